@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything corda links with. Configure with -DCMAKE_PREFIX_PATH=<torch package>/share/cmake.
+
+find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(nlohmann_json 3.10 REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+
+if(TARGET yaml-cpp::yaml-cpp)
+  set(CORDA_YAML yaml-cpp::yaml-cpp)
+else()
+  set(CORDA_YAML yaml-cpp)
+endif()
+
+# Torch's package wants its own spelling of the architectures, and probes the GPU where it is unset.
+if(NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST} AND NOT TORCH_CUDA_ARCH_LIST)
+  set(TORCH_CUDA_ARCH_LIST "${CORDA_CUDA_ARCHITECTURES}")
+endif()
+find_package(Torch REQUIRED)
+find_package(CUDAToolkit REQUIRED)
+
+cmake_path(GET TORCH_LIBRARY PARENT_PATH CORDA_TORCH_LIBRARY_DIR)
+
+# The CUDA libraries that torch itself loads (the nvidia/cu13 wheels), when it came from such wheels;
+# otherwise the toolkit's. Linking the ones torch uses avoids two versions in one process.
+cmake_path(GET CORDA_TORCH_LIBRARY_DIR PARENT_PATH corda_torch_root)
+cmake_path(GET corda_torch_root PARENT_PATH corda_site_packages)
+find_library(CORDA_CUSOLVER NAMES libcusolver.so.12 PATHS "${corda_site_packages}/nvidia/cu13/lib" NO_DEFAULT_PATH)
+if(NOT CORDA_CUSOLVER)
+  find_library(CORDA_CUSOLVER NAMES cusolver libcusolver.so.12 PATHS "${CUDAToolkit_LIBRARY_DIR}" REQUIRED)
+endif()
+cmake_path(GET CORDA_CUSOLVER PARENT_PATH CORDA_CUDA_LIBRARY_DIR)
+find_library(CORDA_CUDART NAMES libcudart.so.13 cudart PATHS "${CORDA_CUDA_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_DIR}"
+             NO_DEFAULT_PATH REQUIRED)
+find_path(CORDA_CUSOLVER_INCLUDE cusolverDn.h
+          PATHS ${CUDAToolkit_INCLUDE_DIRS} "${corda_site_packages}/nvidia/cu13/include" NO_DEFAULT_PATH REQUIRED)
+
+if(CORDA_TESTS)
+  find_package(GTest REQUIRED)
+endif()

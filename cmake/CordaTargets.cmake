@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+# corda_library(core SOURCES a.cpp ... LINK ... PRIVATE_LINK ... [TORCH])
+#   Defines the static library corda_core (alias corda::core) with our warnings. TORCH adds LibTorch and
+#   the shared precompiled header.
+# corda_test(name SOURCES a_test.cpp ... LINK corda::core ... [LABEL unit|cli|gpu|slow] [TORCH])
+#   Defines one GoogleTest program and registers it with ctest.
+
+function(corda_compile_options target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict -Wno-stringop-overflow>  # false alarms of GCC 12 in std::string
+    $<$<BOOL:${CORDA_WERROR}>:-Werror>)
+  if(CORDA_ASAN)
+    target_compile_options(${target} PUBLIC -fsanitize=address,undefined -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+  endif()
+  if(CORDA_TSAN)
+    target_compile_options(${target} PUBLIC -fsanitize=thread)
+    target_link_options(${target} PUBLIC -fsanitize=thread)
+  endif()
+endfunction()
+
+# One precompiled header of ATen and autograd, shared by every target that includes them.
+function(corda_use_torch target)
+  target_link_libraries(${target} PUBLIC torch)
+  if(NOT TARGET corda_torch_pch)
+    file(WRITE "${CMAKE_BINARY_DIR}/torch_pch.cpp" "// Only carries the precompiled header.\n")
+    add_library(corda_torch_pch OBJECT "${CMAKE_BINARY_DIR}/torch_pch.cpp")
+    target_link_libraries(corda_torch_pch PUBLIC torch)
+    corda_compile_options(corda_torch_pch)
+    target_precompile_headers(corda_torch_pch PRIVATE <ATen/ATen.h> <torch/csrc/autograd/custom_function.h>
+                              <string> <vector> <map> <functional>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM corda_torch_pch)
+endfunction()
+
+function(corda_library name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;LINK;PRIVATE_LINK" ${ARGN})
+  set(target corda_${name})
+  add_library(${target} STATIC ${ARG_SOURCES})
+  add_library(corda::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"
+                                              "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>"
+                                       PRIVATE "${PROJECT_SOURCE_DIR}/src")
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_link_libraries(${target} PUBLIC ${ARG_LINK} PRIVATE ${ARG_PRIVATE_LINK})
+  corda_compile_options(${target})
+  if(ARG_TORCH)
+    corda_use_torch(${target})
+  endif()
+  set_property(GLOBAL APPEND PROPERTY CORDA_LIBRARIES ${target})
+endfunction()
+
+function(corda_test name)
+  cmake_parse_arguments(ARG "TORCH" "LABEL;TIMEOUT" "SOURCES;LINK" ${ARGN})
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/tests")
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE CORDA_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+                                             CORDA_BINARY="$<TARGET_FILE:corda>")
+  corda_compile_options(${name})
+  if(ARG_TORCH)
+    target_link_libraries(${name} PRIVATE torch)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+endfunction()

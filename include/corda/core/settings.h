@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// A verb's settings, listed once: YAML files, flags, `--set`, `--help`, the resolved dump and the
+// documentation tables are all made from the same list.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "corda/core/config_node.h"
+
+namespace corda::core {
+
+// One setting: a name ("optim.lr"), its help, and how to read and write the member behind it.
+struct Setting {
+  std::string name;
+  std::string help;
+  std::string type;                                 // "integer", "number", "text", "yes/no", "list"...
+  std::vector<std::string> choices;                 // allowed words, empty = any
+  std::function<void(const ConfigNode&)> read;      // throws ConfigError
+  std::function<ConfigNode()> write;                // the current value
+  bool required = false;
+  bool is_flag = false;                             // a switch on the command line
+  bool is_list = false;                             // may be given several times on the command line
+};
+
+struct Range {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+};
+
+// The list binds to the members of a live settings struct, which must outlive it.
+class SettingsList {
+ public:
+  SettingsList& add(std::string name, bool& member, std::string help);
+  SettingsList& add(std::string name, std::int64_t& member, std::string help, Range range = {});
+  SettingsList& add(std::string name, double& member, std::string help, Range range = {});
+  SettingsList& add(std::string name, std::string& member, std::string help,
+                    std::vector<std::string> choices = {});
+  SettingsList& add(std::string name, std::vector<std::string>& member, std::string help);
+  SettingsList& add(std::string name, std::vector<double>& member, std::string help, Range range = {});
+  SettingsList& add(Setting setting);
+  // Marks the setting added last as one that has no usable default.
+  SettingsList& required();
+
+  const std::vector<Setting>& items() const { return items_; }
+  const Setting* find(std::string_view name) const;
+
+  // Reads one value. Throws ConfigError for an unknown name (with a suggestion) or a bad value.
+  void set(std::string_view name, const ConfigNode& value) const;
+  // Reads `name=value`, the value being a YAML scalar or flow list.
+  void set_assignment(std::string_view assignment) const;
+  // Reads a whole tree; nested maps are joined with dots. All problems are reported together in one ConfigError.
+  void read(const ConfigNode& root) const;
+  // Throws one ConfigError that names every required setting that is still empty.
+  void check_required() const;
+
+  // Every setting with its present value, as a tree that `read` accepts.
+  ConfigNode resolved() const;
+  // The same as a Markdown table: setting, type, default, meaning.
+  std::string markdown() const;
+
+ private:
+  std::vector<std::string> names() const;
+  std::vector<Setting> items_;
+};
+
+}  // namespace corda::core

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// From samples to the batches of an optimizer step: flat, never padded, samples kept apart.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "corda/core/random.h"
+#include "corda/data/sample.h"
+
+namespace corda::data {
+
+// Several samples laid end to end. Sample i is the tokens [cu_seqlens[i], cu_seqlens[i + 1]); each
+// starts at position 0 and attends only to itself. Row `target_rows[j]` predicts token `target_ids[j]`.
+struct PackedBatch {
+  std::vector<TokenId> ids;
+  std::vector<std::int32_t> positions;
+  std::vector<std::int32_t> cu_seqlens = {0};
+  std::vector<std::int64_t> target_rows;
+  std::vector<std::int64_t> target_ids;
+
+  std::int64_t tokens() const { return static_cast<std::int64_t>(ids.size()); }
+  std::int64_t sequences() const { return static_cast<std::int64_t>(cu_seqlens.size()) - 1; }
+  std::int64_t targets() const { return static_cast<std::int64_t>(target_ids.size()); }
+};
+
+void append(PackedBatch& batch, const Sample& sample);
+// All ids as one unsupervised sequence.
+void append(PackedBatch& batch, std::span<const TokenId> ids);
+
+// Splits the samples of one optimizer step into micro-batches of at most `micro_batch_tokens` tokens
+// each (a longer sample gets one of its own), longest first so that few are part-empty; with
+// `packing` false every sample is a micro-batch of its own. Deterministic.
+std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
+                                            std::int64_t micro_batch_tokens, bool packing);
+
+// Draws the samples of each optimizer step: every epoch is a fresh shuffle that depends on the seed
+// and the epoch alone, so the position (epoch, offset) is the whole state.
+class EpochSampler {
+ public:
+  EpochSampler(std::int64_t dataset_size, std::int64_t batch_size, std::uint64_t seed);
+
+  std::int64_t steps_per_epoch() const;  // the last batch of an epoch may be smaller
+  // The dataset indices of step `step` (from 0, over all epochs).
+  std::vector<std::int64_t> indices_of(std::int64_t step);
+
+ private:
+  std::int64_t dataset_size_;
+  std::int64_t batch_size_;
+  std::uint64_t seed_;
+  std::int64_t shuffled_epoch_ = -1;
+  std::vector<std::int64_t> order_;
+};
+
+}  // namespace corda::data

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The safetensors format: reading a file that may be hostile, writing one in two phases.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "corda/core/file.h"
+
+namespace corda::io {
+
+namespace fs = std::filesystem;
+
+enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool, kF8E4M3, kF8E5M2 };
+
+std::int64_t size_of(DType dtype);        // bytes of one element
+std::string to_string(DType dtype);       // as the format spells it: "F32", "BF16"...
+
+struct TensorInfo {
+  DType dtype = DType::kF32;
+  std::vector<std::int64_t> shape;
+  std::int64_t offset = 0;  // of its first byte, from the start of the data section
+  std::int64_t bytes = 0;
+};
+
+std::string shape_string(const std::vector<std::int64_t>& shape);  // "[2, 3]"
+
+// One mapped file. Every offset and size in the header is checked when it is opened: the header's
+// length is bounded, ranges must lie in the file, must match shape x dtype, and must not overlap.
+class SafetensorsFile {
+ public:
+  // Throws IoError (cannot be opened) or FormatError (truncated or malformed, saying how).
+  explicit SafetensorsFile(const fs::path& path);
+
+  const fs::path& path() const { return file_.path(); }
+  const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // The bytes of a tensor, valid as long as this object. Throws FormatError for an unknown name.
+  std::span<const std::byte> data(const std::string& name) const;
+
+ private:
+  core::MappedFile file_;
+  std::map<std::string, TensorInfo> tensors_;
+  std::map<std::string, std::string> metadata_;
+  std::int64_t data_begin_ = 0;
+};
+
+// Writes one file in two phases: every tensor is declared, then filled in the order of declaration.
+// The file appears under its name only at `finish()`; destroyed before that, nothing remains.
+class SafetensorsWriter {
+ public:
+  explicit SafetensorsWriter(fs::path path, std::map<std::string, std::string> metadata = {});
+  SafetensorsWriter(const SafetensorsWriter&) = delete;
+  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
+  ~SafetensorsWriter();
+
+  void declare(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape);
+  // Bytes of the declared tensors together.
+  std::int64_t data_bytes() const { return total_; }
+  // Throws InternalError where name or size differ from the declaration; ResourceError on a full disk.
+  void write(const std::string& name, std::span<const std::byte> data);
+  void finish();
+
+ private:
+  void open();
+  void put(std::span<const std::byte> data);
+
+  struct Declared {
+    std::string name;
+    TensorInfo info;
+  };
+  fs::path path_;
+  fs::path temporary_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<Declared> declared_;
+  std::size_t next_ = 0;
+  std::int64_t total_ = 0;
+  int descriptor_ = -1;
+};
+
+// All tensors of a Hugging Face directory: `model.safetensors`, or the shards that
+// `model.safetensors.index.json` names. Copies share the maps.
+class Checkpoint {
+ public:
+  // `stem` is "model" for models, "adapter_model" for adapters. Throws IoError where neither file
+  // exists, FormatError where the index and the shards disagree (every disagreement is listed).
+  explicit Checkpoint(const fs::path& directory, const std::string& stem = "model");
+
+  const fs::path& directory() const { return directory_; }
+  std::vector<std::string> names() const;                 // sorted
+  bool contains(const std::string& name) const;
+  const TensorInfo& info(const std::string& name) const;  // throws FormatError, naming the directory
+  const SafetensorsFile& file_of(const std::string& name) const;
+  std::span<const std::byte> data(const std::string& name) const;
+  // The shard files in order, and the index file's name ("" where there is none).
+  const std::vector<std::shared_ptr<SafetensorsFile>>& files() const { return files_; }
+  const std::string& index_name() const { return index_name_; }
+  // A fingerprint: SHA-256 over every tensor's name, dtype and shape and up to 16 KiB of its bytes
+  // spread over it. Fast on any size of model; changed by any fine-tuning, not by resharding.
+  std::string fingerprint() const;
+
+ private:
+  fs::path directory_;
+  std::string index_name_;
+  std::vector<std::shared_ptr<SafetensorsFile>> files_;
+  std::map<std::string, std::size_t> owner_;
+};
+
+}  // namespace corda::io

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Text to token ids and back, equal to the Hugging Face tokenizers library on the same files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace corda::tokenizer {
+
+using TokenId = std::int32_t;
+
+struct EncodeOptions {
+  // Run the post-processor: BOS and EOS as the model's own files ask for.
+  bool add_special_tokens = false;
+  // Recognise special tokens written out in the text. With false, a literal "<s>" is ordinary text.
+  bool parse_special = true;
+};
+
+struct DecodeOptions {
+  bool skip_special_tokens = false;
+};
+
+// Immutable after loading and safe to use from several threads.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual std::vector<TokenId> encode(std::string_view text, EncodeOptions options = {}) const = 0;
+  // Throws ConfigError for an id outside the vocabulary.
+  virtual std::string decode(std::span<const TokenId> ids, DecodeOptions options = {}) const = 0;
+
+  // One more than the largest id, added tokens included.
+  virtual std::int64_t vocab_size() const = 0;
+  virtual std::optional<TokenId> token_to_id(std::string_view token) const = 0;
+  virtual std::string id_to_token(TokenId id) const = 0;
+  virtual bool is_special(TokenId id) const = 0;
+
+  // From tokenizer_config.json, generation_config.json and config.json of the model's directory.
+  std::optional<TokenId> bos_id;
+  std::optional<TokenId> eos_id;
+  std::optional<TokenId> pad_id;
+  // Whether a training sample begins with BOS: true where the model has one and does not say
+  // `add_bos_token: false`.
+  bool starts_with_bos = false;
+};
+
+// Loads `tokenizer.json`, or `tokenizer.model` (SentencePiece) where that is the only one.
+// Throws IoError (neither file) and FormatError, naming every part of the file that is not implemented.
+std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& model_directory);
+
+}  // namespace corda::tokenizer

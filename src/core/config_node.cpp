@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/core/config_node.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+
+#include "corda/core/error.h"
+
+namespace corda::core {
+
+namespace {
+
+constexpr int kMaxDepth = 64;
+
+ConfigNode convert(const YAML::Node& node, const std::string& source, int depth) {
+  ConfigNode result;
+  result.where = node.Mark().is_null() ? source : concat(source, ":", node.Mark().line + 1);
+  if (depth > kMaxDepth) throw FormatError(concat(result.where, ": nested deeper than ", kMaxDepth, " levels"));
+  if (node.IsScalar()) {
+    result.kind = ConfigNode::Kind::kScalar;
+    result.text = node.Scalar();
+  } else if (node.IsSequence()) {
+    result.kind = ConfigNode::Kind::kList;
+    for (const auto& item : node) result.items.push_back(convert(item, source, depth + 1));
+  } else if (node.IsMap()) {
+    result.kind = ConfigNode::Kind::kMap;
+    for (const auto& entry : node) {
+      if (!entry.first.IsScalar()) throw FormatError(concat(result.where, ": a key must be a plain word"));
+      const std::string& key = entry.first.Scalar();
+      if (result.find(key) != nullptr) {
+        throw FormatError(concat(source, ":", entry.first.Mark().line + 1, ": the key '", key, "' stands twice"));
+      }
+      result.entries.emplace_back(key, convert(entry.second, source, depth + 1));
+    }
+  }
+  return result;
+}
+
+void emit(YAML::Emitter& out, const ConfigNode& node) {
+  switch (node.kind) {
+    case ConfigNode::Kind::kNull:
+      out << YAML::Null;
+      break;
+    case ConfigNode::Kind::kScalar:
+      out << node.text;
+      break;
+    case ConfigNode::Kind::kList: {
+      const bool plain = std::all_of(node.items.begin(), node.items.end(),
+                                     [](const ConfigNode& item) { return item.kind == ConfigNode::Kind::kScalar; });
+      if (plain) out << YAML::Flow;
+      out << YAML::BeginSeq;
+      for (const auto& item : node.items) emit(out, item);
+      out << YAML::EndSeq;
+      break;
+    }
+    case ConfigNode::Kind::kMap:
+      out << YAML::BeginMap;
+      for (const auto& [key, value] : node.entries) {
+        out << YAML::Key << key << YAML::Value;
+        emit(out, value);
+      }
+      out << YAML::EndMap;
+      break;
+  }
+}
+
+}  // namespace
+
+ConfigNode ConfigNode::scalar(std::string text) {
+  ConfigNode node;
+  node.kind = Kind::kScalar;
+  node.text = std::move(text);
+  return node;
+}
+
+const ConfigNode* ConfigNode::find(std::string_view key) const {
+  for (const auto& [name, value] : entries) {
+    if (name == key) return &value;
+  }
+  return nullptr;
+}
+
+ConfigNode parse_yaml(std::string_view text, const std::string& source) {
+  try {
+    return convert(YAML::Load(std::string(text)), source, 0);
+  } catch (const YAML::Exception& error) {
+    throw FormatError(concat(source, ":", error.mark.line + 1, ": not valid YAML: ", error.msg));
+  }
+}
+
+std::string to_yaml(const ConfigNode& node) {
+  YAML::Emitter out;
+  out.SetIndent(2);
+  emit(out, node);
+  return std::string(out.c_str()) + "\n";
+}
+
+}  // namespace corda::core

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/io/safetensors.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "core/json.h"
+#include "corda/core/checked.h"
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+
+namespace corda::io {
+
+using core::concat;
+using core::FormatError;
+using core::Json;
+
+namespace {
+
+constexpr std::int64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
+constexpr std::size_t kMaxRank = 16;
+
+struct DTypeRow {
+  DType dtype;
+  const char* name;
+  std::int64_t bytes;
+};
+constexpr std::array<DTypeRow, 12> kDTypes = {{{DType::kF64, "F64", 8},
+                                               {DType::kF32, "F32", 4},
+                                               {DType::kF16, "F16", 2},
+                                               {DType::kBF16, "BF16", 2},
+                                               {DType::kI64, "I64", 8},
+                                               {DType::kI32, "I32", 4},
+                                               {DType::kI16, "I16", 2},
+                                               {DType::kI8, "I8", 1},
+                                               {DType::kU8, "U8", 1},
+                                               {DType::kBool, "BOOL", 1},
+                                               {DType::kF8E4M3, "F8_E4M3", 1},
+                                               {DType::kF8E5M2, "F8_E5M2", 1}}};
+
+const DTypeRow& row(DType dtype) {
+  return *std::find_if(kDTypes.begin(), kDTypes.end(), [&](const DTypeRow& r) { return r.dtype == dtype; });
+}
+
+std::uint64_t little_endian(std::span<const std::byte> bytes) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < 8; ++i) value |= static_cast<std::uint64_t>(bytes[i]) << (8 * i);
+  return value;
+}
+
+std::int64_t element_count(const std::vector<std::int64_t>& shape, const std::string& where) {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : shape) count = core::checked_mul(count, extent, where.c_str());
+  return count;
+}
+
+std::int64_t non_negative(const Json& value, const std::string& where) {
+  if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) ||
+      value.get<std::int64_t>() < 0) {
+    throw FormatError(concat(where, ": a size must be a non-negative whole number; it is ", value.dump()));
+  }
+  return value.get<std::int64_t>();
+}
+
+TensorInfo parse_info(const Json& entry, const std::string& where) {
+  TensorInfo info;
+  const Json& dtype = core::require_key(entry, "dtype", where);
+  const auto known = std::find_if(kDTypes.begin(), kDTypes.end(),
+                                  [&](const DTypeRow& r) { return dtype.is_string() && dtype.get<std::string>() == r.name; });
+  if (known == kDTypes.end()) throw FormatError(concat(where, ": unknown dtype ", dtype.dump()));
+  info.dtype = known->dtype;
+  const Json& shape = core::require_key(entry, "shape", where);
+  if (!shape.is_array() || shape.size() > kMaxRank) throw FormatError(concat(where, ": malformed shape ", shape.dump()));
+  for (const Json& extent : shape) info.shape.push_back(non_negative(extent, where));
+  const Json& offsets = core::require_key(entry, "data_offsets", where);
+  if (!offsets.is_array() || offsets.size() != 2) throw FormatError(concat(where, ": malformed data_offsets ", offsets.dump()));
+  info.offset = non_negative(offsets[0], where);
+  const std::int64_t end = non_negative(offsets[1], where);
+  if (end < info.offset) throw FormatError(concat(where, ": data_offsets ", offsets.dump(), " run backwards"));
+  info.bytes = end - info.offset;
+  const std::int64_t expected = core::checked_mul(element_count(info.shape, where), known->bytes, where.c_str());
+  if (expected != info.bytes) {
+    throw FormatError(concat(where, ": ", known->name, " ", shape_string(info.shape), " needs ", expected, " bytes, data_offsets give ",
+                             info.bytes));
+  }
+  return info;
+}
+
+void check_ranges(const std::map<std::string, TensorInfo>& tensors, std::int64_t data_bytes, const std::string& file) {
+  std::vector<std::pair<const TensorInfo*, const std::string*>> ordered;
+  for (const auto& [name, info] : tensors) ordered.emplace_back(&info, &name);
+  std::sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.first->offset, a.first->bytes) < std::pair(b.first->offset, b.first->bytes);
+  });
+  std::int64_t previous_end = 0;
+  for (const auto& [info, name] : ordered) {
+    if (info->offset + info->bytes > data_bytes) {
+      throw FormatError(concat("'", file, "': truncated: tensor '", *name, "' ends at byte ", info->offset + info->bytes,
+                               " of the data, but the file holds only ", data_bytes, "; download or copy it again"));
+    }
+    if (info->offset != previous_end) {
+      throw FormatError(concat("'", file, "': tensor '", *name, "' begins at byte ", info->offset, " of the data, expected ",
+                               previous_end, " (tensors overlap or leave a hole)"));
+    }
+    previous_end = info->offset + info->bytes;
+  }
+  if (previous_end != data_bytes) {
+    throw FormatError(concat("'", file, "': the tensors end at byte ", previous_end, " of the data, but the file holds ", data_bytes));
+  }
+}
+
+}  // namespace
+
+std::int64_t size_of(DType dtype) { return row(dtype).bytes; }
+
+std::string to_string(DType dtype) { return row(dtype).name; }
+
+std::string shape_string(const std::vector<std::int64_t>& shape) {
+  std::vector<std::string> parts;
+  for (const std::int64_t extent : shape) parts.push_back(std::to_string(extent));
+  return "[" + core::join(parts, ", ") + "]";
+}
+
+SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
+  const std::string file = path.string();
+  const auto bytes = file_.bytes();
+  if (bytes.size() < 8) throw FormatError(concat("'", file, "': not a safetensors file: only ", bytes.size(), " bytes"));
+  const std::uint64_t header = little_endian(bytes);
+  if (header > static_cast<std::uint64_t>(kMaxHeaderBytes)) {
+    throw FormatError(concat("'", file, "': not a safetensors file: its header would have ", header, " bytes"));
+  }
+  if (header > bytes.size() - 8) {
+    throw FormatError(concat("'", file, "': truncated: the header needs ", header, " bytes, the file has ", bytes.size() - 8,
+                             "; download or copy it again"));
+  }
+  data_begin_ = 8 + static_cast<std::int64_t>(header);
+  const Json root = core::parse_json({reinterpret_cast<const char*>(bytes.data()) + 8, header}, file);
+  if (!root.is_object()) throw FormatError(concat("'", file, "': the header must be a JSON object"));
+  for (const auto& [name, entry] : root.items()) {
+    if (name == "__metadata__") {
+      for (const auto& [key, value] : entry.items()) metadata_[key] = value.is_string() ? value.get<std::string>() : value.dump();
+    } else {
+      tensors_.emplace(name, parse_info(entry, concat("'", file, "': tensor '", name, "'")));
+    }
+  }
+  check_ranges(tensors_, static_cast<std::int64_t>(bytes.size()) - data_begin_, file);
+}
+
+std::span<const std::byte> SafetensorsFile::data(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) throw FormatError(concat("'", path().string(), "' has no tensor '", name, "'"));
+  return file_.bytes().subspan(static_cast<std::size_t>(data_begin_ + found->second.offset),
+                               static_cast<std::size_t>(found->second.bytes));
+}
+
+SafetensorsWriter::SafetensorsWriter(fs::path path, std::map<std::string, std::string> metadata)
+    : path_(std::move(path)), temporary_(path_.string() + concat(".tmp-", ::getpid())), metadata_(std::move(metadata)) {}
+
+SafetensorsWriter::~SafetensorsWriter() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+    ::unlink(temporary_.c_str());
+  }
+}
+
+void SafetensorsWriter::declare(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape) {
+  if (descriptor_ >= 0) throw core::InternalError("[io::SafetensorsWriter] declare() after write()");
+  TensorInfo info{.dtype = dtype, .shape = shape, .offset = total_, .bytes = 0};
+  info.bytes = core::checked_mul(element_count(shape, name), size_of(dtype), name.c_str());
+  total_ = core::checked_add(total_, info.bytes, name.c_str());
+  declared_.push_back({name, std::move(info)});
+}
+
+void SafetensorsWriter::put(std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const ssize_t written = ::write(descriptor_, data.data(), data.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      const std::string message = concat("cannot write '", path_.string(), "': ", std::strerror(errno));
+      if (errno == ENOSPC || errno == EDQUOT) throw core::ResourceError(concat(message, "; free some space or choose another --out"));
+      throw core::IoError(message);
+    }
+    data = data.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void SafetensorsWriter::open() {
+  Json header = Json::object();
+  if (!metadata_.empty()) header["__metadata__"] = metadata_;
+  for (const auto& [name, info] : declared_) {
+    header[name] = {{"dtype", to_string(info.dtype)}, {"shape", info.shape}, {"data_offsets", {info.offset, info.offset + info.bytes}}};
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) throw core::IoError(concat("cannot create '", path_.string(), "': ", std::strerror(errno)));
+  std::array<std::byte, 8> length;
+  for (std::size_t i = 0; i < 8; ++i) length[i] = static_cast<std::byte>((text.size() >> (8 * i)) & 0xff);
+  put(length);
+  put(std::as_bytes(std::span(text)));
+}
+
+void SafetensorsWriter::write(const std::string& name, std::span<const std::byte> data) {
+  if (descriptor_ < 0) open();
+  if (next_ >= declared_.size() || declared_[next_].name != name ||
+      declared_[next_].info.bytes != static_cast<std::int64_t>(data.size())) {
+    throw core::InternalError(concat("[io::SafetensorsWriter::write] tensor '", name, "' with ", data.size(),
+                                     " bytes is not the next one declared"));
+  }
+  put(data);
+  ++next_;
+}
+
+void SafetensorsWriter::finish() {
+  if (descriptor_ < 0) open();
+  if (next_ != declared_.size()) throw core::InternalError("[io::SafetensorsWriter::finish] a declared tensor was not written");
+  const bool flushed = ::fsync(descriptor_) == 0;
+  const int code = errno;
+  ::close(descriptor_);
+  descriptor_ = -1;
+  if (!flushed || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int cause = flushed ? errno : code;
+    ::unlink(temporary_.c_str());
+    throw core::ResourceError(concat("cannot complete '", path_.string(), "': ", std::strerror(cause)));
+  }
+}
+
+}  // namespace corda::io
