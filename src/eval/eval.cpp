@@ -26,8 +26,8 @@ using tokenizer::Tokenizer;
 namespace {
 
 model::Model load(const EvalSettings& settings) {
-  const at::Device device = linalg::resolve_device(settings.device);
-  const at::ScalarType dtype = linalg::resolve_dtype(settings.dtype, device);
+  const at::Device device = linalg::device_of(settings.device);
+  const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   const io::Checkpoint checkpoint(settings.model);
   model::Model loaded = model::load_model(checkpoint, model::read_model_config(settings.model), {.device = device, .weights = dtype, .compute = dtype});
   if (!settings.adapter.empty()) {

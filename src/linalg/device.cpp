@@ -15,24 +15,27 @@ namespace corda::linalg {
 
 using core::concat;
 
-at::Device resolve_device(const std::string& name) {
+at::Device device_of(const std::string& name) {
   const std::int64_t gpus = c10::cuda::device_count();
   if (name == "cpu" || (name == "auto" && gpus == 0)) return at::kCPU;
   std::int64_t index = 0;
   if (name.starts_with("cuda:")) {
-    const auto parsed = core::parse_int(name.substr(5));
-    if (!parsed || *parsed < 0) throw core::ConfigError(concat("--device '", name, "': expected cuda:N with N from 0"));
-    index = *parsed;
+    index = core::parse_int(std::string_view(name).substr(5)).value_or(-1);
   } else if (name != "cuda" && name != "auto") {
-    throw core::ConfigError(concat("--device must be auto, cpu, cuda or cuda:N; it is '", name, "'"));
+    index = -1;
+  }
+  if (index < 0 || index > 127) {
+    throw core::ConfigError(concat("'device' must be auto, cpu, cuda or cuda:N; it is '", name, "'",
+                                   core::suggestion(name, {"auto", "cpu", "cuda"})));
   }
   if (index >= gpus) {
-    throw core::ResourceError(concat("--device ", name, ": this machine has ", gpus, " usable GPU(s); use --device cpu"));
+    throw core::ResourceError(concat("the device '", name, "' does not exist: this machine has ", gpus,
+                                     " usable GPU(s); use --device cpu or auto"));
   }
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
-at::ScalarType resolve_dtype(const std::string& name, at::Device device) {
+at::ScalarType dtype_of(const std::string& name, at::Device device) {
   if (name == "auto") return device.is_cuda() ? at::kBFloat16 : at::kFloat;
   if (name == "bf16") return at::kBFloat16;
   if (name == "fp32") return at::kFloat;

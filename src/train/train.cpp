@@ -51,7 +51,7 @@ class Run {
   Run(const TrainSettings& settings, core::Reporter& reporter)
       : settings_(settings),
         reporter_(reporter),
-        device_(linalg::resolve_device(settings.device)),
+        device_(linalg::device_of(settings.device)),
         tokenizer_(tokenizer::load_tokenizer(settings.model)),
         train_(load(settings.data.train)),
         eval_(settings.data.eval.empty() ? data::Dataset{} : load(settings.data.eval)),

@@ -18,7 +18,7 @@ using core::concat;
 namespace {
 
 model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at::Device device) {
-  const at::ScalarType compute = linalg::resolve_dtype(settings.precision, device);
+  const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
   const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
   return model::load_model(base, model::read_model_config(settings.model), {.device = device, .weights = weights, .compute = compute});

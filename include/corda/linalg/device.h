@@ -13,10 +13,10 @@ namespace corda::linalg {
 
 // "auto" (the first GPU, else the CPU), "cpu", "cuda" or "cuda:N". Throws ConfigError for another
 // word, ResourceError where there is no such GPU.
-at::Device resolve_device(const std::string& name);
+at::Device device_of(const std::string& name);
 
 // "auto" (bf16 on a GPU, fp32 on the CPU), "bf16" or "fp32". Throws ConfigError.
-at::ScalarType resolve_dtype(const std::string& name, at::Device device);
+at::ScalarType dtype_of(const std::string& name, at::Device device);
 
 // "cpu" or the GPU's product name.
 std::string describe(at::Device device);
