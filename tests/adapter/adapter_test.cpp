@@ -12,13 +12,14 @@
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/io/tensor.h"
-#include "support/scratch.h"
+#include "support/error_of.h"
+#include "support/temporary_directory.h"
 
 namespace corda::adapter {
 namespace {
 
-using ::corda::test::error_of;
-using ::corda::test::Scratch;
+using ::corda::testing::error_of;
+using ::corda::testing::TemporaryDirectory;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -115,16 +116,16 @@ TEST(Adapter, DualRowsHaveKaimingNormAndNothingIsSubtracted) {
 }
 
 TEST(AdapterFiles, ExportIsExactlyZeroAtTheStart) {
-  const Scratch scratch;
+  const TemporaryDirectory scratch;
   write_adapter(scratch.path(), corda_adapter(random(9, 7, 1)));
-  const io::SafetensorsFile file(scratch / "adapter_model.safetensors");
+  const io::SafetensorsFile file(scratch.path() / "adapter_model.safetensors");
   EXPECT_EQ(file.tensors().size(), 2u);
   const at::Tensor a = io::view_tensor(file, "base_model.model." + kQ + ".lora_A.weight");
   const at::Tensor b = io::view_tensor(file, "base_model.model." + kQ + ".lora_B.weight");
   EXPECT_EQ(a.sizes(), (at::IntArrayRef{6, 7}));
   EXPECT_EQ(b.sizes(), (at::IntArrayRef{9, 6}));
   EXPECT_EQ(at::mm(b, a).abs().max().item<float>(), 0.0f);
-  const core::Json config = core::read_json(scratch / "adapter_config.json");
+  const core::Json config = core::read_json(scratch.path() / "adapter_config.json");
   EXPECT_EQ(config["r"], 6);
   EXPECT_EQ(config["lora_alpha"], 12);
   EXPECT_EQ(config["target_modules"], core::Json::array({"q_proj"}));
@@ -135,7 +136,7 @@ TEST(AdapterFiles, RoundTripKeepsTheUpdateToFp32Rounding) {
   // The smaller the movement, the larger the share of rounding in B itself (eps / movement).
   for (const double movement : {1.0, 0.1, 1e-3}) {
     SCOPED_TRACE(movement);
-    const Scratch scratch;
+    const TemporaryDirectory scratch;
     Adapter written = corda_adapter(w);
     move_factors(written.layers[kQ], movement);
     write_adapter(scratch.path(), written);
@@ -144,7 +145,7 @@ TEST(AdapterFiles, RoundTripKeepsTheUpdateToFp32Rounding) {
     EXPECT_LT(relative_error(update_of(written.layers[kQ], written.scale()), exact), 1e-6);
     EXPECT_LT(relative_error(update_of(read.layers.at(kQ), read.scale()), exact), 1e-6);
     // What PEFT computes from the files.
-    const io::SafetensorsFile file(scratch / "adapter_model.safetensors");
+    const io::SafetensorsFile file(scratch.path() / "adapter_model.safetensors");
     const at::Tensor a = io::view_tensor(file, "base_model.model." + kQ + ".lora_A.weight");
     const at::Tensor b = io::view_tensor(file, "base_model.model." + kQ + ".lora_B.weight");
     EXPECT_LT(relative_error(written.scale() * at::mm(b, a), exact), 1e-6);
@@ -152,7 +153,7 @@ TEST(AdapterFiles, RoundTripKeepsTheUpdateToFp32Rounding) {
 }
 
 TEST(AdapterFiles, RoundTripKeepsEverythingElse) {
-  const Scratch scratch;
+  const TemporaryDirectory scratch;
   const Adapter written = corda_adapter(random(9, 7, 1));
   write_adapter(scratch.path(), written);
   const Adapter read = read_adapter(scratch.path());
@@ -173,7 +174,7 @@ TEST(AdapterFiles, RoundTripKeepsEverythingElse) {
 }
 
 TEST(AdapterFiles, DoraKeepsItsMagnitudeAndRescalesRows) {
-  const Scratch scratch;
+  const TemporaryDirectory scratch;
   const at::Tensor w = random(4, 6, 1);
   Adapter adapter;
   adapter.method = "dora";
@@ -192,7 +193,7 @@ TEST(AdapterFiles, DoraKeepsItsMagnitudeAndRescalesRows) {
 }
 
 TEST(AdapterFiles, IrregularSelectionIsWrittenWithFullNames) {
-  const Scratch scratch;
+  const TemporaryDirectory scratch;
   Adapter adapter;
   adapter.rank = 1;
   adapter.alpha = 1;
@@ -200,21 +201,21 @@ TEST(AdapterFiles, IrregularSelectionIsWrittenWithFullNames) {
     adapter.layers[name] = initialise_lora(2, 2, 1, 0, name);
   }
   write_adapter(scratch.path(), adapter);
-  EXPECT_EQ(core::read_json(scratch / "adapter_config.json")["target_modules"].size(), 3u);
+  EXPECT_EQ(core::read_json(scratch.path() / "adapter_config.json")["target_modules"].size(), 3u);
   adapter.layers.erase("model.layers.0.mlp.up_proj");
   write_adapter(scratch.path(), adapter);
-  EXPECT_EQ(core::read_json(scratch / "adapter_config.json")["target_modules"], core::Json::array({"q_proj"}));
+  EXPECT_EQ(core::read_json(scratch.path() / "adapter_config.json")["target_modules"], core::Json::array({"q_proj"}));
 }
 
 // A PEFT directory as PEFT 0.21 writes it, with some members replaced.
 std::string peft_error(const std::string& key, const core::Json& value) {
-  const Scratch scratch;
+  const TemporaryDirectory scratch;
   core::Json config = {{"peft_type", "LORA"}, {"r", 2},           {"lora_alpha", 4},      {"bias", "none"}, {"fan_in_fan_out", false},
                        {"use_dora", false},   {"lora_dropout", 0.0}, {"init_lora_weights", true}, {"loftq_config", core::Json::object()},
                        {"target_modules", {"q_proj"}}, {"modules_to_save", nullptr}};
   config[key] = value;
-  core::write_json(scratch / "adapter_config.json", config);
-  io::save_tensors(scratch / "adapter_model.safetensors", {{"base_model.model." + kQ + ".lora_A.weight", at::ones({2, 3})},
+  core::write_json(scratch.path() / "adapter_config.json", config);
+  io::save_tensors(scratch.path() / "adapter_model.safetensors", {{"base_model.model." + kQ + ".lora_A.weight", at::ones({2, 3})},
                                                            {"base_model.model." + kQ + ".lora_B.weight", at::ones({4, 2})}});
   return error_of<core::FormatError>([&] { read_adapter(scratch.path()); });
 }
@@ -239,9 +240,9 @@ TEST(PeftFiles, WhatWouldChangeTheMathematicsIsRefusedByName) {
 }
 
 TEST(PeftFiles, RsloraScaleIsAlphaOverRootOfRank) {
-  const Scratch scratch;
-  core::write_json(scratch / "adapter_config.json", {{"peft_type", "LORA"}, {"r", 4}, {"lora_alpha", 6}, {"use_rslora", true}});
-  io::save_tensors(scratch / "adapter_model.safetensors", {{"base_model.model." + kQ + ".lora_A.weight", at::ones({4, 3}).to(at::kHalf)},
+  const TemporaryDirectory scratch;
+  core::write_json(scratch.path() / "adapter_config.json", {{"peft_type", "LORA"}, {"r", 4}, {"lora_alpha", 6}, {"use_rslora", true}});
+  io::save_tensors(scratch.path() / "adapter_model.safetensors", {{"base_model.model." + kQ + ".lora_A.weight", at::ones({4, 3}).to(at::kHalf)},
                                                            {"base_model.model." + kQ + ".lora_B.weight", at::ones({2, 4}).to(at::kBFloat16)}});
   const Adapter adapter = read_adapter(scratch.path());
   EXPECT_DOUBLE_EQ(adapter.scale(), 3.0);
@@ -250,14 +251,14 @@ TEST(PeftFiles, RsloraScaleIsAlphaOverRootOfRank) {
 }
 
 TEST(AdapterFiles, HostileDirectoriesAreRefusedWithTheReason) {
-  const Scratch scratch;
+  const TemporaryDirectory scratch;
   EXPECT_THAT(error_of<core::IoError>([&] { read_adapter(scratch.path()); }), HasSubstr("it holds no adapter_config.json"));
   write_adapter(scratch.path(), corda_adapter(random(9, 7, 1)));
-  const core::Json notes = core::read_json(scratch / "corda.json");
+  const core::Json notes = core::read_json(scratch.path() / "corda.json");
   const auto with = [&](const char* key, const core::Json& value) {
     core::Json changed = notes;
     changed[key] = value;
-    core::write_json(scratch / "corda.json", changed);
+    core::write_json(scratch.path() / "corda.json", changed);
     return error_of<core::FormatError>([&] { read_adapter(scratch.path()); });
   };
   EXPECT_THAT(with("version", 2), HasSubstr("version 2 was written by another corda"));
@@ -268,9 +269,9 @@ TEST(AdapterFiles, HostileDirectoriesAreRefusedWithTheReason) {
 }
 
 TEST(AdapterFiles, UnknownTensorIsRefused) {
-  const Scratch scratch;
-  core::write_json(scratch / "adapter_config.json", {{"peft_type", "LORA"}, {"r", 2}, {"lora_alpha", 2}});
-  io::save_tensors(scratch / "adapter_model.safetensors", {{"base_model.model.model.embed_tokens.lora_embedding_A", at::ones({2, 3})}});
+  const TemporaryDirectory scratch;
+  core::write_json(scratch.path() / "adapter_config.json", {{"peft_type", "LORA"}, {"r", 2}, {"lora_alpha", 2}});
+  io::save_tensors(scratch.path() / "adapter_model.safetensors", {{"base_model.model.model.embed_tokens.lora_embedding_A", at::ones({2, 3})}});
   EXPECT_THAT(error_of<core::FormatError>([&] { read_adapter(scratch.path()); }), HasSubstr("a tensor corda cannot apply"));
 }
 

@@ -14,12 +14,12 @@
 #include "corda/core/sha256.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
-#include "support/scratch.h"
+#include "support/error_of.h"
 
 namespace corda::linalg {
 namespace {
 
-using ::corda::test::error_of;
+using ::corda::testing::error_of;
 using ::testing::HasSubstr;
 
 const std::filesystem::path kGolden = std::filesystem::path(CORDA_SOURCE_DIR) / "tests/golden/decompose";
