@@ -197,7 +197,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   while [ $# -gt 0 ]; do
     case $1 in
       --preset) preset=${2:?--preset wants a name}; shift 2 ;;
-      --venv) CORDA_VENV=${2:?--venv wants a folder}; shift 2 ;;
+      --venv) CORDA_VENV=$(readlink -m "${2:?--venv wants a folder}"); shift 2 ;;
       --no-build) build=0; shift ;;
       -h | --help) sed -n '3,8s/^# \{0,1\}//p' "$0"; exit ;;
       *) echo "error: unknown option $1 (see $0 --help)" >&2; exit 2 ;;

@@ -17,7 +17,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --label) label=${2:?--label wants a name}; shift 2 ;;
     --preset) preset=${2:?--preset wants a name}; shift 2 ;;
-    --venv) CORDA_VENV=${2:?--venv wants a folder}; shift 2 ;;
+    --venv) CORDA_VENV=$(readlink -m "${2:?--venv wants a folder}"); shift 2 ;;
     --no-interop) interop=0; shift ;;
     -h | --help) sed -n '3,9s/^# \{0,1\}//p' "$0"; exit ;;
     *) echo "error: unknown option $1 (see $0 --help)" >&2; exit 2 ;;
