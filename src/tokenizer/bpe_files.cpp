@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include <algorithm>
+#include <utility>
+
+#include "bpe.h"
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+#include "load.h"
+#include "pipeline.h"
+#include "vocabulary_json.h"
+
+namespace corda::tokenizer {
+
+namespace {
+
+constexpr const char* kQwen2Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+Bpe::MergeList parse_merges(std::string_view text, const std::string& source) {
+  Bpe::MergeList merges;
+  std::int64_t line_number = 0;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    ++line_number;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty() || (line_number == 1 && line.starts_with("#version"))) continue;
+    merges.push_back(split_merge(line, core::concat(source, ":", line_number)));
+  }
+  return merges;
+}
+
+// These files say nothing about how words are cut; the tokenizer's class does.
+bool is_qwen2(const SideFiles& side) {
+  const std::string name = side.tokenizer_class();
+  if (name == "Qwen2Tokenizer") return true;
+  if (name == "GPT2Tokenizer") return false;
+  const auto at = side.config.find("model_type");
+  const std::string type = at != side.config.end() && at->is_string() ? at->get<std::string>() : "";
+  if (name.empty()) {
+    if (type.starts_with("qwen2") || type.starts_with("qwen3")) return true;
+    if (type.empty() || type == "gpt2") return false;
+  }
+  throw core::FormatError(core::concat(side.where, ": the tokenizer class '", name, "' (model_type '", type,
+                                       "') is not implemented for vocab.json and merges.txt; a tokenizer.json would say all that is needed"));
+}
+
+// Every special token that the files name, with the id it has.
+std::vector<AddedToken> special_tokens(const SideFiles& side, const Vocabulary& vocabulary) {
+  std::vector<AddedToken> tokens = side.added_tokens();
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+    const std::optional<std::string> content = side.token(key);
+    if (!content || content->empty()) continue;
+    const std::optional<TokenId> id = vocabulary.find(*content);
+    const bool known = std::any_of(tokens.begin(), tokens.end(), [&](const AddedToken& t) { return t.content == *content; });
+    if (!known && id) tokens.push_back({*content, *id, true, false, false, false, false});
+  }
+  return tokens;
+}
+
+}  // namespace
+
+std::shared_ptr<Tokenizer> load_bpe_files(const std::filesystem::path& vocab, const std::filesystem::path& merges, const SideFiles& side) {
+  const bool qwen2 = is_qwen2(side);
+  PipelineParts parts;
+  BpeOptions options;
+  options.raw_bytes = true;
+  const std::string source = vocab.string();
+  Vocabulary vocabulary(parse_vocabulary_json(core::read_file(vocab), source), source);
+  std::vector<AddedToken> added = special_tokens(side, vocabulary);
+  if (!qwen2 && added.empty()) {
+    // GPT-2's own files name no special token: the class does.
+    if (const std::optional<TokenId> id = vocabulary.find("<|endoftext|>")) added.push_back({"<|endoftext|>", *id, true});
+    if (!added.empty()) added.back().normalized = false;
+  }
+  parts.model = std::make_unique<Bpe>(std::move(vocabulary), parse_merges(core::read_file(merges), merges.string()), options, source);
+  ByteLevelOptions byte_level;
+  byte_level.keep_bytes = true;
+  byte_level.add_prefix_space = side.flag("add_prefix_space").value_or(false);
+  byte_level.use_regex = !qwen2;
+  std::vector<PreTokenizerPtr> steps;
+  if (qwen2) {
+    parts.normalizer = make_unicode_normalizer(NormalForm::kNfc);
+    steps.push_back(make_split(Regex(kQwen2Pattern, source), SplitBehavior::kIsolated, false));
+  }
+  steps.push_back(make_byte_level(byte_level));
+  parts.pre_tokenizer = make_pre_tokenizer_sequence(std::move(steps));
+  parts.decoder = make_byte_level_decoder();
+  parts.added = AddedTokens(std::move(added), parts.normalizer.get());
+  return std::make_shared<PipelineTokenizer>(std::move(parts));
+}
+
+}  // namespace corda::tokenizer

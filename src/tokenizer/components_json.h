@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The components of a tokenizer.json, each made from its JSON object. A `type`, key or value that is not
+// implemented is a FormatError that names it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "decoder.h"
+#include "normalizer.h"
+#include "pre_tokenizer.h"
+#include "vocabulary.h"
+
+namespace corda::tokenizer {
+
+NormalizerPtr normalizer_from_json(const core::Json& json, const std::string& where);
+
+// With `keep_bytes`, a byte-level step at the very end leaves the bytes to the model.
+PreTokenizerPtr pre_tokenizer_from_json(const core::Json& json, const std::string& where, bool keep_bytes);
+
+// The scheme of a Metaspace step, in the present and the older spelling.
+class Fields;
+PrependScheme prepend_scheme_from_json(Fields& fields);
+
+// True where the last step is ByteLevel, so that a model may work on raw bytes.
+bool ends_with_byte_level(const core::Json& pre_tokenizer);
+
+DecoderPtr decoder_from_json(const core::Json& json, const std::string& where);
+
+// What the post-processor puts around the text.
+struct Surroundings {
+  std::vector<TokenId> prefix;
+  std::vector<TokenId> suffix;
+};
+Surroundings post_processor_from_json(const core::Json& json, const std::string& where);
+
+}  // namespace corda::tokenizer

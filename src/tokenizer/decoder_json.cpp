@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include <utility>
+
+#include "components_json.h"
+#include "fields.h"
+
+namespace corda::tokenizer {
+
+namespace {
+
+DecoderPtr replace_from_json(Fields& fields) {
+  const core::Json* pattern = fields.find("pattern");
+  if (pattern == nullptr) fields.fail("the key 'pattern' is missing");
+  Fields kind(*pattern, fields.where() + ": pattern");
+  const bool is_text = kind.find("String") != nullptr;
+  Regex regex = is_text ? Regex::literal(kind.text("String"), kind.where()) : Regex(kind.text("Regex"), kind.where());
+  kind.done();
+  return make_replace_decoder(std::move(regex), fields.text("content"));
+}
+
+DecoderPtr make(const std::string& type, Fields& fields) {
+  if (type == "ByteLevel") {
+    // These describe the pre-tokenizer of the same name; decoding does not look at them.
+    for (const char* key : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.boolean(key, true);
+    return make_byte_level_decoder();
+  }
+  if (type == "ByteFallback") return make_byte_fallback_decoder();
+  if (type == "Fuse") return make_fuse_decoder();
+  if (type == "Replace") return replace_from_json(fields);
+  if (type == "Strip") {
+    const char32_t content = fields.character("content");
+    const std::int64_t start = fields.integer("start");
+    return make_strip_decoder(content, start, fields.integer("stop"));
+  }
+  if (type == "Metaspace") {
+    const char32_t replacement = fields.character("replacement");
+    fields.boolean("split", true);
+    return make_metaspace_decoder(replacement, prepend_scheme_from_json(fields));
+  }
+  if (type == "BPEDecoder") return make_bpe_decoder(fields.text("suffix", "</w>"));
+  if (type == "Sequence") {
+    std::vector<DecoderPtr> parts;
+    for (const core::Json& part : fields.list("decoders")) {
+      parts.push_back(decoder_from_json(part, core::concat(fields.where(), "[", parts.size(), "]")));
+    }
+    return make_decoder_sequence(std::move(parts));
+  }
+  fields.fail(core::concat("the decoder '", type, "' is not implemented"));
+}
+
+}  // namespace
+
+DecoderPtr decoder_from_json(const core::Json& json, const std::string& where) {
+  Fields fields(json, where);
+  DecoderPtr made = make(fields.text("type"), fields);
+  fields.done();
+  return made;
+}
+
+}  // namespace corda::tokenizer

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "load.h"
+
+#include "corda/core/error.h"
+
+namespace corda::tokenizer {
+
+std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& directory) {
+  namespace fs = std::filesystem;
+  if (!fs::is_directory(directory)) {
+    throw core::IoError(core::concat("[tokenizer::load_tokenizer] '", directory.string(), "' is not a directory"));
+  }
+  const SideFiles side(directory);
+  std::shared_ptr<Tokenizer> made;
+  if (fs::exists(directory / "tokenizer.json")) {
+    made = load_tokenizer_json(directory / "tokenizer.json", side);
+  } else if (fs::exists(directory / "tokenizer.model")) {
+    made = load_sentencepiece(directory / "tokenizer.model", side);
+  } else if (fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt")) {
+    made = load_bpe_files(directory / "vocab.json", directory / "merges.txt", side);
+  } else {
+    throw core::IoError(core::concat("[tokenizer::load_tokenizer] no tokenizer in '", directory.string(),
+                                     "'; expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));
+  }
+  set_special_ids(*made, side);
+  return made;
+}
+
+}  // namespace corda::tokenizer

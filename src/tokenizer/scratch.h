@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Memory that encoding needs and may keep between calls; one thread uses it at a time.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <memory_resource>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "regex.h"
+#include "word_cache.h"
+
+namespace corda::tokenizer {
+
+// A part of the text on its way to ids.
+struct Piece {
+  std::string_view text;
+  TokenId id = -1;             // an added token, already recognised
+  bool at_beginning = false;   // begins with the first character of the original text
+};
+
+struct Scratch {
+  std::pmr::monotonic_buffer_resource arena{std::size_t{1} << 16};
+  RegexScratch regex;
+  WordCache words;
+  std::vector<Piece> pieces;
+  std::vector<Piece> spare;
+
+  // A copy of `text` that lives until the end of the call.
+  std::string_view keep(std::string_view text) {
+    if (text.empty()) return {};
+    auto* copy = static_cast<char*>(arena.allocate(text.size(), 1));
+    text.copy(copy, text.size());
+    return {copy, text.size()};
+  }
+};
+
+// Lends scratch memory to threads; holds as many as were ever in use at once.
+class ScratchPool {
+ public:
+  class Lease {
+   public:
+    explicit Lease(ScratchPool& pool) : pool_(pool), scratch_(pool.take()) {}
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    ~Lease() { pool_.put(std::move(scratch_)); }
+    Scratch& operator*() const { return *scratch_; }
+
+   private:
+    ScratchPool& pool_;
+    std::unique_ptr<Scratch> scratch_;
+  };
+
+ private:
+  std::unique_ptr<Scratch> take() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!idle_.empty()) {
+        std::unique_ptr<Scratch> scratch = std::move(idle_.back());
+        idle_.pop_back();
+        return scratch;
+      }
+    }
+    auto fresh = std::make_unique<Scratch>();
+    const std::lock_guard lock(mutex_);
+    idle_.reserve(++made_);  // so that put() cannot fail
+    return fresh;
+  }
+  void put(std::unique_ptr<Scratch> scratch) noexcept {
+    scratch->arena.release();
+    scratch->pieces.clear();
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(scratch));
+  }
+
+  std::mutex mutex_;
+  std::size_t made_ = 0;
+  std::vector<std::unique_ptr<Scratch>> idle_;
+};
+
+}  // namespace corda::tokenizer

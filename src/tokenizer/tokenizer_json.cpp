@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include <utility>
+
+#include "bpe.h"
+#include "components_json.h"
+#include "fields.h"
+#include "load.h"
+#include "pipeline.h"
+#include "vocabulary_json.h"
+
+namespace corda::tokenizer {
+
+namespace {
+
+std::unique_ptr<const Model> bpe_from_json(TokenizerJson& file, Fields& fields, bool raw_bytes) {
+  BpeOptions options;
+  if (fields.find("unk_token") != nullptr) options.unknown_token = fields.text("unk_token");
+  options.continuing_prefix = fields.text("continuing_subword_prefix", "");
+  options.end_of_word_suffix = fields.text("end_of_word_suffix", "");
+  options.fuse_unknown = fields.boolean("fuse_unk", false);
+  options.byte_fallback = fields.boolean("byte_fallback", false);
+  options.ignore_merges = fields.boolean("ignore_merges", false);
+  options.raw_bytes = raw_bytes;
+  const core::Json* dropout = fields.find("dropout");
+  if (dropout != nullptr && !(dropout->is_number() && dropout->get<double>() == 0.0)) {
+    fields.fail("'dropout' is not implemented (only null or 0)");
+  }
+  if (!file.has_vocabulary) fields.fail("the key 'vocab' is missing, or is not an object");
+  if (!file.has_merges) fields.fail("the key 'merges' is missing, or is not a list");
+  return std::make_unique<Bpe>(Vocabulary(file.vocabulary, fields.where()), file.merges, std::move(options), fields.where());
+}
+
+std::unique_ptr<const Model> model_from_json(TokenizerJson& file, const core::Json& json, const std::string& where, bool raw_bytes) {
+  Fields fields(json, where);
+  const std::string type = fields.text("type", file.has_merges ? "BPE" : "");
+  if (type != "BPE") fields.fail(core::concat("the model '", type, "' is not implemented"));
+  std::unique_ptr<const Model> made = bpe_from_json(file, fields, raw_bytes);
+  fields.done();
+  return made;
+}
+
+std::vector<AddedToken> added_tokens_from_json(Fields& fields) {
+  std::vector<AddedToken> tokens;
+  if (fields.find("added_tokens") == nullptr) return tokens;
+  for (const core::Json& entry : fields.list("added_tokens")) {
+    tokens.push_back(added_token_from_json(entry, core::concat(fields.where(), ": added_tokens[", tokens.size(), "]")));
+  }
+  return tokens;
+}
+
+// A token of the vocabulary keeps its id there, whatever the list of added tokens says; the reference does the same.
+void check_ids(const std::vector<AddedToken>& tokens, const Vocabulary& vocabulary, const std::string& source) {
+  for (const AddedToken& token : tokens) {
+    const std::optional<TokenId> id = vocabulary.find(token.content);
+    if (id && *id != token.id) {
+      throw core::FormatError(core::concat(source, ": the added token '", token.content, "' has the id ", token.id,
+                                           " in 'added_tokens' and ", *id, " in the vocabulary"));
+    }
+    const std::optional<std::string_view> other = vocabulary.token(token.id);
+    if (!id && other) {
+      throw core::FormatError(core::concat(source, ": the id ", token.id, " belongs to the added token '", token.content,
+                                           "' and to '", *other, "' in the vocabulary"));
+    }
+  }
+}
+
+// Where tokenizer_config.json says whether to add BOS or EOS, that replaces the post-processor, as in transformers 5.
+void apply_bos_eos_flags(PipelineParts& parts, const SideFiles& side) {
+  const std::optional<bool> bos = side.flag("add_bos_token");
+  const std::optional<bool> eos = side.flag("add_eos_token");
+  if (!bos && !eos) return;
+  const auto ids = [&](bool wanted, const char* key) -> std::vector<TokenId> {
+    if (!wanted) return {};
+    const std::string token = side.token(key).value_or("");
+    const AddedToken* added = parts.added.find(token);
+    const std::optional<TokenId> id = added != nullptr ? std::optional(added->id) : parts.model->vocabulary().find(token);
+    if (!id) throw core::FormatError(core::concat(side.where, ": adding the ", key, " is asked for, but there is none"));
+    return {*id};
+  };
+  parts.prefix = ids(bos.value_or(false), "bos_token");
+  parts.suffix = ids(eos.value_or(false), "eos_token");
+}
+
+}  // namespace
+
+std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path, const SideFiles& side) {
+  const std::string source = path.string();
+  TokenizerJson file = parse_tokenizer_json(core::read_file(path), source);
+  Fields fields(file.rest, source);
+  // Settings of the last call that the writer made, not properties of the tokenizer.
+  for (const char* key : {"version", "truncation", "padding"}) fields.find(key);
+
+  PipelineParts parts;
+  if (const core::Json* json = fields.find("normalizer")) parts.normalizer = normalizer_from_json(*json, source + ": normalizer");
+  const core::Json* pre = fields.find("pre_tokenizer");
+  const bool raw_bytes = pre != nullptr && ends_with_byte_level(*pre);
+  if (pre != nullptr) parts.pre_tokenizer = pre_tokenizer_from_json(*pre, source + ": pre_tokenizer", raw_bytes);
+  const core::Json* model = fields.find("model");
+  if (model == nullptr) fields.fail("the key 'model' is missing");
+  parts.model = model_from_json(file, *model, source + ": model", raw_bytes);
+  std::vector<AddedToken> added = added_tokens_from_json(fields);
+  check_ids(added, parts.model->vocabulary(), source);
+  parts.added = AddedTokens(std::move(added), parts.normalizer.get());
+  if (const core::Json* json = fields.find("post_processor")) {
+    Surroundings around = post_processor_from_json(*json, source + ": post_processor");
+    parts.prefix = std::move(around.prefix);
+    parts.suffix = std::move(around.suffix);
+  }
+  if (const core::Json* json = fields.find("decoder")) parts.decoder = decoder_from_json(*json, source + ": decoder");
+  fields.done();
+  apply_bos_eos_flags(parts, side);
+  return std::make_shared<PipelineTokenizer>(std::move(parts));
+}
+
+}  // namespace corda::tokenizer
