@@ -143,7 +143,7 @@ TEST_F(Merge, AdaptedWeightsAreFp32ArithmeticRoundedOnceAndTheRestKeepsItsBytes)
     EXPECT_TRUE(at::equal(io::view_tensor(merged, name), expected(module, at::kBFloat16))) << module << ": differs from fp64 rounded";
     EXPECT_FALSE(same_bytes(base, merged, name));
   }
-  for (const std::string name : {std::string("model.embed_tokens.weight"), kQ + ".bias", std::string("counts")}) {
+  for (const std::string& name : {std::string("model.embed_tokens.weight"), kQ + ".bias", std::string("counts")}) {
     EXPECT_TRUE(same_bytes(base, merged, name)) << name;
   }
   EXPECT_EQ(merged.file_of(kUp + ".weight").path().filename(), "model-00001-of-00002.safetensors");
