@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "corda/data/batch.h"
+#include "corda/model/batch.h"
 #include "corda/model/model.h"
 #include "corda/train/optimizer.h"
 
