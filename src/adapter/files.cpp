@@ -9,6 +9,7 @@
 
 #include "adapter/peft_config.h"
 #include "corda/adapter/adapter.h"
+#include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
@@ -158,12 +159,6 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   return subtracts;
 }
 
-struct Stored {
-  at::Tensor a;
-  at::Tensor b;
-  at::Tensor magnitude;
-};
-
 at::Tensor load_fp32(const io::Checkpoint& file, const std::string& name) {
   const io::DType dtype = file.info(name).dtype;
   if (dtype != io::DType::kF32 && dtype != io::DType::kF16 && dtype != io::DType::kBF16) {
@@ -173,49 +168,45 @@ at::Tensor load_fp32(const io::Checkpoint& file, const std::string& name) {
   return io::view_tensor(file, name).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
-std::map<std::string, Stored> load_tensors(const io::Checkpoint& file) {
-  std::map<std::string, Stored> layers;
+// The tensors of each module.
+std::map<std::string, AdapterReader::Entry> index_tensors(const io::Checkpoint& file) {
+  std::map<std::string, AdapterReader::Entry> entries;
   for (const auto& name : file.names()) {
     const auto module_before = [&](std::string_view suffix) -> std::optional<std::string> {
       if (!name.starts_with(kPrefix) || !name.ends_with(suffix) || name.size() <= kPrefix.size() + suffix.size()) return std::nullopt;
       return name.substr(kPrefix.size(), name.size() - kPrefix.size() - suffix.size());
     };
     if (const auto a = module_before(".lora_A.weight")) {
-      layers[*a].a = load_fp32(file, name);
+      entries[*a].a = name;
     } else if (const auto b = module_before(".lora_B.weight")) {
-      layers[*b].b = load_fp32(file, name);
+      entries[*b].b = name;
     } else if (const auto m = module_before(".lora_magnitude_vector")) {
-      layers[*m].magnitude = load_fp32(file, name).flatten();
-    } else if (const auto old = module_before(".lora_magnitude_vector.weight")) {  // PEFT before 0.9.1
-      layers[*old].magnitude = load_fp32(file, name).flatten();
+      entries[*m].magnitude = name;
+    } else if (const auto old = module_before(".lora_magnitude_vector.weight")) {  // older versions of PEFT
+      entries[*old].magnitude = name;
     } else {
       throw FormatError(concat("'", file.directory().string(), "': the adapter holds a tensor corda cannot apply: '", name, "'"));
     }
   }
-  if (layers.empty()) throw FormatError(concat("'", file.directory().string(), "': the adapter holds no tensors"));
-  return layers;
+  if (entries.empty()) throw FormatError(concat("'", file.directory().string(), "': the adapter holds no tensors"));
+  return entries;
 }
 
-void check_stored(const std::string& module, const Stored& stored, const PeftConfig& config, const fs::path& directory) {
-  const auto shape = [](const at::Tensor& t) { return t.defined() ? concat(t.sizes()) : std::string("missing"); };
-  const bool factors = stored.a.defined() && stored.b.defined() && stored.a.dim() == 2 && stored.b.dim() == 2 &&
-                       stored.a.size(0) == config.rank && stored.b.size(1) == config.rank;
-  const bool magnitude = factors && stored.magnitude.defined() == config.use_dora &&
-                         (!config.use_dora || stored.magnitude.numel() == stored.b.size(0));
+void check_entry(const std::string& module, const AdapterReader::Entry& entry, const PeftConfig& config, const io::Checkpoint& file) {
+  using Shape = std::vector<std::int64_t>;
+  const auto shape = [&](const std::string& name) { return name.empty() ? Shape() : file.info(name).shape; };
+  const auto text = [&](const std::string& name) { return name.empty() ? std::string("missing") : io::shape_string(shape(name)); };
+  const Shape a = shape(entry.a);
+  const Shape b = shape(entry.b);
+  const bool factors = a.size() == 2 && b.size() == 2 && a[0] == config.rank && b[1] == config.rank;
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : shape(entry.magnitude)) elements *= extent;
+  const bool magnitude = factors && entry.magnitude.empty() != config.use_dora && (!config.use_dora || elements == b[0]);
   if (factors && magnitude) return;
-  throw FormatError(concat("'", directory.string(), "': module '", module, "' must have lora_A [", config.rank, ", in], lora_B [out, ",
-                           config.rank, "]", config.use_dora ? " and lora_magnitude_vector [out]" : "", "; it has lora_A ",
-                           shape(stored.a), ", lora_B ", shape(stored.b), ", lora_magnitude_vector ", shape(stored.magnitude)));
-}
-
-LayerAdapter unpack(const Stored& stored, std::int64_t rank, bool subtracts) {
-  if (!subtracts) return {.a = stored.a, .b = stored.b, .a0 = {}, .b0 = {}, .magnitude = stored.magnitude};
-  LayerAdapter layer;
-  layer.a = stored.a.narrow(0, 0, rank).clone();
-  layer.a0 = layer.a - stored.a.narrow(0, rank, rank);
-  layer.b0 = stored.b.narrow(1, rank, rank).contiguous();
-  layer.b = stored.b.narrow(1, 0, rank) + layer.b0;
-  return layer;
+  throw FormatError(concat("'", file.directory().string(), "': module '", module, "' must have lora_A [", config.rank,
+                           ", in], lora_B [out, ", config.rank, "]", config.use_dora ? " and" : " and no",
+                           " lora_magnitude_vector [out]; it has lora_A ", text(entry.a), ", lora_B ", text(entry.b),
+                           ", lora_magnitude_vector ", text(entry.magnitude)));
 }
 
 }  // namespace
@@ -253,23 +244,54 @@ void write_adapter(const fs::path& directory, const Adapter& adapter) {
   core::write_json(directory / kNotes, notes_of(adapter));
 }
 
-Adapter read_adapter(const fs::path& directory) {
+AdapterReader::AdapterReader(const fs::path& directory) {
   const PeftConfig config = read_peft_config(directory);
-  Adapter adapter;
-  adapter.method = config.use_dora ? "dora" : "lora";
-  adapter.rank = config.rank;
-  adapter.alpha = config.alpha;
-  adapter.dropout = config.dropout;
-  adapter.base_name = config.base_name;
-  const bool subtracts = fs::exists(directory / kNotes) && read_notes(directory / kNotes, config, adapter);
+  header_.method = config.use_dora ? "dora" : "lora";
+  header_.rank = config.rank;
+  header_.alpha = config.alpha;
+  header_.dropout = config.dropout;
+  header_.base_name = config.base_name;
+  subtracts_start_ = fs::exists(directory / kNotes) && read_notes(directory / kNotes, config, header_);
   if (!fs::exists(directory / "adapter_model.safetensors") && fs::exists(directory / "adapter_model.bin")) {
     throw FormatError(concat("'", directory.string(),
                              "' holds adapter_model.bin, a pickle, which corda does not read; save the adapter as safetensors"));
   }
-  for (const auto& [module, stored] : load_tensors(io::Checkpoint(directory, "adapter_model"))) {
-    check_stored(module, stored, config, directory);
-    adapter.layers[module] = unpack(stored, adapter.rank, subtracts);
+  file_ = std::make_unique<io::Checkpoint>(directory, "adapter_model");
+  entries_ = index_tensors(*file_);
+  for (const auto& [module, entry] : entries_) {
+    check_entry(module, entry, config, *file_);
+    modules_.push_back(module);
   }
+}
+
+std::array<std::int64_t, 2> AdapterReader::weight_shape(const std::string& module) const {
+  const Entry& entry = entries_.at(module);
+  return {file_->info(entry.b).shape[0], file_->info(entry.a).shape[1]};
+}
+
+LayerAdapter AdapterReader::layer(const std::string& module) const {
+  const Entry& entry = entries_.at(module);
+  const std::int64_t rank = header_.rank;
+  const at::Tensor a = load_fp32(*file_, entry.a);
+  const at::Tensor b = load_fp32(*file_, entry.b);
+  LayerAdapter layer;
+  if (!subtracts_start_) {
+    layer.a = a;
+    layer.b = b;
+    if (!entry.magnitude.empty()) layer.magnitude = load_fp32(*file_, entry.magnitude).flatten();
+    return layer;
+  }
+  layer.a = a.narrow(0, 0, rank).clone();
+  layer.a0 = layer.a - a.narrow(0, rank, rank);
+  layer.b0 = b.narrow(1, rank, rank).contiguous();
+  layer.b = b.narrow(1, 0, rank) + layer.b0;
+  return layer;
+}
+
+Adapter read_adapter(const fs::path& directory) {
+  const AdapterReader reader(directory);
+  Adapter adapter = reader.header();
+  for (const auto& module : reader.modules()) adapter.layers[module] = reader.layer(module);
   return adapter;
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <array>
 #include <cmath>
 #include <cstdio>
 
@@ -20,6 +21,7 @@
 #include "corda/train/schedule.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
+#include "train/step.h"
 #include "train/trainable.h"
 
 namespace corda::train {
@@ -34,11 +36,6 @@ constexpr std::uint64_t kDataStream = 1;
 constexpr std::uint64_t kDropoutStream = 2;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
-model::Batch to_device(const data::PackedBatch& packed, const model::Model& model) {
-  return model::make_batch(packed.ids, packed.positions, packed.cu_seqlens, model.config.vocab_size, model.device(), packed.target_rows,
-                           packed.target_ids);
-}
 
 std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& samples) {
   std::vector<const data::Sample*> result;
@@ -138,32 +135,27 @@ class Run {
     for (const std::int64_t index : sampler_.indices_of(step)) samples.push_back(&train_.samples[static_cast<std::size_t>(index)]);
     const auto micro_batches = data::make_micro_batches(samples, settings_.optim.micro_batch_tokens, settings_.data.packing);
     StepMetrics metrics{.step = step + 1, .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_), .eval_loss = {}};
-    for (const auto& packed : micro_batches) {
-      metrics.tokens += packed.tokens();
-      metrics.supervised_tokens += packed.targets();
-    }
-    at::Tensor loss = at::zeros({}, at::TensorOptions().device(device_).dtype(at::kDouble));
-    for (std::size_t i = 0; i < micro_batches.size(); ++i) {
-      if (micro_batches[i].targets() == 0) continue;
-      at::manual_seed(core::derive_seed(core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream),
-                                        (static_cast<std::uint64_t>(step) << 20) + i));
-      const at::Tensor sum = model::loss_sum(trainable_.model(), to_device(micro_batches[i], trainable_.model()));
-      (sum / static_cast<double>(metrics.supervised_tokens)).backward();
-      loss += sum.detach().to(at::kDouble);
-    }
-    metrics.loss = loss.item<double>() / static_cast<double>(metrics.supervised_tokens);
-    metrics.grad_norm = optimizer_.gradient_norm();
-    if (!std::isfinite(metrics.loss) || !std::isfinite(metrics.grad_norm)) {
-      throw core::NumericalError(concat("the loss of step ", step + 1, " is ", metrics.loss, " and its gradient norm ", metrics.grad_norm,
-                                        "; lower optim.lr or raise optim.warmup_ratio, then --resume from the last checkpoint"));
-    }
-    const double clip = settings_.optim.grad_clip;
-    if (clip > 0 && metrics.grad_norm > clip) optimizer_.scale_gradients(clip / (metrics.grad_norm + 1e-6));
+    const StepResult result = gradients_of(step, micro_batches);
+    metrics.loss = result.loss;
+    metrics.grad_norm = result.grad_norm;
+    metrics.tokens = result.tokens;
+    metrics.supervised_tokens = result.supervised_tokens;
     optimizer_.step(metrics.lr);
     optimizer_.clear_gradients();
     metrics.epoch = static_cast<double>(step + 1) / static_cast<double>(sampler_.steps_per_epoch());
     metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds_since(begin);
     return metrics;
+  }
+
+  StepResult gradients_of(std::int64_t step, const std::vector<data::PackedBatch>& micro_batches) {
+    const std::uint64_t dropout = core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
+    try {
+      return accumulate_gradients(trainable_.model(), micro_batches, optimizer_, settings_.optim.grad_clip,
+                                  core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
+    } catch (const core::NumericalError& error) {
+      throw core::NumericalError(concat("step ", step + 1, ": ", error.what(),
+                                        "; lower optim.lr or raise optim.warmup_ratio, then --resume from the last checkpoint"));
+    }
   }
 
   double evaluate() {

@@ -232,7 +232,7 @@ TEST(PeftFiles, WhatWouldChangeTheMathematicsIsRefusedByName) {
   EXPECT_THAT(peft_error("init_lora_weights", "corda"), HasSubstr("belongs to a residual model"));
   EXPECT_THAT(peft_error("something_new", 3), HasSubstr("'something_new' = 3 is not supported"));
   EXPECT_THAT(peft_error("peft_type", "LOHA"), HasSubstr("only peft_type LORA can be read; it is \"LOHA\""));
-  EXPECT_THAT(peft_error("r", 3), HasSubstr("must have lora_A [3, in], lora_B [out, 3]; it has lora_A [2, 3], lora_B [4, 2]"));
+  EXPECT_THAT(peft_error("r", 3), HasSubstr("must have lora_A [3, in], lora_B [out, 3] and no lora_magnitude_vector [out]; it has lora_A [2, 3], lora_B [4, 2]"));
   EXPECT_THAT(peft_error("r", 0), HasSubstr("'r' must be a whole number from 1"));
   EXPECT_THAT(peft_error("r", 1e30), HasSubstr("'r' must be a whole number from 1"));
   EXPECT_THAT(peft_error("lora_alpha", "x"), HasSubstr("'lora_alpha' must be a number; it is \"x\""));

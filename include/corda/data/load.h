@@ -36,8 +36,9 @@ std::string detect_format(const DataFile& file);
 
 // Samples of instruction formats (alpaca, prompt-completion, qa) rendered through the template, and of
 // `text` (every token supervised but the first; a document longer than max_length becomes consecutive
-// samples, its last piece dropped and counted where it is a single token). BOS first where the tokenizer says so, EOS last and supervised; the
-// response alone is supervised in instruction formats. Reports what it chose, dropped and truncated.
+// samples, a last piece of one token being dropped and counted). BOS first where the tokenizer says so,
+// EOS last and supervised; the response alone is supervised in instruction formats. Reports what it
+// chose, dropped and truncated.
 // Throws FormatError (file:line: reason), and ConfigError where no sample or no supervised token is left.
 Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokenizer& tokenizer,
                      const EncodeSettings& settings, core::Reporter& reporter);

@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The corda authors
+"""Writes tests/golden/tokenizer: small tokenizers and what the Hugging Face libraries make of some texts.
+
+    python scripts/golden/tokenizers.py            # the committed fixtures
+    python scripts/golden/tokenizers.py --shared DIR   # also hashes over the real vocabularies in DIR
+"""
+
+import argparse
+import gzip
+import hashlib
+import json
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]  # this file has the library's name
+
+import sentencepiece
+import tokenizers
+import transformers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+OUT = Path(__file__).resolve().parents[2] / "tests" / "golden" / "tokenizer"
+
+CORPUS = [
+    "The quick brown fox jumps over the lazy dog, and the dog didn't mind; it's what they'll do.",
+    "Adapters keep the weights of the base model and learn a small update of low rank.",
+    "Die Würde des Menschen ist unantastbar. Ça va très bien, señor, naïve café façade.",
+    "Съешь же ещё этих мягких французских булок, да выпей чаю.",
+    "人工智能正在改变世界。これはテストです。한국어 문장도 있습니다.",
+    "שלום עולם مرحبا بالعالم नमस्ते दुनिया สวัสดีชาวโลก",
+    "def main(argc, argv):\n    return sum(x ** 2 for x in range(10))  # 385\n\n",
+    "In 1999 there were 1,234,567 apples at $3.50 each; 50% of them, i.e. 617283.5, were red.",
+    "  Indented text\twith tabs\r\nand\n\n\nnew lines   and     spaces.   ",
+    "Emoji: 😀 👍🏽 👨‍👩‍👧‍👦 🇩🇪 ❤️ and math: ∑ x² ≤ ∞ ½ ⅷ ①.",
+]
+
+TEXTS = [
+    "", " ", "  ", "\n", "a", "Hello", " Hello", "Hello ", "Hello, world!", "  two  spaces  inside  ",
+    "tab\tand\nnew\r\nlines\n\n\n  end", "it's they'll I'VE don't WE'RE 'quoted' ''", "ſſ 's 'ſ K", "1 12 123 1234 12345 3.14 1,000,000 ½ ² ⅷ ٣٤ ①",
+    "Würde café cafe\u0301 naïve e\u0301\u0327 \u1e9b\u0323 Å Å ﬁ ﬀ", "İstanbul IŞIK ΑΣΑΣ Straße STRASSE ǅ", "привет мир", "人工智能。これは、テスト！한국어",
+    "שלום עולם", "مرحبا بالعالم ﷺ", "नमस्ते क्षि", "สวัสดี", "😀👍🏽👨‍👩‍👧‍👦🇩🇪❤️", "x²+y²≤∞∑", "\u0000\u0001\u001f\u007f\u0085\u009f", "a\u0000b",
+    "\u00a0nbsp\u2003em\u3000ideo\u200bzero\u2028line\u2029para\u180emvs\ufeffbom", "\ufffd\ufffe\uffff\U0010ffff\ue000", "▁ already ▁▁ meta", "a▁b",
+    "<s>", "<s>text</s>", "a <s> b", "a<s>b<unk>c", "<|end|> <|end|>x", "x <mask> y", "x<mask>y", "  <mask>  ", "foo foobar foo_bar (foo) foo", "FOO Foo fOo",
+    "new lines<br>\n<br> here", "punct!!! ... --- ((())) [a] {b} @#$%^&*", "a-b_c.d/e\\f:g;h", "CamelCaseAndUPPERcase123abc", "http://example.com/a?b=c&d=%20",
+    " " * 40 + "x" + " " * 17, "\n" * 9 + " \n \n", "ab" * 60, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "<0x41><0x0A>", "the the the dog",
+    "¿Qué? ¡Sí! «oui» „ja“ – — …", "e\u0301e\u0301\u0301 \u0301start", "zero\u200dwidth\u200cjoin", "Ⓐⓐ🄰🅰㊀㍿", "\u1680ogham\u2000\u200a\u202f\u205f",
+]
+
+
+def random_texts(count, length, seed):
+    """Random code points: mostly assigned ones of the first planes, every kind of width."""
+    rng = random.Random(seed)
+    blocks = [(0x20, 0x7F), (0x00, 0xFF), (0x100, 0x24F), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x9FF), (0x1E00, 0x22FF),
+              (0x3000, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0x1F300, 0x1F64F)]
+    texts = []
+    for _ in range(count):
+        chars = []
+        while len(chars) < length:
+            low, high = blocks[rng.randrange(len(blocks))]
+            run = rng.randint(1, 4)
+            chars += [chr(rng.randint(low, high)) for _ in range(run)]
+            if rng.random() < 0.3:
+                chars.append(" " * rng.randint(1, 3))
+        texts.append("".join(chars))
+    return texts
+
+
+TEXTS += random_texts(10, 50, 20)
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+          r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+O200K = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+         r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+         r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+CL100K_POSSESSIVE = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+                     r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s")
+DEEPSEEK = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
+            r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def component_json(component):
+    return json.loads(component.__getstate__())
+
+
+def normalizer_cases():
+    n = normalizers
+    made = [n.NFC(), n.NFD(), n.NFKC(), n.NFKD(), n.Lowercase(), n.StripAccents(), n.Strip(True, True), n.Strip(True, False),
+            n.Strip(False, True), n.Replace(" ", "▁"), n.Replace("a", ""), n.Replace(Regex(" {2,}"), "▁"), n.Replace(Regex(r"\d+"), "#"),
+            n.Replace(Regex(r"\s"), "_"), n.Replace(Regex(r"\w+"), "w"), n.Replace(Regex(r"\h+"), "h"), n.Replace(Regex("x*"), "-"),
+            n.Replace(Regex("^"), ">"), n.Replace(Regex("$"), "<"), n.Replace(Regex(r"\b"), "|"), n.Replace(Regex(r"[\s\h]+"), "~"),
+            n.Replace(Regex("(?m:a.b)"), "M"), n.Replace(Regex("."), "d"), n.Replace(Regex(r"[^\S]"), "S"), n.Replace("++", "-"),
+            n.Prepend("▁"), n.ByteLevel(), n.Sequence([n.NFD(), n.Lowercase(), n.StripAccents()]), n.Sequence([])]
+    return [{"json": component_json(c), "out": [None if (o := c.normalize_str(t)) == t else o for t in TEXTS]} for c in made]
+
+
+def pre_tokenizer_cases():
+    p = pre_tokenizers
+    made = [p.ByteLevel(a, use_regex=r) for a in (True, False) for r in (True, False)]
+    made += [p.Metaspace("▁", scheme, split) for scheme in ("always", "first", "never") for split in (True, False)]
+    made += [p.Whitespace(), p.WhitespaceSplit(), p.Digits(True), p.Digits(False)]
+    behaviors = ["isolated", "removed", "merged_with_previous", "merged_with_next", "contiguous"]
+    made += [p.Punctuation(b) for b in behaviors]
+    made += [p.Split(Regex(r"[aeiou ]"), b, i) for b in behaviors for i in (False, True)]
+    made += [p.Split(" ", b, i) for b in behaviors for i in (False, True)]
+    made += [p.Split(Regex("x*"), b, i) for b in behaviors for i in (False, True)]
+    made += [p.Split(Regex(pattern), "isolated", False) for pattern in (GPT2, LLAMA3, O200K, CL100K_POSSESSIVE, DEEPSEEK)]
+    made += [p.Split(Regex(pattern), "removed", True) for pattern in (LLAMA3,)]
+    made += [p.Split(Regex(r"\p{N}{2}+|\w{,2}\s"), "isolated", False), p.Split(".", "isolated", False), p.Split(Regex(r"\p{Han}+|\u3042"), "removed", False)]
+    made += [p.Sequence([p.Digits(True), p.Split(Regex(LLAMA3), "isolated", False), p.ByteLevel(False, use_regex=False)]),
+             p.Sequence([p.WhitespaceSplit(), p.Metaspace("▁", "first")]), p.Sequence([p.Punctuation(), p.ByteLevel(True)])]
+    kept = list(range(len(TEXTS)))
+    cases = []
+    for c in made:
+        cases.append({"json": component_json(c), "out": [None if (o := [w for w, _ in c.pre_tokenize_str(TEXTS[i])]) == [TEXTS[i]] else "\x1f".join(o) if not any("\x1f" in w for w in o) else o for i in kept]})
+    return cases
+
+
+def decoder_cases():
+    d = decoders
+    made = [d.ByteLevel(), d.ByteFallback(), d.Fuse(), d.Strip("▁", 1, 0), d.Strip("a", 2, 0), d.Strip("a", 0, 1), d.Replace("▁", " "), d.Replace(Regex("[ab]+"), "-"),
+            d.Metaspace("▁", "always"), d.Metaspace("▁", "first"), d.Metaspace("▁", "never"), d.BPEDecoder("</w>"),
+            d.Sequence([d.Replace("▁", " "), d.ByteFallback(), d.Fuse(), d.Strip(" ", 1, 0)])]
+    inputs = [["▁Hello", "▁world", "!"], ["Ġhello", "Ċ", "wÃ¶r", "ld"], ["Ã", "x"], ["<0xE4>", "<0xBD>", "<0xA0>", "▁a"], ["<0xE4>", "<0xBD>", "b"],
+              ["a", "<0x41>", "<0xZZ>", "<0x4>"], ["aab", "aaab", "aaa", "b"], ["he", "llo</w>", "the", "re</w>"], ["▁▁", "▁a▁"], ["日本", "Ġ語"]]
+    cases = []
+    for c in made:
+        cases.append({"json": component_json(c), "out": [c.decode(tokens) for tokens in inputs]})
+    return {"inputs": inputs, "cases": cases}
+
+
+def train(model, vocab_size, pre=None, norm=None, alphabet=(), special=(), **options):
+    t = Tokenizer(model)
+    if pre is not None:
+        t.pre_tokenizer = pre
+    if norm is not None:
+        t.normalizer = norm
+    t.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=list(alphabet), special_tokens=list(special),
+                                                      show_progress=False, **options))
+    return t
+
+
+BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def added_zoo(t):
+    t.add_special_tokens([AddedToken("<|end|>", normalized=False), AddedToken("<mask>", lstrip=True, normalized=False)])
+    t.add_tokens([AddedToken("foo", single_word=True, normalized=True), AddedToken("<br>", rstrip=True, normalized=False),
+                  AddedToken("Würde", normalized=True), AddedToken("the dog", normalized=True), AddedToken("<s", normalized=False)])
+
+
+def byte_level_gpt2():
+    t = train(models.BPE(), 420, pre_tokenizers.ByteLevel(add_prefix_space=False), alphabet=BYTES, special=["<s>", "</s>", "<unk>"])
+    t.decoder = decoders.ByteLevel()
+    t.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
+    return t
+
+
+def byte_level_llama3():
+    pre = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)])
+    t = train(models.BPE(), 460, pre, alphabet=BYTES)
+    data = json.loads(t.to_str())
+    data["model"]["ignore_merges"] = True
+    data["model"]["vocab"].update({"Hello": 460, "å¤§å®¶": 461, "ĠHello": 462})
+    t = Tokenizer.from_str(json.dumps(data))
+    added_zoo(t)
+    t.add_special_tokens(["<s>"])
+    t.decoder = decoders.ByteLevel()
+    t.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", t.token_to_id("<s>"))])])
+    return t
+
+
+def byte_level_prefix_nfc():
+    t = train(models.BPE(), 400, pre_tokenizers.ByteLevel(add_prefix_space=True), normalizers.NFC(), BYTES)
+    added_zoo(t)
+    t.decoder = decoders.ByteLevel()
+    return t
+
+
+def llama(fuse, fallback, name="legacy"):
+    special = ["<unk>", "<s>", "</s>"] + ([f"<0x{b:02X}>" for b in range(256)] if fallback else [])
+    norm = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    t = train(models.BPE(unk_token="<unk>", fuse_unk=fuse, byte_fallback=fallback), len(special) + 130, pre_tokenizers.Metaspace(), special=special)
+    data = json.loads(t.to_str())
+    data["added_tokens"] = data["added_tokens"][:3]
+    data["pre_tokenizer"] = None
+    data["normalizer"] = component_json(norm)
+    t = Tokenizer.from_str(json.dumps(data))
+    t.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    t.post_processor = processors.TemplateProcessing(single="<s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)])
+    if name == "metaspace":
+        t.normalizer = None
+        t.pre_tokenizer = pre_tokenizers.Metaspace("▁", "first", False)
+        added_zoo(t)
+    return t
+
+
+def partial_bytes():
+    """Byte tokens for some bytes only: the pending unknown token is written behind them."""
+    t = llama(True, True)
+    data = json.loads(t.to_str())
+    for byte in (0xE4, 0xF0, 0x01):
+        old = data["model"]["vocab"].pop(f"<0x{byte:02X}>")
+        data["model"]["vocab"][f"filler{byte}"] = old
+    return Tokenizer.from_str(json.dumps(data))
+
+
+def word_suffix():
+    norm = normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase(), normalizers.StripAccents()])
+    t = train(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"), 260, pre_tokenizers.Whitespace(), norm, special=["<unk>"],
+              end_of_word_suffix="</w>")
+    t.decoder = decoders.BPEDecoder("</w>")
+    t.add_tokens([AddedToken("FOO", normalized=True), AddedToken("Würde", normalized=True)])
+    return t
+
+
+def word_prefix():
+    t = train(models.BPE(unk_token="<unk>", continuing_subword_prefix="##"), 260, pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits(True), pre_tokenizers.Punctuation()]), special=["<unk>"],
+        continuing_subword_prefix="##")
+    t.post_processor = processors.BertProcessing(("<unk>", 0), ("<unk>", 0))
+    return t
+
+
+def metaspace_always():
+    t = train(models.BPE(), 230, pre_tokenizers.Metaspace("▁", "always"))
+    t.decoder = decoders.Metaspace("▁", "always")
+    t.add_special_tokens(["<s>"])
+    return t
+
+
+TOKENIZERS = {"byte_level_gpt2": byte_level_gpt2, "byte_level_llama3": byte_level_llama3, "byte_level_prefix_nfc": byte_level_prefix_nfc,
+              "llama_fallback": lambda: llama(True, True), "llama_unk_fused": lambda: llama(True, False), "llama_unk": lambda: llama(False, False),
+              "llama_metaspace": lambda: llama(True, True, "metaspace"), "partial_bytes": partial_bytes, "word_suffix": word_suffix,
+              "word_prefix": word_prefix, "metaspace_always": metaspace_always}
+
+
+def outputs(t):
+    rows = []
+    for text in TEXTS:
+        t.encode_special_tokens = False
+        ids = t.encode(text, add_special_tokens=False).ids
+        row = {"ids": ids}
+        whole = t.encode(text, add_special_tokens=True).ids
+        start = next((i for i in range(len(whole) + 1) if whole[i:i + len(ids)] == ids), 0)
+        row["around"] = [whole[:start], whole[start + len(ids):]]
+        t.encode_special_tokens = True
+        plain = t.encode(text, add_special_tokens=False).ids
+        t.encode_special_tokens = False
+        if plain != ids:
+            row["plain"] = plain
+        decoded = t.decode(ids, skip_special_tokens=False)
+        if decoded != text:
+            row["decoded"] = decoded
+        skipped = t.decode(ids, skip_special_tokens=True)
+        if skipped != decoded:
+            row["skipped"] = skipped
+        rows.append(row)
+    return rows
+
+
+def dump(value, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def write_small():
+    folder = OUT / "small"
+    shutil.rmtree(folder, ignore_errors=True)
+    dump(TEXTS, folder / "texts.json")
+    dump({"normalizers": normalizer_cases(), "pre_tokenizers": pre_tokenizer_cases(), "decoders": decoder_cases()}, folder / "components.json")
+    golden = {}
+    for number, (name, make) in enumerate(TOKENIZERS.items()):
+        data = json.loads(make().to_str())
+        if number % 2:  # the older spelling of merges
+            data["model"]["merges"] = [" ".join(pair) for pair in data["model"]["merges"]]
+        dump(data, folder / name / "tokenizer.json")
+        golden[name] = outputs(Tokenizer.from_file(str(folder / name / "tokenizer.json")))
+    dump(golden, folder / "outputs.json")
+
+
+def llama_golden():
+    """A SentencePiece BPE model and what LlamaTokenizer makes of it."""
+    folder = OUT / "sentencepiece"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus = Path(scratch) / "corpus.txt"
+        corpus.write_text("\n".join(line.replace("\n", " ") for line in CORPUS), encoding="utf-8")
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(corpus), model_prefix=str(Path(scratch) / "m"), vocab_size=560, model_type="bpe", byte_fallback=True,
+            character_coverage=0.98, normalization_rule_name="identity", remove_extra_whitespaces=False, add_dummy_prefix=True,
+            split_digits=True, minloglevel=2)
+        (folder / "tokenizer.model").write_bytes((Path(scratch) / "m.model").read_bytes())
+    config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "bos_token": "<s>", "eos_token": "</s>",
+              "unk_token": "<unk>", "pad_token": None}
+    dump(config, folder / "tokenizer_config.json")
+    t = transformers.AutoTokenizer.from_pretrained(str(folder))
+    dump(outputs(t.backend_tokenizer), folder / "outputs.json")
+
+
+def hash_ids(sequences):
+    """SHA-256 over the ids of all texts: little-endian 32-bit, each sequence ended by -1."""
+    digest = hashlib.sha256()
+    for ids in sequences:
+        digest.update(b"".join(i.to_bytes(4, "little") for i in ids) + b"\xff\xff\xff\xff")
+    return digest.hexdigest()
+
+
+class Random:
+    """splitmix64, so that the test makes the same texts."""
+
+    def __init__(self, seed):
+        self.state = seed
+
+    def below(self, bound):
+        self.state = (self.state + 0x9E3779B97F4A7C15) % 2**64
+        z = self.state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return (z ^ (z >> 31)) % bound
+
+
+def generated_texts(count):
+    """Texts of random code points that Unicode 13 assigns in well-settled blocks, with runs of spaces and line ends."""
+    blocks = [(0x20, 0x7E), (0x20, 0x7E), (0x00, 0x1F), (0xA0, 0x24F), (0x300, 0x36F), (0x391, 0x3A1), (0x410, 0x44F), (0x5D0, 0x5EA), (0x621, 0x64A),
+              (0x904, 0x939), (0x2010, 0x2027), (0x2190, 0x22FF), (0x3041, 0x3096), (0x4E00, 0x9FA5), (0xAC00, 0xD7A3), (0x1F300, 0x1F64F)]
+    specials = ["<s>", "</s>", "<unk>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>", "\n\n", "    ", "'s", "'LL", " 2024", "\r\n", "▁"]
+    rng = Random(7)
+    texts = []
+    for _ in range(count):
+        parts = []
+        for _ in range(1 + rng.below(24)):
+            kind = rng.below(6)
+            if kind == 0:
+                parts.append(specials[rng.below(len(specials))])
+            elif kind == 1:
+                parts.append(" " * (1 + rng.below(9)))
+            else:
+                low, high = blocks[rng.below(len(blocks))]
+                parts.append("".join(chr(low + rng.below(high - low + 1)) for _ in range(1 + rng.below(8))))
+        texts.append("".join(parts))
+    return texts
+
+
+DATASETS = ["text/wikitext-2.test.txt.gz", "text/c4_demo.jsonl.gz", "gsm8k/test.jsonl.gz", "code/mbpp.jsonl.gz", "chat/ifeval_input_data.jsonl.gz",
+            "instruct/identity.json", "nq_open/NQ-open.dev.jsonl.gz"]
+
+
+def unpack(path):
+    data = path.read_bytes()
+    return gzip.decompress(data) if path.suffix == ".gz" else data
+
+
+def dataset_lines(shared, limit):
+    lines = []
+    for name in DATASETS:
+        lines += unpack(shared / "data" / "datasets" / name).decode("utf-8").split("\n")[:limit]
+    return lines
+
+
+def real_directories(shared, scratch):
+    """The vocabularies of the data folder, laid out as model directories; the test does the same."""
+    source = shared / "data" / "tokenizers"
+    layout = {"gpt2": {"vocab.json": "gpt2/vocab.json.gz", "merges.txt": "gpt2/merges.txt.gz"},
+              "qwen2": {"vocab.json": "qwen2/vocab.json.gz", "merges.txt": "qwen2/merges.txt.gz", "tokenizer_config.json": "qwen2/tokenizer_config.json"},
+              "olmo2": {"tokenizer.json": "olmo2/allenai_dolma2.tokenizer.json.gz"},
+              "phi-3-mini": {"tokenizer.json": "phi-3-mini/tokenizer.json.gz", "tokenizer_config.json": "phi-3-mini/tokenizer_config.json"},
+              "mistral": {"tokenizer.model": "mistral/tokenizer.model.v1.gz"},
+              "mistral-v3": {"tokenizer.model": "mistral/mistral_instruct_tokenizer_240323.model.v3.gz"},
+              "tiny": {"tokenizer.json": "tiny/tiny_bpe_tokenizer.json"},
+              "nano": {"tokenizer.json": "../models/nano-qa-11m/tokenizer.json"},
+              "stories": {"tokenizer.json": "../models/stories260K/hf/tokenizer.json"}}
+    for name, files in layout.items():
+        folder = Path(scratch) / name
+        folder.mkdir()
+        for target, origin in files.items():
+            (folder / target).write_bytes(unpack(source / origin))
+        yield name, folder, files
+
+
+def real_backend(name, folder):
+    if (folder / "tokenizer.json").exists():
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if not (folder / "tokenizer_config.json").exists():
+        kind = {"gpt2": "GPT2Tokenizer"}.get(name, "LlamaTokenizer")
+        dump({"tokenizer_class": kind}, folder / "tokenizer_config.json")
+    return transformers.AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
+
+
+def write_real(shared):
+    texts = generated_texts(1500)
+    lines = dataset_lines(shared, 1200)
+    golden = {"texts": len(texts), "lines": len(lines), "datasets": DATASETS, "lines_per_dataset": 1200, "texts_sha256": hashlib.sha256("\0".join(texts).encode()).hexdigest(), "tokenizers": {}}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, folder, files in real_directories(shared, scratch):
+            t = real_backend(name, folder)
+            t.no_padding()
+            t.no_truncation()
+            encode = lambda batch: [e.ids for e in t.encode_batch(batch, add_special_tokens=False)]
+            text_ids = encode(texts)
+            line_ids = encode(lines)
+            t.encode_special_tokens = True
+            plain_ids = encode(texts)
+            t.encode_special_tokens = False
+            decoded = [t.decode(ids, skip_special_tokens=False) for ids in text_ids]
+            golden["tokenizers"][name] = {
+                "files": files, "generated": hash_ids(text_ids), "generated_plain": hash_ids(plain_ids),
+                "datasets": hash_ids(line_ids), "dataset_tokens": sum(map(len, line_ids)),
+                "decoded": hashlib.sha256("\0".join(decoded).encode()).hexdigest()}
+    dump(golden, OUT / "real.json")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, help="folder with data/tokenizers and data/datasets")
+    arguments = parser.parse_args()
+    write_small()
+    llama_golden()
+    if arguments.shared:
+        write_real(arguments.shared)
+    dump({"script": "scripts/golden/tokenizers.py", "tokenizers": tokenizers.__version__, "transformers": transformers.__version__,
+          "sentencepiece": sentencepiece.__version__}, OUT / "manifest.json")
+
+
+if __name__ == "__main__":
+    main()

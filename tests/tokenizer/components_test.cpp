@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Every component against the Hugging Face library, text by text.
+#include "tokenizer/components_json.h"
+
+#include "corda/core/text.h"
+#include "golden.h"
+
+namespace corda::tokenizer {
+namespace {
+
+using core::Json;
+
+std::vector<std::string> texts() { return golden_json("small/texts.json").get<std::vector<std::string>>(); }
+
+TEST(Normalizers, MatchHuggingFace) {
+  const std::vector<std::string> inputs = texts();
+  const Json cases = golden_json("small/components.json").at("normalizers");
+  ASSERT_EQ(cases.size(), 29U);
+  for (const Json& entry : cases) {
+    const NormalizerPtr normalizer = normalizer_from_json(entry.at("json"), "golden");
+    ASSERT_EQ(entry.at("out").size(), inputs.size());
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const Json& expected = entry.at("out")[i];
+      EXPECT_EQ(normalizer->apply(inputs[i]), expected.is_null() ? inputs[i] : expected.get<std::string>())
+          << entry.at("json") << " of text " << i << ": " << inputs[i];
+    }
+  }
+}
+
+TEST(PreTokenizers, MatchHuggingFace) {
+  const std::vector<std::string> inputs = texts();
+  const Json cases = golden_json("small/components.json").at("pre_tokenizers");
+  ASSERT_EQ(cases.size(), 61U);
+  for (const Json& entry : cases) {
+    const PreTokenizerPtr pre_tokenizer = pre_tokenizer_from_json(entry.at("json"), "golden", false);
+    ASSERT_EQ(entry.at("out").size(), inputs.size());
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const Json& golden = entry.at("out")[i];
+      std::vector<std::string> expected{inputs[i]};
+      if (golden.is_string()) expected = core::split(golden.get<std::string>(), '\x1f');
+      if (golden.is_array()) expected = golden.get<std::vector<std::string>>();
+      if (golden == "") expected.clear();
+      Scratch scratch;
+      if (!inputs[i].empty()) scratch.pieces.push_back({inputs[i], -1, true});
+      pre_tokenizer->split(scratch);
+      std::vector<std::string> words;
+      for (const Piece& piece : scratch.pieces) words.emplace_back(piece.text);
+      EXPECT_EQ(words, expected) << entry.at("json") << " of text " << i << ": " << inputs[i];
+    }
+  }
+}
+
+TEST(Decoders, MatchHuggingFace) {
+  const Json golden = golden_json("small/components.json").at("decoders");
+  ASSERT_EQ(golden.at("cases").size(), 13U);
+  for (const Json& entry : golden.at("cases")) {
+    const DecoderPtr decoder = decoder_from_json(entry.at("json"), "golden");
+    for (std::size_t i = 0; i < golden.at("inputs").size(); ++i) {
+      auto tokens = golden.at("inputs")[i].get<std::vector<std::string>>();
+      decoder->decode(tokens);
+      EXPECT_EQ(core::join(tokens, ""), entry.at("out")[i].get<std::string>()) << entry.at("json") << " of input " << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace corda::tokenizer

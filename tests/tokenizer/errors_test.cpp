@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Files that are missing, broken, hostile or ask for something that is not implemented.
+#include <gmock/gmock.h>
+
+#include "corda/core/error.h"
+#include "corda/tokenizer/tokenizer.h"
+#include "golden.h"
+#include "tokenizer/regex.h"
+
+namespace corda::tokenizer {
+namespace {
+
+using core::FormatError;
+using core::Json;
+using testing::HasSubstr;
+
+// A tokenizer.json that loads; each test breaks one thing.
+Json sound() {
+  return Json::parse(R"({
+    "version": "1.0", "truncation": null, "padding": null,
+    "added_tokens": [{"id": 4, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+    "normalizer": {"type": "NFC"},
+    "pre_tokenizer": {"type": "Whitespace"},
+    "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                       "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [4], "tokens": ["<s>"]}}},
+    "decoder": {"type": "Fuse"},
+    "model": {"type": "BPE", "dropout": null, "unk_token": "?", "continuing_subword_prefix": null, "end_of_word_suffix": null,
+              "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+              "vocab": {"?": 0, "a": 1, "b": 2, "ab": 3}, "merges": ["a b"]}})");
+}
+
+std::shared_ptr<const Tokenizer> load_text(const std::string& text, const std::string& config = "") {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", text);
+  if (!config.empty()) folder.write("tokenizer_config.json", config);
+  return load_tokenizer(folder.path());
+}
+
+std::string refusal(const Json& json) {
+  return error_of<FormatError>([&] { load_text(json.dump()); });
+}
+std::string refusal_of_text(const std::string& text) {
+  return error_of<FormatError>([&] { load_text(text); });
+}
+// The refusal of the sound file with one value replaced or added.
+std::string refusal_with(const std::string& pointer, const Json& value) {
+  Json json = sound();
+  json[Json::json_pointer(pointer)] = value;
+  return refusal(json);
+}
+
+TEST(TokenizerJson, SoundFileLoads) {
+  const std::shared_ptr<const Tokenizer> tokenizer = load_text(sound().dump());
+  EXPECT_EQ(tokenizer->encode("ab b c", {.add_special_tokens = true}), (std::vector<TokenId>{4, 3, 2, 0}));
+  EXPECT_EQ(tokenizer->vocab_size(), 5);
+  EXPECT_EQ(tokenizer->bos_id, std::nullopt);
+  EXPECT_FALSE(tokenizer->starts_with_bos);
+}
+
+TEST(LoadTokenizer, MissingFilesAreNamed) {
+  EXPECT_THAT(error_of<core::IoError>([] { load_tokenizer("/nowhere/at/all"); }), HasSubstr("'/nowhere/at/all' is not a directory"));
+  const TemporaryFolder folder;
+  EXPECT_THAT(error_of<core::IoError>([&] { load_tokenizer(folder.path()); }),
+              HasSubstr("expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));
+}
+
+TEST(TokenizerJson, UnknownComponentsAreNamed) {
+  EXPECT_THAT(refusal_with("/normalizer/type", "Nmt"), HasSubstr("tokenizer.json: normalizer: the normalizer 'Nmt' is not implemented"));
+  EXPECT_THAT(refusal_with("/pre_tokenizer/type", "UnicodeScripts"), HasSubstr("pre_tokenizer: the pre-tokenizer 'UnicodeScripts' is not implemented"));
+  EXPECT_THAT(refusal_with("/post_processor/type", "Unheard"), HasSubstr("post_processor: the post-processor 'Unheard' is not implemented"));
+  EXPECT_THAT(refusal_with("/decoder/type", "CTC"), HasSubstr("decoder: the decoder 'CTC' is not implemented"));
+  EXPECT_THAT(refusal_with("/model/type", "WordLevel"), HasSubstr("model: the model 'WordLevel' is not implemented"));
+  Json json = sound();
+  json["normalizer"] = Json::parse(R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Odd"}]})");
+  EXPECT_THAT(refusal(json), HasSubstr("normalizer[1]: the normalizer 'Odd' is not implemented"));
+}
+
+TEST(TokenizerJson, UnknownKeysAndValuesAreNamed) {
+  EXPECT_THAT(refusal_with("/surprise", 1), HasSubstr("the key 'surprise' is not implemented"));
+  EXPECT_THAT(refusal_with("/normalizer/surprise", 1), HasSubstr("normalizer: the key 'surprise' is not implemented"));
+  EXPECT_THAT(refusal_with("/model/surprise", 1), HasSubstr("model: the key 'surprise' is not implemented"));
+  EXPECT_THAT(refusal_with("/added_tokens/0/surprise", 1), HasSubstr("added_tokens[0]: the key 'surprise' is not implemented"));
+  EXPECT_THAT(refusal_with("/model/dropout", 0.1), HasSubstr("'dropout' is not implemented"));
+  EXPECT_NO_THROW(load_text([] { Json json = sound(); json["model"]["dropout"] = 0.0; return json.dump(); }()));
+  EXPECT_THAT(refusal_with("/model/fuse_unk", "yes"), HasSubstr("'fuse_unk' must be true or false, found string"));
+  EXPECT_THAT(refusal_with("/pre_tokenizer", Json::parse(R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Odd"})")),
+              HasSubstr("the behavior 'Odd' is not implemented"));
+  EXPECT_THAT(refusal_with("/pre_tokenizer", Json::parse(R"({"type": "Metaspace", "replacement": "ab"})")),
+              HasSubstr("'replacement' must be one character, found 'ab'"));
+}
+
+TEST(TokenizerJson, InconsistentVocabulariesAreRefused) {
+  EXPECT_THAT(refusal_with("/model/merges/0", "a c"), HasSubstr("the merge 0 needs the token 'c', which is not in the vocabulary"));
+  EXPECT_THAT(refusal_with("/model/merges/0", "abc"), HasSubstr("the merge 'abc' must be two tokens with one space between them"));
+  EXPECT_THAT(refusal_with("/model/merges/0", Json::array({"a"})), HasSubstr("the merge 0 has 1 parts instead of 2"));
+  EXPECT_THAT(refusal_with("/model/merges/0", 7), HasSubstr("the merge 0 must be 'a b' or [\"a\", \"b\"]"));
+  EXPECT_THAT(refusal_with("/model/vocab/c", 1), HasSubstr("the id 1 belongs to two tokens, 'a' and 'c'"));
+  EXPECT_THAT(refusal_with("/model/vocab/c", -1), HasSubstr("the token 'c' has the id -1, outside 0 to 16777215"));
+  EXPECT_THAT(refusal_with("/model/vocab/c", 1e3), HasSubstr("the token 'c' must have an integer id"));
+  EXPECT_THAT(refusal_with("/model/vocab/c", 4000000000), HasSubstr("outside 0 to 16777215"));
+  EXPECT_THAT(refusal_with("/model/unk_token", "[UNK]"), HasSubstr("the unknown token '[UNK]' is not in the vocabulary"));
+  EXPECT_THAT(refusal_with("/added_tokens/0/id", 1), HasSubstr("the added token '<s>' has the id 1"));
+  EXPECT_THAT(refusal_with("/added_tokens/0/id", 9), HasSubstr("the added token '<s>' has the id 9"));
+  EXPECT_THAT(refusal_with("/added_tokens/0/content", "ab"), HasSubstr("the added token 'ab' has the id 4"));
+  EXPECT_THAT(refusal_with("/model/vocab", Json::array()), HasSubstr("the key 'vocab' is missing, or is not an object"));
+}
+
+TEST(TokenizerJson, PostProcessorsThatCannotBeKeptAreRefused) {
+  EXPECT_THAT(refusal_with("/post_processor/special_tokens", Json::object()), HasSubstr("the special token '<s>' is not described in 'special_tokens'"));
+  EXPECT_THAT(refusal_with("/post_processor/single", Json::array()), HasSubstr("a template without the sequence 'A' is not implemented"));
+  EXPECT_THAT(refusal_with("/post_processor/single/1/Sequence/id", "B"), HasSubstr("other than one sequence 'A'"));
+}
+
+TEST(TokenizerJson, BrokenJsonIsLocated) {
+  const std::string text = sound().dump(1);
+  EXPECT_THAT(refusal_of_text(text.substr(0, text.size() / 2)), HasSubstr("not valid JSON"));
+  EXPECT_THAT(refusal_of_text("{\n \"a\": ?}"), HasSubstr("tokenizer.json:2:7: not valid JSON"));
+  EXPECT_THAT(refusal_of_text(""), HasSubstr("tokenizer.json:1:1: not valid JSON"));
+  EXPECT_THAT(refusal_of_text("[]"), HasSubstr("expected an object, found array"));
+  EXPECT_THAT(refusal_of_text(text + "x"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(refusal_of_text(R"({"version": "1", "version": "2"})"), HasSubstr("the JSON key 'version' stands twice in one object"));
+  EXPECT_THAT(refusal_of_text(R"({"model": {"type": "BPE", "vocab": {"a": 0, "a": 1}, "merges": []}})"), HasSubstr("the token 'a' stands twice in the vocabulary"));
+  EXPECT_THAT(refusal_of_text(std::string(100'000, '[')), HasSubstr("nested deeper than 512 levels"));
+  EXPECT_THAT(refusal_of_text("{\"a\": \"\xFF\"}"), HasSubstr("not valid JSON"));
+}
+
+TEST(TokenizerJson, EveryCutOfAFileIsRefused) {
+  const std::string text = sound().dump();
+  for (std::size_t size = 0; size < text.size(); ++size) {
+    EXPECT_THROW(load_text(text.substr(0, size)), FormatError) << size;
+  }
+}
+
+TEST(TokenizerConfig, NamesTheSpecialIds) {
+  const std::string text = sound().dump();
+  EXPECT_EQ(load_text(text, R"({"bos_token": "<s>", "pad_token": {"content": "ab"}, "eos_token": null})")->bos_id, 4);
+  EXPECT_EQ(load_text(text, R"({"bos_token": "<s>", "pad_token": {"content": "ab"}, "eos_token": null})")->pad_id, 3);
+  EXPECT_TRUE(load_text(text, R"({"bos_token": "<s>"})")->starts_with_bos);
+  EXPECT_FALSE(load_text(text, R"({"bos_token": "<s>", "add_bos_token": false})")->starts_with_bos);
+  EXPECT_THAT(error_of<FormatError>([&] { load_text(text, R"({"bos_token": "<bos>"})"); }),
+              HasSubstr("the bos_token '<bos>' is not in the vocabulary"));
+}
+
+TEST(TokenizerConfig, FallsBackToTheModelsConfig) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", sound().dump());
+  folder.write("config.json", R"({"bos_token_id": 4, "eos_token_id": 3, "pad_token_id": 99})");
+  folder.write("generation_config.json", R"({"eos_token_id": [2, 3]})");
+  EXPECT_EQ(load_tokenizer(folder.path())->bos_id, 4);
+  EXPECT_EQ(load_tokenizer(folder.path())->eos_id, 2);
+  EXPECT_EQ(load_tokenizer(folder.path())->pad_id, std::nullopt);
+  folder.write("tokenizer_config.json", R"({"bos_token": null})");
+  EXPECT_EQ(load_tokenizer(folder.path())->bos_id, std::nullopt);
+}
+
+TEST(BpeFiles, LoadAndReport) {
+  const TemporaryFolder folder;
+  folder.write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3})");
+  folder.write("merges.txt", "#version: 0.2\na b\n");
+  EXPECT_EQ(load_tokenizer(folder.path())->encode("ab<|endoftext|>a"), (std::vector<TokenId>{2, 3, 0}));
+  folder.write("merges.txt", "#version: 0.2\na b\nab\n");
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }), HasSubstr("merges.txt:3: the merge 'ab' must be two tokens"));
+  folder.write("merges.txt", "a b\n");
+  folder.write("tokenizer_config.json", R"({"tokenizer_class": "BartTokenizer"})");
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }), HasSubstr("the tokenizer class 'BartTokenizer'"));
+  folder.write("tokenizer_config.json", "{}");
+  folder.write("vocab.json", "[1, 2]");
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }), HasSubstr("expected an object from tokens to ids"));
+}
+
+TEST(SentencePieceFiles, GarbageIsRefused) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.model", "this is no model");
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }), HasSubstr("not a SentencePiece model"));
+}
+
+TEST(Regex, WhatPcreWouldReadDifferentlyIsRefused) {
+  const auto refused = [](const char* pattern) { return error_of<FormatError>([&] { Regex(pattern, "f"); }); };
+  EXPECT_THAT(refused("[a-z&&[^b]]"), HasSubstr("the set intersection '&&', which is not implemented"));
+  EXPECT_THAT(refused("[a[bc]]"), HasSubstr("a set inside a set"));
+  EXPECT_THAT(refused("(?x: a)"), HasSubstr("the option 'x'"));
+  EXPECT_THAT(refused("(?~a)"), HasSubstr("the absence operator"));
+  EXPECT_THAT(refused("(a"), HasSubstr("f: the regular expression '(a' is not understood: missing closing parenthesis"));
+  EXPECT_THAT(refused("[a"), HasSubstr("a bracket that is never closed"));
+  EXPECT_EQ(translate_oniguruma("\\p{N}{2}+a{,3}", "f"), "(?:\\p{N}{2})+a{0,3}");
+}
+
+}  // namespace
+}  // namespace corda::tokenizer

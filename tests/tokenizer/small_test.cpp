@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Small tokenizers made for the purpose, against the Hugging Face library.
+#include <thread>
+
+#include "corda/core/error.h"
+#include "corda/tokenizer/tokenizer.h"
+#include "golden.h"
+
+namespace corda::tokenizer {
+namespace {
+
+using core::Json;
+using Ids = std::vector<TokenId>;
+
+void expect_rows(const Tokenizer& tokenizer, const Json& rows, const std::string& name) {
+  const auto texts = golden_json("small/texts.json").get<std::vector<std::string>>();
+  ASSERT_EQ(rows.size(), texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const Json& row = rows[i];
+    const std::string label = name + ", text " + std::to_string(i) + ": " + texts[i];
+    const Ids expected = row.at("ids").get<Ids>();
+    EXPECT_EQ(tokenizer.encode(texts[i]), expected) << label;
+    EXPECT_EQ(tokenizer.encode(texts[i], {.parse_special = false}), row.contains("plain") ? row.at("plain").get<Ids>() : expected) << label;
+    Ids whole = row.at("around")[0].get<Ids>();
+    whole.insert(whole.end(), expected.begin(), expected.end());
+    const Ids suffix = row.at("around")[1].get<Ids>();
+    whole.insert(whole.end(), suffix.begin(), suffix.end());
+    EXPECT_EQ(tokenizer.encode(texts[i], {.add_special_tokens = true}), whole) << label;
+    const std::string decoded = row.contains("decoded") ? row.at("decoded").get<std::string>() : texts[i];
+    EXPECT_EQ(tokenizer.decode(expected), decoded) << label;
+    EXPECT_EQ(tokenizer.decode(expected, {.skip_special_tokens = true}), row.contains("skipped") ? row.at("skipped").get<std::string>() : decoded) << label;
+  }
+}
+
+TEST(SmallTokenizers, MatchHuggingFace) {
+  const Json golden = golden_json("small/outputs.json");
+  ASSERT_EQ(golden.size(), 11U);
+  for (const auto& [name, rows] : golden.items()) {
+    expect_rows(*load_tokenizer(golden_path("small") / name), rows, name);
+  }
+}
+
+TEST(SentencePieceTokenizer, MatchesHuggingFace) {
+  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("sentencepiece"));
+  expect_rows(*tokenizer, golden_json("sentencepiece/outputs.json"), "sentencepiece");
+  EXPECT_EQ(tokenizer->bos_id, 1);
+  EXPECT_EQ(tokenizer->eos_id, 2);
+  EXPECT_EQ(tokenizer->pad_id, std::nullopt);
+  EXPECT_TRUE(tokenizer->starts_with_bos);
+  EXPECT_EQ(tokenizer->vocab_size(), 560);
+  EXPECT_TRUE(tokenizer->is_special(1));
+  EXPECT_FALSE(tokenizer->is_special(300));
+}
+
+TEST(SmallTokenizers, SameIdsFromManyThreads) {
+  const auto texts = golden_json("small/texts.json").get<std::vector<std::string>>();
+  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_llama3"));
+  std::vector<Ids> expected;
+  for (const std::string& text : texts) expected.push_back(tokenizer->encode(text));
+  std::vector<std::thread> threads;
+  std::vector<int> wrong(4, 0);
+  for (std::size_t t = 0; t < wrong.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 20; ++round) {
+        for (std::size_t i = 0; i < texts.size(); ++i) wrong[t] += tokenizer->encode(texts[i]) != expected[i];
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, std::vector<int>(4, 0));
+}
+
+TEST(SmallTokenizers, LongWordsMergeAsShortOnes) {
+  // The heap and the scan must agree: a word of 600 letters goes through the heap, its halves below 48 through the scan.
+  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_gpt2"));
+  const std::string digits(600, '7');
+  Ids repeated;
+  for (int i = 0; i < 600; ++i) repeated.push_back(*tokenizer->token_to_id("7"));
+  EXPECT_EQ(tokenizer->encode(digits), repeated);
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode(std::string(5000, 'a') + "the")), std::string(5000, 'a') + "the");
+}
+
+TEST(SmallTokenizers, InvalidUtf8BecomesReplacementCharacters) {
+  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_gpt2"));
+  // The maximal invalid parts, as Python's bytes.decode(errors="replace") finds them.
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode("a\xE2\x82" "b\xFF\xC0\x80\xF0\x9F\x98")), "a\uFFFDb\uFFFD\uFFFD\uFFFD\uFFFD");
+  EXPECT_EQ(tokenizer->encode("a\xFF"), tokenizer->encode("a\uFFFD"));
+}
+
+TEST(SmallTokenizers, IdsOutsideTheVocabularyAreRefused) {
+  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_gpt2"));
+  ASSERT_EQ(tokenizer->vocab_size(), 420);
+  EXPECT_EQ(error_of<core::ConfigError>([&] { tokenizer->decode(Ids{1, 420}); }),
+            "[tokenizer::decode] the id 420 is not in the vocabulary, whose ids end at 419");
+  EXPECT_EQ(error_of<core::ConfigError>([&] { tokenizer->decode(Ids{-1}); }),
+            "[tokenizer::decode] the id -1 is not in the vocabulary, whose ids end at 419");
+}
+
+}  // namespace
+}  // namespace corda::tokenizer
