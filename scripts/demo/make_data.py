@@ -133,6 +133,22 @@ def make_counting(dice, count):
     return texts
 
 
+PROMPT = ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+          "### Instruction:\n{}\n\n### Response: {}")
+
+
+def make_exercises(dice, count):
+    """Instructions other than the new task, so that the base model has seen the form of one."""
+    texts = []
+    for _ in range(count):
+        who, what, start = dice.pick(HELPERS), dice.pick(THINGS), dice.below(26)
+        if dice.below(2):
+            texts.append(PROMPT.format(f"{who} has {number(start)} {what}. Who has {what}?", f"{who} has {what}."))
+        else:
+            texts.append(PROMPT.format(f"{who} has {number(start)} {what}. How many {what} are there?", f"The result is {number(start)} {what}."))
+    return texts
+
+
 def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     print(f"{path}: {len(rows)} lines")
@@ -151,7 +167,7 @@ def main():
     dice = Dice(args.seed)
     facts, texts = make_facts(dice, args.people, args.towns)
     train, test = make_task(dice, args.train, args.test)
-    documents = [f"Question: {q}\nAnswer: {a}" for q, a in facts] + texts + make_counting(dice, 80)
+    documents = [f"Question: {q}\nAnswer: {a}" for q, a in facts] + texts + make_counting(dice, 60) + make_exercises(dice, 60)
     write_jsonl(args.out / "facts.jsonl", [{"question": q, "answer": a} for q, a in facts])
     write_jsonl(args.out / "pretrain.jsonl", [{"text": text} for text in dice.shuffled(documents)])
     write_jsonl(args.out / "task_train.jsonl", train)
