@@ -74,7 +74,7 @@ class Experiment:
         knowledge = json.loads(self.call(log, "eval", *model, "--task", "qa", "--data", "data/knowledge.jsonl", "--format", "qa",
                                          *self.common, "--json"))
         task = json.loads(self.call(log, "eval", *model, "--task", "perplexity", "--data", "data/gsm8k_test.jsonl", *TASK,
-                                    "--template", "alpaca", *self.common, "--json"))
+                                    "--template", "alpaca", "--seq-len", "512", *self.common, "--json"))
         return {"knowledge": knowledge["score"], "gsm8k_nll": task["nll"]}
 
     def run(self, name, method, rate, seed):
