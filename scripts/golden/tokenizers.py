@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import json
 import random
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -97,6 +96,11 @@ def normalizer_cases():
     return [{"json": component_json(c), "out": [None if (o := c.normalize_str(t)) == t else o for t in TEXTS]} for c in made]
 
 
+def cuts_or_words(text, words):
+    """The lengths of the words where they are the text cut up, which is shorter to write, else the words."""
+    return [len(w) for w in words] if "".join(words) == text else words
+
+
 def pre_tokenizer_cases():
     p = pre_tokenizers
     made = [p.ByteLevel(a, use_regex=r) for a in (True, False) for r in (True, False)]
@@ -112,10 +116,10 @@ def pre_tokenizer_cases():
     made += [p.Split(Regex(r"\p{N}{2}+|\w{,2}\s"), "isolated", False), p.Split(".", "isolated", False), p.Split(Regex(r"\p{Han}+|\u3042"), "removed", False)]
     made += [p.Sequence([p.Digits(True), p.Split(Regex(LLAMA3), "isolated", False), p.ByteLevel(False, use_regex=False)]),
              p.Sequence([p.WhitespaceSplit(), p.Metaspace("▁", "first")]), p.Sequence([p.Punctuation(), p.ByteLevel(True)])]
-    kept = list(range(len(TEXTS)))
     cases = []
     for c in made:
-        cases.append({"json": component_json(c), "out": [None if (o := [w for w, _ in c.pre_tokenize_str(TEXTS[i])]) == [TEXTS[i]] else "\x1f".join(o) if not any("\x1f" in w for w in o) else o for i in kept]})
+        words = [[w for w, _ in c.pre_tokenize_str(text)] for text in TEXTS]
+        cases.append({"json": component_json(c), "out": [cuts_or_words(text, w) for text, w in zip(TEXTS, words)]})
     return cases
 
 
@@ -270,24 +274,21 @@ def dump(value, path):
 
 def write_small():
     folder = OUT / "small"
-    shutil.rmtree(folder, ignore_errors=True)
     dump(TEXTS, folder / "texts.json")
     dump({"normalizers": normalizer_cases(), "pre_tokenizers": pre_tokenizer_cases(), "decoders": decoder_cases()}, folder / "components.json")
     golden = {}
     for number, (name, make) in enumerate(TOKENIZERS.items()):
-        data = json.loads(make().to_str())
-        if number % 2:  # the older spelling of merges
-            data["model"]["merges"] = [" ".join(pair) for pair in data["model"]["merges"]]
-        dump(data, folder / name / "tokenizer.json")
+        file = folder / name / "tokenizer.json"
+        if not file.exists():  # training breaks ties at random: what is there stays
+            data = json.loads(make().to_str())
+            if number % 2:  # the older spelling of merges
+                data["model"]["merges"] = [" ".join(pair) for pair in data["model"]["merges"]]
+            dump(data, file)
         golden[name] = outputs(Tokenizer.from_file(str(folder / name / "tokenizer.json")))
     dump(golden, folder / "outputs.json")
 
 
-def llama_golden():
-    """A SentencePiece BPE model and what LlamaTokenizer makes of it."""
-    folder = OUT / "sentencepiece"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def train_sentencepiece(path):
     with tempfile.TemporaryDirectory() as scratch:
         corpus = Path(scratch) / "corpus.txt"
         corpus.write_text("\n".join(line.replace("\n", " ") for line in CORPUS), encoding="utf-8")
@@ -295,7 +296,15 @@ def llama_golden():
             input=str(corpus), model_prefix=str(Path(scratch) / "m"), vocab_size=560, model_type="bpe", byte_fallback=True,
             character_coverage=0.98, normalization_rule_name="identity", remove_extra_whitespaces=False, add_dummy_prefix=True,
             split_digits=True, minloglevel=2)
-        (folder / "tokenizer.model").write_bytes((Path(scratch) / "m.model").read_bytes())
+        path.write_bytes((Path(scratch) / "m.model").read_bytes())
+
+
+def llama_golden():
+    """A SentencePiece BPE model and what LlamaTokenizer makes of it."""
+    folder = OUT / "sentencepiece"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "tokenizer.model").exists():
+        train_sentencepiece(folder / "tokenizer.model")
     config = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "bos_token": "<s>", "eos_token": "</s>",
               "unk_token": "<unk>", "pad_token": None}
     dump(config, folder / "tokenizer_config.json")
@@ -383,12 +392,27 @@ def real_directories(shared, scratch):
         yield name, folder, files
 
 
+def llama_by_scores(path):
+    """LlamaTokenizer with merges in the order of the model's scores, as in the tokenizer.json files that were published with
+    such models. (Left to itself transformers 5 orders them by id, which for "▁▁" differs from the model.)"""
+    from transformers.convert_slow_tokenizer import generate_merges
+
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    pieces = [(processor.id_to_piece(i), processor.get_score(i)) for i in range(processor.get_piece_size())]
+    vocab = {piece: i for i, (piece, _) in enumerate(pieces)}
+    t = transformers.LlamaTokenizer(vocab=vocab, merges=generate_merges(vocab, pieces)).backend_tokenizer
+    t.add_special_tokens([AddedToken(piece, normalized=False) for i, (piece, _) in enumerate(pieces)
+                          if processor.is_control(i) or processor.is_unknown(i)])
+    return t
+
+
 def real_backend(name, folder):
     if (folder / "tokenizer.json").exists():
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if (folder / "tokenizer.model").exists():
+        return llama_by_scores(folder / "tokenizer.model")
     if not (folder / "tokenizer_config.json").exists():
-        kind = {"gpt2": "GPT2Tokenizer"}.get(name, "LlamaTokenizer")
-        dump({"tokenizer_class": kind}, folder / "tokenizer_config.json")
+        dump({"tokenizer_class": "GPT2Tokenizer"}, folder / "tokenizer_config.json")
     return transformers.AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
 
 

@@ -99,16 +99,12 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* norma
   // Special tokens first: that is the order in which equal patterns are tried.
   for (const bool special : {true, false}) {
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
-      const AddedToken& token = tokens_[i];
+      AddedToken& token = tokens_[i];
       if (token.special != special) continue;
       by_id_[token.id] = i;
       const auto value = static_cast<std::int32_t>(i);
-      if (!token.normalized) {
-        raw_.add(token.content, value);
-        continue;
-      }
-      const std::string pattern = normalizer == nullptr ? token.content : normalizer->apply(token.content);
-      if (!pattern.empty()) normalized_.add(pattern, value);
+      token.text = token.normalized && normalizer != nullptr ? normalizer->apply(token.content) : token.content;
+      if (!token.text.empty()) (token.normalized ? normalized_ : raw_).add(token.text, value);
     }
   }
 }

@@ -55,7 +55,7 @@ std::vector<AddedToken> special_tokens(const SideFiles& side, const Vocabulary& 
     if (!content || content->empty()) continue;
     const std::optional<TokenId> id = vocabulary.find(*content);
     const bool known = std::any_of(tokens.begin(), tokens.end(), [&](const AddedToken& t) { return t.content == *content; });
-    if (!known && id) tokens.push_back({*content, *id, true, false, false, false, false});
+    if (!known && id) tokens.push_back({*content, *id, true, false, false, false, false, {}});
   }
   return tokens;
 }
@@ -72,8 +72,7 @@ std::shared_ptr<Tokenizer> load_bpe_files(const std::filesystem::path& vocab, co
   std::vector<AddedToken> added = special_tokens(side, vocabulary);
   if (!qwen2 && added.empty()) {
     // GPT-2's own files name no special token: the class does.
-    if (const std::optional<TokenId> id = vocabulary.find("<|endoftext|>")) added.push_back({"<|endoftext|>", *id, true});
-    if (!added.empty()) added.back().normalized = false;
+    if (const std::optional<TokenId> id = vocabulary.find("<|endoftext|>")) added.push_back({"<|endoftext|>", *id, true, false, false, false, false, {}});
   }
   parts.model = std::make_unique<Bpe>(std::move(vocabulary), parse_merges(core::read_file(merges), merges.string()), options, source);
   ByteLevelOptions byte_level;

@@ -43,9 +43,9 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, DecodeOption
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
   for (const TokenId id : ids) {
-    std::string token = id_to_token(id);
-    const AddedToken* added = parts_.added.find(std::string_view(token));
-    if (!options.skip_special_tokens || added == nullptr || !added->special) tokens.push_back(std::move(token));
+    const AddedToken* added = parts_.added.find(id);
+    if (options.skip_special_tokens && added != nullptr && added->special) continue;
+    tokens.push_back(added != nullptr ? added->text : id_to_token(id));
   }
   if (!parts_.decoder) return core::join(tokens, " ");
   parts_.decoder->decode(tokens);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #include <cctype>
 #include <vector>
 
@@ -14,8 +17,16 @@ namespace {
 constexpr std::string_view kSpace =
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 constexpr std::string_view kWord =
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
 constexpr std::string_view kHex = "0-9A-Fa-f";
+
+bool compiles(const std::string& pattern) {
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
+}
 
 class Translator {
  public:
@@ -131,13 +142,20 @@ class Translator {
     if (c == 'p' || c == 'P') {
       const std::size_t close = in_.find('}', at_);
       if (peek(2) != '{' || close == std::string_view::npos) refuse("a property without braces");
-      out_ += in_.substr(at_, close + 1 - at_);
+      out_ += property(in_.substr(at_, 3), in_.substr(at_ + 3, close - at_ - 3));
       at_ = close + 1;
       return;
     }
     const std::size_t size = 1 + (static_cast<unsigned char>(c) < 0x80 ? 1 : 0);
     out_ += in_.substr(at_, size);
     at_ += size;
+  }
+
+  // In PCRE2 a script's bare name also takes characters that several scripts share; in Oniguruma it does not.
+  static std::string property(std::string_view start, std::string_view name) {
+    const bool negated = name.starts_with('^');
+    const std::string as_script = core::concat(start, negated ? "^" : "", "sc:", name.substr(negated ? 1 : 0), "}");
+    return name.size() > 2 && compiles(as_script) ? as_script : core::concat(start, name, "}");
   }
 
   void bracket() {

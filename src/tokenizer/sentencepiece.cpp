@@ -51,7 +51,7 @@ std::vector<AddedToken> special_tokens(const sentencepiece::SentencePieceProcess
   std::vector<AddedToken> tokens;
   for (int id = 0; id < processor.GetPieceSize(); ++id) {
     if (!processor.IsControl(id) && !processor.IsUnknown(id)) continue;
-    tokens.push_back({processor.IdToPiece(id), id, true, false, false, false, false});
+    tokens.push_back({processor.IdToPiece(id), id, true, false, false, false, false, {}});
   }
   for (AddedToken& token : side.added_tokens()) tokens.push_back(std::move(token));
   return tokens;

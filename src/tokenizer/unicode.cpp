@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 
 #include "corda/core/error.h"
@@ -41,6 +42,63 @@ utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<
 
 bool between(utf8proc_category_t value, utf8proc_category_t first, utf8proc_category_t last) {
   return value >= first && value <= last;
+}
+
+// The reference normalizes by the tables of Unicode 9: what came later is no mark, has no decomposition and no combining
+// class, so that it ends a run and is copied. These are the later code points that have any of these, in order.
+struct Range {
+  char32_t first;
+  char32_t last;
+};
+constexpr Range kInert[] = {
+    {0x7FD, 0x7FD}, {0x898, 0x89F}, {0x8CA, 0x8D3}, {0x9FE, 0x9FE}, {0xAFA, 0xAFF}, {0xB55, 0xB55}, {0xC04, 0xC04},
+    {0xC3C, 0xC3C}, {0xCF3, 0xCF3}, {0xD00, 0xD00}, {0xD3B, 0xD3C}, {0xD81, 0xD81}, {0xEBA, 0xEBA}, {0xECE, 0xECE},
+    {0x1715, 0x1715}, {0x180F, 0x180F}, {0x1ABF, 0x1ACE}, {0x1CF7, 0x1CF7}, {0x1DF6, 0x1DFA}, {0x32FF, 0x32FF},
+    {0xA7F2, 0xA7F4}, {0xA82C, 0xA82C}, {0xA8FF, 0xA8FF}, {0xAB69, 0xAB69}, {0x10781, 0x10785}, {0x10787, 0x107B0},
+    {0x107B2, 0x107BA}, {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50},
+    {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x11073, 0x11074}, {0x110C2, 0x110C2}, {0x11145, 0x11146},
+    {0x111C9, 0x111C9}, {0x111CE, 0x111CF}, {0x11241, 0x11241}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E},
+    {0x1182C, 0x1183A}, {0x11930, 0x11935}, {0x11937, 0x11938}, {0x1193B, 0x1193E}, {0x11940, 0x11940},
+    {0x11942, 0x11943}, {0x119D1, 0x119D7}, {0x119DA, 0x119E0}, {0x119E4, 0x119E4}, {0x11A01, 0x11A0A},
+    {0x11A33, 0x11A39}, {0x11A3B, 0x11A3E}, {0x11A47, 0x11A47}, {0x11A51, 0x11A5B}, {0x11A8A, 0x11A99},
+    {0x11D31, 0x11D36}, {0x11D3A, 0x11D3A}, {0x11D3C, 0x11D3D}, {0x11D3F, 0x11D45}, {0x11D47, 0x11D47},
+    {0x11D8A, 0x11D8E}, {0x11D90, 0x11D91}, {0x11D93, 0x11D97}, {0x11EF3, 0x11EF6}, {0x11F00, 0x11F01},
+    {0x11F03, 0x11F03}, {0x11F34, 0x11F3A}, {0x11F3E, 0x11F42}, {0x13440, 0x13440}, {0x13447, 0x13455},
+    {0x16F4F, 0x16F4F}, {0x16F7F, 0x16F87}, {0x16FE4, 0x16FE4}, {0x16FF0, 0x16FF1}, {0x1CF00, 0x1CF2D},
+    {0x1CF30, 0x1CF46}, {0x1E030, 0x1E06D}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
+    {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+
+bool is_inert(char32_t c) {
+  if (c < kInert[0].first) return false;
+  const Range* range = std::upper_bound(std::begin(kInert), std::end(kInert), c, [](char32_t value, const Range& r) { return value < r.first; });
+  return c <= (range - 1)->last;
+}
+
+// Simple lower case; capitals younger than the library's tables (Unicode 16 and 17) are listed.
+char32_t lower_of(char32_t c) {
+  if (c >= 0x10D50 && c <= 0x10D65) return c + 0x20;
+  if (c >= 0x16EA0 && c <= 0x16EB8) return c + 0x1B;
+  switch (c) {
+    case 0xA7CB: return 0x264;
+    case 0xA7DC: return 0x19B;
+    case 0x1C89: case 0xA7CC: case 0xA7CE: case 0xA7D2: case 0xA7D4: case 0xA7DA: return c + 1;
+    default: return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+  }
+}
+
+void normalize_run(std::string_view text, NormalForm form, std::string& out) {
+  if (text.empty()) return;
+  int options = UTF8PROC_STABLE;
+  const bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
+  options |= compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
+  if (form == NormalForm::kNfkc || form == NormalForm::kNfkd) options |= UTF8PROC_COMPAT;
+  utf8proc_uint8_t* raw = nullptr;
+  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                             static_cast<utf8proc_ssize_t>(text.size()), &raw,
+                                             static_cast<utf8proc_option_t>(options));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(raw, &std::free);
+  if (size < 0) throw core::ResourceError(core::concat("[tokenizer::normalize] ", utf8proc_errmsg(size)));
+  out.append(reinterpret_cast<const char*>(raw), static_cast<std::size_t>(size));
 }
 
 // Circled and squared letters: symbols by category, alphabetic by property.
@@ -111,7 +169,10 @@ bool is_punctuation(char32_t c) {
   return between(category(c), UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO);
 }
 
-bool is_mark(char32_t c) { return c >= 0x300 && between(category(c), UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME); }
+bool is_mark(char32_t c) {
+  if (c < 0x300 || is_inert(c)) return false;
+  return between(category(c), UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME) || c == 0x1CF2 || c == 0x1CF3;  // marks until Unicode 12
+}
 
 bool is_word(char32_t c) {
   if (c < 0x80) return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
@@ -127,7 +188,7 @@ std::string to_lower(std::string_view text) {
     if (c == 0x130) {
       out += "i\xCC\x87";  // the only code point whose lower case is two
     } else {
-      append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+      append_utf8(out, lower_of(c));
     }
   }
   return out;
@@ -143,17 +204,18 @@ bool is_normal_at_sight(std::string_view text, NormalForm form) {
 
 std::string normalize(std::string_view text, NormalForm form) {
   if (is_normal_at_sight(text, form)) return std::string(text);
-  int options = UTF8PROC_STABLE;
-  const bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
-  options |= compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-  if (form == NormalForm::kNfkc || form == NormalForm::kNfkd) options |= UTF8PROC_COMPAT;
-  utf8proc_uint8_t* raw = nullptr;
-  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                             static_cast<utf8proc_ssize_t>(text.size()), &raw,
-                                             static_cast<utf8proc_option_t>(options));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(raw, &std::free);
-  if (size < 0) throw core::ResourceError(core::concat("[tokenizer::normalize] ", utf8proc_errmsg(size)));
-  return {reinterpret_cast<const char*>(raw), static_cast<std::size_t>(size)};
+  std::string out;
+  out.reserve(text.size());
+  std::size_t done = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t begin = at;
+    if (!is_inert(next_code_point(text, at))) continue;
+    normalize_run(text.substr(done, begin - done), form, out);
+    out += text.substr(begin, at - begin);
+    done = at;
+  }
+  normalize_run(text.substr(done), form, out);
+  return out;
 }
 
 }  // namespace corda::tokenizer

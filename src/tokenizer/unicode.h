@@ -40,7 +40,7 @@ std::string replace_invalid_utf8(std::string_view text);
 bool is_whitespace(char32_t c);   // property White_Space
 bool is_numeric(char32_t c);      // categories Nd, Nl, No
 bool is_punctuation(char32_t c);  // ASCII punctuation and categories P*
-bool is_mark(char32_t c);         // categories M*
+bool is_mark(char32_t c);         // categories M* of Unicode 9, as StripAccents has them
 bool is_word(char32_t c);         // \w of UTS #18 without Join_Control
 std::string to_lower(std::string_view text);
 

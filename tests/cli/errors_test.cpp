@@ -65,7 +65,7 @@ TEST_F(Errors, HelpListsEveryVerbAndItsFlags) {
 
 TEST_F(Errors, UsageErrorsExitWithTwo) {
   expect_failure({}, 2, "--help");
-  expect_failure({"trian"}, 2, "trian");
+  expect_failure({"trian"}, 2, "there is no verb 'trian' (did you mean 'train'?)");
   expect_failure({"calibrate", "--modle", "x"}, 2, "--modle");
   expect_failure({"calibrate"}, 2, "missing settings 'model', 'data', 'out'");
   expect_failure({"decompose", "--mode", "kpq"}, 2, "'mode' must be one of kpa, ipa, dual; it is 'kpq' (did you mean 'kpa'?)");

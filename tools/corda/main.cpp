@@ -4,11 +4,14 @@
 #include <c10/util/Exception.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <new>
+#include <vector>
 
 #include "commands.h"
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 
 namespace {
 
@@ -21,6 +24,15 @@ int fail(ExitCode code, const std::string& message) {
 
 // The first line of a LibTorch message; the rest is a C++ backtrace.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// A sentence about the first argument where it is no verb, else "".
+std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return "";
+  std::vector<std::string> verbs;
+  for (const CLI::App* verb : app.get_subcommands({})) verbs.push_back(verb->get_name());
+  if (std::find(verbs.begin(), verbs.end(), argv[1]) != verbs.end()) return "";
+  return corda::core::concat("there is no verb '", argv[1], "'", corda::core::suggestion(argv[1], verbs));
+}
 
 int run(const corda::tools::Action& action) {
   try {
@@ -62,7 +74,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    return fail(ExitCode::kUsage, std::string(error.what()) + "; try --help");
+    const std::string verb = unknown_verb(app, argc, argv);
+    return fail(ExitCode::kUsage, (verb.empty() ? std::string(error.what()) : verb) + "; try --help");
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   }
