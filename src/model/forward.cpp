@@ -56,6 +56,8 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x) {
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  // One kernel on the GPU; it wants one dtype.
+  if (weight.scalar_type() == x.scalar_type()) return at::rms_norm(x, weight.sizes(), weight, eps);
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor normed = wide * at::rsqrt(wide.square().mean({-1}, /*keepdim=*/true) + eps);
   return as(weight, x.scalar_type()) * normed.to(x.scalar_type());
