@@ -124,7 +124,7 @@ std::string to_string(DType dtype) { return row(dtype).name; }
 std::string shape_string(const std::vector<std::int64_t>& shape) {
   std::vector<std::string> parts;
   for (const std::int64_t extent : shape) parts.push_back(std::to_string(extent));
-  return "[" + core::join(parts, ", ") + "]";
+  return concat("[", core::join(parts, ", "), "]");
 }
 
 SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {

@@ -1,3 +1,83 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-int main() { return 0; }
+// The command line: parses flags, runs one verb, turns errors into one line and an exit code.
+#include <c10/util/Exception.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <new>
+#include <vector>
+
+#include "commands.h"
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+
+namespace {
+
+using corda::core::ExitCode;
+
+int fail(ExitCode code, const std::string& message) {
+  std::fprintf(stderr, "corda: error: %s\n", message.c_str());
+  return static_cast<int>(code);
+}
+
+// The first line of a LibTorch message; the rest is a C++ backtrace.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// A sentence about the first argument where it is no verb, else "".
+std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return "";
+  std::vector<std::string> verbs;
+  for (const CLI::App* verb : app.get_subcommands({})) verbs.push_back(verb->get_name());
+  if (std::find(verbs.begin(), verbs.end(), argv[1]) != verbs.end()) return "";
+  return corda::core::concat("there is no verb '", argv[1], "'", corda::core::suggestion(argv[1], verbs));
+}
+
+int run(const corda::tools::Action& action) {
+  try {
+    action();
+    return static_cast<int>(ExitCode::kOk);
+  } catch (const corda::core::Error& error) {
+    return fail(error.code(), error.what());
+  } catch (const c10::OutOfMemoryError& error) {
+    return fail(ExitCode::kResource, "out of GPU memory; lower the batch tokens: " + first_line(error.what_without_backtrace()));
+  } catch (const std::bad_alloc&) {
+    return fail(ExitCode::kResource, "out of memory; lower the batch tokens");
+  } catch (const c10::Error& error) {
+    return fail(ExitCode::kInternal, "internal error, please report it: " + first_line(error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return fail(ExitCode::kInternal, std::string("internal error, please report it: ") + error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Context-oriented decomposition adaptation (CorDA) of language models.", "corda");
+  app.set_version_flag("--version", std::string("corda ") + CORDA_VERSION);
+  app.require_subcommand(1);
+  corda::tools::CommonFlags common;
+  corda::tools::Action action;
+  corda::tools::add_calibrate(app, common, action);
+  corda::tools::add_decompose(app, common, action);
+  corda::tools::add_train(app, common, action);
+  corda::tools::add_merge(app, common, action);
+  corda::tools::add_eval(app, common, action);
+  corda::tools::add_tokenize(app, common, action);
+  for (CLI::App* verb : app.get_subcommands({})) {
+    verb->add_flag("--json", common.json, "print the result as one JSON object");
+    verb->add_flag("--quiet,-q", common.quiet, "no progress, warnings only");
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    const std::string verb = unknown_verb(app, argc, argv);
+    return fail(ExitCode::kUsage, (verb.empty() ? std::string(error.what()) : verb) + "; try --help");
+  } catch (const corda::core::Error& error) {
+    return fail(error.code(), error.what());
+  }
+  return run(action);
+}

@@ -35,8 +35,10 @@ struct Dataset {
 std::string detect_format(const DataFile& file);
 
 // Samples of instruction formats (alpaca, prompt-completion, qa) rendered through the template, and of
-// `text` (every token supervised). BOS first where the tokenizer says so, EOS last and supervised; the
-// response alone is supervised in instruction formats. Reports what it chose, dropped and truncated.
+// `text` (every token supervised but the first; a document longer than max_length becomes consecutive
+// samples, a last piece of one token being dropped and counted). BOS first where the tokenizer says so,
+// EOS last and supervised; the response alone is supervised in instruction formats. Reports what it
+// chose, dropped and truncated.
 // Throws FormatError (file:line: reason), and ConfigError where no sample or no supervised token is left.
 Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokenizer& tokenizer,
                      const EncodeSettings& settings, core::Reporter& reporter);
@@ -55,7 +57,7 @@ struct CalibrationSettings {
   std::int64_t seq_len = 2048;
   std::uint64_t seed = 233;
   std::string qa_text = "question-answer";  // question-answer | question (the paper's)
-  EncodeSettings encode;                    // for instruction formats: the training template
+  EncodeSettings encode = {};               // for instruction formats: the training template
 };
 
 // Token sequences for calibration. `text` and `qa`: random windows of exactly `seq_len` tokens out of
@@ -67,7 +69,7 @@ std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& 
                                                    const CalibrationSettings& settings,
                                                    core::Reporter& reporter);
 
-// Files of other formats than they claim, for `--columns instruction=question,output=answer`.
+// Field of the format -> column of the file (a dotted column goes into nested objects and lists), for `--columns instruction=question,output=answer`.
 // Throws ConfigError for a malformed or doubled entry.
 std::map<std::string, std::string> parse_columns(const std::string& text);
 

@@ -20,7 +20,7 @@ using tokenizer::TokenId;
 struct DataFile {
   fs::path path;                               // .jsonl, .json, .txt, each optionally .gz
   std::string format = "auto";                 // auto | text | qa | alpaca | prompt-completion
-  std::map<std::string, std::string> columns;  // field of the format -> column of the file
+  std::map<std::string, std::string> columns = {};  // field of the format -> column of the file
   std::int64_t first = 0;                      // records before this one are skipped
   std::int64_t count = -1;                     // at most so many records; -1: all
 };

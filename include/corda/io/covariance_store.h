@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The covariance directory: manifest.json and one safetensors file a site. Reader and writer.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "corda/core/config_node.h"
+#include "corda/core/file.h"
+
+namespace corda::io {
+
+namespace fs = std::filesystem;
+
+// full: C [in, in]. packed: its lower triangle row by row, [in (in + 1) / 2]. Both fp32.
+enum class CovarianceStorage { kFull, kPacked };
+
+// Throws ConfigError for a word other than "full" and "packed".
+CovarianceStorage covariance_storage_of(const std::string& name);
+
+// One input of linear layers: modules that see the same activations share a covariance.
+struct CovarianceSite {
+  std::int64_t in_features = 0;
+  std::vector<std::string> modules;  // full names, without ".weight"
+  std::int64_t tokens = 0;           // that the site saw
+  CovarianceStorage storage = CovarianceStorage::kPacked;
+  std::string file;                  // in the directory; the tensor in it is named as the site
+};
+
+struct CovarianceManifest {
+  std::string model;                 // fingerprint (Checkpoint::fingerprint)
+  std::string model_name;
+  std::int64_t tokens = 0;
+  std::int64_t samples = 0;
+  std::string activation_scaling;    // reference | none
+  core::ConfigNode settings;         // of the calibration, resolved
+  std::map<std::string, CovarianceSite> sites;
+};
+
+// The lower triangle of a symmetric C [n, n] row by row, [n (n + 1) / 2]; and back. fp32 on the CPU.
+// Throw ShapeError where the size is not a square or not that of a triangle of order n.
+at::Tensor pack_lower(const at::Tensor& covariance);
+at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n);
+
+// Writes a covariance directory one site at a time; it appears under its name only at `finish`, the
+// manifest being written last.
+class CovarianceWriter {
+ public:
+  // Throws ConfigError where `directory` exists and is not empty.
+  CovarianceWriter(const fs::path& directory, CovarianceStorage storage);
+
+  // C [in, in], any device and floating type, stored as fp32. Throws InternalError for a name that
+  // was added before or cannot name a file, ResourceError on a full disk.
+  void add(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens, const at::Tensor& covariance);
+  // A folder for further files of the directory (resolved settings).
+  const fs::path& staging() const { return directory_.staging(); }
+  // `manifest.sites` is filled in from what was added.
+  void finish(CovarianceManifest manifest);
+
+ private:
+  core::AtomicDirectory directory_;
+  CovarianceStorage storage_;
+  std::map<std::string, CovarianceSite> sites_;
+};
+
+class CovarianceReader {
+ public:
+  // Reads the manifest only. Throws IoError, or FormatError naming the file and the key.
+  explicit CovarianceReader(const fs::path& directory);
+
+  const fs::path& directory() const { return directory_; }
+  const CovarianceManifest& manifest() const { return manifest_; }
+  // The site whose modules include `module`; "" where there is none.
+  std::string site_of(const std::string& module) const;
+  // C [in, in], fp32 on the CPU, whichever way it is stored. Throws FormatError where the file does not
+  // hold what the manifest says.
+  at::Tensor load(const std::string& site) const;
+  // SHA-256 over the manifest's bytes and 16 KiB of every site's tensor.
+  std::string fingerprint() const;
+
+ private:
+  fs::path directory_;
+  CovarianceManifest manifest_;
+  std::map<std::string, std::string> site_of_module_;
+};
+
+}  // namespace corda::io

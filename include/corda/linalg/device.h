@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Which device to work on, in which precision, and how much memory that took.
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <string>
+
+namespace corda::linalg {
+
+// "auto" (the first GPU, else the CPU), "cpu", "cuda" or "cuda:N". Throws ConfigError for another
+// word, ResourceError where there is no such GPU.
+at::Device device_of(const std::string& name);
+
+// "auto" (bf16 on a GPU, fp32 on the CPU), "bf16" or "fp32". Throws ConfigError.
+at::ScalarType dtype_of(const std::string& name, at::Device device);
+
+// "cpu" or the GPU's product name.
+std::string describe(at::Device device);
+
+// Threads of CPU work; 0 leaves the default.
+void set_threads(std::int64_t threads);
+
+// Highest use so far, bytes: of the GPU's allocator, or of this process's resident memory.
+std::int64_t peak_memory_bytes(at::Device device);
+
+}  // namespace corda::linalg

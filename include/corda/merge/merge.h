@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Puts an adapter into its base model: a plain model directory that loads anywhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "corda/core/reporter.h"
+#include "corda/core/settings.h"
+
+namespace corda::merge {
+
+struct MergeSettings {
+  std::string model;
+  std::string adapter;
+  std::string out;
+  std::string dtype = "auto";  // auto: as each tensor of the base | bf16 | fp16 | fp32
+  std::string max_shard_size;  // "5GB", "500MB"; empty: the shards of the base
+};
+
+core::SettingsList settings_of(MergeSettings& settings);
+
+struct MergeResult {
+  std::int64_t tensors = 0;
+  std::int64_t merged = 0;  // tensors that the adapter changed
+  std::int64_t shards = 0;
+  std::int64_t bytes = 0;
+  double seconds = 0;
+};
+
+// "5GB", "500MB", "1GiB", "4096" to bytes; KB, MB, GB are powers of 1000 as in other tools. Throws ConfigError.
+std::int64_t parse_size(const std::string& text);
+
+// Writes the base with `adapter::merged_weight` in place of each adapted weight: fp32 arithmetic, one
+// rounding to the stored dtype, one tensor in memory at a time. Every other tensor and every file that
+// is not a weight keeps its bytes (io::rewrite_checkpoint); written beside and renamed, re-read and
+// checked. An adapter of another base is a ConfigError, a module without a floating-point weight in the
+// base a FormatError, a wrong shape a ShapeError, a result that is not finite a NumericalError, each
+// naming the module, and all but the last before anything is written.
+MergeResult merge(const MergeSettings& settings, core::Reporter& reporter);
+
+}  // namespace corda::merge

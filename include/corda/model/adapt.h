@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Puts an adapter onto a model in memory.
+#pragma once
+
+#include "corda/adapter/adapter.h"
+#include "corda/model/model.h"
+
+namespace corda::model {
+
+// Replaces each adapted weight by its effective weight, computed in fp32 and rounded once.
+void fold_adapter(Model& model, const adapter::Adapter& adapter);
+
+// Leaves the weights alone and adds the exported product beside them, as PEFT runs the directory:
+// [B - B0, B0] [A; A - A0] where the start is subtracted, else B A.
+void attach_exported(Model& model, const adapter::Adapter& adapter);
+
+// For training: the frozen weight becomes W - s B0 A0 where the start is subtracted (fp32, rounded
+// once to the weight's dtype) and fresh leaves of A and B (and the magnitude) run beside it. They are
+// on the model's device, fp32, and require gradients (A only where `adapter.train_a`).
+void attach_trainable(Model& model, const adapter::Adapter& adapter);
+
+// The projections whose last name part is in `targets`. Throws ConfigError naming a target that no
+// projection has, with the names there are.
+std::vector<Linear*> select_projections(Model& model, const std::vector<std::string>& targets);
+
+}  // namespace corda::model

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Causal attention over packed sequences, and over a key/value cache.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "corda/model/batch.h"
+
+namespace corda::model {
+
+// How a block attends; the forward pass is written once and given one of these.
+class Attention {
+ public:
+  Attention() = default;
+  Attention(const Attention&) = delete;
+  Attention& operator=(const Attention&) = delete;
+  virtual ~Attention() = default;
+  // q [tokens, heads, d], k and v [tokens, kv_heads, d], rotated -> [tokens, heads, d].
+  virtual at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
+};
+
+// Every token attends to the earlier tokens of its own sequence and itself. Differentiable. Never pads:
+// flash attention with cu_seqlens for 16-bit tensors on the GPU, the memory-efficient kernel for fp32
+// there, one call a sequence on the CPU. Key/value heads are shared by groups of query heads.
+class PackedAttention final : public Attention {
+ public:
+  explicit PackedAttention(const Batch& batch) : batch_(batch) {}
+  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+
+ private:
+  const Batch& batch_;
+};
+
+// Keys and values of the tokens seen so far, for generation without gradients.
+class KeyValueCache {
+ public:
+  // Room for `capacity` tokens of each of `sequences` sequences in every layer.
+  KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads, std::int64_t capacity,
+                std::int64_t head_dim, at::TensorOptions options);
+
+  // PackedAttention that also stores the batch's keys and values.
+  class Prefill;
+  // One new token a sequence, attending to everything stored.
+  class Decode;
+
+  // Called once after every layer stored its keys and values.
+  void advance(const std::vector<std::int64_t>& new_tokens);
+
+ private:
+  std::vector<at::Tensor> keys_;    // a layer: [sequences, kv_heads, capacity, d]
+  std::vector<at::Tensor> values_;
+  at::Tensor lengths_;              // [sequences], int64
+};
+
+class KeyValueCache::Prefill final : public Attention {
+ public:
+  Prefill(KeyValueCache& cache, const Batch& batch) : cache_(cache), packed_(batch), batch_(batch) {}
+  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+
+ private:
+  KeyValueCache& cache_;
+  PackedAttention packed_;
+  const Batch& batch_;
+};
+
+class KeyValueCache::Decode final : public Attention {
+ public:
+  explicit Decode(KeyValueCache& cache);
+  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+
+ private:
+  KeyValueCache& cache_;
+  at::Tensor mask_;  // [sequences, 1, 1, capacity]
+};
+
+}  // namespace corda::model

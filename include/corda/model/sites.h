@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The places of a model where linear layers share one input, and so one covariance.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "corda/model/config.h"
+
+namespace corda::model {
+
+struct Site {
+  std::string name;                  // "model.layers.0.self_attn.input"
+  std::int64_t in_features = 0;
+  std::vector<std::string> modules;  // "model.layers.0.self_attn.q_proj"...
+};
+
+// Four sites a block, in the order of the forward pass; the names `SiteObserver` is called with.
+std::vector<Site> sites_of(const ModelConfig& config);
+
+}  // namespace corda::model

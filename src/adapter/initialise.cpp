@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/adapter/initialise.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+
+#include "corda/core/error.h"
+#include "corda/core/random.h"
+
+namespace corda::adapter {
+
+using core::concat;
+using core::ShapeError;
+
+namespace {
+
+// FNV-1a: a number for a name, the same on every machine.
+std::uint64_t stream_of(const std::string& name) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  return hash;
+}
+
+// Where singular values are rounding noise: n eps ||M||, the usual numerical-rank threshold.
+double noise_floor(const linalg::Spectrum& u, std::int64_t rows, std::int64_t columns) {
+  return static_cast<double>(std::max(rows, columns)) * std::numeric_limits<double>::epsilon() * u.total;
+}
+
+at::Tensor to_fp32(const at::Tensor& tensor) { return tensor.to(at::kCPU, at::kFloat).contiguous(); }
+
+}  // namespace
+
+std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows, std::int64_t columns) {
+  return (u.values <= noise_floor(u, rows, columns)).sum().item<std::int64_t>();
+}
+
+LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u, double scale) {
+  if (weight.dim() != 2 || u.vectors.dim() != 2 || weight.size(0) != u.vectors.size(0) || !(scale > 0)) {
+    throw ShapeError(concat("[adapter::initialise_from_subspace] the weight must be [out, in], the vectors [out, r] and the scale "
+                            "positive; they are ",
+                            weight.sizes(), ", ", u.vectors.sizes(), " and ", scale));
+  }
+  const at::Tensor alive = u.values > noise_floor(u, weight.size(0), weight.size(1));
+  const at::Tensor s = at::where(alive, u.values, at::zeros_like(u.values));
+  const at::Tensor inverse = at::where(alive, (s * scale).rsqrt(), at::zeros_like(s));
+  const at::Tensor projected = at::mm(u.vectors.t(), weight.to(u.vectors.options()));
+  LayerAdapter layer;
+  layer.a0 = to_fp32(projected * inverse.unsqueeze(1));
+  layer.b0 = to_fp32(u.vectors * (s / scale).sqrt().unsqueeze(0));
+  layer.a = layer.a0.clone();
+  layer.b = layer.b0.clone();
+  return layer;
+}
+
+LayerAdapter initialise_dual(const linalg::Spectrum& directions, std::int64_t out_features) {
+  const at::Tensor rows = directions.vectors.t();
+  const at::Tensor norms = at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}, /*keepdim=*/true);
+  LayerAdapter layer;
+  layer.a = to_fp32(rows / (norms * std::sqrt(3.0)));
+  layer.b = at::zeros({out_features, layer.a.size(0)}, at::kFloat);
+  return layer;
+}
+
+LayerAdapter initialise_pissa(const at::Tensor& weight, std::int64_t rank, double scale) {
+  return initialise_from_subspace(weight, linalg::svd_top(weight, rank), scale);
+}
+
+LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features, std::int64_t rank, std::uint64_t seed,
+                             const std::string& module) {
+  if (out_features < 1 || in_features < 1 || rank < 1) {
+    throw ShapeError(concat("[adapter::initialise_lora] sizes must be positive; they are out ", out_features, ", in ", in_features,
+                            ", rank ", rank));
+  }
+  core::Random random(core::derive_seed(seed, stream_of(module)));
+  const double bound = 1.0 / std::sqrt(static_cast<double>(in_features));
+  LayerAdapter layer;
+  layer.a = at::empty({rank, in_features}, at::kFloat);
+  float* values = layer.a.mutable_data_ptr<float>();
+  for (std::int64_t i = 0; i < layer.a.numel(); ++i) values[i] = static_cast<float>(bound * (2 * random.uniform() - 1));
+  layer.b = at::zeros({out_features, rank}, at::kFloat);
+  return layer;
+}
+
+at::Tensor dora_magnitude(const at::Tensor& weight) {
+  return to_fp32(at::linalg_vector_norm(weight.to(at::kFloat), 2, at::IntArrayRef{1}));
+}
+
+}  // namespace corda::adapter

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The running covariance of one site.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace corda::calibrate {
+
+class CovarianceAccumulator {
+ public:
+  CovarianceAccumulator(std::int64_t in_features, bool scale_by_maximum, at::Device device);
+
+  // Adds a batch's activations x [tokens, in]; sequence i is the rows [offsets[i], offsets[i + 1]).
+  void add(const at::Tensor& x, const std::vector<std::int32_t>& offsets);
+
+  // C [in, in] fp32 on the device, divided by the sample count where samples were scaled.
+  at::Tensor covariance() const;
+  std::int64_t tokens() const { return tokens_; }
+
+ private:
+  at::Tensor sum_;
+  bool scale_by_maximum_;
+  std::int64_t tokens_ = 0;
+  std::int64_t samples_ = 0;
+};
+
+}  // namespace corda::calibrate

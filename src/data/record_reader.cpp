@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "data/record_reader.h"
+
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+#include "data/text_reader.h"
+
+namespace corda::data {
+
+namespace {
+
+// Parses one record. Only for the message of a failure is the text moved to its column in the file:
+// doing it always would cost the square of a one-line file's length.
+Record parse_record(const std::string& text, const TextReader& reader, std::int64_t line, std::int64_t column) {
+  Record record{.value = {}, .line = line, .column = column};
+  try {
+    record.value = core::parse_json(text, reader.name(), line);
+  } catch (const core::FormatError&) {
+    if (column == 1) throw;
+    core::parse_json(std::string(static_cast<std::size_t>(column - 1), ' ') + text, reader.name(), line);
+    throw;
+  }
+  if (!record.value.is_object()) {
+    throw core::FormatError(located(reader.name(), line, column,
+                                    core::concat("every record must be a JSON object; this one is of type ",
+                                                 record.value.type_name())));
+  }
+  return record;
+}
+
+class LinesReader : public RecordReader {
+ public:
+  LinesReader(std::unique_ptr<TextReader> text, ReadLimits limits) : text_(std::move(text)), limits_(limits) {}
+
+  std::optional<Record> next() override {
+    std::int64_t line = text_->line();
+    std::int64_t column = text_->column();
+    while (text_->read_line(buffer_, limits_.record_bytes)) {
+      if (!core::trim(buffer_).empty()) return parse_record(buffer_, *text_, line, column);
+      line = text_->line();
+      column = 1;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::unique_ptr<TextReader> text_;
+  ReadLimits limits_;
+  std::string buffer_;
+};
+
+class ListReader : public RecordReader {
+ public:
+  ListReader(std::unique_ptr<TextReader> text, ReadLimits limits) : text_(std::move(text)), limits_(limits) {
+    text_->skip_space();
+    text_->get();  // the opening bracket, which chose this reader
+  }
+
+  std::optional<Record> next() override {
+    if (ended_) return std::nullopt;
+    text_->skip_space();
+    if (first_ && text_->peek() == ']') return finish();
+    if (!first_) {
+      if (text_->peek() == ']') return finish();
+      if (text_->peek() != ',') text_->fail(at_end("expected ',' or ']' after a record"));
+      text_->get();
+      text_->skip_space();
+    }
+    first_ = false;
+    if (text_->peek() != '{') text_->fail(at_end("every record of the list must be a JSON object"));
+    return read_object();
+  }
+
+ private:
+  std::optional<Record> finish() {
+    text_->get();
+    text_->skip_space();
+    if (text_->peek() != TextReader::kEnd) text_->fail("the file goes on after the end of the list");
+    ended_ = true;
+    return std::nullopt;
+  }
+
+  std::string at_end(const char* reason) {
+    return text_->peek() == TextReader::kEnd ? core::concat(reason, "; the file ends here") : std::string(reason);
+  }
+
+  // Copies bytes to the brace that closes the record. An unfinished record is parsed too: the parser
+  // knows best where it went wrong.
+  Record read_object() {
+    const std::int64_t line = text_->line();
+    const std::int64_t column = text_->column();
+    std::string object;
+    std::int64_t depth = 0;
+    bool quoted = false;
+    bool escaped = false;
+    do {
+      const int byte = text_->get();
+      if (byte == TextReader::kEnd) break;
+      if (static_cast<std::int64_t>(object.size()) >= limits_.record_bytes) {
+        text_->fail(core::concat("the record that begins in line ", line, " is longer than the ",
+                                 limits_.record_bytes, " bytes a record may have"));
+      }
+      object.push_back(static_cast<char>(byte));
+      if (quoted) {
+        quoted = escaped || byte != '"';
+        escaped = !escaped && byte == '\\';
+      } else if (byte == '"') {
+        quoted = true;
+      } else if (byte == '{' || byte == '[') {
+        ++depth;
+      } else if (byte == '}' || byte == ']') {
+        --depth;
+      }
+    } while (depth > 0);
+    return parse_record(object, *text_, line, column);
+  }
+
+  std::unique_ptr<TextReader> text_;
+  ReadLimits limits_;
+  bool first_ = true;
+  bool ended_ = false;
+};
+
+// The whole text, its lines ended by line feeds alone.
+class PlainTextReader : public RecordReader {
+ public:
+  PlainTextReader(std::unique_ptr<TextReader> text, ReadLimits limits) : text_(std::move(text)), limits_(limits) {}
+
+  std::optional<Record> next() override {
+    if (text_->peek() == TextReader::kEnd) return std::nullopt;
+    std::string content;
+    for (int byte = text_->get(); byte != TextReader::kEnd; byte = text_->get()) {
+      if (static_cast<std::int64_t>(content.size()) >= limits_.text_bytes) {
+        text_->fail(core::concat("the text is longer than the ", limits_.text_bytes,
+                                 " bytes one document may have; split it into several files"));
+      }
+      if (byte == '\n' && content.ends_with('\r')) content.pop_back();
+      content.push_back(static_cast<char>(byte));
+    }
+    Record record;
+    record.value["text"] = std::move(content);
+    return record;
+  }
+
+ private:
+  std::unique_ptr<TextReader> text_;
+  ReadLimits limits_;
+};
+
+// A list or one object a line.
+class JsonReader : public RecordReader {
+ public:
+  JsonReader(std::unique_ptr<TextReader> text, ReadLimits limits) : text_(std::move(text)), limits_(limits) {}
+
+  std::optional<Record> next() override {
+    if (!inner_) choose();
+    return inner_->next();
+  }
+
+ private:
+  void choose() {
+    text_->skip_space();
+    const int byte = text_->peek();
+    if (byte == '[') {
+      inner_ = std::make_unique<ListReader>(std::move(text_), limits_);
+    } else if (byte == '{' || byte == TextReader::kEnd) {
+      inner_ = std::make_unique<LinesReader>(std::move(text_), limits_);
+    } else {
+      text_->fail("not JSON: expected '{' (one object a line) or '[' (a list of objects)");
+    }
+  }
+
+  std::unique_ptr<TextReader> text_;
+  ReadLimits limits_;
+  std::unique_ptr<RecordReader> inner_;
+};
+
+}  // namespace
+
+Container container_of(const std::filesystem::path& path, const std::string& format) {
+  std::filesystem::path name = path.filename();
+  if (name.extension() == ".gz") name = name.stem();
+  std::string extension = name.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const bool json = extension == ".json" || extension == ".jsonl" || extension == ".ndjson";
+  return json || (format != "auto" && format != "text") ? Container::kJson : Container::kText;
+}
+
+std::unique_ptr<RecordReader> open_records(std::unique_ptr<ByteSource> source, std::string name,
+                                           Container container, ReadLimits limits) {
+  auto plain = gunzip_if_compressed(std::move(source), name);
+  auto text = std::make_unique<TextReader>(std::move(plain), std::move(name));
+  if (container == Container::kText) return std::make_unique<PlainTextReader>(std::move(text), limits);
+  return std::make_unique<JsonReader>(std::move(text), limits);
+}
+
+}  // namespace corda::data

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The records of a data file one after the other, whatever container they come in.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/json.h"
+#include "data/byte_source.h"
+
+namespace corda::data {
+
+// One JSON object and where it begins. A plain text file is one record with the column `text`.
+struct Record {
+  core::Json value;
+  std::int64_t line = 1;
+  std::int64_t column = 1;
+};
+
+class RecordReader {
+ public:
+  virtual ~RecordReader() = default;
+  // The next record, nothing at the end. Throws FormatError "FILE:LINE:COLUMN: reason".
+  virtual std::optional<Record> next() = 0;
+};
+
+enum class Container {
+  kJson,  // a list of objects, or one object a line: the first byte that is no space says which
+  kText,
+};
+
+struct ReadLimits {
+  std::int64_t record_bytes = std::int64_t{256} << 20;
+  std::int64_t text_bytes = std::int64_t{2} << 30;
+};
+
+// What a file of that name and format (of DataFile) holds: .json, .jsonl and .ndjson, each perhaps
+// with .gz behind it, are JSON; any other name is plain text, unless the format is one with columns.
+Container container_of(const std::filesystem::path& path, const std::string& format);
+
+// `source` may be gzip; `name` is for messages.
+std::unique_ptr<RecordReader> open_records(std::unique_ptr<ByteSource> source, std::string name,
+                                           Container container, ReadLimits limits = {});
+
+}  // namespace corda::data

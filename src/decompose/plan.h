@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Which layers are decomposed, grouped by the input they share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "corda/io/covariance_store.h"
+#include "corda/io/safetensors.h"
+
+namespace corda::decompose {
+
+struct PlannedLayer {
+  std::string module;
+  std::int64_t out_features = 0;
+  std::int64_t in_features = 0;
+};
+
+struct PlannedSite {
+  std::string name;  // as in the covariance directories; "" for a layer that needs none
+  std::vector<PlannedLayer> layers;
+};
+
+// The two-dimensional weights whose last name part is in `targets`, in the order of their numbers. With
+// `covariances`, layers of one site stand together and every directory must agree about them. Throws
+// ConfigError (a target no layer has, a rank above min(out, in), naming the layer), FormatError (a layer
+// without covariance, a covariance of another width).
+std::vector<PlannedSite> plan_layers(const io::Checkpoint& model, const std::vector<std::string>& targets, std::int64_t rank,
+                                     const std::vector<const io::CovarianceReader*>& covariances);
+
+}  // namespace corda::decompose

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include <utf8proc.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "corda/core/text.h"
+#include "corda/eval/eval.h"
+
+namespace corda::eval {
+
+namespace {
+
+bool is_ascii_punctuation(utf8proc_int32_t c) {
+  return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+}
+
+bool is_space(utf8proc_int32_t c) {
+  return c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x1f) || c == 0x85 || utf8proc_category(c) == UTF8PROC_CATEGORY_ZS ||
+         c == 0x2028 || c == 0x2029;
+}
+
+// What a regular expression calls a word character.
+bool is_word(utf8proc_int32_t c) {
+  const auto category = utf8proc_category(c);
+  return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
+         (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO) || c == '_';
+}
+
+// Lower case without ASCII punctuation, as code points; a byte that is no UTF-8 is dropped.
+std::vector<utf8proc_int32_t> simplify(const std::string& text) {
+  std::vector<utf8proc_int32_t> result;
+  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+  auto left = static_cast<utf8proc_ssize_t>(text.size());
+  while (left > 0) {
+    utf8proc_int32_t c = -1;
+    utf8proc_ssize_t used = utf8proc_iterate(bytes, left, &c);
+    if (used < 1) used = 1;
+    if (c >= 0 && !is_ascii_punctuation(c)) result.push_back(utf8proc_tolower(c));
+    bytes += used;
+    left -= used;
+  }
+  return result;
+}
+
+void append(std::string& text, utf8proc_int32_t c) {
+  utf8proc_uint8_t buffer[4];
+  const auto count = utf8proc_encode_char(c, buffer);
+  text.append(reinterpret_cast<const char*>(buffer), static_cast<std::size_t>(count));
+}
+
+}  // namespace
+
+std::string normalize_answer(const std::string& answer) {
+  std::vector<std::string> words = {""};
+  std::string run;  // the present run of word characters, an article or not
+  const auto flush = [&] {
+    if (run == "a" || run == "an" || run == "the") {
+      words.emplace_back();
+    } else {
+      words.back() += run;
+    }
+    run.clear();
+  };
+  for (const utf8proc_int32_t c : simplify(answer)) {
+    if (is_word(c)) {
+      append(run, c);
+      continue;
+    }
+    flush();
+    if (is_space(c)) {
+      words.emplace_back();
+    } else {
+      append(words.back(), c);
+    }
+  }
+  flush();
+  std::erase(words, "");
+  return core::join(words, " ");
+}
+
+}  // namespace corda::eval

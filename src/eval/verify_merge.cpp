@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/eval/verify_merge.h"
+
+#include <ATen/ATen.h>
+
+#include "corda/adapter/adapter.h"
+#include "corda/core/error.h"
+#include "corda/core/random.h"
+#include "corda/linalg/device.h"
+#include "corda/model/adapt.h"
+#include "corda/model/forward.h"
+
+namespace corda::eval {
+
+namespace {
+
+constexpr std::int64_t kSequences = 4;
+constexpr std::int64_t kLength = 48;
+
+model::Batch random_batch(const model::ModelConfig& config, at::Device device) {
+  core::Random random(20240614);
+  std::vector<std::int32_t> ids, positions, offsets = {0};
+  for (std::int64_t i = 0; i < kSequences; ++i) {
+    for (std::int64_t t = 0; t < kLength; ++t) {
+      ids.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocab_size))));
+      positions.push_back(static_cast<std::int32_t>(t));
+    }
+    offsets.push_back(static_cast<std::int32_t>(ids.size()));
+  }
+  return model::make_batch(ids, positions, offsets, config.vocab_size, device);
+}
+
+at::Tensor logits_of_directory(const std::string& directory, const adapter::Adapter* adapter, at::Device device) {
+  const at::NoGradGuard no_grad;
+  model::Model loaded = model::load_model(io::Checkpoint(directory), model::read_model_config(directory), {.device = device});
+  if (adapter != nullptr) model::attach_exported(loaded, *adapter);
+  const model::Batch batch = random_batch(loaded.config, device);
+  model::PackedAttention attention(batch);
+  return model::logits_of(loaded, model::forward_hidden(loaded, batch, attention)).cpu();
+}
+
+// Largest difference that one rounding of the merged weights explains.
+double tolerance_of(const std::string& directory) {
+  double tolerance = 1e-4;
+  const io::Checkpoint checkpoint(directory);
+  for (const auto& name : checkpoint.names()) {
+    const io::DType dtype = checkpoint.info(name).dtype;
+    if (dtype == io::DType::kF16) tolerance = std::max(tolerance, 5e-3);
+    if (dtype == io::DType::kBF16) tolerance = std::max(tolerance, 4e-2);
+  }
+  return tolerance;
+}
+
+}  // namespace
+
+VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& reporter) {
+  const at::Device device = linalg::device_of(settings.device);
+  const adapter::Adapter adapter = adapter::read_adapter(settings.adapter);
+  reporter.info("verifying the merged model against base + adapter");
+  const at::Tensor expected = logits_of_directory(settings.model, &adapter, device);
+  const at::Tensor merged = logits_of_directory(settings.merged, nullptr, device);
+  const VerifyResult result{.relative_difference = ((merged - expected).abs().max() / expected.abs().max()).item<double>(),
+                            .tokens = kSequences * kLength};
+  const double tolerance = tolerance_of(settings.merged);
+  if (!(result.relative_difference <= tolerance)) {
+    throw core::NumericalError(core::concat("--verify: the merged model's logits differ from base + adapter by ", result.relative_difference,
+                                            " of the largest, expected at most ", tolerance, "; do not use '", settings.merged, "'"));
+  }
+  return result;
+}
+
+}  // namespace corda::eval

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/io/covariance_store.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/json.h"
+#include "corda/core/checked.h"
+#include "corda/core/error.h"
+#include "corda/core/sha256.h"
+#include "corda/core/text.h"
+#include "corda/io/tensor.h"
+
+namespace corda::io {
+
+using core::concat;
+using core::ConfigNode;
+using core::FormatError;
+using core::Json;
+
+namespace {
+
+constexpr std::int64_t kVersion = 1;
+constexpr const char* kManifest = "manifest.json";
+constexpr std::int64_t kMaxFeatures = std::int64_t{1} << 24;
+constexpr std::size_t kSampleBlocks = 4;
+constexpr std::size_t kSampleBlockBytes = 4096;
+
+std::string to_string(CovarianceStorage storage) { return storage == CovarianceStorage::kFull ? "full" : "packed"; }
+
+std::int64_t triangle(std::int64_t n) { return core::checked_mul(n, n + 1, "covariance") / 2; }
+
+Json to_json(const ConfigNode& node) {
+  switch (node.kind) {
+    case ConfigNode::Kind::kNull:
+      return nullptr;
+    case ConfigNode::Kind::kScalar:
+      if (node.text == "true" || node.text == "false") return node.text == "true";
+      if (const auto integer = core::parse_int(node.text)) return *integer;
+      if (const auto number = core::parse_double(node.text); number && std::isfinite(*number)) return *number;
+      return node.text;
+    case ConfigNode::Kind::kList: {
+      Json list = Json::array();
+      for (const auto& item : node.items) list.push_back(to_json(item));
+      return list;
+    }
+    case ConfigNode::Kind::kMap: {
+      Json map = Json::object();
+      for (const auto& [key, value] : node.entries) map[key] = to_json(value);
+      return map;
+    }
+  }
+  throw core::InternalError("[io::covariance_store] a node of unknown kind");
+}
+
+ConfigNode from_json(const Json& value) {
+  ConfigNode node;
+  if (value.is_object()) {
+    node.kind = ConfigNode::Kind::kMap;
+    for (const auto& [key, entry] : value.items()) node.entries.emplace_back(key, from_json(entry));
+  } else if (value.is_array()) {
+    node.kind = ConfigNode::Kind::kList;
+    for (const auto& entry : value) node.items.push_back(from_json(entry));
+  } else if (!value.is_null()) {
+    node = ConfigNode::scalar(value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return node;
+}
+
+std::int64_t integer(const Json& object, const char* key, const std::string& source, std::int64_t limit = INT64_MAX) {
+  const Json& value = core::require_key(object, key, source);
+  if (!value.is_number_integer() || value.get<std::int64_t>() < 0 || value.get<std::int64_t>() > limit) {
+    throw FormatError(concat(source, ": '", key, "' must be a whole number from 0 to ", limit, "; it is ", value.dump()));
+  }
+  return value.get<std::int64_t>();
+}
+
+std::string text(const Json& object, const char* key, const std::string& source) {
+  const Json& value = core::require_key(object, key, source);
+  if (!value.is_string()) throw FormatError(concat(source, ": '", key, "' must be text; it is ", value.dump()));
+  return value.get<std::string>();
+}
+
+CovarianceSite read_site(const Json& entry, const std::string& source) {
+  CovarianceSite site;
+  site.in_features = integer(entry, "in_features", source, kMaxFeatures);
+  if (site.in_features == 0) throw FormatError(concat(source, ": 'in_features' must be positive"));
+  site.tokens = integer(entry, "tokens", source);
+  const std::string storage = text(entry, "storage", source);
+  if (storage != "full" && storage != "packed") {
+    throw FormatError(concat(source, ": 'storage' must be full or packed; it is '", storage, "'"));
+  }
+  site.storage = storage == "full" ? CovarianceStorage::kFull : CovarianceStorage::kPacked;
+  site.file = text(entry, "file", source);
+  if (site.file.empty() || site.file != fs::path(site.file).filename()) {
+    throw FormatError(concat(source, ": 'file' must be a plain file name; it is '", site.file, "'"));
+  }
+  const Json& modules = core::require_key(entry, "modules", source);
+  if (!modules.is_array() || modules.empty()) throw FormatError(concat(source, ": 'modules' must be a non-empty list"));
+  for (const Json& module : modules) {
+    if (!module.is_string()) throw FormatError(concat(source, ": 'modules' must be a list of texts; it holds ", module.dump()));
+    site.modules.push_back(module.get<std::string>());
+  }
+  return site;
+}
+
+}  // namespace
+
+CovarianceStorage covariance_storage_of(const std::string& name) {
+  if (name == "full") return CovarianceStorage::kFull;
+  if (name == "packed") return CovarianceStorage::kPacked;
+  throw core::ConfigError(concat("'storage' must be full or packed; it is '", name, "'"));
+}
+
+at::Tensor pack_lower(const at::Tensor& covariance) {
+  if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
+    throw core::ShapeError(concat("[io::pack_lower] a covariance must be square; it is ", covariance.sizes()));
+  }
+  const at::Tensor full = covariance.to(at::kCPU, at::kFloat).contiguous();
+  const std::int64_t n = full.size(0);
+  at::Tensor packed = at::empty({triangle(n)}, at::kFloat);
+  const float* from = full.const_data_ptr<float>();
+  float* to = packed.mutable_data_ptr<float>();
+  for (std::int64_t row = 0; row < n; ++row) {
+    std::copy_n(from + row * n, row + 1, to);
+    to += row + 1;
+  }
+  return packed;
+}
+
+at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n) {
+  if (n < 0 || packed.dim() != 1 || packed.numel() != triangle(n) || packed.scalar_type() != at::kFloat || !packed.is_cpu()) {
+    throw core::ShapeError(concat("[io::unpack_lower] a packed covariance of order ", n, " must be fp32 [", triangle(std::max<std::int64_t>(n, 0)),
+                                  "] on the CPU; it is ", packed.sizes()));
+  }
+  constexpr std::int64_t kBlock = 64;  // keeps the transposed writes in the cache
+  at::Tensor full = at::empty({n, n}, at::kFloat);
+  const at::Tensor source = packed.contiguous();
+  const float* from = source.const_data_ptr<float>();
+  float* to = full.mutable_data_ptr<float>();
+  for (std::int64_t block = 0; block < n; block += kBlock) {
+    const std::int64_t end = std::min(block + kBlock, n);
+    for (std::int64_t column_block = 0; column_block < end; column_block += kBlock) {
+      for (std::int64_t row = block; row < end; ++row) {
+        const float* line = from + row * (row + 1) / 2;
+        const std::int64_t column_end = std::min(column_block + kBlock, row + 1);
+        for (std::int64_t column = column_block; column < column_end; ++column) {
+          to[row * n + column] = line[column];
+          to[column * n + row] = line[column];
+        }
+      }
+    }
+  }
+  return full;
+}
+
+CovarianceWriter::CovarianceWriter(const fs::path& directory, CovarianceStorage storage)
+    : directory_(directory), storage_(storage) {}
+
+void CovarianceWriter::add(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens,
+                           const at::Tensor& covariance) {
+  if (site.empty() || site.front() == '.' || site.find('/') != std::string::npos || sites_.contains(site) || modules.empty()) {
+    throw core::InternalError(concat("[io::CovarianceWriter::add] the site '", site, "' is there twice, has no modules or cannot name a file"));
+  }
+  if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
+    throw core::ShapeError(concat("[io::CovarianceWriter::add] the covariance of '", site, "' must be square; it is ", covariance.sizes()));
+  }
+  const std::string file = site + ".safetensors";
+  const at::Tensor stored = storage_ == CovarianceStorage::kPacked ? pack_lower(covariance) : covariance.to(at::kCPU, at::kFloat);
+  save_tensors(directory_.staging() / file, {{site, stored}});
+  sites_[site] = {.in_features = covariance.size(0), .modules = modules, .tokens = tokens, .storage = storage_, .file = file};
+}
+
+void CovarianceWriter::finish(CovarianceManifest manifest) {
+  Json sites = Json::object();
+  for (const auto& [name, site] : sites_) {
+    sites[name] = {{"in_features", site.in_features},
+                   {"modules", site.modules},
+                   {"tokens", site.tokens},
+                   {"storage", to_string(site.storage)},
+                   {"file", site.file}};
+  }
+  const Json root = {{"version", kVersion},
+                     {"model", manifest.model},
+                     {"model_name", manifest.model_name},
+                     {"tokens", manifest.tokens},
+                     {"samples", manifest.samples},
+                     {"activation_scaling", manifest.activation_scaling},
+                     {"settings", to_json(manifest.settings)},
+                     {"sites", std::move(sites)}};
+  core::write_json(directory_.staging() / kManifest, root);
+  directory_.commit();
+}
+
+CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(directory) {
+  const fs::path path = directory / kManifest;
+  if (!fs::exists(path)) {
+    throw core::IoError(concat("'", directory.string(), "' is not a covariance directory: it holds no ", kManifest,
+                               "; make one with corda calibrate"));
+  }
+  const std::string source = concat("'", path.string(), "'");
+  const Json root = core::read_json(path);
+  if (const std::int64_t version = integer(root, "version", source); version != kVersion) {
+    throw FormatError(concat(source, ": version ", version, " was written by another corda; this one reads version ", kVersion));
+  }
+  manifest_.model = text(root, "model", source);
+  manifest_.model_name = root.contains("model_name") ? text(root, "model_name", source) : "";
+  manifest_.tokens = integer(root, "tokens", source);
+  manifest_.samples = integer(root, "samples", source);
+  manifest_.activation_scaling = text(root, "activation_scaling", source);
+  if (root.contains("settings")) manifest_.settings = from_json(root["settings"]);
+  const Json& sites = core::require_key(root, "sites", source);
+  if (!sites.is_object() || sites.empty()) throw FormatError(concat(source, ": 'sites' must be a non-empty object"));
+  for (const auto& [name, entry] : sites.items()) {
+    CovarianceSite site = read_site(entry, concat(source, ": site '", name, "'"));
+    for (const auto& module : site.modules) {
+      if (!site_of_module_.emplace(module, name).second) {
+        throw FormatError(concat(source, ": the module '", module, "' stands in two sites"));
+      }
+    }
+    manifest_.sites.emplace(name, std::move(site));
+  }
+}
+
+std::string CovarianceReader::site_of(const std::string& module) const {
+  const auto found = site_of_module_.find(module);
+  return found == site_of_module_.end() ? std::string() : found->second;
+}
+
+at::Tensor CovarianceReader::load(const std::string& name) const {
+  const auto found = manifest_.sites.find(name);
+  if (found == manifest_.sites.end()) throw FormatError(concat("'", directory_.string(), "' has no site '", name, "'"));
+  const CovarianceSite& site = found->second;
+  const SafetensorsFile file(directory_ / site.file);
+  const auto tensor = file.tensors().find(name);
+  const bool full = site.storage == CovarianceStorage::kFull;
+  const std::vector<std::int64_t> shape =
+      full ? std::vector{site.in_features, site.in_features} : std::vector{triangle(site.in_features)};
+  if (tensor == file.tensors().end() || tensor->second.dtype != DType::kF32 || tensor->second.shape != shape) {
+    throw FormatError(concat("'", file.path().string(), "' must hold '", name, "' F32 ", shape_string(shape), "; it holds ",
+                             tensor == file.tensors().end()
+                                 ? std::string("no such tensor")
+                                 : concat(to_string(tensor->second.dtype), " ", shape_string(tensor->second.shape))));
+  }
+  const at::Tensor stored = view_tensor(file, name);
+  return full ? stored.clone() : unpack_lower(stored, site.in_features);
+}
+
+std::string CovarianceReader::fingerprint() const {
+  core::Sha256 hash;
+  hash.update(core::read_file(directory_ / kManifest));
+  for (const auto& [name, site] : manifest_.sites) {
+    const SafetensorsFile file(directory_ / site.file);
+    const auto bytes = file.data(name);
+    for (std::size_t i = 0; i < kSampleBlocks; ++i) {
+      const std::size_t begin = bytes.size() / kSampleBlocks * i;
+      hash.update(bytes.subspan(begin, std::min(kSampleBlockBytes, bytes.size() - begin)));
+    }
+  }
+  return "sha256-sampled:" + hash.hex_digest();
+}
+
+}  // namespace corda::io

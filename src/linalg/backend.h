@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What each backend provides; arguments are checked, finite, fp64 and on the backend's device.
+#pragma once
+
+#include "corda/linalg/spectrum.h"
+
+namespace corda::linalg {
+
+namespace cpu {
+// Fills vectors, values and route for M [m, n].
+Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
+Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped, std::int64_t r);
+}  // namespace cpu
+
+namespace cuda {
+Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
+Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped, std::int64_t r);
+}  // namespace cuda
+
+}  // namespace corda::linalg

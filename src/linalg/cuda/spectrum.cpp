@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include <ATen/ATen.h>
+
+#include <limits>
+
+#include "linalg/backend.h"
+#include "linalg/cuda/cusolver.h"
+
+namespace corda::linalg::cuda {
+
+namespace {
+
+// M = K Q^T (wide, K = R^T) or M = Q K (tall, K = R): the square K has M's singular values.
+struct Reduced {
+  at::Tensor packed;   // what geqrf left: R and the reflectors of Q
+  at::Tensor tau;
+  at::Tensor lower;    // R^T [k, k]
+  bool tall = false;
+};
+
+Reduced reduce(Solver& solver, const at::Tensor& matrix) {
+  Reduced result;
+  result.tall = matrix.size(0) > matrix.size(1);
+  result.packed = (result.tall ? matrix.t() : matrix).clone(at::MemoryFormat::Contiguous);
+  result.tau = solver.qr(result.packed);
+  result.lower = result.packed.narrow(1, 0, result.packed.size(0)).tril().contiguous();
+  return result;
+}
+
+// Left singular vectors of M from those of K, one a row.
+at::Tensor expand(Solver& solver, const Reduced& reduced, const at::Tensor& rows) {
+  if (!reduced.tall) return rows;
+  at::Tensor padded = at::zeros({rows.size(0), reduced.packed.size(1)}, rows.options());
+  padded.narrow(1, 0, rows.size(1)).copy_(rows);
+  solver.apply_q(reduced.packed, reduced.tau, padded);
+  return padded;
+}
+
+bool is_singular(const at::Tensor& lower) {
+  const at::Tensor diagonal = lower.diagonal().abs();
+  const double threshold = static_cast<double>(lower.size(0)) * std::numeric_limits<double>::epsilon();
+  return diagonal.min().item<double>() <= threshold * diagonal.max().item<double>();
+}
+
+Spectrum smallest(const at::Tensor& matrix, std::int64_t r) {
+  Solver solver(matrix.device());
+  Reduced reduced = reduce(solver, matrix);
+  Spectrum result;
+  at::Tensor rows;
+  if (is_singular(reduced.lower)) {
+    // The inverse does not exist; the SVD of K tells null space and the rest apart.
+    const auto svd = solver.left_svd(reduced.tall ? reduced.lower.t().contiguous() : reduced.lower);
+    const std::int64_t begin = svd.values.size(0) - r;
+    rows = svd.rows.narrow(0, begin, r).flip(0);
+    result.values = svd.values.narrow(0, begin, r).flip(0);
+    result.route = "qr-svd";
+  } else {
+    // (K K^T)^-1 = K^-T K^-1: its largest eigenvalues are the smallest sigma^-2. The inverse is exact to
+    // rounding in exactly those directions, which a Gram matrix would lose (cond^2).
+    solver.invert_lower(reduced.lower);  // R^-T
+    const at::Tensor& inverse = reduced.lower;
+    at::Tensor gram = reduced.tall ? at::mm(inverse, inverse.t()) : at::mm(inverse.t(), inverse);
+    const auto eigen = solver.eigen_top(gram, r);
+    rows = eigen.rows;
+    result.values = eigen.values.rsqrt();
+    result.route = "qr-inverse-eigh";
+  }
+  result.vectors = expand(solver, reduced, rows).t().contiguous();
+  return result;
+}
+
+Spectrum largest(const at::Tensor& matrix, std::int64_t r) {
+  Solver solver(matrix.device());
+  Spectrum result;
+  if (matrix.size(0) <= matrix.size(1)) {
+    at::Tensor gram = at::mm(matrix, matrix.t());
+    result.vectors = solver.eigen_top(gram, r).rows.t().contiguous();
+    result.route = "gram-eigh";
+  } else {
+    const Reduced reduced = reduce(solver, matrix);
+    at::Tensor gram = at::mm(reduced.lower.t(), reduced.lower);  // R R^T
+    result.vectors = expand(solver, reduced, solver.eigen_top(gram, r).rows).t().contiguous();
+    result.route = "qr-gram-eigh";
+  }
+  // ||u^T M|| is accurate to second order in the error of u; the root of the eigenvalue is not.
+  result.values = at::linalg_vector_norm(at::mm(result.vectors.t(), matrix), 2, at::IntArrayRef{1});
+  return result;
+}
+
+}  // namespace
+
+Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which) {
+  return which == Which::kSmallest ? smallest(matrix, r) : largest(matrix, r);
+}
+
+Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped, std::int64_t r) {
+  Solver solver(task.device());
+  at::Tensor lower = knowledge_damped.clone(at::MemoryFormat::Contiguous);
+  solver.cholesky(lower, ": it is not positive definite; raise the damping");
+  // G = L^-1 C_task L^-T has the same eigenvalues; a = L^-T g.
+  const at::Tensor half = at::linalg_solve_triangular(lower, task, /*upper=*/false);
+  at::Tensor gram = at::linalg_solve_triangular(lower, half.t(), /*upper=*/false);
+  gram = (gram + gram.t()).div_(2).contiguous();
+  Spectrum result;
+  result.route = "cholesky-eigh";
+  result.total = gram.diagonal().sum().item<double>();
+  const auto eigen = solver.eigen_top(gram, r);
+  result.values = eigen.values;
+  result.vectors = at::linalg_solve_triangular(lower.t(), eigen.rows.t(), /*upper=*/true);
+  return result;
+}
+
+}  // namespace corda::linalg::cuda

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/linalg/device.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <sys/resource.h>
+
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+
+namespace corda::linalg {
+
+using core::concat;
+
+at::Device device_of(const std::string& name) {
+  const std::int64_t gpus = c10::cuda::device_count();
+  if (name == "cpu" || (name == "auto" && gpus == 0)) return at::kCPU;
+  std::int64_t index = 0;
+  if (name.starts_with("cuda:")) {
+    index = core::parse_int(std::string_view(name).substr(5)).value_or(-1);
+  } else if (name != "cuda" && name != "auto") {
+    index = -1;
+  }
+  if (index < 0 || index > 127) {
+    throw core::ConfigError(concat("'device' must be auto, cpu, cuda or cuda:N; it is '", name, "'",
+                                   core::suggestion(name, {"auto", "cpu", "cuda"})));
+  }
+  if (index >= gpus) {
+    throw core::ResourceError(concat("the device '", name, "' does not exist: this machine has ", gpus,
+                                     " usable GPU(s); use --device cpu or auto"));
+  }
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+at::ScalarType dtype_of(const std::string& name, at::Device device) {
+  if (name == "auto") return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+  if (name == "bf16") return at::kBFloat16;
+  if (name == "fp32") return at::kFloat;
+  throw core::ConfigError(concat("the precision must be auto, bf16 or fp32; it is '", name, "'"));
+}
+
+std::string describe(at::Device device) {
+  return device.is_cuda() ? std::string(at::cuda::getDeviceProperties(device.index())->name) : "cpu";
+}
+
+void set_threads(std::int64_t threads) {
+  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+}
+
+std::int64_t peak_memory_bytes(at::Device device) {
+  if (device.is_cuda()) {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
+    return stats.allocated_bytes[0].peak;
+  }
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace corda::linalg

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/model/adapt.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+
+namespace corda::model {
+
+using adapter::Adapter;
+using adapter::LayerAdapter;
+using core::concat;
+
+namespace {
+
+// Calls `action` for every adapted projection, checking that names and shapes fit the model.
+void for_each_layer(Model& model, const Adapter& adapter, const std::function<void(Linear&, const LayerAdapter&)>& action) {
+  std::map<std::string, Linear*> by_name;
+  for (Linear* linear : model.projections()) by_name[linear->name] = linear;
+  for (const auto& [name, layer] : adapter.layers) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end()) throw core::ShapeError(concat("the adapter has a layer '", name, "' that the model has not"));
+    const at::Tensor& weight = found->second->weight;
+    if (layer.a.size(1) != weight.size(1) || layer.b.size(0) != weight.size(0)) {
+      throw core::ShapeError(concat("the adapter's layer '", name, "' is for a weight [", layer.b.size(0), ", ", layer.a.size(1),
+                                    "], the model's is [", weight.size(0), ", ", weight.size(1), "]"));
+    }
+    action(*found->second, layer);
+  }
+}
+
+at::Tensor leaf(const at::Tensor& value, at::Device device, bool trained) {
+  return value.to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true).set_requires_grad(trained);
+}
+
+}  // namespace
+
+void fold_adapter(Model& model, const Adapter& adapter) {
+  const at::NoGradGuard no_grad;
+  for_each_layer(model, adapter, [&](Linear& linear, const LayerAdapter& layer) {
+    const at::Device device = linear.weight.device();
+    LayerAdapter moved = layer;
+    for (at::Tensor* tensor : {&moved.a, &moved.b, &moved.a0, &moved.b0, &moved.magnitude}) {
+      if (tensor->defined()) *tensor = tensor->to(device);
+    }
+    const at::Tensor merged = adapter::merged_weight(linear.weight.to(at::kFloat), moved, adapter.scale());
+    linear.weight = merged.to(linear.weight.scalar_type());
+  });
+}
+
+void attach_exported(Model& model, const Adapter& adapter) {
+  for_each_layer(model, adapter, [&](Linear& linear, const LayerAdapter& layer) {
+    LowRank low_rank{.a = layer.a, .b = layer.b, .magnitude = layer.magnitude, .scale = adapter.scale()};
+    if (layer.subtracts_start()) {
+      low_rank.a = at::cat({layer.a, layer.a - layer.a0}, 0);
+      low_rank.b = at::cat({layer.b - layer.b0, layer.b0}, 1);
+    }
+    const at::Device device = linear.weight.device();
+    low_rank.a = leaf(low_rank.a, device, false);
+    low_rank.b = leaf(low_rank.b, device, false);
+    if (low_rank.magnitude.defined()) low_rank.magnitude = leaf(low_rank.magnitude, device, false);
+    linear.low_rank = std::move(low_rank);
+  });
+}
+
+void attach_trainable(Model& model, const Adapter& adapter) {
+  const at::NoGradGuard no_grad;
+  for_each_layer(model, adapter, [&](Linear& linear, const LayerAdapter& layer) {
+    const at::Device device = linear.weight.device();
+    if (layer.subtracts_start()) {
+      const at::Tensor start = at::mm(layer.b0.to(device), layer.a0.to(device));
+      linear.weight = at::sub(linear.weight.to(at::kFloat), start, adapter.scale()).to(linear.weight.scalar_type());
+    }
+    LowRank low_rank{.a = leaf(layer.a, device, adapter.train_a),
+                     .b = leaf(layer.b, device, true),
+                     .magnitude = {},
+                     .scale = adapter.scale(),
+                     .dropout = adapter.dropout};
+    if (layer.magnitude.defined()) low_rank.magnitude = leaf(layer.magnitude, device, true);
+    linear.low_rank = std::move(low_rank);
+  });
+}
+
+std::vector<Linear*> select_projections(Model& model, const std::vector<std::string>& targets) {
+  std::vector<Linear*> selected;
+  std::vector<std::string> unused = targets;
+  std::vector<std::string> known;
+  for (Linear* linear : model.projections()) {
+    const std::string last = linear->name.substr(linear->name.rfind('.') + 1);
+    if (std::find(known.begin(), known.end(), last) == known.end()) known.push_back(last);
+    if (std::find(targets.begin(), targets.end(), last) == targets.end()) continue;
+    selected.push_back(linear);
+    std::erase(unused, last);
+  }
+  if (!unused.empty() || selected.empty()) {
+    throw core::ConfigError(concat("target_modules: the model has no '", core::join(unused, "', '"), "'; it has ", core::join(known, ", ")));
+  }
+  return selected;
+}
+
+}  // namespace corda::model

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "train/checkpoint.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+
+#include "core/json.h"
+#include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "corda/core/text.h"
+#include "corda/io/tensor.h"
+
+namespace corda::train {
+
+using core::concat;
+using core::ConfigNode;
+
+namespace {
+
+constexpr const char* kPrefix = "step-";
+
+// Settings that may differ between a run and its continuation: they do not change the result.
+constexpr std::array kFree = {"out", "device", "threads", "eval", "checkpoint"};
+
+std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::path& run) {
+  std::vector<std::pair<std::int64_t, fs::path>> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints", error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kPrefix) || !fs::exists(entry.path() / "state.json")) continue;
+    const auto step = core::parse_int(name.substr(std::string_view(kPrefix).size()));
+    if (step) found.emplace_back(*step, entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::string comparable(ConfigNode settings) {
+  std::erase_if(settings.entries, [](const auto& entry) { return std::find(kFree.begin(), kFree.end(), entry.first) != kFree.end(); });
+  return core::to_yaml(settings);
+}
+
+// The first line that differs, "saved / now".
+std::string first_difference(const std::string& saved, const std::string& now) {
+  const auto a = core::split(saved, '\n');
+  const auto b = core::split(now, '\n');
+  for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
+    const std::string left = i < a.size() ? a[i] : "";
+    const std::string right = i < b.size() ? b[i] : "";
+    if (left != right) return concat("'", core::trim(left), "' then, '", core::trim(right), "' now");
+  }
+  return "";
+}
+
+}  // namespace
+
+void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimizer, const ConfigNode& settings, std::int64_t keep) {
+  core::AtomicDirectory directory(run / "checkpoints" / concat(kPrefix, step), /*replace=*/true);
+  auto tensors = optimizer.state();
+  for (const auto& [name, parameter] : optimizer.parameters()) tensors.emplace_back(name, parameter.detach());
+  io::save_tensors(directory.staging() / "state.safetensors", tensors);
+  core::write_json(directory.staging() / "state.json",
+                   {{"version", 1}, {"step", step}, {"settings", comparable(settings)}});
+  directory.commit();
+  const auto found = complete_checkpoints(run);
+  const auto surplus = static_cast<std::int64_t>(found.size()) - keep;
+  for (std::int64_t i = 0; i < surplus; ++i) {
+    std::error_code ignored;
+    fs::remove_all(found[static_cast<std::size_t>(i)].second, ignored);
+  }
+}
+
+std::optional<fs::path> latest_checkpoint(const fs::path& run) {
+  const auto found = complete_checkpoints(run);
+  if (found.empty()) return std::nullopt;
+  return found.back().second;
+}
+
+std::int64_t restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer, const ConfigNode& settings) {
+  const core::Json state = core::read_json(checkpoint / "state.json");
+  const std::string source = (checkpoint / "state.json").string();
+  const auto saved = core::require_key(state, "settings", source).get<std::string>();
+  const std::string now = comparable(settings);
+  if (saved != now) {
+    throw core::ConfigError(concat("--resume: the settings differ from those of '", checkpoint.string(), "': ",
+                                   first_difference(saved, now), "; use the same settings or another --out"));
+  }
+  const io::SafetensorsFile file(checkpoint / "state.safetensors");
+  auto tensors = optimizer.state();
+  for (const auto& [name, parameter] : optimizer.parameters()) tensors.emplace_back(name, parameter.detach());
+  if (tensors.size() != file.tensors().size()) {
+    throw core::FormatError(concat("'", file.path().string(), "' holds ", file.tensors().size(), " tensors, this run has ", tensors.size()));
+  }
+  for (auto& [name, tensor] : tensors) {
+    const at::Tensor stored = io::view_tensor(file, name);
+    if (stored.sizes() != tensor.sizes()) throw core::ShapeError(concat("'", file.path().string(), "': '", name, "' has another shape"));
+    tensor.copy_(stored);
+  }
+  return core::require_key(state, "step", source).get<std::int64_t>();
+}
+
+}  // namespace corda::train

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/train/optimizer.h"
+
+#include <ATen/ATen.h>
+
+#include "corda/core/error.h"
+
+namespace corda::train {
+
+AdamW::AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const AdamWSettings& settings)
+    : parameters_(std::move(parameters)), settings_(settings) {
+  for (const auto& [name, parameter] : parameters_) {
+    exp_avg_.push_back(at::zeros_like(parameter));
+    exp_avg_sq_.push_back(at::zeros_like(parameter));
+    steps_.push_back(at::zeros({}, parameter.options().dtype(at::kFloat).requires_grad(false)));
+  }
+}
+
+double AdamW::gradient_norm() const {
+  std::vector<at::Tensor> norms;
+  for (const auto& [name, parameter] : parameters_) {
+    if (!parameter.grad().defined()) throw core::InternalError(core::concat("[train::AdamW] no gradient of ", name));
+    norms.push_back(parameter.grad().norm());
+  }
+  return at::stack(norms).norm().item<double>();
+}
+
+void AdamW::scale_gradients(double factor) {
+  for (const auto& [name, parameter] : parameters_) parameter.mutable_grad().mul_(factor);
+}
+
+void AdamW::step(double learning_rate) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> values;
+  std::vector<at::Tensor> gradients;
+  for (const auto& [name, parameter] : parameters_) {
+    values.push_back(parameter);
+    gradients.push_back(parameter.grad());
+  }
+  at::_foreach_add_(steps_, 1);
+  at::_fused_adamw_(values, gradients, exp_avg_, exp_avg_sq_, /*max_exp_avg_sqs=*/{}, steps_, learning_rate, settings_.beta1,
+                    settings_.beta2, settings_.weight_decay, settings_.eps, /*amsgrad=*/false, /*maximize=*/false);
+}
+
+void AdamW::clear_gradients() {
+  for (const auto& [name, parameter] : parameters_) parameter.mutable_grad() = at::Tensor();
+}
+
+std::vector<std::pair<std::string, at::Tensor>> AdamW::state() const {
+  std::vector<std::pair<std::string, at::Tensor>> result;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const std::string& name = parameters_[i].first;
+    result.emplace_back(name + ".exp_avg", exp_avg_[i]);
+    result.emplace_back(name + ".exp_avg_sq", exp_avg_sq_[i]);
+    result.emplace_back(name + ".step", steps_[i]);
+  }
+  return result;
+}
+
+}  // namespace corda::train

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/train/train.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+#include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "corda/core/random.h"
+#include "corda/data/batch.h"
+#include "corda/data/load.h"
+#include "corda/linalg/device.h"
+#include "corda/model/forward.h"
+#include "corda/train/optimizer.h"
+#include "corda/train/schedule.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+#include "train/step.h"
+#include "train/trainable.h"
+
+namespace corda::train {
+
+using core::concat;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+// Independent random streams of one seed.
+constexpr std::uint64_t kDataStream = 1;
+constexpr std::uint64_t kDropoutStream = 2;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& samples) {
+  std::vector<const data::Sample*> result;
+  for (const auto& sample : samples) result.push_back(&sample);
+  return result;
+}
+
+class Run {
+ public:
+  Run(const TrainSettings& settings, core::Reporter& reporter)
+      : settings_(settings),
+        reporter_(reporter),
+        device_(linalg::device_of(settings.device)),
+        tokenizer_(tokenizer::load_tokenizer(settings.model)),
+        train_(load(settings.data.train)),
+        eval_(settings.data.eval.empty() ? data::Dataset{} : load(settings.data.eval)),
+        trainable_(settings, device_, reporter),
+        optimizer_(trainable_.parameters(), {.beta1 = settings.optim.betas[0],
+                                             .beta2 = settings.optim.betas[1],
+                                             .eps = settings.optim.eps,
+                                             .weight_decay = settings.optim.weight_decay}),
+        sampler_(static_cast<std::int64_t>(train_.samples.size()), settings.optim.batch_size,
+                 core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
+    const auto by_epochs = static_cast<std::int64_t>(std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
+    total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps : std::max<std::int64_t>(1, by_epochs);
+    warmup_ = static_cast<std::int64_t>(std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
+    TrainSettings copy = settings;
+    resolved_ = settings_of(copy).resolved();
+  }
+
+  TrainResult go(bool resume) {
+    const fs::path run = settings_.out;
+    const std::int64_t first = prepare(run, resume);
+    MetricsFile metrics_file(run / "metrics.jsonl", first);
+    const auto begin = Clock::now();
+    TrainResult result;
+    reporter_.begin("train", total_, "step");
+    reporter_.advance(first, "");
+    for (std::int64_t step = first; step < total_; ++step) {
+      StepMetrics metrics = take_step(step);
+      const bool last = step + 1 == total_;
+      const bool evaluate_now = settings_.eval.every > 0 && (step + 1) % settings_.eval.every == 0;
+      if (!eval_.samples.empty() && (last || evaluate_now)) metrics.eval_loss = evaluate();
+      metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
+      metrics_file.append(metrics);
+      report(metrics);
+      result = {.steps = metrics.step, .loss = metrics.loss, .eval_loss = metrics.eval_loss, .output = {}, .peak_memory_bytes = metrics.peak_memory_bytes};
+      const bool due = settings_.checkpoint.every > 0 && (step + 1) % settings_.checkpoint.every == 0;
+      const bool stop = !last && reporter_.stop_requested();
+      if (!last && (due || stop)) save_checkpoint(run, step + 1, optimizer_, resolved_, settings_.checkpoint.keep);
+      if (stop) {
+        reporter_.end();
+        throw core::Interrupted(concat("interrupted after step ", step + 1, " of ", total_, "; saved, continue with --resume"));
+      }
+    }
+    reporter_.end();
+    const fs::path output = run / (trainable_.is_full() ? "model" : "adapter");
+    trainable_.save(output);
+    result.output = output.string();
+    result.seconds = seconds_since(begin);
+    return result;
+  }
+
+ private:
+  data::Dataset load(const std::vector<data::DataFile>& files) {
+    return data::load_samples(files, *tokenizer_,
+                              {.template_name = settings_.data.template_name, .max_length = settings_.data.max_length, .overlong = settings_.data.overlong},
+                              reporter_);
+  }
+
+  // Makes or reopens the run directory; returns the number of steps already done.
+  std::int64_t prepare(const fs::path& run, bool resume) {
+    const auto checkpoint = latest_checkpoint(run);
+    std::error_code error;
+    if (fs::exists(run / (trainable_.is_full() ? "model" : "adapter"), error)) {
+      throw core::ConfigError(concat("'", run.string(), "' holds a finished run; choose another --out"));
+    }
+    if (!resume && fs::exists(run / "metrics.jsonl", error)) {
+      throw core::ConfigError(concat("'", run.string(), "' holds an unfinished run; continue it with --resume or choose another --out"));
+    }
+    fs::create_directories(run, error);
+    if (error) throw core::IoError(concat("cannot create '", run.string(), "': ", error.message()));
+    std::int64_t first = 0;
+    if (resume && checkpoint) {
+      first = restore_checkpoint(*checkpoint, optimizer_, resolved_);
+      reporter_.info(concat("resuming after step ", first, " of ", total_, " from ", checkpoint->string()));
+    } else if (resume) {
+      reporter_.warn(concat("--resume: '", run.string(), "' has no complete checkpoint; starting from the beginning"));
+    }
+    core::write_file_atomic(run / "config.resolved.yaml", core::to_yaml(resolved_));
+    return first;
+  }
+
+  StepMetrics take_step(std::int64_t step) {
+    const auto begin = Clock::now();
+    std::vector<const data::Sample*> samples;
+    for (const std::int64_t index : sampler_.indices_of(step)) samples.push_back(&train_.samples[static_cast<std::size_t>(index)]);
+    const auto micro_batches = data::make_micro_batches(samples, settings_.optim.micro_batch_tokens, settings_.data.packing);
+    StepMetrics metrics{.step = step + 1, .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_), .eval_loss = {}};
+    const StepResult result = gradients_of(step, micro_batches);
+    metrics.loss = result.loss;
+    metrics.grad_norm = result.grad_norm;
+    metrics.tokens = result.tokens;
+    metrics.supervised_tokens = result.supervised_tokens;
+    optimizer_.step(metrics.lr);
+    optimizer_.clear_gradients();
+    metrics.epoch = static_cast<double>(step + 1) / static_cast<double>(sampler_.steps_per_epoch());
+    metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds_since(begin);
+    return metrics;
+  }
+
+  StepResult gradients_of(std::int64_t step, const std::vector<data::PackedBatch>& micro_batches) {
+    const std::uint64_t dropout = core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
+    try {
+      return accumulate_gradients(trainable_.model(), micro_batches, optimizer_, settings_.optim.grad_clip,
+                                  core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
+    } catch (const core::NumericalError& error) {
+      throw core::NumericalError(concat("step ", step + 1, ": ", error.what(),
+                                        "; lower optim.lr or raise optim.warmup_ratio, then --resume from the last checkpoint"));
+    }
+  }
+
+  double evaluate() {
+    const at::NoGradGuard no_grad;
+    double sum = 0;
+    std::int64_t targets = 0;
+    for (const auto& packed : data::make_micro_batches(pointers_to(eval_.samples), settings_.optim.micro_batch_tokens, true)) {
+      if (packed.targets() == 0) continue;
+      sum += model::loss_sum(trainable_.model(), to_device(packed, trainable_.model())).item<double>();
+      targets += packed.targets();
+    }
+    return sum / static_cast<double>(targets);
+  }
+
+  void report(const StepMetrics& metrics) {
+    std::array<char, 160> line;
+    std::snprintf(line.data(), line.size(), "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s", metrics.loss, metrics.lr, metrics.grad_norm,
+                  metrics.tokens_per_second);
+    reporter_.advance(1, line.data());
+    if (metrics.eval_loss) reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
+  }
+
+  const TrainSettings& settings_;
+  core::Reporter& reporter_;
+  at::Device device_;
+  std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
+  data::Dataset train_;
+  data::Dataset eval_;
+  Trainable trainable_;
+  AdamW optimizer_;
+  data::EpochSampler sampler_;
+  std::int64_t total_ = 0;
+  std::int64_t warmup_ = 0;
+  core::ConfigNode resolved_;
+};
+
+}  // namespace
+
+TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter) {
+  check(settings);
+  linalg::set_threads(settings.threads);
+  return Run(settings, reporter).go(resume);
+}
+
+}  // namespace corda::train

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "train/trainable.h"
+
+#include <ATen/ATen.h>
+
+#include "corda/adapter/initialise.h"
+#include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "corda/io/rewrite_checkpoint.h"
+#include "corda/linalg/device.h"
+#include "corda/model/adapt.h"
+
+namespace corda::train {
+
+using core::concat;
+
+namespace {
+
+model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at::Device device) {
+  const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
+  // Full fine-tuning updates the weights themselves, so they are kept in fp32.
+  const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
+  return model::load_model(base, model::read_model_config(settings.model), {.device = device, .weights = weights, .compute = compute});
+}
+
+adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::Linear& linear, double scale) {
+  const auto& weight = linear.weight;
+  if (settings.lora.rank > std::min(weight.size(0), weight.size(1))) {
+    throw core::ConfigError(concat("lora.rank ", settings.lora.rank, " is larger than '", linear.name, "' allows: its weight is [",
+                                   weight.size(0), ", ", weight.size(1), "]"));
+  }
+  if (settings.method == "pissa") return adapter::initialise_pissa(weight.to(at::kFloat), settings.lora.rank, scale);
+  auto layer = adapter::initialise_lora(weight.size(0), weight.size(1), settings.lora.rank, static_cast<std::uint64_t>(settings.seed),
+                                        linear.name);
+  if (settings.method == "dora") layer.magnitude = adapter::dora_magnitude(weight.to(at::kFloat));
+  return layer;
+}
+
+adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model, core::Reporter& reporter) {
+  adapter::Adapter result;
+  result.method = settings.method;
+  result.rank = settings.lora.rank;
+  result.alpha = settings.lora.alpha > 0 ? settings.lora.alpha : static_cast<double>(settings.lora.rank);
+  result.dropout = settings.lora.dropout;
+  const auto selected = model::select_projections(model, settings.lora.target_modules);
+  reporter.begin("initialise", static_cast<std::int64_t>(selected.size()), "layer");
+  for (const model::Linear* linear : selected) {
+    result.layers[linear->name] = initial_layer(settings, *linear, result.scale());
+    reporter.advance(1, linear->name);
+  }
+  reporter.end();
+  return result;
+}
+
+adapter::Adapter given_adapter(const TrainSettings& settings, const std::string& fingerprint) {
+  adapter::Adapter result = adapter::read_adapter(settings.adapter);
+  if (result.method != settings.method) {
+    throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter, "' is an adapter of method ", result.method));
+  }
+  adapter::check_base(result, fingerprint, settings.model);
+  if (settings.lora.dropout > 0) result.dropout = settings.lora.dropout;
+  return result;
+}
+
+}  // namespace
+
+Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter)
+    : base_(settings.model), model_(load(settings, base_, device)), full_(settings.method == "full") {
+  if (full_) {
+    for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
+    return;
+  }
+  const std::string fingerprint = base_.fingerprint();
+  adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter) : given_adapter(settings, fingerprint);
+  adapter_.base_fingerprint = fingerprint;
+  adapter_.base_name = settings.model;
+  if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
+  model::attach_trainable(model_, adapter_);
+}
+
+std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
+  std::vector<std::pair<std::string, at::Tensor>> result;
+  if (full_) {
+    for (auto& [name, tensor] : model_.parameters()) result.emplace_back(name, *tensor);
+    return result;
+  }
+  for (model::Linear* linear : model_.projections()) {
+    if (!linear->low_rank) continue;
+    if (adapter_.train_a) result.emplace_back(linear->name + ".lora_A", linear->low_rank->a);
+    result.emplace_back(linear->name + ".lora_B", linear->low_rank->b);
+    if (linear->low_rank->magnitude.defined()) result.emplace_back(linear->name + ".magnitude", linear->low_rank->magnitude);
+  }
+  return result;
+}
+
+void Trainable::save(const std::filesystem::path& out) {
+  core::AtomicDirectory directory(out);
+  if (full_) {
+    std::map<std::string, at::Tensor> values;
+    for (auto& [name, tensor] : model_.parameters()) values[name] = tensor->detach();
+    // Old files may hold a copy of a tied head; it follows the embedding.
+    if (model_.config.tie_word_embeddings) values["lm_head.weight"] = model_.embedding.detach();
+    io::rewrite_checkpoint(base_, directory.staging(), [&](const std::string& name) {
+      const auto found = values.find(name);
+      return found == values.end() ? at::Tensor() : found->second;
+    });
+  } else {
+    for (model::Linear* linear : model_.projections()) {
+      if (!linear->low_rank) continue;
+      adapter::LayerAdapter& layer = adapter_.layers.at(linear->name);
+      layer.a = linear->low_rank->a.detach().cpu();
+      layer.b = linear->low_rank->b.detach().cpu();
+      if (linear->low_rank->magnitude.defined()) layer.magnitude = linear->low_rank->magnitude.detach().cpu();
+    }
+    adapter::write_adapter(directory.staging(), adapter_);
+  }
+  directory.commit();
+}
+
+}  // namespace corda::train

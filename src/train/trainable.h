@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What a run trains: the model in memory with its adapter or its own weights as parameters.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "corda/adapter/adapter.h"
+#include "corda/core/reporter.h"
+#include "corda/model/model.h"
+#include "corda/train/settings.h"
+
+namespace corda::train {
+
+class Trainable {
+ public:
+  // Loads the base and puts a new or given adapter on it; for method full makes fp32 master weights.
+  Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter);
+
+  model::Model& model() { return model_; }
+  // Leaves that require gradients, by name: "MODULE.lora_A", "MODULE.lora_B", "MODULE.magnitude", or the
+  // checkpoint's tensor names for method full.
+  std::vector<std::pair<std::string, at::Tensor>> parameters();
+  bool is_full() const { return full_; }
+
+  // Writes the adapter (or for method full the model) as it is now into the new directory `out`.
+  void save(const std::filesystem::path& out);
+
+ private:
+  io::Checkpoint base_;
+  model::Model model_;
+  adapter::Adapter adapter_;
+  bool full_;
+};
+
+}  // namespace corda::train

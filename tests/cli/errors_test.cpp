@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Help texts, exit codes and bad input, seen from outside.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "corda/core/file.h"
+#include "support/process.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+
+namespace corda {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ProcessResult;
+using testing::run_corda;
+using ::testing::HasSubstr;
+
+class Errors : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    corda::testing::write_tiny_model(base(), {.vocab = 257, .hidden = 16, .intermediate = 16, .layers = 1, .heads = 2, .kv_heads = 2});
+    write("task.jsonl", "{\"instruction\": \"a\", \"output\": \"b\"}\n");
+  }
+  std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
+  std::string base() const { return at("base"); }
+  void write(const std::string& name, const std::string& content) const { std::ofstream(folder_.path() / name) << content; }
+
+  // The run must fail with this code, one line that holds the text, and nothing on stdout.
+  void expect_failure(const std::vector<std::string>& arguments, int code, const std::string& text) const {
+    const ProcessResult result = run_corda(arguments);
+    EXPECT_EQ(result.exit_code, code) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("corda: error: "));
+    EXPECT_THAT(result.err, HasSubstr(text));
+    EXPECT_EQ(result.out, "");
+  }
+
+  std::vector<std::string> calibrate(const std::string& data) const {
+    return {"calibrate", "--model", base(), "--data", at(data), "--out", at("out"), "--device", "cpu"};
+  }
+  std::vector<std::string> train(const std::string& extra) const {
+    write("t.yaml", "model: " + base() + "\nmethod: lora\nlora: {rank: 2}\ndata: {train: [" + at("task.jsonl") + "]}\nout: " + at("run") + "\n" + extra);
+    return {"train", "--config", at("t.yaml")};
+  }
+
+  corda::testing::TemporaryDirectory folder_;
+};
+
+TEST_F(Errors, HelpListsEveryVerbAndItsFlags) {
+  const ProcessResult all = run_corda({"--help"});
+  EXPECT_EQ(all.exit_code, 0);
+  for (const char* verb : {"calibrate", "decompose", "train", "merge", "eval", "tokenize"}) {
+    EXPECT_THAT(all.out, HasSubstr(verb));
+    const ProcessResult one = run_corda({verb, "--help"});
+    EXPECT_EQ(one.exit_code, 0) << verb;
+    EXPECT_THAT(one.out, HasSubstr("--json")) << verb;
+  }
+  EXPECT_THAT(run_corda({"calibrate", "--help"}).out, HasSubstr("--activation-scaling"));
+  EXPECT_THAT(run_corda({"decompose", "--help"}).out, HasSubstr("kpa, ipa, dual"));
+  EXPECT_THAT(run_corda({"--version"}).out, HasSubstr("corda 0."));
+}
+
+TEST_F(Errors, UsageErrorsExitWithTwo) {
+  expect_failure({}, 2, "--help");
+  expect_failure({"trian"}, 2, "there is no verb 'trian' (did you mean 'train'?)");
+  expect_failure({"calibrate", "--modle", "x"}, 2, "--modle");
+  expect_failure({"calibrate"}, 2, "missing settings 'model', 'data', 'out'");
+  expect_failure({"decompose", "--mode", "kpq"}, 2, "'mode' must be one of kpa, ipa, dual; it is 'kpq' (did you mean 'kpa'?)");
+  expect_failure({"calibrate", "--samples", "many"}, 2, "'samples' must be a whole number; it is 'many'");
+}
+
+TEST_F(Errors, UnknownYamlKeyNamesFileLineAndSuggestion) {
+  expect_failure(train("optim: {lr_rate: 1}\n"), 2, "t.yaml:6: unknown setting 'optim.lr_rate'");
+  expect_failure(train("sede: 1\n"), 2, "(did you mean 'seed'?)");
+  expect_failure(train("optim: {lr: [\n"), 3, "not valid YAML");
+}
+
+TEST_F(Errors, MissingFilesExitWithThree) {
+  expect_failure({"calibrate", "--model", at("nowhere"), "--data", at("task.jsonl"), "--out", at("out")}, 3, "nowhere");
+  expect_failure(calibrate("nothing.jsonl"), 3, "nothing.jsonl");
+  EXPECT_FALSE(fs::exists(at("out")));
+}
+
+TEST_F(Errors, MalformedJsonNamesItsLine) {
+  write("bad.jsonl", "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"a\", \"output\": }\n");
+  expect_failure(calibrate("bad.jsonl"), 3, "bad.jsonl:2:");
+  EXPECT_FALSE(fs::exists(at("out")));
+}
+
+TEST_F(Errors, EmptyDataIsRefused) {
+  write("empty.jsonl", "");
+  const ProcessResult result = run_corda(calibrate("empty.jsonl"));
+  EXPECT_TRUE(result.exit_code == 2 || result.exit_code == 3) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("empty.jsonl"));
+}
+
+TEST_F(Errors, TruncatedSafetensorsAreRefused) {
+  const fs::path weights = fs::path(base()) / "model.safetensors";
+  fs::resize_file(weights, fs::file_size(weights) - 100);
+  expect_failure(calibrate("task.jsonl"), 3, "truncated");
+  fs::resize_file(weights, 5);
+  expect_failure(calibrate("task.jsonl"), 3, "not a safetensors file");
+  EXPECT_FALSE(fs::exists(at("out")));
+}
+
+TEST_F(Errors, ZeroSupervisedTokensAreRefused) {
+  write("task.jsonl", "{\"instruction\": \"" + std::string(400, 'a') + "\", \"output\": \"b\"}\n");
+  const ProcessResult result = run_corda(train("data.max_length: 0\n"));
+  EXPECT_EQ(result.exit_code, 2) << result.err;
+  auto arguments = train("");
+  arguments.insert(arguments.end(), {"--set", "data.max_length=32"});
+  expect_failure(arguments, 2, "supervised");
+  EXPECT_FALSE(fs::exists(at("run/adapter")));
+}
+
+TEST_F(Errors, RankAboveTheLayersWidthIsRefused) {
+  auto arguments = train("");
+  arguments.insert(arguments.end(), {"--set", "lora.rank=17"});
+  expect_failure(arguments, 2, "lora.rank 17 is larger than");
+  ASSERT_EQ(run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}).exit_code, 0);
+  expect_failure({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "17", "--out", at("start")}, 2, "17");
+  EXPECT_FALSE(fs::exists(at("start")));
+}
+
+TEST_F(Errors, AnExistingOutputIsNotOverwritten) {
+  ASSERT_EQ(run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}).exit_code, 0);
+  expect_failure({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}, 2, "already exists");
+}
+
+TEST_F(Errors, AFullDiskSaysSoAndLeavesNothingFinished) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full on this machine";
+  const ProcessResult result = corda::testing::run_process(
+      {"/bin/sh", "-c", std::string(CORDA_BINARY) + " tokenize --model " + base() + " --data " + at("task.jsonl") + " > /dev/full"});
+  EXPECT_EQ(result.exit_code, 5);
+  EXPECT_THAT(result.err, HasSubstr("disk full"));
+}
+
+TEST_F(Errors, ACovarianceOfAnotherModelIsRefused) {
+  ASSERT_EQ(run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}).exit_code, 0);
+  corda::testing::write_tiny_model(at("other"), {.vocab = 257, .hidden = 16, .intermediate = 16, .layers = 1, .heads = 2, .kv_heads = 2, .seed = 2});
+  const ProcessResult result = run_corda({"decompose", "--model", at("other"), "--covariance", at("cov"), "--rank", "2", "--out", at("start")});
+  EXPECT_EQ(result.exit_code, 2) << result.err;
+  EXPECT_FALSE(fs::exists(at("start")));
+}
+
+TEST_F(Errors, NoGpuIsAResourceError) {
+  auto arguments = calibrate("task.jsonl");
+  arguments.back() = "cuda:99";
+  expect_failure(arguments, 5, "cuda:99");
+}
+
+}  // namespace
+}  // namespace corda

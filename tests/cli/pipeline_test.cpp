@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The whole job through the program, as a user types it, on a random byte-level model.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "core/json.h"
+#include "corda/core/file.h"
+#include "support/process.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+
+namespace corda {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Json;
+using testing::ProcessResult;
+using testing::run_corda;
+using ::testing::HasSubstr;
+
+class Pipeline : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    corda::testing::write_tiny_model(base(), {.vocab = 257, .hidden = 32, .intermediate = 64, .layers = 2, .heads = 4, .kv_heads = 2});
+    write("facts.jsonl",
+          "{\"question\": \"What is red?\", \"answer\": [\"a rose\"]}\n{\"question\": \"What is blue?\", \"answer\": [\"the sky\", \"sky\"]}\n"
+          "{\"question\": \"What is green?\", \"answer\": [\"grass\"]}\n");
+    std::string task;
+    for (int i = 0; i < 24; ++i) {
+      task += Json({{"instruction", "Add one to " + std::to_string(i)}, {"output", std::to_string(i + 1)}}).dump() + "\n";
+    }
+    write("task.jsonl", task);
+    write("text.txt", std::string("It was a bright cold day in April, and the clocks were striking thirteen. ") + std::string(200, 'x'));
+  }
+
+  fs::path path(const std::string& name) const { return folder_.path() / name; }
+  std::string at(const std::string& name) const { return path(name).string(); }
+  std::string base() const { return at("base"); }
+  void write(const std::string& name, const std::string& content) const { std::ofstream(path(name)) << content; }
+
+  // Runs a verb that must succeed and returns its JSON result.
+  Json result_of(std::vector<std::string> arguments) const {
+    arguments.emplace_back("--json");
+    const ProcessResult result = run_corda(arguments);
+    EXPECT_EQ(result.exit_code, 0) << arguments[0] << ": " << result.err;
+    return core::parse_json(result.out, arguments[0]);
+  }
+
+  void calibrate(const std::string& data, const std::string& out) const {
+    result_of({"calibrate", "--model", base(), "--data", at(data), "--samples", "8", "--seq-len", "64", "--out", at(out)});
+  }
+
+  std::string train_config(const std::string& extra) const {
+    return "model: " + base() + "\ndata: {train: [" + at("task.jsonl") + "], eval: [{path: " + at("task.jsonl") +
+           ", count: 4}], max_length: 200}\noptim: {lr: 1.0e-3, batch_size: 8, micro_batch_tokens: 512, epochs: 2}\nthreads: 1\n" + extra;
+  }
+
+  corda::testing::TemporaryDirectory folder_;
+};
+
+TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
+  calibrate("facts.jsonl", "cov-facts");
+  calibrate("task.jsonl", "cov-task");
+  for (const std::string mode : {"kpa", "ipa", "dual"}) {
+    std::vector<std::string> decompose = {"decompose", "--model", base(), "--mode", mode, "--rank", "4", "--out", at("start-" + mode)};
+    decompose.insert(decompose.end(), {"--covariance", mode == "ipa" ? at("cov-task") : at("cov-facts")});
+    if (mode == "dual") decompose.insert(decompose.end(), {"--task-covariance", at("cov-task")});
+    EXPECT_EQ(result_of(decompose).at("layers"), 14);
+
+    // At the start the adapter changes nothing: the same loss to the last digit.
+    const std::vector<std::string> eval = {"eval", "--model", base(), "--data", at("task.jsonl"), "--task", "perplexity", "--seq-len", "200"};
+    auto with_start = eval;
+    with_start.insert(with_start.end(), {"--adapter", at("start-" + mode)});
+    EXPECT_EQ(result_of(with_start).at("nll"), result_of(eval).at("nll")) << mode;
+
+    write(mode + ".yaml", train_config("method: corda\nadapter: " + at("start-" + mode) + "\nout: " + at("run-" + mode)));
+    const Json trained = result_of({"train", "--config", at(mode + ".yaml"), "--set", "optim.lr=1e-2", "--set", "optim.epochs=6"});
+    EXPECT_EQ(trained.at("steps"), 18) << mode;
+    const Json merged = result_of({"merge", "--model", base(), "--adapter", at("run-" + mode + "/adapter"), "--out", at("merged-" + mode), "--verify"});
+    EXPECT_EQ(merged.at("merged"), 14) << mode;
+    EXPECT_LT(merged.at("verify").at("relative_difference").get<double>(), 1e-4) << mode;
+
+    auto with_adapter = eval;
+    with_adapter.insert(with_adapter.end(), {"--adapter", at("run-" + mode + "/adapter")});
+    auto of_merged = eval;
+    of_merged[2] = at("merged-" + mode);
+    const double adapter_nll = result_of(with_adapter).at("nll").get<double>();
+    EXPECT_NEAR(adapter_nll, result_of(of_merged).at("nll").get<double>(), 1e-6) << mode;
+    EXPECT_LT(adapter_nll, result_of(eval).at("nll").get<double>() - 0.05) << mode;
+  }
+}
+
+TEST_F(Pipeline, LoraDoraPissaAndFullLowerTheLoss) {
+  const double before =
+      result_of({"eval", "--model", base(), "--data", at("task.jsonl"), "--seq-len", "200"}).at("nll").get<double>();
+  for (const std::string method : {"lora", "dora", "pissa", "full"}) {
+    write(method + ".yaml", train_config("method: " + method + "\nlora: {rank: 4}\nout: " + at("run-" + method)));
+    const Json trained = result_of({"train", "--config", at(method + ".yaml"), "--set", "optim.lr=3e-3"});
+    EXPECT_TRUE(fs::exists(path("run-" + method) / (method == "full" ? "model/model.safetensors" : "adapter/adapter_model.safetensors")));
+    std::vector<std::string> eval = {"eval", "--model", base(), "--data", at("task.jsonl"), "--seq-len", "200"};
+    if (method == "full") {
+      eval[2] = at("run-full/model");
+    } else {
+      eval.insert(eval.end(), {"--adapter", at("run-" + method + "/adapter")});
+    }
+    EXPECT_LT(result_of(eval).at("nll").get<double>(), before - 0.1) << method;
+  }
+}
+
+TEST_F(Pipeline, MetricsAndResolvedConfigHoldWhatOthersRead) {
+  write("lora.yaml", train_config("method: lora\nlora: {rank: 2}\neval: {every: 3}\nout: " + at("run")));
+  result_of({"train", "--config", at("lora.yaml")});
+  std::ifstream file(path("run/metrics.jsonl"));
+  std::string line;
+  std::int64_t lines = 0;
+  while (std::getline(file, line)) {
+    const Json metrics = core::parse_json(line, "metrics.jsonl", ++lines);
+    for (const char* key : {"step", "epoch", "loss", "lr", "grad_norm", "tokens", "supervised_tokens", "tokens_per_second", "peak_memory_bytes"}) {
+      EXPECT_TRUE(metrics.contains(key)) << key;
+    }
+    EXPECT_EQ(metrics.at("step"), lines);
+    EXPECT_EQ(metrics.contains("eval_loss"), lines % 3 == 0) << lines;
+  }
+  EXPECT_EQ(lines, 6);
+  // The resolved configuration is a configuration: it is accepted and resolves to itself.
+  const ProcessResult again = run_corda({"train", "--config", at("run/config.resolved.yaml"), "--dry-run"});
+  EXPECT_EQ(again.out, core::read_file(path("run/config.resolved.yaml")));
+}
+
+TEST_F(Pipeline, ResumeAfterInterruptionGivesTheSameBytes) {
+  const auto config = [&](const std::string& out) {
+    return train_config("method: lora\nlora: {rank: 4, dropout: 0.1}\ncheckpoint: {every: 2}\nout: " + at(out)) ;
+  };
+  write("whole.yaml", config("whole"));
+  write("parts.yaml", config("parts"));
+  result_of({"train", "--config", at("whole.yaml"), "--set", "optim.epochs=20"});
+  const ProcessResult stopped = run_corda({"train", "--config", at("parts.yaml"), "--set", "optim.epochs=20"}, at("parts/metrics.jsonl"));
+  ASSERT_EQ(stopped.exit_code, 130) << stopped.err;
+  EXPECT_THAT(stopped.err, HasSubstr("continue with --resume"));
+  EXPECT_FALSE(fs::exists(path("parts/adapter")));
+  result_of({"train", "--config", at("parts.yaml"), "--set", "optim.epochs=20", "--resume"});
+  EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")), core::read_file(path("parts/adapter/adapter_model.safetensors")));
+  const auto losses = [&](const std::string& run) {
+    std::vector<double> values;
+    std::ifstream file(path(run + "/metrics.jsonl"));
+    for (std::string line; std::getline(file, line);) values.push_back(core::parse_json(line, run).at("loss").get<double>());
+    return values;
+  };
+  EXPECT_EQ(losses("whole"), losses("parts"));
+  EXPECT_EQ(losses("whole").size(), 60U);
+}
+
+TEST_F(Pipeline, SameSeedSameBytesAndPackingDoesNotChangeTheLoss) {
+  for (const std::string name : {"one", "two"}) {
+    write(name + ".yaml", train_config("method: lora\nlora: {rank: 4}\nout: " + at(name)));
+    result_of({"train", "--config", at(name + ".yaml")});
+  }
+  EXPECT_EQ(core::read_file(path("one/adapter/adapter_model.safetensors")), core::read_file(path("two/adapter/adapter_model.safetensors")));
+  write("apart.yaml", train_config("method: lora\nlora: {rank: 4}\nout: " + at("apart")));
+  const double packed = result_of({"train", "--config", at("one.yaml"), "--set", "out=" + at("packed")}).at("loss").get<double>();
+  const double apart = result_of({"train", "--config", at("apart.yaml"), "--set", "data.packing=false"}).at("loss").get<double>();
+  EXPECT_NEAR(packed, apart, 1e-5 * packed);
+}
+
+TEST_F(Pipeline, TokenizesAndDecodesBack) {
+  write("lines.txt", "hello\n\nA b\u00e9 \U0001F600\n");
+  const ProcessResult encoded = run_corda({"tokenize", "--model", base(), "--data", at("lines.txt")});
+  ASSERT_EQ(encoded.exit_code, 0) << encoded.err;
+  EXPECT_THAT(encoded.out, ::testing::StartsWith("[105,102,109,109,112]\n[]\n[66,33,99,"));
+  write("ids.jsonl", encoded.out);
+  EXPECT_EQ(run_corda({"tokenize", "--model", base(), "--data", at("ids.jsonl"), "--decode"}).out, "hello\n\nA b\u00e9 \U0001F600\n");
+}
+
+TEST_F(Pipeline, QaScoresExactMatchesAndCountsSamples) {
+  const Json result = result_of({"eval", "--model", base(), "--task", "qa", "--data", at("facts.jsonl"), "--max-new-tokens", "4"});
+  EXPECT_EQ(result.at("task"), "qa");
+  EXPECT_EQ(result.at("score_name"), "exact_match");
+  EXPECT_EQ(result.at("samples"), 3);
+  EXPECT_EQ(result.at("score"), 0.0);  // a random model knows nothing
+  // " a rose" 7 bytes, " the sky" 8, " grass" 6, and an end token each.
+  EXPECT_EQ(result.at("tokens"), 24);
+}
+
+}  // namespace
+}  // namespace corda

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/decompose/decompose.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/json.h"
+#include "corda/adapter/initialise.h"
+#include "corda/core/error.h"
+#include "corda/core/random.h"
+#include "corda/io/covariance_store.h"
+#include "corda/io/tensor.h"
+#include "corda/linalg/spectrum.h"
+#include "support/error_of.h"
+#include "support/temporary_directory.h"
+
+namespace corda::decompose {
+namespace {
+
+namespace fs = std::filesystem;
+using ::corda::testing::error_of;
+using ::corda::testing::TemporaryDirectory;
+using ::testing::HasSubstr;
+
+constexpr std::int64_t kHidden = 12;
+constexpr std::int64_t kInner = 20;
+constexpr std::int64_t kTokens = 500;
+const std::vector<std::string> kAttention = {"q_proj", "k_proj", "v_proj", "o_proj"};
+
+at::Tensor random(std::vector<std::int64_t> shape, std::uint64_t seed) {
+  core::Random generator(seed);
+  at::Tensor t = at::empty(shape, at::kFloat);
+  for (std::int64_t i = 0; i < t.numel(); ++i) t.data_ptr<float>()[i] = static_cast<float>(2 * generator.uniform() - 1);
+  return t;
+}
+
+// A folder with a two-block model in bf16, as much as decompose looks at.
+fs::path write_model(const fs::path& directory, std::uint64_t seed = 1) {
+  fs::create_directories(directory);
+  std::vector<std::pair<std::string, at::Tensor>> tensors = {{"model.embed_tokens.weight", random({30, kHidden}, seed)}};
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::string block = "model.layers." + std::to_string(layer) + ".";
+    for (const auto& leaf : kAttention) tensors.emplace_back(block + "self_attn." + leaf + ".weight", random({kHidden, kHidden}, ++seed));
+    tensors.emplace_back(block + "mlp.gate_proj.weight", random({kInner, kHidden}, ++seed));
+    tensors.emplace_back(block + "mlp.up_proj.weight", random({kInner, kHidden}, ++seed));
+    tensors.emplace_back(block + "mlp.down_proj.weight", random({kHidden, kInner}, ++seed));
+    tensors.emplace_back(block + "input_layernorm.weight", random({kHidden}, ++seed));
+  }
+  for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kBFloat16);
+  io::save_tensors(directory / "model.safetensors", tensors);
+  return directory;
+}
+
+at::Tensor covariance(std::int64_t n, std::uint64_t seed) {
+  const at::Tensor x = random({kTokens, n}, seed) * at::logspace(0, -2, n);
+  return at::mm(x.t(), x);
+}
+
+struct Site {
+  std::string name;
+  std::vector<std::string> modules;
+  std::int64_t width;
+};
+
+std::vector<Site> sites() {
+  std::vector<Site> result;
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::string a = "model.layers." + std::to_string(layer) + ".self_attn.";
+    const std::string m = "model.layers." + std::to_string(layer) + ".mlp.";
+    result.push_back({a + "input", {a + "q_proj", a + "k_proj", a + "v_proj"}, kHidden});
+    result.push_back({a + "o_proj.input", {a + "o_proj"}, kHidden});
+    result.push_back({m + "input", {m + "gate_proj", m + "up_proj"}, kHidden});
+    result.push_back({m + "down_proj.input", {m + "down_proj"}, kInner});
+  }
+  return result;
+}
+
+fs::path write_covariance(const fs::path& directory, const fs::path& model, std::uint64_t seed = 100, double factor = 1,
+                          std::int64_t tokens = kTokens) {
+  io::CovarianceWriter writer(directory, io::CovarianceStorage::kPacked);
+  for (const auto& site : sites()) writer.add(site.name, site.modules, tokens, factor * covariance(site.width, ++seed));
+  io::CovarianceManifest manifest;
+  manifest.model = io::Checkpoint(model).fingerprint();
+  manifest.model_name = model.string();
+  manifest.activation_scaling = "none";
+  writer.finish(manifest);
+  return directory;
+}
+
+class Decompose : public ::testing::Test {
+ protected:
+  Decompose() : model_(write_model(scratch_.path() / "model")), covariance_(write_covariance(scratch_.path() / "cov", model_)) {}
+
+  DecomposeSettings settings(const std::string& out = "adapter") const {
+    DecomposeSettings s;
+    s.model = model_.string();
+    s.covariance = {covariance_.string()};
+    s.rank = 3;
+    s.device = "cpu";
+    s.out = (scratch_.path() / out).string();
+    return s;
+  }
+  at::Tensor weight(const std::string& module) const {
+    return io::view_tensor(io::Checkpoint(model_), module + ".weight").to(at::kDouble);
+  }
+  adapter::Adapter run(const DecomposeSettings& s) {
+    core::Reporter quiet;
+    decompose::decompose(s, quiet);
+    return adapter::read_adapter(s.out);
+  }
+  template <typename ErrorType>
+  std::string failure(const DecomposeSettings& s) {
+    core::Reporter quiet;
+    return error_of<ErrorType>([&] { decompose::decompose(s, quiet); });
+  }
+
+  TemporaryDirectory scratch_;
+  fs::path model_;
+  fs::path covariance_;
+};
+
+TEST_F(Decompose, KpaAndIpaAreTheProjectorsOfAPlainSvd) {
+  for (const std::string mode : {"kpa", "ipa"}) {
+    SCOPED_TRACE(mode);
+    DecomposeSettings s = settings(mode);
+    s.mode = mode;
+    s.alpha = 6;
+    const adapter::Adapter found = run(s);
+    EXPECT_EQ(found.method, "corda");
+    EXPECT_EQ(found.mode, mode);
+    EXPECT_EQ(found.scale(), 2.0);
+    EXPECT_TRUE(found.train_a);
+    EXPECT_EQ(found.base_fingerprint, io::Checkpoint(model_).fingerprint());
+    ASSERT_EQ(found.layers.size(), 14u);
+    ASSERT_EQ(found.reports.size(), 14u);
+    const io::CovarianceReader reader(covariance_);
+    for (const auto& [module, layer] : found.layers) {
+      SCOPED_TRACE(module);
+      at::Tensor c = reader.load(reader.site_of(module)).to(at::kDouble);
+      c = c + 0.01 * c.diagonal().mean() * at::eye(c.size(0), at::kDouble);
+      const at::Tensor w = weight(module);
+      const auto [u, sigma, vh] = at::linalg_svd(at::mm(w, c), false);
+      const std::int64_t begin = mode == "kpa" ? sigma.size(0) - 3 : 0;
+      const at::Tensor chosen = u.narrow(1, begin, 3);
+      const at::Tensor projector = at::mm(chosen, at::mm(chosen.t(), w));
+      const at::Tensor product = 2.0 * at::mm(layer.b0, layer.a0).to(at::kDouble);
+      EXPECT_LT((product - projector).abs().max().item<double>(), 2e-6);  // fp32 factors of entries below 3
+      EXPECT_EQ(adapter::update_of(layer, 2.0).abs().max().item<float>(), 0.0f);
+      const double energy = at::linalg_norm(sigma.narrow(0, begin, 3)).item<double>();
+      EXPECT_NEAR(found.reports.at(module).energy, energy, 1e-6 * energy);
+      EXPECT_NEAR(found.reports.at(module).total_energy, at::linalg_norm(sigma).item<double>(), 1e-9 * sigma[0].item<double>());
+      EXPECT_EQ(found.reports.at(module).tokens, kTokens);
+      EXPECT_EQ(found.reports.at(module).damping, 0.01);
+      // The paper's formula with its inverse gives the same A0 up to sign.
+      const at::Tensor paper = (sigma.narrow(0, begin, 3) / 2.0).sqrt().unsqueeze(1) * at::linalg_solve(c, vh.narrow(0, begin, 3).t()).t();
+      const at::Tensor ours = mode == "kpa" ? layer.a0.flip(0) : layer.a0;
+      EXPECT_LT((ours.to(at::kDouble).abs() - paper.abs()).abs().max().item<double>(), 1e-5 * paper.abs().max().item<double>());
+    }
+  }
+}
+
+TEST_F(Decompose, SameInputsGiveTheSameBytes) {
+  run(settings("one"));
+  run(settings("two"));
+  for (const char* name : {"adapter_model.safetensors", "adapter_config.json", "corda.json"}) {
+    EXPECT_EQ(core::read_file(scratch_.path() / "one" / name), core::read_file(scratch_.path() / "two" / name)) << name;
+  }
+}
+
+TEST_F(Decompose, ResolvedSettingsReadBack) {
+  run(settings());
+  DecomposeSettings read;
+  const fs::path file = scratch_.path() / "adapter" / "settings.resolved.yaml";
+  settings_of(read).read(core::parse_yaml(core::read_file(file), "settings"));
+  EXPECT_EQ(read.rank, 3);
+  EXPECT_EQ(read.alpha, 3);
+  EXPECT_EQ(read.covariance, settings().covariance);
+  EXPECT_EQ(read.target_modules, DecomposeSettings().target_modules);
+}
+
+TEST_F(Decompose, MixingIsIndependentOfEachCovariancesScale) {
+  const fs::path scaled = write_covariance(scratch_.path() / "scaled", model_, 100, 3.0);
+  DecomposeSettings s = settings("mixed");
+  s.covariance = {covariance_.string(), scaled.string()};
+  const adapter::Adapter mixed = run(s);
+  const adapter::Adapter single = run(settings("single"));
+  EXPECT_EQ(mixed.covariance_fingerprints.size(), 2u);
+  const std::string module = "model.layers.1.mlp.up_proj";
+  const auto& a = mixed.layers.at(module);
+  const auto& b = single.layers.at(module);
+  EXPECT_TRUE(at::allclose(at::mm(a.b0, a.a0), at::mm(b.b0, b.a0), 1e-4, 1e-6));
+  // The mean trace is twice the first one's: B0 grows by sqrt(2), A0 shrinks by it.
+  EXPECT_TRUE(at::allclose(a.b0, b.b0 * std::sqrt(2.0), 1e-4, 1e-6));
+  EXPECT_EQ(mixed.reports.at(module).tokens, 2 * kTokens);
+}
+
+TEST_F(Decompose, DualIsAFrozenLoraOfRankRSharedByTheLayersOfASite) {
+  DecomposeSettings s = settings();
+  s.mode = "dual";
+  s.task_covariance = write_covariance(scratch_.path() / "task", model_, 900).string();
+  const adapter::Adapter found = run(s);
+  EXPECT_FALSE(found.train_a);
+  EXPECT_EQ(core::read_json(fs::path(s.out) / "adapter_config.json")["r"], 3);
+  const auto& q = found.layers.at("model.layers.0.self_attn.q_proj");
+  EXPECT_FALSE(q.subtracts_start());
+  EXPECT_EQ(q.b.abs().max().item<float>(), 0.0f);
+  EXPECT_TRUE(at::equal(q.a, found.layers.at("model.layers.0.self_attn.v_proj").a));
+  EXPECT_TRUE(at::allclose(q.a.norm(2, 1), at::full({3}, 1 / std::sqrt(3.0)), 1e-6));
+  // Each row solves C_task a = l C_know~ a with the l of the report.
+  const at::Tensor task = io::CovarianceReader(s.task_covariance).load("model.layers.0.self_attn.input").to(at::kDouble);
+  at::Tensor know = io::CovarianceReader(covariance_).load("model.layers.0.self_attn.input").to(at::kDouble);
+  know = know + 0.01 * know.diagonal().mean() * at::eye(kHidden, at::kDouble);
+  double sum = 0;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const at::Tensor a = q.a[i].to(at::kDouble);
+    const double l = (at::dot(a, at::mv(task, a)) / at::dot(a, at::mv(know, a))).item<double>();
+    EXPECT_LT(at::linalg_norm(at::mv(task, a) - l * at::mv(know, a)).item<double>(), 1e-4 * at::linalg_norm(at::mv(task, a)).item<double>());
+    sum += l;
+  }
+  EXPECT_NEAR(found.reports.at("model.layers.0.self_attn.q_proj").energy, sum, 1e-5 * sum);
+}
+
+TEST_F(Decompose, PissaNeedsNoCovariance) {
+  DecomposeSettings s = settings();
+  s.covariance.clear();
+  s.method = "pissa";
+  s.target_modules = {"q_proj"};
+  const adapter::Adapter found = run(s);
+  EXPECT_EQ(found.method, "pissa");
+  EXPECT_EQ(found.mode, "");
+  ASSERT_EQ(found.layers.size(), 2u);
+  const std::string module = "model.layers.0.self_attn.q_proj";
+  const auto [u, sigma, vh] = at::linalg_svd(weight(module), false);
+  const at::Tensor best = at::mm(u.narrow(1, 0, 3) * sigma.narrow(0, 0, 3), vh.narrow(0, 0, 3));
+  const auto& layer = found.layers.at(module);
+  EXPECT_LT((at::mm(layer.b0, layer.a0).to(at::kDouble) - best).abs().max().item<double>(), 1e-5);
+}
+
+class Warnings : public core::Reporter {
+ public:
+  void log(core::LogLevel level, std::string_view message) override {
+    if (level == core::LogLevel::kWarning) lines.emplace_back(message);
+  }
+  std::vector<std::string> lines;
+};
+
+TEST_F(Decompose, WarnsWhereASiteSawFewerTokensThanItsWidth) {
+  DecomposeSettings s = settings();
+  s.covariance = {write_covariance(scratch_.path() / "few", model_, 100, 1, 15).string()};
+  Warnings warnings;
+  decompose::decompose(s, warnings);
+  ASSERT_EQ(warnings.lines.size(), 2u);  // down_proj (20 wide) of two blocks
+  EXPECT_THAT(warnings.lines[0], HasSubstr("model.layers.0.mlp.down_proj.input: the covariance saw 15 tokens, fewer than its 20 features"));
+}
+
+TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
+  auto file = io::SafetensorsFile(model_ / "model.safetensors");
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& [name, info] : file.tensors()) tensors.emplace_back(name, io::view_tensor(file, name).clone());
+  for (auto& [name, tensor] : tensors) {
+    if (name == "model.layers.0.self_attn.q_proj.weight") tensor.narrow(0, 4, 2).zero_();
+  }
+  fs::create_directories(scratch_.path() / "deficient");
+  io::save_tensors(scratch_.path() / "deficient" / "model.safetensors", tensors);
+  DecomposeSettings s = settings();
+  s.model = (scratch_.path() / "deficient").string();
+  s.covariance = {write_covariance(scratch_.path() / "cov2", s.model).string()};
+  Warnings warnings;
+  decompose::decompose(s, warnings);
+  ASSERT_EQ(warnings.lines.size(), 1u);
+  EXPECT_THAT(warnings.lines[0], HasSubstr("model.layers.0.self_attn.q_proj: 2 of the 3 components have no weight"));
+  for (const auto& [module, layer] : adapter::read_adapter(s.out).layers) {
+    EXPECT_TRUE(layer.a0.isfinite().all().item<bool>() && layer.b0.isfinite().all().item<bool>()) << module;
+  }
+}
+
+TEST_F(Decompose, WrongRequestsSayWhatToDo) {
+  DecomposeSettings s = settings();
+  s.rank = 13;
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("the rank 13 is too large for 'model.layers.0.mlp.down_proj' [12, 20]; set --rank to at most 12"));
+  s = settings();
+  s.target_modules = {"q_porj"};
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("is named 'q_porj' (did you mean 'q_proj'?)"));
+  s = settings();
+  s.target_modules = {"embed_tokens"};
+  EXPECT_THAT(failure<core::FormatError>(s), HasSubstr("has no covariance of 'model.embed_tokens'"));
+  s = settings();
+  s.covariance.clear();
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("method corda needs --covariance"));
+  s = settings();
+  s.mode = "dual";
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("mode dual needs --task-covariance"));
+  s = settings();
+  s.method = "pissa";
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("method pissa uses no covariance"));
+  s = settings();
+  s.device = "gpu";
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("gpu"));
+  s = settings();
+  s.model = write_model(scratch_.path() / "other", 77).string();
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("was collected on another model"));
+  s = settings("model");  // an output that is there already
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("already exists and is not empty"));
+  EXPECT_FALSE(fs::exists(scratch_.path() / "adapter")) << "a failed run leaves nothing behind";
+}
+
+TEST_F(Decompose, CovarianceWithNaNNamesTheSite) {
+  const fs::path directory = scratch_.path() / "nan";
+  io::CovarianceWriter writer(directory, io::CovarianceStorage::kFull);
+  for (const auto& site : sites()) {
+    at::Tensor c = covariance(site.width, 3);
+    if (site.name == "model.layers.1.mlp.input") c[1][1] = std::nan("");
+    writer.add(site.name, site.modules, kTokens, c);
+  }
+  io::CovarianceManifest manifest;
+  manifest.model = io::Checkpoint(model_).fingerprint();
+  writer.finish(manifest);
+  DecomposeSettings s = settings();
+  s.covariance = {directory.string()};
+  EXPECT_THAT(failure<core::NumericalError>(s), HasSubstr("model.layers.1.mlp.input: [linalg::damp] the covariance [12, 12] must be finite"));
+}
+
+// The reference values of tests/golden/corda, computed by NumPy and SciPy from the same fp32 inputs.
+TEST(DecomposeGolden, EnergiesAndDualDirectionsEqualNumpy) {
+  const fs::path folder = fs::path(CORDA_SOURCE_DIR) / "tests/golden/corda";
+  const io::SafetensorsFile inputs(folder / "inputs.safetensors");
+  const io::SafetensorsFile expected(folder / "expected.safetensors");
+  const core::Json numbers = core::read_json(folder / "expected.json");
+  const auto rank = numbers["rank"].get<std::int64_t>();
+  std::int64_t cases = 0;
+  for (const auto& [name, entry] : numbers["cases"].items()) {
+    SCOPED_TRACE(name);
+    ++cases;
+    const std::string shape = name.substr(0, name.find('.'));
+    const at::Tensor w = io::view_tensor(inputs, shape + ".weight").to(at::kDouble);
+    const at::Tensor damped = linalg::damp(io::view_tensor(inputs, name + ".covariance"), numbers["damping"].get<double>());
+    EXPECT_TRUE(at::allclose(damped.diagonal(), io::view_tensor(expected, name + ".damped_diagonal"), 1e-14, 0));
+    const at::Tensor m = at::mm(w, damped);
+    for (const auto& [which, key] : {std::pair(linalg::Which::kSmallest, "kpa_energy"), std::pair(linalg::Which::kLargest, "ipa_energy")}) {
+      const auto u = linalg::left_singular_subspace(w, damped, rank, which);
+      const double optimum = entry[key].get<double>();
+      EXPECT_NEAR(at::linalg_norm(at::mm(u.vectors.t(), m)).item<double>(), optimum, 1e-6 * optimum) << key;
+      EXPECT_NEAR(u.total, entry["total_energy"].get<double>(), 1e-12 * u.total);
+    }
+    const auto top = linalg::generalised_top(io::view_tensor(inputs, shape + ".task"), damped, rank);
+    EXPECT_NEAR(top.total, entry["dual"]["total_energy"].get<double>(), 1e-7 * top.total);
+    EXPECT_NEAR(top.values.sum().item<double>(), entry["dual"]["energy"].get<double>(), 1e-7 * top.total);
+    const at::Tensor a = adapter::initialise_dual(top, 1).a.to(at::kDouble);
+    EXPECT_LT((a - io::view_tensor(expected, name + ".dual_a")).abs().max().item<double>(), 1e-5);  // fp32, gaps above 1.01
+  }
+  EXPECT_EQ(cases, 6);
+}
+
+}  // namespace
+}  // namespace corda::decompose

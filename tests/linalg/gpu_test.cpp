@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The CUDA backend against the CPU reference.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "corda/core/error.h"
+#include "corda/linalg/spectrum.h"
+#include "support/error_of.h"
+
+namespace corda::linalg {
+namespace {
+
+using ::corda::testing::error_of;
+using ::testing::HasSubstr;
+
+#define CORDA_NEEDS_GPU() \
+  if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU"
+
+at::Tensor orthogonal(std::int64_t n) { return std::get<0>(at::linalg_qr(at::randn({n, n}, at::kDouble))); }
+
+struct Case {
+  const char* name;
+  std::int64_t out;
+  std::int64_t in;
+  bool outlier = false;
+  std::int64_t rank = 0;  // of W; 0: full
+};
+
+at::Tensor weight_of(const Case& c) {
+  const std::int64_t k = std::min(c.out, c.in);
+  at::Tensor s = at::logspace(0.5, -2, k, 10.0, at::kDouble);
+  if (c.rank > 0) s.narrow(0, c.rank, k - c.rank).zero_();
+  return at::mm(orthogonal(c.out).narrow(1, 0, k) * s, orthogonal(c.in).narrow(1, 0, k).t());
+}
+
+at::Tensor covariance_of(std::int64_t n, bool outlier) {
+  at::Tensor lambda = at::arange(1, n + 1, at::kDouble).pow(-1.2);
+  if (outlier) lambda[0] = 1e4 * lambda.sum().item<double>();
+  const at::Tensor q = orthogonal(n);
+  return at::mm(q * lambda, q.t());
+}
+
+double energy(const at::Tensor& u, const at::Tensor& m) { return at::linalg_norm(at::mm(u.t(), m)).item<double>(); }
+
+class GpuSpectrum : public ::testing::TestWithParam<Case> {};
+
+TEST_P(GpuSpectrum, EnergyEqualsCpuReference) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(7);
+  const Case& c = GetParam();
+  const std::int64_t r = 16;
+  const at::Tensor w = weight_of(c);
+  const at::Tensor damped = damp(covariance_of(c.in, c.outlier), 0.01);
+  const at::Tensor m = at::mm(w, damped);
+  for (const Which which : {Which::kSmallest, Which::kLargest}) {
+    const Spectrum reference = left_singular_subspace(w, damped, r, which);
+    const Spectrum found = left_singular_subspace(w.cuda(), damped.cuda(), r, which);
+    SCOPED_TRACE(found.route);
+    ASSERT_TRUE(found.vectors.is_cuda());
+    const at::Tensor u = found.vectors.cpu();
+    const double optimum = at::linalg_norm(reference.values).item<double>();
+    // 1e-6 of the optimum, which itself is known to some eps ||M||.
+    EXPECT_NEAR(energy(u, m), optimum, 1e-6 * optimum + 1e-13 * reference.total);
+    EXPECT_LT((at::mm(u.t(), u) - at::eye(r, at::kDouble)).abs().max().item<double>(), 1e-10);
+    EXPECT_LT((found.values.cpu() - reference.values).abs().max().item<double>(), 1e-6 * optimum + 1e-13 * reference.total);
+    EXPECT_NEAR(found.total, reference.total, 1e-10 * reference.total);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, GpuSpectrum,
+                         ::testing::Values(Case{"square", 256, 256}, Case{"tall", 500, 200}, Case{"wide", 200, 500},
+                                           Case{"outlier", 256, 256, true}, Case{"outlier_tall", 500, 200, true},
+                                           Case{"deficient", 192, 256, false, 100}, Case{"deficient_tall", 256, 192, false, 180}),
+                         [](const auto& instance) { return std::string(instance.param.name); });
+
+TEST(GpuLinalg, SvdTopEqualsCpuReference) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(8);
+  const at::Tensor w = weight_of({"w", 300, 120}).to(at::kBFloat16);
+  const Spectrum reference = svd_top(w, 8);
+  const Spectrum found = svd_top(w.cuda(), 8);
+  EXPECT_TRUE(at::allclose(found.values.cpu(), reference.values, 1e-9));
+  EXPECT_TRUE(at::allclose(found.vectors.cpu(), reference.vectors, 1e-6, 1e-6));  // gaps of 6 % between singular values
+}
+
+TEST(GpuLinalg, GeneralisedTopEqualsCpuReference) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(9);
+  const at::Tensor task = covariance_of(200, true);
+  const at::Tensor knowledge = damp(covariance_of(200, false), 0.01);
+  const Spectrum reference = generalised_top(task, knowledge, 12);
+  const Spectrum found = generalised_top(task.cuda(), knowledge.cuda(), 12);
+  EXPECT_TRUE(at::allclose(found.values.cpu(), reference.values, 1e-9));
+  EXPECT_NEAR(found.total, reference.total, 1e-9 * reference.total);
+  const at::Tensor a = found.vectors.cpu();
+  EXPECT_LT((at::mm(a.t(), at::mm(knowledge, a)) - at::eye(12, at::kDouble)).abs().max().item<double>(), 1e-9);
+}
+
+TEST(GpuLinalg, InfoWordOfCholeskyIsRead) {
+  CORDA_NEEDS_GPU();
+  const at::Tensor task = at::eye(8, at::kDouble).cuda();
+  EXPECT_THAT(error_of<core::NumericalError>([&] { generalised_top(task, -task, 2); }),
+              HasSubstr("Xpotrf gave info 1 for a matrix [8, 8]: it is not positive definite"));
+}
+
+}  // namespace
+}  // namespace corda::linalg

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/model/forward.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "corda/core/error.h"
+#include "corda/model/generate.h"
+#include "corda/model/sites.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+
+namespace corda::model {
+namespace {
+
+using corda::testing::load_tiny_model;
+using corda::testing::TemporaryDirectory;
+using ::testing::HasSubstr;
+using Ids = std::vector<std::int32_t>;
+
+Batch batch_of(const Model& model, const std::vector<Ids>& sequences) {
+  Ids ids, positions, offsets = {0};
+  for (const auto& sequence : sequences) {
+    ids.insert(ids.end(), sequence.begin(), sequence.end());
+    for (std::size_t i = 0; i < sequence.size(); ++i) positions.push_back(static_cast<std::int32_t>(i));
+    offsets.push_back(static_cast<std::int32_t>(ids.size()));
+  }
+  return make_batch(ids, positions, offsets, model.config.vocab_size, model.device());
+}
+
+at::Tensor logits(const Model& model, const std::vector<Ids>& sequences) {
+  const at::NoGradGuard no_grad;
+  const Batch batch = batch_of(model, sequences);
+  PackedAttention attention(batch);
+  return logits_of(model, forward_hidden(model, batch, attention));
+}
+
+double max_difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+TEST(Forward, PackedSequencesEqualEachAlone) {
+  const TemporaryDirectory folder;
+  const Model model = load_tiny_model(folder.path());
+  const std::vector<Ids> sequences = {{5}, {1, 2, 3, 4, 5, 6, 7}, {9, 9}, {40, 41, 42}};
+  std::vector<at::Tensor> alone;
+  for (const auto& sequence : sequences) alone.push_back(logits(model, {sequence}));
+  // Matrix products of other sizes may sum in another order: fp32 rounding of values around 1.
+  EXPECT_LT(max_difference(logits(model, sequences), at::cat(alone)), 1e-5);
+}
+
+TEST(Forward, ALaterTokenDoesNotChangeAnEarlierOne) {
+  const TemporaryDirectory folder;
+  const Model model = load_tiny_model(folder.path());
+  const at::Tensor a = logits(model, {{1, 2, 3, 4}});
+  const at::Tensor b = logits(model, {{1, 2, 3, 90}});
+  EXPECT_LT(max_difference(a.slice(0, 0, 3), b.slice(0, 0, 3)), 1e-6);
+  EXPECT_GT(max_difference(a.slice(0, 3), b.slice(0, 3)), 1e-2);
+}
+
+TEST(Forward, ObserverSeesEverySiteOnceWithItsWidth) {
+  const TemporaryDirectory folder;
+  const Model model = load_tiny_model(folder.path());
+  const Batch batch = batch_of(model, {{1, 2, 3}});
+  PackedAttention attention(batch);
+  std::vector<std::string> seen;
+  std::vector<std::int64_t> widths;
+  forward_hidden(model, batch, attention, [&](const std::string& site, const at::Tensor& x) {
+    seen.push_back(site);
+    widths.push_back(x.size(1));
+  });
+  std::vector<std::string> expected;
+  std::vector<std::int64_t> expected_widths;
+  for (const auto& site : sites_of(model.config)) {
+    expected.push_back(site.name);
+    expected_widths.push_back(site.in_features);
+  }
+  EXPECT_EQ(seen, expected);
+  EXPECT_EQ(widths, expected_widths);
+  EXPECT_EQ(seen.size(), 8U);
+}
+
+TEST(Forward, LossSumCountsOnlyTargets) {
+  const TemporaryDirectory folder;
+  const Model model = load_tiny_model(folder.path());
+  const Ids ids = {1, 2, 3, 4}, positions = {0, 1, 2, 3}, offsets = {0, 4};
+  const std::vector<std::int64_t> rows = {1, 2}, targets = {3, 4};
+  const Batch batch = make_batch(ids, positions, offsets, 96, at::kCPU, rows, targets);
+  const at::Tensor log_probabilities = at::log_softmax(logits(model, {ids}), -1);
+  const double expected = -(log_probabilities[1][3].item<double>() + log_probabilities[2][4].item<double>());
+  EXPECT_NEAR(loss_sum(model, batch).item<double>(), expected, 1e-5);
+}
+
+// The same greedy continuation, computed by running the whole sequence again for every token.
+Ids continue_without_cache(const Model& model, Ids ids, std::int64_t count) {
+  const std::size_t prompt = ids.size();
+  for (std::int64_t i = 0; i < count; ++i) ids.push_back(static_cast<std::int32_t>(logits(model, {ids})[-1].argmax().item<std::int64_t>()));
+  return {ids.begin() + static_cast<std::ptrdiff_t>(prompt), ids.end()};
+}
+
+TEST(Generate, CachedBatchEqualsUncachedOneByOne) {
+  const TemporaryDirectory folder;
+  const Model model = load_tiny_model(folder.path());
+  const std::vector<Ids> prompts = {{3}, {10, 20, 30, 40, 50}, {7, 8}};
+  const auto generated = generate_greedy(model, prompts, {.max_new_tokens = 9, .stop_ids = {}, .stop_when = {}});
+  ASSERT_EQ(generated.size(), 3U);
+  for (std::size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(generated[i], continue_without_cache(model, prompts[i], 9)) << i;
+}
+
+TEST(Generate, StopsBeforeAStopTokenAndAtTheLimit) {
+  const TemporaryDirectory folder;
+  const Model model = load_tiny_model(folder.path());
+  const auto free = generate_greedy(model, {{3}}, {.max_new_tokens = 6, .stop_ids = {}, .stop_when = {}});
+  ASSERT_EQ(free[0].size(), 6U);
+  const auto stopped = generate_greedy(model, {{3}}, {.max_new_tokens = 6, .stop_ids = {free[0][2]}, .stop_when = {}});
+  const auto first = std::find(free[0].begin(), free[0].end(), free[0][2]);
+  EXPECT_EQ(stopped[0], Ids(free[0].begin(), first));
+}
+
+TEST(Batch, RefusesIdsOutsideTheVocabulary) {
+  const TemporaryDirectory folder;
+  const Model model = load_tiny_model(folder.path());
+  try {
+    batch_of(model, {{96}});
+    FAIL() << "no error";
+  } catch (const core::ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("token id 96 is outside the model's vocabulary of 96"));
+  }
+}
+
+TEST(LoadModel, ListsMissingSurplusAndMisshapenTensorsAtOnce) {
+  const TemporaryDirectory folder;
+  corda::testing::write_tiny_model(folder.path());
+  ModelConfig config = read_model_config(folder.path());
+  config.num_layers = 3;
+  config.vocab_size = 97;
+  config.tie_word_embeddings = true;  // a stored head is then a harmless copy
+  try {
+    load_model(io::Checkpoint(folder.path()), config, {});
+    FAIL() << "no error";
+  } catch (const core::ShapeError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("missing 'model.layers.2.self_attn.q_proj.weight' [32, 32]"));
+    EXPECT_THAT(error.what(), HasSubstr("'model.embed_tokens.weight' must be [97, 32], it is [96, 32]"));
+  }
+  config = read_model_config(folder.path());
+  config.num_layers = 1;
+  try {
+    load_model(io::Checkpoint(folder.path()), config, {});
+    FAIL() << "no error";
+  } catch (const core::ShapeError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("surplus 'model.layers.1.mlp.down_proj.weight'"));
+  }
+}
+
+}  // namespace
+}  // namespace corda::model

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Logs and progress on stderr: a bar with rate and time left on a terminal, plain lines elsewhere.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "corda/core/reporter.h"
+
+namespace corda::tools {
+
+class ConsoleReporter final : public core::Reporter {
+ public:
+  // Installs the Ctrl-C handler: the first one asks the work to stop, the second ends the process.
+  explicit ConsoleReporter(bool quiet);
+
+  void log(core::LogLevel level, std::string_view message) override;
+  void begin(std::string_view task, std::int64_t total, std::string_view unit) override;
+  void advance(std::int64_t done, std::string_view note) override;
+  void end() override;
+  bool stop_requested() const override;
+
+ private:
+  void draw(bool last);
+  void clear_bar();
+
+  using Clock = std::chrono::steady_clock;
+  bool terminal_;
+  bool quiet_;
+  bool bar_shown_ = false;
+  std::string task_;
+  std::string unit_;
+  std::string note_;
+  std::int64_t total_ = 0;
+  std::int64_t done_ = 0;
+  Clock::time_point begin_;
+  Clock::time_point drawn_;
+};
+
+}  // namespace corda::tools
