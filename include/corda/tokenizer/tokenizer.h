@@ -53,6 +53,11 @@ class Tokenizer {
   bool starts_with_bos = false;
 };
 
+// The ids of each text, in the order of `texts` and the same for any number of threads; the calling thread works too.
+// Throws ConfigError for `threads` below 1, and what encode() throws for the first text that fails.
+std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer, std::span<const std::string> texts, std::int64_t threads,
+                                               EncodeOptions options = {});
+
 // Loads `tokenizer.json`, else `tokenizer.model` (SentencePiece, read as Llama's tokenizer does), else `vocab.json` with
 // `merges.txt` (cut as Qwen2 does where the configs name that class, else as GPT-2 does). `truncation` and `padding` of
 // a tokenizer.json are settings of its writer's last call and are not applied. `add_bos_token` and `add_eos_token` of
