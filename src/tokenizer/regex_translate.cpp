@@ -22,21 +22,6 @@ constexpr std::string_view kWord =
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 
-// What the library's own tables lack of a general category ("L", "Nd"), as members of a bracket; "" for other names.
-std::string late_members(std::string_view category) {
-  std::string members;
-  if (category.empty() || category.size() > 2) return members;
-  for (const LateRange& range : late_ranges()) {
-    if (!range.category.starts_with(category)) continue;
-    char text[40];
-    std::snprintf(text, sizeof text, "\\x{%x}-\\x{%x}", static_cast<unsigned>(range.first), static_cast<unsigned>(range.last));
-    members += text;
-  }
-  return members;
-}
-
-std::string word_members() { return core::concat(kWord, late_members("L"), late_members("M"), late_members("Nd")); }
-
 bool compiles(const std::string& pattern) {
   int error = 0;
   PCRE2_SIZE offset = 0;
@@ -47,7 +32,7 @@ bool compiles(const std::string& pattern) {
 
 class Translator {
  public:
-  Translator(std::string_view pattern, const std::string& source) : in_(pattern), source_(source) {}
+  Translator(std::string_view pattern, bool with_late, const std::string& source) : in_(pattern), with_late_(with_late), source_(source) {}
 
   std::string run() {
     while (at_ < in_.size()) step();
@@ -59,6 +44,21 @@ class Translator {
     throw core::FormatError(
         core::concat(source_, ": the regular expression '", in_, "' uses ", what, ", which is not implemented"));
   }
+  // What the library's own tables lack of a general category ("L", "Nd"), as members of a bracket; "" for other names.
+  std::string late_members(std::string_view category) const {
+    std::string members;
+    if (!with_late_ || category.empty() || category.size() > 2) return members;
+    for (const LateRange& range : late_ranges()) {
+      if (!range.category.starts_with(category)) continue;
+      char text[40];
+      std::snprintf(text, sizeof text, "\\x{%x}-\\x{%x}", static_cast<unsigned>(range.first), static_cast<unsigned>(range.last));
+      members += text;
+    }
+    return members;
+  }
+  std::string word_members() const { return core::concat(kWord, late_members("L"), late_members("M"), late_members("Nd")); }
+  std::string digit_members() const { return core::concat("\\p{Nd}", late_members("Nd")); }
+
   char peek(std::size_t ahead) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
 
   void step() {
@@ -128,7 +128,7 @@ class Translator {
     };
     if (c == 's' || c == 'S') return shorthand(kSpace, c == 'S');
     if (c == 'w' || c == 'W') return shorthand(word_members(), c == 'W');
-    if (c == 'd' || c == 'D') return shorthand(core::concat("\\p{Nd}", late_members("Nd")), c == 'D');
+    if (c == 'd' || c == 'D') return shorthand(digit_members(), c == 'D');
     if (c == 'h' || c == 'H') return shorthand(kHex, c == 'H');
     if (c == 'b' || c == 'B') return word_boundary(c == 'B');
     if (c == 'Q' || c == 'E' || c == 'C' || c == 'Y' || c == 'y' || c == 'M') refuse(core::concat("'\\", c, "'"));
@@ -215,7 +215,7 @@ class Translator {
   void bracket_escape() {
     const char c = peek(1);
     if (c == 's' || c == 'w' || c == 'h' || c == 'd') {
-      out_ += c == 's' ? std::string(kSpace) : c == 'w' ? word_members() : c == 'd' ? core::concat("\\p{Nd}", late_members("Nd")) : std::string(kHex);
+      out_ += c == 's' ? std::string(kSpace) : c == 'w' ? word_members() : c == 'd' ? digit_members() : std::string(kHex);
       at_ += 2;
     } else if (c == 'S') {
       // The complement of White_Space as ranges: a negated class cannot stand inside a class.
@@ -231,6 +231,7 @@ class Translator {
   }
 
   std::string_view in_;
+  bool with_late_;
   const std::string& source_;
   std::size_t at_ = 0;
   std::string out_;
@@ -240,8 +241,8 @@ class Translator {
 
 }  // namespace
 
-std::string translate_oniguruma(std::string_view pattern, const std::string& source) {
-  return Translator(pattern, source).run();
+std::string translate_oniguruma(std::string_view pattern, bool with_late, const std::string& source) {
+  return Translator(pattern, with_late, source).run();
 }
 
 }  // namespace corda::tokenizer

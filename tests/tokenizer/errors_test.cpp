@@ -222,7 +222,7 @@ TEST(Regex, WhatPcreWouldReadDifferentlyIsRefused) {
   EXPECT_THAT(refused("(?~a)"), HasSubstr("the absence operator"));
   EXPECT_THAT(refused("(a"), HasSubstr("f: the regular expression '(a' is not understood: missing closing parenthesis"));
   EXPECT_THAT(refused("[a"), HasSubstr("a bracket that is never closed"));
-  EXPECT_EQ(translate_oniguruma("\\p{Zs}{2}+a{,3}", "f"), "(?:\\p{Zs}{2})+a{0,3}");
+  EXPECT_EQ(translate_oniguruma("\\p{N}{2}+a{,3}", false, "f"), "(?:\\p{N}{2})+a{0,3}");
 }
 
 }  // namespace
