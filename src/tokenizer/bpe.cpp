@@ -15,7 +15,6 @@ namespace corda::tokenizer {
 namespace {
 
 constexpr std::size_t kShortWord = 48;
-constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // U+2581
 
 std::string fallback_token(unsigned byte) {
   char text[8];
@@ -38,7 +37,8 @@ Bpe::Bpe(Vocabulary vocabulary, const MergeList& merges, BpeOptions options, con
     fallback_[byte] = vocabulary_.find(fallback_token(byte)).value_or(-1);
   }
   add_merges(merges, source);
-  find_safe_cut();
+  // Llama's files have no pre-tokenizer: this is what makes their words short.
+  if (!options_.raw_bytes && plain_ && !options_.ignore_merges) safe_cut_ = find_safe_cut(vocabulary_);
 }
 
 void Bpe::add_merges(const MergeList& merges, const std::string& source) {
@@ -59,29 +59,8 @@ void Bpe::add_merges(const MergeList& merges, const std::string& source) {
   }
 }
 
-// Where no token has U+2581 behind another character, a word can be cut before every U+2581 that follows another
-// character: no merge crosses there. Llama's files have no pre-tokenizer, so this is what makes their words short.
-void Bpe::find_safe_cut() {
-  if (options_.raw_bytes || !plain_ || options_.ignore_merges || !vocabulary_.find(kMetaspace)) return;
-  for (TokenId id = 0; id < vocabulary_.end(); ++id) {
-    const std::string_view token = vocabulary_.token(id).value_or("");
-    for (std::size_t at = token.find(kMetaspace, 1); at != std::string_view::npos; at = token.find(kMetaspace, at + 1)) {
-      if (at < kMetaspace.size() || token.substr(at - kMetaspace.size(), kMetaspace.size()) != kMetaspace) return;
-    }
-  }
-  safe_cut_ = kMetaspace;
-}
-
 void Bpe::tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-  if (safe_cut_.empty()) return tokenize_word(word, scratch, ids);
-  std::size_t begin = 0;
-  const std::size_t width = safe_cut_.size();
-  for (std::size_t at = word.find(safe_cut_, 1); at != std::string_view::npos; at = word.find(safe_cut_, at + width)) {
-    if (at >= begin + width && word.substr(at - width, width) == safe_cut_) continue;
-    tokenize_word(word.substr(begin, at - begin), scratch, ids);
-    begin = at;
-  }
-  tokenize_word(word.substr(begin), scratch, ids);
+  for_each_safe_part(word, safe_cut_, [&](std::string_view part) { tokenize_word(part, scratch, ids); });
 }
 
 void Bpe::tokenize_word(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {

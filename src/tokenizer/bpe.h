@@ -13,6 +13,7 @@
 
 #include "hash.h"
 #include "model.h"
+#include "safe_cut.h"
 
 namespace corda::tokenizer {
 
@@ -49,7 +50,6 @@ class Bpe final : public Model {
   };
 
   void add_merges(const MergeList& merges, const std::string& source);
-  void find_safe_cut();
   void tokenize_word(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const;
   void initial_symbols(std::string_view word, std::vector<TokenId>& ids) const;
   void add_symbol(std::string symbol, std::optional<TokenId>& pending, std::vector<TokenId>& ids) const;
@@ -66,7 +66,7 @@ class Bpe final : public Model {
   std::array<TokenId, 256> byte_ids_{};   // raw_bytes: the token of a byte, or -1
   std::array<TokenId, 256> fallback_{};   // byte_fallback: the token <0xNN>, or -1
   bool plain_ = true;                     // no prefix, no suffix
-  std::string safe_cut_;                  // no merge joins anything to this on its right; empty = unknown
+  std::string safe_cut_;
 };
 
 }  // namespace corda::tokenizer

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "decoder.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -135,6 +136,54 @@ class BpeDecoder final : public Decoder {
   std::string suffix_;
 };
 
+void clean_up(std::string& text) {
+  constexpr std::pair<std::string_view, std::string_view> kRules[] = {
+      {" .", "."},    {" ?", "?"},     {" !", "!"},          {" ,", ","},   {" ' ", "'"},  {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  for (const auto& [from, to] : kRules) replace_all(text, from, to);
+}
+
+class WordPieceDecoder final : public Decoder {
+ public:
+  WordPieceDecoder(std::string prefix, bool cleanup) : prefix_(std::move(prefix)), cleanup_(cleanup) {}
+  void decode(std::vector<std::string>& tokens) const override {
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      std::string& token = tokens[i];
+      if (i > 0 && token.starts_with(prefix_)) {
+        token.erase(0, prefix_.size());
+      } else if (i > 0) {
+        token.insert(0, " ");
+      }
+      if (cleanup_) clean_up(token);
+    }
+  }
+
+ private:
+  std::string prefix_;
+  bool cleanup_;
+};
+
+class CtcDecoder final : public Decoder {
+ public:
+  CtcDecoder(std::string pad, std::string word_delimiter, bool cleanup)
+      : pad_(std::move(pad)), word_delimiter_(std::move(word_delimiter)), cleanup_(cleanup) {}
+  void decode(std::vector<std::string>& tokens) const override {
+    tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+    for (std::string& token : tokens) {
+      if (!pad_.empty()) replace_all(token, pad_, "");
+      if (!cleanup_) continue;
+      clean_up(token);
+      if (!word_delimiter_.empty()) replace_all(token, word_delimiter_, " ");
+    }
+    std::erase(tokens, std::string());
+  }
+
+ private:
+  std::string pad_;
+  std::string word_delimiter_;
+  bool cleanup_;
+};
+
 class DecoderSequence final : public Decoder {
  public:
   explicit DecoderSequence(std::vector<DecoderPtr> parts) : parts_(std::move(parts)) {}
@@ -161,6 +210,12 @@ DecoderPtr make_metaspace_decoder(char32_t replacement, PrependScheme prepend) {
   return std::make_unique<MetaspaceDecoder>(replacement, prepend);
 }
 DecoderPtr make_bpe_decoder(std::string suffix) { return std::make_unique<BpeDecoder>(std::move(suffix)); }
+DecoderPtr make_word_piece_decoder(std::string prefix, bool cleanup) {
+  return std::make_unique<WordPieceDecoder>(std::move(prefix), cleanup);
+}
+DecoderPtr make_ctc_decoder(std::string pad, std::string word_delimiter, bool cleanup) {
+  return std::make_unique<CtcDecoder>(std::move(pad), std::move(word_delimiter), cleanup);
+}
 DecoderPtr make_decoder_sequence(std::vector<DecoderPtr> parts) { return std::make_unique<DecoderSequence>(std::move(parts)); }
 
 }  // namespace corda::tokenizer

@@ -39,6 +39,15 @@ DecoderPtr make(const std::string& type, Fields& fields) {
     return make_metaspace_decoder(replacement, prepend_scheme_from_json(fields));
   }
   if (type == "BPEDecoder") return make_bpe_decoder(fields.text("suffix", "</w>"));
+  if (type == "WordPiece") {
+    std::string prefix = fields.text("prefix", "##");
+    return make_word_piece_decoder(std::move(prefix), fields.boolean("cleanup", true));
+  }
+  if (type == "CTC") {
+    std::string pad = fields.text("pad_token", "<pad>");
+    std::string delimiter = fields.text("word_delimiter_token", "|");
+    return make_ctc_decoder(std::move(pad), std::move(delimiter), fields.boolean("cleanup", true));
+  }
   if (type == "Sequence") {
     std::vector<DecoderPtr> parts;
     for (const core::Json& part : fields.list("decoders")) {

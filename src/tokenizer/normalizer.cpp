@@ -137,6 +137,66 @@ class ByteLevelNormalizer final : public Normalizer {
   void apply(Piece& piece, Scratch& scratch) const override { piece.text = scratch.keep(bytes_to_chars(piece.text)); }
 };
 
+class Bert final : public Normalizer {
+ public:
+  explicit Bert(BertOptions options) : options_(options) {}
+  void apply(Piece& piece, Scratch& scratch) const override {
+    std::string out = clean(piece.text);
+    if (options_.strip_accents) out = without_accents(normalize(out, NormalForm::kNfd));
+    if (options_.lowercase) out = to_lower(out);
+    piece.text = scratch.keep(out);
+  }
+
+ private:
+  std::string clean(std::string_view text) const {
+    std::string out;
+    out.reserve(text.size() + 8);
+    for (std::size_t at = 0; at < text.size();) {
+      char32_t c = next_code_point(text, at);
+      if (options_.clean_text && (c == 0xFFFD || is_control(c))) continue;
+      if (options_.clean_text && is_whitespace(c)) c = U' ';
+      const bool apart = options_.handle_chinese_chars && is_ideograph(c);
+      if (apart) out += ' ';
+      append_utf8(out, c);
+      if (apart) out += ' ';
+    }
+    return out;
+  }
+  static std::string without_accents(const std::string& text) {
+    std::string out;
+    out.reserve(text.size());
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t begin = at;
+      if (!is_accent(next_code_point(text, at))) out.append(text, begin, at - begin);
+    }
+    return out;
+  }
+
+  BertOptions options_;
+};
+
+class Nmt final : public Normalizer {
+ public:
+  void apply(Piece& piece, Scratch& scratch) const override {
+    std::string out;
+    out.reserve(piece.text.size());
+    for (std::size_t at = 0; at < piece.text.size();) {
+      const char32_t c = next_code_point(piece.text, at);
+      if (!is_dropped(c)) append_utf8(out, is_space(c) ? U' ' : c);
+    }
+    piece.text = scratch.keep(out);
+  }
+
+ private:
+  static bool is_dropped(char32_t c) {
+    return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+  }
+  static bool is_space(char32_t c) {
+    return c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 ||
+           c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+  }
+};
+
 class Sequence final : public Normalizer {
  public:
   explicit Sequence(std::vector<NormalizerPtr> parts) : parts_(std::move(parts)) {}
@@ -162,6 +222,8 @@ NormalizerPtr make_replace_text(std::string text, std::string content) {
 }
 NormalizerPtr make_prepend(std::string prefix) { return std::make_unique<Prepend>(std::move(prefix)); }
 NormalizerPtr make_byte_level_normalizer() { return std::make_unique<ByteLevelNormalizer>(); }
+NormalizerPtr make_bert(BertOptions options) { return std::make_unique<Bert>(options); }
+NormalizerPtr make_nmt() { return std::make_unique<Nmt>(); }
 NormalizerPtr make_normalizer_sequence(std::vector<NormalizerPtr> parts) {
   return std::make_unique<Sequence>(std::move(parts));
 }

@@ -40,6 +40,15 @@ NormalizerPtr make_replace_text(std::string text, std::string content);
 NormalizerPtr make_prepend(std::string prefix);
 // Writes every byte in the byte-level alphabet.
 NormalizerPtr make_byte_level_normalizer();
+struct BertOptions {
+  bool clean_text = true;            // no control characters; every white space a plain space
+  bool handle_chinese_chars = true;  // spaces around CJK ideographs
+  bool strip_accents = true;         // NFD without nonspacing marks
+  bool lowercase = true;
+};
+NormalizerPtr make_bert(BertOptions options);
+// The cleaning of SentencePiece's "nmt" rules: control characters go, odd spaces become plain ones.
+NormalizerPtr make_nmt();
 NormalizerPtr make_normalizer_sequence(std::vector<NormalizerPtr> parts);
 
 }  // namespace corda::tokenizer

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include <utility>
 
+#include "charsmap.h"
 #include "components_json.h"
 #include "fields.h"
 
@@ -26,6 +27,21 @@ NormalizerPtr replace_from_json(Fields& fields) {
   return made;
 }
 
+NormalizerPtr bert_from_json(Fields& fields) {
+  BertOptions options;
+  options.clean_text = fields.boolean("clean_text", true);
+  options.handle_chinese_chars = fields.boolean("handle_chinese_chars", true);
+  options.lowercase = fields.boolean("lowercase", true);
+  options.strip_accents = fields.boolean("strip_accents", options.lowercase);  // null means: as lowercase
+  return make_bert(options);
+}
+
+NormalizerPtr precompiled_from_json(Fields& fields) {
+  const std::optional<std::string> blob = decode_base64(fields.text("precompiled_charsmap"));
+  if (!blob) fields.fail("'precompiled_charsmap' is not base64");
+  return make_precompiled(*blob, fields.where());
+}
+
 NormalizerPtr make(const std::string& type, Fields& fields) {
   if (type == "NFC") return make_unicode_normalizer(NormalForm::kNfc);
   if (type == "NFD") return make_unicode_normalizer(NormalForm::kNfd);
@@ -36,6 +52,9 @@ NormalizerPtr make(const std::string& type, Fields& fields) {
   if (type == "ByteLevel") return make_byte_level_normalizer();
   if (type == "Prepend") return make_prepend(fields.text("prepend"));
   if (type == "Replace") return replace_from_json(fields);
+  if (type == "Nmt") return make_nmt();
+  if (type == "BertNormalizer") return bert_from_json(fields);
+  if (type == "Precompiled") return precompiled_from_json(fields);
   if (type == "Strip") {
     const bool left = fields.boolean("strip_left", true);
     return make_strip(left, fields.boolean("strip_right", true));

@@ -240,6 +240,24 @@ class Whitespace final : public PreTokenizer {
   }
 };
 
+class FixedLength final : public PreTokenizer {
+ public:
+  explicit FixedLength(std::int64_t length) : length_(length) {}
+  void split(Scratch& scratch) const override {
+    for_each_text(scratch, [&](const Piece& piece, std::vector<Piece>& out) {
+      Cutter cutter(piece, SplitBehavior::kIsolated, out);
+      for (std::size_t at = 0; at < piece.text.size();) {
+        const std::size_t begin = at;
+        for (std::int64_t i = 0; i < length_ && at < piece.text.size(); ++i) at += utf8_length(piece.text[at]);
+        cutter.part(begin, at, true);
+      }
+    });
+  }
+
+ private:
+  std::int64_t length_;
+};
+
 }  // namespace
 
 PreTokenizerPtr make_split(Regex pattern, SplitBehavior behavior, bool invert) {
@@ -255,6 +273,18 @@ PreTokenizerPtr make_digits(bool individual) {
   return std::make_unique<CharSplit>(&is_numeric, individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
 }
 PreTokenizerPtr make_punctuation(SplitBehavior behavior) { return std::make_unique<CharSplit>(&is_punctuation, behavior); }
+PreTokenizerPtr make_bert_pre_tokenizer() {
+  std::vector<PreTokenizerPtr> parts;
+  parts.push_back(make_whitespace_split());
+  parts.push_back(make_punctuation(SplitBehavior::kIsolated));
+  return make_pre_tokenizer_sequence(std::move(parts));
+}
+PreTokenizerPtr make_char_delimiter_split(char32_t delimiter) {
+  std::string text;
+  append_utf8(text, delimiter);
+  return make_split(Regex::literal(text, "CharDelimiterSplit"), SplitBehavior::kRemoved, false);
+}
+PreTokenizerPtr make_fixed_length(std::int64_t length) { return std::make_unique<FixedLength>(length); }
 PreTokenizerPtr make_pre_tokenizer_sequence(std::vector<PreTokenizerPtr> parts) {
   return std::make_unique<Sequence>(std::move(parts));
 }

@@ -43,6 +43,9 @@ PreTokenizerPtr make_whitespace();        // \w+|[^\w\s]+
 PreTokenizerPtr make_whitespace_split();  // cut at white space
 PreTokenizerPtr make_digits(bool individual);
 PreTokenizerPtr make_punctuation(SplitBehavior behavior);
+PreTokenizerPtr make_bert_pre_tokenizer();                 // cut at white space, punctuation each a word
+PreTokenizerPtr make_char_delimiter_split(char32_t delimiter);
+PreTokenizerPtr make_fixed_length(std::int64_t length);    // in code points
 PreTokenizerPtr make_pre_tokenizer_sequence(std::vector<PreTokenizerPtr> parts);
 
 }  // namespace corda::tokenizer

@@ -5,7 +5,11 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "corda/core/error.h"
+#include "unicode.h"
+#include "unicode_late.h"
 
 namespace corda::tokenizer {
 
@@ -45,8 +49,27 @@ struct RegexScratch::State {
 RegexScratch::RegexScratch() : state_(std::make_unique<State>()) {}
 RegexScratch::~RegexScratch() = default;
 
-Regex::Regex(std::string_view pattern, const std::string& source) {
-  const std::string translated = translate_oniguruma(pattern, source);
+Regex::Regex(std::string_view pattern, const std::string& source) : code_(compile(pattern, false, source)), late_code_(code_) {
+  if (translate_oniguruma(pattern, false, source) != translate_oniguruma(pattern, true, source)) late_code_ = compile(pattern, true, source);
+}
+
+bool Regex::has_late(std::string_view text) {
+  constexpr std::uint8_t kFirstLead = 0xE0;  // of U+0800: the late code points begin behind it
+  std::uint8_t largest = 0;
+  for (const char c : text) largest = std::max(largest, static_cast<std::uint8_t>(c));
+  if (largest < kFirstLead) return false;
+  for (std::size_t at = 0; at < text.size();) {
+    if (static_cast<std::uint8_t>(text[at]) < kFirstLead) {
+      ++at;
+    } else if (!late_category(next_code_point(text, at)).empty()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::shared_ptr<Regex::Code> Regex::compile(std::string_view pattern, bool with_late, const std::string& source) {
+  const std::string translated = translate_oniguruma(pattern, with_late, source);
   int error = 0;
   PCRE2_SIZE offset = 0;
   // Oniguruma's ^ and $ are those of Ruby: at every line.
@@ -56,8 +79,9 @@ Regex::Regex(std::string_view pattern, const std::string& source) {
     throw core::FormatError(core::concat(source, ": the regular expression '", pattern, "' is not understood: ", message_of(error),
                                          " (at '", translated.substr(offset, 20), "')"));
   }
-  code_ = std::shared_ptr<pcre2_code>(code, [](pcre2_code* p) { pcre2_code_free(p); });
+  std::shared_ptr<Code> made(code, [](pcre2_code* p) { pcre2_code_free(p); });
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where there is no JIT the interpreter matches the same
+  return made;
 }
 
 Regex Regex::literal(std::string_view text, const std::string& source) {
@@ -69,10 +93,10 @@ Regex Regex::literal(std::string_view text, const std::string& source) {
   return Regex(escaped, source);
 }
 
-std::optional<Match> Regex::find(std::string_view text, std::size_t from, RegexScratch& scratch) const {
+std::optional<Match> Regex::match(const Code& code, std::string_view text, std::size_t from, RegexScratch& scratch) {
   RegexScratch::State& state = *scratch.state_;
   const char* data = text.data() == nullptr ? "" : text.data();
-  const int result = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(data), text.size(), from, PCRE2_NO_UTF_CHECK,
+  const int result = pcre2_match(&code, reinterpret_cast<PCRE2_SPTR>(data), text.size(), from, PCRE2_NO_UTF_CHECK,
                                  state.data, state.context);
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {

@@ -4,10 +4,12 @@
 #include <pcre2.h>
 
 #include <cctype>
+#include <cstdio>
 #include <vector>
 
 #include "corda/core/error.h"
 #include "regex.h"
+#include "unicode_late.h"
 
 namespace corda::tokenizer {
 
@@ -30,7 +32,7 @@ bool compiles(const std::string& pattern) {
 
 class Translator {
  public:
-  Translator(std::string_view pattern, const std::string& source) : in_(pattern), source_(source) {}
+  Translator(std::string_view pattern, bool with_late, const std::string& source) : in_(pattern), with_late_(with_late), source_(source) {}
 
   std::string run() {
     while (at_ < in_.size()) step();
@@ -42,6 +44,21 @@ class Translator {
     throw core::FormatError(
         core::concat(source_, ": the regular expression '", in_, "' uses ", what, ", which is not implemented"));
   }
+  // What the library's own tables lack of a general category ("L", "Nd"), as members of a bracket; "" for other names.
+  std::string late_members(std::string_view category) const {
+    std::string members;
+    if (!with_late_ || category.empty() || category.size() > 2) return members;
+    for (const LateRange& range : late_ranges()) {
+      if (!range.category.starts_with(category)) continue;
+      char text[40];
+      std::snprintf(text, sizeof text, "\\x{%x}-\\x{%x}", static_cast<unsigned>(range.first), static_cast<unsigned>(range.last));
+      members += text;
+    }
+    return members;
+  }
+  std::string word_members() const { return core::concat(kWord, late_members("L"), late_members("M"), late_members("Nd")); }
+  std::string digit_members() const { return core::concat("\\p{Nd}", late_members("Nd")); }
+
   char peek(std::size_t ahead) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
 
   void step() {
@@ -110,22 +127,23 @@ class Translator {
       at_ += 2;
     };
     if (c == 's' || c == 'S') return shorthand(kSpace, c == 'S');
-    if (c == 'w' || c == 'W') return shorthand(kWord, c == 'W');
+    if (c == 'w' || c == 'W') return shorthand(word_members(), c == 'W');
+    if (c == 'd' || c == 'D') return shorthand(digit_members(), c == 'D');
     if (c == 'h' || c == 'H') return shorthand(kHex, c == 'H');
     if (c == 'b' || c == 'B') return word_boundary(c == 'B');
     if (c == 'Q' || c == 'E' || c == 'C' || c == 'Y' || c == 'y' || c == 'M') refuse(core::concat("'\\", c, "'"));
-    common_escape();
+    common_escape(false);
   }
 
   void word_boundary(bool negated) {
-    const std::string w = core::concat("[", kWord, "]");
+    const std::string w = core::concat("[", word_members(), "]");
     const std::string boundary = core::concat("(?:(?<=", w, ")(?!", w, ")|(?<!", w, ")(?=", w, "))");
     out_ += negated ? core::concat("(?!", boundary, ")") : boundary;
     at_ += 2;
   }
 
   // Escapes that read alike inside and outside of brackets.
-  void common_escape() {
+  void common_escape(bool in_bracket) {
     const char c = in_[at_ + 1];
     if (c == 'u') {
       const std::string digits(in_.substr(at_ + 2, 4));
@@ -142,7 +160,7 @@ class Translator {
     if (c == 'p' || c == 'P') {
       const std::size_t close = in_.find('}', at_);
       if (peek(2) != '{' || close == std::string_view::npos) refuse("a property without braces");
-      out_ += property(in_.substr(at_, 3), in_.substr(at_ + 3, close - at_ - 3));
+      property(c == 'P', in_.substr(at_ + 3, close - at_ - 3), in_bracket);
       at_ = close + 1;
       return;
     }
@@ -151,11 +169,23 @@ class Translator {
     at_ += size;
   }
 
-  // In PCRE2 a script's bare name also takes characters that several scripts share; in Oniguruma it does not.
-  static std::string property(std::string_view start, std::string_view name) {
-    const bool negated = name.starts_with('^');
-    const std::string as_script = core::concat(start, negated ? "^" : "", "sc:", name.substr(negated ? 1 : 0), "}");
-    return name.size() > 2 && compiles(as_script) ? as_script : core::concat(start, name, "}");
+  // A negated property inside a bracket cannot be narrowed and stays as the library has it.
+  void property(bool negated, std::string_view name, bool in_bracket) {
+    if (name.starts_with('^')) {
+      negated = !negated;
+      name.remove_prefix(1);
+    }
+    const std::string start = negated ? "\\P{" : "\\p{";
+    const std::string late = late_members(name);
+    if (!late.empty() && !in_bracket) {
+      out_ += core::concat(negated ? "[^" : "[", "\\p{", name, "}", late, "]");
+    } else if (!late.empty() && !negated) {
+      out_ += core::concat("\\p{", name, "}", late);
+    } else {
+      // In PCRE2 a script's bare name also takes characters that several scripts share; in Oniguruma it does not.
+      const std::string as_script = core::concat(start, "sc:", name, "}");
+      out_ += name.size() > 2 && compiles(as_script) ? as_script : core::concat(start, name, "}");
+    }
   }
 
   void bracket() {
@@ -184,8 +214,8 @@ class Translator {
 
   void bracket_escape() {
     const char c = peek(1);
-    if (c == 's' || c == 'w' || c == 'h') {
-      out_ += c == 's' ? kSpace : c == 'w' ? kWord : kHex;
+    if (c == 's' || c == 'w' || c == 'h' || c == 'd') {
+      out_ += c == 's' ? std::string(kSpace) : c == 'w' ? word_members() : c == 'd' ? digit_members() : std::string(kHex);
       at_ += 2;
     } else if (c == 'S') {
       // The complement of White_Space as ranges: a negated class cannot stand inside a class.
@@ -196,11 +226,12 @@ class Translator {
     } else if (c == 'W' || c == 'H') {
       refuse(core::concat("'\\", c, "' inside brackets"));
     } else {
-      common_escape();
+      common_escape(true);
     }
   }
 
   std::string_view in_;
+  bool with_late_;
   const std::string& source_;
   std::size_t at_ = 0;
   std::string out_;
@@ -210,8 +241,8 @@ class Translator {
 
 }  // namespace
 
-std::string translate_oniguruma(std::string_view pattern, const std::string& source) {
-  return Translator(pattern, source).run();
+std::string translate_oniguruma(std::string_view pattern, bool with_late, const std::string& source) {
+  return Translator(pattern, with_late, source).run();
 }
 
 }  // namespace corda::tokenizer

@@ -7,6 +7,7 @@
 #include "corda/core/error.h"
 #include "load.h"
 #include "pipeline.h"
+#include "safe_cut.h"
 
 namespace corda::tokenizer {
 
@@ -29,21 +30,35 @@ class SentencePiece final : public Model {
     std::vector<Vocabulary::Entry> entries;
     for (int id = 0; id < processor_.GetPieceSize(); ++id) entries.emplace_back(processor_.IdToPiece(id), id);
     vocabulary_ = Vocabulary(entries, file.string());
+    safe_cut_ = find_safe_cut(vocabulary_);
   }
 
-  void tokenize(std::string_view word, Scratch&, std::vector<TokenId>& ids) const override {
-    std::vector<int> found;
-    if (const auto status = processor_.Encode({word.data(), word.size()}, &found); !status.ok()) {
-      throw core::InternalError(core::concat("[tokenizer::SentencePiece] ", status.ToString()));
-    }
-    ids.insert(ids.end(), found.begin(), found.end());
+  void tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const override {
+    for_each_safe_part(word, safe_cut_, [&](std::string_view part) { tokenize_part(part, scratch, ids); });
   }
   const Vocabulary& vocabulary() const override { return vocabulary_; }
   const sentencepiece::SentencePieceProcessor& processor() const { return processor_; }
 
  private:
+  void tokenize_part(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
+    if (word.empty()) return;
+    const std::uint64_t hash = hash_bytes(word);
+    std::span<const TokenId> known;
+    if (scratch.words.find(word, hash, known)) {
+      ids.insert(ids.end(), known.begin(), known.end());
+      return;
+    }
+    std::vector<int> found;
+    if (const auto status = processor_.Encode({word.data(), word.size()}, &found); !status.ok()) {
+      throw core::InternalError(core::concat("[tokenizer::SentencePiece] ", status.ToString()));
+    }
+    ids.insert(ids.end(), found.begin(), found.end());
+    scratch.words.add(word, hash, found);
+  }
+
   sentencepiece::SentencePieceProcessor processor_;
   Vocabulary vocabulary_;
+  std::string safe_cut_;
 };
 
 // Control pieces and the unknown piece, then what tokenizer_config.json adds.

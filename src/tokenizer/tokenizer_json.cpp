@@ -9,7 +9,9 @@
 #include "fields.h"
 #include "load.h"
 #include "pipeline.h"
+#include "unigram.h"
 #include "vocabulary_json.h"
+#include "word_piece.h"
 
 namespace corda::tokenizer {
 
@@ -33,11 +35,60 @@ std::unique_ptr<const Model> bpe_from_json(TokenizerJson& file, Fields& fields, 
   return std::make_unique<Bpe>(Vocabulary(file.vocabulary, fields.where()), file.merges, std::move(options), fields.where());
 }
 
+Vocabulary vocabulary_of(TokenizerJson& file, Fields& fields) {
+  if (!file.has_vocabulary) fields.fail("the key 'vocab' is missing, or is not an object");
+  return Vocabulary(file.vocabulary, fields.where());
+}
+
+std::unique_ptr<const Model> word_piece_from_json(TokenizerJson& file, Fields& fields) {
+  WordPieceOptions options;
+  options.unknown_token = fields.text("unk_token", "[UNK]");
+  options.continuing_prefix = fields.text("continuing_subword_prefix", "##");
+  options.longest_word = fields.integer("max_input_chars_per_word", 100);
+  return std::make_unique<WordPiece>(vocabulary_of(file, fields), std::move(options));
+}
+
+// "vocab": [["<unk>", 0.0], ["a", -2.5], ...], the id being the place in the list.
+std::unique_ptr<const Model> unigram_from_json(Fields& fields) {
+  UnigramOptions options;
+  if (fields.find("unk_id") != nullptr) options.unknown_id = fields.integer("unk_id");
+  options.byte_fallback = fields.boolean("byte_fallback", false);
+  std::vector<Vocabulary::Entry> entries;
+  std::vector<double> scores;
+  for (const core::Json& entry : fields.list("vocab")) {
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
+      fields.fail(core::concat("the entry ", entries.size(), " of 'vocab' must be a token and its score"));
+    }
+    entries.emplace_back(entry[0].get<std::string>(), static_cast<std::int64_t>(entries.size()));
+    scores.push_back(entry[1].get<double>());
+  }
+  return std::make_unique<Unigram>(Vocabulary(entries, fields.where()), std::move(scores), options, fields.where());
+}
+
+// Files older than the key "type" are told apart by the keys that only one model has.
+std::string model_type(const TokenizerJson& file, Fields& fields) {
+  if (fields.find("type") != nullptr) return fields.text("type");
+  if (file.has_merges) return "BPE";
+  if (fields.find("max_input_chars_per_word") != nullptr) return "WordPiece";
+  if (fields.find("unk_id") != nullptr) return "Unigram";
+  return file.has_vocabulary ? "WordLevel" : "";
+}
+
 std::unique_ptr<const Model> model_from_json(TokenizerJson& file, const core::Json& json, const std::string& where, bool raw_bytes) {
   Fields fields(json, where);
-  const std::string type = fields.text("type", file.has_merges ? "BPE" : "");
-  if (type != "BPE") fields.fail(core::concat("the model '", type, "' is not implemented"));
-  std::unique_ptr<const Model> made = bpe_from_json(file, fields, raw_bytes);
+  const std::string type = model_type(file, fields);
+  std::unique_ptr<const Model> made;
+  if (type == "BPE") {
+    made = bpe_from_json(file, fields, raw_bytes);
+  } else if (type == "WordPiece") {
+    made = word_piece_from_json(file, fields);
+  } else if (type == "WordLevel") {
+    made = std::make_unique<WordLevel>(vocabulary_of(file, fields), fields.text("unk_token", "<unk>"));
+  } else if (type == "Unigram") {
+    made = unigram_from_json(fields);
+  } else {
+    fields.fail(core::concat("the model '", type, "' is not implemented"));
+  }
   fields.done();
   return made;
 }
@@ -102,7 +153,8 @@ std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path
   PipelineParts parts;
   if (const core::Json* json = fields.find("normalizer")) parts.normalizer = normalizer_from_json(*json, source + ": normalizer");
   const core::Json* pre = fields.find("pre_tokenizer");
-  const bool raw_bytes = pre != nullptr && ends_with_byte_level(*pre);
+  // Only BPE works on bytes; the others see them written in the byte-level alphabet.
+  const bool raw_bytes = pre != nullptr && file.has_merges && ends_with_byte_level(*pre);
   if (pre != nullptr) parts.pre_tokenizer = pre_tokenizer_from_json(*pre, source + ": pre_tokenizer", raw_bytes);
   const core::Json* model = fields.find("model");
   if (model == nullptr) fields.fail("the key 'model' is missing");

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "corda/core/error.h"
+#include "unicode_late.h"
 
 namespace corda::tokenizer {
 
@@ -68,11 +69,41 @@ constexpr Range kInert[] = {
     {0x1CF30, 0x1CF46}, {0x1E030, 0x1E06D}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
     {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
 
-bool is_inert(char32_t c) {
-  if (c < kInert[0].first) return false;
-  const Range* range = std::upper_bound(std::begin(kInert), std::end(kInert), c, [](char32_t value, const Range& r) { return value < r.first; });
+// Punctuation since Unicode 8: to the reference it is none.
+constexpr Range kYoungPunctuation[] = {
+    {0x61D, 0x61D}, {0x9FD, 0x9FD}, {0xA76, 0xA76}, {0xC77, 0xC77}, {0xC84, 0xC84}, {0x1B7D, 0x1B7E}, {0x2E43, 0x2E4F},
+    {0x2E52, 0x2E5D}, {0x10EAD, 0x10EAD}, {0x10F55, 0x10F59}, {0x10F86, 0x10F89}, {0x1144B, 0x1144F},
+    {0x1145A, 0x1145B}, {0x1145D, 0x1145D}, {0x11660, 0x1166C}, {0x116B9, 0x116B9}, {0x1183B, 0x1183B},
+    {0x11944, 0x11946}, {0x119E2, 0x119E2}, {0x11A3F, 0x11A46}, {0x11A9A, 0x11A9C}, {0x11A9E, 0x11AA2},
+    {0x11B00, 0x11B09}, {0x11C41, 0x11C45}, {0x11C70, 0x11C71}, {0x11EF7, 0x11EF8}, {0x11F43, 0x11F4F},
+    {0x11FFF, 0x11FFF}, {0x12FF1, 0x12FF2}, {0x16E97, 0x16E9A}, {0x16FE2, 0x16FE2}, {0x1E95E, 0x1E95F}};
+
+// Nonspacing marks since Unicode 8, but for those of kInert.
+constexpr Range kYoungAccents[] = {
+    {0x8D4, 0x8E1}, {0x1885, 0x1886}, {0x1DFB, 0x1DFB}, {0xA8C5, 0xA8C5}, {0xA9BD, 0xA9BD}, {0x1123E, 0x1123E},
+    {0x11438, 0x1143F}, {0x11442, 0x11444}, {0x11446, 0x11446}, {0x11C30, 0x11C36}, {0x11C38, 0x11C3D},
+    {0x11C3F, 0x11C3F}, {0x11C92, 0x11CA7}, {0x11CAA, 0x11CB0}, {0x11CB2, 0x11CB3}, {0x11CB5, 0x11CB6},
+    {0x1E000, 0x1E006}, {0x1E008, 0x1E018}, {0x1E01B, 0x1E021}, {0x1E023, 0x1E024}, {0x1E026, 0x1E02A},
+    {0x1E944, 0x1E94A}};
+
+constexpr Range kControls[] = {
+    {0x0, 0x8}, {0xB, 0xC}, {0xE, 0x1F}, {0x7F, 0x9F}, {0xAD, 0xAD}, {0x600, 0x605}, {0x61C, 0x61C}, {0x6DD, 0x6DD},
+    {0x70F, 0x70F}, {0x180E, 0x180E}, {0x200B, 0x200F}, {0x202A, 0x202E}, {0x2060, 0x2064}, {0x2066, 0x206F},
+    {0xE000, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0x110BD, 0x110BD}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A},
+    {0xE0001, 0xE0001}, {0xE0020, 0xE007F}, {0xF0000, 0xFFFFD}, {0x100000, 0x10FFFD}};
+
+constexpr Range kIdeographs[] = {
+    {0x3400, 0x4DBF}, {0x4E00, 0x9FFF}, {0xF900, 0xFAFF}, {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F},
+    {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
+
+template <std::size_t kCount>
+bool is_in(const Range (&ranges)[kCount], char32_t c) {
+  if (c < ranges[0].first) return false;
+  const Range* range = std::upper_bound(std::begin(ranges), std::end(ranges), c, [](char32_t value, const Range& r) { return value < r.first; });
   return c <= (range - 1)->last;
 }
+
+bool is_inert(char32_t c) { return is_in(kInert, c); }
 
 // Simple lower case; capitals younger than the library's tables (Unicode 16 and 17) are listed.
 char32_t lower_of(char32_t c) {
@@ -161,12 +192,14 @@ bool is_whitespace(char32_t c) {
 
 bool is_numeric(char32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
-  return between(category(c), UTF8PROC_CATEGORY_ND, UTF8PROC_CATEGORY_NO);
+  return between(category(c), UTF8PROC_CATEGORY_ND, UTF8PROC_CATEGORY_NO) || late_category(c).starts_with('N') ||
+         (c >= 0x11DE0 && c <= 0x11DE9) || (c >= 0x16FF4 && c <= 0x16FF6);  // Unicode 17
 }
 
 bool is_punctuation(char32_t c) {
   if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-  return between(category(c), UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO);
+  if (c == 0x166D || c == 0x111C9) return true;  // no longer
+  return between(category(c), UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO) && !is_in(kYoungPunctuation, c);
 }
 
 bool is_mark(char32_t c) {
@@ -174,10 +207,21 @@ bool is_mark(char32_t c) {
   return between(category(c), UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME) || c == 0x1CF2 || c == 0x1CF3;  // marks until Unicode 12
 }
 
+bool is_accent(char32_t c) {
+  if (c < 0x300 || is_inert(c)) return false;
+  return c == 0x1734 || (category(c) == UTF8PROC_CATEGORY_MN && !is_in(kYoungAccents, c));  // U+1734: until Unicode 14
+}
+
+bool is_control(char32_t c) { return is_in(kControls, c); }
+
+bool is_ideograph(char32_t c) { return is_in(kIdeographs, c); }
+
 bool is_word(char32_t c) {
   if (c < 0x80) return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
   const utf8proc_category_t kind = category(c);
-  return between(kind, UTF8PROC_CATEGORY_LU, UTF8PROC_CATEGORY_NL) || kind == UTF8PROC_CATEGORY_PC || is_enclosed_letter(c);
+  if (between(kind, UTF8PROC_CATEGORY_LU, UTF8PROC_CATEGORY_NL) || kind == UTF8PROC_CATEGORY_PC || is_enclosed_letter(c)) return true;
+  const std::string_view late = late_category(c);
+  return late.starts_with('L') || late.starts_with('M') || late == "Nd";
 }
 
 std::string to_lower(std::string_view text) {

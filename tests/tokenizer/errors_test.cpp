@@ -66,11 +66,11 @@ TEST(LoadTokenizer, MissingFilesAreNamed) {
 }
 
 TEST(TokenizerJson, UnknownComponentsAreNamed) {
-  EXPECT_THAT(refusal_with("/normalizer/type", "Nmt"), HasSubstr("tokenizer.json: normalizer: the normalizer 'Nmt' is not implemented"));
+  EXPECT_THAT(refusal_with("/normalizer/type", "Unheard"), HasSubstr("tokenizer.json: normalizer: the normalizer 'Unheard' is not implemented"));
   EXPECT_THAT(refusal_with("/pre_tokenizer/type", "UnicodeScripts"), HasSubstr("pre_tokenizer: the pre-tokenizer 'UnicodeScripts' is not implemented"));
   EXPECT_THAT(refusal_with("/post_processor/type", "Unheard"), HasSubstr("post_processor: the post-processor 'Unheard' is not implemented"));
-  EXPECT_THAT(refusal_with("/decoder/type", "CTC"), HasSubstr("decoder: the decoder 'CTC' is not implemented"));
-  EXPECT_THAT(refusal_with("/model/type", "WordLevel"), HasSubstr("model: the model 'WordLevel' is not implemented"));
+  EXPECT_THAT(refusal_with("/decoder/type", "Unheard"), HasSubstr("decoder: the decoder 'Unheard' is not implemented"));
+  EXPECT_THAT(refusal_with("/model/type", "Unheard"), HasSubstr("model: the model 'Unheard' is not implemented"));
   Json json = sound();
   json["normalizer"] = Json::parse(R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Odd"}]})");
   EXPECT_THAT(refusal(json), HasSubstr("normalizer[1]: the normalizer 'Odd' is not implemented"));
@@ -104,6 +104,45 @@ TEST(TokenizerJson, InconsistentVocabulariesAreRefused) {
   EXPECT_THAT(refusal_with("/added_tokens/0/id", 9), HasSubstr("the added token '<s>' has the id 9"));
   EXPECT_THAT(refusal_with("/added_tokens/0/content", "ab"), HasSubstr("the added token 'ab' has the id 4"));
   EXPECT_THAT(refusal_with("/model/vocab", Json::array()), HasSubstr("the key 'vocab' is missing, or is not an object"));
+}
+
+TEST(TokenizerJson, UnigramModelsThatCannotBeKeptAreRefused) {
+  Json json = sound();
+  json.erase("added_tokens");
+  json.erase("post_processor");
+  json["model"] = Json::parse(R"({"type": "Unigram", "unk_id": null, "vocab": [["a", -1.5], ["b", -9], ["ab", -2]], "byte_fallback": false})");
+  const std::shared_ptr<const Tokenizer> tokenizer = load_text(json.dump());
+  EXPECT_EQ(tokenizer->encode("aba"), (std::vector<TokenId>{2, 0}));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { tokenizer->encode("ac"); }), HasSubstr("the character 'c' has no token, and the model has no unknown token"));
+  const auto refused = [&](const char* key, const Json& value) {
+    Json broken = json;
+    broken["model"][key] = value;
+    return refusal(broken);
+  };
+  EXPECT_THAT(refused("unk_id", 3), HasSubstr("the unknown id 3 is not in the vocabulary of 3 tokens"));
+  EXPECT_THAT(refused("vocab", Json::parse(R"([["a", -1], ["b"]])")), HasSubstr("the entry 1 of 'vocab' must be a token and its score"));
+  EXPECT_THAT(refused("vocab", Json::parse(R"([["a", -1], ["a", -2]])")), HasSubstr("the token 'a' stands twice"));
+}
+
+TEST(TokenizerJson, WordsWithoutAnyTokenAreRefused) {
+  Json json = sound();
+  json.erase("added_tokens");
+  json.erase("post_processor");
+  json["model"] = Json::parse(R"({"type": "WordPiece", "unk_token": "[UNK]", "vocab": {"a": 0, "##b": 1}})");
+  const std::shared_ptr<const Tokenizer> tokenizer = load_text(json.dump());
+  EXPECT_EQ(tokenizer->encode("abb a"), (std::vector<TokenId>{0, 1, 1, 0}));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { tokenizer->encode("ac"); }), HasSubstr("the word 'ac' has no token, and the unknown token '[UNK]'"));
+}
+
+TEST(Precompiled, BrokenCharsmapsAreRefused) {
+  const auto refused = [](const std::string& base64) {
+    return refusal_with("/normalizer", Json{{"type", "Precompiled"}, {"precompiled_charsmap", base64}});
+  };
+  EXPECT_THAT(refused("?"), HasSubstr("'precompiled_charsmap' is not base64"));
+  EXPECT_THAT(refused("AAA="), HasSubstr("the precompiled charsmap is shorter than its header"));
+  EXPECT_THAT(refused("AAAAAA=="), HasSubstr("names a trie of 0 bytes in 4"));
+  EXPECT_THAT(refused("CAAAAAAAAAA="), HasSubstr("names a trie of 8 bytes in 8"));
+  EXPECT_THAT(refused("BAAAAAAAAAD/"), HasSubstr("has replacements that are not UTF-8"));
 }
 
 TEST(TokenizerJson, PostProcessorsThatCannotBeKeptAreRefused) {
@@ -183,7 +222,7 @@ TEST(Regex, WhatPcreWouldReadDifferentlyIsRefused) {
   EXPECT_THAT(refused("(?~a)"), HasSubstr("the absence operator"));
   EXPECT_THAT(refused("(a"), HasSubstr("f: the regular expression '(a' is not understood: missing closing parenthesis"));
   EXPECT_THAT(refused("[a"), HasSubstr("a bracket that is never closed"));
-  EXPECT_EQ(translate_oniguruma("\\p{N}{2}+a{,3}", "f"), "(?:\\p{N}{2})+a{0,3}");
+  EXPECT_EQ(translate_oniguruma("\\p{N}{2}+a{,3}", false, "f"), "(?:\\p{N}{2})+a{0,3}");
 }
 
 }  // namespace

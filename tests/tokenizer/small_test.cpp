@@ -35,7 +35,7 @@ void expect_rows(const Tokenizer& tokenizer, const Json& rows, const std::string
 
 TEST(SmallTokenizers, MatchHuggingFace) {
   const Json golden = golden_json("small/outputs.json");
-  ASSERT_EQ(golden.size(), 11U);
+  ASSERT_EQ(golden.size(), 15U);
   for (const auto& [name, rows] : golden.items()) {
     expect_rows(*load_tokenizer(golden_path("small") / name), rows, name);
   }
@@ -69,6 +69,37 @@ TEST(SmallTokenizers, SameIdsFromManyThreads) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, std::vector<int>(4, 0));
+}
+
+TEST(EncodeBatch, EqualsEncodeForAnyNumberOfThreads) {
+  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_llama3"));
+  std::vector<std::string> texts;
+  std::vector<Ids> expected;
+  for (int round = 0; round < 20; ++round) {
+    for (const std::string& text : golden_json("small/texts.json").get<std::vector<std::string>>()) {
+      texts.push_back(text);
+      expected.push_back(tokenizer->encode(text, {.add_special_tokens = true}));
+    }
+  }
+  for (const std::int64_t threads : {1, 2, 3, 8, 500}) {
+    EXPECT_EQ(encode_batch(*tokenizer, texts, threads, {.add_special_tokens = true}), expected) << threads;
+  }
+  EXPECT_EQ(encode_batch(*tokenizer, {}, 4), std::vector<Ids>());
+  EXPECT_EQ(error_of<core::ConfigError>([&] { encode_batch(*tokenizer, texts, 0); }),
+            "[tokenizer::encode_batch] expected at least 1 thread; received 0");
+}
+
+TEST(EncodeBatch, ThrowsTheErrorOfTheFirstText) {
+  // A model without unknown token refuses what it does not know.
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", R"({"model": {"type": "WordLevel", "unk_token": "?", "vocab": {"a": 0}}})");
+  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder.path());
+  std::vector<std::string> texts(400, "a");
+  for (std::size_t i = 100; i < texts.size(); ++i) texts[i] = "bad " + std::to_string(i);
+  for (const std::int64_t threads : {1, 2, 4}) {
+    EXPECT_EQ(error_of<core::ConfigError>([&] { encode_batch(*tokenizer, texts, threads); }),
+              "[tokenizer::encode] the word 'bad 100' has no token, and the unknown token '?' is not in the vocabulary");
+  }
 }
 
 TEST(SmallTokenizers, LongWordsMergeAsShortOnes) {

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "charsmap.h"
+
+#include <utf8proc.h>
+
+#include <utility>
+
+#include "corda/core/error.h"
+
+namespace corda::tokenizer {
+
+namespace {
+
+// A unit of a double-array trie as Darts-clone packs it.
+struct Unit {
+  std::uint32_t bits = 0;
+  bool has_leaf() const { return ((bits >> 8) & 1U) == 1; }
+  std::uint32_t value() const { return bits & 0x7FFFFFFFU; }
+  std::uint32_t label() const { return bits & 0x800000FFU; }
+  std::uint32_t offset() const { return (bits >> 10) << ((bits & 0x200U) >> 6); }
+};
+
+class Precompiled final : public Normalizer {
+ public:
+  Precompiled(std::string_view blob, const std::string& source) {
+    const auto fail = [&](std::string_view reason) { throw core::FormatError(core::concat(source, ": the precompiled charsmap ", reason)); };
+    const auto word = [&](std::size_t at) {
+      std::uint32_t value = 0;
+      for (std::size_t i = 0; i < 4; ++i) value |= std::uint32_t{static_cast<std::uint8_t>(blob[at + i])} << (8 * i);
+      return value;
+    };
+    if (blob.size() < 4) fail("is shorter than its header");
+    const std::size_t size = word(0);
+    if (size == 0 || size % 4 != 0 || size > blob.size() - 4) fail(core::concat("names a trie of ", size, " bytes in ", blob.size()));
+    for (std::size_t at = 4; at < 4 + size; at += 4) units_.push_back({word(at)});
+    replacements_ = std::string(blob.substr(4 + size));
+    if (!is_valid_utf8(replacements_)) fail("has replacements that are not UTF-8");
+  }
+
+  void apply(Piece& piece, Scratch& scratch) const override {
+    std::string out;
+    out.reserve(piece.text.size() + 16);
+    const std::string_view text = piece.text;
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end = cluster_end(text, begin);
+      if (!append_cluster(text.substr(begin, end - begin), out)) append_characters(text.substr(begin, end - begin), out);
+      if (begin == 0 && out.empty()) piece.at_beginning = false;
+      begin = end;
+    }
+    if (out != text) piece.text = scratch.keep(out);
+  }
+
+ private:
+  // Extended grapheme clusters.
+  static std::size_t cluster_end(std::string_view text, std::size_t begin) {
+    std::size_t at = begin;
+    auto previous = static_cast<utf8proc_int32_t>(next_code_point(text, at));
+    utf8proc_int32_t state = 0;
+    while (at < text.size()) {
+      std::size_t next = at;
+      const auto c = static_cast<utf8proc_int32_t>(next_code_point(text, next));
+      if (utf8proc_grapheme_break_stateful(previous, c, &state)) break;
+      previous = c;
+      at = next;
+    }
+    return at;
+  }
+
+  // The reference looks short clusters up as one and takes the shortest entry that begins them for the whole.
+  bool append_cluster(std::string_view cluster, std::string& out) const {
+    constexpr std::size_t kLongest = 5;
+    if (cluster.size() > kLongest) return false;
+    const std::optional<std::string_view> found = find(cluster);
+    if (found) out += *found;
+    return found.has_value();
+  }
+
+  void append_characters(std::string_view cluster, std::string& out) const {
+    for (std::size_t at = 0; at < cluster.size();) {
+      const std::string_view character = cluster.substr(at, utf8_length(cluster[at]));
+      out += find(character).value_or(character);
+      at += character.size();
+    }
+  }
+
+  // The replacement of the shortest entry that begins `text`.
+  std::optional<std::string_view> find(std::string_view text) const {
+    std::size_t node = units_[0].offset();
+    for (const char c : text) {
+      const auto byte = static_cast<std::uint8_t>(c);
+      if (byte == 0) break;
+      node ^= byte;
+      if (node >= units_.size() || units_[node].label() != byte) return std::nullopt;
+      const Unit unit = units_[node];
+      node ^= unit.offset();
+      if (unit.has_leaf()) return node < units_.size() ? replacement(units_[node].value()) : std::nullopt;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<std::string_view> replacement(std::size_t at) const {
+    if (at >= replacements_.size() || (static_cast<std::uint8_t>(replacements_[at]) & 0xC0) == 0x80) return std::nullopt;
+    return std::string_view(replacements_).substr(at, replacements_.find('\0', at) - at);
+  }
+
+  std::vector<Unit> units_;
+  std::string replacements_;
+};
+
+}  // namespace
+
+NormalizerPtr make_precompiled(std::string_view blob, const std::string& source) { return std::make_unique<Precompiled>(blob, source); }
+
+std::optional<std::string> decode_base64(std::string_view text) {
+  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  while (text.ends_with('=')) text.remove_suffix(1);
+  if (text.size() % 4 == 1) return std::nullopt;
+  std::string out;
+  out.reserve(text.size() / 4 * 3 + 2);
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const std::size_t value = kAlphabet.find(c);
+    if (value == std::string_view::npos) return std::nullopt;
+    bits = (bits << 6) | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    out.push_back(static_cast<char>(static_cast<std::uint8_t>(bits >> count)));
+  }
+  return out;
+}
+
+}  // namespace corda::tokenizer

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Code points that are younger than the tables of the libraries used here: what Unicode 15, 15.1 and 16 assigned.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace corda::tokenizer {
+
+struct LateRange {
+  char32_t first;
+  char32_t last;
+  std::string_view category;  // "Lo"
+};
+
+// In order. Additional to Unicode 14, the tables of PCRE2 10.40 to 10.42; newer libraries know some or all.
+std::span<const LateRange> late_ranges();
+
+// The general category of a code point of late_ranges(), or "".
+std::string_view late_category(char32_t c);
+
+}  // namespace corda::tokenizer
