@@ -287,7 +287,7 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
   EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("is named 'q_porj' (did you mean 'q_proj'?)"));
   s = settings();
   s.target_modules = {"embed_tokens"};
-  EXPECT_THAT(failure<core::FormatError>(s), HasSubstr("has no covariance of 'model.embed_tokens'"));
+  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("is named 'embed_tokens'; its weights end in down_proj"));
   s = settings();
   s.covariance.clear();
   EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("method corda needs --covariance"));
