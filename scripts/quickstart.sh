@@ -29,7 +29,7 @@ fi
 cd "$CORDA_ROOT"
 model=scripts/demo/model
 data=$out/data
-rank=16
+rank=8
 mkdir -p $out
 log=$out/log.txt
 : >"$log"
@@ -88,7 +88,8 @@ for line in open(sys.argv[1], encoding="utf-8"):
 PYTHON
 cat <<TEXT
 
-KPA forgets less than LoRA at a like loss, IPA learns most in the same steps, dual does both.
+LoRA, KPA and IPA made the same steps at the same rate. KPA is to forget less than LoRA at a like loss, IPA to learn
+fastest, and dual (only B is trained, so at a larger rate) to do both.
 The runs are in $out (log.txt has every command's output), the settings in configs/demo/.
 The demo took $((SECONDS - begin)) s.
 TEXT

@@ -105,7 +105,7 @@ def main():
         "num_hidden_layers": args.layers, "num_attention_heads": args.heads, "num_key_value_heads": args.kv_heads,
         "head_dim": args.hidden // args.heads, "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "max_position_embeddings": 256, "attention_bias": False, "mlp_bias": False, "tie_word_embeddings": True,
-        "initializer_range": 0.02, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1})
+        "initializer_range": 0.05, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1})
     print(f"{args.out}: {len(vocab)} tokens, {len(merges)} merges")
 
 

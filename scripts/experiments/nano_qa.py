@@ -39,6 +39,8 @@ class Experiment:
         self.corda, self.work, self.configs, self.device = args.corda, args.work, args.configs, args.device
         threads = max(1, (os.cpu_count() or 1) // args.jobs)
         self.common = ["--device", args.device, "--threads", str(threads)]
+        # Few CPUs multiply 16-bit numbers at any speed.
+        self.precision = ["--set", "precision=fp32"] if args.device == "cpu" else []
         self.start = time.monotonic()
         self.limit = args.limit
         self.lock = threading.Lock()
@@ -95,7 +97,7 @@ class Experiment:
         else:
             self.call(log, "train", "--config", str(self.configs / f"{method}.yaml"), "--set", f"optim.lr={rate}",
                       "--set", f"seed={seed}", "--set", f"out=runs/{name}", "--set", f"device={self.device}",
-                      "--set", f"threads={self.common[-1]}")
+                      "--set", f"threads={self.common[-1]}", *self.precision)
             result = {"lr": rate, "seed": seed, "train_seconds": round(time.monotonic() - begin, 1)}
             model = ["--model", f"runs/{name}/model"] if method == "full" else ["--model", "model", "--adapter", f"runs/{name}/adapter"]
             measured = self.evaluate(log, *model)

@@ -6,7 +6,7 @@
 #     --corda PROGRAM    default: build/cpu/bin/corda
 #     --shared DIR       folder with data/models/nano-qa-11m and data/datasets (default: $CORDA_SHARED or ../shared)
 #     --work DIR         default: runs/nano-qa; where it holds model/ and data/ already, --shared is not needed
-#     --device NAME      auto, cpu, cuda, cuda:N (default: auto)
+#     --device NAME      auto, cpu, cuda, cuda:N (default: auto); with cpu the runs are in fp32, else in bf16
 #     --jobs N           runs at a time (default: 1)
 #     --seeds LIST       default: 0,1,2
 #     --only PATTERN     only runs whose name matches, such as 'dual*' or 'lora-4e-4-*'

@@ -10,6 +10,11 @@ namespace corda::adapter {
 
 using core::concat;
 
+Factors exported_factors(const LayerAdapter& layer) {
+  if (!layer.subtracts_start()) return {layer.a, layer.b};
+  return {at::cat({layer.a, layer.a - layer.a0}, 0), at::cat({layer.b - layer.b0, layer.b0}, 1)};
+}
+
 at::Tensor update_of(const LayerAdapter& layer, double scale) {
   const at::Tensor a = layer.a.to(at::kFloat);
   const at::Tensor b = layer.b.to(at::kFloat);

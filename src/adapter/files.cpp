@@ -229,8 +229,9 @@ void write_adapter(const fs::path& directory, const Adapter& adapter) {
   };
   for (const auto& [module, layer] : adapter.layers) {
     const std::string name = concat(kPrefix, module);
-    put(name + ".lora_A.weight", subtracts ? at::cat({layer.a, layer.a - layer.a0}, 0) : layer.a);
-    put(name + ".lora_B.weight", subtracts ? at::cat({layer.b - layer.b0, layer.b0}, 1) : layer.b);
+    const Factors factors = exported_factors(layer);
+    put(name + ".lora_A.weight", factors.a);
+    put(name + ".lora_B.weight", factors.b);
     if (layer.magnitude.defined()) put(name + ".lora_magnitude_vector", layer.magnitude.flatten());
   }
   writer.finish();

@@ -21,7 +21,6 @@ namespace corda::calibrate {
 
 using core::concat;
 using tokenizer::TokenId;
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -79,8 +78,7 @@ Accumulators accumulate(const CalibrateSettings& settings, const model::Model& m
 }
 
 void write(const CalibrateSettings& settings, const std::string& fingerprint, const std::vector<model::Site>& sites, const Accumulators& sums,
-           const CalibrateResult& result, core::Reporter& reporter) {
-  io::CovarianceWriter writer(settings.out, io::covariance_storage_of(settings.storage));
+           const CalibrateResult& result, io::CovarianceWriter& writer, core::Reporter& reporter) {
   reporter.begin("write", static_cast<std::int64_t>(sites.size()), "site");
   for (const auto& site : sites) {
     const at::Tensor covariance = sums.at(site.name).covariance();
@@ -141,9 +139,8 @@ CalibrateResult calibrate(const CalibrateSettings& settings, core::Reporter& rep
   linalg::set_threads(settings.threads);
   const at::Device device = linalg::device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
-  if (std::error_code error; fs::exists(settings.out, error) && !fs::is_empty(settings.out, error)) {
-    throw core::ConfigError(concat("the output '", settings.out, "' already exists and is not empty; remove it or choose another --out"));
-  }
+  // Before the work, so that an output that cannot be written is known at once.
+  io::CovarianceWriter writer(settings.out, io::covariance_storage_of(settings.storage));
   const model::ModelConfig config = model::read_model_config(settings.model);
   const auto batches = batches_of(load_sequences(settings, config, reporter), settings.batch_tokens);
   CalibrateResult result;
@@ -158,7 +155,7 @@ CalibrateResult calibrate(const CalibrateSettings& settings, core::Reporter& rep
   const model::Model model = model::load_model(checkpoint, config, {.device = device, .weights = dtype, .compute = dtype});
   const Accumulators sums = accumulate(settings, model, sites, batches, result.samples, reporter);
   result.peak_memory_bytes = linalg::peak_memory_bytes(device);
-  write(settings, checkpoint.fingerprint(), sites, sums, result, reporter);
+  write(settings, checkpoint.fingerprint(), sites, sums, result, writer, reporter);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

@@ -35,7 +35,7 @@ class Descriptor {
 
 [[noreturn]] void throw_errno(const char* doing, const fs::path& path, int code) {
   const std::string message = concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code));
-  if (code == ENOSPC || code == EDQUOT) {
+  if (code == ENOSPC || code == EDQUOT || code == EFBIG) {
     throw ResourceError(concat(message, "; free some space or choose another --out"));
   }
   throw IoError(message);

@@ -58,7 +58,7 @@ Json parse_json(std::string_view text, const std::string& source, std::int64_t f
     const std::size_t offset = error.byte > 0 ? error.byte - 1 : 0;
     throw FormatError(concat(source, ":", position(text, offset, first_line), ": not valid JSON: ", reason(error.what())));
   } catch (const Json::exception& error) {
-    throw FormatError(concat(source, ": not valid JSON: ", reason(error.what())));
+    throw FormatError(concat(source, ":", first_line, ": not valid JSON: ", reason(error.what())));
   }
 }
 

@@ -24,7 +24,7 @@ Json read_json(const fs::path& path);
 // Writes a file atomically, indented by two. Throws FormatError for a NaN or infinity.
 void write_json(const fs::path& path, const Json& value);
 
-// A member of `object` that must exist with the right type; FormatError names `source` and the key.
+// A member of `object` that must exist; FormatError names `source` and the key.
 const Json& require_key(const Json& object, const char* key, const std::string& source);
 
 }  // namespace corda::core

@@ -128,7 +128,7 @@ class Decomposer {
                                   .tokens = tokens};
       say(layer, report, found);
       result.reports[layer.module] = report;
-      reporter_.advance(++done_, layer.module);
+      reporter_.advance(1, layer.module);
     }
   }
 
@@ -180,7 +180,6 @@ class Decomposer {
   const Covariances& covariances_;
   at::Device device_;
   core::Reporter& reporter_;
-  std::int64_t done_ = 0;
 };
 
 adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::string& fingerprint, const Covariances& covariances) {

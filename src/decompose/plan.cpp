@@ -33,7 +33,9 @@ std::vector<PlannedLayer> select(const io::Checkpoint& model, const std::vector<
   std::set<std::string> found;
   std::set<std::string> leaves;
   for (const auto& name : model.names()) {
-    if (!name.ends_with(kWeight) || model.info(name).shape.size() != 2) continue;
+    // Projections of decoder blocks only: embeddings and the head cannot be trained through an adapter.
+    const bool projection = name.starts_with("model.layers.") && name.ends_with(kWeight) && model.info(name).shape.size() == 2;
+    if (!projection) continue;
     const std::string module = name.substr(0, name.size() - kWeight.size());
     const std::string leaf = module.substr(module.rfind('.') + 1);
     leaves.insert(leaf);

@@ -11,6 +11,7 @@
 #include "corda/core/error.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
+#include "corda/data/template.h"
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
 #include "corda/model/forward.h"
@@ -81,7 +82,7 @@ std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
       joined += document;
     }
   }
-  const std::vector<TokenId> ids = tokenizer.encode(joined, {.add_special_tokens = false, .parse_special = false});
+  const std::vector<TokenId> ids = data::encode_plain(tokenizer, joined);
   if (settings.add_bos && !tokenizer.bos_id) throw core::ConfigError("--add-bos: the tokenizer has no BOS token");
   std::vector<data::Sample> windows;
   const auto length = static_cast<std::size_t>(settings.seq_len - (settings.add_bos ? 1 : 0));
@@ -119,18 +120,9 @@ EvalResult evaluate_perplexity(const EvalSettings& settings, core::Reporter& rep
 std::vector<TokenId> with_bos(const Tokenizer& tokenizer, const std::string& text) {
   std::vector<TokenId> ids;
   if (tokenizer.starts_with_bos && tokenizer.bos_id) ids.push_back(*tokenizer.bos_id);
-  const auto rest = tokenizer.encode(text, {.add_special_tokens = false, .parse_special = false});
+  const auto rest = data::encode_plain(tokenizer, text);
   ids.insert(ids.end(), rest.begin(), rest.end());
   return ids;
-}
-
-data::Sample answer_sample(const Tokenizer& tokenizer, const data::QaRecord& record, const std::vector<TokenId>& prompt) {
-  data::Sample sample{.ids = prompt, .supervised = std::vector<std::uint8_t>(prompt.size(), 0)};
-  auto answer = tokenizer.encode(" " + record.answers.front(), {.add_special_tokens = false, .parse_special = false});
-  if (tokenizer.eos_id) answer.push_back(*tokenizer.eos_id);
-  sample.ids.insert(sample.ids.end(), answer.begin(), answer.end());
-  sample.supervised.resize(sample.ids.size(), 1);
-  return sample;
 }
 
 bool is_right(std::string generated, const data::QaRecord& record, const std::vector<std::string>& stop) {
@@ -155,6 +147,9 @@ std::vector<std::vector<std::size_t>> batches_of(const std::vector<std::vector<T
 }
 
 EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
+  if (std::find(settings.stop.begin(), settings.stop.end(), "") != settings.stop.end()) {
+    throw core::ConfigError("--stop: an empty text would end every answer at once");
+  }
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   std::vector<data::QaRecord> records;
   for (const auto& file : files_of(settings, "qa")) {
@@ -166,7 +161,7 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
   std::vector<data::Sample> answers;
   for (const auto& record : records) {
     prompts.push_back(with_bos(*tokenizer, data::qa_prompt(record.question)));
-    answers.push_back(answer_sample(*tokenizer, record, prompts.back()));
+    answers.push_back(data::encode_sample(*tokenizer, {.prompt = data::qa_prompt(record.question), .response = " " + record.answers.front()}));
   }
   const model::Model model = load(settings);
   EvalResult result{.task = "qa", .score_name = "exact_match"};

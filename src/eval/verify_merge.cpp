@@ -65,7 +65,7 @@ VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& report
   const double tolerance = tolerance_of(settings.merged);
   if (!(result.relative_difference <= tolerance)) {
     throw core::NumericalError(core::concat("--verify: the merged model's logits differ from base + adapter by ", result.relative_difference,
-                                            " of the largest, expected at most ", tolerance, "; do not use '", settings.merged, "'"));
+                                            " of the largest, expected at most ", tolerance, "; the merged model was not kept"));
   }
   return result;
 }

@@ -183,7 +183,7 @@ void SafetensorsWriter::put(std::span<const std::byte> data) {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       const std::string message = concat("cannot write '", path_.string(), "': ", std::strerror(errno));
-      if (errno == ENOSPC || errno == EDQUOT) throw core::ResourceError(concat(message, "; free some space or choose another --out"));
+      if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) throw core::ResourceError(concat(message, "; free some space or choose another --out"));
       throw core::IoError(message);
     }
     data = data.subspan(static_cast<std::size_t>(written));
@@ -227,7 +227,9 @@ void SafetensorsWriter::finish() {
   if (!flushed || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int cause = flushed ? errno : code;
     ::unlink(temporary_.c_str());
-    throw core::ResourceError(concat("cannot complete '", path_.string(), "': ", std::strerror(cause)));
+    const std::string message = concat("cannot complete '", path_.string(), "': ", std::strerror(cause));
+    if (cause == ENOSPC || cause == EDQUOT) throw core::ResourceError(message);
+    throw core::IoError(message);
   }
 }
 

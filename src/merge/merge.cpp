@@ -4,7 +4,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -66,11 +68,13 @@ std::int64_t parse_size(const std::string& text) {
     double bytes;
   };
   constexpr std::array<Unit, 8> kUnits = {
-      {{"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}}};
+      {{"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30}, {"tib", 0x1p40}, {"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12}}};
+  std::string lower = text;
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   double factor = 1;
-  std::string_view digits = text;
+  std::string_view digits = lower;
   for (const auto& unit : kUnits) {
-    if (!text.ends_with(unit.name)) continue;
+    if (!lower.ends_with(unit.name)) continue;
     factor = unit.bytes;
     digits.remove_suffix(std::string_view(unit.name).size());
     break;
@@ -92,7 +96,8 @@ core::SettingsList settings_of(MergeSettings& s) {
   return list;
 }
 
-MergeResult merge(const MergeSettings& settings, core::Reporter& reporter) {
+MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
+                  const std::function<void(const std::filesystem::path& merged)>& check) {
   const auto begin = std::chrono::steady_clock::now();
   const io::RewriteOptions options{
       .dtype = stored_dtype(settings.dtype),
@@ -115,7 +120,8 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter) {
       throw core::NumericalError(concat("the merged weight of '", module, "' is not finite in ", at::toString(merged.scalar_type()),
                                         "; did training diverge?"));
     }
-    reporter.advance(++result.merged, module);
+    ++result.merged;
+    reporter.advance(1, module);
     return merged;
   };
   reporter.begin("merge", static_cast<std::int64_t>(adapter.modules().size()), "layer");
@@ -123,6 +129,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter) {
   reporter.end();
   MergeSettings resolved = settings;
   core::write_file_atomic(directory.staging() / "settings.resolved.yaml", core::to_yaml(settings_of(resolved).resolved()));
+  if (check) check(directory.staging());
   directory.commit();
   result.tensors = written.tensors;
   result.shards = written.shards;

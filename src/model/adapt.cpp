@@ -54,14 +54,12 @@ void fold_adapter(Model& model, const Adapter& adapter) {
 
 void attach_exported(Model& model, const Adapter& adapter) {
   for_each_layer(model, adapter, [&](Linear& linear, const LayerAdapter& layer) {
-    LowRank low_rank{.a = layer.a, .b = layer.b, .magnitude = layer.magnitude, .scale = adapter.scale()};
-    if (layer.subtracts_start()) {
-      low_rank.a = at::cat({layer.a, layer.a - layer.a0}, 0);
-      low_rank.b = at::cat({layer.b - layer.b0, layer.b0}, 1);
-    }
+    const adapter::Factors factors = adapter::exported_factors(layer);
     const at::Device device = linear.weight.device();
-    low_rank.a = leaf(low_rank.a, device, false);
-    low_rank.b = leaf(low_rank.b, device, false);
+    LowRank low_rank{.a = leaf(factors.a, device, false),
+                     .b = leaf(factors.b, device, false),
+                     .magnitude = layer.magnitude,
+                     .scale = adapter.scale()};
     if (low_rank.magnitude.defined()) low_rank.magnitude = leaf(low_rank.magnitude, device, false);
     linear.low_rank = std::move(low_rank);
   });

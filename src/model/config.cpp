@@ -34,6 +34,8 @@ constexpr std::array kIgnored = {
     "return_dict_in_generate", "remove_invalid_values", "cross_attention_hidden_size",
     "max_window_layers"};
 
+constexpr std::int64_t kMaxLayers = 4096;
+
 class Reader {
  public:
   Reader(const Json& root, std::string source) : root_(root), source_(std::move(source)) {}
@@ -51,7 +53,7 @@ class Reader {
     const Json* found = value(key);
     if (found == nullptr) {
       if (fallback == 0) problem(concat("'", key, "' is missing"));
-      return fallback;
+      return std::max<std::int64_t>(fallback, 1);  // never 0, so that sizes can be divided by each other
     }
     constexpr std::int64_t kMax = std::int64_t{1} << 31;
     if (!found->is_number_integer() || found->get<std::int64_t>() < 1 || found->get<std::int64_t>() > kMax) {
@@ -167,8 +169,11 @@ ModelConfig parse_model_config(std::string_view json, const std::string& source)
   config.hidden_size = reader.size("hidden_size");
   config.intermediate_size = reader.size("intermediate_size");
   config.num_layers = reader.size("num_hidden_layers");
+  if (config.num_layers > kMaxLayers) {
+    reader.problem(concat("'num_hidden_layers' ", config.num_layers, " is more than the ", kMaxLayers, " a model may have here"));
+  }
   config.num_heads = reader.size("num_attention_heads");
-  config.num_kv_heads = reader.size("num_key_value_heads", std::max<std::int64_t>(config.num_heads, 1));
+  config.num_kv_heads = reader.size("num_key_value_heads", config.num_heads);
   if (config.hidden_size % config.num_heads != 0 && !reader.present("head_dim")) {
     reader.problem(concat("'hidden_size' ", config.hidden_size, " is no multiple of 'num_attention_heads' ", config.num_heads));
   }
@@ -187,6 +192,9 @@ ModelConfig parse_model_config(std::string_view json, const std::string& source)
   reader.only("attention_dropout", 0.0);
   reader.only("pretraining_tp", 1);
   reader.only("partial_rotary_factor", 1.0);
+  if (config.model_type == "mistral" && !root.contains("sliding_window")) {
+    reader.problem("'sliding_window' is missing, which means 4096 for Mistral and is not implemented (null is)");
+  }
   reader.only("sliding_window", nullptr);
   reader.finish();
   return config;

@@ -15,8 +15,10 @@ constexpr std::int64_t kLogitElements = std::int64_t{1} << 26;
 
 at::Tensor as(const at::Tensor& weight, at::ScalarType type) { return weight.scalar_type() == type ? weight : weight.to(type); }
 
-// PEFT's DoRA: y = m / ||W + s B A|| * (W x + s B A x) + bias.
-at::Tensor apply_dora(const Linear& linear, const at::Tensor& x, const at::Tensor& base, const at::Tensor& update) {
+// PEFT's DoRA, f = m / ||W + s B A||: y = W x + (f - 1) W d(x) + f s B A d(x) + bias, d being dropout, so
+// y = f (W + s B A) x + bias without it. `base` is W x, `dropped_base` W d(x), `update` B A d(x).
+at::Tensor apply_dora(const Linear& linear, const at::Tensor& x, const at::Tensor& base, const at::Tensor& dropped_base,
+                      const at::Tensor& update) {
   const LowRank& low_rank = *linear.low_rank;
   at::Tensor norm;
   {
@@ -24,7 +26,9 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& x, const at::Tenso
     norm = at::addmm(linear.weight.to(at::kFloat), low_rank.b, low_rank.a, 1, low_rank.scale).norm(2, {1});
   }
   const at::Tensor factor = as(low_rank.magnitude / norm, x.scalar_type());
-  const at::Tensor y = (base + update * low_rank.scale) * factor;
+  const bool dropping = !dropped_base.is_same(base);
+  const at::Tensor scaled = (dropped_base + update * low_rank.scale) * factor;
+  const at::Tensor y = dropping ? base - dropped_base + scaled : scaled;
   return linear.bias.defined() ? y + as(linear.bias, x.scalar_type()) : y;
 }
 
@@ -47,15 +51,21 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x) {
   const at::Tensor bias = linear.bias.defined() ? as(linear.bias, type) : at::Tensor();
   if (!linear.low_rank) return bias.defined() ? at::addmm(bias, x, weight.t()) : at::mm(x, weight.t());
   const LowRank& low_rank = *linear.low_rank;
-  const at::Tensor dropped = low_rank.dropout > 0 && at::GradMode::is_enabled() ? at::dropout(x, low_rank.dropout, true) : x;
+  const bool dropping = low_rank.dropout > 0 && at::GradMode::is_enabled();
+  const at::Tensor dropped = dropping ? at::dropout(x, low_rank.dropout, true) : x;
   const at::Tensor bottom = at::mm(dropped, as(low_rank.a, type).t());
   const at::Tensor b = as(low_rank.b, type);
-  if (low_rank.magnitude.defined()) return apply_dora(linear, x, at::mm(dropped, weight.t()), at::mm(bottom, b.t()));
+  if (low_rank.magnitude.defined()) {
+    const at::Tensor plain = at::mm(x, weight.t());
+    return apply_dora(linear, x, plain, dropping ? at::mm(dropped, weight.t()) : plain, at::mm(bottom, b.t()));
+  }
   const at::Tensor base = bias.defined() ? at::addmm(bias, x, weight.t()) : at::mm(x, weight.t());
   return at::addmm(base, bottom, b.t(), 1, low_rank.scale);
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  // One kernel on the GPU; it wants one dtype.
+  if (weight.scalar_type() == x.scalar_type()) return at::rms_norm(x, weight.sizes(), weight, eps);
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor normed = wide * at::rsqrt(wide.square().mean({-1}, /*keepdim=*/true) + eps);
   return as(weight, x.scalar_type()) * normed.to(x.scalar_type());

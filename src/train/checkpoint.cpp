@@ -21,6 +21,7 @@ using core::ConfigNode;
 namespace {
 
 constexpr const char* kPrefix = "step-";
+constexpr int kVersion = 1;
 
 // Settings that may differ between a run and its continuation: they do not change the result.
 constexpr std::array kFree = {"out", "device", "threads", "eval", "checkpoint"};
@@ -63,7 +64,7 @@ void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimi
   for (const auto& [name, parameter] : optimizer.parameters()) tensors.emplace_back(name, parameter.detach());
   io::save_tensors(directory.staging() / "state.safetensors", tensors);
   core::write_json(directory.staging() / "state.json",
-                   {{"version", 1}, {"step", step}, {"settings", comparable(settings)}});
+                   {{"version", kVersion}, {"step", step}, {"settings", comparable(settings)}});
   directory.commit();
   const auto found = complete_checkpoints(run);
   const auto surplus = static_cast<std::int64_t>(found.size()) - keep;
@@ -82,11 +83,17 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
 std::int64_t restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer, const ConfigNode& settings) {
   const core::Json state = core::read_json(checkpoint / "state.json");
   const std::string source = (checkpoint / "state.json").string();
-  const auto saved = core::require_key(state, "settings", source).get<std::string>();
+  const core::Json& version = core::require_key(state, "version", source);
+  const core::Json& settings_value = core::require_key(state, "settings", source);
+  const core::Json& step = core::require_key(state, "step", source);
+  if (version != kVersion || !settings_value.is_string() || !step.is_number_integer()) {
+    throw core::FormatError(concat("'", source, "' is not a checkpoint of this version of corda"));
+  }
+  const auto saved = settings_value.get<std::string>();
   const std::string now = comparable(settings);
   if (saved != now) {
     throw core::ConfigError(concat("--resume: the settings differ from those of '", checkpoint.string(), "': ",
-                                   first_difference(saved, now), "; use the same settings or another --out"));
+                                   first_difference(saved, now), "; continue with the same settings, model, adapter and data, or choose another --out"));
   }
   const io::SafetensorsFile file(checkpoint / "state.safetensors");
   auto tensors = optimizer.state();
@@ -99,7 +106,7 @@ std::int64_t restore_checkpoint(const fs::path& checkpoint, const AdamW& optimiz
     if (stored.sizes() != tensor.sizes()) throw core::ShapeError(concat("'", file.path().string(), "': '", name, "' has another shape"));
     tensor.copy_(stored);
   }
-  return core::require_key(state, "step", source).get<std::int64_t>();
+  return step.get<std::int64_t>();
 }
 
 }  // namespace corda::train

@@ -47,6 +47,14 @@ void AdamW::clear_gradients() {
   for (const auto& [name, parameter] : parameters_) parameter.mutable_grad() = at::Tensor();
 }
 
+void AdamW::require_finite_parameters() const {
+  for (const auto& [name, parameter] : parameters_) {
+    if (!parameter.isfinite().all().item<bool>()) {
+      throw core::NumericalError(core::concat("'", name, "' is not finite after the last step, training diverged; start again with a lower optim.lr"));
+    }
+  }
+}
+
 std::vector<std::pair<std::string, at::Tensor>> AdamW::state() const {
   std::vector<std::pair<std::string, at::Tensor>> result;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {

@@ -32,7 +32,13 @@ data::DataFile read_data_file(const ConfigNode& node) {
   list.read(node);
   if (path.empty()) throw core::ConfigError(concat(node.where, ": a data file needs a 'path'"));
   file.path = path;
-  for (const auto& [field, column] : columns.entries) file.columns[field] = column.text;
+  if (columns.kind != ConfigNode::Kind::kMap && columns.kind != ConfigNode::Kind::kNull) {
+    throw core::ConfigError(concat(columns.where, ": 'columns' must be a map such as {instruction: question}"));
+  }
+  for (const auto& [field, column] : columns.entries) {
+    if (column.kind != ConfigNode::Kind::kScalar) throw core::ConfigError(concat(column.where, ": the column of '", field, "' must be a name"));
+    file.columns[field] = column.text;
+  }
   return file;
 }
 
@@ -80,9 +86,9 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("method", s.method, "what is trained", {"corda", "lora", "pissa", "dora", "full"});
   list.add("adapter", s.adapter, "adapter directory to start from (corda: from `corda decompose`; else a LoRA or DoRA of PEFT's or ours)");
   list.add("train_a", s.train_a, "train A too; auto: what the adapter says (mode dual keeps A as it is)", {"auto", "true", "false"});
-  list.add("lora.rank", s.lora.rank, "rank of a new adapter", {1, 65536});
-  list.add("lora.alpha", s.lora.alpha, "scale of a new adapter is alpha / rank; 0: alpha = rank", {0, 1e9});
-  list.add("lora.dropout", s.lora.dropout, "dropout on the adapter's input while training", {0, 0.999});
+  list.add("lora.rank", s.lora.rank, "rank of a new adapter; 0: a given adapter's, else 128", {0, 65536});
+  list.add("lora.alpha", s.lora.alpha, "scale of a new adapter is alpha / rank; 0: a given adapter's, else the rank", {0, 1e9});
+  list.add("lora.dropout", s.lora.dropout, "dropout on the adapter's input while training; -1: as a given adapter says, else 0", {-1, 0.999});
   list.add("lora.target_modules", s.lora.target_modules, "projections that get an adapter");
   list.add(data_files("data.train", s.data.train, "training files")).required();
   list.add(data_files("data.eval", s.data.eval, "evaluation files"));
@@ -95,7 +101,7 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("optim.warmup_ratio", s.optim.warmup_ratio, "share of all steps in which the rate rises", {0, 1});
   list.add("optim.weight_decay", s.optim.weight_decay, "decoupled weight decay", {0, 10});
   list.add("optim.betas", s.optim.betas, "AdamW's two decay rates", {0, 1});
-  list.add("optim.eps", s.optim.eps, "AdamW's epsilon", {0, 1});
+  list.add("optim.eps", s.optim.eps, "AdamW's epsilon", {1e-16, 1});
   list.add("optim.grad_clip", s.optim.grad_clip, "largest gradient norm; 0: off", {0, 1e9});
   list.add("optim.epochs", s.optim.epochs, "passes over the data", {0, 1e6});
   list.add("optim.max_steps", s.optim.max_steps, "stop after so many steps; 0: as the epochs give", {0, 1e12});

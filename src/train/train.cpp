@@ -13,6 +13,7 @@
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/random.h"
+#include "corda/core/sha256.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
 #include "corda/linalg/device.h"
@@ -43,6 +44,16 @@ std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& sa
   return result;
 }
 
+// SHA-256 of every sample's ids and loss mask.
+std::string fingerprint_of(const data::Dataset& dataset) {
+  core::Sha256 hash;
+  for (const auto& sample : dataset.samples) {
+    hash.update(std::as_bytes(std::span(sample.ids)));
+    hash.update(std::as_bytes(std::span(sample.supervised)));
+  }
+  return hash.hex_digest();
+}
+
 class Run {
  public:
   Run(const TrainSettings& settings, core::Reporter& reporter)
@@ -62,8 +73,13 @@ class Run {
     const auto by_epochs = static_cast<std::int64_t>(std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
     total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps : std::max<std::int64_t>(1, by_epochs);
     warmup_ = static_cast<std::int64_t>(std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
-    TrainSettings copy = settings;
+    TrainSettings copy = trainable_.resolve(settings);
     resolved_ = settings_of(copy).resolved();
+    identity_ = resolved_;
+    identity_.entries.emplace_back("base fingerprint", core::ConfigNode::scalar(trainable_.base_fingerprint()));
+    identity_.entries.emplace_back("adapter fingerprint", core::ConfigNode::scalar(trainable_.start_fingerprint()));
+    identity_.entries.emplace_back("data fingerprint", core::ConfigNode::scalar(fingerprint_of(train_)));
+    if (warmup_ >= total_) reporter.warn(concat("all ", total_, " steps are warm-up; lower optim.warmup_ratio or train longer"));
   }
 
   TrainResult go(bool resume) {
@@ -72,8 +88,7 @@ class Run {
     MetricsFile metrics_file(run / "metrics.jsonl", first);
     const auto begin = Clock::now();
     TrainResult result;
-    reporter_.begin("train", total_, "step");
-    reporter_.advance(first, "");
+    reporter_.begin("train", total_, "step", first);
     for (std::int64_t step = first; step < total_; ++step) {
       StepMetrics metrics = take_step(step);
       const bool last = step + 1 == total_;
@@ -85,13 +100,15 @@ class Run {
       result = {.steps = metrics.step, .loss = metrics.loss, .eval_loss = metrics.eval_loss, .output = {}, .peak_memory_bytes = metrics.peak_memory_bytes};
       const bool due = settings_.checkpoint.every > 0 && (step + 1) % settings_.checkpoint.every == 0;
       const bool stop = !last && reporter_.stop_requested();
-      if (!last && (due || stop)) save_checkpoint(run, step + 1, optimizer_, resolved_, settings_.checkpoint.keep);
+      if (!last && (due || stop)) optimizer_.require_finite_parameters();
+      if (!last && (due || stop)) save_checkpoint(run, step + 1, optimizer_, identity_, settings_.checkpoint.keep);
       if (stop) {
         reporter_.end();
         throw core::Interrupted(concat("interrupted after step ", step + 1, " of ", total_, "; saved, continue with --resume"));
       }
     }
     reporter_.end();
+    optimizer_.require_finite_parameters();
     const fs::path output = run / (trainable_.is_full() ? "model" : "adapter");
     trainable_.save(output);
     result.output = output.string();
@@ -120,7 +137,7 @@ class Run {
     if (error) throw core::IoError(concat("cannot create '", run.string(), "': ", error.message()));
     std::int64_t first = 0;
     if (resume && checkpoint) {
-      first = restore_checkpoint(*checkpoint, optimizer_, resolved_);
+      first = restore_checkpoint(*checkpoint, optimizer_, identity_);
       reporter_.info(concat("resuming after step ", first, " of ", total_, " from ", checkpoint->string()));
     } else if (resume) {
       reporter_.warn(concat("--resume: '", run.string(), "' has no complete checkpoint; starting from the beginning"));
@@ -154,7 +171,7 @@ class Run {
                                   core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
     } catch (const core::NumericalError& error) {
       throw core::NumericalError(concat("step ", step + 1, ": ", error.what(),
-                                        "; lower optim.lr or raise optim.warmup_ratio, then --resume from the last checkpoint"));
+                                        "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
     }
   }
 
@@ -190,6 +207,7 @@ class Run {
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
   core::ConfigNode resolved_;
+  core::ConfigNode identity_;  // what a continuation must share
 };
 
 }  // namespace

@@ -24,14 +24,20 @@ model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at:
   return model::load_model(base, model::read_model_config(settings.model), {.device = device, .weights = weights, .compute = compute});
 }
 
+std::int64_t rank_of(const TrainSettings& settings) {
+  constexpr std::int64_t kDefaultRank = 128;
+  return settings.lora.rank > 0 ? settings.lora.rank : kDefaultRank;
+}
+
 adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::Linear& linear, double scale) {
   const auto& weight = linear.weight;
-  if (settings.lora.rank > std::min(weight.size(0), weight.size(1))) {
-    throw core::ConfigError(concat("lora.rank ", settings.lora.rank, " is larger than '", linear.name, "' allows: its weight is [",
+  const std::int64_t rank = rank_of(settings);
+  if (rank > std::min(weight.size(0), weight.size(1))) {
+    throw core::ConfigError(concat("lora.rank ", rank, " is larger than '", linear.name, "' allows: its weight is [",
                                    weight.size(0), ", ", weight.size(1), "]"));
   }
-  if (settings.method == "pissa") return adapter::initialise_pissa(weight.to(at::kFloat), settings.lora.rank, scale);
-  auto layer = adapter::initialise_lora(weight.size(0), weight.size(1), settings.lora.rank, static_cast<std::uint64_t>(settings.seed),
+  if (settings.method == "pissa") return adapter::initialise_pissa(weight.to(at::kFloat), rank, scale);
+  auto layer = adapter::initialise_lora(weight.size(0), weight.size(1), rank, static_cast<std::uint64_t>(settings.seed),
                                         linear.name);
   if (settings.method == "dora") layer.magnitude = adapter::dora_magnitude(weight.to(at::kFloat));
   return layer;
@@ -40,9 +46,9 @@ adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::
 adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model, core::Reporter& reporter) {
   adapter::Adapter result;
   result.method = settings.method;
-  result.rank = settings.lora.rank;
-  result.alpha = settings.lora.alpha > 0 ? settings.lora.alpha : static_cast<double>(settings.lora.rank);
-  result.dropout = settings.lora.dropout;
+  result.rank = rank_of(settings);
+  result.alpha = settings.lora.alpha > 0 ? settings.lora.alpha : static_cast<double>(result.rank);
+  result.dropout = std::max(settings.lora.dropout, 0.0);
   const auto selected = model::select_projections(model, settings.lora.target_modules);
   reporter.begin("initialise", static_cast<std::int64_t>(selected.size()), "layer");
   for (const model::Linear* linear : selected) {
@@ -59,7 +65,15 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const std::string&
     throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter, "' is an adapter of method ", result.method));
   }
   adapter::check_base(result, fingerprint, settings.model);
-  if (settings.lora.dropout > 0) result.dropout = settings.lora.dropout;
+  if (settings.lora.rank > 0 && settings.lora.rank != result.rank) {
+    throw core::ConfigError(concat("lora.rank is ", settings.lora.rank, ", but the adapter '", settings.adapter, "' has rank ", result.rank,
+                                   "; remove the setting, or decompose again at that rank"));
+  }
+  if (settings.lora.alpha > 0 && settings.lora.alpha != result.alpha) {
+    throw core::ConfigError(concat("lora.alpha is ", settings.lora.alpha, ", but the adapter '", settings.adapter, "' was made with alpha ",
+                                   result.alpha, "; remove the setting, or make the adapter again"));
+  }
+  if (settings.lora.dropout >= 0) result.dropout = settings.lora.dropout;
   return result;
 }
 
@@ -67,13 +81,14 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const std::string&
 
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter)
     : base_(settings.model), model_(load(settings, base_, device)), full_(settings.method == "full") {
+  base_fingerprint_ = base_.fingerprint();
   if (full_) {
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
     return;
   }
-  const std::string fingerprint = base_.fingerprint();
-  adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter) : given_adapter(settings, fingerprint);
-  adapter_.base_fingerprint = fingerprint;
+  if (!settings.adapter.empty()) start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
+  adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter) : given_adapter(settings, base_fingerprint_);
+  adapter_.base_fingerprint = base_fingerprint_;
   adapter_.base_name = settings.model;
   if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
   model::attach_trainable(model_, adapter_);
@@ -92,6 +107,15 @@ std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
     if (linear->low_rank->magnitude.defined()) result.emplace_back(linear->name + ".magnitude", linear->low_rank->magnitude);
   }
   return result;
+}
+
+TrainSettings Trainable::resolve(TrainSettings settings) const {
+  if (full_) return settings;
+  settings.lora.rank = adapter_.rank;
+  settings.lora.alpha = adapter_.alpha;
+  settings.lora.dropout = adapter_.dropout;
+  settings.train_a = adapter_.train_a ? "true" : "false";
+  return settings;
 }
 
 void Trainable::save(const std::filesystem::path& out) {

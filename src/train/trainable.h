@@ -27,6 +27,11 @@ class Trainable {
   // checkpoint's tensor names for method full.
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
+  // The settings with what the adapter decided filled in: rank, alpha, dropout, train_a.
+  TrainSettings resolve(TrainSettings settings) const;
+  // Fingerprints of the base and of the adapter started from ("" where there is none).
+  const std::string& base_fingerprint() const { return base_fingerprint_; }
+  const std::string& start_fingerprint() const { return start_fingerprint_; }
 
   // Writes the adapter (or for method full the model) as it is now into the new directory `out`.
   void save(const std::filesystem::path& out);
@@ -35,6 +40,8 @@ class Trainable {
   io::Checkpoint base_;
   model::Model model_;
   adapter::Adapter adapter_;
+  std::string base_fingerprint_;
+  std::string start_fingerprint_;
   bool full_;
 };
 

@@ -130,12 +130,29 @@ TEST_F(Errors, AnExistingOutputIsNotOverwritten) {
   expect_failure({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}, 2, "already exists");
 }
 
-TEST_F(Errors, AFullDiskSaysSoAndLeavesNothingFinished) {
+TEST_F(Errors, StdoutOnAFullDiskIsAResourceError) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full on this machine";
   const ProcessResult result = corda::testing::run_process(
       {"/bin/sh", "-c", std::string(CORDA_BINARY) + " tokenize --model " + base() + " --data " + at("task.jsonl") + " > /dev/full"});
   EXPECT_EQ(result.exit_code, 5);
   EXPECT_THAT(result.err, HasSubstr("disk full"));
+}
+
+// The file-size limit stands in for a full disk: writes fail in the middle of a file.
+TEST_F(Errors, AFullDiskLeavesNoOutput) {
+  ASSERT_EQ(run_corda({"decompose", "--method", "pissa", "--model", base(), "--rank", "2", "--out", at("start")}).exit_code, 0);
+  const ProcessResult full = corda::testing::run_process(
+      {"/bin/sh", "-c", std::string("ulimit -f 4; exec ") + CORDA_BINARY + " merge --model " + base() + " --adapter " + at("start") + " --out " + at("merged")});
+  EXPECT_EQ(full.exit_code, 5) << full.err;
+  EXPECT_THAT(full.err, HasSubstr("free some space"));
+  std::int64_t left = 0;
+  for (const auto& entry : fs::directory_iterator(folder_.path())) left += entry.path().filename().string().starts_with("merged") ? 1 : 0;
+  EXPECT_EQ(left, 0);
+}
+
+TEST_F(Errors, ANumberTooLargeNamesItsLine) {
+  write("big.jsonl", "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": 1e999, \"output\": \"b\"}\n");
+  expect_failure(calibrate("big.jsonl"), 3, "big.jsonl:2");
 }
 
 TEST_F(Errors, ACovarianceOfAnotherModelIsRefused) {

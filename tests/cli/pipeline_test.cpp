@@ -165,6 +165,61 @@ TEST_F(Pipeline, SameSeedSameBytesAndPackingDoesNotChangeTheLoss) {
   EXPECT_NEAR(packed, apart, 1e-5 * packed);
 }
 
+TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
+  write("t.yaml", train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
+  const std::vector<std::string> command = {"train", "--config", at("t.yaml"), "--set", "optim.epochs=20"};
+  ASSERT_EQ(run_corda(command, at("run/metrics.jsonl")).exit_code, 130);
+  auto resume = command;
+  resume.emplace_back("--resume");
+  auto other_rate = resume;
+  other_rate.insert(other_rate.end(), {"--set", "optim.lr=0.5"});
+  const ProcessResult settings = run_corda(other_rate);
+  EXPECT_EQ(settings.exit_code, 2);
+  EXPECT_THAT(settings.err, HasSubstr("lr: 0.001' then, 'lr: 0.5' now"));
+  std::ofstream(path("task.jsonl"), std::ios::app) << "{\"instruction\": \"new\", \"output\": \"line\"}\n";
+  const ProcessResult data = run_corda(resume);
+  EXPECT_EQ(data.exit_code, 2);
+  EXPECT_THAT(data.err, HasSubstr("data fingerprint"));
+}
+
+TEST_F(Pipeline, AnAdaptersOwnRankIsResolvedAndAConflictIsRefused) {
+  calibrate("facts.jsonl", "cov");
+  result_of({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "4", "--out", at("start")});
+  write("t.yaml", train_config("method: corda\nadapter: " + at("start") + "\nout: " + at("run")));
+  const ProcessResult refused = run_corda({"train", "--config", at("t.yaml"), "--set", "lora.rank=8"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("lora.rank is 8, but the adapter"));
+  result_of({"train", "--config", at("t.yaml"), "--set", "optim.max_steps=1"});
+  EXPECT_THAT(core::read_file(path("run/config.resolved.yaml")), HasSubstr("rank: 4"));
+}
+
+TEST_F(Pipeline, ADivergedRunWritesNoAdapter) {
+  write("t.yaml", train_config("method: lora\nlora: {rank: 2}\nout: " + at("run")));
+  const ProcessResult diverged =
+      run_corda({"train", "--config", at("t.yaml"), "--set", "optim.lr=10", "--set", "optim.weight_decay=10", "--set", "optim.epochs=200"});
+  EXPECT_EQ(diverged.exit_code, 4) << diverged.err;
+  EXPECT_THAT(diverged.err, HasSubstr("lower optim.lr"));
+  EXPECT_FALSE(fs::exists(path("run/adapter")));
+}
+
+// A progress bar is only drawn on a terminal; `script` gives the program one.
+TEST_F(Pipeline, EveryVerbRunsOnATerminal) {
+  if (!fs::exists("/usr/bin/script")) GTEST_SKIP() << "no /usr/bin/script on this machine";
+  const auto on_terminal = [&](const std::string& command) {
+    return testing::run_process({"/usr/bin/script", "-qec", std::string(CORDA_BINARY) + " " + command, "/dev/null"});
+  };
+  const std::string model = " --model " + base();
+  const ProcessResult calibrated = on_terminal("calibrate" + model + " --data " + at("task.jsonl") + " --samples 4 --out " + at("cov"));
+  EXPECT_EQ(calibrated.exit_code, 0) << calibrated.out;
+  EXPECT_THAT(calibrated.out, HasSubstr("[########################] calibrate 4/4 samples"));
+  const ProcessResult decomposed = on_terminal("decompose" + model + " --covariance " + at("cov") + " --rank 2 --out " + at("start"));
+  EXPECT_EQ(decomposed.exit_code, 0) << decomposed.out;
+  EXPECT_THAT(decomposed.out, HasSubstr("14/14 layers"));
+  const ProcessResult merged = on_terminal("merge" + model + " --adapter " + at("start") + " --out " + at("merged"));
+  EXPECT_EQ(merged.exit_code, 0) << merged.out;
+  EXPECT_THAT(merged.out, HasSubstr("14/14 layers"));
+}
+
 TEST_F(Pipeline, TokenizesAndDecodesBack) {
   write("lines.txt", "hello\n\nA b\u00e9 \U0001F600\n");
   const ProcessResult encoded = run_corda({"tokenize", "--model", base(), "--data", at("lines.txt")});

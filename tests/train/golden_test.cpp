@@ -133,6 +133,39 @@ TEST(GoldenFull, EveryGradientOfATiedModelMatches) {
   expect_close(trained.parameters, io::SafetensorsFile(kGolden / "train" / "full-llama-tied-gradients.safetensors"), true, 1e-4);
 }
 
+// At the start B A is what PEFT saved; with DoRA's magnitude set to the norm of W + s B A the factor is one,
+// so dropout may only touch the low-rank path, as in PEFT: two runs differ by B A alone.
+TEST(Dropout, DoraLeavesTheFrozenPathAlone) {
+  const auto batch = micro_batches(golden_batches()[0], 8192, true);
+  const auto first_loss = [&](const std::string& method, double dropout) {
+    Trained trained = load_with_adapter(method);
+    const at::NoGradGuard no_grad;
+    for (model::Linear* linear : trained.model.projections()) {
+      linear->low_rank->b.zero_();
+      linear->low_rank->dropout = dropout;
+      if (linear->low_rank->magnitude.defined()) linear->low_rank->magnitude.copy_(linear->weight.norm(2, {1}));
+    }
+    const at::AutoGradMode with_gradients(true);
+    AdamW optimizer(trained.parameters, kAdamW);
+    return accumulate_gradients(trained.model, batch, optimizer, 0, 7).loss;
+  };
+  const double base = first_loss("lora", 0.0);
+  EXPECT_NEAR(first_loss("lora", 0.5), base, 1e-6 * base);
+  EXPECT_NEAR(first_loss("dora", 0.5), base, 1e-5 * base);
+}
+
+TEST(Dropout, SameSeedSameLossOtherSeedOtherLoss) {
+  const auto batch = micro_batches(golden_batches()[0], 8192, true);
+  const auto loss_with_seed = [&](std::uint64_t seed) {
+    Trained trained = load_with_adapter("lora");
+    for (model::Linear* linear : trained.model.projections()) linear->low_rank->dropout = 0.5;
+    AdamW optimizer(trained.parameters, kAdamW);
+    return accumulate_gradients(trained.model, batch, optimizer, 0, seed).loss;
+  };
+  EXPECT_EQ(loss_with_seed(3), loss_with_seed(3));
+  EXPECT_NE(loss_with_seed(3), loss_with_seed(4));
+}
+
 // The same 32 samples as one micro-batch, as many, and one sample at a time.
 TEST(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
   std::vector<data::Sample> samples;

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -36,6 +37,7 @@ ConsoleReporter::ConsoleReporter(bool quiet) : terminal_(::isatty(STDERR_FILENO)
   spdlog::set_default_logger(logger);
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is then an error of write(), which cleans up
 }
 
 bool ConsoleReporter::stop_requested() const { return g_stop.load(); }
@@ -44,9 +46,6 @@ void ConsoleReporter::log(core::LogLevel level, std::string_view message) {
   if (quiet_ && level != core::LogLevel::kWarning) return;
   clear_bar();
   switch (level) {
-    case core::LogLevel::kDebug:
-      spdlog::debug("{}", message);
-      break;
     case core::LogLevel::kInfo:
       spdlog::info("{}", message);
       break;
@@ -56,18 +55,19 @@ void ConsoleReporter::log(core::LogLevel level, std::string_view message) {
   }
 }
 
-void ConsoleReporter::begin(std::string_view task, std::int64_t total, std::string_view unit) {
+void ConsoleReporter::begin(std::string_view task, std::int64_t total, std::string_view unit, std::int64_t before) {
   task_ = task;
   unit_ = unit;
   note_.clear();
   total_ = total;
-  done_ = 0;
+  done_ = before;
+  before_ = before;
   begin_ = Clock::now();
   drawn_ = begin_;
 }
 
-void ConsoleReporter::advance(std::int64_t done, std::string_view note) {
-  done_ += done;
+void ConsoleReporter::advance(std::int64_t count, std::string_view note) {
+  done_ += count;
   note_ = note;
   const std::chrono::duration<double> since = Clock::now() - drawn_;
   if (since.count() >= (terminal_ ? 0.1 : 10.0)) draw(false);
@@ -79,7 +79,7 @@ void ConsoleReporter::draw(bool last) {
   if (quiet_) return;
   drawn_ = Clock::now();
   const double elapsed = std::chrono::duration<double>(drawn_ - begin_).count();
-  const double rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
+  const double rate = elapsed > 0 ? static_cast<double>(done_ - before_) / elapsed : 0;
   const double left = rate > 0 ? static_cast<double>(total_ - done_) / rate : 0;
   const std::string time = last ? clock_text(elapsed) : clock_text(left) + " left";
   const std::string text =
@@ -89,7 +89,7 @@ void ConsoleReporter::draw(bool last) {
     return;
   }
   constexpr std::int64_t kWidth = 24;
-  const auto filled = static_cast<std::size_t>(total_ > 0 ? kWidth * done_ / total_ : kWidth);
+  const auto filled = static_cast<std::size_t>(total_ > 0 ? std::min(kWidth, kWidth * done_ / total_) : kWidth);
   const std::string bar = std::string(filled, '#') + std::string(static_cast<std::size_t>(kWidth) - filled, '.');
   std::fprintf(stderr, "\r\033[K[%s] %s%s", bar.c_str(), text.c_str(), last ? "\n" : "");
   std::fflush(stderr);

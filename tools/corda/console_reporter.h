@@ -17,8 +17,8 @@ class ConsoleReporter final : public core::Reporter {
   explicit ConsoleReporter(bool quiet);
 
   void log(core::LogLevel level, std::string_view message) override;
-  void begin(std::string_view task, std::int64_t total, std::string_view unit) override;
-  void advance(std::int64_t done, std::string_view note) override;
+  void begin(std::string_view task, std::int64_t total, std::string_view unit, std::int64_t before) override;
+  void advance(std::int64_t count, std::string_view note) override;
   void end() override;
   bool stop_requested() const override;
 
@@ -35,6 +35,7 @@ class ConsoleReporter final : public core::Reporter {
   std::string note_;
   std::int64_t total_ = 0;
   std::int64_t done_ = 0;
+  std::int64_t before_ = 0;
   Clock::time_point begin_;
   Clock::time_point drawn_;
 };

@@ -49,11 +49,16 @@ void add_merge(CLI::App& app, CommonFlags& common, Action& action) {
     action = [flags, list, &common] {
       list.check_required();
       ConsoleReporter reporter(common.quiet);
-      const auto result = merge::merge(flags->settings, reporter);
-      if (!flags->verify) return print(*flags, result, nullptr, common.json);
       const auto& s = flags->settings;
-      const auto verified = eval::verify_merge({.model = s.model, .adapter = s.adapter, .merged = s.out, .device = flags->device}, reporter);
-      print(*flags, result, &verified, common.json);
+      eval::VerifyResult verified;
+      std::function<void(const std::filesystem::path&)> check;
+      if (flags->verify) {
+        check = [&](const std::filesystem::path& merged) {
+          verified = eval::verify_merge({.model = s.model, .adapter = s.adapter, .merged = merged.string(), .device = flags->device}, reporter);
+        };
+      }
+      const auto result = merge::merge(s, reporter, check);
+      print(*flags, result, flags->verify ? &verified : nullptr, common.json);
     };
   });
 }

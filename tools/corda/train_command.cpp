@@ -21,6 +21,7 @@ struct TrainFlags {
   std::vector<std::string> assignments;
   std::string out;
   std::string device;
+  std::string threads;
   bool resume = false;
   bool dry_run = false;
   bool list_settings = false;
@@ -31,6 +32,7 @@ void read_settings(TrainFlags& flags, const core::SettingsList& list) {
   for (const auto& assignment : flags.assignments) list.set_assignment(assignment);
   if (!flags.out.empty()) flags.settings.out = flags.out;
   if (!flags.device.empty()) flags.settings.device = flags.device;
+  if (!flags.threads.empty()) list.set("threads", core::ConfigNode::scalar(flags.threads));
   list.check_required();
 }
 
@@ -60,6 +62,7 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
   verb->add_option("--set", flags->assignments, "override a setting: name=value; may be given several times")->type_name("NAME=VALUE");
   verb->add_option("--out", flags->out, "run directory, overrides 'out'")->type_name("DIR");
   verb->add_option("--device", flags->device, "auto, cpu, cuda or cuda:N; overrides 'device'")->type_name("TEXT");
+  verb->add_option("--threads", flags->threads, "CPU threads; overrides 'threads'")->type_name("NUMBER");
   verb->add_flag("--resume", flags->resume, "continue from the latest complete checkpoint of the run directory");
   verb->add_flag("--dry-run", flags->dry_run, "print the resolved settings and stop");
   verb->add_flag("--settings", flags->list_settings, "print every setting as a table and stop");
@@ -69,6 +72,7 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
         std::printf("%s", list.markdown().c_str());
         return;
       }
+      if (common.json && flags->dry_run) throw core::ConfigError("--dry-run prints YAML; leave --json out");
       read_settings(*flags, list);
       train::check(flags->settings);
       if (flags->dry_run) {

@@ -62,6 +62,14 @@ void write_adapter(const fs::path& directory, const Adapter& adapter);
 // configuration that changes the mathematics is a FormatError that names it).
 Adapter read_adapter(const fs::path& directory);
 
+// The factors that a directory stores: [A; A - A0] [2r, in] and [B - B0, B0] [out, 2r] where the start is
+// subtracted, else A and B themselves. Their product times s is the update.
+struct Factors {
+  at::Tensor a;
+  at::Tensor b;
+};
+Factors exported_factors(const LayerAdapter& layer);
+
 // s (B A - B0 A0), fp32 [out, in], computed as s ((B - B0) A + B0 (A - A0)). Without the magnitude.
 at::Tensor update_of(const LayerAdapter& layer, double scale);
 

@@ -9,7 +9,7 @@
 
 namespace corda::core {
 
-enum class LogLevel { kDebug, kInfo, kWarning };
+enum class LogLevel { kInfo, kWarning };
 
 // Receives log lines and progress, and is asked whether to stop. The default does nothing, so
 // `Reporter quiet;` is a complete silent reporter. Called from one thread at a time.
@@ -22,10 +22,11 @@ class Reporter {
 
   virtual void log(LogLevel /*level*/, std::string_view /*message*/) {}
 
-  // A task of `total` units begins ("layer", "token"...); one task at a time.
-  virtual void begin(std::string_view /*task*/, std::int64_t /*total*/, std::string_view /*unit*/) {}
-  // `done` units of the current task are finished; `note` is shown beside the bar.
-  virtual void advance(std::int64_t /*done*/, std::string_view /*note*/) {}
+  // A task of `total` units begins ("layer", "token"...); one task at a time. `before` of them were done
+  // by an earlier process.
+  virtual void begin(std::string_view /*task*/, std::int64_t /*total*/, std::string_view /*unit*/, std::int64_t /*before*/ = 0) {}
+  // `count` more units of the current task are finished; `note` is shown beside the bar.
+  virtual void advance(std::int64_t /*count*/, std::string_view /*note*/) {}
   virtual void end() {}
 
   // True once the user asked to stop; long loops look at it between units of work.

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <string>
 
 #include "corda/core/reporter.h"
@@ -38,6 +40,9 @@ std::int64_t parse_size(const std::string& text);
 // checked. An adapter of another base is a ConfigError, a module without a floating-point weight in the
 // base a FormatError, a wrong shape a ShapeError, a result that is not finite a NumericalError, each
 // naming the module, and all but the last before anything is written.
-MergeResult merge(const MergeSettings& settings, core::Reporter& reporter);
+// `check`, where given, is called with the complete directory before it gets its name; what it throws
+// leaves nothing behind.
+MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
+                  const std::function<void(const std::filesystem::path& merged)>& check = {});
 
 }  // namespace corda::merge

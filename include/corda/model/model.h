@@ -70,8 +70,8 @@ struct LoadOptions {
   at::ScalarType compute = at::kFloat;
 };
 
-// Loads a model. Throws FormatError or ShapeError that lists every missing, surplus and misshapen
-// tensor at once. Harmless leftovers of old files (rotary buffers, a copy of tied embeddings) are
+// Loads a model. Throws ShapeError that lists every missing, surplus and misshapen tensor, and every
+// one of another type than fp32, bf16 and fp16, at once. Harmless leftovers of old files (rotary buffers, a copy of tied embeddings) are
 // accepted.
 Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config, const LoadOptions& options);
 

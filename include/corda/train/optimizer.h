@@ -30,6 +30,8 @@ class AdamW {
   void scale_gradients(double factor);
   void step(double learning_rate);
   void clear_gradients();
+  // Throws NumericalError naming the first parameter that is not finite.
+  void require_finite_parameters() const;
 
   const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return parameters_; }
   // Moments and step count under "NAME.exp_avg", "NAME.exp_avg_sq" and "NAME.step".

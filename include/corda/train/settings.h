@@ -19,9 +19,9 @@ struct TrainSettings {
   std::string adapter;             // directory to start from; corda always, else optional
   std::string train_a = "auto";    // auto: what the adapter says | true | false
   struct Lora {
-    std::int64_t rank = 128;
-    double alpha = 0;              // 0: the rank
-    double dropout = 0;
+    std::int64_t rank = 0;          // 0: the given adapter's, else 128
+    double alpha = 0;               // 0: the given adapter's, else the rank
+    double dropout = -1;            // -1: the given adapter's, else 0
     std::vector<std::string> target_modules = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
   } lora;
   struct Data {
