@@ -410,6 +410,30 @@ def llama_golden():
     dump(outputs(t.backend_tokenizer), folder / "outputs.json")
 
 
+def option_cases():
+    """What the options of tokenizer_config.json change: for a SentencePiece model and for a tokenizer.json."""
+    # Without add_bos_token, transformers 4 adds BOS and transformers 5 does not; the models' own files say it.
+    llama = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}
+    fast = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    cases = [("sentencepiece/tokenizer.model", llama | extra) for extra in (
+        {"legacy": True}, {"legacy": False}, {"add_prefix_space": False}, {"add_bos_token": False}, {"add_bos_token": False, "add_eos_token": True},
+        {"add_eos_token": True, "legacy": True, "add_prefix_space": False})]
+    cases += [("small/llama_metaspace/tokenizer.json", fast | extra) for extra in (
+        {}, {"add_bos_token": False}, {"add_bos_token": True}, {"add_eos_token": True}, {"add_bos_token": True, "add_eos_token": True},
+        {"add_bos_token": True, "add_prefix_space": False}, {"legacy": True})]
+    texts = ["", " ", "Hello", " Hello", "  two  spaces", "<s>text</s> x", "a <s> b", "a<s>b<unk>c", "▁ already", "new\nline"]
+    golden = []
+    for file, config in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / Path(file).name).write_bytes((OUT / file).read_bytes())
+            dump(config, Path(folder) / "tokenizer_config.json")
+            t = transformers.AutoTokenizer.from_pretrained(folder)
+            ids = [t.encode(text) for text in texts]
+            golden.append({"file": file, "config": config, "ids": ids,
+                           "decoded": [t.backend_tokenizer.decode(row, skip_special_tokens=False) for row in ids]})
+    dump({"texts": texts, "cases": golden}, OUT / "options.json")
+
+
 def hash_ids(sequences):
     """SHA-256 over the ids of all texts: little-endian 32-bit, each sequence ended by -1."""
     digest = hashlib.sha256()
@@ -543,6 +567,7 @@ def main():
     arguments = parser.parse_args()
     write_small()
     llama_golden()
+    option_cases()
     if arguments.shared:
         write_real(arguments.shared)
     dump({"script": "scripts/golden/tokenizers.py", "tokenizers": tokenizers.__version__, "transformers": transformers.__version__,

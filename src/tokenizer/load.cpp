@@ -14,7 +14,7 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& dir
   const SideFiles side(directory);
   std::shared_ptr<Tokenizer> made;
   if (fs::exists(directory / "tokenizer.json")) {
-    made = load_tokenizer_json(directory / "tokenizer.json", side);
+    made = load_tokenizer_json(directory / "tokenizer.json");
   } else if (fs::exists(directory / "tokenizer.model")) {
     made = load_sentencepiece(directory / "tokenizer.model", side);
   } else if (fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt")) {

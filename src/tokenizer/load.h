@@ -33,7 +33,7 @@ struct SideFiles {
   std::vector<AddedToken> added_tokens() const;
 };
 
-std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& file, const SideFiles& side);
+std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& file);
 std::shared_ptr<Tokenizer> load_bpe_files(const std::filesystem::path& vocab, const std::filesystem::path& merges, const SideFiles& side);
 std::shared_ptr<Tokenizer> load_sentencepiece(const std::filesystem::path& file, const SideFiles& side);
 

@@ -124,26 +124,9 @@ void check_ids(const std::vector<AddedToken>& tokens, const Vocabulary& vocabula
   }
 }
 
-// Where tokenizer_config.json says whether to add BOS or EOS, that replaces the post-processor, as in transformers 5.
-void apply_bos_eos_flags(PipelineParts& parts, const SideFiles& side) {
-  const std::optional<bool> bos = side.flag("add_bos_token");
-  const std::optional<bool> eos = side.flag("add_eos_token");
-  if (!bos && !eos) return;
-  const auto ids = [&](bool wanted, const char* key) -> std::vector<TokenId> {
-    if (!wanted) return {};
-    const std::string token = side.token(key).value_or("");
-    const AddedToken* added = parts.added.find(token);
-    const std::optional<TokenId> id = added != nullptr ? std::optional(added->id) : parts.model->vocabulary().find(token);
-    if (!id) throw core::FormatError(core::concat(side.where, ": adding the ", key, " is asked for, but there is none"));
-    return {*id};
-  };
-  parts.prefix = ids(bos.value_or(false), "bos_token");
-  parts.suffix = ids(eos.value_or(false), "eos_token");
-}
-
 }  // namespace
 
-std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path, const SideFiles& side) {
+std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path) {
   const std::string source = path.string();
   TokenizerJson file = parse_tokenizer_json(core::read_file(path), source);
   Fields fields(file.rest, source);
@@ -169,7 +152,6 @@ std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path
   }
   if (const core::Json* json = fields.find("decoder")) parts.decoder = decoder_from_json(*json, source + ": decoder");
   fields.done();
-  apply_bos_eos_flags(parts, side);
   return std::make_shared<PipelineTokenizer>(std::move(parts));
 }
 

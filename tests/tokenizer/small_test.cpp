@@ -53,6 +53,25 @@ TEST(SentencePieceTokenizer, MatchesHuggingFace) {
   EXPECT_FALSE(tokenizer->is_special(300));
 }
 
+TEST(TokenizerConfig, OptionsMatchHuggingFace) {
+  const Json golden = golden_json("options.json");
+  const auto texts = golden.at("texts").get<std::vector<std::string>>();
+  ASSERT_EQ(golden.at("cases").size(), 13U);
+  for (const Json& entry : golden.at("cases")) {
+    const fs::path file = golden_path(entry.at("file").get<std::string>());
+    const TemporaryFolder folder;
+    fs::copy_file(file, folder.path() / file.filename());
+    folder.write("tokenizer_config.json", entry.at("config").dump());
+    const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder.path());
+    ASSERT_EQ(entry.at("ids").size(), texts.size());
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const Ids expected = entry.at("ids")[i].get<Ids>();
+      EXPECT_EQ(tokenizer->encode(texts[i], {.add_special_tokens = true}), expected) << file << " " << entry.at("config") << ": " << texts[i];
+      EXPECT_EQ(tokenizer->decode(expected), entry.at("decoded")[i].get<std::string>()) << file << " " << entry.at("config") << ": " << texts[i];
+    }
+  }
+}
+
 TEST(SmallTokenizers, SameIdsFromManyThreads) {
   const auto texts = golden_json("small/texts.json").get<std::vector<std::string>>();
   const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_llama3"));

@@ -60,8 +60,9 @@ std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer, std::
 
 // Loads `tokenizer.json`, else `tokenizer.model` (SentencePiece, read as Llama's tokenizer does), else `vocab.json` with
 // `merges.txt` (cut as Qwen2 does where the configs name that class, else as GPT-2 does). `truncation` and `padding` of
-// a tokenizer.json are settings of its writer's last call and are not applied. `add_bos_token` and `add_eos_token` of
-// tokenizer_config.json replace the post-processor, as in transformers 5.
+// a tokenizer.json are settings of its writer's last call and are not applied. `add_bos_token`, `add_eos_token`, `legacy`
+// and `add_prefix_space` of tokenizer_config.json shape a tokenizer.model; a tokenizer.json says these things itself, and
+// its post-processor stays whatever they say, as in transformers 5.
 // Throws IoError (no such files) and FormatError, naming the part of the file that is not implemented.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& model_directory);
 
