@@ -28,20 +28,24 @@ at::Tensor update_of(const LayerAdapter& layer, double scale) {
 at::Tensor merged_weight(const at::Tensor& weight, const LayerAdapter& layer, double scale) {
   const at::Tensor update = update_of(layer, scale);
   if (weight.sizes() != update.sizes()) {
-    throw core::ShapeError(concat("[adapter::merged_weight] the adapter changes a weight ", update.sizes(), ", the base has ", weight.sizes()));
+    throw core::ShapeError(concat("[adapter::merged_weight] the adapter changes a weight ",
+                                  update.sizes(), ", the base has ", weight.sizes()));
   }
   const at::Tensor merged = weight.to(at::kFloat) + update;
   if (!layer.magnitude.defined()) return merged;
   const at::Tensor norms = at::linalg_vector_norm(merged, 2, at::IntArrayRef{1});
-  const at::Tensor factor = at::where(norms > 0, layer.magnitude.to(norms.options()) / norms, at::zeros_like(norms));
+  const at::Tensor factor =
+      at::where(norms > 0, layer.magnitude.to(norms.options()) / norms, at::zeros_like(norms));
   return merged * factor.unsqueeze(1);
 }
 
-void check_base(const Adapter& adapter, const std::string& fingerprint, const std::string& directory) {
+void check_base(const Adapter& adapter, const std::string& fingerprint,
+                const std::string& directory) {
   if (adapter.base_fingerprint.empty() || adapter.base_fingerprint == fingerprint) return;
-  throw core::ConfigError(concat("the adapter was made for another base model: its base is '", adapter.base_name, "' (",
-                                 adapter.base_fingerprint, "), '", directory, "' is ", fingerprint,
-                                 "; give the model it was made for with --model, or decompose this one"));
+  throw core::ConfigError(
+      concat("the adapter was made for another base model: its base is '", adapter.base_name, "' (",
+             adapter.base_fingerprint, "), '", directory, "' is ", fingerprint,
+             "; give the model it was made for with --model, or decompose this one"));
 }
 
 }  // namespace corda::adapter

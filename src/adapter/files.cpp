@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The adapter directory: adapter_config.json and adapter_model.safetensors for everyone, corda.json for us.
+// The adapter directory: adapter_config.json and adapter_model.safetensors for everyone, corda.json
+// for us.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -32,23 +33,30 @@ bool subtracts_start(const Adapter& adapter) {
 }
 
 void check_layer(const std::string& module, const LayerAdapter& layer, const Adapter& adapter) {
-  const auto shape = [](const at::Tensor& t) { return t.defined() ? concat(t.sizes()) : std::string("undefined"); };
-  const bool factors = layer.a.defined() && layer.b.defined() && layer.a.dim() == 2 && layer.b.dim() == 2 &&
-                       layer.a.size(0) == adapter.rank && layer.b.size(1) == adapter.rank;
-  const bool start = layer.a0.defined() == layer.b0.defined() && layer.subtracts_start() == subtracts_start(adapter) &&
-                     (!layer.subtracts_start() || (layer.a0.sizes() == layer.a.sizes() && layer.b0.sizes() == layer.b.sizes()));
+  const auto shape = [](const at::Tensor& t) {
+    return t.defined() ? concat(t.sizes()) : std::string("undefined");
+  };
+  const bool factors = layer.a.defined() && layer.b.defined() && layer.a.dim() == 2 &&
+                       layer.b.dim() == 2 && layer.a.size(0) == adapter.rank &&
+                       layer.b.size(1) == adapter.rank;
+  const bool start = layer.a0.defined() == layer.b0.defined() &&
+                     layer.subtracts_start() == subtracts_start(adapter) &&
+                     (!layer.subtracts_start() ||
+                      (layer.a0.sizes() == layer.a.sizes() && layer.b0.sizes() == layer.b.sizes()));
   const bool magnitude = layer.magnitude.defined() == (adapter.method == "dora") &&
-                         (!layer.magnitude.defined() || (layer.magnitude.numel() == layer.b.size(0) && !layer.subtracts_start()));
+                         (!layer.magnitude.defined() ||
+                          (layer.magnitude.numel() == layer.b.size(0) && !layer.subtracts_start()));
   if (factors && start && magnitude) return;
-  throw InternalError(concat("[adapter::write_adapter] layer '", module, "' does not fit method ", adapter.method, " at rank ",
-                             adapter.rank, ": A ", shape(layer.a), ", B ", shape(layer.b), ", A0 ", shape(layer.a0), ", B0 ",
+  throw InternalError(concat("[adapter::write_adapter] layer '", module, "' does not fit method ",
+                             adapter.method, " at rank ", adapter.rank, ": A ", shape(layer.a),
+                             ", B ", shape(layer.b), ", A0 ", shape(layer.a0), ", B0 ",
                              shape(layer.b0), ", magnitude ", shape(layer.magnitude)));
 }
 
 std::string leaf_of(const std::string& module) { return module.substr(module.rfind('.') + 1); }
 
-// Leaf names ("q_proj"), which every tool knows, where each block adapts the same leaves; else full names,
-// since a leaf name would make PEFT adapt modules that have no tensors.
+// Leaf names ("q_proj"), which every tool knows, where each block adapts the same leaves; else full
+// names, since a leaf name would make PEFT adapt modules that have no tensors.
 std::vector<std::string> target_modules(const Adapter& adapter) {
   std::map<std::string, std::set<std::string>> blocks_of_leaf;
   std::set<std::string> blocks;
@@ -61,8 +69,9 @@ std::vector<std::string> target_modules(const Adapter& adapter) {
     blocks.insert(block);
     blocks_of_leaf[leaf_of(module)].insert(block);
   }
-  const bool regular = std::all_of(blocks_of_leaf.begin(), blocks_of_leaf.end(),
-                                   [&](const auto& entry) { return entry.second.size() == blocks.size(); });
+  const bool regular =
+      std::all_of(blocks_of_leaf.begin(), blocks_of_leaf.end(),
+                  [&](const auto& entry) { return entry.second.size() == blocks.size(); });
   std::vector<std::string> names;
   if (regular) {
     for (const auto& [leaf, where] : blocks_of_leaf) names.push_back(leaf);
@@ -85,8 +94,11 @@ Json notes_of(const Adapter& adapter) {
   root["covariances"] = adapter.covariance_fingerprints;
   root["layers"] = Json::object();
   for (const auto& [module, report] : adapter.reports) {
-    root["layers"][module] = {{"rank", report.rank},       {"energy", report.energy}, {"total_energy", report.total_energy},
-                              {"damping", report.damping}, {"tokens", report.tokens}};
+    root["layers"][module] = {{"rank", report.rank},
+                              {"energy", report.energy},
+                              {"total_energy", report.total_energy},
+                              {"damping", report.damping},
+                              {"tokens", report.tokens}};
   }
   return root;
 }
@@ -95,11 +107,18 @@ Json notes_of(const Adapter& adapter) {
 class Notes {
  public:
   Notes(const Json& root, std::string source) : root_(root), source_(std::move(source)) {}
-  std::string text(const char* key) const { return get<std::string>(key, "text", [](const Json& v) { return v.is_string(); }); }
-  bool flag(const char* key) const { return get<bool>(key, "true or false", [](const Json& v) { return v.is_boolean(); }); }
-  double number(const char* key) const { return get<double>(key, "a number", [](const Json& v) { return v.is_number(); }); }
+  std::string text(const char* key) const {
+    return get<std::string>(key, "text", [](const Json& v) { return v.is_string(); });
+  }
+  bool flag(const char* key) const {
+    return get<bool>(key, "true or false", [](const Json& v) { return v.is_boolean(); });
+  }
+  double number(const char* key) const {
+    return get<double>(key, "a number", [](const Json& v) { return v.is_number(); });
+  }
   std::int64_t integer(const char* key) const {
-    return get<std::int64_t>(key, "a whole number", [](const Json& v) { return v.is_number_integer(); });
+    return get<std::int64_t>(key, "a whole number",
+                             [](const Json& v) { return v.is_number_integer(); });
   }
   const Json& object(const char* key) const { return core::require_key(root_, key, source_); }
 
@@ -107,7 +126,8 @@ class Notes {
   template <typename T, typename Check>
   T get(const char* key, const char* kind, Check check) const {
     const Json& value = core::require_key(root_, key, source_);
-    if (!check(value)) throw FormatError(concat(source_, ": '", key, "' must be ", kind, "; it is ", value.dump()));
+    if (!check(value))
+      throw FormatError(concat(source_, ": '", key, "' must be ", kind, "; it is ", value.dump()));
     return value.get<T>();
   }
 
@@ -133,7 +153,8 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   const Json root = core::read_json(path);
   const Notes notes(root, source);
   if (const std::int64_t version = notes.integer("version"); version != kVersion) {
-    throw FormatError(concat(source, ": version ", version, " was written by another corda; this one reads version ", kVersion));
+    throw FormatError(concat(source, ": version ", version,
+                             " was written by another corda; this one reads version ", kVersion));
   }
   adapter.method = notes.text("method");
   adapter.mode = notes.text("mode");
@@ -145,16 +166,20 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   adapter.base_name = base.text("name");
   adapter.base_fingerprint = base.text("fingerprint");
   for (const Json& print : notes.object("covariances")) {
-    if (!print.is_string()) throw FormatError(concat(source, ": 'covariances' must be a list of texts"));
+    if (!print.is_string())
+      throw FormatError(concat(source, ": 'covariances' must be a list of texts"));
     adapter.covariance_fingerprints.push_back(print.get<std::string>());
   }
   read_reports(notes.object("layers"), source, adapter);
   const std::int64_t factor = subtracts ? 2 : 1;
   if (adapter.rank < 1 || config.rank % factor != 0 || config.rank / factor != adapter.rank ||
-      config.alpha != static_cast<double>(factor) * adapter.alpha || config.use_dora != (adapter.method == "dora")) {
-    throw FormatError(concat(source, ": says method ", adapter.method, ", rank ", adapter.rank, ", alpha ", adapter.alpha,
-                             subtracts ? ", start subtracted" : "", ", but adapter_config.json says r ", config.rank, ", lora_alpha ",
-                             config.alpha, config.use_dora ? ", DoRA" : "", "; one of the two files was changed"));
+      config.alpha != static_cast<double>(factor) * adapter.alpha ||
+      config.use_dora != (adapter.method == "dora")) {
+    throw FormatError(concat(source, ": says method ", adapter.method, ", rank ", adapter.rank,
+                             ", alpha ", adapter.alpha, subtracts ? ", start subtracted" : "",
+                             ", but adapter_config.json says r ", config.rank, ", lora_alpha ",
+                             config.alpha, config.use_dora ? ", DoRA" : "",
+                             "; one of the two files was changed"));
   }
   return subtracts;
 }
@@ -162,8 +187,8 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
 at::Tensor load_fp32(const io::Checkpoint& file, const std::string& name) {
   const io::DType dtype = file.info(name).dtype;
   if (dtype != io::DType::kF32 && dtype != io::DType::kF16 && dtype != io::DType::kBF16) {
-    throw FormatError(concat("'", file.directory().string(), "': tensor '", name, "' is ", io::to_string(dtype),
-                             "; an adapter must be F32, F16 or BF16"));
+    throw FormatError(concat("'", file.directory().string(), "': tensor '", name, "' is ",
+                             io::to_string(dtype), "; an adapter must be F32, F16 or BF16"));
   }
   return io::view_tensor(file, name).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
@@ -173,7 +198,9 @@ std::map<std::string, AdapterReader::Entry> index_tensors(const io::Checkpoint& 
   std::map<std::string, AdapterReader::Entry> entries;
   for (const auto& name : file.names()) {
     const auto module_before = [&](std::string_view suffix) -> std::optional<std::string> {
-      if (!name.starts_with(kPrefix) || !name.ends_with(suffix) || name.size() <= kPrefix.size() + suffix.size()) return std::nullopt;
+      if (!name.starts_with(kPrefix) || !name.ends_with(suffix) ||
+          name.size() <= kPrefix.size() + suffix.size())
+        return std::nullopt;
       return name.substr(kPrefix.size(), name.size() - kPrefix.size() - suffix.size());
     };
     if (const auto a = module_before(".lora_A.weight")) {
@@ -182,37 +209,48 @@ std::map<std::string, AdapterReader::Entry> index_tensors(const io::Checkpoint& 
       entries[*b].b = name;
     } else if (const auto m = module_before(".lora_magnitude_vector")) {
       entries[*m].magnitude = name;
-    } else if (const auto old = module_before(".lora_magnitude_vector.weight")) {  // older versions of PEFT
+    } else if (const auto old =
+                   module_before(".lora_magnitude_vector.weight")) {  // older versions of PEFT
       entries[*old].magnitude = name;
     } else {
-      throw FormatError(concat("'", file.directory().string(), "': the adapter holds a tensor corda cannot apply: '", name, "'"));
+      throw FormatError(concat("'", file.directory().string(),
+                               "': the adapter holds a tensor corda cannot apply: '", name, "'"));
     }
   }
-  if (entries.empty()) throw FormatError(concat("'", file.directory().string(), "': the adapter holds no tensors"));
+  if (entries.empty())
+    throw FormatError(concat("'", file.directory().string(), "': the adapter holds no tensors"));
   return entries;
 }
 
-void check_entry(const std::string& module, const AdapterReader::Entry& entry, const PeftConfig& config, const io::Checkpoint& file) {
+void check_entry(const std::string& module, const AdapterReader::Entry& entry,
+                 const PeftConfig& config, const io::Checkpoint& file) {
   using Shape = std::vector<std::int64_t>;
-  const auto shape = [&](const std::string& name) { return name.empty() ? Shape() : file.info(name).shape; };
-  const auto text = [&](const std::string& name) { return name.empty() ? std::string("missing") : io::shape_string(shape(name)); };
+  const auto shape = [&](const std::string& name) {
+    return name.empty() ? Shape() : file.info(name).shape;
+  };
+  const auto text = [&](const std::string& name) {
+    return name.empty() ? std::string("missing") : io::shape_string(shape(name));
+  };
   const Shape a = shape(entry.a);
   const Shape b = shape(entry.b);
   const bool factors = a.size() == 2 && b.size() == 2 && a[0] == config.rank && b[1] == config.rank;
   std::int64_t elements = 1;
   for (const std::int64_t extent : shape(entry.magnitude)) elements *= extent;
-  const bool magnitude = factors && entry.magnitude.empty() != config.use_dora && (!config.use_dora || elements == b[0]);
+  const bool magnitude = factors && entry.magnitude.empty() != config.use_dora &&
+                         (!config.use_dora || elements == b[0]);
   if (factors && magnitude) return;
-  throw FormatError(concat("'", file.directory().string(), "': module '", module, "' must have lora_A [", config.rank,
-                           ", in], lora_B [out, ", config.rank, "]", config.use_dora ? " and" : " and no",
-                           " lora_magnitude_vector [out]; it has lora_A ", text(entry.a), ", lora_B ", text(entry.b),
-                           ", lora_magnitude_vector ", text(entry.magnitude)));
+  throw FormatError(concat(
+      "'", file.directory().string(), "': module '", module, "' must have lora_A [", config.rank,
+      ", in], lora_B [out, ", config.rank, "]", config.use_dora ? " and" : " and no",
+      " lora_magnitude_vector [out]; it has lora_A ", text(entry.a), ", lora_B ", text(entry.b),
+      ", lora_magnitude_vector ", text(entry.magnitude)));
 }
 
 }  // namespace
 
 void write_adapter(const fs::path& directory, const Adapter& adapter) {
-  if (adapter.layers.empty()) throw InternalError("[adapter::write_adapter] the adapter has no layers");
+  if (adapter.layers.empty())
+    throw InternalError("[adapter::write_adapter] the adapter has no layers");
   const bool subtracts = subtracts_start(adapter);
   io::SafetensorsWriter writer(directory / "adapter_model.safetensors", {{"format", "pt"}});
   const std::int64_t stored_rank = subtracts ? 2 * adapter.rank : adapter.rank;
@@ -221,7 +259,8 @@ void write_adapter(const fs::path& directory, const Adapter& adapter) {
     const std::string name = concat(kPrefix, module);
     writer.declare(name + ".lora_A.weight", io::DType::kF32, {stored_rank, layer.a.size(1)});
     writer.declare(name + ".lora_B.weight", io::DType::kF32, {layer.b.size(0), stored_rank});
-    if (layer.magnitude.defined()) writer.declare(name + ".lora_magnitude_vector", io::DType::kF32, {layer.magnitude.numel()});
+    if (layer.magnitude.defined())
+      writer.declare(name + ".lora_magnitude_vector", io::DType::kF32, {layer.magnitude.numel()});
   }
   core::require_disk_space(directory, writer.data_bytes());
   const auto put = [&](const std::string& name, const at::Tensor& tensor) {
@@ -236,12 +275,13 @@ void write_adapter(const fs::path& directory, const Adapter& adapter) {
   }
   writer.finish();
   const double factor = subtracts ? 2 : 1;
-  core::write_json(directory / "adapter_config.json", to_json({.rank = stored_rank,
-                                                               .alpha = factor * adapter.alpha,
-                                                               .dropout = adapter.dropout,
-                                                               .use_dora = adapter.method == "dora",
-                                                               .base_name = adapter.base_name,
-                                                               .target_modules = target_modules(adapter)}));
+  core::write_json(directory / "adapter_config.json",
+                   to_json({.rank = stored_rank,
+                            .alpha = factor * adapter.alpha,
+                            .dropout = adapter.dropout,
+                            .use_dora = adapter.method == "dora",
+                            .base_name = adapter.base_name,
+                            .target_modules = target_modules(adapter)}));
   core::write_json(directory / kNotes, notes_of(adapter));
 }
 
@@ -252,10 +292,13 @@ AdapterReader::AdapterReader(const fs::path& directory) {
   header_.alpha = config.alpha;
   header_.dropout = config.dropout;
   header_.base_name = config.base_name;
-  subtracts_start_ = fs::exists(directory / kNotes) && read_notes(directory / kNotes, config, header_);
-  if (!fs::exists(directory / "adapter_model.safetensors") && fs::exists(directory / "adapter_model.bin")) {
+  subtracts_start_ =
+      fs::exists(directory / kNotes) && read_notes(directory / kNotes, config, header_);
+  if (!fs::exists(directory / "adapter_model.safetensors") &&
+      fs::exists(directory / "adapter_model.bin")) {
     throw FormatError(concat("'", directory.string(),
-                             "' holds adapter_model.bin, a pickle, which corda does not read; save the adapter as safetensors"));
+                             "' holds adapter_model.bin, a pickle, which corda does not read; save "
+                             "the adapter as safetensors"));
   }
   file_ = std::make_unique<io::Checkpoint>(directory, "adapter_model");
   entries_ = index_tensors(*file_);

@@ -26,22 +26,30 @@ std::uint64_t stream_of(const std::string& name) {
 
 // Where singular values are rounding noise: n eps ||M||, the usual numerical-rank threshold.
 double noise_floor(const linalg::Spectrum& u, std::int64_t rows, std::int64_t columns) {
-  return static_cast<double>(std::max(rows, columns)) * std::numeric_limits<double>::epsilon() * u.total;
+  return static_cast<double>(std::max(rows, columns)) * std::numeric_limits<double>::epsilon() *
+         u.total;
 }
 
-at::Tensor to_fp32(const at::Tensor& tensor) { return tensor.to(at::kCPU, at::kFloat).contiguous(); }
+at::Tensor to_fp32(const at::Tensor& tensor) {
+  return tensor.to(at::kCPU, at::kFloat).contiguous();
+}
 
 }  // namespace
 
-std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows, std::int64_t columns) {
+std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows,
+                                  std::int64_t columns) {
   return (u.values <= noise_floor(u, rows, columns)).sum().item<std::int64_t>();
 }
 
-LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u, double scale) {
-  if (weight.dim() != 2 || u.vectors.dim() != 2 || weight.size(0) != u.vectors.size(0) || !(scale > 0)) {
-    throw ShapeError(concat("[adapter::initialise_from_subspace] the weight must be [out, in], the vectors [out, r] and the scale "
-                            "positive; they are ",
-                            weight.sizes(), ", ", u.vectors.sizes(), " and ", scale));
+LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u,
+                                      double scale) {
+  if (weight.dim() != 2 || u.vectors.dim() != 2 || weight.size(0) != u.vectors.size(0) ||
+      !(scale > 0)) {
+    throw ShapeError(
+        concat("[adapter::initialise_from_subspace] the weight must be [out, in], the vectors "
+               "[out, r] and the scale "
+               "positive; they are ",
+               weight.sizes(), ", ", u.vectors.sizes(), " and ", scale));
   }
   const at::Tensor alive = u.values > noise_floor(u, weight.size(0), weight.size(1));
   const at::Tensor s = at::where(alive, u.values, at::zeros_like(u.values));
@@ -68,18 +76,19 @@ LayerAdapter initialise_pissa(const at::Tensor& weight, std::int64_t rank, doubl
   return initialise_from_subspace(weight, linalg::svd_top(weight, rank), scale);
 }
 
-LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features, std::int64_t rank, std::uint64_t seed,
-                             const std::string& module) {
+LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features, std::int64_t rank,
+                             std::uint64_t seed, const std::string& module) {
   if (out_features < 1 || in_features < 1 || rank < 1) {
-    throw ShapeError(concat("[adapter::initialise_lora] sizes must be positive; they are out ", out_features, ", in ", in_features,
-                            ", rank ", rank));
+    throw ShapeError(concat("[adapter::initialise_lora] sizes must be positive; they are out ",
+                            out_features, ", in ", in_features, ", rank ", rank));
   }
   core::Random random(core::derive_seed(seed, stream_of(module)));
   const double bound = 1.0 / std::sqrt(static_cast<double>(in_features));
   LayerAdapter layer;
   layer.a = at::empty({rank, in_features}, at::kFloat);
   float* values = layer.a.mutable_data_ptr<float>();
-  for (std::int64_t i = 0; i < layer.a.numel(); ++i) values[i] = static_cast<float>(bound * (2 * random.uniform() - 1));
+  for (std::int64_t i = 0; i < layer.a.numel(); ++i)
+    values[i] = static_cast<float>(bound * (2 * random.uniform() - 1));
   layer.b = at::zeros({out_features, rank}, at::kFloat);
   return layer;
 }

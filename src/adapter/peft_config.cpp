@@ -20,20 +20,40 @@ namespace {
 constexpr std::int64_t kMaxRank = 1 << 20;
 
 // Read below, or without influence on what the stored tensors mean.
-constexpr std::array<std::string_view, 21> kUnderstood = {
-    "peft_type",       "r",           "lora_alpha",       "lora_dropout",         "use_dora",      "use_rslora",
-    "bias",            "init_lora_weights", "base_model_name_or_path", "target_modules", "task_type", "inference_mode",
-    "peft_version",    "revision",    "auto_mapping",     "exclude_modules",      "megatron_core", "qalora_group_size",
-    "loftq_config",    "eva_config",  "ensure_weight_tying"};
+constexpr std::array<std::string_view, 21> kUnderstood = {"peft_type",
+                                                          "r",
+                                                          "lora_alpha",
+                                                          "lora_dropout",
+                                                          "use_dora",
+                                                          "use_rslora",
+                                                          "bias",
+                                                          "init_lora_weights",
+                                                          "base_model_name_or_path",
+                                                          "target_modules",
+                                                          "task_type",
+                                                          "inference_mode",
+                                                          "peft_version",
+                                                          "revision",
+                                                          "auto_mapping",
+                                                          "exclude_modules",
+                                                          "megatron_core",
+                                                          "qalora_group_size",
+                                                          "loftq_config",
+                                                          "eva_config",
+                                                          "ensure_weight_tying"};
 // These restrict which modules get an adapter; the tensors say that already.
-constexpr std::array<std::string_view, 3> kSelection = {"layers_to_transform", "layers_pattern", "runtime_config"};
+constexpr std::array<std::string_view, 3> kSelection = {"layers_to_transform", "layers_pattern",
+                                                        "runtime_config"};
 // Initialisations that leave the base weights as they are.
 constexpr std::array<std::string_view, 3> kPlainStarts = {"gaussian", "eva", "orthogonal"};
 
-bool contains(const auto& names, std::string_view name) { return std::find(names.begin(), names.end(), name) != names.end(); }
+bool contains(const auto& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 bool is_off(const Json& value) {
-  return value.is_null() || (value.is_boolean() && !value.get<bool>()) || (value.is_structured() && value.empty());
+  return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
+         (value.is_structured() && value.empty());
 }
 
 std::string brief(const Json& value) {
@@ -41,8 +61,10 @@ std::string brief(const Json& value) {
   return text.size() > 80 ? text.substr(0, 80) + "..." : text;
 }
 
-void refuse(const std::string& source, const std::string& key, const Json& value, std::string_view why) {
-  throw FormatError(concat("'", source, "': the PEFT option '", key, "' = ", brief(value), " ", why));
+void refuse(const std::string& source, const std::string& key, const Json& value,
+            std::string_view why) {
+  throw FormatError(
+      concat("'", source, "': the PEFT option '", key, "' = ", brief(value), " ", why));
 }
 
 double number(const Json& root, const char* key, const std::string& source) {
@@ -55,23 +77,31 @@ double number(const Json& root, const char* key, const std::string& source) {
 
 bool flag(const Json& root, const char* key, const std::string& source) {
   if (!root.contains(key) || root[key].is_null()) return false;
-  if (!root[key].is_boolean()) throw FormatError(concat("'", source, "': '", key, "' must be true or false; it is ", brief(root[key])));
+  if (!root[key].is_boolean())
+    throw FormatError(
+        concat("'", source, "': '", key, "' must be true or false; it is ", brief(root[key])));
   return root[key].get<bool>();
 }
 
 void check_options(const Json& root, const std::string& source) {
   if (root.contains("bias") && root["bias"] != "none") {
-    refuse(source, "bias", root["bias"], "trains biases, which corda does not read; only \"none\" is supported");
+    refuse(source, "bias", root["bias"],
+           "trains biases, which corda does not read; only \"none\" is supported");
   }
   if (root.contains("init_lora_weights") && root["init_lora_weights"].is_string() &&
       !contains(kPlainStarts, root["init_lora_weights"].get<std::string>())) {
     refuse(source, "init_lora_weights", root["init_lora_weights"],
-           "means that the adapter belongs to a residual model and not to the original base; save it again with "
+           "means that the adapter belongs to a residual model and not to the original base; save "
+           "it again with "
            "path_initial_model_for_weight_conversion, which makes a plain LoRA of it");
   }
   for (const auto& [key, value] : root.items()) {
-    if (contains(kUnderstood, key) || contains(kSelection, key) || key == "corda_config" || is_off(value)) continue;
-    refuse(source, key, value, "is not supported: corda would compute something else than PEFT; train or convert the adapter without it");
+    if (contains(kUnderstood, key) || contains(kSelection, key) || key == "corda_config" ||
+        is_off(value))
+      continue;
+    refuse(source, key, value,
+           "is not supported: corda would compute something else than PEFT; train or convert the "
+           "adapter without it");
   }
 }
 
@@ -81,7 +111,8 @@ Json to_json(const PeftConfig& config) {
   Json root;
   root["peft_type"] = "LORA";
   root["task_type"] = "CAUSAL_LM";
-  root["base_model_name_or_path"] = config.base_name.empty() ? Json(nullptr) : Json(config.base_name);
+  root["base_model_name_or_path"] =
+      config.base_name.empty() ? Json(nullptr) : Json(config.base_name);
   root["r"] = config.rank;
   const auto whole = static_cast<std::int64_t>(config.alpha);
   if (static_cast<double>(whole) == config.alpha) {
@@ -106,17 +137,22 @@ Json to_json(const PeftConfig& config) {
 PeftConfig read_peft_config(const fs::path& directory) {
   const fs::path path = directory / "adapter_config.json";
   if (!fs::exists(path)) {
-    throw core::IoError(concat("'", directory.string(), "' is not an adapter directory: it holds no adapter_config.json"));
+    throw core::IoError(concat("'", directory.string(),
+                               "' is not an adapter directory: it holds no adapter_config.json"));
   }
   const std::string source = path.string();
   const Json root = core::read_json(path);
   const Json& type = core::require_key(root, "peft_type", source);
-  if (type != "LORA") throw FormatError(concat("'", source, "': only peft_type LORA can be read; it is ", brief(type)));
+  if (type != "LORA")
+    throw FormatError(
+        concat("'", source, "': only peft_type LORA can be read; it is ", brief(type)));
   check_options(root, source);
   PeftConfig config;
   const Json& rank = core::require_key(root, "r", source);
-  if (!rank.is_number_integer() || rank.get<std::int64_t>() < 1 || rank.get<std::int64_t>() > kMaxRank) {
-    throw FormatError(concat("'", source, "': 'r' must be a whole number from 1 to ", kMaxRank, "; it is ", brief(rank)));
+  if (!rank.is_number_integer() || rank.get<std::int64_t>() < 1 ||
+      rank.get<std::int64_t>() > kMaxRank) {
+    throw FormatError(concat("'", source, "': 'r' must be a whole number from 1 to ", kMaxRank,
+                             "; it is ", brief(rank)));
   }
   config.rank = rank.get<std::int64_t>();
   config.alpha = number(root, "lora_alpha", source);

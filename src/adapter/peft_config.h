@@ -15,8 +15,9 @@ namespace corda::adapter {
 namespace fs = std::filesystem;
 
 struct PeftConfig {
-  std::int64_t rank = 0;   // of the stored product
-  double alpha = 0;        // with use_rslora already multiplied by sqrt(rank), so that alpha / rank is the scale
+  std::int64_t rank = 0;  // of the stored product
+  double alpha =
+      0;  // with use_rslora already multiplied by sqrt(rank), so that alpha / rank is the scale
   double dropout = 0;
   bool use_dora = false;
   std::string base_name;

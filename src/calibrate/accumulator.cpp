@@ -8,8 +8,8 @@ namespace corda::calibrate {
 
 namespace {
 
-// x^T x in fp32. The product of two 16-bit numbers is exact in fp32, so tensor cores lose nothing but
-// the rounding of the sum; the CPU has no such product and converts first.
+// x^T x in fp32. The product of two 16-bit numbers is exact in fp32, so tensor cores lose nothing
+// but the rounding of the sum; the CPU has no such product and converts first.
 at::Tensor gram(const at::Tensor& x) {
   if (x.is_cuda() && x.scalar_type() != at::kFloat) return at::mm(x.t(), x, at::kFloat);
   const at::Tensor wide = x.to(at::kFloat);
@@ -18,8 +18,10 @@ at::Tensor gram(const at::Tensor& x) {
 
 }  // namespace
 
-CovarianceAccumulator::CovarianceAccumulator(std::int64_t in_features, bool scale_by_maximum, at::Device device)
-    : sum_(at::zeros({in_features, in_features}, at::TensorOptions().device(device).dtype(at::kFloat))),
+CovarianceAccumulator::CovarianceAccumulator(std::int64_t in_features, bool scale_by_maximum,
+                                             at::Device device)
+    : sum_(at::zeros({in_features, in_features},
+                     at::TensorOptions().device(device).dtype(at::kFloat))),
       scale_by_maximum_(scale_by_maximum) {}
 
 void CovarianceAccumulator::add(const at::Tensor& x, const std::vector<std::int32_t>& offsets) {

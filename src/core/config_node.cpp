@@ -17,7 +17,8 @@ constexpr int kMaxDepth = 64;
 ConfigNode convert(const YAML::Node& node, const std::string& source, int depth) {
   ConfigNode result;
   result.where = node.Mark().is_null() ? source : concat(source, ":", node.Mark().line + 1);
-  if (depth > kMaxDepth) throw FormatError(concat(result.where, ": nested deeper than ", kMaxDepth, " levels"));
+  if (depth > kMaxDepth)
+    throw FormatError(concat(result.where, ": nested deeper than ", kMaxDepth, " levels"));
   if (node.IsScalar()) {
     result.kind = ConfigNode::Kind::kScalar;
     result.text = node.Scalar();
@@ -27,10 +28,12 @@ ConfigNode convert(const YAML::Node& node, const std::string& source, int depth)
   } else if (node.IsMap()) {
     result.kind = ConfigNode::Kind::kMap;
     for (const auto& entry : node) {
-      if (!entry.first.IsScalar()) throw FormatError(concat(result.where, ": a key must be a plain word"));
+      if (!entry.first.IsScalar())
+        throw FormatError(concat(result.where, ": a key must be a plain word"));
       const std::string& key = entry.first.Scalar();
       if (result.find(key) != nullptr) {
-        throw FormatError(concat(source, ":", entry.first.Mark().line + 1, ": the key '", key, "' stands twice"));
+        throw FormatError(
+            concat(source, ":", entry.first.Mark().line + 1, ": the key '", key, "' stands twice"));
       }
       result.entries.emplace_back(key, convert(entry.second, source, depth + 1));
     }
@@ -47,8 +50,9 @@ void emit(YAML::Emitter& out, const ConfigNode& node) {
       out << node.text;
       break;
     case ConfigNode::Kind::kList: {
-      const bool plain = std::all_of(node.items.begin(), node.items.end(),
-                                     [](const ConfigNode& item) { return item.kind == ConfigNode::Kind::kScalar; });
+      const bool plain = std::all_of(
+          node.items.begin(), node.items.end(),
+          [](const ConfigNode& item) { return item.kind == ConfigNode::Kind::kScalar; });
       if (plain) out << YAML::Flow;
       out << YAML::BeginSeq;
       for (const auto& item : node.items) emit(out, item);

@@ -21,7 +21,8 @@ namespace {
 
 class Descriptor {
  public:
-  Descriptor(const fs::path& path, int flags, mode_t mode = 0644) : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
+  Descriptor(const fs::path& path, int flags, mode_t mode = 0644)
+      : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() {
@@ -34,7 +35,8 @@ class Descriptor {
 };
 
 [[noreturn]] void throw_errno(const char* doing, const fs::path& path, int code) {
-  const std::string message = concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code));
+  const std::string message =
+      concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code));
   if (code == ENOSPC || code == EDQUOT || code == EFBIG) {
     throw ResourceError(concat(message, "; free some space or choose another --out"));
   }
@@ -66,7 +68,8 @@ std::string read_file(const fs::path& path, std::int64_t max_bytes) {
   if (file.get() < 0) throw_errno("open", path, errno);
   const std::size_t size = regular_file_size(file, path);
   if (size > static_cast<std::size_t>(max_bytes)) {
-    throw IoError(concat("'", path.string(), "' has ", size, " bytes, more than the ", max_bytes, " this kind of file may have"));
+    throw IoError(concat("'", path.string(), "' has ", size, " bytes, more than the ", max_bytes,
+                         " this kind of file may have"));
   }
   std::string content(size, '\0');
   std::size_t done = 0;
@@ -118,7 +121,9 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      path_(std::move(other.path_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
@@ -138,8 +143,9 @@ AtomicDirectory::AtomicDirectory(fs::path final_path, bool replace)
   if (fs::exists(final_path_, ignored) && !replace_) {
     const bool empty = fs::is_directory(final_path_, ignored) && fs::is_empty(final_path_, ignored);
     if (!empty) {
-      throw ConfigError(concat("the output '", final_path_.string(),
-                               "' already exists and is not empty; remove it or choose another --out"));
+      throw ConfigError(
+          concat("the output '", final_path_.string(),
+                 "' already exists and is not empty; remove it or choose another --out"));
     }
   }
   staging_ = final_path_.string() + concat(".tmp-", ::getpid());
@@ -166,7 +172,8 @@ void AtomicDirectory::commit() {
     } else {
       fs::remove(final_path_, error);  // only ever an empty directory
     }
-    if (error) throw IoError(concat("cannot replace '", final_path_.string(), "': ", error.message()));
+    if (error)
+      throw IoError(concat("cannot replace '", final_path_.string(), "': ", error.message()));
   }
   fs::rename(staging_, final_path_, error);
   if (error) throw IoError(concat("cannot create '", final_path_.string(), "': ", error.message()));
@@ -178,11 +185,12 @@ void AtomicDirectory::commit() {
 void require_disk_space(const fs::path& path, std::int64_t bytes) {
   fs::path existing = fs::absolute(path);
   std::error_code error;
-  while (!fs::exists(existing, error) && existing.has_relative_path()) existing = existing.parent_path();
+  while (!fs::exists(existing, error) && existing.has_relative_path())
+    existing = existing.parent_path();
   const auto space = fs::space(existing, error);
   if (!error && space.available < static_cast<std::uintmax_t>(bytes)) {
-    throw ResourceError(concat("'", path.string(), "' needs ", bytes, " bytes but its disk has ", space.available,
-                               " free; free some space or choose another --out"));
+    throw ResourceError(concat("'", path.string(), "' needs ", bytes, " bytes but its disk has ",
+                               space.available, " free; free some space or choose another --out"));
   }
 }
 

@@ -43,12 +43,14 @@ bool all_finite(const Json& value) {
 Json parse_json(std::string_view text, const std::string& source, std::int64_t first_line) {
   std::vector<std::set<std::string>> keys;
   const auto callback = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kMaxDepth) throw FormatError(concat(source, ": JSON nested deeper than ", kMaxDepth, " levels"));
+    if (depth > kMaxDepth)
+      throw FormatError(concat(source, ": JSON nested deeper than ", kMaxDepth, " levels"));
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      throw FormatError(concat(source, ": the JSON key '", parsed.get<std::string>(), "' stands twice in one object (near line ",
-                               first_line, ")"));
+    if (event == Json::parse_event_t::key &&
+        !keys.back().insert(parsed.get<std::string>()).second) {
+      throw FormatError(concat(source, ": the JSON key '", parsed.get<std::string>(),
+                               "' stands twice in one object (near line ", first_line, ")"));
     }
     return true;
   };
@@ -56,7 +58,8 @@ Json parse_json(std::string_view text, const std::string& source, std::int64_t f
     return Json::parse(text.begin(), text.end(), callback);
   } catch (const Json::parse_error& error) {
     const std::size_t offset = error.byte > 0 ? error.byte - 1 : 0;
-    throw FormatError(concat(source, ":", position(text, offset, first_line), ": not valid JSON: ", reason(error.what())));
+    throw FormatError(concat(source, ":", position(text, offset, first_line),
+                             ": not valid JSON: ", reason(error.what())));
   } catch (const Json::exception& error) {
     throw FormatError(concat(source, ":", first_line, ": not valid JSON: ", reason(error.what())));
   }
@@ -65,12 +68,15 @@ Json parse_json(std::string_view text, const std::string& source, std::int64_t f
 Json read_json(const fs::path& path) { return parse_json(read_file(path), path.string()); }
 
 void write_json(const fs::path& path, const Json& value) {
-  if (!all_finite(value)) throw FormatError(concat("'", path.string(), "' would hold a NaN or an infinity, which JSON cannot"));
+  if (!all_finite(value))
+    throw FormatError(
+        concat("'", path.string(), "' would hold a NaN or an infinity, which JSON cannot"));
   write_file_atomic(path, value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 const Json& require_key(const Json& object, const char* key, const std::string& source) {
-  if (!object.is_object() || !object.contains(key)) throw FormatError(concat(source, ": the key '", key, "' is missing"));
+  if (!object.is_object() || !object.contains(key))
+    throw FormatError(concat(source, ": the key '", key, "' is missing"));
   return object.at(key);
 }
 

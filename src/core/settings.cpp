@@ -13,21 +13,26 @@ namespace {
 
 using Kind = ConfigNode::Kind;
 
-std::string at(const ConfigNode& node) { return node.where.empty() ? std::string() : node.where + ": "; }
+std::string at(const ConfigNode& node) {
+  return node.where.empty() ? std::string() : node.where + ": ";
+}
 
 const std::string& scalar_text(const std::string& name, const ConfigNode& node) {
-  if (node.kind != Kind::kScalar) throw ConfigError(concat(at(node), "'", name, "' must be a single value"));
+  if (node.kind != Kind::kScalar)
+    throw ConfigError(concat(at(node), "'", name, "' must be a single value"));
   return node.text;
 }
 
 void check_range(const std::string& name, double value, Range range, const ConfigNode& node) {
   if (value >= range.min && value <= range.max) return;
-  throw ConfigError(concat(at(node), "'", name, "' must lie between ", range.min, " and ", range.max, "; it is ", node.text));
+  throw ConfigError(concat(at(node), "'", name, "' must lie between ", range.min, " and ",
+                           range.max, "; it is ", node.text));
 }
 
 double read_number(const std::string& name, const ConfigNode& node, Range range) {
   const auto value = parse_double(scalar_text(name, node));
-  if (!value) throw ConfigError(concat(at(node), "'", name, "' must be a number; it is '", node.text, "'"));
+  if (!value)
+    throw ConfigError(concat(at(node), "'", name, "' must be a number; it is '", node.text, "'"));
   check_range(name, *value, range, node);
   return *value;
 }
@@ -48,8 +53,10 @@ void put(ConfigNode& root, std::string_view path, ConfigNode value) {
   root.kind = Kind::kMap;
   const auto dot = path.find('.');
   const std::string head(path.substr(0, dot));
-  auto found = std::find_if(root.entries.begin(), root.entries.end(), [&](const auto& entry) { return entry.first == head; });
-  if (found == root.entries.end()) found = root.entries.insert(root.entries.end(), {head, ConfigNode{}});
+  auto found = std::find_if(root.entries.begin(), root.entries.end(),
+                            [&](const auto& entry) { return entry.first == head; });
+  if (found == root.entries.end())
+    found = root.entries.insert(root.entries.end(), {head, ConfigNode{}});
   if (dot == std::string_view::npos) {
     found->second = std::move(value);
   } else {
@@ -67,13 +74,19 @@ std::string default_text(const ConfigNode& node) {
 }  // namespace
 
 SettingsList& SettingsList::add(Setting setting) {
-  if (find(setting.name) != nullptr) throw InternalError(concat("[core::SettingsList] '", setting.name, "' is listed twice"));
+  if (find(setting.name) != nullptr)
+    throw InternalError(concat("[core::SettingsList] '", setting.name, "' is listed twice"));
   items_.push_back(std::move(setting));
   return *this;
 }
 
 SettingsList& SettingsList::add(std::string name, bool& member, std::string help) {
-  Setting setting{.name = name, .help = std::move(help), .type = "yes/no", .choices = {}, .read = {}, .write = {}};
+  Setting setting{.name = name,
+                  .help = std::move(help),
+                  .type = "yes/no",
+                  .choices = {},
+                  .read = {},
+                  .write = {}};
   setting.is_flag = true;
   setting.read = [name, &member](const ConfigNode& node) {
     const std::string& text = scalar_text(name, node);
@@ -89,11 +102,19 @@ SettingsList& SettingsList::add(std::string name, bool& member, std::string help
   return add(std::move(setting));
 }
 
-SettingsList& SettingsList::add(std::string name, std::int64_t& member, std::string help, Range range) {
-  Setting setting{.name = name, .help = std::move(help), .type = "integer", .choices = {}, .read = {}, .write = {}};
+SettingsList& SettingsList::add(std::string name, std::int64_t& member, std::string help,
+                                Range range) {
+  Setting setting{.name = name,
+                  .help = std::move(help),
+                  .type = "integer",
+                  .choices = {},
+                  .read = {},
+                  .write = {}};
   setting.read = [name, &member, range](const ConfigNode& node) {
     const auto value = parse_int(scalar_text(name, node));
-    if (!value) throw ConfigError(concat(at(node), "'", name, "' must be a whole number; it is '", node.text, "'"));
+    if (!value)
+      throw ConfigError(
+          concat(at(node), "'", name, "' must be a whole number; it is '", node.text, "'"));
     check_range(name, static_cast<double>(*value), range, node);
     member = *value;
   };
@@ -102,19 +123,32 @@ SettingsList& SettingsList::add(std::string name, std::int64_t& member, std::str
 }
 
 SettingsList& SettingsList::add(std::string name, double& member, std::string help, Range range) {
-  Setting setting{.name = name, .help = std::move(help), .type = "number", .choices = {}, .read = {}, .write = {}};
-  setting.read = [name, &member, range](const ConfigNode& node) { member = read_number(name, node, range); };
+  Setting setting{.name = name,
+                  .help = std::move(help),
+                  .type = "number",
+                  .choices = {},
+                  .read = {},
+                  .write = {}};
+  setting.read = [name, &member, range](const ConfigNode& node) {
+    member = read_number(name, node, range);
+  };
   setting.write = [&member] { return ConfigNode::scalar(format_double(member)); };
   return add(std::move(setting));
 }
 
-SettingsList& SettingsList::add(std::string name, std::string& member, std::string help, std::vector<std::string> choices) {
-  Setting setting{.name = name, .help = std::move(help), .type = "text", .choices = choices, .read = {}, .write = {}};
+SettingsList& SettingsList::add(std::string name, std::string& member, std::string help,
+                                std::vector<std::string> choices) {
+  Setting setting{.name = name,
+                  .help = std::move(help),
+                  .type = "text",
+                  .choices = choices,
+                  .read = {},
+                  .write = {}};
   setting.read = [name, &member, choices](const ConfigNode& node) {
     const std::string& text = node.kind == Kind::kNull ? node.text : scalar_text(name, node);
     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
-      throw ConfigError(concat(at(node), "'", name, "' must be one of ", join(choices, ", "), "; it is '", text, "'",
-                               suggestion(text, choices)));
+      throw ConfigError(concat(at(node), "'", name, "' must be one of ", join(choices, ", "),
+                               "; it is '", text, "'", suggestion(text, choices)));
     }
     member = text;
   };
@@ -122,8 +156,14 @@ SettingsList& SettingsList::add(std::string name, std::string& member, std::stri
   return add(std::move(setting));
 }
 
-SettingsList& SettingsList::add(std::string name, std::vector<std::string>& member, std::string help) {
-  Setting setting{.name = name, .help = std::move(help), .type = "list", .choices = {}, .read = {}, .write = {}};
+SettingsList& SettingsList::add(std::string name, std::vector<std::string>& member,
+                                std::string help) {
+  Setting setting{.name = name,
+                  .help = std::move(help),
+                  .type = "list",
+                  .choices = {},
+                  .read = {},
+                  .write = {}};
   setting.is_list = true;
   setting.read = [name, &member](const ConfigNode& node) {
     std::vector<std::string> values;
@@ -139,18 +179,26 @@ SettingsList& SettingsList::add(std::string name, std::vector<std::string>& memb
   return add(std::move(setting));
 }
 
-SettingsList& SettingsList::add(std::string name, std::vector<double>& member, std::string help, Range range) {
-  Setting setting{.name = name, .help = std::move(help), .type = "list of numbers", .choices = {}, .read = {}, .write = {}};
+SettingsList& SettingsList::add(std::string name, std::vector<double>& member, std::string help,
+                                Range range) {
+  Setting setting{.name = name,
+                  .help = std::move(help),
+                  .type = "list of numbers",
+                  .choices = {},
+                  .read = {},
+                  .write = {}};
   setting.is_list = true;
   setting.read = [name, &member, range](const ConfigNode& node) {
     std::vector<double> values;
-    for (const auto& item : list_items(name, node)) values.push_back(read_number(name, item, range));
+    for (const auto& item : list_items(name, node))
+      values.push_back(read_number(name, item, range));
     member = std::move(values);
   };
   setting.write = [&member] {
     ConfigNode node;
     node.kind = Kind::kList;
-    for (const double value : member) node.items.push_back(ConfigNode::scalar(format_double(value)));
+    for (const double value : member)
+      node.items.push_back(ConfigNode::scalar(format_double(value)));
     return node;
   };
   return add(std::move(setting));
@@ -162,7 +210,8 @@ SettingsList& SettingsList::required() {
 }
 
 const Setting* SettingsList::find(std::string_view name) const {
-  const auto found = std::find_if(items_.begin(), items_.end(), [&](const Setting& item) { return item.name == name; });
+  const auto found = std::find_if(items_.begin(), items_.end(),
+                                  [&](const Setting& item) { return item.name == name; });
   return found == items_.end() ? nullptr : &*found;
 }
 
@@ -174,14 +223,16 @@ std::vector<std::string> SettingsList::names() const {
 
 void SettingsList::set(std::string_view name, const ConfigNode& value) const {
   const Setting* setting = find(name);
-  if (setting == nullptr) throw ConfigError(concat(at(value), "unknown setting '", name, "'", suggestion(name, names())));
+  if (setting == nullptr)
+    throw ConfigError(concat(at(value), "unknown setting '", name, "'", suggestion(name, names())));
   setting->read(value);
 }
 
 void SettingsList::set_assignment(std::string_view assignment) const {
   const auto equals = assignment.find('=');
   if (equals == std::string_view::npos) {
-    throw ConfigError(concat("--set expects name=value, for example optim.lr=1e-4; it got '", assignment, "'"));
+    throw ConfigError(
+        concat("--set expects name=value, for example optim.lr=1e-4; it got '", assignment, "'"));
   }
   const std::string_view name = trim(assignment.substr(0, equals));
   ConfigNode value = parse_yaml(assignment.substr(equals + 1), concat("--set ", name));
@@ -191,22 +242,28 @@ void SettingsList::set_assignment(std::string_view assignment) const {
 
 void SettingsList::read(const ConfigNode& root) const {
   std::vector<std::string> problems;
-  const std::function<void(const std::string&, const ConfigNode&)> visit = [&](const std::string& name, const ConfigNode& node) {
-    const bool known = !name.empty() && find(name) != nullptr;
-    const bool is_group =
-        name.empty() || std::any_of(items_.begin(), items_.end(), [&](const Setting& s) { return s.name.starts_with(name + "."); });
-    if (!known && is_group && node.kind == Kind::kMap) {
-      for (const auto& [key, value] : node.entries) visit(name.empty() ? key : name + "." + key, value);
-      return;
-    }
-    if (!known && is_group && node.kind == Kind::kNull) return;  // "optim:" with nothing below it
-    try {
-      if (!known && is_group) throw ConfigError(concat(at(node), "'", name, "' must be a group of settings"));
-      set(name, node);
-    } catch (const ConfigError& error) {
-      problems.emplace_back(error.what());
-    }
-  };
+  const std::function<void(const std::string&, const ConfigNode&)> visit =
+      [&](const std::string& name, const ConfigNode& node) {
+        const bool known = !name.empty() && find(name) != nullptr;
+        const bool is_group =
+            name.empty() || std::any_of(items_.begin(), items_.end(), [&](const Setting& s) {
+              return s.name.starts_with(name + ".");
+            });
+        if (!known && is_group && node.kind == Kind::kMap) {
+          for (const auto& [key, value] : node.entries)
+            visit(name.empty() ? key : name + "." + key, value);
+          return;
+        }
+        if (!known && is_group && node.kind == Kind::kNull)
+          return;  // "optim:" with nothing below it
+        try {
+          if (!known && is_group)
+            throw ConfigError(concat(at(node), "'", name, "' must be a group of settings"));
+          set(name, node);
+        } catch (const ConfigError& error) {
+          problems.emplace_back(error.what());
+        }
+      };
   if (root.kind != Kind::kMap && root.kind != Kind::kNull) {
     throw ConfigError(concat(at(root), "the configuration must be a map of settings"));
   }
@@ -221,7 +278,9 @@ void SettingsList::check_required() const {
     const ConfigNode value = item.write();
     if (value.text.empty() && value.items.empty()) missing.push_back("'" + item.name + "'");
   }
-  if (!missing.empty()) throw ConfigError(concat("missing setting", missing.size() > 1 ? "s " : " ", join(missing, ", ")));
+  if (!missing.empty())
+    throw ConfigError(
+        concat("missing setting", missing.size() > 1 ? "s " : " ", join(missing, ", ")));
 }
 
 ConfigNode SettingsList::resolved() const {
@@ -235,7 +294,9 @@ std::string SettingsList::markdown() const {
   std::string table = "| setting | type | default | meaning |\n|---|---|---|---|\n";
   for (const auto& item : items_) {
     const std::string type = item.choices.empty() ? item.type : join(item.choices, ", ");
-    table += concat("| `", item.name, "` | ", type, " | ", item.required ? "required" : default_text(item.write()), " | ", item.help, " |\n");
+    table +=
+        concat("| `", item.name, "` | ", type, " | ",
+               item.required ? "required" : default_text(item.write()), " | ", item.help, " |\n");
   }
   return table;
 }

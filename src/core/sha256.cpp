@@ -85,11 +85,13 @@ std::string Sha256::hex_digest() {
   const std::uint64_t bits = total_ * 8;
   buffer_[buffered_++] = 0x80;
   if (buffered_ > 56) {
-    std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(buffered_), buffer_.end(), std::uint8_t{0});
+    std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(buffered_), buffer_.end(),
+              std::uint8_t{0});
     block(buffer_.data());
     buffered_ = 0;
   }
-  std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(buffered_), buffer_.end(), std::uint8_t{0});
+  std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(buffered_), buffer_.end(),
+            std::uint8_t{0});
   for (std::size_t i = 0; i < 8; ++i) {
     buffer_[56 + i] = static_cast<std::uint8_t>((bits >> (56 - 8 * i)) & 0xff);
   }

@@ -66,7 +66,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::optional<std::int64_t> parse_int(std::string_view text) { return parse_number<std::int64_t>(text); }
+std::optional<std::int64_t> parse_int(std::string_view text) {
+  return parse_number<std::int64_t>(text);
+}
 
 std::optional<double> parse_double(std::string_view text) { return parse_number<double>(text); }
 
@@ -77,7 +79,8 @@ std::string format_double(double value) {
   return {buffer.data(), end};
 }
 
-std::optional<std::string> closest(std::string_view word, const std::vector<std::string>& candidates) {
+std::optional<std::string> closest(std::string_view word,
+                                   const std::vector<std::string>& candidates) {
   std::optional<std::string> best;
   std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
   for (const auto& candidate : candidates) {

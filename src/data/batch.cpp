@@ -12,7 +12,9 @@ namespace corda::data {
 
 namespace {
 
-std::int64_t length_of(const Sample& sample) { return static_cast<std::int64_t>(sample.ids.size()); }
+std::int64_t length_of(const Sample& sample) {
+  return static_cast<std::int64_t>(sample.ids.size());
+}
 
 }  // namespace
 
@@ -27,12 +29,14 @@ void append(PackedBatch& batch, std::span<const TokenId> ids) {
 
 void append(PackedBatch& batch, const Sample& sample) {
   if (sample.ids.size() != sample.supervised.size()) {
-    throw core::InternalError(core::concat("[data::append] a sample must have one mask entry a token; it has ",
-                                           sample.ids.size(), " tokens and ", sample.supervised.size(), " entries"));
+    throw core::InternalError(
+        core::concat("[data::append] a sample must have one mask entry a token; it has ",
+                     sample.ids.size(), " tokens and ", sample.supervised.size(), " entries"));
   }
   const std::int64_t begin = batch.tokens();
   append(batch, std::span<const TokenId>(sample.ids));
-  // The first token has no row of its own sample before it, so it is no target whatever its mask says.
+  // The first token has no row of its own sample before it, so it is no target whatever its mask
+  // says.
   for (std::size_t t = 1; t < sample.ids.size(); ++t) {
     if (sample.supervised[t] == 0) continue;
     batch.target_rows.push_back(begin + static_cast<std::int64_t>(t) - 1);
@@ -41,10 +45,11 @@ void append(PackedBatch& batch, const Sample& sample) {
 }
 
 // First fit, longest first.
-std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples, std::int64_t micro_batch_tokens,
-                                            bool packing) {
+std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
+                                            std::int64_t micro_batch_tokens, bool packing) {
   if (micro_batch_tokens < 1) {
-    throw core::ConfigError(core::concat("micro_batch_tokens must be positive; it is ", micro_batch_tokens));
+    throw core::ConfigError(
+        core::concat("micro_batch_tokens must be positive; it is ", micro_batch_tokens));
   }
   std::vector<const Sample*> order(samples.begin(), samples.end());
   std::erase_if(order, [](const Sample* sample) { return sample->ids.empty(); });

@@ -26,7 +26,8 @@ class FileSource : public ByteSource {
       throw core::IoError(core::concat("'", name_, "' is a directory; a data file was expected"));
     }
     file_.reset(std::fopen(path.c_str(), "rbe"));
-    if (!file_) throw core::IoError(core::concat("cannot open '", name_, "': ", std::strerror(errno)));
+    if (!file_)
+      throw core::IoError(core::concat("cannot open '", name_, "': ", std::strerror(errno)));
   }
 
   std::size_t read(char* buffer, std::size_t size) override {
@@ -44,7 +45,8 @@ class FileSource : public ByteSource {
 
 class MemorySource : public ByteSource {
  public:
-  MemorySource(std::string content, std::size_t piece) : content_(std::move(content)), piece_(piece) {}
+  MemorySource(std::string content, std::size_t piece)
+      : content_(std::move(content)), piece_(piece) {}
 
   std::size_t read(char* buffer, std::size_t size) override {
     const std::size_t got = std::min({size, piece_, content_.size() - done_});

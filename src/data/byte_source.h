@@ -24,16 +24,17 @@ std::unique_ptr<ByteSource> open_file(const std::filesystem::path& path);
 // A text held in memory, given out in pieces of at most `piece` bytes.
 std::unique_ptr<ByteSource> open_memory(std::string content, std::size_t piece = 65536);
 
-// Bounds a decompressed stream: past `free_bytes` it may be at most `max_ratio` times its compressed size.
+// Bounds a decompressed stream: past `free_bytes` it may be at most `max_ratio` times its
+// compressed size.
 struct GunzipLimits {
   std::int64_t free_bytes = std::int64_t{64} << 20;
   std::int64_t max_ratio = 200;
 };
 
-// `inner` itself, or its decompressed content where it begins with the gzip magic bytes. `name` is for
-// messages. Reading throws FormatError for a damaged or truncated stream and for one that expands
-// beyond `limits`.
-std::unique_ptr<ByteSource> gunzip_if_compressed(std::unique_ptr<ByteSource> inner, std::string name,
-                                                 GunzipLimits limits = {});
+// `inner` itself, or its decompressed content where it begins with the gzip magic bytes. `name` is
+// for messages. Reading throws FormatError for a damaged or truncated stream and for one that
+// expands beyond `limits`.
+std::unique_ptr<ByteSource> gunzip_if_compressed(std::unique_ptr<ByteSource> inner,
+                                                 std::string name, GunzipLimits limits = {});
 
 }  // namespace corda::data

@@ -12,10 +12,12 @@ std::map<std::string, std::string> parse_columns(const std::string& text) {
   for (const auto& entry : core::split(text, ',')) {
     const std::size_t equals = entry.find('=');
     const std::string field(core::trim(entry.substr(0, equals)));
-    const std::string column(equals == std::string::npos ? std::string_view()
-                                                         : core::trim(std::string_view(entry).substr(equals + 1)));
+    const std::string column(equals == std::string::npos
+                                 ? std::string_view()
+                                 : core::trim(std::string_view(entry).substr(equals + 1)));
     if (field.empty() || column.empty()) {
-      throw core::ConfigError(core::concat("--columns takes FIELD=COLUMN,FIELD=COLUMN,...; '", entry, "' is not of that form"));
+      throw core::ConfigError(core::concat("--columns takes FIELD=COLUMN,FIELD=COLUMN,...; '",
+                                           entry, "' is not of that form"));
     }
     if (!columns.emplace(field, column).second) {
       throw core::ConfigError(core::concat("--columns names the field '", field, "' twice"));

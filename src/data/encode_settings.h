@@ -10,6 +10,7 @@ namespace corda::data {
 void check_encode_settings(const EncodeSettings& settings);
 
 // Throws ConfigError unless `word` is one of `choices`.
-void check_choice(const char* what, const std::string& word, const std::vector<std::string>& choices);
+void check_choice(const char* what, const std::string& word,
+                  const std::vector<std::string>& choices);
 
 }  // namespace corda::data

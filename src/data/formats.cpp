@@ -24,10 +24,11 @@ struct Format {
 
 // In the order in which they are tried by detection.
 const std::array<Format, 4>& formats() {
-  static const std::array<Format, 4> kFormats = {{{"alpaca", {"instruction", "output"}, {"input"}},
-                                                  {"prompt-completion", {"prompt", "completion"}, {}},
-                                                  {"qa", {"question", "answer|answers"}, {}},
-                                                  {"text", {"text"}, {}}}};
+  static const std::array<Format, 4> kFormats = {
+      {{"alpaca", {"instruction", "output"}, {"input"}},
+       {"prompt-completion", {"prompt", "completion"}, {}},
+       {"qa", {"question", "answer|answers"}, {}},
+       {"text", {"text"}, {}}}};
   return kFormats;
 }
 
@@ -60,7 +61,8 @@ std::string column_of(const DataFile& file, const std::string& field) {
   return mapped == file.columns.end() ? field : mapped->second;
 }
 
-// The column itself, or, where its name has dots, a path into nested objects and lists; nullptr if absent.
+// The column itself, or, where its name has dots, a path into nested objects and lists; nullptr if
+// absent.
 const Json* find_column(const Json& object, const std::string& column) {
   if (object.is_object() && object.contains(column)) return &object.at(column);
   const Json* value = &object;
@@ -68,7 +70,8 @@ const Json* find_column(const Json& object, const std::string& column) {
     const auto index = core::parse_int(part);
     if (value->is_object() && value->contains(part)) {
       value = &value->at(part);
-    } else if (value->is_array() && index && *index >= 0 && *index < static_cast<std::int64_t>(value->size())) {
+    } else if (value->is_array() && index && *index >= 0 &&
+               *index < static_cast<std::int64_t>(value->size())) {
       value = &value->at(static_cast<std::size_t>(*index));
     } else {
       return nullptr;
@@ -83,30 +86,35 @@ const Json* find_field(const DataFile& file, const Record& record, const std::st
 
 bool fits(const DataFile& file, const Record& record, const Format& format) {
   const auto fields = fields_of(format);
-  const bool mapped_fields_known = std::all_of(file.columns.begin(), file.columns.end(), [&](const auto& entry) {
-    return std::find(fields.begin(), fields.end(), entry.first) != fields.end();
-  });
+  const bool mapped_fields_known =
+      std::all_of(file.columns.begin(), file.columns.end(), [&](const auto& entry) {
+        return std::find(fields.begin(), fields.end(), entry.first) != fields.end();
+      });
   return mapped_fields_known &&
-         std::all_of(format.required.begin(), format.required.end(), [&](const std::string& required) {
-           const auto choices = core::split(required, '|');
-           return std::any_of(choices.begin(), choices.end(), [&](const std::string& field) {
-             return find_field(file, record, field) != nullptr;
-           });
-         });
+         std::all_of(
+             format.required.begin(), format.required.end(), [&](const std::string& required) {
+               const auto choices = core::split(required, '|');
+               return std::any_of(choices.begin(), choices.end(), [&](const std::string& field) {
+                 return find_field(file, record, field) != nullptr;
+               });
+             });
 }
 
-[[noreturn]] void fail_missing(const DataFile& file, const Record& record, const std::string& format,
-                               const std::string& field) {
-  fail(file, record, core::concat("the format '", format, "' needs the column '", column_of(file, field),
-                                  "'; the columns found are: ", columns_found(record),
-                                  "; name the right one with --columns ", field, "=COLUMN"));
+[[noreturn]] void fail_missing(const DataFile& file, const Record& record,
+                               const std::string& format, const std::string& field) {
+  fail(file, record,
+       core::concat("the format '", format, "' needs the column '", column_of(file, field),
+                    "'; the columns found are: ", columns_found(record),
+                    "; name the right one with --columns ", field, "=COLUMN"));
 }
 
-std::string string_of(const DataFile& file, const Record& record, const std::string& field, const Json& value) {
+std::string string_of(const DataFile& file, const Record& record, const std::string& field,
+                      const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number()) return value.dump();
-  fail(file, record, core::concat("the column '", column_of(file, field), "' must hold text; it holds a value of type ",
-                                  value.type_name()));
+  fail(file, record,
+       core::concat("the column '", column_of(file, field),
+                    "' must hold text; it holds a value of type ", value.type_name()));
 }
 
 std::string required_text(const DataFile& file, const Record& record, const std::string& format,
@@ -118,7 +126,8 @@ std::string required_text(const DataFile& file, const Record& record, const std:
 
 std::string optional_text(const DataFile& file, const Record& record, const std::string& field) {
   const Json* value = find_field(file, record, field);
-  return value == nullptr || value->is_null() ? std::string() : string_of(file, record, field, *value);
+  return value == nullptr || value->is_null() ? std::string()
+                                              : string_of(file, record, field, *value);
 }
 
 }  // namespace
@@ -127,8 +136,9 @@ void check_format(const DataFile& file) {
   std::vector<std::string> names = {"auto"};
   for (const auto& format : formats()) names.emplace_back(format.name);
   if (std::find(names.begin(), names.end(), file.format) == names.end()) {
-    throw core::ConfigError(core::concat("unknown data format '", file.format, "'", core::suggestion(file.format, names),
-                                         "; the formats are ", core::join(names, ", ")));
+    throw core::ConfigError(core::concat("unknown data format '", file.format, "'",
+                                         core::suggestion(file.format, names), "; the formats are ",
+                                         core::join(names, ", ")));
   }
   std::vector<std::string> fields;
   for (const auto& format : formats()) {
@@ -137,8 +147,9 @@ void check_format(const DataFile& file) {
   }
   for (const auto& [field, column] : file.columns) {
     if (std::find(fields.begin(), fields.end(), field) == fields.end()) {
-      throw core::ConfigError(core::concat("the column mapping '", field, "=", column, "' names a field that the format '",
-                                           file.format, "' does not have", core::suggestion(field, fields),
+      throw core::ConfigError(core::concat("the column mapping '", field, "=", column,
+                                           "' names a field that the format '", file.format,
+                                           "' does not have", core::suggestion(field, fields),
                                            "; its fields are ", core::join(fields, ", ")));
     }
   }
@@ -152,9 +163,10 @@ std::string detect_format(const DataFile& file, const Record& record) {
   for (const auto& format : formats()) {
     needs.push_back(core::concat(format.name, " (", core::join(format.required, ", "), ")"));
   }
-  fail(file, record, core::concat("no format fits this record; the columns found are: ", columns_found(record),
-                                  "; the formats are ", core::join(needs, ", "),
-                                  "; name the columns with --columns FIELD=COLUMN,... (and --format)"));
+  fail(file, record,
+       core::concat("no format fits this record; the columns found are: ", columns_found(record),
+                    "; the formats are ", core::join(needs, ", "),
+                    "; name the columns with --columns FIELD=COLUMN,... (and --format)"));
 }
 
 std::string text_of(const DataFile& file, const Record& record) {
@@ -176,17 +188,19 @@ QaRecord qa_of(const DataFile& file, const Record& record) {
       }
     }
   }
-  if (!found) fail_missing(file, record, "qa", file.columns.contains("answers") ? "answers" : "answer");
+  if (!found)
+    fail_missing(file, record, "qa", file.columns.contains("answers") ? "answers" : "answer");
   if (qa.answers.empty()) fail(file, record, "the question has no answer");
   return qa;
 }
 
-PromptResponse prompt_response_of(const DataFile& file, const Record& record, const std::string& format,
-                                  const std::string& template_name) {
+PromptResponse prompt_response_of(const DataFile& file, const Record& record,
+                                  const std::string& format, const std::string& template_name) {
   const bool alpaca = template_name == "alpaca";
   if (format == "qa") {
     const QaRecord qa = qa_of(file, record);
-    return {alpaca ? alpaca_prompt(qa.question, "") : qa_prompt(qa.question), " " + qa.answers.front()};
+    return {alpaca ? alpaca_prompt(qa.question, "") : qa_prompt(qa.question),
+            " " + qa.answers.front()};
   }
   if (format == "prompt-completion") {
     const std::string prompt = required_text(file, record, format, "prompt");
@@ -194,7 +208,8 @@ PromptResponse prompt_response_of(const DataFile& file, const Record& record, co
     if (alpaca) return {alpaca_prompt(prompt, ""), " " + completion};
     return {prompt, completion};
   }
-  if (format != "alpaca") throw core::InternalError("[data::prompt_response_of] not an instruction format: " + format);
+  if (format != "alpaca")
+    throw core::InternalError("[data::prompt_response_of] not an instruction format: " + format);
   const std::string instruction = required_text(file, record, format, "instruction");
   const std::string input = optional_text(file, record, "input");
   const std::string output = required_text(file, record, format, "output");

@@ -65,7 +65,8 @@ class GunzipSource : public ByteSource {
     const std::size_t got = inner_->read(input_.data(), input_.size());
     if (got == 0) {
       if (!between_members_) {
-        throw core::FormatError(core::concat(name_, ": the gzip stream ends too early; the file is truncated"));
+        throw core::FormatError(
+            core::concat(name_, ": the gzip stream ends too early; the file is truncated"));
       }
       return false;
     }
@@ -83,15 +84,17 @@ class GunzipSource : public ByteSource {
     } else if (status == Z_MEM_ERROR) {
       throw core::ResourceError(core::concat(name_, ": not enough memory to decompress"));
     } else if (status != Z_OK && status != Z_BUF_ERROR) {
-      throw core::FormatError(core::concat(name_, ": the gzip stream is damaged: ",
-                                           stream_.msg != nullptr ? stream_.msg : "unknown reason"));
+      throw core::FormatError(
+          core::concat(name_, ": the gzip stream is damaged: ",
+                       stream_.msg != nullptr ? stream_.msg : "unknown reason"));
     }
   }
 
   void check_ratio() const {
     if (produced_ > limits_.free_bytes && produced_ / limits_.max_ratio > consumed_) {
-      throw core::FormatError(core::concat(name_, ": the gzip stream expands more than ", limits_.max_ratio,
-                                           " times, which text never does; decompress it by hand if it is meant"));
+      throw core::FormatError(
+          core::concat(name_, ": the gzip stream expands more than ", limits_.max_ratio,
+                       " times, which text never does; decompress it by hand if it is meant"));
     }
   }
 
@@ -107,8 +110,8 @@ class GunzipSource : public ByteSource {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> gunzip_if_compressed(std::unique_ptr<ByteSource> inner, std::string name,
-                                                 GunzipLimits limits) {
+std::unique_ptr<ByteSource> gunzip_if_compressed(std::unique_ptr<ByteSource> inner,
+                                                 std::string name, GunzipLimits limits) {
   std::string head(2, '\0');
   std::size_t got = inner->read(head.data(), 2);
   if (got == 1) got += inner->read(head.data() + 1, 1);

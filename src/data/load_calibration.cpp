@@ -18,8 +18,8 @@ using Windows = std::vector<std::vector<TokenId>>;
 
 constexpr const char* kQaDocuments = "question-answer";
 
-// All documents as one sequence of tokens. Texts that follow each other are joined by blank lines and
-// tokenised as one; question-answer documents are tokenised one by one.
+// All documents as one sequence of tokens. Texts that follow each other are joined by blank lines
+// and tokenised as one; question-answer documents are tokenised one by one.
 class TokenStream {
  public:
   TokenStream(const tokenizer::Tokenizer& tokenizer, std::string qa_text)
@@ -56,7 +56,8 @@ class TokenStream {
     if (bos) ids_.push_back(*tokenizer_.bos_id);
     append(encode_plain(tokenizer_, qa_prompt(qa.question) + " " + qa.answers.front()));
     // Where one id is both, the next document's BOS ends this one.
-    if (tokenizer_.eos_id && !(bos && tokenizer_.eos_id == tokenizer_.bos_id)) ids_.push_back(*tokenizer_.eos_id);
+    if (tokenizer_.eos_id && !(bos && tokenizer_.eos_id == tokenizer_.bos_id))
+      ids_.push_back(*tokenizer_.eos_id);
   }
 
   void flush() {
@@ -72,11 +73,13 @@ class TokenStream {
   std::vector<TokenId> ids_;
 };
 
-Windows draw_windows(const std::vector<TokenId>& ids, const CalibrationSettings& settings, core::Reporter& reporter) {
+Windows draw_windows(const std::vector<TokenId>& ids, const CalibrationSettings& settings,
+                     core::Reporter& reporter) {
   const auto total = static_cast<std::int64_t>(ids.size());
   if (total == 0) throw core::ConfigError("the calibration data holds no token");
   if (total < settings.seq_len) {
-    reporter.warn(core::concat("the calibration data has ", total, " tokens, fewer than one window of ", settings.seq_len,
+    reporter.warn(core::concat("the calibration data has ", total,
+                               " tokens, fewer than one window of ", settings.seq_len,
                                "; all of them are taken, once"));
     return {ids};
   }
@@ -88,7 +91,8 @@ Windows draw_windows(const std::vector<TokenId>& ids, const CalibrationSettings&
   core::Random random(settings.seed);
   Windows windows;
   for (std::int64_t i = 0; i < settings.samples; ++i) {
-    const auto start = static_cast<std::ptrdiff_t>(random.below(static_cast<std::uint64_t>(total - settings.seq_len + 1)));
+    const auto start = static_cast<std::ptrdiff_t>(
+        random.below(static_cast<std::uint64_t>(total - settings.seq_len + 1)));
     const auto begin = ids.begin() + start;
     windows.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(settings.seq_len));
   }
@@ -96,12 +100,14 @@ Windows draw_windows(const std::vector<TokenId>& ids, const CalibrationSettings&
 }
 
 // Renders only the samples drawn: the others need no tokenising.
-Windows draw_samples(const std::vector<PromptResponse>& texts, const tokenizer::Tokenizer& tokenizer,
-                     const CalibrationSettings& settings, core::Reporter& reporter) {
+Windows draw_samples(const std::vector<PromptResponse>& texts,
+                     const tokenizer::Tokenizer& tokenizer, const CalibrationSettings& settings,
+                     core::Reporter& reporter) {
   const auto available = static_cast<std::int64_t>(texts.size());
   if (available < settings.samples) {
-    reporter.warn(core::concat(settings.samples, " calibration samples were asked for, but there are only ", available,
-                               "; all of them are taken, once"));
+    reporter.warn(core::concat(settings.samples,
+                               " calibration samples were asked for, but there are only ",
+                               available, "; all of them are taken, once"));
   }
   std::vector<std::size_t> order(texts.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -123,8 +129,9 @@ void check(const std::vector<DataFile>& files, const CalibrationSettings& settin
   check_choice("qa text", settings.qa_text, {kQaDocuments, "question"});
   if (files.empty()) throw core::ConfigError("no calibration data file was given");
   if (settings.samples < 1 || settings.seq_len < 1) {
-    throw core::ConfigError(core::concat("calibration needs at least one sample of at least one token; samples = ",
-                                         settings.samples, ", seq_len = ", settings.seq_len));
+    throw core::ConfigError(core::concat(
+        "calibration needs at least one sample of at least one token; samples = ", settings.samples,
+        ", seq_len = ", settings.seq_len));
   }
 }
 
@@ -132,7 +139,8 @@ void check(const std::vector<DataFile>& files, const CalibrationSettings& settin
 
 std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& files,
                                                    const tokenizer::Tokenizer& tokenizer,
-                                                   const CalibrationSettings& settings, core::Reporter& reporter) {
+                                                   const CalibrationSettings& settings,
+                                                   core::Reporter& reporter) {
   check(files, settings);
   TokenStream tokens(tokenizer, settings.qa_text);
   std::vector<PromptResponse> texts;
@@ -141,8 +149,10 @@ std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& 
     RecordStream stream(file);
     const bool document = stream.format() == "text" || stream.format() == "qa";
     if (&file != &files.front() && document != documents) {
-      throw core::ConfigError(core::concat("'", file.path.string(), "' has the format ", stream.format(),
-                                           ": calibration cannot mix documents (text, qa) and instructions; calibrate on each alone"));
+      throw core::ConfigError(core::concat("'", file.path.string(), "' has the format ",
+                                           stream.format(),
+                                           ": calibration cannot mix documents (text, qa) and "
+                                           "instructions; calibrate on each alone"));
     }
     documents = document;
     std::int64_t records = 0;
@@ -151,13 +161,15 @@ std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& 
       if (document) {
         tokens.add(stream, *record);
       } else {
-        texts.push_back(prompt_response_of(stream.file(), *record, stream.format(), settings.encode.template_name));
+        texts.push_back(prompt_response_of(stream.file(), *record, stream.format(),
+                                           settings.encode.template_name));
       }
     }
-    reporter.info(core::concat(file.path.string(), ": ", records, " records, format ", stream.format(),
-                               stream.detected() ? " (detected)" : ""));
+    reporter.info(core::concat(file.path.string(), ": ", records, " records, format ",
+                               stream.format(), stream.detected() ? " (detected)" : ""));
   }
-  return documents ? draw_windows(tokens.finish(), settings, reporter) : draw_samples(texts, tokenizer, settings, reporter);
+  return documents ? draw_windows(tokens.finish(), settings, reporter)
+                   : draw_samples(texts, tokenizer, settings, reporter);
 }
 
 }  // namespace corda::data

@@ -12,8 +12,8 @@ namespace {
 
 RecordStream open_as(DataFile file, const char* format) {
   if (file.format != "auto" && file.format != format) {
-    throw core::ConfigError(core::concat("'", file.path.string(), "' is wanted in the format '", format,
-                                         "' here, but was given as '", file.format, "'"));
+    throw core::ConfigError(core::concat("'", file.path.string(), "' is wanted in the format '",
+                                         format, "' here, but was given as '", file.format, "'"));
   }
   file.format = format;
   return RecordStream(std::move(file));

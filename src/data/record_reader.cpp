@@ -16,26 +16,30 @@ namespace {
 
 // Parses one record. Only for the message of a failure is the text moved to its column in the file:
 // doing it always would cost the square of a one-line file's length.
-Record parse_record(const std::string& text, const TextReader& reader, std::int64_t line, std::int64_t column) {
+Record parse_record(const std::string& text, const TextReader& reader, std::int64_t line,
+                    std::int64_t column) {
   Record record{.value = {}, .line = line, .column = column};
   try {
     record.value = core::parse_json(text, reader.name(), line);
   } catch (const core::FormatError&) {
     if (column == 1) throw;
-    core::parse_json(std::string(static_cast<std::size_t>(column - 1), ' ') + text, reader.name(), line);
+    core::parse_json(std::string(static_cast<std::size_t>(column - 1), ' ') + text, reader.name(),
+                     line);
     throw;
   }
   if (!record.value.is_object()) {
-    throw core::FormatError(located(reader.name(), line, column,
-                                    core::concat("every record must be a JSON object; this one is of type ",
-                                                 record.value.type_name())));
+    throw core::FormatError(
+        located(reader.name(), line, column,
+                core::concat("every record must be a JSON object; this one is of type ",
+                             record.value.type_name())));
   }
   return record;
 }
 
 class LinesReader : public RecordReader {
  public:
-  LinesReader(std::unique_ptr<TextReader> text, ReadLimits limits) : text_(std::move(text)), limits_(limits) {}
+  LinesReader(std::unique_ptr<TextReader> text, ReadLimits limits)
+      : text_(std::move(text)), limits_(limits) {}
 
   std::optional<Record> next() override {
     std::int64_t line = text_->line();
@@ -56,7 +60,8 @@ class LinesReader : public RecordReader {
 
 class ListReader : public RecordReader {
  public:
-  ListReader(std::unique_ptr<TextReader> text, ReadLimits limits) : text_(std::move(text)), limits_(limits) {
+  ListReader(std::unique_ptr<TextReader> text, ReadLimits limits)
+      : text_(std::move(text)), limits_(limits) {
     text_->skip_space();
     text_->get();  // the opening bracket, which chose this reader
   }
@@ -80,17 +85,19 @@ class ListReader : public RecordReader {
   std::optional<Record> finish() {
     text_->get();
     text_->skip_space();
-    if (text_->peek() != TextReader::kEnd) text_->fail("the file goes on after the end of the list");
+    if (text_->peek() != TextReader::kEnd)
+      text_->fail("the file goes on after the end of the list");
     ended_ = true;
     return std::nullopt;
   }
 
   std::string at_end(const char* reason) {
-    return text_->peek() == TextReader::kEnd ? core::concat(reason, "; the file ends here") : std::string(reason);
+    return text_->peek() == TextReader::kEnd ? core::concat(reason, "; the file ends here")
+                                             : std::string(reason);
   }
 
-  // Copies bytes to the brace that closes the record. An unfinished record is parsed too: the parser
-  // knows best where it went wrong.
+  // Copies bytes to the brace that closes the record. An unfinished record is parsed too: the
+  // parser knows best where it went wrong.
   Record read_object() {
     const std::int64_t line = text_->line();
     const std::int64_t column = text_->column();
@@ -129,7 +136,8 @@ class ListReader : public RecordReader {
 // The whole text, its lines ended by line feeds alone.
 class PlainTextReader : public RecordReader {
  public:
-  PlainTextReader(std::unique_ptr<TextReader> text, ReadLimits limits) : text_(std::move(text)), limits_(limits) {}
+  PlainTextReader(std::unique_ptr<TextReader> text, ReadLimits limits)
+      : text_(std::move(text)), limits_(limits) {}
 
   std::optional<Record> next() override {
     if (text_->peek() == TextReader::kEnd) return std::nullopt;
@@ -155,7 +163,8 @@ class PlainTextReader : public RecordReader {
 // A list or one object a line.
 class JsonReader : public RecordReader {
  public:
-  JsonReader(std::unique_ptr<TextReader> text, ReadLimits limits) : text_(std::move(text)), limits_(limits) {}
+  JsonReader(std::unique_ptr<TextReader> text, ReadLimits limits)
+      : text_(std::move(text)), limits_(limits) {}
 
   std::optional<Record> next() override {
     if (!inner_) choose();
@@ -196,7 +205,8 @@ std::unique_ptr<RecordReader> open_records(std::unique_ptr<ByteSource> source, s
                                            Container container, ReadLimits limits) {
   auto plain = gunzip_if_compressed(std::move(source), name);
   auto text = std::make_unique<TextReader>(std::move(plain), std::move(name));
-  if (container == Container::kText) return std::make_unique<PlainTextReader>(std::move(text), limits);
+  if (container == Container::kText)
+    return std::make_unique<PlainTextReader>(std::move(text), limits);
   return std::make_unique<JsonReader>(std::move(text), limits);
 }
 

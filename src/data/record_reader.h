@@ -38,7 +38,8 @@ struct ReadLimits {
 };
 
 // What a file of that name and format (of DataFile) holds: .json, .jsonl and .ndjson, each perhaps
-// with .gz behind it, are JSON; any other name is plain text, unless the format is one with columns.
+// with .gz behind it, are JSON; any other name is plain text, unless the format is one with
+// columns.
 Container container_of(const std::filesystem::path& path, const std::string& format);
 
 // `source` may be gzip; `name` is for messages.

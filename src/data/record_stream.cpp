@@ -12,17 +12,19 @@ RecordStream::RecordStream(DataFile file) : file_(std::move(file)) {
   const std::string name = file_.path.string();
   check_format(file_);
   if (file_.first < 0 || file_.count == 0 || file_.count < -1) {
-    throw core::ConfigError(core::concat("'", name, "': first must be 0 or more and count positive (or -1 for all); they are ",
-                                         file_.first, " and ", file_.count));
+    throw core::ConfigError(core::concat(
+        "'", name, "': first must be 0 or more and count positive (or -1 for all); they are ",
+        file_.first, " and ", file_.count));
   }
   reader_ = open_records(open_file(file_.path), name, container_of(file_.path, file_.format));
   head_ = reader_->next();
-  if (!head_) throw core::FormatError(core::concat(name, ": the file is empty; it holds no record"));
+  if (!head_)
+    throw core::FormatError(core::concat(name, ": the file is empty; it holds no record"));
   for (std::int64_t skipped = 0; skipped < file_.first; ++skipped) {
     head_ = reader_->next();
     if (!head_) {
-      throw core::ConfigError(core::concat("'", name, "' has ", skipped + 1, " records; first = ", file_.first,
-                                           " leaves none of them"));
+      throw core::ConfigError(core::concat("'", name, "' has ", skipped + 1, " records; first = ",
+                                           file_.first, " leaves none of them"));
     }
   }
   format_ = detected() ? detect_format(file_, *head_) : file_.format;

@@ -14,7 +14,8 @@ namespace corda::data {
 
 class RecordStream {
  public:
-  // Throws ConfigError (wrong settings, nothing selected), IoError, FormatError (empty or malformed).
+  // Throws ConfigError (wrong settings, nothing selected), IoError, FormatError (empty or
+  // malformed).
   explicit RecordStream(DataFile file);
 
   const DataFile& file() const { return file_; }

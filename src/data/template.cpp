@@ -18,7 +18,8 @@ Sample begin_sample(const tokenizer::Tokenizer& tokenizer) {
   Sample sample;
   if (!tokenizer.starts_with_bos) return sample;
   if (!tokenizer.bos_id) {
-    throw core::ConfigError("the tokenizer says that samples begin with BOS but names no BOS token");
+    throw core::ConfigError(
+        "the tokenizer says that samples begin with BOS but names no BOS token");
   }
   add(sample, {*tokenizer.bos_id}, 0);
   return sample;
@@ -31,19 +32,24 @@ void finish_sample(Sample& sample, const tokenizer::Tokenizer& tokenizer) {
 
 }  // namespace
 
-std::string qa_prompt(const std::string& question) { return core::concat("Question: ", question, "\nAnswer:"); }
+std::string qa_prompt(const std::string& question) {
+  return core::concat("Question: ", question, "\nAnswer:");
+}
 
 std::string alpaca_prompt(const std::string& instruction, const std::string& input) {
   if (input.empty()) {
     return core::concat(
         "Below is an instruction that describes a task. "
         "Write a response that appropriately completes the request.\n\n"
-        "### Instruction:\n", instruction, "\n\n### Response:");
+        "### Instruction:\n",
+        instruction, "\n\n### Response:");
   }
   return core::concat(
-      "Below is an instruction that describes a task, paired with an input that provides further context. "
+      "Below is an instruction that describes a task, paired with an input that provides further "
+      "context. "
       "Write a response that appropriately completes the request.\n\n"
-      "### Instruction:\n", instruction, "\n\n### Input:\n", input, "\n\n### Response:");
+      "### Instruction:\n",
+      instruction, "\n\n### Input:\n", input, "\n\n### Response:");
 }
 
 std::vector<TokenId> encode_plain(const tokenizer::Tokenizer& tokenizer, std::string_view text) {

@@ -15,7 +15,8 @@ constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 }  // namespace
 
-std::string located(const std::string& name, std::int64_t line, std::int64_t column, std::string_view reason) {
+std::string located(const std::string& name, std::int64_t line, std::int64_t column,
+                    std::string_view reason) {
   return core::concat(name, ":", line, ":", column, ": ", reason);
 }
 
@@ -26,7 +27,8 @@ TextReader::TextReader(std::unique_ptr<ByteSource> source, std::string name)
     if (got == 0) break;
     end_ += got;
   }
-  if (std::string_view(buffer_.data(), end_).starts_with(kByteOrderMark)) begin_ = kByteOrderMark.size();
+  if (std::string_view(buffer_.data(), end_).starts_with(kByteOrderMark))
+    begin_ = kByteOrderMark.size();
 }
 
 void TextReader::fail(std::string_view reason) const {
@@ -34,7 +36,8 @@ void TextReader::fail(std::string_view reason) const {
 }
 
 void TextReader::fail_utf8(std::string_view reason) const {
-  throw core::FormatError(located(name_, line_, character_column_, core::concat("not valid UTF-8: ", reason)));
+  throw core::FormatError(
+      located(name_, line_, character_column_, core::concat("not valid UTF-8: ", reason)));
 }
 
 bool TextReader::fill() {
@@ -85,7 +88,9 @@ void TextReader::check_utf8(unsigned char byte) {
 }
 
 void TextReader::skip_space() {
-  for (int byte = peek(); byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; byte = peek()) get();
+  for (int byte = peek(); byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+       byte = peek())
+    get();
 }
 
 bool TextReader::read_line(std::string& line, std::int64_t max_bytes) {

@@ -21,14 +21,14 @@ class TextReader {
 
   TextReader(std::unique_ptr<ByteSource> source, std::string name);
 
-  // The next byte, or kEnd. `get` throws FormatError for invalid UTF-8, with the place where the broken
-  // character begins.
+  // The next byte, or kEnd. `get` throws FormatError for invalid UTF-8, with the place where the
+  // broken character begins.
   int peek();
   int get();
   void skip_space();
 
-  // One line without its line feed (and the carriage return before it); false at the end of the text.
-  // Throws FormatError for a line longer than `max_bytes`.
+  // One line without its line feed (and the carriage return before it); false at the end of the
+  // text. Throws FormatError for a line longer than `max_bytes`.
   bool read_line(std::string& line, std::int64_t max_bytes);
 
   // The place of the next byte.
@@ -51,7 +51,8 @@ class TextReader {
   bool ended_ = false;
   std::int64_t line_ = 1;
   std::int64_t column_ = 1;
-  // The multi-byte character being read: how many bytes are to come, what the next may be, where it began.
+  // The multi-byte character being read: how many bytes are to come, what the next may be, where it
+  // began.
   int pending_ = 0;
   unsigned char lowest_ = 0x80;
   unsigned char highest_ = 0xBF;
@@ -59,6 +60,7 @@ class TextReader {
 };
 
 // "FILE:LINE:COLUMN: reason".
-std::string located(const std::string& name, std::int64_t line, std::int64_t column, std::string_view reason);
+std::string located(const std::string& name, std::int64_t line, std::int64_t column,
+                    std::string_view reason);
 
 }  // namespace corda::data

@@ -33,23 +33,31 @@ void check_settings(const DecomposeSettings& s) {
     problems.emplace_back("method corda needs --covariance: a directory made by corda calibrate");
   }
   if (s.method != "corda" && (!s.covariance.empty() || !s.task_covariance.empty())) {
-    problems.emplace_back("method " + s.method + " uses no covariance; leave out --covariance and --task-covariance");
+    problems.emplace_back("method " + s.method +
+                          " uses no covariance; leave out --covariance and --task-covariance");
   }
   if (is_dual(s) && s.task_covariance.empty()) {
-    problems.emplace_back("mode dual needs --task-covariance: the covariance of the task, beside --covariance of the knowledge");
+    problems.emplace_back(
+        "mode dual needs --task-covariance: the covariance of the task, beside --covariance of the "
+        "knowledge");
   }
   if (s.method == "corda" && s.mode != "dual" && !s.task_covariance.empty()) {
-    problems.emplace_back("--task-covariance is for mode dual only; give the task's covariance as --covariance with mode ipa");
+    problems.emplace_back(
+        "--task-covariance is for mode dual only; give the task's covariance as --covariance with "
+        "mode ipa");
   }
   if (s.target_modules.empty()) problems.emplace_back("--target-modules names no layer");
   if (!problems.empty()) throw ConfigError(core::join(problems, "\n"));
 }
 
-void check_model(const io::CovarianceReader& covariance, const io::Checkpoint& model, const std::string& fingerprint) {
+void check_model(const io::CovarianceReader& covariance, const io::Checkpoint& model,
+                 const std::string& fingerprint) {
   if (covariance.manifest().model == fingerprint) return;
-  throw ConfigError(concat("the covariance '", covariance.directory().string(), "' was collected on another model: '",
-                           covariance.manifest().model_name, "' (", covariance.manifest().model, "), but '", model.directory().string(),
-                           "' is ", fingerprint, "; give that model with --model, or run corda calibrate on this one"));
+  throw ConfigError(concat("the covariance '", covariance.directory().string(),
+                           "' was collected on another model: '", covariance.manifest().model_name,
+                           "' (", covariance.manifest().model, "), but '",
+                           model.directory().string(), "' is ", fingerprint,
+                           "; give that model with --model, or run corda calibrate on this one"));
 }
 
 // The covariances that one decomposition uses.
@@ -65,7 +73,8 @@ struct Covariances {
   }
 };
 
-Covariances open_covariances(const DecomposeSettings& settings, const io::Checkpoint& model, const std::string& fingerprint) {
+Covariances open_covariances(const DecomposeSettings& settings, const io::Checkpoint& model,
+                             const std::string& fingerprint) {
   Covariances result;
   for (const auto& directory : settings.covariance) result.knowledge.emplace_back(directory);
   if (!settings.task_covariance.empty()) result.task.emplace_back(settings.task_covariance);
@@ -80,7 +89,8 @@ std::int64_t tokens_of(const std::deque<io::CovarianceReader>& readers, const st
 }
 
 // The (mixed) covariance of a site, fp64 on the device.
-at::Tensor load_mixed(const std::deque<io::CovarianceReader>& readers, const std::string& site, at::Device device) {
+at::Tensor load_mixed(const std::deque<io::CovarianceReader>& readers, const std::string& site,
+                      at::Device device) {
   if (readers.size() == 1) return readers.front().load(site).to(device, at::kDouble);
   at::Tensor sum;
   double traces = 0;
@@ -88,8 +98,8 @@ at::Tensor load_mixed(const std::deque<io::CovarianceReader>& readers, const std
     at::Tensor c = reader.load(site).to(device, at::kDouble);
     const double trace = c.diagonal().sum().item<double>();
     if (!(trace > 0)) {
-      throw core::NumericalError(concat("'", reader.directory().string(), "': the covariance of '", site,
-                                        "' cannot be mixed: its trace is ", trace));
+      throw core::NumericalError(concat("'", reader.directory().string(), "': the covariance of '",
+                                        site, "' cannot be mixed: its trace is ", trace));
     }
     traces += trace;
     c.div_(trace);
@@ -101,9 +111,13 @@ at::Tensor load_mixed(const std::deque<io::CovarianceReader>& readers, const std
 
 class Decomposer {
  public:
-  Decomposer(const DecomposeSettings& settings, const io::Checkpoint& model, const Covariances& covariances, at::Device device,
-             core::Reporter& reporter)
-      : settings_(settings), model_(model), covariances_(covariances), device_(device), reporter_(reporter) {}
+  Decomposer(const DecomposeSettings& settings, const io::Checkpoint& model,
+             const Covariances& covariances, at::Device device, core::Reporter& reporter)
+      : settings_(settings),
+        model_(model),
+        covariances_(covariances),
+        device_(device),
+        reporter_(reporter) {}
 
   // Adds the site's layers to `result`.
   void run(const PlannedSite& site, adapter::Adapter& result) {
@@ -112,7 +126,8 @@ class Decomposer {
     std::int64_t tokens = 0;
     if (!site.name.empty()) {
       tokens = warn_of_few_tokens(site);
-      damped = linalg::damp(load_mixed(covariances_.knowledge, site.name, device_), settings_.damping);
+      damped =
+          linalg::damp(load_mixed(covariances_.knowledge, site.name, device_), settings_.damping);
     }
     if (is_dual(settings_)) {
       const at::Tensor task = load_mixed(covariances_.task, site.name, device_);
@@ -134,25 +149,29 @@ class Decomposer {
 
  private:
   double energy_of(const linalg::Spectrum& found) const {
-    return is_dual(settings_) ? found.values.sum().item<double>() : at::linalg_norm(found.values).item<double>();
+    return is_dual(settings_) ? found.values.sum().item<double>()
+                              : at::linalg_norm(found.values).item<double>();
   }
 
-  linalg::Spectrum run_layer(const PlannedLayer& layer, const at::Tensor& damped, const linalg::Spectrum& directions,
-                             adapter::Adapter& result) {
+  linalg::Spectrum run_layer(const PlannedLayer& layer, const at::Tensor& damped,
+                             const linalg::Spectrum& directions, adapter::Adapter& result) {
     if (is_dual(settings_)) {
       result.layers[layer.module] = adapter::initialise_dual(directions, layer.out_features);
       return directions;
     }
-    const at::Tensor weight = io::view_tensor(model_, layer.module + ".weight").to(device_, at::kDouble);
+    const at::Tensor weight =
+        io::view_tensor(model_, layer.module + ".weight").to(device_, at::kDouble);
     const auto which = settings_.mode == "kpa" ? linalg::Which::kSmallest : linalg::Which::kLargest;
-    const linalg::Spectrum found = settings_.method == "pissa"
-                                       ? linalg::svd_top(weight, settings_.rank)
-                                       : linalg::left_singular_subspace(weight, damped, settings_.rank, which);
+    const linalg::Spectrum found =
+        settings_.method == "pissa"
+            ? linalg::svd_top(weight, settings_.rank)
+            : linalg::left_singular_subspace(weight, damped, settings_.rank, which);
     result.layers[layer.module] = adapter::initialise_from_subspace(weight, found, result.scale());
     const auto zero = adapter::vanishing_components(found, layer.out_features, layer.in_features);
     if (zero > 0) {
       reporter_.warn(concat(layer.module, ": ", zero, " of the ", settings_.rank,
-                            " components have no weight (the matrix is rank-deficient); their rows start at zero and cannot learn"));
+                            " components have no weight (the matrix is rank-deficient); their rows "
+                            "start at zero and cannot learn"));
     }
     return found;
   }
@@ -161,18 +180,24 @@ class Decomposer {
     const std::int64_t width = site.layers.front().in_features;
     const auto check = [&](std::int64_t tokens, const char* what) {
       if (tokens >= width) return;
-      reporter_.warn(concat(site.name, ": ", what, " saw ", tokens, " tokens, fewer than its ", width,
-                            " features, so directions it never saw are told apart by the damping alone; calibrate on more samples"));
+      reporter_.warn(concat(site.name, ": ", what, " saw ", tokens, " tokens, fewer than its ",
+                            width,
+                            " features, so directions it never saw are told apart by the damping "
+                            "alone; calibrate on more samples"));
     };
     const std::int64_t tokens = tokens_of(covariances_.knowledge, site.name);
     check(tokens, "the covariance");
-    if (!covariances_.task.empty()) check(tokens_of(covariances_.task, site.name), "the task covariance");
+    if (!covariances_.task.empty())
+      check(tokens_of(covariances_.task, site.name), "the task covariance");
     return tokens;
   }
 
-  void say(const PlannedLayer& layer, const adapter::LayerReport& report, const linalg::Spectrum& found) {
-    reporter_.info(concat(layer.module, " [", layer.out_features, ", ", layer.in_features, "]: rank ", report.rank, ", energy ",
-                          report.energy, " of ", report.total_energy, ", damping ", report.damping, " (", found.route, ")"));
+  void say(const PlannedLayer& layer, const adapter::LayerReport& report,
+           const linalg::Spectrum& found) {
+    reporter_.info(concat(layer.module, " [", layer.out_features, ", ", layer.in_features,
+                          "]: rank ", report.rank, ", energy ", report.energy, " of ",
+                          report.total_energy, ", damping ", report.damping, " (", found.route,
+                          ")"));
   }
 
   const DecomposeSettings& settings_;
@@ -182,7 +207,8 @@ class Decomposer {
   core::Reporter& reporter_;
 };
 
-adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::string& fingerprint, const Covariances& covariances) {
+adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::string& fingerprint,
+                               const Covariances& covariances) {
   adapter::Adapter result;
   result.method = settings.method;
   result.mode = settings.method == "corda" ? settings.mode : "";
@@ -191,11 +217,13 @@ adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::str
   result.train_a = !is_dual(settings);
   result.base_fingerprint = fingerprint;
   result.base_name = settings.model;
-  for (const auto* reader : covariances.all()) result.covariance_fingerprints.push_back(reader->fingerprint());
+  for (const auto* reader : covariances.all())
+    result.covariance_fingerprints.push_back(reader->fingerprint());
   return result;
 }
 
-double energy_share(const DecomposeSettings& settings, const std::map<std::string, adapter::LayerReport>& reports) {
+double energy_share(const DecomposeSettings& settings,
+                    const std::map<std::string, adapter::LayerReport>& reports) {
   double kept = 0;
   double total = 0;
   for (const auto& [module, report] : reports) {
@@ -205,11 +233,13 @@ double energy_share(const DecomposeSettings& settings, const std::map<std::strin
   return total > 0 ? kept / total : 0;
 }
 
-void write_result(const DecomposeSettings& settings, const adapter::Adapter& result, core::AtomicDirectory& directory) {
+void write_result(const DecomposeSettings& settings, const adapter::Adapter& result,
+                  core::AtomicDirectory& directory) {
   adapter::write_adapter(directory.staging(), result);
   DecomposeSettings resolved = settings;
   resolved.alpha = result.alpha;
-  core::write_file_atomic(directory.staging() / kSettingsFile, core::to_yaml(settings_of(resolved).resolved()));
+  core::write_file_atomic(directory.staging() / kSettingsFile,
+                          core::to_yaml(settings_of(resolved).resolved()));
   directory.commit();
 }
 
@@ -218,11 +248,14 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
 core::SettingsList settings_of(DecomposeSettings& s) {
   core::SettingsList list;
   list.add("model", s.model, "base model directory").required();
-  list.add("covariance", s.covariance, "covariance directory of `corda calibrate`; several are mixed with equal weight");
+  list.add("covariance", s.covariance,
+           "covariance directory of `corda calibrate`; several are mixed with equal weight");
   list.add("task_covariance", s.task_covariance, "mode dual: covariance directory of the task");
-  list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)", {"corda", "pissa"});
+  list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)",
+           {"corda", "pissa"});
   list.add("mode", s.mode,
-           "kpa keeps knowledge (adapts the components it uses least; PEFT's kpm), ipa learns the task best (PEFT's ipm), dual does both "
+           "kpa keeps knowledge (adapts the components it uses least; PEFT's kpm), ipa learns the "
+           "task best (PEFT's ipm), dual does both "
            "from two covariances",
            {"kpa", "ipa", "dual"});
   list.add("rank", s.rank, "rank of the adapter", {1, 65536});
@@ -248,14 +281,16 @@ DecomposeResult decompose(const DecomposeSettings& settings, core::Reporter& rep
   adapter::Adapter result = empty_adapter(settings, fingerprint, covariances);
   std::int64_t layers = 0;
   for (const auto& site : sites) layers += static_cast<std::int64_t>(site.layers.size());
-  reporter.info(concat("decomposing ", layers, " layers on ", linalg::describe(device), ", rank ", settings.rank));
+  reporter.info(concat("decomposing ", layers, " layers on ", linalg::describe(device), ", rank ",
+                       settings.rank));
   reporter.begin("decompose", layers, "layer");
   Decomposer decomposer(settings, model, covariances, device, reporter);
   for (const auto& site : sites) {
     try {
       decomposer.run(site, result);
     } catch (const core::NumericalError& error) {
-      throw core::NumericalError(concat(site.name.empty() ? site.layers.front().module : site.name, ": ", error.what()));
+      throw core::NumericalError(
+          concat(site.name.empty() ? site.layers.front().module : site.name, ": ", error.what()));
     }
   }
   reporter.end();

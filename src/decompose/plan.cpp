@@ -21,20 +21,24 @@ constexpr std::string_view kWeight = ".weight";
 bool natural_less(const std::string& a, const std::string& b) {
   const auto left = core::split(a, '.');
   const auto right = core::split(b, '.');
-  return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end(), [](const auto& x, const auto& y) {
-    const auto m = core::parse_int(x);
-    const auto n = core::parse_int(y);
-    return m && n ? *m < *n : x < y;
-  });
+  return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end(),
+                                      [](const auto& x, const auto& y) {
+                                        const auto m = core::parse_int(x);
+                                        const auto n = core::parse_int(y);
+                                        return m && n ? *m < *n : x < y;
+                                      });
 }
 
-std::vector<PlannedLayer> select(const io::Checkpoint& model, const std::vector<std::string>& targets) {
+std::vector<PlannedLayer> select(const io::Checkpoint& model,
+                                 const std::vector<std::string>& targets) {
   std::vector<PlannedLayer> layers;
   std::set<std::string> found;
   std::set<std::string> leaves;
   for (const auto& name : model.names()) {
-    // Projections of decoder blocks only: embeddings and the head cannot be trained through an adapter.
-    const bool projection = name.starts_with("model.layers.") && name.ends_with(kWeight) && model.info(name).shape.size() == 2;
+    // Projections of decoder blocks only: embeddings and the head cannot be trained through an
+    // adapter.
+    const bool projection = name.starts_with("model.layers.") && name.ends_with(kWeight) &&
+                            model.info(name).shape.size() == 2;
     if (!projection) continue;
     const std::string module = name.substr(0, name.size() - kWeight.size());
     const std::string leaf = module.substr(module.rfind('.') + 1);
@@ -46,15 +50,18 @@ std::vector<PlannedLayer> select(const io::Checkpoint& model, const std::vector<
   const std::vector<std::string> known(leaves.begin(), leaves.end());
   for (const auto& target : targets) {
     if (found.contains(target)) continue;
-    throw core::ConfigError(concat("no layer of '", model.directory().string(), "' is named '", target, "'",
-                                   core::suggestion(target, known), "; its weights end in ", core::join(known, ", "),
+    throw core::ConfigError(concat("no layer of '", model.directory().string(), "' is named '",
+                                   target, "'", core::suggestion(target, known),
+                                   "; its weights end in ", core::join(known, ", "),
                                    "; set --target-modules"));
   }
-  std::sort(layers.begin(), layers.end(), [](const auto& a, const auto& b) { return natural_less(a.module, b.module); });
+  std::sort(layers.begin(), layers.end(),
+            [](const auto& a, const auto& b) { return natural_less(a.module, b.module); });
   return layers;
 }
 
-void check_covariance(const PlannedLayer& layer, const std::string& site, const io::CovarianceReader& covariance) {
+void check_covariance(const PlannedLayer& layer, const std::string& site,
+                      const io::CovarianceReader& covariance) {
   const std::string directory = covariance.directory().string();
   const std::string here = covariance.site_of(layer.module);
   if (here.empty()) {
@@ -62,26 +69,31 @@ void check_covariance(const PlannedLayer& layer, const std::string& site, const 
                                    "'; leave it out of --target-modules or calibrate again"));
   }
   if (here != site) {
-    throw core::FormatError(concat("'", directory, "' puts '", layer.module, "' at the site '", here, "', another covariance at '", site,
+    throw core::FormatError(concat("'", directory, "' puts '", layer.module, "' at the site '",
+                                   here, "', another covariance at '", site,
                                    "'; calibrate both in the same way"));
   }
   const std::int64_t width = covariance.manifest().sites.at(here).in_features;
   if (width != layer.in_features) {
-    throw core::FormatError(concat("'", directory, "': the covariance of '", layer.module, "' has ", width,
-                                   " input features, its weight is [", layer.out_features, ", ", layer.in_features, "]"));
+    throw core::FormatError(concat("'", directory, "': the covariance of '", layer.module, "' has ",
+                                   width, " input features, its weight is [", layer.out_features,
+                                   ", ", layer.in_features, "]"));
   }
 }
 
 }  // namespace
 
-std::vector<PlannedSite> plan_layers(const io::Checkpoint& model, const std::vector<std::string>& targets, std::int64_t rank,
+std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
+                                     const std::vector<std::string>& targets, std::int64_t rank,
                                      const std::vector<const io::CovarianceReader*>& covariances) {
   std::vector<PlannedSite> sites;
   std::map<std::string, std::size_t> index;
   for (const auto& layer : select(model, targets)) {
     if (const std::int64_t limit = std::min(layer.out_features, layer.in_features); rank > limit) {
-      throw core::ConfigError(concat("the rank ", rank, " is too large for '", layer.module, "' [", layer.out_features, ", ",
-                                     layer.in_features, "]; set --rank to at most ", limit, " or leave this layer out of --target-modules"));
+      throw core::ConfigError(concat("the rank ", rank, " is too large for '", layer.module, "' [",
+                                     layer.out_features, ", ", layer.in_features,
+                                     "]; set --rank to at most ", limit,
+                                     " or leave this layer out of --target-modules"));
     }
     const std::string site = covariances.empty() ? "" : covariances.front()->site_of(layer.module);
     for (const auto* covariance : covariances) check_covariance(layer, site, *covariance);

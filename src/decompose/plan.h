@@ -23,11 +23,12 @@ struct PlannedSite {
   std::vector<PlannedLayer> layers;
 };
 
-// The two-dimensional weights whose last name part is in `targets`, in the order of their numbers. With
-// `covariances`, layers of one site stand together and every directory must agree about them. Throws
-// ConfigError (a target no layer has, a rank above min(out, in), naming the layer), FormatError (a layer
-// without covariance, a covariance of another width).
-std::vector<PlannedSite> plan_layers(const io::Checkpoint& model, const std::vector<std::string>& targets, std::int64_t rank,
+// The two-dimensional weights whose last name part is in `targets`, in the order of their numbers.
+// With `covariances`, layers of one site stand together and every directory must agree about them.
+// Throws ConfigError (a target no layer has, a rank above min(out, in), naming the layer),
+// FormatError (a layer without covariance, a covariance of another width).
+std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
+                                     const std::vector<std::string>& targets, std::int64_t rank,
                                      const std::vector<const io::CovarianceReader*>& covariances);
 
 }  // namespace corda::decompose

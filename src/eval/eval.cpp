@@ -30,7 +30,8 @@ model::Model load(const EvalSettings& settings) {
   const at::Device device = linalg::device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   const io::Checkpoint checkpoint(settings.model);
-  model::Model loaded = model::load_model(checkpoint, model::read_model_config(settings.model), {.device = device, .weights = dtype, .compute = dtype});
+  model::Model loaded = model::load_model(checkpoint, model::read_model_config(settings.model),
+                                          {.device = device, .weights = dtype, .compute = dtype});
   if (!settings.adapter.empty()) {
     const adapter::Adapter adapter = adapter::read_adapter(settings.adapter);
     adapter::check_base(adapter, checkpoint.fingerprint(), settings.model);
@@ -39,7 +40,8 @@ model::Model load(const EvalSettings& settings) {
   return loaded;
 }
 
-std::vector<data::DataFile> files_of(const EvalSettings& settings, const std::string& default_format) {
+std::vector<data::DataFile> files_of(const EvalSettings& settings,
+                                     const std::string& default_format) {
   std::vector<data::DataFile> files;
   for (const auto& path : settings.data) {
     files.push_back({.path = path,
@@ -50,17 +52,19 @@ std::vector<data::DataFile> files_of(const EvalSettings& settings, const std::st
 }
 
 // Mean negative log-likelihood over the targets of all samples.
-void measure_nll(const model::Model& model, const std::vector<data::Sample>& samples, const EvalSettings& settings, EvalResult& result,
-                 core::Reporter& reporter) {
+void measure_nll(const model::Model& model, const std::vector<data::Sample>& samples,
+                 const EvalSettings& settings, EvalResult& result, core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
   std::vector<const data::Sample*> pointers;
   for (const auto& sample : samples) pointers.push_back(&sample);
   double sum = 0;
   reporter.begin("loss", static_cast<std::int64_t>(samples.size()), "sample");
-  for (const auto& packed : data::make_micro_batches(pointers, settings.batch_tokens, /*packing=*/true)) {
+  for (const auto& packed :
+       data::make_micro_batches(pointers, settings.batch_tokens, /*packing=*/true)) {
     core::throw_if_stopped(reporter, "evaluating");
     if (packed.targets() > 0) {
-      const model::Batch batch = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens, model.config.vocab_size, model.device(),
+      const model::Batch batch = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
+                                                   model.config.vocab_size, model.device(),
                                                    packed.target_rows, packed.target_ids);
       sum += model::loss_sum(model, batch).item<double>();
       result.tokens += packed.targets();
@@ -74,7 +78,8 @@ void measure_nll(const model::Model& model, const std::vector<data::Sample>& sam
 }
 
 // The joined text cut into windows; every token but a window's first is a target.
-std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files, const Tokenizer& tokenizer, const EvalSettings& settings) {
+std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
+                                       const Tokenizer& tokenizer, const EvalSettings& settings) {
   std::string joined;
   for (const auto& file : files) {
     for (const auto& document : data::load_text(file)) {
@@ -83,15 +88,18 @@ std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
     }
   }
   const std::vector<TokenId> ids = data::encode_plain(tokenizer, joined);
-  if (settings.add_bos && !tokenizer.bos_id) throw core::ConfigError("--add-bos: the tokenizer has no BOS token");
+  if (settings.add_bos && !tokenizer.bos_id)
+    throw core::ConfigError("--add-bos: the tokenizer has no BOS token");
   std::vector<data::Sample> windows;
   const auto length = static_cast<std::size_t>(settings.seq_len - (settings.add_bos ? 1 : 0));
   for (std::size_t begin = 0; begin < ids.size(); begin += length) {
-    if (settings.samples > 0 && static_cast<std::int64_t>(windows.size()) == settings.samples) break;
+    if (settings.samples > 0 && static_cast<std::int64_t>(windows.size()) == settings.samples)
+      break;
     data::Sample window;
     if (settings.add_bos) window.ids.push_back(*tokenizer.bos_id);
     const std::size_t end = std::min(ids.size(), begin + length);
-    window.ids.insert(window.ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end));
+    window.ids.insert(window.ids.end(), ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                      ids.begin() + static_cast<std::ptrdiff_t>(end));
     if (window.ids.size() < 2) break;  // a single left-over token predicts nothing
     window.supervised.assign(window.ids.size(), 1);
     windows.push_back(std::move(window));
@@ -103,12 +111,19 @@ EvalResult evaluate_perplexity(const EvalSettings& settings, core::Reporter& rep
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   auto files = files_of(settings, "auto");
   std::vector<data::Sample> samples;
-  const bool text = std::all_of(files.begin(), files.end(), [](const auto& file) { return data::detect_format(file) == "text"; });
+  const bool text = std::all_of(files.begin(), files.end(), [](const auto& file) {
+    return data::detect_format(file) == "text";
+  });
   if (text) {
     samples = text_windows(files, *tokenizer, settings);
   } else {
-    samples = data::load_samples(files, *tokenizer, {.template_name = settings.template_name, .max_length = settings.seq_len}, reporter).samples;
-    if (settings.samples > 0 && static_cast<std::int64_t>(samples.size()) > settings.samples) samples.resize(static_cast<std::size_t>(settings.samples));
+    samples =
+        data::load_samples(
+            files, *tokenizer,
+            {.template_name = settings.template_name, .max_length = settings.seq_len}, reporter)
+            .samples;
+    if (settings.samples > 0 && static_cast<std::int64_t>(samples.size()) > settings.samples)
+      samples.resize(static_cast<std::size_t>(settings.samples));
   }
   EvalResult result{.task = "perplexity", .score_name = "perplexity"};
   result.samples = static_cast<std::int64_t>(samples.size());
@@ -125,21 +140,28 @@ std::vector<TokenId> with_bos(const Tokenizer& tokenizer, const std::string& tex
   return ids;
 }
 
-bool is_right(std::string generated, const data::QaRecord& record, const std::vector<std::string>& stop) {
+bool is_right(std::string generated, const data::QaRecord& record,
+              const std::vector<std::string>& stop) {
   for (const auto& text : stop) generated = generated.substr(0, generated.find(text));
   const std::string normal = normalize_answer(generated);
-  return std::any_of(record.answers.begin(), record.answers.end(), [&](const auto& answer) { return normalize_answer(answer) == normal; });
+  return std::any_of(record.answers.begin(), record.answers.end(),
+                     [&](const auto& answer) { return normalize_answer(answer) == normal; });
 }
 
-// Indices of prompts in batches whose cache holds at most `batch_tokens` tokens, shortest prompts first.
-std::vector<std::vector<std::size_t>> batches_of(const std::vector<std::vector<TokenId>>& prompts, const EvalSettings& settings) {
+// Indices of prompts in batches whose cache holds at most `batch_tokens` tokens, shortest prompts
+// first.
+std::vector<std::vector<std::size_t>> batches_of(const std::vector<std::vector<TokenId>>& prompts,
+                                                 const EvalSettings& settings) {
   std::vector<std::size_t> order(prompts.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return prompts[a].size() < prompts[b].size(); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto a, auto b) { return prompts[a].size() < prompts[b].size(); });
   std::vector<std::vector<std::size_t>> batches;
   for (const std::size_t i : order) {
     const auto each = static_cast<std::int64_t>(prompts[i].size()) + settings.max_new_tokens;
-    const bool fits = !batches.empty() && each * (static_cast<std::int64_t>(batches.back().size()) + 1) <= settings.batch_tokens;
+    const bool fits =
+        !batches.empty() &&
+        each * (static_cast<std::int64_t>(batches.back().size()) + 1) <= settings.batch_tokens;
     if (!fits) batches.emplace_back();
     batches.back().push_back(i);
   }
@@ -154,26 +176,31 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
   std::vector<data::QaRecord> records;
   for (const auto& file : files_of(settings, "qa")) {
     auto loaded = data::load_qa(file);
-    records.insert(records.end(), std::make_move_iterator(loaded.begin()), std::make_move_iterator(loaded.end()));
+    records.insert(records.end(), std::make_move_iterator(loaded.begin()),
+                   std::make_move_iterator(loaded.end()));
   }
-  if (settings.samples > 0 && static_cast<std::int64_t>(records.size()) > settings.samples) records.resize(static_cast<std::size_t>(settings.samples));
+  if (settings.samples > 0 && static_cast<std::int64_t>(records.size()) > settings.samples)
+    records.resize(static_cast<std::size_t>(settings.samples));
   std::vector<std::vector<TokenId>> prompts;
   std::vector<data::Sample> answers;
   for (const auto& record : records) {
     prompts.push_back(with_bos(*tokenizer, data::qa_prompt(record.question)));
-    answers.push_back(data::encode_sample(*tokenizer, {.prompt = data::qa_prompt(record.question), .response = " " + record.answers.front()}));
+    answers.push_back(data::encode_sample(*tokenizer, {.prompt = data::qa_prompt(record.question),
+                                                       .response = " " + record.answers.front()}));
   }
   const model::Model model = load(settings);
   EvalResult result{.task = "qa", .score_name = "exact_match"};
   result.samples = static_cast<std::int64_t>(records.size());
   measure_nll(model, answers, settings, result, reporter);
 
-  model::GenerateOptions options{.max_new_tokens = settings.max_new_tokens, .stop_ids = {}, .stop_when = {}};
+  model::GenerateOptions options{
+      .max_new_tokens = settings.max_new_tokens, .stop_ids = {}, .stop_when = {}};
   if (tokenizer->eos_id) options.stop_ids.push_back(*tokenizer->eos_id);
   if (!settings.stop.empty()) {
     options.stop_when = [&](std::span<const TokenId> generated) {
       const std::string text = tokenizer->decode(generated);
-      return std::any_of(settings.stop.begin(), settings.stop.end(), [&](const auto& stop) { return text.find(stop) != std::string::npos; });
+      return std::any_of(settings.stop.begin(), settings.stop.end(),
+                         [&](const auto& stop) { return text.find(stop) != std::string::npos; });
     };
   }
   std::int64_t right = 0;
@@ -183,7 +210,8 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
     std::vector<std::vector<TokenId>> part;
     for (const std::size_t i : batch) part.push_back(prompts[i]);
     const auto generated = model::generate_greedy(model, part, options);
-    for (std::size_t j = 0; j < batch.size(); ++j) right += is_right(tokenizer->decode(generated[j]), records[batch[j]], settings.stop) ? 1 : 0;
+    for (std::size_t j = 0; j < batch.size(); ++j)
+      right += is_right(tokenizer->decode(generated[j]), records[batch[j]], settings.stop) ? 1 : 0;
     reporter.advance(static_cast<std::int64_t>(batch.size()), "");
   }
   reporter.end();
@@ -199,8 +227,10 @@ core::SettingsList settings_of(EvalSettings& s) {
   list.add("adapter", s.adapter, "adapter directory, folded into the weights");
   list.add("task", s.task, "what is measured", {"perplexity", "qa"});
   list.add("data", s.data, "data file; may be given several times").required();
-  list.add("format", s.format, "of the data", {"auto", "text", "qa", "alpaca", "prompt-completion"});
-  list.add("columns", s.columns, "field=column, comma separated, for example instruction=question,output=answer");
+  list.add("format", s.format, "of the data",
+           {"auto", "text", "qa", "alpaca", "prompt-completion"});
+  list.add("columns", s.columns,
+           "field=column, comma separated, for example instruction=question,output=answer");
   list.add("template", s.template_name, "how a record becomes text", {"alpaca", "plain"});
   list.add("seq_len", s.seq_len, "window of plain text, longest sample, tokens", {2, 1 << 20});
   list.add("samples", s.samples, "at most so many records or windows; 0: all", {0, 1e12});
@@ -216,7 +246,8 @@ core::SettingsList settings_of(EvalSettings& s) {
 
 EvalResult evaluate(const EvalSettings& settings, core::Reporter& reporter) {
   linalg::set_threads(settings.threads);
-  return settings.task == "qa" ? evaluate_qa(settings, reporter) : evaluate_perplexity(settings, reporter);
+  return settings.task == "qa" ? evaluate_qa(settings, reporter)
+                               : evaluate_perplexity(settings, reporter);
 }
 
 }  // namespace corda::eval

@@ -23,7 +23,8 @@ model::Batch random_batch(const model::ModelConfig& config, at::Device device) {
   std::vector<std::int32_t> ids, positions, offsets = {0};
   for (std::int64_t i = 0; i < kSequences; ++i) {
     for (std::int64_t t = 0; t < kLength; ++t) {
-      ids.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocab_size))));
+      ids.push_back(
+          static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config.vocab_size))));
       positions.push_back(static_cast<std::int32_t>(t));
     }
     offsets.push_back(static_cast<std::int32_t>(ids.size()));
@@ -31,9 +32,11 @@ model::Batch random_batch(const model::ModelConfig& config, at::Device device) {
   return model::make_batch(ids, positions, offsets, config.vocab_size, device);
 }
 
-at::Tensor logits_of_directory(const std::string& directory, const adapter::Adapter* adapter, at::Device device) {
+at::Tensor logits_of_directory(const std::string& directory, const adapter::Adapter* adapter,
+                               at::Device device) {
   const at::NoGradGuard no_grad;
-  model::Model loaded = model::load_model(io::Checkpoint(directory), model::read_model_config(directory), {.device = device});
+  model::Model loaded = model::load_model(io::Checkpoint(directory),
+                                          model::read_model_config(directory), {.device = device});
   if (adapter != nullptr) model::attach_exported(loaded, *adapter);
   const model::Batch batch = random_batch(loaded.config, device);
   model::PackedAttention attention(batch);
@@ -60,12 +63,16 @@ VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& report
   reporter.info("verifying the merged model against base + adapter");
   const at::Tensor expected = logits_of_directory(settings.model, &adapter, device);
   const at::Tensor merged = logits_of_directory(settings.merged, nullptr, device);
-  const VerifyResult result{.relative_difference = ((merged - expected).abs().max() / expected.abs().max()).item<double>(),
-                            .tokens = kSequences * kLength};
+  const VerifyResult result{
+      .relative_difference =
+          ((merged - expected).abs().max() / expected.abs().max()).item<double>(),
+      .tokens = kSequences * kLength};
   const double tolerance = tolerance_of(settings.merged);
   if (!(result.relative_difference <= tolerance)) {
-    throw core::NumericalError(core::concat("--verify: the merged model's logits differ from base + adapter by ", result.relative_difference,
-                                            " of the largest, expected at most ", tolerance, "; the merged model was not kept"));
+    throw core::NumericalError(
+        core::concat("--verify: the merged model's logits differ from base + adapter by ",
+                     result.relative_difference, " of the largest, expected at most ", tolerance,
+                     "; the merged model was not kept"));
   }
   return result;
 }

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <set>
 
-#include "core/json.h"
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "corda/io/safetensors.h"
+#include "core/json.h"
 
 namespace corda::io {
 
@@ -23,10 +23,12 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
   const core::Json root = core::read_json(index);
   const core::Json& map = core::require_key(root, "weight_map", index.string());
   std::map<std::string, std::string> result;
-  if (!map.is_object() || map.empty()) throw FormatError(concat("'", index.string(), "': weight_map must be a non-empty object"));
+  if (!map.is_object() || map.empty())
+    throw FormatError(concat("'", index.string(), "': weight_map must be a non-empty object"));
   for (const auto& [name, file] : map.items()) {
     if (!file.is_string() || fs::path(file.get<std::string>()).has_parent_path()) {
-      throw FormatError(concat("'", index.string(), "': the file of '", name, "' must be a plain file name; it is ", file.dump()));
+      throw FormatError(concat("'", index.string(), "': the file of '", name,
+                               "' must be a plain file name; it is ", file.dump()));
     }
     result[name] = file.get<std::string>();
   }
@@ -36,7 +38,8 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
 }  // namespace
 
 Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem) : directory_(directory) {
-  if (!fs::is_directory(directory)) throw core::IoError(concat("'", directory.string(), "' is not a directory"));
+  if (!fs::is_directory(directory))
+    throw core::IoError(concat("'", directory.string(), "' is not a directory"));
   const fs::path single = directory / (stem + ".safetensors");
   const fs::path index = directory / (stem + ".safetensors.index.json");
   std::map<std::string, std::string> weight_map;
@@ -50,16 +53,19 @@ Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem) : dir
   } else if (fs::exists(single)) {
     file_names.push_back(single.filename().string());
   } else {
-    throw core::IoError(concat("'", directory.string(), "' holds neither ", single.filename().string(), " nor ",
-                               index.filename().string()));
+    throw core::IoError(concat("'", directory.string(), "' holds neither ",
+                               single.filename().string(), " nor ", index.filename().string()));
   }
   std::vector<std::string> problems;
   for (std::size_t i = 0; i < file_names.size(); ++i) {
     files_.push_back(std::make_shared<SafetensorsFile>(directory / file_names[i]));
     for (const auto& [name, info] : files_.back()->tensors()) {
-      if (!owner_.emplace(name, i).second) problems.push_back(concat("'", name, "' stands in two shards"));
-      if (!weight_map.empty() && (!weight_map.contains(name) || weight_map[name] != file_names[i])) {
-        problems.push_back(concat("'", name, "' stands in ", file_names[i], " but not so in the index"));
+      if (!owner_.emplace(name, i).second)
+        problems.push_back(concat("'", name, "' stands in two shards"));
+      if (!weight_map.empty() &&
+          (!weight_map.contains(name) || weight_map[name] != file_names[i])) {
+        problems.push_back(
+            concat("'", name, "' stands in ", file_names[i], " but not so in the index"));
       }
     }
   }
@@ -67,7 +73,8 @@ Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem) : dir
     if (!owner_.contains(name)) problems.push_back(concat("'", name, "' is missing from ", file));
   }
   if (!problems.empty()) {
-    throw FormatError(concat("'", directory.string(), "': index and shards disagree: ", core::join(problems, "; ")));
+    throw FormatError(concat("'", directory.string(),
+                             "': index and shards disagree: ", core::join(problems, "; ")));
   }
 }
 
@@ -81,13 +88,18 @@ bool Checkpoint::contains(const std::string& name) const { return owner_.contain
 
 const SafetensorsFile& Checkpoint::file_of(const std::string& name) const {
   const auto found = owner_.find(name);
-  if (found == owner_.end()) throw FormatError(concat("'", directory_.string(), "' has no tensor '", name, "'"));
+  if (found == owner_.end())
+    throw FormatError(concat("'", directory_.string(), "' has no tensor '", name, "'"));
   return *files_[found->second];
 }
 
-const TensorInfo& Checkpoint::info(const std::string& name) const { return file_of(name).tensors().at(name); }
+const TensorInfo& Checkpoint::info(const std::string& name) const {
+  return file_of(name).tensors().at(name);
+}
 
-std::span<const std::byte> Checkpoint::data(const std::string& name) const { return file_of(name).data(name); }
+std::span<const std::byte> Checkpoint::data(const std::string& name) const {
+  return file_of(name).data(name);
+}
 
 std::string Checkpoint::fingerprint() const {
   core::Sha256 hash;

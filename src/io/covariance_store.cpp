@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/json.h"
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
+#include "core/json.h"
 
 namespace corda::io {
 
@@ -29,7 +29,9 @@ constexpr std::int64_t kMaxFeatures = std::int64_t{1} << 24;
 constexpr std::size_t kSampleBlocks = 4;
 constexpr std::size_t kSampleBlockBytes = 4096;
 
-std::string to_string(CovarianceStorage storage) { return storage == CovarianceStorage::kFull ? "full" : "packed"; }
+std::string to_string(CovarianceStorage storage) {
+  return storage == CovarianceStorage::kFull ? "full" : "packed";
+}
 
 std::int64_t triangle(std::int64_t n) { return core::checked_mul(n, n + 1, "covariance") / 2; }
 
@@ -40,7 +42,8 @@ Json to_json(const ConfigNode& node) {
     case ConfigNode::Kind::kScalar:
       if (node.text == "true" || node.text == "false") return node.text == "true";
       if (const auto integer = core::parse_int(node.text)) return *integer;
-      if (const auto number = core::parse_double(node.text); number && std::isfinite(*number)) return *number;
+      if (const auto number = core::parse_double(node.text); number && std::isfinite(*number))
+        return *number;
       return node.text;
     case ConfigNode::Kind::kList: {
       Json list = Json::array();
@@ -70,17 +73,21 @@ ConfigNode from_json(const Json& value) {
   return node;
 }
 
-std::int64_t integer(const Json& object, const char* key, const std::string& source, std::int64_t limit = INT64_MAX) {
+std::int64_t integer(const Json& object, const char* key, const std::string& source,
+                     std::int64_t limit = INT64_MAX) {
   const Json& value = core::require_key(object, key, source);
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 0 || value.get<std::int64_t>() > limit) {
-    throw FormatError(concat(source, ": '", key, "' must be a whole number from 0 to ", limit, "; it is ", value.dump()));
+  if (!value.is_number_integer() || value.get<std::int64_t>() < 0 ||
+      value.get<std::int64_t>() > limit) {
+    throw FormatError(concat(source, ": '", key, "' must be a whole number from 0 to ", limit,
+                             "; it is ", value.dump()));
   }
   return value.get<std::int64_t>();
 }
 
 std::string text(const Json& object, const char* key, const std::string& source) {
   const Json& value = core::require_key(object, key, source);
-  if (!value.is_string()) throw FormatError(concat(source, ": '", key, "' must be text; it is ", value.dump()));
+  if (!value.is_string())
+    throw FormatError(concat(source, ": '", key, "' must be text; it is ", value.dump()));
   return value.get<std::string>();
 }
 
@@ -96,12 +103,16 @@ CovarianceSite read_site(const Json& entry, const std::string& source) {
   site.storage = storage == "full" ? CovarianceStorage::kFull : CovarianceStorage::kPacked;
   site.file = text(entry, "file", source);
   if (site.file.empty() || site.file != fs::path(site.file).filename()) {
-    throw FormatError(concat(source, ": 'file' must be a plain file name; it is '", site.file, "'"));
+    throw FormatError(
+        concat(source, ": 'file' must be a plain file name; it is '", site.file, "'"));
   }
   const Json& modules = core::require_key(entry, "modules", source);
-  if (!modules.is_array() || modules.empty()) throw FormatError(concat(source, ": 'modules' must be a non-empty list"));
+  if (!modules.is_array() || modules.empty())
+    throw FormatError(concat(source, ": 'modules' must be a non-empty list"));
   for (const Json& module : modules) {
-    if (!module.is_string()) throw FormatError(concat(source, ": 'modules' must be a list of texts; it holds ", module.dump()));
+    if (!module.is_string())
+      throw FormatError(
+          concat(source, ": 'modules' must be a list of texts; it holds ", module.dump()));
     site.modules.push_back(module.get<std::string>());
   }
   return site;
@@ -117,7 +128,8 @@ CovarianceStorage covariance_storage_of(const std::string& name) {
 
 at::Tensor pack_lower(const at::Tensor& covariance) {
   if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
-    throw core::ShapeError(concat("[io::pack_lower] a covariance must be square; it is ", covariance.sizes()));
+    throw core::ShapeError(
+        concat("[io::pack_lower] a covariance must be square; it is ", covariance.sizes()));
   }
   const at::Tensor full = covariance.to(at::kCPU, at::kFloat).contiguous();
   const std::int64_t n = full.size(0);
@@ -132,8 +144,10 @@ at::Tensor pack_lower(const at::Tensor& covariance) {
 }
 
 at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n) {
-  if (n < 0 || packed.dim() != 1 || packed.numel() != triangle(n) || packed.scalar_type() != at::kFloat || !packed.is_cpu()) {
-    throw core::ShapeError(concat("[io::unpack_lower] a packed covariance of order ", n, " must be fp32 [", triangle(std::max<std::int64_t>(n, 0)),
+  if (n < 0 || packed.dim() != 1 || packed.numel() != triangle(n) ||
+      packed.scalar_type() != at::kFloat || !packed.is_cpu()) {
+    throw core::ShapeError(concat("[io::unpack_lower] a packed covariance of order ", n,
+                                  " must be fp32 [", triangle(std::max<std::int64_t>(n, 0)),
                                   "] on the CPU; it is ", packed.sizes()));
   }
   constexpr std::int64_t kBlock = 64;  // keeps the transposed writes in the cache
@@ -160,18 +174,27 @@ at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n) {
 CovarianceWriter::CovarianceWriter(const fs::path& directory, CovarianceStorage storage)
     : directory_(directory), storage_(storage) {}
 
-void CovarianceWriter::add(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens,
-                           const at::Tensor& covariance) {
-  if (site.empty() || site.front() == '.' || site.find('/') != std::string::npos || sites_.contains(site) || modules.empty()) {
-    throw core::InternalError(concat("[io::CovarianceWriter::add] the site '", site, "' is there twice, has no modules or cannot name a file"));
+void CovarianceWriter::add(const std::string& site, const std::vector<std::string>& modules,
+                           std::int64_t tokens, const at::Tensor& covariance) {
+  if (site.empty() || site.front() == '.' || site.find('/') != std::string::npos ||
+      sites_.contains(site) || modules.empty()) {
+    throw core::InternalError(concat("[io::CovarianceWriter::add] the site '", site,
+                                     "' is there twice, has no modules or cannot name a file"));
   }
   if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
-    throw core::ShapeError(concat("[io::CovarianceWriter::add] the covariance of '", site, "' must be square; it is ", covariance.sizes()));
+    throw core::ShapeError(concat("[io::CovarianceWriter::add] the covariance of '", site,
+                                  "' must be square; it is ", covariance.sizes()));
   }
   const std::string file = site + ".safetensors";
-  const at::Tensor stored = storage_ == CovarianceStorage::kPacked ? pack_lower(covariance) : covariance.to(at::kCPU, at::kFloat);
+  const at::Tensor stored = storage_ == CovarianceStorage::kPacked
+                                ? pack_lower(covariance)
+                                : covariance.to(at::kCPU, at::kFloat);
   save_tensors(directory_.staging() / file, {{site, stored}});
-  sites_[site] = {.in_features = covariance.size(0), .modules = modules, .tokens = tokens, .storage = storage_, .file = file};
+  sites_[site] = {.in_features = covariance.size(0),
+                  .modules = modules,
+                  .tokens = tokens,
+                  .storage = storage_,
+                  .file = file};
 }
 
 void CovarianceWriter::finish(CovarianceManifest manifest) {
@@ -198,13 +221,15 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
 CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(directory) {
   const fs::path path = directory / kManifest;
   if (!fs::exists(path)) {
-    throw core::IoError(concat("'", directory.string(), "' is not a covariance directory: it holds no ", kManifest,
+    throw core::IoError(concat("'", directory.string(),
+                               "' is not a covariance directory: it holds no ", kManifest,
                                "; make one with corda calibrate"));
   }
   const std::string source = concat("'", path.string(), "'");
   const Json root = core::read_json(path);
   if (const std::int64_t version = integer(root, "version", source); version != kVersion) {
-    throw FormatError(concat(source, ": version ", version, " was written by another corda; this one reads version ", kVersion));
+    throw FormatError(concat(source, ": version ", version,
+                             " was written by another corda; this one reads version ", kVersion));
   }
   manifest_.model = text(root, "model", source);
   manifest_.model_name = root.contains("model_name") ? text(root, "model_name", source) : "";
@@ -213,7 +238,8 @@ CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(direc
   manifest_.activation_scaling = text(root, "activation_scaling", source);
   if (root.contains("settings")) manifest_.settings = from_json(root["settings"]);
   const Json& sites = core::require_key(root, "sites", source);
-  if (!sites.is_object() || sites.empty()) throw FormatError(concat(source, ": 'sites' must be a non-empty object"));
+  if (!sites.is_object() || sites.empty())
+    throw FormatError(concat(source, ": 'sites' must be a non-empty object"));
   for (const auto& [name, entry] : sites.items()) {
     CovarianceSite site = read_site(entry, concat(source, ": site '", name, "'"));
     for (const auto& module : site.modules) {
@@ -232,18 +258,22 @@ std::string CovarianceReader::site_of(const std::string& module) const {
 
 at::Tensor CovarianceReader::load(const std::string& name) const {
   const auto found = manifest_.sites.find(name);
-  if (found == manifest_.sites.end()) throw FormatError(concat("'", directory_.string(), "' has no site '", name, "'"));
+  if (found == manifest_.sites.end())
+    throw FormatError(concat("'", directory_.string(), "' has no site '", name, "'"));
   const CovarianceSite& site = found->second;
   const SafetensorsFile file(directory_ / site.file);
   const auto tensor = file.tensors().find(name);
   const bool full = site.storage == CovarianceStorage::kFull;
-  const std::vector<std::int64_t> shape =
-      full ? std::vector{site.in_features, site.in_features} : std::vector{triangle(site.in_features)};
-  if (tensor == file.tensors().end() || tensor->second.dtype != DType::kF32 || tensor->second.shape != shape) {
-    throw FormatError(concat("'", file.path().string(), "' must hold '", name, "' F32 ", shape_string(shape), "; it holds ",
-                             tensor == file.tensors().end()
-                                 ? std::string("no such tensor")
-                                 : concat(to_string(tensor->second.dtype), " ", shape_string(tensor->second.shape))));
+  const std::vector<std::int64_t> shape = full ? std::vector{site.in_features, site.in_features}
+                                               : std::vector{triangle(site.in_features)};
+  if (tensor == file.tensors().end() || tensor->second.dtype != DType::kF32 ||
+      tensor->second.shape != shape) {
+    throw FormatError(concat(
+        "'", file.path().string(), "' must hold '", name, "' F32 ", shape_string(shape),
+        "; it holds ",
+        tensor == file.tensors().end()
+            ? std::string("no such tensor")
+            : concat(to_string(tensor->second.dtype), " ", shape_string(tensor->second.shape))));
   }
   const at::Tensor stored = view_tensor(file, name);
   return full ? stored.clone() : unpack_lower(stored, site.in_features);

@@ -9,10 +9,10 @@
 #include <cstring>
 #include <set>
 
-#include "core/json.h"
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
 #include "corda/io/tensor.h"
+#include "core/json.h"
 
 namespace corda::io {
 
@@ -34,13 +34,19 @@ struct Shard {
   std::vector<PlannedTensor> tensors;
 };
 
-// Weights in any spelling, and what belongs to an adapter or describes how the base was made, stay behind.
+// Weights in any spelling, and what belongs to an adapter or describes how the base was made, stay
+// behind.
 bool is_left_behind(const std::string& name) {
-  constexpr std::array kEndings = {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".ckpt",
-                                   ".gguf",        ".h5",                     ".msgpack", ".onnx"};
+  constexpr std::array kEndings = {".safetensors", ".safetensors.index.json",
+                                   ".bin",         ".bin.index.json",
+                                   ".pt",          ".pth",
+                                   ".ckpt",        ".gguf",
+                                   ".h5",          ".msgpack",
+                                   ".onnx"};
   constexpr std::array kNames = {"adapter_config.json", "corda.json", "settings.resolved.yaml"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() ||
-         std::any_of(kEndings.begin(), kEndings.end(), [&](const char* ending) { return name.ends_with(ending); });
+         std::any_of(kEndings.begin(), kEndings.end(),
+                     [&](const char* ending) { return name.ends_with(ending); });
 }
 
 void copy_other_files(const fs::path& from, const fs::path& to) {
@@ -60,20 +66,24 @@ void set_config_dtype(const fs::path& config, DType dtype) {
   if (!fs::exists(config)) return;
   Json root = core::read_json(config);
   for (const char* key : {"dtype", "torch_dtype"}) {
-    if (root.contains(key)) root[key] = dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
+    if (root.contains(key))
+      root[key] = dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
   }
   core::write_json(config, root);
 }
 
 bool is_floating(DType dtype) {
-  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 ||
+         dtype == DType::kBF16;
 }
 
 // Tensors of a file in the order of their bytes.
-std::vector<PlannedTensor> in_file_order(const SafetensorsFile& file, const RewriteOptions& options) {
+std::vector<PlannedTensor> in_file_order(const SafetensorsFile& file,
+                                         const RewriteOptions& options) {
   std::vector<PlannedTensor> tensors;
   for (const auto& [name, info] : file.tensors()) {
-    tensors.push_back({name, options.dtype && is_floating(info.dtype) ? *options.dtype : info.dtype});
+    tensors.push_back(
+        {name, options.dtype && is_floating(info.dtype) ? *options.dtype : info.dtype});
   }
   std::stable_sort(tensors.begin(), tensors.end(), [&](const auto& a, const auto& b) {
     return file.tensors().at(a.name).offset < file.tensors().at(b.name).offset;
@@ -83,7 +93,8 @@ std::vector<PlannedTensor> in_file_order(const SafetensorsFile& file, const Rewr
 
 std::int64_t bytes_of(const Checkpoint& base, const PlannedTensor& tensor) {
   std::int64_t bytes = size_of(tensor.dtype);
-  for (const std::int64_t extent : base.info(tensor.name).shape) bytes = core::checked_mul(bytes, extent, tensor.name.c_str());
+  for (const std::int64_t extent : base.info(tensor.name).shape)
+    bytes = core::checked_mul(bytes, extent, tensor.name.c_str());
   return bytes;
 }
 
@@ -92,13 +103,15 @@ std::string shard_name(std::size_t index, std::size_t count) {
     const std::string digits = std::to_string(value);
     return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits;
   };
-  return count == 1 ? "model.safetensors" : concat("model-", padded(index + 1), "-of-", padded(count), ".safetensors");
+  return count == 1 ? "model.safetensors"
+                    : concat("model-", padded(index + 1), "-of-", padded(count), ".safetensors");
 }
 
 std::vector<Shard> plan_shards(const Checkpoint& base, const RewriteOptions& options) {
   std::vector<Shard> kept;
   for (const auto& file : base.files()) {
-    kept.push_back({file->path().filename().string(), file->metadata(), in_file_order(*file, options)});
+    kept.push_back(
+        {file->path().filename().string(), file->metadata(), in_file_order(*file, options)});
   }
   if (options.max_shard_bytes <= 0) return kept;
   std::vector<Shard> shards;
@@ -119,9 +132,11 @@ std::vector<Shard> plan_shards(const Checkpoint& base, const RewriteOptions& opt
 }
 
 // Writes one shard and adds the names whose bytes were kept.
-void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& path, const Content& content, std::set<std::string>& kept) {
+void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& path,
+                 const Content& content, std::set<std::string>& kept) {
   SafetensorsWriter writer(path, shard.metadata);
-  for (const auto& tensor : shard.tensors) writer.declare(tensor.name, tensor.dtype, base.info(tensor.name).shape);
+  for (const auto& tensor : shard.tensors)
+    writer.declare(tensor.name, tensor.dtype, base.info(tensor.name).shape);
   for (const auto& tensor : shard.tensors) {
     const TensorInfo& info = base.info(tensor.name);
     at::Tensor value = content(tensor.name);
@@ -132,18 +147,22 @@ void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& pat
     }
     if (!value.defined()) value = view_tensor(base, tensor.name);
     if (value.sizes().vec() != info.shape) {
-      throw core::ShapeError(concat("[io::rewrite_checkpoint] '", tensor.name, "' must be ", shape_string(info.shape),
-                                    ", its new value is ", shape_string(value.sizes().vec())));
+      throw core::ShapeError(concat("[io::rewrite_checkpoint] '", tensor.name, "' must be ",
+                                    shape_string(info.shape), ", its new value is ",
+                                    shape_string(value.sizes().vec())));
     }
-    writer.write(tensor.name, tensor_bytes(value.to(at::kCPU, to_scalar_type(tensor.dtype)).contiguous()));
+    writer.write(tensor.name,
+                 tensor_bytes(value.to(at::kCPU, to_scalar_type(tensor.dtype)).contiguous()));
   }
   writer.finish();
 }
 
-void write_index(const Checkpoint& base, const std::vector<Shard>& shards, std::int64_t bytes, const fs::path& out, bool same) {
+void write_index(const Checkpoint& base, const std::vector<Shard>& shards, std::int64_t bytes,
+                 const fs::path& out, bool same) {
   if (same) {
     if (!base.index_name().empty()) {
-      core::write_file_atomic(out / base.index_name(), core::read_file(base.directory() / base.index_name()));
+      core::write_file_atomic(out / base.index_name(),
+                              core::read_file(base.directory() / base.index_name()));
     }
     return;
   }
@@ -152,23 +171,28 @@ void write_index(const Checkpoint& base, const std::vector<Shard>& shards, std::
   for (const auto& shard : shards) {
     for (const auto& tensor : shard.tensors) map[tensor.name] = shard.file;
   }
-  core::write_json(out / "model.safetensors.index.json", {{"metadata", {{"total_size", bytes}}}, {"weight_map", std::move(map)}});
+  core::write_json(out / "model.safetensors.index.json",
+                   {{"metadata", {{"total_size", bytes}}}, {"weight_map", std::move(map)}});
 }
 
-void check_written(const Checkpoint& base, const std::vector<Shard>& shards, const fs::path& out, const std::set<std::string>& kept) {
+void check_written(const Checkpoint& base, const std::vector<Shard>& shards, const fs::path& out,
+                   const std::set<std::string>& kept) {
   const Checkpoint written(out);
   const auto fail = [&](const std::string& name, const char* what) {
-    throw core::IoError(concat("'", out.string(), "': '", name, "' ", what, " when it was read again; is the disk sound?"));
+    throw core::IoError(concat("'", out.string(), "': '", name, "' ", what,
+                               " when it was read again; is the disk sound?"));
   };
   if (written.names() != base.names()) fail("model", "has other tensors");
   for (const auto& shard : shards) {
     for (const auto& tensor : shard.tensors) {
       const TensorInfo& info = written.info(tensor.name);
-      if (info.shape != base.info(tensor.name).shape || info.dtype != tensor.dtype) fail(tensor.name, "has another shape or dtype");
+      if (info.shape != base.info(tensor.name).shape || info.dtype != tensor.dtype)
+        fail(tensor.name, "has another shape or dtype");
       if (!kept.contains(tensor.name)) continue;
       const auto before = base.data(tensor.name);
       const auto after = written.data(tensor.name);
-      if (before.size() != after.size() || (!before.empty() && std::memcmp(before.data(), after.data(), before.size()) != 0)) {
+      if (before.size() != after.size() ||
+          (!before.empty() && std::memcmp(before.data(), after.data(), before.size()) != 0)) {
         fail(tensor.name, "has other bytes than the base");
       }
     }
@@ -177,7 +201,8 @@ void check_written(const Checkpoint& base, const std::vector<Shard>& shards, con
 
 }  // namespace
 
-RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out, const Content& content, const RewriteOptions& options) {
+RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out,
+                                 const Content& content, const RewriteOptions& options) {
   const std::vector<Shard> shards = plan_shards(base, options);
   RewriteResult result;
   bool same = options.max_shard_bytes <= 0;

@@ -10,10 +10,10 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/json.h"
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "core/json.h"
 
 namespace corda::io {
 
@@ -45,7 +45,8 @@ constexpr std::array<DTypeRow, 12> kDTypes = {{{DType::kF64, "F64", 8},
                                                {DType::kF8E5M2, "F8_E5M2", 1}}};
 
 const DTypeRow& row(DType dtype) {
-  return *std::find_if(kDTypes.begin(), kDTypes.end(), [&](const DTypeRow& r) { return r.dtype == dtype; });
+  return *std::find_if(kDTypes.begin(), kDTypes.end(),
+                       [&](const DTypeRow& r) { return r.dtype == dtype; });
 }
 
 std::uint64_t little_endian(std::span<const std::byte> bytes) {
@@ -61,9 +62,11 @@ std::int64_t element_count(const std::vector<std::int64_t>& shape, const std::st
 }
 
 std::int64_t non_negative(const Json& value, const std::string& where) {
-  if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) ||
+  if (!value.is_number_integer() ||
+      (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) ||
       value.get<std::int64_t>() < 0) {
-    throw FormatError(concat(where, ": a size must be a non-negative whole number; it is ", value.dump()));
+    throw FormatError(
+        concat(where, ": a size must be a non-negative whole number; it is ", value.dump()));
   }
   return value.get<std::int64_t>();
 }
@@ -71,28 +74,34 @@ std::int64_t non_negative(const Json& value, const std::string& where) {
 TensorInfo parse_info(const Json& entry, const std::string& where) {
   TensorInfo info;
   const Json& dtype = core::require_key(entry, "dtype", where);
-  const auto known = std::find_if(kDTypes.begin(), kDTypes.end(),
-                                  [&](const DTypeRow& r) { return dtype.is_string() && dtype.get<std::string>() == r.name; });
+  const auto known = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const DTypeRow& r) {
+    return dtype.is_string() && dtype.get<std::string>() == r.name;
+  });
   if (known == kDTypes.end()) throw FormatError(concat(where, ": unknown dtype ", dtype.dump()));
   info.dtype = known->dtype;
   const Json& shape = core::require_key(entry, "shape", where);
-  if (!shape.is_array() || shape.size() > kMaxRank) throw FormatError(concat(where, ": malformed shape ", shape.dump()));
+  if (!shape.is_array() || shape.size() > kMaxRank)
+    throw FormatError(concat(where, ": malformed shape ", shape.dump()));
   for (const Json& extent : shape) info.shape.push_back(non_negative(extent, where));
   const Json& offsets = core::require_key(entry, "data_offsets", where);
-  if (!offsets.is_array() || offsets.size() != 2) throw FormatError(concat(where, ": malformed data_offsets ", offsets.dump()));
+  if (!offsets.is_array() || offsets.size() != 2)
+    throw FormatError(concat(where, ": malformed data_offsets ", offsets.dump()));
   info.offset = non_negative(offsets[0], where);
   const std::int64_t end = non_negative(offsets[1], where);
-  if (end < info.offset) throw FormatError(concat(where, ": data_offsets ", offsets.dump(), " run backwards"));
+  if (end < info.offset)
+    throw FormatError(concat(where, ": data_offsets ", offsets.dump(), " run backwards"));
   info.bytes = end - info.offset;
-  const std::int64_t expected = core::checked_mul(element_count(info.shape, where), known->bytes, where.c_str());
+  const std::int64_t expected =
+      core::checked_mul(element_count(info.shape, where), known->bytes, where.c_str());
   if (expected != info.bytes) {
-    throw FormatError(concat(where, ": ", known->name, " ", shape_string(info.shape), " needs ", expected, " bytes, data_offsets give ",
-                             info.bytes));
+    throw FormatError(concat(where, ": ", known->name, " ", shape_string(info.shape), " needs ",
+                             expected, " bytes, data_offsets give ", info.bytes));
   }
   return info;
 }
 
-void check_ranges(const std::map<std::string, TensorInfo>& tensors, std::int64_t data_bytes, const std::string& file) {
+void check_ranges(const std::map<std::string, TensorInfo>& tensors, std::int64_t data_bytes,
+                  const std::string& file) {
   std::vector<std::pair<const TensorInfo*, const std::string*>> ordered;
   for (const auto& [name, info] : tensors) ordered.emplace_back(&info, &name);
   std::sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
@@ -101,17 +110,20 @@ void check_ranges(const std::map<std::string, TensorInfo>& tensors, std::int64_t
   std::int64_t previous_end = 0;
   for (const auto& [info, name] : ordered) {
     if (info->offset + info->bytes > data_bytes) {
-      throw FormatError(concat("'", file, "': truncated: tensor '", *name, "' ends at byte ", info->offset + info->bytes,
-                               " of the data, but the file holds only ", data_bytes, "; download or copy it again"));
+      throw FormatError(concat("'", file, "': truncated: tensor '", *name, "' ends at byte ",
+                               info->offset + info->bytes, " of the data, but the file holds only ",
+                               data_bytes, "; download or copy it again"));
     }
     if (info->offset != previous_end) {
-      throw FormatError(concat("'", file, "': tensor '", *name, "' begins at byte ", info->offset, " of the data, expected ",
-                               previous_end, " (tensors overlap or leave a hole)"));
+      throw FormatError(concat("'", file, "': tensor '", *name, "' begins at byte ", info->offset,
+                               " of the data, expected ", previous_end,
+                               " (tensors overlap or leave a hole)"));
     }
     previous_end = info->offset + info->bytes;
   }
   if (previous_end != data_bytes) {
-    throw FormatError(concat("'", file, "': the tensors end at byte ", previous_end, " of the data, but the file holds ", data_bytes));
+    throw FormatError(concat("'", file, "': the tensors end at byte ", previous_end,
+                             " of the data, but the file holds ", data_bytes));
   }
 }
 
@@ -130,21 +142,28 @@ std::string shape_string(const std::vector<std::int64_t>& shape) {
 SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
   const std::string file = path.string();
   const auto bytes = file_.bytes();
-  if (bytes.size() < 8) throw FormatError(concat("'", file, "': not a safetensors file: only ", bytes.size(), " bytes"));
+  if (bytes.size() < 8)
+    throw FormatError(
+        concat("'", file, "': not a safetensors file: only ", bytes.size(), " bytes"));
   const std::uint64_t header = little_endian(bytes);
   if (header > static_cast<std::uint64_t>(kMaxHeaderBytes)) {
-    throw FormatError(concat("'", file, "': not a safetensors file: its header would have ", header, " bytes"));
+    throw FormatError(
+        concat("'", file, "': not a safetensors file: its header would have ", header, " bytes"));
   }
   if (header > bytes.size() - 8) {
-    throw FormatError(concat("'", file, "': truncated: the header needs ", header, " bytes, the file has ", bytes.size() - 8,
+    throw FormatError(concat("'", file, "': truncated: the header needs ", header,
+                             " bytes, the file has ", bytes.size() - 8,
                              "; download or copy it again"));
   }
   data_begin_ = 8 + static_cast<std::int64_t>(header);
-  const Json root = core::parse_json({reinterpret_cast<const char*>(bytes.data()) + 8, header}, file);
-  if (!root.is_object()) throw FormatError(concat("'", file, "': the header must be a JSON object"));
+  const Json root =
+      core::parse_json({reinterpret_cast<const char*>(bytes.data()) + 8, header}, file);
+  if (!root.is_object())
+    throw FormatError(concat("'", file, "': the header must be a JSON object"));
   for (const auto& [name, entry] : root.items()) {
     if (name == "__metadata__") {
-      for (const auto& [key, value] : entry.items()) metadata_[key] = value.is_string() ? value.get<std::string>() : value.dump();
+      for (const auto& [key, value] : entry.items())
+        metadata_[key] = value.is_string() ? value.get<std::string>() : value.dump();
     } else {
       tensors_.emplace(name, parse_info(entry, concat("'", file, "': tensor '", name, "'")));
     }
@@ -154,13 +173,16 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
 
 std::span<const std::byte> SafetensorsFile::data(const std::string& name) const {
   const auto found = tensors_.find(name);
-  if (found == tensors_.end()) throw FormatError(concat("'", path().string(), "' has no tensor '", name, "'"));
+  if (found == tensors_.end())
+    throw FormatError(concat("'", path().string(), "' has no tensor '", name, "'"));
   return file_.bytes().subspan(static_cast<std::size_t>(data_begin_ + found->second.offset),
                                static_cast<std::size_t>(found->second.bytes));
 }
 
 SafetensorsWriter::SafetensorsWriter(fs::path path, std::map<std::string, std::string> metadata)
-    : path_(std::move(path)), temporary_(path_.string() + concat(".tmp-", ::getpid())), metadata_(std::move(metadata)) {}
+    : path_(std::move(path)),
+      temporary_(path_.string() + concat(".tmp-", ::getpid())),
+      metadata_(std::move(metadata)) {}
 
 SafetensorsWriter::~SafetensorsWriter() {
   if (descriptor_ >= 0) {
@@ -169,8 +191,10 @@ SafetensorsWriter::~SafetensorsWriter() {
   }
 }
 
-void SafetensorsWriter::declare(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape) {
-  if (descriptor_ >= 0) throw core::InternalError("[io::SafetensorsWriter] declare() after write()");
+void SafetensorsWriter::declare(const std::string& name, DType dtype,
+                                const std::vector<std::int64_t>& shape) {
+  if (descriptor_ >= 0)
+    throw core::InternalError("[io::SafetensorsWriter] declare() after write()");
   TensorInfo info{.dtype = dtype, .shape = shape, .offset = total_, .bytes = 0};
   info.bytes = core::checked_mul(element_count(shape, name), size_of(dtype), name.c_str());
   total_ = core::checked_add(total_, info.bytes, name.c_str());
@@ -182,8 +206,10 @@ void SafetensorsWriter::put(std::span<const std::byte> data) {
     const ssize_t written = ::write(descriptor_, data.data(), data.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
-      const std::string message = concat("cannot write '", path_.string(), "': ", std::strerror(errno));
-      if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) throw core::ResourceError(concat(message, "; free some space or choose another --out"));
+      const std::string message =
+          concat("cannot write '", path_.string(), "': ", std::strerror(errno));
+      if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
+        throw core::ResourceError(concat(message, "; free some space or choose another --out"));
       throw core::IoError(message);
     }
     data = data.subspan(static_cast<std::size_t>(written));
@@ -194,14 +220,18 @@ void SafetensorsWriter::open() {
   Json header = Json::object();
   if (!metadata_.empty()) header["__metadata__"] = metadata_;
   for (const auto& [name, info] : declared_) {
-    header[name] = {{"dtype", to_string(info.dtype)}, {"shape", info.shape}, {"data_offsets", {info.offset, info.offset + info.bytes}}};
+    header[name] = {{"dtype", to_string(info.dtype)},
+                    {"shape", info.shape},
+                    {"data_offsets", {info.offset, info.offset + info.bytes}}};
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) throw core::IoError(concat("cannot create '", path_.string(), "': ", std::strerror(errno)));
+  if (descriptor_ < 0)
+    throw core::IoError(concat("cannot create '", path_.string(), "': ", std::strerror(errno)));
   std::array<std::byte, 8> length;
-  for (std::size_t i = 0; i < 8; ++i) length[i] = static_cast<std::byte>((text.size() >> (8 * i)) & 0xff);
+  for (std::size_t i = 0; i < 8; ++i)
+    length[i] = static_cast<std::byte>((text.size() >> (8 * i)) & 0xff);
   put(length);
   put(std::as_bytes(std::span(text)));
 }
@@ -210,8 +240,8 @@ void SafetensorsWriter::write(const std::string& name, std::span<const std::byte
   if (descriptor_ < 0) open();
   if (next_ >= declared_.size() || declared_[next_].name != name ||
       declared_[next_].info.bytes != static_cast<std::int64_t>(data.size())) {
-    throw core::InternalError(concat("[io::SafetensorsWriter::write] tensor '", name, "' with ", data.size(),
-                                     " bytes is not the next one declared"));
+    throw core::InternalError(concat("[io::SafetensorsWriter::write] tensor '", name, "' with ",
+                                     data.size(), " bytes is not the next one declared"));
   }
   put(data);
   ++next_;
@@ -219,7 +249,8 @@ void SafetensorsWriter::write(const std::string& name, std::span<const std::byte
 
 void SafetensorsWriter::finish() {
   if (descriptor_ < 0) open();
-  if (next_ != declared_.size()) throw core::InternalError("[io::SafetensorsWriter::finish] a declared tensor was not written");
+  if (next_ != declared_.size())
+    throw core::InternalError("[io::SafetensorsWriter::finish] a declared tensor was not written");
   const bool flushed = ::fsync(descriptor_) == 0;
   const int code = errno;
   ::close(descriptor_);
@@ -227,7 +258,8 @@ void SafetensorsWriter::finish() {
   if (!flushed || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int cause = flushed ? errno : code;
     ::unlink(temporary_.c_str());
-    const std::string message = concat("cannot complete '", path_.string(), "': ", std::strerror(cause));
+    const std::string message =
+        concat("cannot complete '", path_.string(), "': ", std::strerror(cause));
     if (cause == ENOSPC || cause == EDQUOT) throw core::ResourceError(message);
     throw core::IoError(message);
   }

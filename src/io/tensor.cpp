@@ -55,7 +55,8 @@ DType to_dtype(at::ScalarType type) {
   for (const auto& pair : kTypes) {
     if (pair.type == type) return pair.dtype;
   }
-  throw core::FormatError(concat("[io::to_dtype] safetensors has no type for ", at::toString(type)));
+  throw core::FormatError(
+      concat("[io::to_dtype] safetensors has no type for ", at::toString(type)));
 }
 
 at::Tensor view_tensor(const SafetensorsFile& file, const std::string& name) {
@@ -74,12 +75,15 @@ std::span<const std::byte> tensor_bytes(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
 }
 
-void save_tensors(const fs::path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+void save_tensors(const fs::path& path,
+                  const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                   const std::map<std::string, std::string>& metadata) {
   SafetensorsWriter writer(path, metadata);
-  for (const auto& [name, tensor] : tensors) writer.declare(name, to_dtype(tensor.scalar_type()), tensor.sizes().vec());
+  for (const auto& [name, tensor] : tensors)
+    writer.declare(name, to_dtype(tensor.scalar_type()), tensor.sizes().vec());
   core::require_disk_space(path, writer.data_bytes());
-  for (const auto& [name, tensor] : tensors) writer.write(name, tensor_bytes(tensor.cpu().contiguous()));
+  for (const auto& [name, tensor] : tensors)
+    writer.write(name, tensor_bytes(tensor.cpu().contiguous()));
   writer.finish();
 }
 

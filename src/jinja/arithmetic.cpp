@@ -29,7 +29,8 @@ Value power(std::int64_t base, std::int64_t exponent) {
   if (exponent < 0) return std::pow(static_cast<double>(base), static_cast<double>(exponent));
   std::int64_t result = 1;
   for (; exponent > 0; --exponent) {
-    if (__builtin_mul_overflow(result, base, &result)) fail("integer result of ** does not fit in 64 bits");
+    if (__builtin_mul_overflow(result, base, &result))
+      fail("integer result of ** does not fit in 64 bits");
     if (result == 0 || result == 1) break;
     if (result == -1 && base == -1) return exponent % 2 == 1 ? -1 : 1;
   }
@@ -40,10 +41,17 @@ Value integers(Operator op, std::int64_t a, std::int64_t b) {
   std::int64_t result = 0;
   bool overflow = false;
   switch (op) {
-    case Operator::kAdd: overflow = __builtin_add_overflow(a, b, &result); break;
-    case Operator::kSubtract: overflow = __builtin_sub_overflow(a, b, &result); break;
-    case Operator::kMultiply: overflow = __builtin_mul_overflow(a, b, &result); break;
-    case Operator::kPower: return power(a, b);
+    case Operator::kAdd:
+      overflow = __builtin_add_overflow(a, b, &result);
+      break;
+    case Operator::kSubtract:
+      overflow = __builtin_sub_overflow(a, b, &result);
+      break;
+    case Operator::kMultiply:
+      overflow = __builtin_mul_overflow(a, b, &result);
+      break;
+    case Operator::kPower:
+      return power(a, b);
     case Operator::kDivide:
       if (b == 0) fail("division by zero");
       return static_cast<double>(a) / static_cast<double>(b);
@@ -62,10 +70,14 @@ Value integers(Operator op, std::int64_t a, std::int64_t b) {
 
 Value floats(Operator op, double a, double b) {
   switch (op) {
-    case Operator::kAdd: return a + b;
-    case Operator::kSubtract: return a - b;
-    case Operator::kMultiply: return a * b;
-    case Operator::kPower: return std::pow(a, b);
+    case Operator::kAdd:
+      return a + b;
+    case Operator::kSubtract:
+      return a - b;
+    case Operator::kMultiply:
+      return a * b;
+    case Operator::kPower:
+      return std::pow(a, b);
     default:
       if (b == 0.0) fail("division by zero");
       if (op == Operator::kDivide) return a / b;
@@ -96,7 +108,9 @@ Value repeat(Runtime& runtime, const Value& value, std::int64_t count) {
 }
 
 bool is_repeatable(const Value& value) {
-  return value.is(Kind::kText) || (value.is(Kind::kSequence) && (value.sequence().shape == Shape::kList || value.sequence().shape == Shape::kTuple));
+  return value.is(Kind::kText) ||
+         (value.is(Kind::kSequence) &&
+          (value.sequence().shape == Shape::kList || value.sequence().shape == Shape::kTuple));
 }
 
 Value add_texts(Runtime& runtime, const Value& a, const Value& b) {
@@ -110,24 +124,31 @@ Value add_texts(Runtime& runtime, const Value& a, const Value& b) {
 }  // namespace
 
 Value binary(Runtime& runtime, Operator op, const Value& a, const Value& b) {
-  if (op == Operator::kAdd && a.is(Kind::kText) && b.is(Kind::kText)) return add_texts(runtime, a, b);
+  if (op == Operator::kAdd && a.is(Kind::kText) && b.is(Kind::kText))
+    return add_texts(runtime, a, b);
   if (is_number(a) && is_number(b)) {
-    if (!a.is(Kind::kFloat) && !b.is(Kind::kFloat)) return integers(op, as_index(a, ""), as_index(b, ""));
+    if (!a.is(Kind::kFloat) && !b.is(Kind::kFloat))
+      return integers(op, as_index(a, ""), as_index(b, ""));
     return floats(op, as_double(a), as_double(b));
   }
   if (a.is(Kind::kUndefined)) fail_undefined(a);
-  if (op == Operator::kModulo && a.is(Kind::kText)) return make_text(runtime, percent_format(runtime, a.text(), b), a.markup());
+  if (op == Operator::kModulo && a.is(Kind::kText))
+    return make_text(runtime, percent_format(runtime, a.text(), b), a.markup());
   if (b.is(Kind::kUndefined)) fail_undefined(b);
   if (op == Operator::kMultiply) {
-    if (is_repeatable(a) && (b.is(Kind::kInt) || b.is(Kind::kBool))) return repeat(runtime, a, as_index(b, ""));
-    if (is_repeatable(b) && (a.is(Kind::kInt) || a.is(Kind::kBool))) return repeat(runtime, b, as_index(a, ""));
+    if (is_repeatable(a) && (b.is(Kind::kInt) || b.is(Kind::kBool)))
+      return repeat(runtime, a, as_index(b, ""));
+    if (is_repeatable(b) && (a.is(Kind::kInt) || a.is(Kind::kBool)))
+      return repeat(runtime, b, as_index(a, ""));
   }
-  if (op == Operator::kAdd && a.is(Kind::kSequence) && b.is(Kind::kSequence) && is_repeatable(a) && a.sequence().shape == b.sequence().shape) {
+  if (op == Operator::kAdd && a.is(Kind::kSequence) && b.is(Kind::kSequence) && is_repeatable(a) &&
+      a.sequence().shape == b.sequence().shape) {
     Value::List items = a.sequence().items;
     items.insert(items.end(), b.sequence().items.begin(), b.sequence().items.end());
     return make_list(runtime, std::move(items), a.sequence().shape);
   }
-  fail("unsupported operand types for ", symbol_of(op), ": '", type_name(a), "' and '", type_name(b), "'");
+  fail("unsupported operand types for ", symbol_of(op), ": '", type_name(a), "' and '",
+       type_name(b), "'");
 }
 
 Value negate(const Value& value) {

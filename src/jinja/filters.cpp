@@ -22,7 +22,8 @@ Value trim(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const auto [chars] = bind("trim", arguments, {"chars"});
   const bool given = chars != nullptr && chars->is(Kind::kText);
   const std::string text = to_text(runtime, input);
-  return make_text(runtime, std::string(strip(text, true, true, given ? &chars->text() : nullptr)), input.markup());
+  return make_text(runtime, std::string(strip(text, true, true, given ? &chars->text() : nullptr)),
+                   input.markup());
 }
 
 // The words begin at the start and after white space, '-', '(', '{', '[' and '<'.
@@ -34,13 +35,15 @@ Value title_filter(Runtime& runtime, const Value& input, const Arguments&) {
     std::size_t at = 0;
     const auto code = next_code_point(part, at);
     out += begins ? upper(part) : lower(part);
-    begins = is_space(code) || code == '-' || code == '(' || code == '{' || code == '[' || code == '<';
+    begins =
+        is_space(code) || code == '-' || code == '(' || code == '{' || code == '[' || code == '<';
   }
   return make_text(runtime, std::move(out));
 }
 
 Value to_json_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  const auto [ascii, indent, separators, sort] = bind("tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"});
+  const auto [ascii, indent, separators, sort] =
+      bind("tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"});
   JsonOptions options;
   options.ensure_ascii = ascii != nullptr && truth(*ascii);
   options.sort_keys = sort != nullptr && truth(*sort);
@@ -56,7 +59,8 @@ Value to_json_filter(Runtime& runtime, const Value& input, const Arguments& argu
   }
   if (separators != nullptr && !separators->is(Kind::kNone)) {
     const auto pair = iterate(runtime, *separators);
-    if (pair.size() != 2 || !pair[0].is(Kind::kText) || !pair[1].is(Kind::kText)) fail("tojson: separators must be two strings");
+    if (pair.size() != 2 || !pair[0].is(Kind::kText) || !pair[1].is(Kind::kText))
+      fail("tojson: separators must be two strings");
     options.item_separator = pair[0].text();
     options.key_separator = pair[1].text();
   }
@@ -65,7 +69,8 @@ Value to_json_filter(Runtime& runtime, const Value& input, const Arguments& argu
 
 Value default_filter(Runtime&, const Value& input, const Arguments& arguments) {
   const auto [otherwise, boolean] = bind("default", arguments, {"default_value", "boolean"});
-  if (!input.is(Kind::kUndefined) && (boolean == nullptr || !truth(*boolean) || truth(input))) return input;
+  if (!input.is(Kind::kUndefined) && (boolean == nullptr || !truth(*boolean) || truth(input)))
+    return input;
   return otherwise != nullptr ? *otherwise : Value("");
 }
 
@@ -121,11 +126,15 @@ Value int_filter(Runtime& runtime, const Value& input, const Arguments& argument
       if (radix < 2 || radix > 36) fail("int: the base must be between 2 and 36");
       const std::string digits = lower(text);
       std::string_view rest = digits;
-      if ((radix == 16 && rest.starts_with("0x")) || (radix == 2 && rest.starts_with("0b")) || (radix == 8 && rest.starts_with("0o"))) rest.remove_prefix(2);
+      if ((radix == 16 && rest.starts_with("0x")) || (radix == 2 && rest.starts_with("0b")) ||
+          (radix == 8 && rest.starts_with("0o")))
+        rest.remove_prefix(2);
       std::int64_t value = 0;
       for (const char c : rest) {
         const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'z' ? c - 'a' + 10 : 99;
-        if (digit >= radix || __builtin_mul_overflow(value, radix, &value) || __builtin_add_overflow(value, std::int64_t{digit}, &value)) return fallback;
+        if (digit >= radix || __builtin_mul_overflow(value, radix, &value) ||
+            __builtin_add_overflow(value, std::int64_t{digit}, &value))
+          return fallback;
       }
       return rest.empty() ? fallback : Value(value);
     }
@@ -158,7 +167,8 @@ Value round_filter(Runtime&, const Value& input, const Arguments& arguments) {
   const auto digits = precision != nullptr ? as_index(*precision, "the precision of round") : 0;
   if (digits < -300 || digits > 300) fail("round: the precision ", digits, " is out of range");
   const std::string how = method != nullptr && method->is(Kind::kText) ? method->text() : "common";
-  if (how != "common" && how != "ceil" && how != "floor") fail("round: the method must be common, ceil or floor");
+  if (how != "common" && how != "ceil" && how != "floor")
+    fail("round: the method must be common, ceil or floor");
   const double value = as_double(input), scale = std::pow(10.0, static_cast<double>(digits));
   if (how == "ceil") return std::ceil(value * scale) / scale;
   if (how == "floor") return std::floor(value * scale) / scale;
@@ -166,7 +176,8 @@ Value round_filter(Runtime&, const Value& input, const Arguments& arguments) {
   if (digits < 0) return std::nearbyint(value * scale) / scale;
   // The decimal that is nearest to the exact value, as Python's round.
   std::string text(400 + static_cast<std::size_t>(digits), '\0');
-  text.resize(static_cast<std::size_t>(std::snprintf(text.data(), text.size(), "%.*f", static_cast<int>(digits), value)));
+  text.resize(static_cast<std::size_t>(
+      std::snprintf(text.data(), text.size(), "%.*f", static_cast<int>(digits), value)));
   return core::parse_double(text).value_or(value);
 }
 
@@ -177,11 +188,16 @@ Value abs_filter(Runtime&, const Value& input, const Arguments&) {
 }
 
 Value truncate(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  const auto [size, kill, end, leeway] = bind("truncate", arguments, {"length", "killwords", "end", "leeway"});
-  const std::string text = to_text(runtime, input), tail = end != nullptr ? to_text(runtime, *end) : "...";
+  const auto [size, kill, end, leeway] =
+      bind("truncate", arguments, {"length", "killwords", "end", "leeway"});
+  const std::string text = to_text(runtime, input),
+                    tail = end != nullptr ? to_text(runtime, *end) : "...";
   const auto limit = size != nullptr ? as_index(*size, "the length of truncate") : 255;
-  const auto slack = leeway != nullptr && !leeway->is(Kind::kNone) ? as_index(*leeway, "the leeway of truncate") : 5;
-  if (limit < length(tail)) fail("truncate: expected a length of at least ", length(tail), ", got ", limit);
+  const auto slack = leeway != nullptr && !leeway->is(Kind::kNone)
+                         ? as_index(*leeway, "the leeway of truncate")
+                         : 5;
+  if (limit < length(tail))
+    fail("truncate: expected a length of at least ", length(tail), ", got ", limit);
   if (slack < 0 || slack > (1 << 30)) fail("truncate: the leeway ", slack, " is out of range");
   if (length(text) - slack <= limit) return Value(text);
   std::string cut = text.substr(0, byte_offset(text, limit - length(tail)));
@@ -197,10 +213,13 @@ Value center(Runtime& runtime, const Value& input, const Arguments& arguments) {
 }
 
 Value format_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  if (arguments.named.empty()) return make_text(runtime, percent_format(runtime, to_text(runtime, input), Value::list(arguments.positional, Shape::kTuple)));
+  if (arguments.named.empty())
+    return make_text(runtime, percent_format(runtime, to_text(runtime, input),
+                                             Value::list(arguments.positional, Shape::kTuple)));
   Value::Dict entries;
   for (const auto& [name, value] : arguments.named) entries.emplace_back(name, value);
-  return make_text(runtime, percent_format(runtime, to_text(runtime, input), Value::dict(std::move(entries))));
+  return make_text(
+      runtime, percent_format(runtime, to_text(runtime, input), Value::dict(std::move(entries))));
 }
 
 Value word_count(Runtime& runtime, const Value& input, const Arguments&) {
@@ -233,7 +252,9 @@ Value escape(Runtime& runtime, const Value& input, const Arguments&) {
   return input.markup() ? input : make_text(runtime, escape_html(to_text(runtime, input)), true);
 }
 
-Value safe(Runtime& runtime, const Value& input, const Arguments&) { return make_text(runtime, to_text(runtime, input), true); }
+Value safe(Runtime& runtime, const Value& input, const Arguments&) {
+  return make_text(runtime, to_text(runtime, input), true);
+}
 
 Value string_filter(Runtime& runtime, const Value& input, const Arguments&) {
   return input.is(Kind::kText) ? input : make_text(runtime, to_text(runtime, input));
@@ -250,21 +271,44 @@ Value attr(Runtime& runtime, const Value& input, const Arguments& arguments) {
 }  // namespace
 
 const FilterTable& text_filters() {
-  static const FilterTable kFilters = {
-      {"upper", text_filter<upper>}, {"lower", text_filter<lower>}, {"capitalize", text_filter<capitalize>}, {"title", title_filter},
-      {"trim", trim}, {"tojson", to_json_filter}, {"default", default_filter}, {"d", default_filter}, {"replace", replace_filter},
-      {"indent", indent_filter}, {"int", int_filter}, {"float", float_filter}, {"round", round_filter}, {"abs", abs_filter},
-      {"truncate", truncate}, {"center", center}, {"format", format_filter}, {"wordcount", word_count}, {"urlencode", url_encode},
-      {"escape", escape}, {"e", escape}, {"safe", safe}, {"string", string_filter}, {"length", length_filter}, {"count", length_filter},
-      {"attr", attr}};
+  static const FilterTable kFilters = {{"upper", text_filter<upper>},
+                                       {"lower", text_filter<lower>},
+                                       {"capitalize", text_filter<capitalize>},
+                                       {"title", title_filter},
+                                       {"trim", trim},
+                                       {"tojson", to_json_filter},
+                                       {"default", default_filter},
+                                       {"d", default_filter},
+                                       {"replace", replace_filter},
+                                       {"indent", indent_filter},
+                                       {"int", int_filter},
+                                       {"float", float_filter},
+                                       {"round", round_filter},
+                                       {"abs", abs_filter},
+                                       {"truncate", truncate},
+                                       {"center", center},
+                                       {"format", format_filter},
+                                       {"wordcount", word_count},
+                                       {"urlencode", url_encode},
+                                       {"escape", escape},
+                                       {"e", escape},
+                                       {"safe", safe},
+                                       {"string", string_filter},
+                                       {"length", length_filter},
+                                       {"count", length_filter},
+                                       {"attr", attr}};
   return kFilters;
 }
 
-bool has_filter(const std::string& name) { return text_filters().contains(name) || sequence_filters().contains(name); }
+bool has_filter(const std::string& name) {
+  return text_filters().contains(name) || sequence_filters().contains(name);
+}
 
-Value apply_filter(Runtime& runtime, const std::string& name, const Value& input, const Arguments& arguments) {
+Value apply_filter(Runtime& runtime, const std::string& name, const Value& input,
+                   const Arguments& arguments) {
   for (const auto* table : {&text_filters(), &sequence_filters()}) {
-    if (const auto found = table->find(name); found != table->end()) return found->second(runtime, input, arguments);
+    if (const auto found = table->find(name); found != table->end())
+      return found->second(runtime, input, arguments);
   }
   fail("no filter named '", name, "'");
 }

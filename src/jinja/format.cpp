@@ -31,7 +31,11 @@ void append_repr_text(std::string& out, std::string_view text) {
       out += "\\t";
     } else if (code >= 0 && !is_printable(code)) {
       char buffer[16];
-      std::snprintf(buffer, sizeof buffer, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", static_cast<unsigned>(code));
+      std::snprintf(buffer, sizeof buffer,
+                    code < 0x100     ? "\\x%02x"
+                    : code < 0x10000 ? "\\u%04x"
+                                     : "\\U%08x",
+                    static_cast<unsigned>(code));
       out += buffer;
     } else {
       out += text.substr(begin, at - begin);
@@ -48,7 +52,9 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
       append_repr_text(out, value.text());
       if (value.markup()) out += ")";
       break;
-    case Kind::kUndefined: out += "Undefined"; break;
+    case Kind::kUndefined:
+      out += "Undefined";
+      break;
     case Kind::kMapping: {
       out += '{';
       bool first = true;
@@ -63,9 +69,11 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
     }
     case Kind::kSequence: {
       const auto& sequence = value.sequence();
-      if (sequence.shape == Shape::kGenerator) fail("a generator cannot be printed; use the filter 'list' or 'join'");
+      if (sequence.shape == Shape::kGenerator)
+        fail("a generator cannot be printed; use the filter 'list' or 'join'");
       if (sequence.shape == Shape::kRange) fail("a range cannot be printed; use the filter 'list'");
-      const bool is_tuple = sequence.shape == Shape::kTuple, is_view = !is_tuple && sequence.shape != Shape::kList;
+      const bool is_tuple = sequence.shape == Shape::kTuple,
+                 is_view = !is_tuple && sequence.shape != Shape::kList;
       if (is_view) out += core::concat(type_name(value), '(');
       out += is_tuple ? '(' : '[';
       for (std::size_t i = 0; i < sequence.items.size(); ++i) {
@@ -77,15 +85,18 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
       if (is_view) out += ')';
       break;
     }
-    case Kind::kObject: fail("a value of type ", type_name(value), " cannot be printed");
-    default: out += to_text(runtime, value);
+    case Kind::kObject:
+      fail("a value of type ", type_name(value), " cannot be printed");
+    default:
+      out += to_text(runtime, value);
   }
   runtime.budget.check_size(out.size());
 }
 
 std::string fixed(double value, int precision) {
   std::string buffer(400 + static_cast<std::size_t>(precision), '\0');
-  buffer.resize(static_cast<std::size_t>(std::snprintf(buffer.data(), buffer.size(), "%.*f", precision, value)));
+  buffer.resize(static_cast<std::size_t>(
+      std::snprintf(buffer.data(), buffer.size(), "%.*f", precision, value)));
   return buffer;
 }
 
@@ -131,23 +142,34 @@ std::string number_text(const Value& value, const Spec& spec) {
   std::string text;
   const char type = spec.type;
   if (type == 'f' || type == 'F' || type == '%') {
-    text = fixed(as_double(value) * (type == '%' ? 100.0 : 1.0), spec.precision < 0 ? 6 : spec.precision);
+    text = fixed(as_double(value) * (type == '%' ? 100.0 : 1.0),
+                 spec.precision < 0 ? 6 : spec.precision);
     if (type == '%') text += '%';
   } else if (type == 'e' || type == 'E' || type == 'g' || type == 'G') {
     const char format[] = {'%', '.', '*', type, '\0'};
     text.resize(400 + static_cast<std::size_t>(std::max(spec.precision, 0)));
-    text.resize(static_cast<std::size_t>(std::snprintf(text.data(), text.size(), format, spec.precision < 0 ? 6 : spec.precision, as_double(value))));
+    text.resize(static_cast<std::size_t>(std::snprintf(text.data(), text.size(), format,
+                                                       spec.precision < 0 ? 6 : spec.precision,
+                                                       as_double(value))));
   } else if (type == 'x' || type == 'X' || type == 'o' || type == 'b') {
     const auto number = as_index(value, "a formatted number");
     char buffer[72];
-    const auto magnitude = number < 0 ? 0 - static_cast<std::uint64_t>(number) : static_cast<std::uint64_t>(number);
-    const auto end = std::to_chars(buffer, buffer + sizeof buffer, magnitude, type == 'o' ? 8 : type == 'b' ? 2 : 16).ptr;
+    const auto magnitude =
+        number < 0 ? 0 - static_cast<std::uint64_t>(number) : static_cast<std::uint64_t>(number);
+    const auto end = std::to_chars(buffer, buffer + sizeof buffer, magnitude,
+                                   type == 'o'   ? 8
+                                   : type == 'b' ? 2
+                                                 : 16)
+                         .ptr;
     text = std::string(buffer, end);
     if (type == 'X') text = upper(text);
     if (spec.alternate) text = std::string("0") + type + text;
     if (number < 0) text = "-" + text;
   } else {
-    const auto truncated = value.is(Kind::kFloat) ? static_cast<std::int64_t>(std::clamp(value.number(), -9.0e18, 9.0e18)) : as_index(value, "a formatted number");
+    const auto truncated =
+        value.is(Kind::kFloat)
+            ? static_cast<std::int64_t>(std::clamp(value.number(), -9.0e18, 9.0e18))
+            : as_index(value, "a formatted number");
     text = std::to_string(truncated);
   }
   if (spec.comma) text = group_thousands(std::move(text));
@@ -161,23 +183,33 @@ std::string float_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   char buffer[64];
-  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr);
+  std::string text(
+      buffer,
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr);
   const auto e = text.find('e');
   const int exponent = std::stoi(text.substr(e + 1));
   if (exponent < -4 || exponent >= 16) return text;
-  text.assign(buffer, std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed).ptr);
+  text.assign(buffer,
+              std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed).ptr);
   return text.find('.') == std::string::npos ? text + ".0" : text;
 }
 
 std::string to_text(Runtime& runtime, const Value& value) {
   switch (value.kind()) {
-    case Kind::kNone: return "None";
-    case Kind::kBool: return value.boolean() ? "True" : "False";
-    case Kind::kInt: return std::to_string(value.integer());
-    case Kind::kFloat: return float_text(value.number());
-    case Kind::kText: return value.text();
-    case Kind::kUndefined: return {};
-    default: return repr(runtime, value);
+    case Kind::kNone:
+      return "None";
+    case Kind::kBool:
+      return value.boolean() ? "True" : "False";
+    case Kind::kInt:
+      return std::to_string(value.integer());
+    case Kind::kFloat:
+      return float_text(value.number());
+    case Kind::kText:
+      return value.text();
+    case Kind::kUndefined:
+      return {};
+    default:
+      return repr(runtime, value);
   }
 }
 
@@ -189,7 +221,8 @@ std::string repr(Runtime& runtime, const Value& value) {
 }
 
 std::string percent_format(Runtime& runtime, const std::string& format, const Value& arguments) {
-  const bool is_tuple = arguments.is(Kind::kSequence) && arguments.sequence().shape == Shape::kTuple;
+  const bool is_tuple =
+      arguments.is(Kind::kSequence) && arguments.sequence().shape == Shape::kTuple;
   std::size_t used = 0;
   std::string out;
   for (std::size_t at = 0; at < format.size(); ++at) {
@@ -201,35 +234,44 @@ std::string percent_format(Runtime& runtime, const std::string& format, const Va
     const Value* named = nullptr;
     if (at < format.size() && format[at] == '(') {
       const auto close = format.find(')', at);
-      if (close == std::string::npos || !arguments.is(Kind::kMapping)) fail("format requires a mapping");
-      named = arguments.mapping().find_text(std::string_view(format).substr(at + 1, close - at - 1));
+      if (close == std::string::npos || !arguments.is(Kind::kMapping))
+        fail("format requires a mapping");
+      named =
+          arguments.mapping().find_text(std::string_view(format).substr(at + 1, close - at - 1));
       if (named == nullptr) fail("a key of the format is missing in the mapping");
       at = close + 1;
     }
     Spec spec;
-    for (; at < format.size() && std::string_view("-+ 0#").find(format[at]) != std::string_view::npos; ++at) {
+    for (;
+         at < format.size() && std::string_view("-+ 0#").find(format[at]) != std::string_view::npos;
+         ++at) {
       if (format[at] == '-') spec.align = '<';
       if (format[at] == '0') spec.zero = true;
       if (format[at] == '#') spec.alternate = true;
       if (format[at] == '+' || (format[at] == ' ' && spec.sign == '\0')) spec.sign = format[at];
     }
     spec.width = read_number(format, at);
-    if (at < format.size() && format[at] == '.') spec.precision = static_cast<int>(read_number(format, ++at));
+    if (at < format.size() && format[at] == '.')
+      spec.precision = static_cast<int>(read_number(format, ++at));
     if (at >= format.size()) fail("incomplete format");
     spec.type = format[at];
     if (spec.type == '%') {
       out += '%';
       continue;
     }
-    if (named == nullptr && (is_tuple ? used >= arguments.sequence().items.size() : used >= 1)) fail("not enough arguments for format string");
-    const Value& value = named != nullptr ? *named : is_tuple ? arguments.sequence().items[used] : arguments;
+    if (named == nullptr && (is_tuple ? used >= arguments.sequence().items.size() : used >= 1))
+      fail("not enough arguments for format string");
+    const Value& value = named != nullptr ? *named
+                         : is_tuple       ? arguments.sequence().items[used]
+                                          : arguments;
     if (named == nullptr) ++used;
     if (spec.type == 's' || spec.type == 'r') {
       std::string text = spec.type == 's' ? to_text(runtime, value) : repr(runtime, value);
       if (spec.precision >= 0) text.resize(byte_offset(text, spec.precision));
       out += pad(runtime, std::move(text), spec, '>');
     } else if (std::string_view("diufFeEgGxXo").find(spec.type) != std::string_view::npos) {
-      if (!is_number(value)) fail("%", spec.type, " format: a number is required, not ", type_name(value));
+      if (!is_number(value))
+        fail("%", spec.type, " format: a number is required, not ", type_name(value));
       if (spec.zero && spec.align == '\0') {
         spec.fill = "0";
         spec.align = '=';
@@ -240,7 +282,8 @@ std::string percent_format(Runtime& runtime, const std::string& format, const Va
     }
     runtime.budget.check_size(out.size());
   }
-  if (is_tuple ? used < arguments.sequence().items.size() : used == 0 && !arguments.is(Kind::kMapping) && !arguments.is(Kind::kSequence)) {
+  if (is_tuple ? used < arguments.sequence().items.size()
+               : used == 0 && !arguments.is(Kind::kMapping) && !arguments.is(Kind::kSequence)) {
     fail("not all arguments converted during string formatting");
   }
   return out;
@@ -261,7 +304,8 @@ Spec read_spec(std::string_view text) {
   } else if (!text.empty() && kAligns.find(text[0]) != std::string_view::npos) {
     spec.align = text[at++];
   }
-  if (at < text.size() && (text[at] == '+' || text[at] == ' ' || text[at] == '-')) spec.sign = text[at] == '-' ? '\0' : text[at], ++at;
+  if (at < text.size() && (text[at] == '+' || text[at] == ' ' || text[at] == '-'))
+    spec.sign = text[at] == '-' ? '\0' : text[at], ++at;
   if (at < text.size() && text[at] == '#') spec.alternate = true, ++at;
   if (at < text.size() && text[at] == '0') {
     if (spec.align == '\0') spec.fill = "0", spec.align = '=';
@@ -269,7 +313,8 @@ Spec read_spec(std::string_view text) {
   }
   spec.width = read_number(text, at);
   if (at < text.size() && text[at] == ',') spec.comma = true, ++at;
-  if (at < text.size() && text[at] == '.') spec.precision = static_cast<int>(read_number(text, ++at));
+  if (at < text.size() && text[at] == '.')
+    spec.precision = static_cast<int>(read_number(text, ++at));
   if (at < text.size()) spec.type = text[at++];
   if (at < text.size()) fail("invalid format specifier '", text, "'");
   return spec;
@@ -306,16 +351,20 @@ std::string brace_format(Runtime& runtime, const std::string& format, const Argu
       continue;
     }
     const auto close = format.find('}', at);
-    if (c == '}' || close == std::string::npos) fail("single '", c, "' encountered in format string");
+    if (c == '}' || close == std::string::npos)
+      fail("single '", c, "' encountered in format string");
     const std::string_view field = std::string_view(format).substr(at + 1, close - at - 1);
     const auto colon = std::min(field.find(':'), field.size());
     std::string_view name = field.substr(0, colon);
     const bool as_repr = name.ends_with("!r");
     if (as_repr || name.ends_with("!s")) name.remove_suffix(2);
-    const auto index = name.empty() ? std::optional<std::int64_t>(static_cast<std::int64_t>(automatic++)) : core::parse_int(name);
+    const auto index = name.empty()
+                           ? std::optional<std::int64_t>(static_cast<std::int64_t>(automatic++))
+                           : core::parse_int(name);
     const Value* value = nullptr;
     if (index) {
-      if (*index < 0 || static_cast<std::size_t>(*index) >= arguments.positional.size()) fail("format has no argument ", *index);
+      if (*index < 0 || static_cast<std::size_t>(*index) >= arguments.positional.size())
+        fail("format has no argument ", *index);
       value = &arguments.positional[static_cast<std::size_t>(*index)];
     } else {
       for (const auto& [key, named] : arguments.named) {

@@ -55,14 +55,18 @@ Interpreter::~Interpreter() {
 }
 
 void Interpreter::run(const Value& variables) {
-  if (!variables.is(Kind::kMapping)) fail("the variables of a template must be a dict, got ", type_name(variables));
+  if (!variables.is(Kind::kMapping))
+    fail("the variables of a template must be a dict, got ", type_name(variables));
   Scope* root = push_scope();
   for (const char* name : {"range", "dict", "namespace", "raise_exception", "strftime_now"}) {
     const auto found = std::find(program_.names.begin(), program_.names.end(), name);
-    if (found != program_.names.end()) root->set(static_cast<Slot>(found - program_.names.begin()), Value(std::make_shared<FunctionObject>(name)));
+    if (found != program_.names.end())
+      root->set(static_cast<Slot>(found - program_.names.begin()),
+                Value(std::make_shared<FunctionObject>(name)));
   }
   for (std::size_t slot = 0; slot < program_.names.size(); ++slot) {
-    if (const Value* value = variables.mapping().find_text(program_.names[slot])) root->set(static_cast<Slot>(slot), *value);
+    if (const Value* value = variables.mapping().find_text(program_.names[slot]))
+      root->set(static_cast<Slot>(slot), *value);
   }
   execute(program_.body);
 }
@@ -89,7 +93,8 @@ void Interpreter::pop_scope() {
 
 // Keeps a macro's surroundings until the end of the rendering.
 void Interpreter::capture_scopes() {
-  for (Scope* scope = scope_; scope != nullptr && !scope->captured; scope = scope->parent) scope->captured = true;
+  for (Scope* scope = scope_; scope != nullptr && !scope->captured; scope = scope->parent)
+    scope->captured = true;
 }
 
 const Value* Interpreter::lookup(Slot slot) const {
@@ -120,7 +125,9 @@ Flow Interpreter::execute(const Body& body) {
 
 Flow Interpreter::execute(const Stmt& stmt) {
   switch (stmt.kind) {
-    case StmtKind::kData: write(stmt.data); break;
+    case StmtKind::kData:
+      write(stmt.data);
+      break;
     case StmtKind::kOutput: {
       const Value value = evaluate(*stmt.expr);
       if (value.is(Kind::kText)) {
@@ -133,15 +140,20 @@ Flow Interpreter::execute(const Stmt& stmt) {
     case StmtKind::kIf:
       if (truth(evaluate(*stmt.expr))) return execute(stmt.body);
       return stmt.otherwise.empty() ? Flow::kNext : execute(stmt.otherwise);
-    case StmtKind::kFor: return execute_for(stmt);
-    case StmtKind::kSet: assign(stmt.targets[0], evaluate(*stmt.expr)); break;
+    case StmtKind::kFor:
+      return execute_for(stmt);
+    case StmtKind::kSet:
+      assign(stmt.targets[0], evaluate(*stmt.expr));
+      break;
     case StmtKind::kSetBlock: {
       Value value = make_text(runtime_, render_aside(stmt.body));
       if (stmt.expr) value = evaluate_filter(*stmt.expr, &value);
       assign(stmt.targets[0], value);
       break;
     }
-    case StmtKind::kMacro: scope_->set(stmt.slot, make_macro(stmt, program_.names[static_cast<std::size_t>(stmt.slot)])); break;
+    case StmtKind::kMacro:
+      scope_->set(stmt.slot, make_macro(stmt, program_.names[static_cast<std::size_t>(stmt.slot)]));
+      break;
     case StmtKind::kCallBlock: {
       Arguments arguments = evaluate_arguments(*stmt.expr->arguments);
       arguments.named.emplace_back("caller", make_macro(stmt, "caller"));
@@ -154,7 +166,9 @@ Flow Interpreter::execute(const Stmt& stmt) {
       write(to_text(runtime_, evaluate_filter(*stmt.expr, &value)));
       break;
     }
-    case StmtKind::kGeneration: execute_generation(stmt); break;
+    case StmtKind::kGeneration:
+      execute_generation(stmt);
+      break;
     case StmtKind::kWith: {
       std::vector<Value> values;
       for (const auto& expr : stmt.values) values.push_back(evaluate(*expr));
@@ -164,8 +178,10 @@ Flow Interpreter::execute(const Stmt& stmt) {
       pop_scope();
       return flow;
     }
-    case StmtKind::kBreak: return Flow::kBreak;
-    case StmtKind::kContinue: return Flow::kContinue;
+    case StmtKind::kBreak:
+      return Flow::kBreak;
+    case StmtKind::kContinue:
+      return Flow::kContinue;
   }
   return Flow::kNext;
 }
@@ -192,7 +208,8 @@ Flow Interpreter::execute_for(const Stmt& stmt) {
   const auto loop = std::make_shared<LoopObject>();
   loop->items = std::move(items);
   Flow flow = Flow::kNext;
-  for (; loop->index < static_cast<std::int64_t>(loop->items.size()) && flow != Flow::kBreak; ++loop->index) {
+  for (; loop->index < static_cast<std::int64_t>(loop->items.size()) && flow != Flow::kBreak;
+       ++loop->index) {
     runtime_.budget.step();
     line_ = stmt.line;
     Scope* scope = push_scope();
@@ -239,14 +256,17 @@ Value Interpreter::make_macro(const Stmt& stmt, std::string name) {
 void Interpreter::assign(const Target& target, const Value& value) {
   if (target.is_tuple) {
     const auto items = iterate(runtime_, value);
-    if (items.size() != target.items.size()) fail("cannot unpack ", items.size(), " values into ", target.items.size(), " names");
+    if (items.size() != target.items.size())
+      fail("cannot unpack ", items.size(), " values into ", target.items.size(), " names");
     for (std::size_t i = 0; i < items.size(); ++i) assign(target.items[i], items[i]);
     return;
   }
   if (!target.attribute.is(Kind::kText)) return scope_->set(target.slot, value);
   const Value* space = lookup(target.slot);
-  if (space == nullptr || !space->is(Kind::kObject) || space->object().type != ObjectType::kNamespace) {
-    fail("cannot assign attribute on non-namespace object '", program_.names[static_cast<std::size_t>(target.slot)], "'");
+  if (space == nullptr || !space->is(Kind::kObject) ||
+      space->object().type != ObjectType::kNamespace) {
+    fail("cannot assign attribute on non-namespace object '",
+         program_.names[static_cast<std::size_t>(target.slot)], "'");
   }
   auto& attributes = static_cast<NamespaceObject&>(space->object()).attributes;
   runtime_.budget.step(static_cast<std::int64_t>(attributes.size() / 8));
@@ -264,12 +284,14 @@ Value Interpreter::evaluate(const Expr& expr) {
   line_ = expr.line;
   const auto child = [&](std::size_t i) { return evaluate(*expr.children[i]); };
   switch (expr.kind) {
-    case ExprKind::kConst: return expr.value;
+    case ExprKind::kConst:
+      return expr.value;
     case ExprKind::kName: {
       const Value* found = lookup(expr.slot);
       return found != nullptr ? *found : Value(Undefined{expr.value.shared_text()});
     }
-    case ExprKind::kAttribute: return attribute(runtime_, child(0), expr.value);
+    case ExprKind::kAttribute:
+      return attribute(runtime_, child(0), expr.value);
     case ExprKind::kItem: {
       const Value object = child(0);
       return item(runtime_, object, child(1));
@@ -281,15 +303,19 @@ Value Interpreter::evaluate(const Expr& expr) {
       }
       return slice(runtime_, parts[0], parts[1], parts[2], parts[3]);
     }
-    case ExprKind::kCall: return evaluate_call(expr);
-    case ExprKind::kFilter: return evaluate_filter(expr, nullptr);
+    case ExprKind::kCall:
+      return evaluate_call(expr);
+    case ExprKind::kFilter:
+      return evaluate_filter(expr, nullptr);
     case ExprKind::kTest: {
       const Value input = child(0);
       const Arguments arguments = evaluate_arguments(*expr.arguments);
       return apply_test(runtime_, expr.value.text(), input, arguments);
     }
-    case ExprKind::kNot: return !truth(child(0));
-    case ExprKind::kNegate: return negate(child(0));
+    case ExprKind::kNot:
+      return !truth(child(0));
+    case ExprKind::kNegate:
+      return negate(child(0));
     case ExprKind::kPlus: {
       Value value = child(0);
       if (!is_number(value)) fail("bad operand type for unary +: '", type_name(value), "'");
@@ -319,11 +345,14 @@ Value Interpreter::evaluate(const Expr& expr) {
       }
       return make_text(runtime_, std::move(text));
     }
-    case ExprKind::kCompare: return evaluate_compare(expr);
-    case ExprKind::kList: case ExprKind::kTuple: {
+    case ExprKind::kCompare:
+      return evaluate_compare(expr);
+    case ExprKind::kList:
+    case ExprKind::kTuple: {
       Value::List items;
       for (std::size_t i = 0; i < expr.children.size(); ++i) items.push_back(child(i));
-      return make_list(runtime_, std::move(items), expr.kind == ExprKind::kTuple ? Shape::kTuple : Shape::kList);
+      return make_list(runtime_, std::move(items),
+                       expr.kind == ExprKind::kTuple ? Shape::kTuple : Shape::kList);
     }
     case ExprKind::kDict: {
       Value::Dict entries;
@@ -345,13 +374,27 @@ Value Interpreter::evaluate_compare(const Expr& expr) {
     line_ = expr.line;
     bool holds = false;
     switch (expr.comparisons[i]) {
-      case Comparison::kEqual: holds = equal(runtime_, left, right); break;
-      case Comparison::kNotEqual: holds = !equal(runtime_, left, right); break;
-      case Comparison::kIn: holds = contains(runtime_, right, left); break;
-      case Comparison::kNotIn: holds = !contains(runtime_, right, left); break;
-      case Comparison::kLess: holds = compare(runtime_, left, right, "<") == -1; break;
-      case Comparison::kGreater: holds = compare(runtime_, left, right, ">") == 1; break;
-      case Comparison::kLessEqual: holds = compare(runtime_, left, right, "<=") <= 0; break;
+      case Comparison::kEqual:
+        holds = equal(runtime_, left, right);
+        break;
+      case Comparison::kNotEqual:
+        holds = !equal(runtime_, left, right);
+        break;
+      case Comparison::kIn:
+        holds = contains(runtime_, right, left);
+        break;
+      case Comparison::kNotIn:
+        holds = !contains(runtime_, right, left);
+        break;
+      case Comparison::kLess:
+        holds = compare(runtime_, left, right, "<") == -1;
+        break;
+      case Comparison::kGreater:
+        holds = compare(runtime_, left, right, ">") == 1;
+        break;
+      case Comparison::kLessEqual:
+        holds = compare(runtime_, left, right, "<=") <= 0;
+        break;
       case Comparison::kGreaterEqual: {
         const int order = compare(runtime_, left, right, ">=");
         holds = order == 0 || order == 1;
@@ -368,7 +411,8 @@ Arguments Interpreter::evaluate_arguments(const CallArguments& given) {
   Arguments arguments;
   for (const auto& expr : given.positional) arguments.positional.push_back(evaluate(*expr));
   if (given.star) {
-    for (auto& value : iterate(runtime_, evaluate(*given.star))) arguments.positional.push_back(std::move(value));
+    for (auto& value : iterate(runtime_, evaluate(*given.star)))
+      arguments.positional.push_back(std::move(value));
   }
   for (const auto& [name, expr] : given.named) arguments.named.emplace_back(name, evaluate(*expr));
   if (given.double_star) {
@@ -383,9 +427,10 @@ Arguments Interpreter::evaluate_arguments(const CallArguments& given) {
 }
 
 Value Interpreter::evaluate_filter(const Expr& expr, const Value* input) {
-  const Value value = expr.children[0] == nullptr                        ? *input
-                      : expr.children[0]->kind == ExprKind::kFilter      ? evaluate_filter(*expr.children[0], input)
-                                                                         : evaluate(*expr.children[0]);
+  const Value value = expr.children[0] == nullptr ? *input
+                      : expr.children[0]->kind == ExprKind::kFilter
+                          ? evaluate_filter(*expr.children[0], input)
+                          : evaluate(*expr.children[0]);
   const Arguments arguments = evaluate_arguments(*expr.arguments);
   line_ = expr.line;
   return apply_filter(runtime_, expr.value.text(), value, arguments);
@@ -396,7 +441,9 @@ Value Interpreter::evaluate_call(const Expr& expr) {
   if (callee.kind == ExprKind::kAttribute) {
     const Value self = evaluate(*callee.children[0]);
     const std::string& name = callee.value.text();
-    if (is_unsafe_method(self, name)) fail("access to attribute '", name, "' of '", type_name(self), "' object is unsafe: values cannot be changed");
+    if (is_unsafe_method(self, name))
+      fail("access to attribute '", name, "' of '", type_name(self),
+           "' object is unsafe: values cannot be changed");
     if (has_method(self, name)) {
       const Arguments arguments = evaluate_arguments(*expr.arguments);
       line_ = expr.line;
@@ -416,18 +463,23 @@ Value Interpreter::call(const Value& callee, const Arguments& arguments) {
   if (!callee.is(Kind::kObject)) fail("'", type_name(callee), "' object is not callable");
   auto& object = callee.object();
   switch (object.type) {
-    case ObjectType::kMacro: return call_macro(static_cast<const MacroObject&>(object), arguments);
-    case ObjectType::kFunction: return call_function(static_cast<const FunctionObject&>(object).name, arguments);
+    case ObjectType::kMacro:
+      return call_macro(static_cast<const MacroObject&>(object), arguments);
+    case ObjectType::kFunction:
+      return call_function(static_cast<const FunctionObject&>(object).name, arguments);
     case ObjectType::kMethod: {
       const auto& method = static_cast<const MethodObject&>(object);
-      if (method.self.is(Kind::kObject)) return call_loop(static_cast<LoopObject&>(method.self.object()), method.name, arguments);
+      if (method.self.is(Kind::kObject))
+        return call_loop(static_cast<LoopObject&>(method.self.object()), method.name, arguments);
       return call_method(runtime_, method.self, method.name, arguments);
     }
-    default: fail("'", type_name(callee), "' object is not callable");
+    default:
+      fail("'", type_name(callee), "' object is not callable");
   }
 }
 
-Value Interpreter::call_loop(LoopObject& loop, const std::string& name, const Arguments& arguments) {
+Value Interpreter::call_loop(LoopObject& loop, const std::string& name,
+                             const Arguments& arguments) {
   const auto& values = arguments.positional;
   if (name == "cycle") {
     if (values.empty()) fail("no items for cycling given");
@@ -449,29 +501,42 @@ Value Interpreter::call_macro(const MacroObject& macro, const Arguments& argumen
   Value::List extra;
   Value::Dict extra_named;
   for (std::size_t i = 0; i < arguments.positional.size(); ++i) {
-    if (i < count) given[i] = &arguments.positional[i];
-    else extra.push_back(arguments.positional[i]);
+    if (i < count)
+      given[i] = &arguments.positional[i];
+    else
+      extra.push_back(arguments.positional[i]);
   }
   for (const auto& [name, value] : arguments.named) {
     std::size_t i = 0;
     while (i < count && program_.names[static_cast<std::size_t>(stmt.parameters[i])] != name) ++i;
-    if (i < count && given[i] != nullptr) fail("macro '", macro.name, "' got two values for '", name, "'");
-    if (i < count) given[i] = &value;
-    else if (name == "caller") scope->set(kSlotCaller, value);
-    else extra_named.emplace_back(name, value);
+    if (i < count && given[i] != nullptr)
+      fail("macro '", macro.name, "' got two values for '", name, "'");
+    if (i < count)
+      given[i] = &value;
+    else if (name == "caller")
+      scope->set(kSlotCaller, value);
+    else
+      extra_named.emplace_back(name, value);
   }
-  // Macros that mention `varargs` or `kwargs` accept more than they name; known for the template as a whole.
+  // Macros that mention `varargs` or `kwargs` accept more than they name; known for the template as
+  // a whole.
   const bool takes_extra = program_.uses_varargs, takes_named = program_.uses_kwargs;
-  if (!extra.empty() && !takes_extra) fail("macro '", macro.name, "' takes not more than ", count, " argument(s)");
-  if (!extra_named.empty() && !takes_named) fail("macro '", macro.name, "' takes no keyword argument '", extra_named[0].first.text(), "'");
+  if (!extra.empty() && !takes_extra)
+    fail("macro '", macro.name, "' takes not more than ", count, " argument(s)");
+  if (!extra_named.empty() && !takes_named)
+    fail("macro '", macro.name, "' takes no keyword argument '", extra_named[0].first.text(), "'");
   scope->set(kSlotVarargs, make_list(runtime_, std::move(extra), Shape::kTuple));
   scope->set(kSlotKwargs, Value::dict(std::move(extra_named)));
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t first_default = count - stmt.values.size();
     const Slot slot = stmt.parameters[i];
-    if (given[i] != nullptr) scope->set(slot, *given[i]);
-    else if (i >= first_default) scope->set(slot, evaluate(*stmt.values[i - first_default]));
-    else scope->set(slot, Value(Undefined{std::make_shared<const Text>(Text{program_.names[static_cast<std::size_t>(slot)], false})}));
+    if (given[i] != nullptr)
+      scope->set(slot, *given[i]);
+    else if (i >= first_default)
+      scope->set(slot, evaluate(*stmt.values[i - first_default]));
+    else
+      scope->set(slot, Value(Undefined{std::make_shared<const Text>(
+                           Text{program_.names[static_cast<std::size_t>(slot)], false})}));
   }
   std::string text;
   std::string* output = std::exchange(output_, &text);
@@ -495,7 +560,8 @@ Value Interpreter::call_function(const std::string& name, const Arguments& argum
   if (name == "range") {
     const auto [first, second, third] = bind("range", arguments, {"start", "stop", "step"}, 1);
     const std::int64_t start = second != nullptr ? as_index(*first, "range()") : 0;
-    const std::int64_t stop = as_index(second != nullptr ? *second : *first, "range()"), step = third != nullptr ? as_index(*third, "range()") : 1;
+    const std::int64_t stop = as_index(second != nullptr ? *second : *first, "range()"),
+                       step = third != nullptr ? as_index(*third, "range()") : 1;
     if (step == 0) fail("range() step must not be zero");
     Value::List items;
     for (std::int64_t i = start; step > 0 ? i < stop : i > stop;) {
@@ -522,7 +588,8 @@ Value Interpreter::call_function(const std::string& name, const Arguments& argum
   }
   const auto space = std::make_shared<NamespaceObject>();
   runtime_.namespaces.push_back(space);
-  std::reverse(named.begin(), named.end());  // of two equal names the last one counts, and is found first
+  std::reverse(named.begin(),
+               named.end());  // of two equal names the last one counts, and is found first
   space->attributes = std::move(named);
   return Value(space);
 }

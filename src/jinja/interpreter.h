@@ -13,7 +13,8 @@
 
 namespace corda::jinja {
 
-// The variables of a template, loop body, macro or block; names not found are looked up in `parent`.
+// The variables of a template, loop body, macro or block; names not found are looked up in
+// `parent`.
 struct Scope {
   Scope* parent = nullptr;
   bool captured = false;  // a macro was defined inside

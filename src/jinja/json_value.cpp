@@ -11,15 +11,21 @@ namespace corda::jinja {
 Value from_json(const core::Json& json) {
   using Type = core::Json::value_t;
   switch (json.type()) {
-    case Type::boolean: return json.get<bool>();
+    case Type::boolean:
+      return json.get<bool>();
     case Type::number_unsigned:
-      if (json.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-        throw core::FormatError(core::concat("the integer ", json.dump(), " does not fit in 64 bits"));
+      if (json.get<std::uint64_t>() >
+          static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+        throw core::FormatError(
+            core::concat("the integer ", json.dump(), " does not fit in 64 bits"));
       }
       [[fallthrough]];
-    case Type::number_integer: return json.get<std::int64_t>();
-    case Type::number_float: return json.get<double>();
-    case Type::string: return json.get<std::string>();
+    case Type::number_integer:
+      return json.get<std::int64_t>();
+    case Type::number_float:
+      return json.get<double>();
+    case Type::string:
+      return json.get<std::string>();
     case Type::array: {
       Value::List items;
       items.reserve(json.size());
@@ -32,7 +38,8 @@ Value from_json(const core::Json& json) {
       for (const auto& [key, item] : json.items()) entries.emplace_back(key, from_json(item));
       return Value::dict(std::move(entries));
     }
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 

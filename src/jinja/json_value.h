@@ -3,8 +3,8 @@
 // JSON as the values of a template.
 #pragma once
 
-#include "core/json.h"
 #include "corda/jinja/value.h"
+#include "core/json.h"
 
 namespace corda::jinja {
 

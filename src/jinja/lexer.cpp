@@ -62,8 +62,11 @@ class Lexer {
 
   // The next "{{", "{%" or "{#".
   std::size_t find_tag() const {
-    for (auto found = source_.find('{', at_); found != std::string::npos; found = source_.find('{', found + 1)) {
-      if (found + 1 < source_.size() && (source_[found + 1] == '{' || source_[found + 1] == '%' || source_[found + 1] == '#')) return found;
+    for (auto found = source_.find('{', at_); found != std::string::npos;
+         found = source_.find('{', found + 1)) {
+      if (found + 1 < source_.size() &&
+          (source_[found + 1] == '{' || source_[found + 1] == '%' || source_[found + 1] == '#'))
+        return found;
     }
     return std::string::npos;
   }
@@ -86,7 +89,8 @@ class Lexer {
     } else if (sign != '+' && !is_variable) {
       const auto newline = text.rfind('\n');
       const auto begin = newline == std::string_view::npos ? 0 : newline + 1;
-      if ((begin > 0 || line_starting_) && strip(text.substr(begin), true, false).empty()) kept = text.substr(0, begin);
+      if ((begin > 0 || line_starting_) && strip(text.substr(begin), true, false).empty())
+        kept = text.substr(0, begin);
     }
     add_data(std::string(kept));
     count_lines(text);
@@ -115,7 +119,8 @@ class Lexer {
     if (type == '%' && lex_raw(inside)) return;
     at_ = inside;
     line_starting_ = false;
-    add(type == '{' ? TokenKind::kVariableBegin : TokenKind::kBlockBegin, std::string(source_, tag, 2));
+    add(type == '{' ? TokenKind::kVariableBegin : TokenKind::kBlockBegin,
+        std::string(source_, tag, 2));
     lex_inside(type == '{' ? "}}" : "%}", type == '%');
   }
 
@@ -139,13 +144,18 @@ class Lexer {
     count_lines(std::string_view(source_).substr(inside, at - inside));
     at_ = at;
     line_starting_ = source_[at_ - 1] == '\n';
-    for (auto found = source_.find("{%", at); found != std::string::npos; found = source_.find("{%", found + 2)) {
+    for (auto found = source_.find("{%", at); found != std::string::npos;
+         found = source_.find("{%", found + 2)) {
       std::size_t end = found + 2;
-      const char sign = end < source_.size() && (source_[end] == '-' || source_[end] == '+') ? source_[end++] : '\0';
+      const char sign = end < source_.size() && (source_[end] == '-' || source_[end] == '+')
+                            ? source_[end++]
+                            : '\0';
       end = skip_space(end);
       if (source_.compare(end, 6, "endraw") != 0) continue;
       end = skip_space(end + 6);
-      const char closing = end < source_.size() && (source_[end] == '-' || source_[end] == '+') ? source_[end++] : '\0';
+      const char closing = end < source_.size() && (source_[end] == '-' || source_[end] == '+')
+                               ? source_[end++]
+                               : '\0';
       if (source_.compare(end, 2, "%}") != 0) continue;
       add_data_before(found, sign, false);
       finish_tag(end + 2, closing, true);
@@ -186,7 +196,8 @@ class Lexer {
       at_ = end;
       return;
     }
-    static constexpr std::array<std::string_view, 7> kLong = {"==", "!=", "<=", ">=", "//", "**", "<>"};
+    static constexpr std::array<std::string_view, 7> kLong = {
+        "==", "!=", "<=", ">=", "//", "**", "<>"};
     static constexpr std::string_view kShort = "+-*/%~[]()|.,:{}<>=;";
     const auto two = std::string_view(source_).substr(at_, 2);
     if (two != "<>" && std::find(kLong.begin(), kLong.end(), two) != kLong.end()) {
@@ -194,7 +205,8 @@ class Lexer {
       at_ += 2;
       return;
     }
-    if (kShort.find(c) == std::string_view::npos) error(core::concat("unexpected character ", two.substr(0, 1)));
+    if (kShort.find(c) == std::string_view::npos)
+      error(core::concat("unexpected character ", two.substr(0, 1)));
     balance(c, brackets);
     add(TokenKind::kOperator, std::string(1, c));
     ++at_;
@@ -211,7 +223,10 @@ class Lexer {
   }
 
   std::size_t skip_digits(std::size_t at) const {
-    while (at < source_.size() && (is_digit(source_[at]) || (source_[at] == '_' && at + 1 < source_.size() && is_digit(source_[at + 1])))) ++at;
+    while (at < source_.size() &&
+           (is_digit(source_[at]) ||
+            (source_[at] == '_' && at + 1 < source_.size() && is_digit(source_[at + 1]))))
+      ++at;
     return at;
   }
 
@@ -224,7 +239,8 @@ class Lexer {
       end = skip_digits(end + 1);
     }
     if (end < source_.size() && (source_[end] == 'e' || source_[end] == 'E')) {
-      const std::size_t sign = end + 1 < source_.size() && (source_[end + 1] == '+' || source_[end + 1] == '-') ? 1 : 0;
+      const std::size_t sign =
+          end + 1 < source_.size() && (source_[end + 1] == '+' || source_[end + 1] == '-') ? 1 : 0;
       if (digit_at(end + 1 + sign)) {
         is_float = true;
         end = skip_digits(end + 1 + sign);
@@ -265,7 +281,8 @@ class Lexer {
     if (c >= '0' && c <= '7') {
       std::int32_t code = 0;
       std::size_t end = at;
-      while (end < at + 3 && end < source_.size() && source_[end] >= '0' && source_[end] <= '7') code = code * 8 + (source_[end++] - '0');
+      while (end < at + 3 && end < source_.size() && source_[end] >= '0' && source_[end] <= '7')
+        code = code * 8 + (source_[end++] - '0');
       append_code_point(value, code);
       return end - 1;
     }
@@ -279,11 +296,14 @@ class Lexer {
     std::int64_t code = 0;
     for (std::size_t i = at + 1; i <= at + digits; ++i) {
       static constexpr std::string_view kHex = "0123456789abcdef";
-      const auto digit = i < source_.size() ? kHex.find(static_cast<char>(source_[i] | 0x20)) : std::string_view::npos;
-      if (digit == std::string_view::npos) error(core::concat("the escape \\", c, " needs ", digits, " hexadecimal digits"));
+      const auto digit = i < source_.size() ? kHex.find(static_cast<char>(source_[i] | 0x20))
+                                            : std::string_view::npos;
+      if (digit == std::string_view::npos)
+        error(core::concat("the escape \\", c, " needs ", digits, " hexadecimal digits"));
       code = code * 16 + static_cast<std::int64_t>(digit);
     }
-    if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) error("an escape names no Unicode character");
+    if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
+      error("an escape names no Unicode character");
     append_code_point(value, static_cast<std::int32_t>(code));
     return at + digits;
   }

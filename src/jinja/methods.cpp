@@ -18,7 +18,8 @@ const std::string& text_of(const Value& value, const char* what) {
   fail(what, " must be str, not ", type_name(value));
 }
 
-Value texts(Runtime& runtime, const std::vector<std::string_view>& parts, Shape shape = Shape::kList) {
+Value texts(Runtime& runtime, const std::vector<std::string_view>& parts,
+            Shape shape = Shape::kList) {
   Value::List items;
   items.reserve(parts.size());
   for (const auto part : parts) {
@@ -32,7 +33,11 @@ template <bool left, bool right>
 Value strip_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [chars] = bind("strip", arguments, {"chars"});
   const bool given = chars != nullptr && !chars->is(Kind::kNone);
-  return make_text(runtime, std::string(strip(self.text(), left, right, given ? &text_of(*chars, "the argument of strip()") : nullptr)), self.markup());
+  return make_text(
+      runtime,
+      std::string(strip(self.text(), left, right,
+                        given ? &text_of(*chars, "the argument of strip()") : nullptr)),
+      self.markup());
 }
 
 template <bool from_right>
@@ -41,20 +46,25 @@ Value split_method(Runtime& runtime, const Value& self, const Arguments& argumen
   const std::int64_t max_splits = max != nullptr ? as_index(*max, "maxsplit") : -1;
   runtime.budget.step(static_cast<std::int64_t>(self.text().size() / 8));
   if (separator == nullptr || separator->is(Kind::kNone)) {
-    return texts(runtime, from_right ? rsplit_space(self.text(), max_splits) : split_space(self.text(), max_splits));
+    return texts(runtime, from_right ? rsplit_space(self.text(), max_splits)
+                                     : split_space(self.text(), max_splits));
   }
   const auto& on = text_of(*separator, "the separator of split()");
   if (on.empty()) fail("empty separator");
-  return texts(runtime, from_right ? rsplit_on(self.text(), on, max_splits) : split_on(self.text(), on, max_splits));
+  return texts(runtime, from_right ? rsplit_on(self.text(), on, max_splits)
+                                   : split_on(self.text(), on, max_splits));
 }
 
-// The part of the text that the arguments `start` and `end` choose, and the index of its first code point.
-std::pair<std::string_view, std::int64_t> window(const Value& self, const Value* start, const Value* end) {
+// The part of the text that the arguments `start` and `end` choose, and the index of its first code
+// point.
+std::pair<std::string_view, std::int64_t> window(const Value& self, const Value* start,
+                                                 const Value* end) {
   const std::int64_t count = length(self.text());
   const auto bound = [&](const Value* value, std::int64_t otherwise) {
     if (value == nullptr || value->is(Kind::kNone)) return otherwise;
     const auto index = as_index(*value, "a position");
-    return std::clamp<std::int64_t>(index < 0 ? (index < -count ? 0 : index + count) : index, 0, count);
+    return std::clamp<std::int64_t>(index < 0 ? (index < -count ? 0 : index + count) : index, 0,
+                                    count);
   };
   const auto from = bound(start, 0), to = bound(end, count);
   if (from >= to) return {{}, from};
@@ -64,13 +74,17 @@ std::pair<std::string_view, std::int64_t> window(const Value& self, const Value*
 
 template <bool at_end>
 Value affix_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
-  const auto [affix, start, end] = bind(at_end ? "endswith" : "startswith", arguments, {"affix", "start", "end"}, 1);
-  const auto text = start != nullptr ? window(self, start, end).first : std::string_view(self.text());
+  const auto [affix, start, end] =
+      bind(at_end ? "endswith" : "startswith", arguments, {"affix", "start", "end"}, 1);
+  const auto text =
+      start != nullptr ? window(self, start, end).first : std::string_view(self.text());
   const auto matches = [&](const Value& wanted) {
-    const auto& part = text_of(wanted, at_end ? "the argument of endswith()" : "the argument of startswith()");
+    const auto& part =
+        text_of(wanted, at_end ? "the argument of endswith()" : "the argument of startswith()");
     return at_end ? text.ends_with(part) : text.starts_with(part);
   };
-  if (!affix->is(Kind::kSequence) || affix->sequence().shape != Shape::kTuple) return matches(*affix);
+  if (!affix->is(Kind::kSequence) || affix->sequence().shape != Shape::kTuple)
+    return matches(*affix);
   const auto items = iterate(runtime, *affix);
   return std::any_of(items.begin(), items.end(), matches);
 }
@@ -87,7 +101,8 @@ Value find_method(Runtime& runtime, const Value& self, const Arguments& argument
   return std::int64_t{-1};
 }
 
-std::string replace_text(Runtime& runtime, std::string_view text, const std::string& from, const std::string& to, std::int64_t count) {
+std::string replace_text(Runtime& runtime, std::string_view text, const std::string& from,
+                         const std::string& to, std::int64_t count) {
   std::string out;
   std::size_t at = 0;
   runtime.budget.bytes(text.size());
@@ -116,7 +131,9 @@ std::string replace_text(Runtime& runtime, std::string_view text, const std::str
 Value replace_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [from, to, count] = bind("replace", arguments, {"old", "new", "count"}, 2);
   const auto limit = count != nullptr ? as_index(*count, "count") : -1;
-  return make_text(runtime, replace_text(runtime, self.text(), text_of(*from, "replace() argument 1"), text_of(*to, "replace() argument 2"), limit),
+  return make_text(runtime,
+                   replace_text(runtime, self.text(), text_of(*from, "replace() argument 1"),
+                                text_of(*to, "replace() argument 2"), limit),
                    self.markup());
 }
 
@@ -148,8 +165,11 @@ Value partition_method(Runtime& runtime, const Value& self, const Arguments& arg
   if (on.empty()) fail("empty separator");
   const std::string_view text = self.text();
   const auto found = from_right ? text.rfind(on) : text.find(on);
-  if (found != std::string_view::npos) return texts(runtime, {text.substr(0, found), on, text.substr(found + on.size())}, Shape::kTuple);
-  return from_right ? texts(runtime, {"", "", text}, Shape::kTuple) : texts(runtime, {text, "", ""}, Shape::kTuple);
+  if (found != std::string_view::npos)
+    return texts(runtime, {text.substr(0, found), on, text.substr(found + on.size())},
+                 Shape::kTuple);
+  return from_right ? texts(runtime, {"", "", text}, Shape::kTuple)
+                    : texts(runtime, {text, "", ""}, Shape::kTuple);
 }
 
 template <bool suffix>
@@ -157,7 +177,8 @@ Value remove_method(Runtime& runtime, const Value& self, const Arguments& argume
   const auto [affix] = bind(suffix ? "removesuffix" : "removeprefix", arguments, {"affix"}, 1);
   std::string_view text = self.text();
   const auto& part = text_of(*affix, "the argument");
-  if (suffix ? text.ends_with(part) : text.starts_with(part)) suffix ? text.remove_suffix(part.size()) : text.remove_prefix(part.size());
+  if (suffix ? text.ends_with(part) : text.starts_with(part))
+    suffix ? text.remove_suffix(part.size()) : text.remove_prefix(part.size());
   return make_text(runtime, std::string(text), self.markup());
 }
 
@@ -165,17 +186,26 @@ Value remove_method(Runtime& runtime, const Value& self, const Arguments& argume
 template <char mode>
 Value pad_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [width, fill] = bind("padding", arguments, {"width", "fillchar"}, 1);
-  const std::string with = mode == 'z' ? "0" : fill != nullptr ? text_of(*fill, "the fill character") : " ";
+  const std::string with = mode == 'z'       ? "0"
+                           : fill != nullptr ? text_of(*fill, "the fill character")
+                                             : " ";
   if (length(with) != 1) fail("the fill character must be exactly one character long");
   const std::int64_t wanted = as_index(*width, "the width"), missing = wanted - length(self.text());
   if (missing <= 0) return self;
-  runtime.budget.bytes(static_cast<std::size_t>(std::min<std::int64_t>(missing, std::int64_t{1} << 40)) * with.size() + self.text().size());
-  const std::int64_t left = mode == 'l' ? 0 : mode == 'c' ? missing / 2 + (missing & wanted & 1) : missing;
+  runtime.budget.bytes(
+      static_cast<std::size_t>(std::min<std::int64_t>(missing, std::int64_t{1} << 40)) *
+          with.size() +
+      self.text().size());
+  const std::int64_t left = mode == 'l'   ? 0
+                            : mode == 'c' ? missing / 2 + (missing & wanted & 1)
+                                          : missing;
   std::string before, after;
   for (std::int64_t i = 0; i < left; ++i) before += with;
   for (std::int64_t i = left; i < missing; ++i) after += with;
-  const std::size_t sign = mode == 'z' && (self.text().starts_with('-') || self.text().starts_with('+')) ? 1 : 0;
-  return Value(self.text().substr(0, sign) + before + self.text().substr(sign) + after, self.markup());
+  const std::size_t sign =
+      mode == 'z' && (self.text().starts_with('-') || self.text().starts_with('+')) ? 1 : 0;
+  return Value(self.text().substr(0, sign) + before + self.text().substr(sign) + after,
+               self.markup());
 }
 
 template <std::string (*map)(std::string_view)>
@@ -195,22 +225,45 @@ Value lines_method(Runtime& runtime, const Value& self, const Arguments& argumen
 
 const std::map<std::string_view, Method>& text_methods() {
   static const std::map<std::string_view, Method> kMethods = {
-      {"strip", strip_method<true, true>}, {"lstrip", strip_method<true, false>}, {"rstrip", strip_method<false, true>},
-      {"split", split_method<false>}, {"rsplit", split_method<true>}, {"splitlines", lines_method},
-      {"startswith", affix_method<false>}, {"endswith", affix_method<true>},
-      {"find", find_method<false, false>}, {"rfind", find_method<true, false>},
-      {"index", find_method<false, true>}, {"rindex", find_method<true, true>},
-      {"replace", replace_method}, {"count", count_method}, {"join", join_method},
-      {"partition", partition_method<false>}, {"rpartition", partition_method<true>},
-      {"removeprefix", remove_method<false>}, {"removesuffix", remove_method<true>},
-      {"ljust", pad_method<'l'>}, {"rjust", pad_method<'r'>}, {"center", pad_method<'c'>}, {"zfill", pad_method<'z'>},
-      {"upper", map_method<upper>}, {"lower", map_method<lower>}, {"title", map_method<title>},
-      {"capitalize", map_method<capitalize>}, {"swapcase", map_method<swap_case>}, {"casefold", map_method<lower>},
-      {"isalpha", class_method<CharClass::kAlpha>}, {"isdigit", class_method<CharClass::kDecimal>},
-      {"isdecimal", class_method<CharClass::kDecimal>}, {"isnumeric", class_method<CharClass::kNumeric>},
-      {"isalnum", class_method<CharClass::kAlphaNumeric>}, {"isspace", class_method<CharClass::kSpace>},
-      {"islower", [](Runtime&, const Value& self, const Arguments&) { return Value(is_lower(self.text())); }},
-      {"isupper", [](Runtime&, const Value& self, const Arguments&) { return Value(is_upper(self.text())); }},
+      {"strip", strip_method<true, true>},
+      {"lstrip", strip_method<true, false>},
+      {"rstrip", strip_method<false, true>},
+      {"split", split_method<false>},
+      {"rsplit", split_method<true>},
+      {"splitlines", lines_method},
+      {"startswith", affix_method<false>},
+      {"endswith", affix_method<true>},
+      {"find", find_method<false, false>},
+      {"rfind", find_method<true, false>},
+      {"index", find_method<false, true>},
+      {"rindex", find_method<true, true>},
+      {"replace", replace_method},
+      {"count", count_method},
+      {"join", join_method},
+      {"partition", partition_method<false>},
+      {"rpartition", partition_method<true>},
+      {"removeprefix", remove_method<false>},
+      {"removesuffix", remove_method<true>},
+      {"ljust", pad_method<'l'>},
+      {"rjust", pad_method<'r'>},
+      {"center", pad_method<'c'>},
+      {"zfill", pad_method<'z'>},
+      {"upper", map_method<upper>},
+      {"lower", map_method<lower>},
+      {"title", map_method<title>},
+      {"capitalize", map_method<capitalize>},
+      {"swapcase", map_method<swap_case>},
+      {"casefold", map_method<lower>},
+      {"isalpha", class_method<CharClass::kAlpha>},
+      {"isdigit", class_method<CharClass::kDecimal>},
+      {"isdecimal", class_method<CharClass::kDecimal>},
+      {"isnumeric", class_method<CharClass::kNumeric>},
+      {"isalnum", class_method<CharClass::kAlphaNumeric>},
+      {"isspace", class_method<CharClass::kSpace>},
+      {"islower",
+       [](Runtime&, const Value& self, const Arguments&) { return Value(is_lower(self.text())); }},
+      {"isupper",
+       [](Runtime&, const Value& self, const Arguments&) { return Value(is_upper(self.text())); }},
       {"format", [](Runtime& runtime, const Value& self, const Arguments& arguments) {
          return make_text(runtime, brace_format(runtime, self.text(), arguments), self.markup());
        }}};
@@ -227,10 +280,13 @@ Value get_method(Runtime& runtime, const Value& self, const Arguments& arguments
 
 template <Shape shape>
 Value view_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
-  if (!arguments.positional.empty() || !arguments.named.empty()) fail("items(), keys() and values() take no arguments");
+  if (!arguments.positional.empty() || !arguments.named.empty())
+    fail("items(), keys() and values() take no arguments");
   Value::List items;
   for (const auto& [key, value] : self.mapping().entries) {
-    items.push_back(shape == Shape::kKeys ? key : shape == Shape::kValues ? value : Value::list({key, value}, Shape::kTuple));
+    items.push_back(shape == Shape::kKeys     ? key
+                    : shape == Shape::kValues ? value
+                                              : Value::list({key, value}, Shape::kTuple));
   }
   return make_list(runtime, std::move(items), shape);
 }
@@ -270,7 +326,9 @@ const std::map<std::string_view, Method>& list_methods() {
 const std::map<std::string_view, Method>* methods_of(const Value& self) {
   if (self.is(Kind::kText)) return &text_methods();
   if (self.is(Kind::kMapping)) return &dict_methods();
-  if (self.is(Kind::kSequence) && (self.sequence().shape == Shape::kList || self.sequence().shape == Shape::kTuple)) return &list_methods();
+  if (self.is(Kind::kSequence) &&
+      (self.sequence().shape == Shape::kList || self.sequence().shape == Shape::kTuple))
+    return &list_methods();
   return nullptr;
 }
 
@@ -282,16 +340,22 @@ bool has_method(const Value& self, std::string_view name) {
 }
 
 bool is_unsafe_method(const Value& self, std::string_view name) {
-  static constexpr std::string_view kList[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
+  static constexpr std::string_view kList[] = {"append", "clear",  "extend",  "insert",
+                                               "pop",    "remove", "reverse", "sort"};
   static constexpr std::string_view kDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
-  if (self.is(Kind::kMapping)) return std::find(std::begin(kDict), std::end(kDict), name) != std::end(kDict);
-  return self.is(Kind::kSequence) && self.sequence().shape == Shape::kList && std::find(std::begin(kList), std::end(kList), name) != std::end(kList);
+  if (self.is(Kind::kMapping))
+    return std::find(std::begin(kDict), std::end(kDict), name) != std::end(kDict);
+  return self.is(Kind::kSequence) && self.sequence().shape == Shape::kList &&
+         std::find(std::begin(kList), std::end(kList), name) != std::end(kList);
 }
 
-Value call_method(Runtime& runtime, const Value& self, const std::string& name, const Arguments& arguments) {
+Value call_method(Runtime& runtime, const Value& self, const std::string& name,
+                  const Arguments& arguments) {
   const auto* methods = methods_of(self);
-  const auto found = methods != nullptr ? methods->find(name) : std::map<std::string_view, Method>::const_iterator{};
-  if (methods == nullptr || found == methods->end()) fail("'", type_name(self), "' object has no method '", name, "'");
+  const auto found = methods != nullptr ? methods->find(name)
+                                        : std::map<std::string_view, Method>::const_iterator{};
+  if (methods == nullptr || found == methods->end())
+    fail("'", type_name(self), "' object has no method '", name, "'");
   return found->second(runtime, self, arguments);
 }
 

@@ -10,19 +10,28 @@ namespace corda::jinja {
 
 const char* type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::kNone: return "None";
-    case Kind::kBool: return "bool";
-    case Kind::kInt: return "int";
-    case Kind::kFloat: return "float";
-    case Kind::kText: return "str";
-    case Kind::kMapping: return "dict";
-    case Kind::kUndefined: return "Undefined";
+    case Kind::kNone:
+      return "None";
+    case Kind::kBool:
+      return "bool";
+    case Kind::kInt:
+      return "int";
+    case Kind::kFloat:
+      return "float";
+    case Kind::kText:
+      return "str";
+    case Kind::kMapping:
+      return "dict";
+    case Kind::kUndefined:
+      return "Undefined";
     case Kind::kObject: {
-      static constexpr const char* kNames[] = {"Namespace", "Macro", "function", "method", "LoopContext"};
+      static constexpr const char* kNames[] = {"Namespace", "Macro", "function", "method",
+                                               "LoopContext"};
       return kNames[static_cast<std::size_t>(value.object().type)];
     }
     case Kind::kSequence: {
-      static constexpr const char* kNames[] = {"list", "tuple", "generator", "dict_keys", "dict_values", "dict_items", "range"};
+      static constexpr const char* kNames[] = {
+          "list", "tuple", "generator", "dict_keys", "dict_values", "dict_items", "range"};
       return kNames[static_cast<std::size_t>(value.sequence().shape)];
     }
   }
@@ -45,11 +54,14 @@ Value make_list(Runtime& runtime, Value::List items, Shape shape) {
   return Value::list(std::move(items), shape);
 }
 
-bool is_number(const Value& value) { return value.is(Kind::kInt) || value.is(Kind::kFloat) || value.is(Kind::kBool); }
+bool is_number(const Value& value) {
+  return value.is(Kind::kInt) || value.is(Kind::kFloat) || value.is(Kind::kBool);
+}
 
 double as_double(const Value& value) {
   if (value.is(Kind::kFloat)) return value.number();
-  return value.is(Kind::kBool) ? static_cast<double>(value.boolean()) : static_cast<double>(value.integer());
+  return value.is(Kind::kBool) ? static_cast<double>(value.boolean())
+                               : static_cast<double>(value.integer());
 }
 
 std::int64_t as_index(const Value& value, const char* what) {
@@ -61,14 +73,23 @@ std::int64_t as_index(const Value& value, const char* what) {
 
 bool truth(const Value& value) {
   switch (value.kind()) {
-    case Kind::kNone: case Kind::kUndefined: return false;
-    case Kind::kBool: return value.boolean();
-    case Kind::kInt: return value.integer() != 0;
-    case Kind::kFloat: return value.number() != 0.0;
-    case Kind::kText: return !value.text().empty();
-    case Kind::kMapping: return !value.mapping().entries.empty();
-    case Kind::kObject: return true;
-    case Kind::kSequence: return value.sequence().shape == Shape::kGenerator || !value.sequence().items.empty();
+    case Kind::kNone:
+    case Kind::kUndefined:
+      return false;
+    case Kind::kBool:
+      return value.boolean();
+    case Kind::kInt:
+      return value.integer() != 0;
+    case Kind::kFloat:
+      return value.number() != 0.0;
+    case Kind::kText:
+      return !value.text().empty();
+    case Kind::kMapping:
+      return !value.mapping().entries.empty();
+    case Kind::kObject:
+      return true;
+    case Kind::kSequence:
+      return value.sequence().shape == Shape::kGenerator || !value.sequence().items.empty();
   }
   return false;
 }
@@ -77,7 +98,8 @@ bool is_hashable(const Value& value) {
   if (value.is(Kind::kMapping)) return false;
   if (!value.is(Kind::kSequence)) return true;
   const auto& items = value.sequence().items;
-  return value.sequence().shape != Shape::kList && std::all_of(items.begin(), items.end(), is_hashable);
+  return value.sequence().shape != Shape::kList &&
+         std::all_of(items.begin(), items.end(), is_hashable);
 }
 
 bool equal_keys(const Value& a, const Value& b) {
@@ -98,7 +120,8 @@ bool equal_keys(const Value& a, const Value& b) {
 
 bool equal(Runtime& runtime, const Value& a, const Value& b) {
   runtime.budget.step();
-  if (a.kind() != b.kind() || (!a.is(Kind::kSequence) && !a.is(Kind::kMapping))) return equal_keys(a, b);
+  if (a.kind() != b.kind() || (!a.is(Kind::kSequence) && !a.is(Kind::kMapping)))
+    return equal_keys(a, b);
   if (a.is(Kind::kMapping)) {
     const auto& left = a.mapping();
     const auto& right = b.mapping();
@@ -113,7 +136,9 @@ bool equal(Runtime& runtime, const Value& a, const Value& b) {
   const auto& left = a.sequence();
   const auto& right = b.sequence();
   if (&left == &right) return true;
-  if (left.shape != right.shape || left.shape == Shape::kGenerator || left.items.size() != right.items.size()) return false;
+  if (left.shape != right.shape || left.shape == Shape::kGenerator ||
+      left.items.size() != right.items.size())
+    return false;
   for (std::size_t i = 0; i < left.items.size(); ++i) {
     if (!equal(runtime, left.items[i], right.items[i])) return false;
   }
@@ -145,14 +170,17 @@ int compare(Runtime& runtime, const Value& a, const Value& b, const char* symbol
   }
   if (a.is(Kind::kUndefined)) fail_undefined(a);
   if (b.is(Kind::kUndefined)) fail_undefined(b);
-  fail("'", symbol, "' not supported between instances of '", type_name(a), "' and '", type_name(b), "'");
+  fail("'", symbol, "' not supported between instances of '", type_name(a), "' and '", type_name(b),
+       "'");
 }
 
 bool contains(Runtime& runtime, const Value& container, const Value& item) {
   switch (container.kind()) {
-    case Kind::kUndefined: return false;
+    case Kind::kUndefined:
+      return false;
     case Kind::kText:
-      if (!item.is(Kind::kText)) fail("'in <string>' requires string as left operand, not ", type_name(item));
+      if (!item.is(Kind::kText))
+        fail("'in <string>' requires string as left operand, not ", type_name(item));
       runtime.budget.step(static_cast<std::int64_t>(container.text().size() / 64));
       return container.text().find(item.text()) != std::string::npos;
     case Kind::kMapping:
@@ -161,32 +189,41 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
       return container.mapping().find(item) != nullptr;
     case Kind::kSequence: {
       const auto items = iterate(runtime, container);
-      return std::any_of(items.begin(), items.end(), [&](const Value& value) { return equal(runtime, value, item); });
+      return std::any_of(items.begin(), items.end(),
+                         [&](const Value& value) { return equal(runtime, value, item); });
     }
-    default: fail("argument of type '", type_name(container), "' is not iterable");
+    default:
+      fail("argument of type '", type_name(container), "' is not iterable");
   }
 }
 
 std::int64_t length_of(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return 0;
-    case Kind::kText: return length(value.text());
-    case Kind::kMapping: return static_cast<std::int64_t>(value.mapping().entries.size());
+    case Kind::kUndefined:
+      return 0;
+    case Kind::kText:
+      return length(value.text());
+    case Kind::kMapping:
+      return static_cast<std::int64_t>(value.mapping().entries.size());
     case Kind::kSequence:
-      if (value.sequence().shape != Shape::kGenerator) return static_cast<std::int64_t>(value.sequence().items.size());
+      if (value.sequence().shape != Shape::kGenerator)
+        return static_cast<std::int64_t>(value.sequence().items.size());
       [[fallthrough]];
-    default: fail("object of type '", type_name(value), "' has no len()");
+    default:
+      fail("object of type '", type_name(value), "' has no len()");
   }
 }
 
 bool is_iterable(const Value& value) {
-  return value.is(Kind::kUndefined) || value.is(Kind::kText) || value.is(Kind::kMapping) || value.is(Kind::kSequence);
+  return value.is(Kind::kUndefined) || value.is(Kind::kText) || value.is(Kind::kMapping) ||
+         value.is(Kind::kSequence);
 }
 
 Value::List iterate(Runtime& runtime, const Value& value) {
   Value::List items;
   switch (value.kind()) {
-    case Kind::kUndefined: break;
+    case Kind::kUndefined:
+      break;
     case Kind::kText:
       runtime.budget.step(static_cast<std::int64_t>(value.text().size()));
       for (const auto part : code_points(value.text())) items.emplace_back(part);
@@ -203,7 +240,8 @@ Value::List iterate(Runtime& runtime, const Value& value) {
       }
       break;
     }
-    default: fail("'", type_name(value), "' object is not iterable");
+    default:
+      fail("'", type_name(value), "' object is not iterable");
   }
   runtime.budget.step(static_cast<std::int64_t>(items.size()));
   return items;
@@ -224,7 +262,8 @@ std::optional<Value> loop_attribute(const LoopObject& loop, std::string_view nam
   if (name == "depth0") return loop.depth - 1;
   const auto at = static_cast<std::size_t>(loop.index);
   if (name == "previtem") return at > 0 ? loop.items[at - 1] : Value(Undefined{});
-  if (name == "nextitem") return at + 1 < loop.items.size() ? loop.items[at + 1] : Value(Undefined{});
+  if (name == "nextitem")
+    return at + 1 < loop.items.size() ? loop.items[at + 1] : Value(Undefined{});
   return std::nullopt;
 }
 
@@ -239,7 +278,8 @@ std::optional<Value> own_attribute(const Value& object, const Value& name) {
       }
     } else if (target.type == ObjectType::kLoop) {
       if (auto found = loop_attribute(static_cast<LoopObject&>(target), text)) return found;
-      if (text == "cycle" || text == "changed") return Value(std::make_shared<MethodObject>(object, text));
+      if (text == "cycle" || text == "changed")
+        return Value(std::make_shared<MethodObject>(object, text));
     } else if (target.type == ObjectType::kMacro && text == "name") {
       return Value(static_cast<MacroObject&>(target).name);
     }
@@ -272,8 +312,9 @@ Value item(Runtime& runtime, const Value& object, const Value& key) {
   } else if (key.is(Kind::kInt) || key.is(Kind::kBool)) {
     std::int64_t index = as_index(key, "");
     const bool is_text = object.is(Kind::kText);
-    if (is_text || (object.is(Kind::kSequence) &&
-                    (object.sequence().shape == Shape::kList || object.sequence().shape == Shape::kTuple || object.sequence().shape == Shape::kRange))) {
+    if (is_text || (object.is(Kind::kSequence) && (object.sequence().shape == Shape::kList ||
+                                                   object.sequence().shape == Shape::kTuple ||
+                                                   object.sequence().shape == Shape::kRange))) {
       if (is_text) runtime.budget.step(static_cast<std::int64_t>(object.text().size() / 32));
       const std::int64_t count = length_of(object);
       if (index < 0) index += count;
@@ -290,11 +331,14 @@ Value item(Runtime& runtime, const Value& object, const Value& key) {
   return Undefined{key.shared_text()};
 }
 
-Value slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step) {
+Value slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop,
+            const Value& step) {
   if (object.is(Kind::kUndefined)) fail_undefined(object);
   const bool is_text = object.is(Kind::kText);
-  if (!is_text && (!object.is(Kind::kSequence) || object.sequence().shape == Shape::kGenerator || object.sequence().shape == Shape::kKeys ||
-                   object.sequence().shape == Shape::kValues || object.sequence().shape == Shape::kItems)) {
+  if (!is_text &&
+      (!object.is(Kind::kSequence) || object.sequence().shape == Shape::kGenerator ||
+       object.sequence().shape == Shape::kKeys || object.sequence().shape == Shape::kValues ||
+       object.sequence().shape == Shape::kItems)) {
     fail("'", type_name(object), "' object cannot be sliced");
   }
   if (is_text) runtime.budget.step(static_cast<std::int64_t>(object.text().size() / 32));
@@ -308,11 +352,14 @@ Value slice(Runtime& runtime, const Value& object, const Value& start, const Val
     if (index < 0) index = index < -count ? low : index + count;
     return std::clamp(index, low, high);
   };
-  const std::int64_t from = clamp(start, by > 0 ? low : high), to = clamp(stop, by > 0 ? high : low);
+  const std::int64_t from = clamp(start, by > 0 ? low : high),
+                     to = clamp(stop, by > 0 ? high : low);
   if (is_text && by == 1) {
     if (from >= to) return Value(std::string(), object.markup());
-    const std::string_view rest = std::string_view(object.text()).substr(byte_offset(object.text(), from));
-    return make_text(runtime, std::string(rest.substr(0, byte_offset(rest, to - from))), object.markup());
+    const std::string_view rest =
+        std::string_view(object.text()).substr(byte_offset(object.text(), from));
+    return make_text(runtime, std::string(rest.substr(0, byte_offset(rest, to - from))),
+                     object.markup());
   }
   const auto parts = is_text ? code_points(object.text()) : std::vector<std::string_view>{};
   std::string text;

@@ -48,7 +48,8 @@ void ExpressionParser::expect(TokenKind kind, std::string_view what) {
 }
 
 std::string ExpressionParser::expect_name() {
-  if (peek().kind != TokenKind::kName) error(core::concat("expected a name, got '", peek().text, "'"));
+  if (peek().kind != TokenKind::kName)
+    error(core::concat("expected a name, got '", peek().text, "'"));
   return next().text;
 }
 
@@ -72,7 +73,8 @@ void ExpressionParser::finish(Expr& expr) const {
   if (expr.height > kMaxHeight) error("an expression nests too deeply");
 }
 
-ExprPtr ExpressionParser::make(ExprKind kind, std::int32_t line, std::vector<ExprPtr> children, Value value) const {
+ExprPtr ExpressionParser::make(ExprKind kind, std::int32_t line, std::vector<ExprPtr> children,
+                               Value value) const {
   auto expr = std::make_unique<Expr>();
   expr->kind = kind;
   expr->line = line;
@@ -124,8 +126,9 @@ ExprPtr ExpressionParser::parse_compare() {
   auto children = pack(parse_sum());
   std::vector<Comparison> comparisons;
   static const std::vector<std::pair<std::string_view, Comparison>> kOperators = {
-      {"==", Comparison::kEqual}, {"!=", Comparison::kNotEqual},  {"<", Comparison::kLess},
-      {"<=", Comparison::kLessEqual}, {">", Comparison::kGreater}, {">=", Comparison::kGreaterEqual}};
+      {"==", Comparison::kEqual},  {"!=", Comparison::kNotEqual},
+      {"<", Comparison::kLess},    {"<=", Comparison::kLessEqual},
+      {">", Comparison::kGreater}, {">=", Comparison::kGreaterEqual}};
   while (true) {
     std::optional<Comparison> found;
     if (peek().kind == TokenKind::kOperator) {
@@ -194,7 +197,8 @@ ExprPtr ExpressionParser::parse_unary(bool with_filter) {
   if (is_operator("-") || is_operator("+")) {
     const Nesting nesting(*this);
     const auto token = next();
-    expr = make(token.text == "-" ? ExprKind::kNegate : ExprKind::kPlus, token.line, pack(parse_unary(false)));
+    expr = make(token.text == "-" ? ExprKind::kNegate : ExprKind::kPlus, token.line,
+                pack(parse_unary(false)));
   } else {
     expr = parse_primary();
   }
@@ -206,7 +210,9 @@ ExprPtr ExpressionParser::parse_primary() {
   const Token token = next();
   switch (token.kind) {
     case TokenKind::kName: {
-      const auto constant = [&](Value value) { return make(ExprKind::kConst, token.line, {}, std::move(value)); };
+      const auto constant = [&](Value value) {
+        return make(ExprKind::kConst, token.line, {}, std::move(value));
+      };
       if (token.text == "true" || token.text == "True") return constant(true);
       if (token.text == "false" || token.text == "False") return constant(false);
       if (token.text == "none" || token.text == "None") return constant(nullptr);
@@ -238,7 +244,8 @@ ExprPtr ExpressionParser::parse_primary() {
       if (token.text == "{") return parse_dict();
       [[fallthrough]];
     default:
-      throw SyntaxFailure{token.line, core::concat("expected an expression, got '", token.text, "'")};
+      throw SyntaxFailure{token.line,
+                          core::concat("expected an expression, got '", token.text, "'")};
   }
 }
 
@@ -247,8 +254,9 @@ ExprPtr ExpressionParser::parse_tuple(bool with_condition, std::string_view stop
   std::vector<ExprPtr> items;
   bool is_tuple = false;
   while (true) {
-    if (!items.empty() && (peek().kind == TokenKind::kVariableEnd || peek().kind == TokenKind::kBlockEnd || is_operator(")") ||
-                           (!stop_at.empty() && is_name(stop_at)))) {
+    if (!items.empty() &&
+        (peek().kind == TokenKind::kVariableEnd || peek().kind == TokenKind::kBlockEnd ||
+         is_operator(")") || (!stop_at.empty() && is_name(stop_at)))) {
       break;
     }
     items.push_back(parse_expression(with_condition));
@@ -339,7 +347,8 @@ std::unique_ptr<CallArguments> ExpressionParser::parse_arguments() {
       arguments->star = parse_expression();
     } else if (take_operator("**")) {
       arguments->double_star = parse_expression();
-    } else if (peek().kind == TokenKind::kName && peek(1).kind == TokenKind::kOperator && peek(1).text == "=") {
+    } else if (peek().kind == TokenKind::kName && peek(1).kind == TokenKind::kOperator &&
+               peek(1).text == "=") {
       auto name = next().text;
       next();
       arguments->named.emplace_back(std::move(name), parse_expression());
@@ -387,11 +396,12 @@ ExprPtr ExpressionParser::parse_test(ExprPtr operand) {
   while (take_operator(".")) name += "." + expect_name();
   auto arguments = std::make_unique<CallArguments>();
   const auto kind = peek().kind;
-  const bool is_word = kind == TokenKind::kName && !is_name("else") && !is_name("or") && !is_name("and") && !is_name("if") && !is_name("is");
+  const bool is_word = kind == TokenKind::kName && !is_name("else") && !is_name("or") &&
+                       !is_name("and") && !is_name("if") && !is_name("is");
   if (is_operator("(")) {
     arguments = parse_arguments();
-  } else if (is_word || kind == TokenKind::kString || kind == TokenKind::kInteger || kind == TokenKind::kFloat || is_operator("[") ||
-             is_operator("{")) {
+  } else if (is_word || kind == TokenKind::kString || kind == TokenKind::kInteger ||
+             kind == TokenKind::kFloat || is_operator("[") || is_operator("{")) {
     arguments->positional.push_back(parse_postfix(parse_primary()));
   } else if (is_name("is")) {
     error("tests cannot be chained with 'is'");

@@ -47,7 +47,9 @@ class Parser : public ExpressionParser {
         body.back().expr = parse_tuple();
         expect(TokenKind::kVariableEnd, "the end of the tag");
       } else {
-        if (peek().kind == TokenKind::kName && std::find(ends.begin(), ends.end(), peek().text) != ends.end()) return body;
+        if (peek().kind == TokenKind::kName &&
+            std::find(ends.begin(), ends.end(), peek().text) != ends.end())
+          return body;
         body.push_back(parse_statement());
       }
     }
@@ -77,8 +79,11 @@ class Parser : public ExpressionParser {
       end_block();
       return statement(name == "break" ? StmtKind::kBreak : StmtKind::kContinue, token.line);
     }
-    for (const char* refused : {"include", "import", "from", "extends", "block", "autoescape", "do", "trans", "print", "debug"}) {
-      if (name == refused) throw SyntaxFailure{token.line, core::concat("'", name, "' is not supported in chat templates")};
+    for (const char* refused : {"include", "import", "from", "extends", "block", "autoescape", "do",
+                                "trans", "print", "debug"}) {
+      if (name == refused)
+        throw SyntaxFailure{token.line,
+                            core::concat("'", name, "' is not supported in chat templates")};
     }
     throw SyntaxFailure{token.line, core::concat("unknown tag '", token.text, "'")};
   }

@@ -19,12 +19,20 @@ class ExpressionParser {
   explicit ExpressionParser(std::string_view source);
 
  protected:
-  [[noreturn]] void error(const std::string& reason) const { throw SyntaxFailure{peek().line, reason}; }
+  [[noreturn]] void error(const std::string& reason) const {
+    throw SyntaxFailure{peek().line, reason};
+  }
 
-  const Token& peek(std::size_t ahead = 0) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
+  const Token& peek(std::size_t ahead = 0) const {
+    return tokens_[std::min(at_ + ahead, tokens_.size() - 1)];
+  }
   Token next() { return at_ + 1 < tokens_.size() ? tokens_[at_++] : tokens_.back(); }
-  bool is_operator(std::string_view text) const { return peek().kind == TokenKind::kOperator && peek().text == text; }
-  bool is_name(std::string_view text) const { return peek().kind == TokenKind::kName && peek().text == text; }
+  bool is_operator(std::string_view text) const {
+    return peek().kind == TokenKind::kOperator && peek().text == text;
+  }
+  bool is_name(std::string_view text) const {
+    return peek().kind == TokenKind::kName && peek().text == text;
+  }
   bool take_operator(std::string_view text);
   bool take_name(std::string_view text);
   void expect_operator(std::string_view text);
@@ -37,7 +45,8 @@ class ExpressionParser {
   ExprPtr parse_tuple(bool with_condition = true, std::string_view stop_at = {});
   ExprPtr parse_filters(ExprPtr operand, bool start_inline);
   std::unique_ptr<CallArguments> parse_arguments();
-  ExprPtr make(ExprKind kind, std::int32_t line, std::vector<ExprPtr> children, Value value = {}) const;
+  ExprPtr make(ExprKind kind, std::int32_t line, std::vector<ExprPtr> children,
+               Value value = {}) const;
   ExprPtr parse_postfix(ExprPtr operand);
   ExprPtr parse_primary();
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// What filters, methods and operators need from a rendering: its budget and the engine's own objects.
+// What filters, methods and operators need from a rendering: its budget and the engine's own
+// objects.
 #pragma once
 
 #include <array>
@@ -42,12 +43,14 @@ struct MacroObject : Object {
 };
 
 struct FunctionObject : Object {
-  explicit FunctionObject(std::string function) : Object(ObjectType::kFunction), name(std::move(function)) {}
+  explicit FunctionObject(std::string function)
+      : Object(ObjectType::kFunction), name(std::move(function)) {}
   std::string name;
 };
 
 struct MethodObject : Object {
-  MethodObject(Value owner, std::string method) : Object(ObjectType::kMethod), self(std::move(owner)), name(std::move(method)) {}
+  MethodObject(Value owner, std::string method)
+      : Object(ObjectType::kMethod), self(std::move(owner)), name(std::move(method)) {}
   Value self;
   std::string name;
 };
@@ -71,7 +74,8 @@ class Budget {
   explicit Budget(const Limits& limits) : limits_(limits) {}
 
   void step(std::int64_t count = 1) {
-    if (count > limits_.max_steps - steps_) fail("the template needs more than ", limits_.max_steps, " steps");
+    if (count > limits_.max_steps - steps_)
+      fail("the template needs more than ", limits_.max_steps, " steps");
     steps_ += count;
   }
   // To be called before (or soon after) a string of that size is made.
@@ -80,7 +84,8 @@ class Budget {
     step(static_cast<std::int64_t>(size / 32));
   }
   void check_size(std::size_t size) const {
-    if (size > static_cast<std::size_t>(limits_.max_bytes)) fail("the template makes text of more than ", limits_.max_bytes, " bytes");
+    if (size > static_cast<std::size_t>(limits_.max_bytes))
+      fail("the template makes text of more than ", limits_.max_bytes, " bytes");
   }
   void enter() {
     if (++depth_ > limits_.max_depth) fail("the template nests deeper than ", limits_.max_depth);
@@ -97,7 +102,8 @@ class Budget {
 struct Runtime {
   Budget budget;
   std::optional<std::tm> now;
-  std::vector<std::shared_ptr<NamespaceObject>> namespaces;  // emptied at the end: they may refer to themselves
+  std::vector<std::shared_ptr<NamespaceObject>>
+      namespaces;  // emptied at the end: they may refer to themselves
 };
 
 // operations.cpp: Python's operators.
@@ -116,7 +122,8 @@ double as_double(const Value& value);
 std::int64_t as_index(const Value& value, const char* what);
 Value attribute(Runtime& runtime, const Value& object, const Value& name);
 Value item(Runtime& runtime, const Value& object, const Value& key);
-Value slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step);
+Value slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop,
+            const Value& step);
 [[noreturn]] void fail_undefined(const Value& undefined);
 Value make_text(Runtime& runtime, std::string text, bool markup = false);
 Value make_list(Runtime& runtime, Value::List items, Shape shape = Shape::kList);
@@ -145,22 +152,29 @@ struct JsonOptions {
 };
 std::string to_json(Runtime& runtime, const Value& value, const JsonOptions& options);
 
-// methods.cpp: whether the type of `self` has that method, whether the sandbox forbids it, and its call.
+// methods.cpp: whether the type of `self` has that method, whether the sandbox forbids it, and its
+// call.
 bool has_method(const Value& self, std::string_view name);
 bool is_unsafe_method(const Value& self, std::string_view name);
-Value call_method(Runtime& runtime, const Value& self, const std::string& name, const Arguments& arguments);
+Value call_method(Runtime& runtime, const Value& self, const std::string& name,
+                  const Arguments& arguments);
 
 // filters.cpp and tests.cpp
-Value apply_filter(Runtime& runtime, const std::string& name, const Value& input, const Arguments& arguments);
-bool apply_test(Runtime& runtime, const std::string& name, const Value& input, const Arguments& arguments);
+Value apply_filter(Runtime& runtime, const std::string& name, const Value& input,
+                   const Arguments& arguments);
+bool apply_test(Runtime& runtime, const std::string& name, const Value& input,
+                const Arguments& arguments);
 bool has_filter(const std::string& name);
 bool has_test(const std::string& name);
 
-// Assigns arguments to parameters by position and name; nullptr where one is not given. Failure for one too many.
+// Assigns arguments to parameters by position and name; nullptr where one is not given. Failure for
+// one too many.
 template <std::size_t N>
-std::array<const Value*, N> bind(const char* callee, const Arguments& arguments, const char* const (&names)[N], std::size_t required = 0) {
+std::array<const Value*, N> bind(const char* callee, const Arguments& arguments,
+                                 const char* const (&names)[N], std::size_t required = 0) {
   std::array<const Value*, N> bound{};
-  if (arguments.positional.size() > N) fail(callee, "() takes at most ", N, " arguments, got ", arguments.positional.size());
+  if (arguments.positional.size() > N)
+    fail(callee, "() takes at most ", N, " arguments, got ", arguments.positional.size());
   for (std::size_t i = 0; i < arguments.positional.size(); ++i) bound[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.named) {
     std::size_t i = 0;

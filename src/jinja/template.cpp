@@ -23,9 +23,11 @@ Rendering Template::render(const Value& variables, const RenderOptions& options)
   try {
     interpreter.run(variables);
   } catch (const Failure& failure) {
-    throw core::FormatError(core::concat(program_->name, ":", interpreter.line(), ": ", failure.what()));
+    throw core::FormatError(
+        core::concat(program_->name, ":", interpreter.line(), ": ", failure.what()));
   } catch (const core::FormatError& error) {
-    throw core::FormatError(core::concat(program_->name, ":", interpreter.line(), ": ", error.what()));
+    throw core::FormatError(
+        core::concat(program_->name, ":", interpreter.line(), ": ", error.what()));
   }
   return interpreter.take();
 }

@@ -30,12 +30,14 @@ void append_upper(std::string& out, std::int32_t code) {
   if (code == 0xDF) {
     out += "SS";
   } else {
-    append_code_point(out, code < 0x80 ? (code >= 'a' && code <= 'z' ? code - 32 : code) : utf8proc_toupper(code));
+    append_code_point(out, code < 0x80 ? (code >= 'a' && code <= 'z' ? code - 32 : code)
+                                       : utf8proc_toupper(code));
   }
 }
 
 void append_lower(std::string& out, std::int32_t code) {
-  append_code_point(out, code < 0x80 ? (code >= 'A' && code <= 'Z' ? code + 32 : code) : utf8proc_tolower(code));
+  append_code_point(
+      out, code < 0x80 ? (code >= 'A' && code <= 'Z' ? code + 32 : code) : utf8proc_tolower(code));
 }
 
 void append_title(std::string& out, std::int32_t code) {
@@ -48,7 +50,8 @@ void append_title(std::string& out, std::int32_t code) {
 
 bool is_cased(std::int32_t code) {
   const auto category = utf8proc_category(code);
-  return category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LL || category == UTF8PROC_CATEGORY_LT;
+  return category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LL ||
+         category == UTF8PROC_CATEGORY_LT;
 }
 
 }  // namespace
@@ -100,14 +103,16 @@ std::vector<std::string_view> code_points(std::string_view text) {
 }
 
 bool is_space(std::int32_t code) {
-  return (code >= 0x09 && code <= 0x0D) || (code >= 0x1C && code <= 0x20) || code == 0x85 || code == 0xA0 || code == 0x1680 ||
-         (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F ||
-         code == 0x3000;
+  return (code >= 0x09 && code <= 0x0D) || (code >= 0x1C && code <= 0x20) || code == 0x85 ||
+         code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
+         code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
 bool is_word(std::int32_t code) {
   if (code < 0) return false;
-  if (code < 0x80) return (code >= '0' && code <= '9') || (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') || code == '_';
+  if (code < 0x80)
+    return (code >= '0' && code <= '9') || (code >= 'a' && code <= 'z') ||
+           (code >= 'A' && code <= 'Z') || code == '_';
   const auto category = utf8proc_category(code);
   return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
          (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO);
@@ -116,8 +121,14 @@ bool is_word(std::int32_t code) {
 bool is_printable(std::int32_t code) {
   if (code < 0x80) return code >= 0x20 && code < 0x7F;
   switch (utf8proc_category(code)) {
-    case UTF8PROC_CATEGORY_CN: case UTF8PROC_CATEGORY_CC: case UTF8PROC_CATEGORY_CF: case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO: case UTF8PROC_CATEGORY_ZS: case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP:
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
       return false;
     default:
       return true;
@@ -139,7 +150,9 @@ std::string_view strip(std::string_view text, bool left, bool right, const std::
   }
   while (right && !text.empty()) {
     std::size_t begin = text.size() - 1;
-    while (begin > 0 && text.size() - begin < 4 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+    while (begin > 0 && text.size() - begin < 4 &&
+           (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80)
+      --begin;
     if (!drops(text.substr(begin))) break;
     text.remove_suffix(text.size() - begin);
   }
@@ -175,7 +188,8 @@ std::vector<std::string_view> rsplit_space(std::string_view text, std::int64_t m
   return result;
 }
 
-std::vector<std::string_view> split_on(std::string_view text, std::string_view separator, std::int64_t max_splits) {
+std::vector<std::string_view> split_on(std::string_view text, std::string_view separator,
+                                       std::int64_t max_splits) {
   std::vector<std::string_view> parts;
   for (; max_splits != 0; --max_splits) {
     const auto found = text.find(separator);
@@ -187,7 +201,8 @@ std::vector<std::string_view> split_on(std::string_view text, std::string_view s
   return parts;
 }
 
-std::vector<std::string_view> rsplit_on(std::string_view text, std::string_view separator, std::int64_t max_splits) {
+std::vector<std::string_view> rsplit_on(std::string_view text, std::string_view separator,
+                                        std::int64_t max_splits) {
   std::vector<std::string_view> parts;
   for (; max_splits != 0; --max_splits) {
     const auto found = text.rfind(separator);
@@ -206,7 +221,9 @@ std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends)
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = at;
     const auto code = next_code_point(text, at);
-    if (!((code >= 0x0A && code <= 0x0D) || (code >= 0x1C && code <= 0x1E) || code == 0x85 || code == 0x2028 || code == 0x2029)) continue;
+    if (!((code >= 0x0A && code <= 0x0D) || (code >= 0x1C && code <= 0x1E) || code == 0x85 ||
+          code == 0x2028 || code == 0x2029))
+      continue;
     if (code == '\r' && at < text.size() && text[at] == '\n') ++at;
     lines.push_back(text.substr(begin, (keep_ends ? at : end) - begin));
     begin = at;
@@ -250,12 +267,23 @@ std::string escape_html(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&#34;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -268,7 +296,8 @@ bool all_of_class(std::string_view text, CharClass wanted) {
     const auto category = utf8proc_category(code);
     const bool alpha = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
     const bool decimal = category == UTF8PROC_CATEGORY_ND;
-    const bool numeric = decimal || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
+    const bool numeric =
+        decimal || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
     const bool matches = wanted == CharClass::kAlpha     ? alpha
                          : wanted == CharClass::kDecimal ? decimal
                          : wanted == CharClass::kNumeric ? numeric

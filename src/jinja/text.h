@@ -10,7 +10,8 @@
 
 namespace corda::jinja {
 
-// The code point at byte `at`, which moves past it; a byte that is no UTF-8 counts as one code point.
+// The code point at byte `at`, which moves past it; a byte that is no UTF-8 counts as one code
+// point.
 std::int32_t next_code_point(std::string_view text, std::size_t& at);
 void append_code_point(std::string& out, std::int32_t code);
 
@@ -24,11 +25,14 @@ bool is_word(std::int32_t code);       // letters, digits, underscore
 bool is_printable(std::int32_t code);  // as Python's repr sees it
 
 // Strips white space, or any of the code points of `chars` where it is given.
-std::string_view strip(std::string_view text, bool left, bool right, const std::string* chars = nullptr);
+std::string_view strip(std::string_view text, bool left, bool right,
+                       const std::string* chars = nullptr);
 std::vector<std::string_view> split_space(std::string_view text, std::int64_t max_splits);
 std::vector<std::string_view> rsplit_space(std::string_view text, std::int64_t max_splits);
-std::vector<std::string_view> split_on(std::string_view text, std::string_view separator, std::int64_t max_splits);
-std::vector<std::string_view> rsplit_on(std::string_view text, std::string_view separator, std::int64_t max_splits);
+std::vector<std::string_view> split_on(std::string_view text, std::string_view separator,
+                                       std::int64_t max_splits);
+std::vector<std::string_view> rsplit_on(std::string_view text, std::string_view separator,
+                                        std::int64_t max_splits);
 std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends = false);
 
 std::string upper(std::string_view text);

@@ -26,19 +26,32 @@ class Writer {
     runtime_.budget.step();
     runtime_.budget.check_size(out_.size());
     switch (value.kind()) {
-      case Kind::kNone: out_ += "null"; break;
-      case Kind::kBool: out_ += value.boolean() ? "true" : "false"; break;
-      case Kind::kText: write_text(value.text()); break;
-      case Kind::kInt: out_ += std::to_string(value.integer()); break;
-      case Kind::kFloat: out_ += number(value.number()); break;
-      case Kind::kMapping: write_mapping(value.mapping()); break;
+      case Kind::kNone:
+        out_ += "null";
+        break;
+      case Kind::kBool:
+        out_ += value.boolean() ? "true" : "false";
+        break;
+      case Kind::kText:
+        write_text(value.text());
+        break;
+      case Kind::kInt:
+        out_ += std::to_string(value.integer());
+        break;
+      case Kind::kFloat:
+        out_ += number(value.number());
+        break;
+      case Kind::kMapping:
+        write_mapping(value.mapping());
+        break;
       case Kind::kSequence:
         if (value.sequence().shape == Shape::kList || value.sequence().shape == Shape::kTuple) {
           write_list(value.sequence().items);
           break;
         }
         [[fallthrough]];
-      default: fail("Object of type ", type_name(value), " is not JSON serializable");
+      default:
+        fail("Object of type ", type_name(value), " is not JSON serializable");
     }
   }
 
@@ -54,7 +67,8 @@ class Writer {
       const std::size_t begin = at;
       const auto code = next_code_point(text, at);
       static constexpr std::string_view kFrom = "\"\\\n\r\t\f\b", kTo = "\"\\nrtfb";
-      const auto found = code > 0 && code < 0x80 ? kFrom.find(static_cast<char>(code)) : std::string_view::npos;
+      const auto found =
+          code > 0 && code < 0x80 ? kFrom.find(static_cast<char>(code)) : std::string_view::npos;
       if (found != std::string_view::npos) {
         out_ += '\\';
         out_ += kTo[found];
@@ -107,12 +121,18 @@ class Writer {
 
   std::string key_text(const Value& key) const {
     switch (key.kind()) {
-      case Kind::kText: return key.text();
-      case Kind::kNone: return "null";
-      case Kind::kBool: return key.boolean() ? "true" : "false";
-      case Kind::kInt: return std::to_string(key.integer());
-      case Kind::kFloat: return number(key.number());
-      default: fail("keys must be str, int, float, bool or None, not ", type_name(key));
+      case Kind::kText:
+        return key.text();
+      case Kind::kNone:
+        return "null";
+      case Kind::kBool:
+        return key.boolean() ? "true" : "false";
+      case Kind::kInt:
+        return std::to_string(key.integer());
+      case Kind::kFloat:
+        return number(key.number());
+      default:
+        fail("keys must be str, int, float, bool or None, not ", type_name(key));
     }
   }
 
@@ -124,7 +144,9 @@ class Writer {
     std::vector<const std::pair<Value, Value>*> entries;
     for (const auto& entry : mapping.entries) entries.push_back(&entry);
     if (options_.sort_keys) {
-      std::stable_sort(entries.begin(), entries.end(), [&](const auto* a, const auto* b) { return compare(runtime_, a->first, b->first, "<") < 0; });
+      std::stable_sort(entries.begin(), entries.end(), [&](const auto* a, const auto* b) {
+        return compare(runtime_, a->first, b->first, "<") < 0;
+      });
     }
     out_ += '{';
     ++level_;
@@ -149,6 +171,8 @@ class Writer {
 
 }  // namespace
 
-std::string to_json(Runtime& runtime, const Value& value, const JsonOptions& options) { return Writer(runtime, options).run(value); }
+std::string to_json(Runtime& runtime, const Value& value, const JsonOptions& options) {
+  return Writer(runtime, options).run(value);
+}
 
 }  // namespace corda::jinja

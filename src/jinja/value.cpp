@@ -20,16 +20,19 @@ std::int32_t nesting_of(const Value& value) {
 }
 
 void check_nesting(std::int32_t nesting) {
-  if (nesting > Value::kMaxNesting) throw core::FormatError(core::concat("a value nests deeper than ", Value::kMaxNesting));
+  if (nesting > Value::kMaxNesting)
+    throw core::FormatError(core::concat("a value nests deeper than ", Value::kMaxNesting));
 }
 
 }  // namespace
 
-Value::Value(std::string value, bool markup) : data_(std::make_shared<const Text>(Text{std::move(value), markup})) {}
+Value::Value(std::string value, bool markup)
+    : data_(std::make_shared<const Text>(Text{std::move(value), markup})) {}
 
 Value Value::list(List items, Shape shape) {
   auto sequence = std::make_shared<Sequence>();
-  for (const auto& item : items) sequence->nesting = std::max(sequence->nesting, nesting_of(item) + 1);
+  for (const auto& item : items)
+    sequence->nesting = std::max(sequence->nesting, nesting_of(item) + 1);
   check_nesting(sequence->nesting);
   sequence->items = std::move(items);
   sequence->shape = shape;

@@ -10,12 +10,14 @@ namespace corda::linalg {
 namespace cpu {
 // Fills vectors, values and route for M [m, n].
 Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
-Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped, std::int64_t r);
+Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
+                         std::int64_t r);
 }  // namespace cpu
 
 namespace cuda {
 Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
-Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped, std::int64_t r);
+Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
+                         std::int64_t r);
 }  // namespace cuda
 
 }  // namespace corda::linalg

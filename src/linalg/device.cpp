@@ -29,8 +29,8 @@ at::Device device_of(const std::string& name) {
                                    core::suggestion(name, {"auto", "cpu", "cuda"})));
   }
   if (index >= gpus) {
-    throw core::ResourceError(concat("the device '", name, "' does not exist: this machine has ", gpus,
-                                     " usable GPU(s); use --device cpu or auto"));
+    throw core::ResourceError(concat("the device '", name, "' does not exist: this machine has ",
+                                     gpus, " usable GPU(s); use --device cpu or auto"));
   }
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
@@ -43,7 +43,8 @@ at::ScalarType dtype_of(const std::string& name, at::Device device) {
 }
 
 std::string describe(at::Device device) {
-  return device.is_cuda() ? std::string(at::cuda::getDeviceProperties(device.index())->name) : "cpu";
+  return device.is_cuda() ? std::string(at::cuda::getDeviceProperties(device.index())->name)
+                          : "cpu";
 }
 
 void set_threads(std::int64_t threads) {

@@ -30,32 +30,38 @@ std::optional<io::DType> stored_dtype(const std::string& name) {
   if (name == "bf16") return io::DType::kBF16;
   if (name == "fp16") return io::DType::kF16;
   if (name == "fp32") return io::DType::kF32;
-  throw core::ConfigError(concat("'dtype' must be one of auto, bf16, fp16, fp32; it is '", name, "'"));
+  throw core::ConfigError(
+      concat("'dtype' must be one of auto, bf16, fp16, fp32; it is '", name, "'"));
 }
 
 bool is_floating(io::DType dtype) {
-  return dtype == io::DType::kF64 || dtype == io::DType::kF32 || dtype == io::DType::kF16 || dtype == io::DType::kBF16;
+  return dtype == io::DType::kF64 || dtype == io::DType::kF32 || dtype == io::DType::kF16 ||
+         dtype == io::DType::kBF16;
 }
 
-void check_modules(const adapter::AdapterReader& adapter, const io::Checkpoint& base, const std::string& directory) {
+void check_modules(const adapter::AdapterReader& adapter, const io::Checkpoint& base,
+                   const std::string& directory) {
   std::vector<std::string> missing;
   for (const auto& module : adapter.modules()) {
     if (!base.contains(module + ".weight")) missing.push_back("'" + module + "'");
   }
   if (!missing.empty()) {
-    throw core::FormatError(concat("the adapter '", directory, "' changes ", core::join(missing, ", "), ", but '",
-                                   base.directory().string(), "' has no such weight; is this its base model?"));
+    throw core::FormatError(concat("the adapter '", directory, "' changes ",
+                                   core::join(missing, ", "), ", but '", base.directory().string(),
+                                   "' has no such weight; is this its base model?"));
   }
   for (const auto& module : adapter.modules()) {
     const io::TensorInfo& info = base.info(module + ".weight");
     const auto expected = adapter.weight_shape(module);
     if (info.shape != std::vector<std::int64_t>(expected.begin(), expected.end())) {
-      throw core::ShapeError(concat("the adapter '", directory, "' changes a '", module, "' of [", expected[0], ", ", expected[1],
-                                    "], the base has ", io::shape_string(info.shape)));
+      throw core::ShapeError(concat("the adapter '", directory, "' changes a '", module, "' of [",
+                                    expected[0], ", ", expected[1], "], the base has ",
+                                    io::shape_string(info.shape)));
     }
     if (!is_floating(info.dtype)) {
-      throw core::FormatError(concat("'", module, "' is ", io::to_string(info.dtype), " in '", base.directory().string(),
-                                     "'; merging into quantised weights is not supported, merge into the original model"));
+      throw core::FormatError(concat(
+          "'", module, "' is ", io::to_string(info.dtype), " in '", base.directory().string(),
+          "'; merging into quantised weights is not supported, merge into the original model"));
     }
   }
 }
@@ -67,10 +73,17 @@ std::int64_t parse_size(const std::string& text) {
     const char* name;
     double bytes;
   };
-  constexpr std::array<Unit, 8> kUnits = {
-      {{"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30}, {"tib", 0x1p40}, {"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12}}};
+  constexpr std::array<Unit, 8> kUnits = {{{"kib", 0x1p10},
+                                           {"mib", 0x1p20},
+                                           {"gib", 0x1p30},
+                                           {"tib", 0x1p40},
+                                           {"kb", 1e3},
+                                           {"mb", 1e6},
+                                           {"gb", 1e9},
+                                           {"tb", 1e12}}};
   std::string lower = text;
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   double factor = 1;
   std::string_view digits = lower;
   for (const auto& unit : kUnits) {
@@ -81,7 +94,8 @@ std::int64_t parse_size(const std::string& text) {
   }
   const auto number = core::parse_double(core::trim(digits));
   if (!number || !std::isfinite(*number) || *number * factor < 1 || *number * factor > 1e18) {
-    throw core::ConfigError(concat("'max_shard_size' must be a size such as 5GB or 500MB; it is '", text, "'"));
+    throw core::ConfigError(
+        concat("'max_shard_size' must be a size such as 5GB or 500MB; it is '", text, "'"));
   }
   return static_cast<std::int64_t>(*number * factor);
 }
@@ -91,8 +105,10 @@ core::SettingsList settings_of(MergeSettings& s) {
   list.add("model", s.model, "base model directory").required();
   list.add("adapter", s.adapter, "adapter directory, corda's or PEFT's").required();
   list.add("out", s.out, "model directory to write").required();
-  list.add("dtype", s.dtype, "dtype of the floating-point weights; auto: as in the base", {"auto", "bf16", "fp16", "fp32"});
-  list.add("max_shard_size", s.max_shard_size, "largest shard, such as 5GB; empty: the shards of the base");
+  list.add("dtype", s.dtype, "dtype of the floating-point weights; auto: as in the base",
+           {"auto", "bf16", "fp16", "fp32"});
+  list.add("max_shard_size", s.max_shard_size,
+           "largest shard, such as 5GB; empty: the shards of the base");
   return list;
 }
 
@@ -111,13 +127,15 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   MergeResult result;
   const auto content = [&](const std::string& name) -> at::Tensor {
     core::throw_if_stopped(reporter, "merging");
-    const std::string module = name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : "";
+    const std::string module =
+        name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : "";
     if (!adapter.contains(module)) return {};
     const at::Tensor weight = io::view_tensor(base, name).to(at::kFloat);
     at::Tensor merged = adapter::merged_weight(weight, adapter.layer(module), scale);
     merged = merged.to(io::to_scalar_type(options.dtype.value_or(base.info(name).dtype)));
     if (!merged.isfinite().all().item<bool>()) {
-      throw core::NumericalError(concat("the merged weight of '", module, "' is not finite in ", at::toString(merged.scalar_type()),
+      throw core::NumericalError(concat("the merged weight of '", module, "' is not finite in ",
+                                        at::toString(merged.scalar_type()),
                                         "; did training diverge?"));
     }
     ++result.merged;
@@ -125,10 +143,12 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
     return merged;
   };
   reporter.begin("merge", static_cast<std::int64_t>(adapter.modules().size()), "layer");
-  const io::RewriteResult written = io::rewrite_checkpoint(base, directory.staging(), content, options);
+  const io::RewriteResult written =
+      io::rewrite_checkpoint(base, directory.staging(), content, options);
   reporter.end();
   MergeSettings resolved = settings;
-  core::write_file_atomic(directory.staging() / "settings.resolved.yaml", core::to_yaml(settings_of(resolved).resolved()));
+  core::write_file_atomic(directory.staging() / "settings.resolved.yaml",
+                          core::to_yaml(settings_of(resolved).resolved()));
   if (check) check(directory.staging());
   directory.commit();
   result.tensors = written.tensors;

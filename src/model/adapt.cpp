@@ -18,23 +18,27 @@ using core::concat;
 namespace {
 
 // Calls `action` for every adapted projection, checking that names and shapes fit the model.
-void for_each_layer(Model& model, const Adapter& adapter, const std::function<void(Linear&, const LayerAdapter&)>& action) {
+void for_each_layer(Model& model, const Adapter& adapter,
+                    const std::function<void(Linear&, const LayerAdapter&)>& action) {
   std::map<std::string, Linear*> by_name;
   for (Linear* linear : model.projections()) by_name[linear->name] = linear;
   for (const auto& [name, layer] : adapter.layers) {
     const auto found = by_name.find(name);
-    if (found == by_name.end()) throw core::ShapeError(concat("the adapter has a layer '", name, "' that the model has not"));
+    if (found == by_name.end())
+      throw core::ShapeError(concat("the adapter has a layer '", name, "' that the model has not"));
     const at::Tensor& weight = found->second->weight;
     if (layer.a.size(1) != weight.size(1) || layer.b.size(0) != weight.size(0)) {
-      throw core::ShapeError(concat("the adapter's layer '", name, "' is for a weight [", layer.b.size(0), ", ", layer.a.size(1),
-                                    "], the model's is [", weight.size(0), ", ", weight.size(1), "]"));
+      throw core::ShapeError(concat("the adapter's layer '", name, "' is for a weight [",
+                                    layer.b.size(0), ", ", layer.a.size(1), "], the model's is [",
+                                    weight.size(0), ", ", weight.size(1), "]"));
     }
     action(*found->second, layer);
   }
 }
 
 at::Tensor leaf(const at::Tensor& value, at::Device device, bool trained) {
-  return value.to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true).set_requires_grad(trained);
+  return value.to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true)
+      .set_requires_grad(trained);
 }
 
 }  // namespace
@@ -47,7 +51,8 @@ void fold_adapter(Model& model, const Adapter& adapter) {
     for (at::Tensor* tensor : {&moved.a, &moved.b, &moved.a0, &moved.b0, &moved.magnitude}) {
       if (tensor->defined()) *tensor = tensor->to(device);
     }
-    const at::Tensor merged = adapter::merged_weight(linear.weight.to(at::kFloat), moved, adapter.scale());
+    const at::Tensor merged =
+        adapter::merged_weight(linear.weight.to(at::kFloat), moved, adapter.scale());
     linear.weight = merged.to(linear.weight.scalar_type());
   });
 }
@@ -71,7 +76,8 @@ void attach_trainable(Model& model, const Adapter& adapter) {
     const at::Device device = linear.weight.device();
     if (layer.subtracts_start()) {
       const at::Tensor start = at::mm(layer.b0.to(device), layer.a0.to(device));
-      linear.weight = at::sub(linear.weight.to(at::kFloat), start, adapter.scale()).to(linear.weight.scalar_type());
+      linear.weight = at::sub(linear.weight.to(at::kFloat), start, adapter.scale())
+                          .to(linear.weight.scalar_type());
     }
     LowRank low_rank{.a = leaf(layer.a, device, adapter.train_a),
                      .b = leaf(layer.b, device, true),
@@ -95,7 +101,8 @@ std::vector<Linear*> select_projections(Model& model, const std::vector<std::str
     std::erase(unused, last);
   }
   if (!unused.empty() || selected.empty()) {
-    throw core::ConfigError(concat("target_modules: the model has no '", core::join(unused, "', '"), "'; it has ", core::join(known, ", ")));
+    throw core::ConfigError(concat("target_modules: the model has no '", core::join(unused, "', '"),
+                                   "'; it has ", core::join(known, ", ")));
   }
   return selected;
 }

@@ -11,45 +11,58 @@ namespace {
 // [tokens, heads, d] -> [1, heads, tokens, d]
 at::Tensor heads_first(const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); }
 
-at::Tensor attend_one_by_one(const Batch& batch, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor attend_one_by_one(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v) {
   const bool grouped = k.size(1) != q.size(1);
   std::vector<at::Tensor> outputs;
   outputs.reserve(static_cast<std::size_t>(batch.sequences()));
   for (std::size_t i = 0; i + 1 < batch.offsets.size(); ++i) {
-    const auto cut = [&](const at::Tensor& x) { return heads_first(x.slice(0, batch.offsets[i], batch.offsets[i + 1])); };
-    outputs.push_back(at::scaled_dot_product_attention(cut(q), cut(k), cut(v), {}, 0.0, /*is_causal=*/true, {}, grouped)
+    const auto cut = [&](const at::Tensor& x) {
+      return heads_first(x.slice(0, batch.offsets[i], batch.offsets[i + 1]));
+    };
+    outputs.push_back(at::scaled_dot_product_attention(cut(q), cut(k), cut(v), {}, 0.0,
+                                                       /*is_causal=*/true, {}, grouped)
                           .squeeze(0)
                           .transpose(0, 1));
   }
   return at::cat(outputs);
 }
 
-at::Tensor attend_flash(const Batch& batch, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  return std::get<0>(at::_flash_attention_forward(q, k, v, batch.cu_seqlens, batch.cu_seqlens, batch.longest, batch.longest,
-                                                  /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false));
+at::Tensor attend_flash(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
+                        const at::Tensor& v) {
+  return std::get<0>(at::_flash_attention_forward(
+      q, k, v, batch.cu_seqlens, batch.cu_seqlens, batch.longest, batch.longest,
+      /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false));
 }
 
-at::Tensor attend_efficient(const Batch& batch, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor attend_efficient(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v) {
   constexpr std::int64_t kCausalFromTopLeft = 1;
   const std::int64_t groups = q.size(1) / k.size(1);
-  const auto expand = [&](const at::Tensor& x) { return (groups == 1 ? x : x.repeat_interleave(groups, 1)).unsqueeze(0); };
-  return std::get<0>(at::_efficient_attention_forward(q.unsqueeze(0), expand(k), expand(v), {}, batch.cu_seqlens, batch.cu_seqlens,
-                                                      batch.longest, batch.longest, /*dropout_p=*/0.0, kCausalFromTopLeft,
+  const auto expand = [&](const at::Tensor& x) {
+    return (groups == 1 ? x : x.repeat_interleave(groups, 1)).unsqueeze(0);
+  };
+  return std::get<0>(at::_efficient_attention_forward(q.unsqueeze(0), expand(k), expand(v), {},
+                                                      batch.cu_seqlens, batch.cu_seqlens,
+                                                      batch.longest, batch.longest,
+                                                      /*dropout_p=*/0.0, kCausalFromTopLeft,
                                                       /*compute_log_sumexp=*/true))
       .squeeze(0);
 }
 
 }  // namespace
 
-at::Tensor PackedAttention::attend(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor PackedAttention::attend(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
+                                   const at::Tensor& v) {
   if (!q.is_cuda()) return attend_one_by_one(batch_, q, k, v);
   const std::int64_t d = q.size(2);
   const bool flash = q.scalar_type() != at::kFloat && d % 8 == 0 && d <= 256;
   return flash ? attend_flash(batch_, q, k, v) : attend_efficient(batch_, q, k, v);
 }
 
-KeyValueCache::KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads, std::int64_t capacity,
-                             std::int64_t head_dim, at::TensorOptions options)
+KeyValueCache::KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads,
+                             std::int64_t capacity, std::int64_t head_dim,
+                             at::TensorOptions options)
     : lengths_(at::zeros({sequences}, options.dtype(at::kLong))) {
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     keys_.push_back(at::zeros({sequences, kv_heads, capacity, head_dim}, options));
@@ -61,13 +74,20 @@ void KeyValueCache::advance(const std::vector<std::int64_t>& new_tokens) {
   lengths_ += at::tensor(new_tokens, at::kLong).to(lengths_.device());
 }
 
-at::Tensor KeyValueCache::Prefill::attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor KeyValueCache::Prefill::attend(std::int64_t layer, const at::Tensor& q,
+                                          const at::Tensor& k, const at::Tensor& v) {
   const auto index = static_cast<std::size_t>(layer);
   for (std::int64_t i = 0; i < batch_.sequences(); ++i) {
     const std::int64_t begin = batch_.offsets[static_cast<std::size_t>(i)];
     const std::int64_t end = batch_.offsets[static_cast<std::size_t>(i) + 1];
-    cache_.keys_[index].select(0, i).slice(1, 0, end - begin).copy_(k.slice(0, begin, end).transpose(0, 1));
-    cache_.values_[index].select(0, i).slice(1, 0, end - begin).copy_(v.slice(0, begin, end).transpose(0, 1));
+    cache_.keys_[index]
+        .select(0, i)
+        .slice(1, 0, end - begin)
+        .copy_(k.slice(0, begin, end).transpose(0, 1));
+    cache_.values_[index]
+        .select(0, i)
+        .slice(1, 0, end - begin)
+        .copy_(v.slice(0, begin, end).transpose(0, 1));
   }
   return packed_.attend(layer, q, k, v);
 }
@@ -79,15 +99,19 @@ KeyValueCache::Decode::Decode(KeyValueCache& cache) : cache_(cache) {
   mask_ = slots.unsqueeze(0).le(cache.lengths_.unsqueeze(1)).unsqueeze(1).unsqueeze(1);
 }
 
-at::Tensor KeyValueCache::Decode::attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor KeyValueCache::Decode::attend(std::int64_t layer, const at::Tensor& q,
+                                         const at::Tensor& k, const at::Tensor& v) {
   const auto index = static_cast<std::size_t>(layer);
   at::Tensor& keys = cache_.keys_[index];
   at::Tensor& values = cache_.values_[index];
-  const at::Tensor slot = cache_.lengths_.view({-1, 1, 1, 1}).expand({-1, keys.size(1), 1, keys.size(3)});
+  const at::Tensor slot =
+      cache_.lengths_.view({-1, 1, 1, 1}).expand({-1, keys.size(1), 1, keys.size(3)});
   keys.scatter_(2, slot, k.unsqueeze(2));
   values.scatter_(2, slot, v.unsqueeze(2));
   const bool grouped = k.size(1) != q.size(1);
-  return at::scaled_dot_product_attention(q.unsqueeze(2), keys, values, mask_, 0.0, /*is_causal=*/false, {}, grouped).squeeze(2);
+  return at::scaled_dot_product_attention(q.unsqueeze(2), keys, values, mask_, 0.0,
+                                          /*is_causal=*/false, {}, grouped)
+      .squeeze(2);
 }
 
 }  // namespace corda::model

@@ -14,8 +14,9 @@ namespace {
 
 template <typename T>
 at::Tensor to_tensor(std::span<const T> values, at::ScalarType type, at::Device device) {
-  const at::Tensor view = at::from_blob(const_cast<T*>(values.data()), {static_cast<std::int64_t>(values.size())},
-                                        c10::CppTypeToScalarType<T>::value);
+  const at::Tensor view =
+      at::from_blob(const_cast<T*>(values.data()), {static_cast<std::int64_t>(values.size())},
+                    c10::CppTypeToScalarType<T>::value);
   return view.to(device, type, /*non_blocking=*/false, /*copy=*/true);
 }
 
@@ -23,10 +24,12 @@ at::Tensor to_tensor(std::span<const T> values, at::ScalarType type, at::Device 
 
 Batch make_batch(std::span<const std::int32_t> ids, std::span<const std::int32_t> positions,
                  std::span<const std::int32_t> offsets, std::int64_t vocab_size, at::Device device,
-                 std::span<const std::int64_t> target_rows, std::span<const std::int64_t> target_ids) {
+                 std::span<const std::int64_t> target_rows,
+                 std::span<const std::int64_t> target_ids) {
   for (const std::int32_t id : ids) {
     if (id < 0 || id >= vocab_size) {
-      throw core::ConfigError(core::concat("token id ", id, " is outside the model's vocabulary of ", vocab_size,
+      throw core::ConfigError(core::concat("token id ", id,
+                                           " is outside the model's vocabulary of ", vocab_size,
                                            "; the tokenizer must be the model's own"));
     }
   }

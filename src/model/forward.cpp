@@ -13,17 +13,21 @@ namespace {
 // Rows of logits computed at once: bounds the largest temporary to about 256 MB in fp32.
 constexpr std::int64_t kLogitElements = std::int64_t{1} << 26;
 
-at::Tensor as(const at::Tensor& weight, at::ScalarType type) { return weight.scalar_type() == type ? weight : weight.to(type); }
+at::Tensor as(const at::Tensor& weight, at::ScalarType type) {
+  return weight.scalar_type() == type ? weight : weight.to(type);
+}
 
-// PEFT's DoRA, f = m / ||W + s B A||: y = W x + (f - 1) W d(x) + f s B A d(x) + bias, d being dropout, so
-// y = f (W + s B A) x + bias without it. `base` is W x, `dropped_base` W d(x), `update` B A d(x).
-at::Tensor apply_dora(const Linear& linear, const at::Tensor& x, const at::Tensor& base, const at::Tensor& dropped_base,
-                      const at::Tensor& update) {
+// PEFT's DoRA, f = m / ||W + s B A||: y = W x + (f - 1) W d(x) + f s B A d(x) + bias, d being
+// dropout, so y = f (W + s B A) x + bias without it. `base` is W x, `dropped_base` W d(x), `update`
+// B A d(x).
+at::Tensor apply_dora(const Linear& linear, const at::Tensor& x, const at::Tensor& base,
+                      const at::Tensor& dropped_base, const at::Tensor& update) {
   const LowRank& low_rank = *linear.low_rank;
   at::Tensor norm;
   {
     const at::NoGradGuard no_grad;
-    norm = at::addmm(linear.weight.to(at::kFloat), low_rank.b, low_rank.a, 1, low_rank.scale).norm(2, {1});
+    norm = at::addmm(linear.weight.to(at::kFloat), low_rank.b, low_rank.a, 1, low_rank.scale)
+               .norm(2, {1});
   }
   const at::Tensor factor = as(low_rank.magnitude / norm, x.scalar_type());
   const bool dropping = !dropped_base.is_same(base);
@@ -34,14 +38,17 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& x, const at::Tenso
 
 at::Tensor rotate(const at::Tensor& x, const Rotary& rotary) {
   const auto halves = x.to(at::kFloat).chunk(2, -1);
-  return at::cat({halves[0] * rotary.cos - halves[1] * rotary.sin, halves[1] * rotary.cos + halves[0] * rotary.sin}, -1)
+  return at::cat({halves[0] * rotary.cos - halves[1] * rotary.sin,
+                  halves[1] * rotary.cos + halves[0] * rotary.sin},
+                 -1)
       .to(x.scalar_type());
 }
 
 }  // namespace
 
 Rotary rotary_of(const Model& model, const at::Tensor& positions) {
-  const at::Tensor angles = positions.to(at::kFloat).unsqueeze(1) * model.inverse_frequencies.unsqueeze(0);
+  const at::Tensor angles =
+      positions.to(at::kFloat).unsqueeze(1) * model.inverse_frequencies.unsqueeze(0);
   return {angles.cos().unsqueeze(1), angles.sin().unsqueeze(1)};
 }
 
@@ -49,7 +56,8 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x) {
   const at::ScalarType type = x.scalar_type();
   const at::Tensor weight = as(linear.weight, type);
   const at::Tensor bias = linear.bias.defined() ? as(linear.bias, type) : at::Tensor();
-  if (!linear.low_rank) return bias.defined() ? at::addmm(bias, x, weight.t()) : at::mm(x, weight.t());
+  if (!linear.low_rank)
+    return bias.defined() ? at::addmm(bias, x, weight.t()) : at::mm(x, weight.t());
   const LowRank& low_rank = *linear.low_rank;
   const bool dropping = low_rank.dropout > 0 && at::GradMode::is_enabled();
   const at::Tensor dropped = dropping ? at::dropout(x, low_rank.dropout, true) : x;
@@ -57,7 +65,8 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x) {
   const at::Tensor b = as(low_rank.b, type);
   if (low_rank.magnitude.defined()) {
     const at::Tensor plain = at::mm(x, weight.t());
-    return apply_dora(linear, x, plain, dropping ? at::mm(dropped, weight.t()) : plain, at::mm(bottom, b.t()));
+    return apply_dora(linear, x, plain, dropping ? at::mm(dropped, weight.t()) : plain,
+                      at::mm(bottom, b.t()));
   }
   const at::Tensor base = bias.defined() ? at::addmm(bias, x, weight.t()) : at::mm(x, weight.t());
   return at::addmm(base, bottom, b.t(), 1, low_rank.scale);
@@ -75,8 +84,8 @@ at::Tensor embed(const Model& model, const at::Tensor& ids) {
   return as(at::embedding(model.embedding, ids), model.compute);
 }
 
-at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden, const Rotary& rotary,
-                         Attention& attention, const SiteObserver& observe) {
+at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden,
+                         const Rotary& rotary, Attention& attention, const SiteObserver& observe) {
   const Block& block = model.blocks[static_cast<std::size_t>(layer)];
   const ModelConfig& config = model.config;
   const auto seen = [&](const char* site, const at::Tensor& x) {
@@ -98,7 +107,8 @@ at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tenso
   return middle + apply(block.down, gated);
 }
 
-at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& attention, const SiteObserver& observe) {
+at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& attention,
+                          const SiteObserver& observe) {
   const Rotary rotary = rotary_of(model, batch.positions);
   at::Tensor hidden = embed(model, batch.ids);
   for (std::int64_t layer = 0; layer < model.config.num_layers; ++layer) {
@@ -111,22 +121,25 @@ at::Tensor logits_of(const Model& model, const at::Tensor& hidden) {
   return at::mm(hidden, as(model.head_weight(), hidden.scalar_type()).t());
 }
 
-at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden, const at::Tensor& target_rows,
-                             const at::Tensor& target_ids) {
+at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
+                             const at::Tensor& target_rows, const at::Tensor& target_ids) {
   const std::int64_t count = target_ids.size(0);
   const std::int64_t chunk = std::max<std::int64_t>(1, kLogitElements / model.config.vocab_size);
   at::Tensor sum = at::zeros({}, hidden.options().dtype(at::kFloat));
   for (std::int64_t begin = 0; begin < count; begin += chunk) {
     const std::int64_t end = std::min(count, begin + chunk);
-    const at::Tensor logits = logits_of(model, hidden.index_select(0, target_rows.slice(0, begin, end))).to(at::kFloat);
-    sum = sum + at::cross_entropy_loss(logits, target_ids.slice(0, begin, end), {}, at::Reduction::Sum);
+    const at::Tensor logits =
+        logits_of(model, hidden.index_select(0, target_rows.slice(0, begin, end))).to(at::kFloat);
+    sum = sum +
+          at::cross_entropy_loss(logits, target_ids.slice(0, begin, end), {}, at::Reduction::Sum);
   }
   return sum;
 }
 
 at::Tensor loss_sum(const Model& model, const Batch& batch) {
   PackedAttention attention(batch);
-  return cross_entropy_sum(model, forward_hidden(model, batch, attention), batch.target_rows, batch.target_ids);
+  return cross_entropy_sum(model, forward_hidden(model, batch, attention), batch.target_rows,
+                           batch.target_ids);
 }
 
 }  // namespace corda::model

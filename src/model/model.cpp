@@ -22,28 +22,57 @@ using Shape = std::vector<std::int64_t>;
 
 struct ProjectionRow {
   const char* name;
-  Linear Block::* member;
+  Linear Block::*member;
   Shape (*shape)(const ModelConfig&);
-  bool ModelConfig::* bias;
+  bool ModelConfig::*bias;
 };
 
 // The seven projections of a block: where they stand in the file, in the struct, and their shapes.
 const std::vector<ProjectionRow>& projection_table() {
   static const std::vector<ProjectionRow> table = {
-      {"self_attn.q_proj", &Block::q, [](const ModelConfig& c) { return Shape{c.num_heads * c.head_dim, c.hidden_size}; }, &ModelConfig::attention_bias},
-      {"self_attn.k_proj", &Block::k, [](const ModelConfig& c) { return Shape{c.num_kv_heads * c.head_dim, c.hidden_size}; }, &ModelConfig::attention_bias},
-      {"self_attn.v_proj", &Block::v, [](const ModelConfig& c) { return Shape{c.num_kv_heads * c.head_dim, c.hidden_size}; }, &ModelConfig::attention_bias},
-      {"self_attn.o_proj", &Block::o, [](const ModelConfig& c) { return Shape{c.hidden_size, c.num_heads * c.head_dim}; }, &ModelConfig::attention_bias},
-      {"mlp.gate_proj", &Block::gate, [](const ModelConfig& c) { return Shape{c.intermediate_size, c.hidden_size}; }, &ModelConfig::mlp_bias},
-      {"mlp.up_proj", &Block::up, [](const ModelConfig& c) { return Shape{c.intermediate_size, c.hidden_size}; }, &ModelConfig::mlp_bias},
-      {"mlp.down_proj", &Block::down, [](const ModelConfig& c) { return Shape{c.hidden_size, c.intermediate_size}; }, &ModelConfig::mlp_bias}};
+      {"self_attn.q_proj", &Block::q,
+       [](const ModelConfig& c) {
+         return Shape{c.num_heads * c.head_dim, c.hidden_size};
+       },
+       &ModelConfig::attention_bias},
+      {"self_attn.k_proj", &Block::k,
+       [](const ModelConfig& c) {
+         return Shape{c.num_kv_heads * c.head_dim, c.hidden_size};
+       },
+       &ModelConfig::attention_bias},
+      {"self_attn.v_proj", &Block::v,
+       [](const ModelConfig& c) {
+         return Shape{c.num_kv_heads * c.head_dim, c.hidden_size};
+       },
+       &ModelConfig::attention_bias},
+      {"self_attn.o_proj", &Block::o,
+       [](const ModelConfig& c) {
+         return Shape{c.hidden_size, c.num_heads * c.head_dim};
+       },
+       &ModelConfig::attention_bias},
+      {"mlp.gate_proj", &Block::gate,
+       [](const ModelConfig& c) {
+         return Shape{c.intermediate_size, c.hidden_size};
+       },
+       &ModelConfig::mlp_bias},
+      {"mlp.up_proj", &Block::up,
+       [](const ModelConfig& c) {
+         return Shape{c.intermediate_size, c.hidden_size};
+       },
+       &ModelConfig::mlp_bias},
+      {"mlp.down_proj", &Block::down,
+       [](const ModelConfig& c) {
+         return Shape{c.hidden_size, c.intermediate_size};
+       },
+       &ModelConfig::mlp_bias}};
   return table;
 }
 
 std::string block_name(std::int64_t layer) { return concat("model.layers.", layer); }
 
 bool is_leftover(const std::string& name, const ModelConfig& config) {
-  return name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == "lm_head.weight");
+  return name.ends_with(".rotary_emb.inv_freq") ||
+         (config.tie_word_embeddings && name == "lm_head.weight");
 }
 
 void check_tensors(const io::Checkpoint& checkpoint, const ModelConfig& config) {
@@ -57,17 +86,22 @@ void check_tensors(const io::Checkpoint& checkpoint, const ModelConfig& config) 
     }
     const io::TensorInfo& info = checkpoint.info(name);
     if (info.shape != shape) {
-      problems.push_back(concat("'", name, "' must be ", io::shape_string(shape), ", it is ", io::shape_string(info.shape)));
+      problems.push_back(concat("'", name, "' must be ", io::shape_string(shape), ", it is ",
+                                io::shape_string(info.shape)));
     }
-    if (info.dtype != io::DType::kF32 && info.dtype != io::DType::kBF16 && info.dtype != io::DType::kF16) {
-      problems.push_back(concat("'", name, "' must be F32, BF16 or F16, it is ", io::to_string(info.dtype)));
+    if (info.dtype != io::DType::kF32 && info.dtype != io::DType::kBF16 &&
+        info.dtype != io::DType::kF16) {
+      problems.push_back(
+          concat("'", name, "' must be F32, BF16 or F16, it is ", io::to_string(info.dtype)));
     }
   }
   for (const auto& name : checkpoint.names()) {
-    if (!expected.contains(name) && !is_leftover(name, config)) problems.push_back(concat("surplus '", name, "'"));
+    if (!expected.contains(name) && !is_leftover(name, config))
+      problems.push_back(concat("surplus '", name, "'"));
   }
   if (!problems.empty()) {
-    throw core::ShapeError(concat("'", checkpoint.directory().string(), "' does not fit its config.json: ", core::join(problems, "; ")));
+    throw core::ShapeError(concat("'", checkpoint.directory().string(),
+                                  "' does not fit its config.json: ", core::join(problems, "; ")));
   }
 }
 
@@ -82,7 +116,8 @@ std::vector<Linear*> Model::projections() {
 }
 
 std::vector<std::pair<std::string, at::Tensor*>> Model::parameters() {
-  std::vector<std::pair<std::string, at::Tensor*>> result = {{"model.embed_tokens.weight", &embedding}};
+  std::vector<std::pair<std::string, at::Tensor*>> result = {
+      {"model.embed_tokens.weight", &embedding}};
   for (auto& block : blocks) {
     result.emplace_back(block.name + ".input_layernorm.weight", &block.attention_norm);
     result.emplace_back(block.name + ".post_attention_layernorm.weight", &block.mlp_norm);
@@ -98,7 +133,8 @@ std::vector<std::pair<std::string, at::Tensor*>> Model::parameters() {
 }
 
 std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelConfig& config) {
-  std::vector<std::pair<std::string, Shape>> result = {{"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}}};
+  std::vector<std::pair<std::string, Shape>> result = {
+      {"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}}};
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     const std::string block = block_name(layer);
     result.emplace_back(block + ".input_layernorm.weight", Shape{config.hidden_size});
@@ -106,11 +142,13 @@ std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelConfig& c
     for (const auto& row : projection_table()) {
       const Shape shape = row.shape(config);
       result.emplace_back(concat(block, ".", row.name, ".weight"), shape);
-      if (config.*row.bias) result.emplace_back(concat(block, ".", row.name, ".bias"), Shape{shape[0]});
+      if (config.*row.bias)
+        result.emplace_back(concat(block, ".", row.name, ".bias"), Shape{shape[0]});
     }
   }
   result.emplace_back("model.norm.weight", Shape{config.hidden_size});
-  if (!config.tie_word_embeddings) result.emplace_back("lm_head.weight", Shape{config.vocab_size, config.hidden_size});
+  if (!config.tie_word_embeddings)
+    result.emplace_back("lm_head.weight", Shape{config.vocab_size, config.hidden_size});
   return result;
 }
 
@@ -130,7 +168,8 @@ at::Tensor rope_inverse_frequencies(const ModelConfig& config) {
       if (wavelength > original / scaling.low_freq_factor) {
         frequency /= scaling.factor;
       } else if (wavelength >= original / scaling.high_freq_factor) {
-        const double smooth = (original / wavelength - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor);
+        const double smooth = (original / wavelength - scaling.low_freq_factor) /
+                              (scaling.high_freq_factor - scaling.low_freq_factor);
         frequency = (1 - smooth) * frequency / scaling.factor + smooth * frequency;
       }
     }
@@ -139,11 +178,13 @@ at::Tensor rope_inverse_frequencies(const ModelConfig& config) {
   return result;
 }
 
-Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config, const LoadOptions& options) {
+Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config,
+                 const LoadOptions& options) {
   check_tensors(checkpoint, config);
   const auto load = [&](const std::string& name) {
     // copy = true: the map's bytes must not outlive the file.
-    return io::view_tensor(checkpoint, name).to(options.device, options.weights, /*non_blocking=*/false, /*copy=*/true);
+    return io::view_tensor(checkpoint, name)
+        .to(options.device, options.weights, /*non_blocking=*/false, /*copy=*/true);
   };
   Model model;
   model.config = config;

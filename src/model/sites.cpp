@@ -12,8 +12,11 @@ std::vector<Site> sites_of(const ModelConfig& config) {
     const std::string block = core::concat("model.layers.", layer);
     const std::string attention = block + ".self_attn.";
     const std::string mlp = block + ".mlp.";
-    sites.push_back({attention + "input", config.hidden_size, {attention + "q_proj", attention + "k_proj", attention + "v_proj"}});
-    sites.push_back({attention + "o_proj.input", config.num_heads * config.head_dim, {attention + "o_proj"}});
+    sites.push_back({attention + "input",
+                     config.hidden_size,
+                     {attention + "q_proj", attention + "k_proj", attention + "v_proj"}});
+    sites.push_back(
+        {attention + "o_proj.input", config.num_heads * config.head_dim, {attention + "o_proj"}});
     sites.push_back({mlp + "input", config.hidden_size, {mlp + "gate_proj", mlp + "up_proj"}});
     sites.push_back({mlp + "down_proj.input", config.intermediate_size, {mlp + "down_proj"}});
   }

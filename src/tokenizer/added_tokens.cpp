@@ -103,7 +103,8 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* norma
       if (token.special != special) continue;
       by_id_[token.id] = i;
       const auto value = static_cast<std::int32_t>(i);
-      token.text = token.normalized && normalizer != nullptr ? normalizer->apply(token.content) : token.content;
+      token.text = token.normalized && normalizer != nullptr ? normalizer->apply(token.content)
+                                                             : token.content;
       if (!token.text.empty()) (token.normalized ? normalized_ : raw_).add(token.text, value);
     }
   }
@@ -119,11 +120,13 @@ const AddedToken* AddedTokens::find(TokenId id) const {
   return at == by_id_.end() ? nullptr : &tokens_[at->second];
 }
 
-void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special, std::vector<Piece>& out) const {
+void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special,
+                        std::vector<Piece>& out) const {
   const std::string_view text = piece.text;
   std::size_t done = 0;
   const auto emit = [&](std::size_t begin, std::size_t end, TokenId id) {
-    if (begin < end) out.push_back({text.substr(begin, end - begin), id, piece.at_beginning && begin == 0});
+    if (begin < end)
+      out.push_back({text.substr(begin, end - begin), id, piece.at_beginning && begin == 0});
   };
   std::size_t from = 0;
   while (const std::optional<Trie::Hit> hit = trie.find(text, from)) {
@@ -142,7 +145,8 @@ void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special
   emit(done, text.size(), -1);
 }
 
-void AddedTokens::extract(std::string_view text, const Normalizer* normalizer, bool parse_special, Scratch& scratch) const {
+void AddedTokens::extract(std::string_view text, const Normalizer* normalizer, bool parse_special,
+                          Scratch& scratch) const {
   scratch.pieces.clear();
   scratch.spare.clear();
   split({text, -1, true}, raw_, parse_special, scratch.spare);

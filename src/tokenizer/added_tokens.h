@@ -58,16 +58,18 @@ class AddedTokens {
   // `normalizer` may be null. A content that stands twice keeps the later description.
   AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer);
 
-  // Replaces `scratch.pieces` by pieces of `text`: recognised tokens, and normalized text between them.
-  // Without `parse_special`, special tokens are text.
-  void extract(std::string_view text, const Normalizer* normalizer, bool parse_special, Scratch& scratch) const;
+  // Replaces `scratch.pieces` by pieces of `text`: recognised tokens, and normalized text between
+  // them. Without `parse_special`, special tokens are text.
+  void extract(std::string_view text, const Normalizer* normalizer, bool parse_special,
+               Scratch& scratch) const;
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
   const AddedToken* find(std::string_view content) const;
   const AddedToken* find(TokenId id) const;
 
  private:
-  void split(const Piece& piece, const Trie& trie, bool parse_special, std::vector<Piece>& out) const;
+  void split(const Piece& piece, const Trie& trie, bool parse_special,
+             std::vector<Piece>& out) const;
 
   std::vector<AddedToken> tokens_;
   std::unordered_map<std::string, std::size_t> by_content_;

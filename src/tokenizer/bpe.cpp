@@ -24,12 +24,15 @@ std::string fallback_token(unsigned byte) {
 
 }  // namespace
 
-Bpe::Bpe(Vocabulary vocabulary, const MergeList& merges, BpeOptions options, const std::string& source)
+Bpe::Bpe(Vocabulary vocabulary, const MergeList& merges, BpeOptions options,
+         const std::string& source)
     : vocabulary_(std::move(vocabulary)), options_(std::move(options)), merges_(merges.size()) {
   plain_ = options_.continuing_prefix.empty() && options_.end_of_word_suffix.empty();
   if (options_.unknown_token) {
     unknown_ = vocabulary_.find(*options_.unknown_token);
-    if (!unknown_) throw core::FormatError(core::concat(source, ": the unknown token '", *options_.unknown_token, "' is not in the vocabulary"));
+    if (!unknown_)
+      throw core::FormatError(core::concat(source, ": the unknown token '", *options_.unknown_token,
+                                           "' is not in the vocabulary"));
   }
   for (unsigned byte = 0; byte < 256; ++byte) {
     const std::string written = bytes_to_chars(std::string(1, static_cast<char>(byte)));
@@ -38,7 +41,8 @@ Bpe::Bpe(Vocabulary vocabulary, const MergeList& merges, BpeOptions options, con
   }
   add_merges(merges, source);
   // Llama's files have no pre-tokenizer: this is what makes their words short.
-  if (!options_.raw_bytes && plain_ && !options_.ignore_merges) safe_cut_ = find_safe_cut(vocabulary_);
+  if (!options_.raw_bytes && plain_ && !options_.ignore_merges)
+    safe_cut_ = find_safe_cut(vocabulary_);
 }
 
 void Bpe::add_merges(const MergeList& merges, const std::string& source) {
@@ -46,11 +50,15 @@ void Bpe::add_merges(const MergeList& merges, const std::string& source) {
   std::uint32_t rank = 0;
   const auto id_of = [&](const std::string& token) {
     const std::optional<TokenId> id = vocabulary_.find(token);
-    if (!id) throw core::FormatError(core::concat(source, ": the merge ", rank, " needs the token '", token, "', which is not in the vocabulary"));
+    if (!id)
+      throw core::FormatError(core::concat(source, ": the merge ", rank, " needs the token '",
+                                           token, "', which is not in the vocabulary"));
     return *id;
   };
   for (const auto& [left, right] : merges) {
-    if (right.size() < prefix) throw core::FormatError(core::concat(source, ": the merge ", rank, " lacks the prefix '", options_.continuing_prefix, "'"));
+    if (right.size() < prefix)
+      throw core::FormatError(core::concat(source, ": the merge ", rank, " lacks the prefix '",
+                                           options_.continuing_prefix, "'"));
     const TokenId a = id_of(left);
     const TokenId b = id_of(right);
     const TokenId result = id_of(left + right.substr(prefix));
@@ -60,7 +68,8 @@ void Bpe::add_merges(const MergeList& merges, const std::string& source) {
 }
 
 void Bpe::tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-  for_each_safe_part(word, safe_cut_, [&](std::string_view part) { tokenize_word(part, scratch, ids); });
+  for_each_safe_part(word, safe_cut_,
+                     [&](std::string_view part) { tokenize_word(part, scratch, ids); });
 }
 
 void Bpe::tokenize_word(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
@@ -73,7 +82,8 @@ void Bpe::tokenize_word(std::string_view word, Scratch& scratch, std::vector<Tok
   }
   const std::size_t begin = ids.size();
   std::optional<TokenId> whole;
-  if (options_.ignore_merges) whole = vocabulary_.find(options_.raw_bytes ? bytes_to_chars(word) : std::string(word));
+  if (options_.ignore_merges)
+    whole = vocabulary_.find(options_.raw_bytes ? bytes_to_chars(word) : std::string(word));
   if (whole) {
     ids.push_back(*whole);
   } else {
@@ -89,7 +99,8 @@ void Bpe::tokenize_word(std::string_view word, Scratch& scratch, std::vector<Tok
 
 // One symbol a character (or byte): its token, else its bytes' tokens, else the unknown token.
 void Bpe::initial_symbols(std::string_view word, std::vector<TokenId>& ids) const {
-  std::optional<TokenId> pending;  // an unknown token not yet written, so that the next may fuse with it
+  std::optional<TokenId>
+      pending;  // an unknown token not yet written, so that the next may fuse with it
   for (std::size_t at = 0; at < word.size();) {
     const std::size_t size = options_.raw_bytes ? 1 : utf8_length(word[at]);
     if (plain_ && !pending) {
@@ -111,7 +122,8 @@ void Bpe::initial_symbols(std::string_view word, std::vector<TokenId>& ids) cons
   if (pending) ids.push_back(*pending);
 }
 
-void Bpe::add_symbol(std::string symbol, std::optional<TokenId>& pending, std::vector<TokenId>& ids) const {
+void Bpe::add_symbol(std::string symbol, std::optional<TokenId>& pending,
+                     std::vector<TokenId>& ids) const {
   if (const std::optional<TokenId> id = vocabulary_.find(symbol)) {
     if (pending) ids.push_back(*pending);
     pending.reset();
@@ -121,7 +133,8 @@ void Bpe::add_symbol(std::string symbol, std::optional<TokenId>& pending, std::v
   if (options_.byte_fallback) {
     const auto token_of = [&](char byte) { return fallback_[static_cast<std::uint8_t>(byte)]; };
     if (std::all_of(symbol.begin(), symbol.end(), [&](char byte) { return token_of(byte) >= 0; })) {
-      // A pending unknown token stays pending, as in the reference: it is written behind these bytes.
+      // A pending unknown token stays pending, as in the reference: it is written behind these
+      // bytes.
       for (const char byte : symbol) ids.push_back(token_of(byte));
       return;
     }
@@ -161,15 +174,20 @@ void Bpe::merge_long(std::vector<TokenId>& ids, std::size_t begin) const {
     std::uint32_t rank;
     std::int32_t at;
     TokenId result;
-    bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : at > other.at; }
+    bool operator>(const Candidate& other) const {
+      return rank != other.rank ? rank > other.rank : at > other.at;
+    }
   };
   const auto count = static_cast<std::int32_t>(ids.size() - begin);
   std::vector<Symbol> symbols(static_cast<std::size_t>(count));
-  const auto symbol = [&](std::int32_t i) -> Symbol& { return symbols[static_cast<std::size_t>(i)]; };
+  const auto symbol = [&](std::int32_t i) -> Symbol& {
+    return symbols[static_cast<std::size_t>(i)];
+  };
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
   const auto propose = [&](std::int32_t at) {
     if (at < 0 || symbol(at).next < 0) return;
-    if (const Merge* merge = merge_of(symbol(at).id, symbol(symbol(at).next).id)) queue.push({merge->rank, at, merge->result});
+    if (const Merge* merge = merge_of(symbol(at).id, symbol(symbol(at).next).id))
+      queue.push({merge->rank, at, merge->result});
   };
   for (std::int32_t i = 0; i < count; ++i) {
     symbol(i) = {ids[begin + static_cast<std::size_t>(i)], i - 1, i + 1 < count ? i + 1 : -1, true};

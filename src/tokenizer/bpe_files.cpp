@@ -43,8 +43,10 @@ bool is_qwen2(const SideFiles& side) {
     if (type.starts_with("qwen2") || type.starts_with("qwen3")) return true;
     if (type.empty() || type == "gpt2") return false;
   }
-  throw core::FormatError(core::concat(side.where, ": the tokenizer class '", name, "' (model_type '", type,
-                                       "') is not implemented for vocab.json and merges.txt; a tokenizer.json would say all that is needed"));
+  throw core::FormatError(core::concat(side.where, ": the tokenizer class '", name,
+                                       "' (model_type '", type,
+                                       "') is not implemented for vocab.json and merges.txt; a "
+                                       "tokenizer.json would say all that is needed"));
 }
 
 // Every special token that the files name, with the id it has.
@@ -54,7 +56,8 @@ std::vector<AddedToken> special_tokens(const SideFiles& side, const Vocabulary& 
     const std::optional<std::string> content = side.token(key);
     if (!content || content->empty()) continue;
     const std::optional<TokenId> id = vocabulary.find(*content);
-    const bool known = std::any_of(tokens.begin(), tokens.end(), [&](const AddedToken& t) { return t.content == *content; });
+    const bool known = std::any_of(tokens.begin(), tokens.end(),
+                                   [&](const AddedToken& t) { return t.content == *content; });
     if (!known && id) tokens.push_back({*content, *id, true, false, false, false, false, {}});
   }
   return tokens;
@@ -62,7 +65,9 @@ std::vector<AddedToken> special_tokens(const SideFiles& side, const Vocabulary& 
 
 }  // namespace
 
-std::shared_ptr<Tokenizer> load_bpe_files(const std::filesystem::path& vocab, const std::filesystem::path& merges, const SideFiles& side) {
+std::shared_ptr<Tokenizer> load_bpe_files(const std::filesystem::path& vocab,
+                                          const std::filesystem::path& merges,
+                                          const SideFiles& side) {
   const bool qwen2 = is_qwen2(side);
   PipelineParts parts;
   BpeOptions options;
@@ -72,9 +77,12 @@ std::shared_ptr<Tokenizer> load_bpe_files(const std::filesystem::path& vocab, co
   std::vector<AddedToken> added = special_tokens(side, vocabulary);
   if (!qwen2 && added.empty()) {
     // GPT-2's own files name no special token: the class does.
-    if (const std::optional<TokenId> id = vocabulary.find("<|endoftext|>")) added.push_back({"<|endoftext|>", *id, true, false, false, false, false, {}});
+    if (const std::optional<TokenId> id = vocabulary.find("<|endoftext|>"))
+      added.push_back({"<|endoftext|>", *id, true, false, false, false, false, {}});
   }
-  parts.model = std::make_unique<Bpe>(std::move(vocabulary), parse_merges(core::read_file(merges), merges.string()), options, source);
+  parts.model = std::make_unique<Bpe>(std::move(vocabulary),
+                                      parse_merges(core::read_file(merges), merges.string()),
+                                      options, source);
   ByteLevelOptions byte_level;
   byte_level.keep_bytes = true;
   byte_level.add_prefix_space = side.flag("add_prefix_space").value_or(false);

@@ -24,15 +24,19 @@ struct Unit {
 class Precompiled final : public Normalizer {
  public:
   Precompiled(std::string_view blob, const std::string& source) {
-    const auto fail = [&](std::string_view reason) { throw core::FormatError(core::concat(source, ": the precompiled charsmap ", reason)); };
+    const auto fail = [&](std::string_view reason) {
+      throw core::FormatError(core::concat(source, ": the precompiled charsmap ", reason));
+    };
     const auto word = [&](std::size_t at) {
       std::uint32_t value = 0;
-      for (std::size_t i = 0; i < 4; ++i) value |= std::uint32_t{static_cast<std::uint8_t>(blob[at + i])} << (8 * i);
+      for (std::size_t i = 0; i < 4; ++i)
+        value |= std::uint32_t{static_cast<std::uint8_t>(blob[at + i])} << (8 * i);
       return value;
     };
     if (blob.size() < 4) fail("is shorter than its header");
     const std::size_t size = word(0);
-    if (size == 0 || size % 4 != 0 || size > blob.size() - 4) fail(core::concat("names a trie of ", size, " bytes in ", blob.size()));
+    if (size == 0 || size % 4 != 0 || size > blob.size() - 4)
+      fail(core::concat("names a trie of ", size, " bytes in ", blob.size()));
     for (std::size_t at = 4; at < 4 + size; at += 4) units_.push_back({word(at)});
     replacements_ = std::string(blob.substr(4 + size));
     if (!is_valid_utf8(replacements_)) fail("has replacements that are not UTF-8");
@@ -44,7 +48,8 @@ class Precompiled final : public Normalizer {
     const std::string_view text = piece.text;
     for (std::size_t begin = 0; begin < text.size();) {
       const std::size_t end = cluster_end(text, begin);
-      if (!append_cluster(text.substr(begin, end - begin), out)) append_characters(text.substr(begin, end - begin), out);
+      if (!append_cluster(text.substr(begin, end - begin), out))
+        append_characters(text.substr(begin, end - begin), out);
       if (begin == 0 && out.empty()) piece.at_beginning = false;
       begin = end;
     }
@@ -67,7 +72,8 @@ class Precompiled final : public Normalizer {
     return at;
   }
 
-  // The reference looks short clusters up as one and takes the shortest entry that begins them for the whole.
+  // The reference looks short clusters up as one and takes the shortest entry that begins them for
+  // the whole.
   bool append_cluster(std::string_view cluster, std::string& out) const {
     constexpr std::size_t kLongest = 5;
     if (cluster.size() > kLongest) return false;
@@ -94,13 +100,15 @@ class Precompiled final : public Normalizer {
       if (node >= units_.size() || units_[node].label() != byte) return std::nullopt;
       const Unit unit = units_[node];
       node ^= unit.offset();
-      if (unit.has_leaf()) return node < units_.size() ? replacement(units_[node].value()) : std::nullopt;
+      if (unit.has_leaf())
+        return node < units_.size() ? replacement(units_[node].value()) : std::nullopt;
     }
     return std::nullopt;
   }
 
   std::optional<std::string_view> replacement(std::size_t at) const {
-    if (at >= replacements_.size() || (static_cast<std::uint8_t>(replacements_[at]) & 0xC0) == 0x80) return std::nullopt;
+    if (at >= replacements_.size() || (static_cast<std::uint8_t>(replacements_[at]) & 0xC0) == 0x80)
+      return std::nullopt;
     return std::string_view(replacements_).substr(at, replacements_.find('\0', at) - at);
   }
 
@@ -110,10 +118,13 @@ class Precompiled final : public Normalizer {
 
 }  // namespace
 
-NormalizerPtr make_precompiled(std::string_view blob, const std::string& source) { return std::make_unique<Precompiled>(blob, source); }
+NormalizerPtr make_precompiled(std::string_view blob, const std::string& source) {
+  return std::make_unique<Precompiled>(blob, source);
+}
 
 std::optional<std::string> decode_base64(std::string_view text) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   while (text.ends_with('=')) text.remove_suffix(1);
   if (text.size() % 4 == 1) return std::nullopt;
   std::string out;

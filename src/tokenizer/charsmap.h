@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// SentencePiece's precompiled normalization: a double-array trie from byte sequences to replacements.
+// SentencePiece's precompiled normalization: a double-array trie from byte sequences to
+// replacements.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,9 @@
 
 namespace corda::tokenizer {
 
-// `blob` is the size of the trie in bytes (32 bits, little-endian), its units (32 bits each) and the replacements, each
-// ended by a zero byte. Throws FormatError with `source` where these do not fit together.
+// `blob` is the size of the trie in bytes (32 bits, little-endian), its units (32 bits each) and
+// the replacements, each ended by a zero byte. Throws FormatError with `source` where these do not
+// fit together.
 NormalizerPtr make_precompiled(std::string_view blob, const std::string& source);
 
 // The bytes of a base64 text, padded or not; nullopt where it is none.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The components of a tokenizer.json, each made from its JSON object. A `type`, key or value that is not
-// implemented is a FormatError that names it.
+// The components of a tokenizer.json, each made from its JSON object. A `type`, key or value that
+// is not implemented is a FormatError that names it.
 #pragma once
 
 #include <string>
@@ -18,7 +18,8 @@ namespace corda::tokenizer {
 NormalizerPtr normalizer_from_json(const core::Json& json, const std::string& where);
 
 // With `keep_bytes`, a byte-level step at the very end leaves the bytes to the model.
-PreTokenizerPtr pre_tokenizer_from_json(const core::Json& json, const std::string& where, bool keep_bytes);
+PreTokenizerPtr pre_tokenizer_from_json(const core::Json& json, const std::string& where,
+                                        bool keep_bytes);
 
 // The scheme of a Metaspace step, in the present and the older spelling.
 class Fields;

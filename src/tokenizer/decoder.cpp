@@ -63,17 +63,24 @@ class ByteFallbackDecoder final : public Decoder {
 
 class Fuse final : public Decoder {
  public:
-  void decode(std::vector<std::string>& tokens) const override { tokens.assign(1, core::join(tokens, "")); }
+  void decode(std::vector<std::string>& tokens) const override {
+    tokens.assign(1, core::join(tokens, ""));
+  }
 };
 
 class StripDecoder final : public Decoder {
  public:
-  StripDecoder(char32_t content, std::int64_t start, std::int64_t stop) : start_(start), stop_(stop) { append_utf8(content_, content); }
+  StripDecoder(char32_t content, std::int64_t start, std::int64_t stop)
+      : start_(start), stop_(stop) {
+    append_utf8(content_, content);
+  }
   void decode(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
       std::string_view text = token;
-      for (std::int64_t i = 0; i < start_ && text.starts_with(content_); ++i) text.remove_prefix(content_.size());
-      for (std::int64_t i = 0; i < stop_ && text.ends_with(content_); ++i) text.remove_suffix(content_.size());
+      for (std::int64_t i = 0; i < start_ && text.starts_with(content_); ++i)
+        text.remove_prefix(content_.size());
+      for (std::int64_t i = 0; i < stop_ && text.ends_with(content_); ++i)
+        text.remove_suffix(content_.size());
       token = std::string(text);
     }
   }
@@ -86,15 +93,18 @@ class StripDecoder final : public Decoder {
 
 class ReplaceDecoder final : public Decoder {
  public:
-  ReplaceDecoder(Regex pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  ReplaceDecoder(Regex pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void decode(std::vector<std::string>& tokens) const override {
     RegexScratch scratch;
     for (std::string& token : tokens) {
       if (token.empty()) continue;
       std::string out;
-      pattern_.for_each_part(token, scratch, [&](std::size_t begin, std::size_t end, bool is_match) {
-        out += is_match ? std::string_view(content_) : std::string_view(token).substr(begin, end - begin);
-      });
+      pattern_.for_each_part(token, scratch,
+                             [&](std::size_t begin, std::size_t end, bool is_match) {
+                               out += is_match ? std::string_view(content_)
+                                               : std::string_view(token).substr(begin, end - begin);
+                             });
       token = std::move(out);
     }
   }
@@ -105,14 +115,17 @@ class ReplaceDecoder final : public Decoder {
 };
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+  for (std::size_t at = text.find(from); at != std::string::npos;
+       at = text.find(from, at + to.size())) {
     text.replace(at, from.size(), to);
   }
 }
 
 class MetaspaceDecoder final : public Decoder {
  public:
-  MetaspaceDecoder(char32_t replacement, PrependScheme prepend) : prepend_(prepend) { append_utf8(replacement_, replacement); }
+  MetaspaceDecoder(char32_t replacement, PrependScheme prepend) : prepend_(prepend) {
+    append_utf8(replacement_, replacement);
+  }
   void decode(std::vector<std::string>& tokens) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       replace_all(tokens[i], replacement_, i == 0 && prepend_ != PrependScheme::kNever ? "" : " ");
@@ -129,7 +142,8 @@ class BpeDecoder final : public Decoder {
   explicit BpeDecoder(std::string suffix) : suffix_(std::move(suffix)) {}
   void decode(std::vector<std::string>& tokens) const override {
     if (suffix_.empty()) return;
-    for (std::size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], suffix_, i + 1 == tokens.size() ? "" : " ");
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+      replace_all(tokens[i], suffix_, i + 1 == tokens.size() ? "" : " ");
   }
 
  private:
@@ -138,14 +152,16 @@ class BpeDecoder final : public Decoder {
 
 void clean_up(std::string& text) {
   constexpr std::pair<std::string_view, std::string_view> kRules[] = {
-      {" .", "."},    {" ?", "?"},     {" !", "!"},          {" ,", ","},   {" ' ", "'"},  {" n't", "n't"},
-      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+      {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : kRules) replace_all(text, from, to);
 }
 
 class WordPieceDecoder final : public Decoder {
  public:
-  WordPieceDecoder(std::string prefix, bool cleanup) : prefix_(std::move(prefix)), cleanup_(cleanup) {}
+  WordPieceDecoder(std::string prefix, bool cleanup)
+      : prefix_(std::move(prefix)), cleanup_(cleanup) {}
   void decode(std::vector<std::string>& tokens) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       std::string& token = tokens[i];
@@ -209,13 +225,17 @@ DecoderPtr make_replace_decoder(Regex pattern, std::string content) {
 DecoderPtr make_metaspace_decoder(char32_t replacement, PrependScheme prepend) {
   return std::make_unique<MetaspaceDecoder>(replacement, prepend);
 }
-DecoderPtr make_bpe_decoder(std::string suffix) { return std::make_unique<BpeDecoder>(std::move(suffix)); }
+DecoderPtr make_bpe_decoder(std::string suffix) {
+  return std::make_unique<BpeDecoder>(std::move(suffix));
+}
 DecoderPtr make_word_piece_decoder(std::string prefix, bool cleanup) {
   return std::make_unique<WordPieceDecoder>(std::move(prefix), cleanup);
 }
 DecoderPtr make_ctc_decoder(std::string pad, std::string word_delimiter, bool cleanup) {
   return std::make_unique<CtcDecoder>(std::move(pad), std::move(word_delimiter), cleanup);
 }
-DecoderPtr make_decoder_sequence(std::vector<DecoderPtr> parts) { return std::make_unique<DecoderSequence>(std::move(parts)); }
+DecoderPtr make_decoder_sequence(std::vector<DecoderPtr> parts) {
+  return std::make_unique<DecoderSequence>(std::move(parts));
+}
 
 }  // namespace corda::tokenizer

@@ -29,7 +29,8 @@ DecoderPtr make_strip_decoder(char32_t content, std::int64_t start, std::int64_t
 DecoderPtr make_replace_decoder(Regex pattern, std::string content);
 DecoderPtr make_metaspace_decoder(char32_t replacement, PrependScheme prepend);
 DecoderPtr make_bpe_decoder(std::string suffix);
-// Joins tokens by spaces but for those that begin with `prefix`; `cleanup` takes the spaces before punctuation away.
+// Joins tokens by spaces but for those that begin with `prefix`; `cleanup` takes the spaces before
+// punctuation away.
 DecoderPtr make_word_piece_decoder(std::string prefix, bool cleanup);
 // Equal neighbours are one, `pad` is nothing; with `cleanup`, `word_delimiter` is a space.
 DecoderPtr make_ctc_decoder(std::string pad, std::string word_delimiter, bool cleanup);

@@ -14,7 +14,8 @@ DecoderPtr replace_from_json(Fields& fields) {
   if (pattern == nullptr) fields.fail("the key 'pattern' is missing");
   Fields kind(*pattern, fields.where() + ": pattern");
   const bool is_text = kind.find("String") != nullptr;
-  Regex regex = is_text ? Regex::literal(kind.text("String"), kind.where()) : Regex(kind.text("Regex"), kind.where());
+  Regex regex = is_text ? Regex::literal(kind.text("String"), kind.where())
+                        : Regex(kind.text("Regex"), kind.where());
   kind.done();
   return make_replace_decoder(std::move(regex), fields.text("content"));
 }
@@ -22,7 +23,8 @@ DecoderPtr replace_from_json(Fields& fields) {
 DecoderPtr make(const std::string& type, Fields& fields) {
   if (type == "ByteLevel") {
     // These describe the pre-tokenizer of the same name; decoding does not look at them.
-    for (const char* key : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.boolean(key, true);
+    for (const char* key : {"add_prefix_space", "trim_offsets", "use_regex"})
+      fields.boolean(key, true);
     return make_byte_level_decoder();
   }
   if (type == "ByteFallback") return make_byte_fallback_decoder();
@@ -51,7 +53,8 @@ DecoderPtr make(const std::string& type, Fields& fields) {
   if (type == "Sequence") {
     std::vector<DecoderPtr> parts;
     for (const core::Json& part : fields.list("decoders")) {
-      parts.push_back(decoder_from_json(part, core::concat(fields.where(), "[", parts.size(), "]")));
+      parts.push_back(
+          decoder_from_json(part, core::concat(fields.where(), "[", parts.size(), "]")));
     }
     return make_decoder_sequence(std::move(parts));
   }

@@ -23,7 +23,8 @@ class Batch {
 
   // Takes runs until none is left; never throws.
   void work() noexcept {
-    for (std::size_t begin = next_.fetch_add(kRun); begin < texts_.size(); begin = next_.fetch_add(kRun)) {
+    for (std::size_t begin = next_.fetch_add(kRun); begin < texts_.size();
+         begin = next_.fetch_add(kRun)) {
       for (std::size_t i = begin; i < std::min(begin + kRun, texts_.size()); ++i) {
         try {
           ids_[i] = tokenizer_.encode(texts_[i], options_);
@@ -41,7 +42,8 @@ class Batch {
   }
 
  private:
-  // Runs before a failed one were all taken, so the first error by place is found whatever the threads do.
+  // Runs before a failed one were all taken, so the first error by place is found whatever the
+  // threads do.
   void fail(std::size_t at) noexcept {
     const std::lock_guard lock(mutex_);
     if (!error_ || at < failed_at_) {
@@ -63,14 +65,19 @@ class Batch {
 
 }  // namespace
 
-std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer, std::span<const std::string> texts, std::int64_t threads,
-                                               EncodeOptions options) {
-  if (threads < 1) throw core::ConfigError(core::concat("[tokenizer::encode_batch] expected at least 1 thread; received ", threads));
+std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer,
+                                               std::span<const std::string> texts,
+                                               std::int64_t threads, EncodeOptions options) {
+  if (threads < 1)
+    throw core::ConfigError(
+        core::concat("[tokenizer::encode_batch] expected at least 1 thread; received ", threads));
   const auto useful = static_cast<std::int64_t>((texts.size() + kRun - 1) / kRun);
   Batch batch(tokenizer, texts, options);
   {
-    std::vector<std::jthread> others;  // joined at the end of this block, also where starting one of them fails
-    for (std::int64_t i = 1; i < std::min(threads, useful); ++i) others.emplace_back([&batch] { batch.work(); });
+    std::vector<std::jthread>
+        others;  // joined at the end of this block, also where starting one of them fails
+    for (std::int64_t i = 1; i < std::min(threads, useful); ++i)
+      others.emplace_back([&batch] { batch.work(); });
     batch.work();
   }
   return batch.finish();

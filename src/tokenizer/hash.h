@@ -40,7 +40,8 @@ inline std::uint64_t hash_bytes(std::string_view text) {
 template <typename Value>
 class PairMap {
  public:
-  explicit PairMap(std::size_t expected = 0) : slots_(std::bit_ceil(expected * 2 + 16)), mask_(slots_.size() - 1) {}
+  explicit PairMap(std::size_t expected = 0)
+      : slots_(std::bit_ceil(expected * 2 + 16)), mask_(slots_.size() - 1) {}
 
   // Inserts or overwrites.
   void set(std::uint32_t left, std::uint32_t right, const Value& value) {
@@ -59,7 +60,9 @@ class PairMap {
     std::uint64_t key = kEmpty;
     Value value{};
   };
-  static std::uint64_t key_of(std::uint32_t left, std::uint32_t right) { return (std::uint64_t{left} << 32) | right; }
+  static std::uint64_t key_of(std::uint32_t left, std::uint32_t right) {
+    return (std::uint64_t{left} << 32) | right;
+  }
   std::size_t locate(std::uint64_t key) const {
     std::size_t at = static_cast<std::size_t>(mix(key, 0x9E3779B97F4A7C15)) & mask_;
     while (slots_[at].key != kEmpty && slots_[at].key != key) at = (at + 1) & mask_;

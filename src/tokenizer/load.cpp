@@ -9,7 +9,8 @@ namespace corda::tokenizer {
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& directory) {
   namespace fs = std::filesystem;
   if (!fs::is_directory(directory)) {
-    throw core::IoError(core::concat("[tokenizer::load_tokenizer] '", directory.string(), "' is not a directory"));
+    throw core::IoError(
+        core::concat("[tokenizer::load_tokenizer] '", directory.string(), "' is not a directory"));
   }
   const SideFiles side(directory);
   std::shared_ptr<Tokenizer> made;
@@ -20,8 +21,9 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& dir
   } else if (fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt")) {
     made = load_bpe_files(directory / "vocab.json", directory / "merges.txt", side);
   } else {
-    throw core::IoError(core::concat("[tokenizer::load_tokenizer] no tokenizer in '", directory.string(),
-                                     "'; expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));
+    throw core::IoError(
+        core::concat("[tokenizer::load_tokenizer] no tokenizer in '", directory.string(),
+                     "'; expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));
   }
   set_special_ids(*made, side);
   return made;

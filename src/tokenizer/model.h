@@ -15,7 +15,8 @@ class Model {
  public:
   virtual ~Model() = default;
   // Appends the ids of `word` (valid UTF-8, or raw bytes for a model made so) to `ids`.
-  virtual void tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const = 0;
+  virtual void tokenize(std::string_view word, Scratch& scratch,
+                        std::vector<TokenId>& ids) const = 0;
   virtual const Vocabulary& vocabulary() const = 0;
 };
 

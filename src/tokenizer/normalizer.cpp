@@ -14,7 +14,8 @@ class Unicode final : public Normalizer {
  public:
   explicit Unicode(NormalForm form) : form_(form) {}
   void apply(Piece& piece, Scratch& scratch) const override {
-    if (!is_normal_at_sight(piece.text, form_)) piece.text = scratch.keep(normalize(piece.text, form_));
+    if (!is_normal_at_sight(piece.text, form_))
+      piece.text = scratch.keep(normalize(piece.text, form_));
   }
 
  private:
@@ -23,7 +24,9 @@ class Unicode final : public Normalizer {
 
 class Lowercase final : public Normalizer {
  public:
-  void apply(Piece& piece, Scratch& scratch) const override { piece.text = scratch.keep(to_lower(piece.text)); }
+  void apply(Piece& piece, Scratch& scratch) const override {
+    piece.text = scratch.keep(to_lower(piece.text));
+  }
 };
 
 class Strip final : public Normalizer {
@@ -71,19 +74,22 @@ class StripAccents final : public Normalizer {
 
 class Replace final : public Normalizer {
  public:
-  Replace(Regex pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  Replace(Regex pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void apply(Piece& piece, Scratch& scratch) const override {
     std::string out;
     const std::string_view text = piece.text;
     if (text.empty()) return;
-    pattern_.for_each_part(text, scratch.regex, [&](std::size_t begin, std::size_t end, bool is_match) {
-      if (is_match) {
-        out += content_;
-        if (begin == 0 && end > 0 && content_.empty()) piece.at_beginning = false;
-      } else {
-        out += text.substr(begin, end - begin);
-      }
-    });
+    pattern_.for_each_part(text, scratch.regex,
+                           [&](std::size_t begin, std::size_t end, bool is_match) {
+                             if (is_match) {
+                               out += content_;
+                               if (begin == 0 && end > 0 && content_.empty())
+                                 piece.at_beginning = false;
+                             } else {
+                               out += text.substr(begin, end - begin);
+                             }
+                           });
     piece.text = scratch.keep(out);
   }
 
@@ -94,7 +100,8 @@ class Replace final : public Normalizer {
 
 class ReplaceText final : public Normalizer {
  public:
-  ReplaceText(std::string text, std::string content) : text_(std::move(text)), content_(std::move(content)) {}
+  ReplaceText(std::string text, std::string content)
+      : text_(std::move(text)), content_(std::move(content)) {}
   void apply(Piece& piece, Scratch& scratch) const override {
     std::size_t at = piece.text.find(text_);
     if (at == std::string_view::npos) return;
@@ -134,7 +141,9 @@ class Prepend final : public Normalizer {
 
 class ByteLevelNormalizer final : public Normalizer {
  public:
-  void apply(Piece& piece, Scratch& scratch) const override { piece.text = scratch.keep(bytes_to_chars(piece.text)); }
+  void apply(Piece& piece, Scratch& scratch) const override {
+    piece.text = scratch.keep(bytes_to_chars(piece.text));
+  }
 };
 
 class Bert final : public Normalizer {
@@ -189,11 +198,13 @@ class Nmt final : public Normalizer {
 
  private:
   static bool is_dropped(char32_t c) {
-    return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+    return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+           c == 0x9F;
   }
   static bool is_space(char32_t c) {
-    return c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 ||
-           c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+    return c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 ||
+           (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+           c == 0xFEFF || c == 0xFFFD;
   }
 };
 
@@ -220,7 +231,9 @@ NormalizerPtr make_replace(Regex pattern, std::string content) {
 NormalizerPtr make_replace_text(std::string text, std::string content) {
   return std::make_unique<ReplaceText>(std::move(text), std::move(content));
 }
-NormalizerPtr make_prepend(std::string prefix) { return std::make_unique<Prepend>(std::move(prefix)); }
+NormalizerPtr make_prepend(std::string prefix) {
+  return std::make_unique<Prepend>(std::move(prefix));
+}
 NormalizerPtr make_byte_level_normalizer() { return std::make_unique<ByteLevelNormalizer>(); }
 NormalizerPtr make_bert(BertOptions options) { return std::make_unique<Bert>(options); }
 NormalizerPtr make_nmt() { return std::make_unique<Nmt>(); }

@@ -32,7 +32,8 @@ NormalizerPtr bert_from_json(Fields& fields) {
   options.clean_text = fields.boolean("clean_text", true);
   options.handle_chinese_chars = fields.boolean("handle_chinese_chars", true);
   options.lowercase = fields.boolean("lowercase", true);
-  options.strip_accents = fields.boolean("strip_accents", options.lowercase);  // null means: as lowercase
+  options.strip_accents =
+      fields.boolean("strip_accents", options.lowercase);  // null means: as lowercase
   return make_bert(options);
 }
 
@@ -62,7 +63,8 @@ NormalizerPtr make(const std::string& type, Fields& fields) {
   if (type == "Sequence") {
     std::vector<NormalizerPtr> parts;
     for (const core::Json& part : fields.list("normalizers")) {
-      parts.push_back(normalizer_from_json(part, core::concat(fields.where(), "[", parts.size(), "]")));
+      parts.push_back(
+          normalizer_from_json(part, core::concat(fields.where(), "[", parts.size(), "]")));
     }
     return make_normalizer_sequence(std::move(parts));
   }

@@ -11,8 +11,10 @@
 
 namespace corda::tokenizer {
 
-PipelineTokenizer::PipelineTokenizer(PipelineParts parts) : parts_(std::move(parts)), size_(parts_.model->vocabulary().end()) {
-  for (const AddedToken& token : parts_.added.tokens()) size_ = std::max<std::int64_t>(size_, token.id + 1);
+PipelineTokenizer::PipelineTokenizer(PipelineParts parts)
+    : parts_(std::move(parts)), size_(parts_.model->vocabulary().end()) {
+  for (const AddedToken& token : parts_.added.tokens())
+    size_ = std::max<std::int64_t>(size_, token.id + 1);
 }
 
 std::vector<TokenId> PipelineTokenizer::encode(std::string_view text, EncodeOptions options) const {
@@ -61,7 +63,9 @@ std::string PipelineTokenizer::id_to_token(TokenId id) const {
   if (const AddedToken* added = parts_.added.find(id)) return added->content;
   const std::optional<std::string_view> token = parts_.model->vocabulary().token(id);
   if (!token) {
-    throw core::ConfigError(core::concat("[tokenizer::decode] the id ", id, " is not in the vocabulary, whose ids end at ", size_ - 1));
+    throw core::ConfigError(core::concat("[tokenizer::decode] the id ", id,
+                                         " is not in the vocabulary, whose ids end at ",
+                                         size_ - 1));
   }
   return std::string(*token);
 }

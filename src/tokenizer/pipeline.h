@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// A tokenizer as tokenizer.json describes one: normalizer, pre-tokenizer, model, post-processor, decoder.
+// A tokenizer as tokenizer.json describes one: normalizer, pre-tokenizer, model, post-processor,
+// decoder.
 #pragma once
 
 #include <memory>

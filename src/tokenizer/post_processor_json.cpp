@@ -10,8 +10,10 @@ namespace corda::tokenizer {
 namespace {
 
 TokenId id_from_json(const core::Json& json, const Fields& fields) {
-  if (!json.is_number_integer() || json.get<std::int64_t>() < 0 || json.get<std::int64_t>() > kMaxTokenId) {
-    fields.fail(core::concat("expected a token id, found ", json.dump(-1, ' ', false, core::Json::error_handler_t::replace)));
+  if (!json.is_number_integer() || json.get<std::int64_t>() < 0 ||
+      json.get<std::int64_t>() > kMaxTokenId) {
+    fields.fail(core::concat("expected a token id, found ",
+                             json.dump(-1, ' ', false, core::Json::error_handler_t::replace)));
   }
   return static_cast<TokenId>(json.get<std::int64_t>());
 }
@@ -27,7 +29,8 @@ void append_special(Fields& item, const core::Json& tokens, std::vector<TokenId>
   const std::string name = item.text("id");
   item.integer("type_id", 0);
   const auto at = tokens.find(name);
-  if (at == tokens.end()) item.fail(core::concat("the special token '", name, "' is not described in 'special_tokens'"));
+  if (at == tokens.end())
+    item.fail(core::concat("the special token '", name, "' is not described in 'special_tokens'"));
   Fields token(*at, item.where());
   token.find("id");
   token.find("tokens");
@@ -53,7 +56,8 @@ Surroundings template_from_json(Fields& fields) {
       const core::Json* sequence = item.find("Sequence");
       if (sequence == nullptr) item.fail("an entry must be 'SpecialToken' or 'Sequence'");
       Fields inner(*sequence, item.where());
-      if (inner.text("id") != "A" || text_seen) inner.fail("a template with other than one sequence 'A' is not implemented");
+      if (inner.text("id") != "A" || text_seen)
+        inner.fail("a template with other than one sequence 'A' is not implemented");
       inner.integer("type_id", 0);
       inner.done();
       text_seen = true;
@@ -68,7 +72,8 @@ Surroundings sequence_from_json(Fields& fields) {
   Surroundings made;
   std::size_t index = 0;
   for (const core::Json& part : fields.list("processors")) {
-    Surroundings next = post_processor_from_json(part, core::concat(fields.where(), "[", index++, "]"));
+    Surroundings next =
+        post_processor_from_json(part, core::concat(fields.where(), "[", index++, "]"));
     // A later processor wraps what the earlier ones made.
     made.prefix.insert(made.prefix.begin(), next.prefix.begin(), next.prefix.end());
     made.suffix.insert(made.suffix.end(), next.suffix.begin(), next.suffix.end());
@@ -80,7 +85,8 @@ Surroundings make(const std::string& type, Fields& fields) {
   if (type == "TemplateProcessing") return template_from_json(fields);
   if (type == "Sequence") return sequence_from_json(fields);
   if (type == "ByteLevel") {  // moves offsets, adds nothing
-    for (const char* key : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.boolean(key, true);
+    for (const char* key : {"add_prefix_space", "trim_offsets", "use_regex"})
+      fields.boolean(key, true);
     return {};
   }
   if (type == "BertProcessing" || type == "RobertaProcessing") {

@@ -39,11 +39,14 @@ class Cutter {
     was_delimiter_ = is_delimiter;
   }
 
-  // Removes words that stayed empty (a pattern may match nothing); they matter until here, as neighbours.
+  // Removes words that stayed empty (a pattern may match nothing); they matter until here, as
+  // neighbours.
   void finish() {
     if (empty_ == 0) return;
     const auto begin = out_.begin() + static_cast<std::ptrdiff_t>(first_);
-    out_.erase(std::remove_if(begin, out_.end(), [](const Piece& word) { return word.text.empty(); }), out_.end());
+    out_.erase(
+        std::remove_if(begin, out_.end(), [](const Piece& word) { return word.text.empty(); }),
+        out_.end());
   }
 
  private:
@@ -89,13 +92,15 @@ void for_each_text(Scratch& scratch, Cut cut) {
 
 class Split final : public PreTokenizer {
  public:
-  Split(Regex pattern, SplitBehavior behavior, bool invert) : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
+  Split(Regex pattern, SplitBehavior behavior, bool invert)
+      : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
   void split(Scratch& scratch) const override {
     for_each_text(scratch, [&](const Piece& piece, std::vector<Piece>& out) {
       Cutter cutter(piece, behavior_, out);
-      pattern_.for_each_part(piece.text, scratch.regex, [&](std::size_t begin, std::size_t end, bool is_match) {
-        cutter.part(begin, end, is_match != invert_);
-      });
+      pattern_.for_each_part(piece.text, scratch.regex,
+                             [&](std::size_t begin, std::size_t end, bool is_match) {
+                               cutter.part(begin, end, is_match != invert_);
+                             });
       cutter.finish();
     });
   }
@@ -135,19 +140,23 @@ class ByteLevel final : public PreTokenizer {
  public:
   explicit ByteLevel(ByteLevelOptions options)
       : options_(options),
-        pattern_(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", "ByteLevel") {}
+        pattern_(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
+                 "ByteLevel") {}
 
   void split(Scratch& scratch) const override {
     if (options_.add_prefix_space) {
       for (Piece& piece : scratch.pieces) {
-        if (piece.id < 0 && !piece.text.starts_with(' ')) piece.text = scratch.keep(" " + std::string(piece.text));
+        if (piece.id < 0 && !piece.text.starts_with(' '))
+          piece.text = scratch.keep(" " + std::string(piece.text));
       }
     }
     if (options_.use_regex) {
       for_each_text(scratch, [&](const Piece& piece, std::vector<Piece>& out) {
         Cutter cutter(piece, SplitBehavior::kIsolated, out);
         pattern_.for_each_part(piece.text, scratch.regex,
-                               [&](std::size_t begin, std::size_t end, bool is_match) { cutter.part(begin, end, is_match); });
+                               [&](std::size_t begin, std::size_t end, bool is_match) {
+                                 cutter.part(begin, end, is_match);
+                               });
       });
     }
     if (options_.keep_bytes) return;
@@ -177,7 +186,8 @@ class Metaspace final : public PreTokenizer {
           text += c;
         }
       }
-      const bool wanted = prepend_ == PrependScheme::kAlways || (prepend_ == PrependScheme::kFirst && piece.at_beginning);
+      const bool wanted = prepend_ == PrependScheme::kAlways ||
+                          (prepend_ == PrependScheme::kFirst && piece.at_beginning);
       if (wanted && !text.starts_with(replacement_)) text.insert(0, replacement_);
       piece.text = scratch.keep(text);
       if (!split_) {
@@ -193,7 +203,8 @@ class Metaspace final : public PreTokenizer {
     Cutter cutter(piece, SplitBehavior::kMergedWithNext, out);
     const std::string_view text = piece.text;
     std::size_t done = 0;
-    for (std::size_t at = text.find(replacement_); at != std::string_view::npos; at = text.find(replacement_, done)) {
+    for (std::size_t at = text.find(replacement_); at != std::string_view::npos;
+         at = text.find(replacement_, done)) {
       if (done < at) cutter.part(done, at, false);
       done = at + replacement_.size();
       cutter.part(at, done, true);
@@ -229,7 +240,9 @@ class Whitespace final : public PreTokenizer {
       for (std::size_t at = 0; at < piece.text.size();) {
         const std::size_t begin = at;
         const char32_t c = next_code_point(piece.text, at);
-        const Kind next = is_word(c) || c == 0x200C || c == 0x200D ? Kind::kWord : is_whitespace(c) ? Kind::kSpace : Kind::kOther;
+        const Kind next = is_word(c) || c == 0x200C || c == 0x200D ? Kind::kWord
+                          : is_whitespace(c)                       ? Kind::kSpace
+                                                                   : Kind::kOther;
         if (next == kind) continue;
         if (done < begin) cutter.part(done, begin, kind == Kind::kSpace);
         done = begin;
@@ -248,7 +261,8 @@ class FixedLength final : public PreTokenizer {
       Cutter cutter(piece, SplitBehavior::kIsolated, out);
       for (std::size_t at = 0; at < piece.text.size();) {
         const std::size_t begin = at;
-        for (std::int64_t i = 0; i < length_ && at < piece.text.size(); ++i) at += utf8_length(piece.text[at]);
+        for (std::int64_t i = 0; i < length_ && at < piece.text.size(); ++i)
+          at += utf8_length(piece.text[at]);
         cutter.part(begin, at, true);
       }
     });
@@ -263,16 +277,23 @@ class FixedLength final : public PreTokenizer {
 PreTokenizerPtr make_split(Regex pattern, SplitBehavior behavior, bool invert) {
   return std::make_unique<Split>(std::move(pattern), behavior, invert);
 }
-PreTokenizerPtr make_byte_level(ByteLevelOptions options) { return std::make_unique<ByteLevel>(options); }
+PreTokenizerPtr make_byte_level(ByteLevelOptions options) {
+  return std::make_unique<ByteLevel>(options);
+}
 PreTokenizerPtr make_metaspace(std::string replacement, PrependScheme prepend, bool split) {
   return std::make_unique<Metaspace>(std::move(replacement), prepend, split);
 }
 PreTokenizerPtr make_whitespace() { return std::make_unique<Whitespace>(); }
-PreTokenizerPtr make_whitespace_split() { return std::make_unique<CharSplit>(&is_whitespace, SplitBehavior::kRemoved); }
-PreTokenizerPtr make_digits(bool individual) {
-  return std::make_unique<CharSplit>(&is_numeric, individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
+PreTokenizerPtr make_whitespace_split() {
+  return std::make_unique<CharSplit>(&is_whitespace, SplitBehavior::kRemoved);
 }
-PreTokenizerPtr make_punctuation(SplitBehavior behavior) { return std::make_unique<CharSplit>(&is_punctuation, behavior); }
+PreTokenizerPtr make_digits(bool individual) {
+  return std::make_unique<CharSplit>(
+      &is_numeric, individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
+}
+PreTokenizerPtr make_punctuation(SplitBehavior behavior) {
+  return std::make_unique<CharSplit>(&is_punctuation, behavior);
+}
 PreTokenizerPtr make_bert_pre_tokenizer() {
   std::vector<PreTokenizerPtr> parts;
   parts.push_back(make_whitespace_split());
@@ -284,7 +305,9 @@ PreTokenizerPtr make_char_delimiter_split(char32_t delimiter) {
   append_utf8(text, delimiter);
   return make_split(Regex::literal(text, "CharDelimiterSplit"), SplitBehavior::kRemoved, false);
 }
-PreTokenizerPtr make_fixed_length(std::int64_t length) { return std::make_unique<FixedLength>(length); }
+PreTokenizerPtr make_fixed_length(std::int64_t length) {
+  return std::make_unique<FixedLength>(length);
+}
 PreTokenizerPtr make_pre_tokenizer_sequence(std::vector<PreTokenizerPtr> parts) {
   return std::make_unique<Sequence>(std::move(parts));
 }

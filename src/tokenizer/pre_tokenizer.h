@@ -22,8 +22,8 @@ class PreTokenizer {
 
 using PreTokenizerPtr = std::unique_ptr<const PreTokenizer>;
 
-// What becomes of a delimiter: each a word, dropped, part of the word before, of the one behind, or runs of
-// delimiters and of other text alternate.
+// What becomes of a delimiter: each a word, dropped, part of the word before, of the one behind, or
+// runs of delimiters and of other text alternate.
 enum class SplitBehavior { kIsolated, kRemoved, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
 // With `invert`, what the pattern does not match is the delimiter.
@@ -31,8 +31,8 @@ PreTokenizerPtr make_split(Regex pattern, SplitBehavior behavior, bool invert);
 
 struct ByteLevelOptions {
   bool add_prefix_space = true;
-  bool use_regex = true;      // cut with GPT-2's pattern
-  bool keep_bytes = false;    // leave the bytes as they are, for a model that takes raw bytes
+  bool use_regex = true;    // cut with GPT-2's pattern
+  bool keep_bytes = false;  // leave the bytes as they are, for a model that takes raw bytes
 };
 PreTokenizerPtr make_byte_level(ByteLevelOptions options);
 
@@ -43,9 +43,9 @@ PreTokenizerPtr make_whitespace();        // \w+|[^\w\s]+
 PreTokenizerPtr make_whitespace_split();  // cut at white space
 PreTokenizerPtr make_digits(bool individual);
 PreTokenizerPtr make_punctuation(SplitBehavior behavior);
-PreTokenizerPtr make_bert_pre_tokenizer();                 // cut at white space, punctuation each a word
+PreTokenizerPtr make_bert_pre_tokenizer();  // cut at white space, punctuation each a word
 PreTokenizerPtr make_char_delimiter_split(char32_t delimiter);
-PreTokenizerPtr make_fixed_length(std::int64_t length);    // in code points
+PreTokenizerPtr make_fixed_length(std::int64_t length);  // in code points
 PreTokenizerPtr make_pre_tokenizer_sequence(std::vector<PreTokenizerPtr> parts);
 
 }  // namespace corda::tokenizer

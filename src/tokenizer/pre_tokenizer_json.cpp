@@ -10,7 +10,8 @@ namespace corda::tokenizer {
 namespace {
 
 SplitBehavior behavior_from_json(Fields& fields, const char* fallback) {
-  const std::string name = fallback == nullptr ? fields.text("behavior") : fields.text("behavior", fallback);
+  const std::string name =
+      fallback == nullptr ? fields.text("behavior") : fields.text("behavior", fallback);
   if (name == "Isolated") return SplitBehavior::kIsolated;
   if (name == "Removed") return SplitBehavior::kRemoved;
   if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
@@ -24,7 +25,8 @@ PreTokenizerPtr split_from_json(Fields& fields) {
   if (pattern == nullptr) fields.fail("the key 'pattern' is missing");
   Fields kind(*pattern, fields.where() + ": pattern");
   const bool is_text = kind.find("String") != nullptr;
-  Regex regex = is_text ? Regex::literal(kind.text("String"), kind.where()) : Regex(kind.text("Regex"), kind.where());
+  Regex regex = is_text ? Regex::literal(kind.text("String"), kind.where())
+                        : Regex(kind.text("Regex"), kind.where());
   kind.done();
   const SplitBehavior behavior = behavior_from_json(fields, nullptr);
   return make_split(std::move(regex), behavior, fields.boolean("invert", false));
@@ -44,7 +46,8 @@ PreTokenizerPtr sequence_from_json(Fields& fields, bool keep_bytes) {
   const core::Json& list = fields.list("pretokenizers");
   for (const core::Json& part : list) {
     const bool last = parts.size() + 1 == list.size();
-    parts.push_back(pre_tokenizer_from_json(part, core::concat(fields.where(), "[", parts.size(), "]"), keep_bytes && last));
+    parts.push_back(pre_tokenizer_from_json(
+        part, core::concat(fields.where(), "[", parts.size(), "]"), keep_bytes && last));
   }
   return make_pre_tokenizer_sequence(std::move(parts));
 }
@@ -91,7 +94,8 @@ PrependScheme prepend_scheme_from_json(Fields& fields) {
   fields.fail(core::concat("the prepend_scheme '", name, "' is not implemented"));
 }
 
-PreTokenizerPtr pre_tokenizer_from_json(const core::Json& json, const std::string& where, bool keep_bytes) {
+PreTokenizerPtr pre_tokenizer_from_json(const core::Json& json, const std::string& where,
+                                        bool keep_bytes) {
   Fields fields(json, where);
   PreTokenizerPtr made = make(fields.text("type"), fields, keep_bytes);
   fields.done();

@@ -33,7 +33,8 @@ struct RegexScratch::State {
 
   State() {
     if (data == nullptr || context == nullptr || stack == nullptr) {
-      throw core::ResourceError("[tokenizer::RegexScratch] no memory for a regular expression's stack");
+      throw core::ResourceError(
+          "[tokenizer::RegexScratch] no memory for a regular expression's stack");
     }
     pcre2_jit_stack_assign(context, nullptr, stack);
   }
@@ -49,8 +50,10 @@ struct RegexScratch::State {
 RegexScratch::RegexScratch() : state_(std::make_unique<State>()) {}
 RegexScratch::~RegexScratch() = default;
 
-Regex::Regex(std::string_view pattern, const std::string& source) : code_(compile(pattern, false, source)), late_code_(code_) {
-  if (translate_oniguruma(pattern, false, source) != translate_oniguruma(pattern, true, source)) late_code_ = compile(pattern, true, source);
+Regex::Regex(std::string_view pattern, const std::string& source)
+    : code_(compile(pattern, false, source)), late_code_(code_) {
+  if (translate_oniguruma(pattern, false, source) != translate_oniguruma(pattern, true, source))
+    late_code_ = compile(pattern, true, source);
 }
 
 bool Regex::has_late(std::string_view text) {
@@ -68,40 +71,48 @@ bool Regex::has_late(std::string_view text) {
   return false;
 }
 
-std::shared_ptr<Regex::Code> Regex::compile(std::string_view pattern, bool with_late, const std::string& source) {
+std::shared_ptr<Regex::Code> Regex::compile(std::string_view pattern, bool with_late,
+                                            const std::string& source) {
   const std::string translated = translate_oniguruma(pattern, with_late, source);
   int error = 0;
   PCRE2_SIZE offset = 0;
   // Oniguruma's ^ and $ are those of Ruby: at every line.
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
+  pcre2_code* code = pcre2_compile(
+      reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
   if (code == nullptr) {
-    throw core::FormatError(core::concat(source, ": the regular expression '", pattern, "' is not understood: ", message_of(error),
-                                         " (at '", translated.substr(offset, 20), "')"));
+    throw core::FormatError(core::concat(source, ": the regular expression '", pattern,
+                                         "' is not understood: ", message_of(error), " (at '",
+                                         translated.substr(offset, 20), "')"));
   }
   std::shared_ptr<Code> made(code, [](pcre2_code* p) { pcre2_code_free(p); });
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where there is no JIT the interpreter matches the same
+  pcre2_jit_compile(code,
+                    PCRE2_JIT_COMPLETE);  // where there is no JIT the interpreter matches the same
   return made;
 }
 
 Regex Regex::literal(std::string_view text, const std::string& source) {
   std::string escaped;
   for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x80 && std::string_view("\\^$.|?*+()[]{}-&~#").find(c) != std::string_view::npos) escaped += '\\';
+    if (static_cast<unsigned char>(c) < 0x80 &&
+        std::string_view("\\^$.|?*+()[]{}-&~#").find(c) != std::string_view::npos)
+      escaped += '\\';
     escaped += c;
   }
   return Regex(escaped, source);
 }
 
-std::optional<Match> Regex::match(const Code& code, std::string_view text, std::size_t from, RegexScratch& scratch) {
+std::optional<Match> Regex::match(const Code& code, std::string_view text, std::size_t from,
+                                  RegexScratch& scratch) {
   RegexScratch::State& state = *scratch.state_;
   const char* data = text.data() == nullptr ? "" : text.data();
-  const int result = pcre2_match(&code, reinterpret_cast<PCRE2_SPTR>(data), text.size(), from, PCRE2_NO_UTF_CHECK,
-                                 state.data, state.context);
+  const int result = pcre2_match(&code, reinterpret_cast<PCRE2_SPTR>(data), text.size(), from,
+                                 PCRE2_NO_UTF_CHECK, state.data, state.context);
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {
-    throw core::ResourceError(core::concat("[tokenizer::Regex] matching stopped on a text of ", text.size(),
-                                           " bytes: ", message_of(result), "; cut the text into smaller parts"));
+    throw core::ResourceError(core::concat("[tokenizer::Regex] matching stopped on a text of ",
+                                           text.size(), " bytes: ", message_of(result),
+                                           "; cut the text into smaller parts"));
   }
   const PCRE2_SIZE* span = pcre2_get_ovector_pointer(state.data);
   return Match{span[0], span[1]};

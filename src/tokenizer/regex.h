@@ -35,7 +35,8 @@ struct Match {
 // A compiled pattern; immutable.
 class Regex {
  public:
-  // Throws FormatError with `source` for a pattern that is malformed or means something else in PCRE2.
+  // Throws FormatError with `source` for a pattern that is malformed or means something else in
+  // PCRE2.
   Regex(std::string_view pattern, const std::string& source);
   // A pattern that matches exactly `text`.
   static Regex literal(std::string_view text, const std::string& source);
@@ -45,8 +46,8 @@ class Regex {
     return match(*code_for(text), text, from, scratch);
   }
 
-  // Calls `visit(begin, end, is_match)` for each match and each gap between matches, in order. An empty match right
-  // behind another match is passed over.
+  // Calls `visit(begin, end, is_match)` for each match and each gap between matches, in order. An
+  // empty match right behind another match is passed over.
   template <typename Visit>
   void for_each_part(std::string_view text, RegexScratch& scratch, Visit visit) const;
 
@@ -54,10 +55,14 @@ class Regex {
   using Code = pcre2_real_code_8;
 
   // Classes with long lists of code points match slowly: only a text that needs them meets them.
-  const Code* code_for(std::string_view text) const { return has_late(text) ? late_code_.get() : code_.get(); }
+  const Code* code_for(std::string_view text) const {
+    return has_late(text) ? late_code_.get() : code_.get();
+  }
   static bool has_late(std::string_view text);
-  static std::shared_ptr<Code> compile(std::string_view pattern, bool with_late, const std::string& source);
-  static std::optional<Match> match(const Code& code, std::string_view text, std::size_t from, RegexScratch& scratch);
+  static std::shared_ptr<Code> compile(std::string_view pattern, bool with_late,
+                                       const std::string& source);
+  static std::optional<Match> match(const Code& code, std::string_view text, std::size_t from,
+                                    RegexScratch& scratch);
 
   std::shared_ptr<Code> code_;       // by the library's own tables
   std::shared_ptr<Code> late_code_;  // with the code points of late_ranges()
@@ -85,8 +90,9 @@ void Regex::for_each_part(std::string_view text, RegexScratch& scratch, Visit vi
   if (done != text.size()) visit(done, text.size(), false);
 }
 
-// The pattern as PCRE2 must read it to match what Oniguruma (Ruby syntax, UTF-8) matches; `with_late` lists the code
-// points that late_ranges() adds to each class.
-std::string translate_oniguruma(std::string_view pattern, bool with_late, const std::string& source);
+// The pattern as PCRE2 must read it to match what Oniguruma (Ruby syntax, UTF-8) matches;
+// `with_late` lists the code points that late_ranges() adds to each class.
+std::string translate_oniguruma(std::string_view pattern, bool with_late,
+                                const std::string& source);
 
 }  // namespace corda::tokenizer

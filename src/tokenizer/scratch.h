@@ -19,8 +19,8 @@ namespace corda::tokenizer {
 // A part of the text on its way to ids.
 struct Piece {
   std::string_view text;
-  TokenId id = -1;             // an added token, already recognised
-  bool at_beginning = false;   // begins with the first character of the original text
+  TokenId id = -1;            // an added token, already recognised
+  bool at_beginning = false;  // begins with the first character of the original text
 };
 
 struct Scratch {

@@ -32,7 +32,8 @@ std::unique_ptr<const Model> bpe_from_json(TokenizerJson& file, Fields& fields, 
   }
   if (!file.has_vocabulary) fields.fail("the key 'vocab' is missing, or is not an object");
   if (!file.has_merges) fields.fail("the key 'merges' is missing, or is not a list");
-  return std::make_unique<Bpe>(Vocabulary(file.vocabulary, fields.where()), file.merges, std::move(options), fields.where());
+  return std::make_unique<Bpe>(Vocabulary(file.vocabulary, fields.where()), file.merges,
+                               std::move(options), fields.where());
 }
 
 Vocabulary vocabulary_of(TokenizerJson& file, Fields& fields) {
@@ -57,12 +58,14 @@ std::unique_ptr<const Model> unigram_from_json(Fields& fields) {
   std::vector<double> scores;
   for (const core::Json& entry : fields.list("vocab")) {
     if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
-      fields.fail(core::concat("the entry ", entries.size(), " of 'vocab' must be a token and its score"));
+      fields.fail(
+          core::concat("the entry ", entries.size(), " of 'vocab' must be a token and its score"));
     }
     entries.emplace_back(entry[0].get<std::string>(), static_cast<std::int64_t>(entries.size()));
     scores.push_back(entry[1].get<double>());
   }
-  return std::make_unique<Unigram>(Vocabulary(entries, fields.where()), std::move(scores), options, fields.where());
+  return std::make_unique<Unigram>(Vocabulary(entries, fields.where()), std::move(scores), options,
+                                   fields.where());
 }
 
 // Files older than the key "type" are told apart by the keys that only one model has.
@@ -74,7 +77,8 @@ std::string model_type(const TokenizerJson& file, Fields& fields) {
   return file.has_vocabulary ? "WordLevel" : "";
 }
 
-std::unique_ptr<const Model> model_from_json(TokenizerJson& file, const core::Json& json, const std::string& where, bool raw_bytes) {
+std::unique_ptr<const Model> model_from_json(TokenizerJson& file, const core::Json& json,
+                                             const std::string& where, bool raw_bytes) {
   Fields fields(json, where);
   const std::string type = model_type(file, fields);
   std::unique_ptr<const Model> made;
@@ -83,7 +87,8 @@ std::unique_ptr<const Model> model_from_json(TokenizerJson& file, const core::Js
   } else if (type == "WordPiece") {
     made = word_piece_from_json(file, fields);
   } else if (type == "WordLevel") {
-    made = std::make_unique<WordLevel>(vocabulary_of(file, fields), fields.text("unk_token", "<unk>"));
+    made =
+        std::make_unique<WordLevel>(vocabulary_of(file, fields), fields.text("unk_token", "<unk>"));
   } else if (type == "Unigram") {
     made = unigram_from_json(fields);
   } else {
@@ -97,14 +102,17 @@ std::vector<AddedToken> added_tokens_from_json(Fields& fields) {
   std::vector<AddedToken> tokens;
   if (fields.find("added_tokens") == nullptr) return tokens;
   for (const core::Json& entry : fields.list("added_tokens")) {
-    tokens.push_back(added_token_from_json(entry, core::concat(fields.where(), ": added_tokens[", tokens.size(), "]")));
+    tokens.push_back(added_token_from_json(
+        entry, core::concat(fields.where(), ": added_tokens[", tokens.size(), "]")));
   }
   return tokens;
 }
 
-// The reference gives an added token its id in the vocabulary, or else the next free one, and only warns where the
-// file says another: then two programs would disagree about the same file, so it is refused here.
-void check_ids(const std::vector<AddedToken>& tokens, const Vocabulary& vocabulary, const std::string& source) {
+// The reference gives an added token its id in the vocabulary, or else the next free one, and only
+// warns where the file says another: then two programs would disagree about the same file, so it is
+// refused here.
+void check_ids(const std::vector<AddedToken>& tokens, const Vocabulary& vocabulary,
+               const std::string& source) {
   std::int64_t next = vocabulary.size();
   std::unordered_map<std::string, TokenId> seen;
   for (const AddedToken& token : tokens) {
@@ -116,8 +124,9 @@ void check_ids(const std::vector<AddedToken>& tokens, const Vocabulary& vocabula
       expected = earlier->second;
     }
     if (token.id != expected) {
-      throw core::FormatError(core::concat(source, ": the added token '", token.content, "' has the id ", token.id,
-                                           " where its place in the vocabulary and the list give it ", expected));
+      throw core::FormatError(
+          core::concat(source, ": the added token '", token.content, "' has the id ", token.id,
+                       " where its place in the vocabulary and the list give it ", expected));
     }
     seen.emplace(token.content, token.id);
     next = std::max<std::int64_t>(next, token.id + 1);
@@ -134,11 +143,13 @@ std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path
   for (const char* key : {"version", "truncation", "padding"}) fields.find(key);
 
   PipelineParts parts;
-  if (const core::Json* json = fields.find("normalizer")) parts.normalizer = normalizer_from_json(*json, source + ": normalizer");
+  if (const core::Json* json = fields.find("normalizer"))
+    parts.normalizer = normalizer_from_json(*json, source + ": normalizer");
   const core::Json* pre = fields.find("pre_tokenizer");
   // Only BPE works on bytes; the others see them written in the byte-level alphabet.
   const bool raw_bytes = pre != nullptr && file.has_merges && ends_with_byte_level(*pre);
-  if (pre != nullptr) parts.pre_tokenizer = pre_tokenizer_from_json(*pre, source + ": pre_tokenizer", raw_bytes);
+  if (pre != nullptr)
+    parts.pre_tokenizer = pre_tokenizer_from_json(*pre, source + ": pre_tokenizer", raw_bytes);
   const core::Json* model = fields.find("model");
   if (model == nullptr) fields.fail("the key 'model' is missing");
   parts.model = model_from_json(file, *model, source + ": model", raw_bytes);
@@ -150,7 +161,8 @@ std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path
     parts.prefix = std::move(around.prefix);
     parts.suffix = std::move(around.suffix);
   }
-  if (const core::Json* json = fields.find("decoder")) parts.decoder = decoder_from_json(*json, source + ": decoder");
+  if (const core::Json* json = fields.find("decoder"))
+    parts.decoder = decoder_from_json(*json, source + ": decoder");
   fields.done();
   return std::make_shared<PipelineTokenizer>(std::move(parts));
 }

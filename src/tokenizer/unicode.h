@@ -42,9 +42,10 @@ bool is_numeric(char32_t c);      // categories Nd, Nl, No
 bool is_punctuation(char32_t c);  // ASCII punctuation and categories P* of Unicode 8
 bool is_mark(char32_t c);         // categories M* of Unicode 9, as StripAccents has them
 bool is_accent(char32_t c);       // category Mn as BertNormalizer has it (Unicode 8)
-bool is_control(char32_t c);      // categories Cc, Cf and Co as BertNormalizer has them, but for tab and line ends
-bool is_ideograph(char32_t c);    // CJK ideographs as BertNormalizer has them
-bool is_word(char32_t c);         // \w of UTS #18 without Join_Control
+bool is_control(
+    char32_t c);  // categories Cc, Cf and Co as BertNormalizer has them, but for tab and line ends
+bool is_ideograph(char32_t c);  // CJK ideographs as BertNormalizer has them
+bool is_word(char32_t c);       // \w of UTS #18 without Join_Control
 std::string to_lower(std::string_view text);
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Code points that are younger than the tables of the libraries used here: what Unicode 15, 15.1 and 16 assigned.
+// Code points that are younger than the tables of the libraries used here: what Unicode 15, 15.1
+// and 16 assigned.
 #pragma once
 
 #include <span>
@@ -14,7 +15,8 @@ struct LateRange {
   std::string_view category;  // "Lo"
 };
 
-// In order. Additional to Unicode 14, the tables of PCRE2 10.40 to 10.42; newer libraries know some or all.
+// In order. Additional to Unicode 14, the tables of PCRE2 10.40 to 10.42; newer libraries know some
+// or all.
 std::span<const LateRange> late_ranges();
 
 // The general category of a code point of late_ranges(), or "".

@@ -17,18 +17,25 @@ constexpr double kUnknownPenalty = 10.0;
 
 std::size_t bytes_of(const Vocabulary& vocabulary) {
   std::size_t bytes = 0;
-  for (TokenId id = 0; id < vocabulary.end(); ++id) bytes += vocabulary.token(id).value_or("").size();
+  for (TokenId id = 0; id < vocabulary.end(); ++id)
+    bytes += vocabulary.token(id).value_or("").size();
   return bytes;
 }
 
 }  // namespace
 
-Unigram::Unigram(Vocabulary vocabulary, std::vector<double> scores, UnigramOptions options, const std::string& source)
-    : vocabulary_(std::move(vocabulary)), scores_(std::move(scores)), options_(options), ends_(1, -1),
+Unigram::Unigram(Vocabulary vocabulary, std::vector<double> scores, UnigramOptions options,
+                 const std::string& source)
+    : vocabulary_(std::move(vocabulary)),
+      scores_(std::move(scores)),
+      options_(options),
+      ends_(1, -1),
       children_(bytes_of(vocabulary_)) {
   if (options_.unknown_id) {
     if (*options_.unknown_id < 0 || *options_.unknown_id >= vocabulary_.end()) {
-      throw core::FormatError(core::concat(source, ": the unknown id ", *options_.unknown_id, " is not in the vocabulary of ", vocabulary_.end(), " tokens"));
+      throw core::FormatError(core::concat(source, ": the unknown id ", *options_.unknown_id,
+                                           " is not in the vocabulary of ", vocabulary_.end(),
+                                           " tokens"));
     }
     unknown_ = static_cast<TokenId>(*options_.unknown_id);
   }
@@ -67,10 +74,12 @@ void Unigram::add_token(std::string_view token, TokenId id) {
 }
 
 void Unigram::tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-  for_each_safe_part(word, safe_cut_, [&](std::string_view part) { tokenize_part(part, scratch, ids); });
+  for_each_safe_part(word, safe_cut_,
+                     [&](std::string_view part) { tokenize_part(part, scratch, ids); });
 }
 
-void Unigram::tokenize_part(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
+void Unigram::tokenize_part(std::string_view word, Scratch& scratch,
+                            std::vector<TokenId>& ids) const {
   if (word.empty()) return;
   const std::uint64_t hash = hash_bytes(word);
   std::span<const TokenId> known;
@@ -107,7 +116,8 @@ void Unigram::best_path(std::string_view word, std::vector<Step>& steps) const {
     }
     if (!has_single) {
       if (unknown_ < 0) {
-        throw core::ConfigError(core::concat("[tokenizer::Unigram] the character '", word.substr(begin, width),
+        throw core::ConfigError(core::concat("[tokenizer::Unigram] the character '",
+                                             word.substr(begin, width),
                                              "' has no token, and the model has no unknown token"));
       }
       offer(begin, begin + width, unknown_score_ + so_far, unknown_);
@@ -117,7 +127,8 @@ void Unigram::best_path(std::string_view word, std::vector<Step>& steps) const {
 }
 
 // Neighbouring unknown parts count as one, which is looked up once more, as in the reference.
-void Unigram::write_path(std::string_view word, const std::vector<Step>& steps, std::vector<TokenId>& ids) const {
+void Unigram::write_path(std::string_view word, const std::vector<Step>& steps,
+                         std::vector<TokenId>& ids) const {
   std::vector<std::string_view> pieces;  // from the last to the first
   bool was_unknown = false;
   for (std::size_t end = word.size(); end > 0;) {
@@ -141,7 +152,8 @@ void Unigram::write(std::string_view piece, std::vector<TokenId>& ids) const {
     return;
   }
   const auto token_of = [&](char byte) { return bytes_[static_cast<std::uint8_t>(byte)]; };
-  if (options_.byte_fallback && std::all_of(piece.begin(), piece.end(), [&](char byte) { return token_of(byte) >= 0; })) {
+  if (options_.byte_fallback &&
+      std::all_of(piece.begin(), piece.end(), [&](char byte) { return token_of(byte) >= 0; })) {
     for (const char byte : piece) ids.push_back(token_of(byte));
     return;
   }

@@ -23,9 +23,10 @@ struct UnigramOptions {
 
 class Unigram final : public Model {
  public:
-  // `scores[id]` is the logarithm of the probability of token `id`. Throws FormatError with `source` where the
-  // unknown id has no token.
-  Unigram(Vocabulary vocabulary, std::vector<double> scores, UnigramOptions options, const std::string& source);
+  // `scores[id]` is the logarithm of the probability of token `id`. Throws FormatError with
+  // `source` where the unknown id has no token.
+  Unigram(Vocabulary vocabulary, std::vector<double> scores, UnigramOptions options,
+          const std::string& source);
 
   // Throws ConfigError for a character without a token where the model has no unknown token.
   void tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const override;
@@ -41,7 +42,8 @@ class Unigram final : public Model {
   void add_token(std::string_view token, TokenId id);
   void tokenize_part(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const;
   void best_path(std::string_view word, std::vector<Step>& steps) const;
-  void write_path(std::string_view word, const std::vector<Step>& steps, std::vector<TokenId>& ids) const;
+  void write_path(std::string_view word, const std::vector<Step>& steps,
+                  std::vector<TokenId>& ids) const;
   void write(std::string_view piece, std::vector<TokenId>& ids) const;
 
   Vocabulary vocabulary_;
@@ -49,9 +51,9 @@ class Unigram final : public Model {
   UnigramOptions options_;
   double unknown_score_ = 0;
   TokenId unknown_ = -1;
-  std::vector<TokenId> ends_;                // of each node of the trie: the token that ends there, or -1
-  PairMap<std::uint32_t> children_;          // (node, byte) -> node
-  std::array<std::uint32_t, 256> first_{};   // children of the root; 0 = none
+  std::vector<TokenId> ends_;        // of each node of the trie: the token that ends there, or -1
+  PairMap<std::uint32_t> children_;  // (node, byte) -> node
+  std::array<std::uint32_t, 256> first_{};  // children of the root; 0 = none
   std::array<TokenId, 256> bytes_{};
   std::string safe_cut_;
 };

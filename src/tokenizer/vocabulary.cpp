@@ -16,24 +16,28 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries, const std::string& sou
   std::size_t bytes = 0;
   for (const auto& [token, id] : entries) {
     if (id < 0 || id > kMaxTokenId) {
-      throw core::FormatError(core::concat(source, ": the token '", token, "' has the id ", id, ", outside 0 to ", kMaxTokenId));
+      throw core::FormatError(core::concat(source, ": the token '", token, "' has the id ", id,
+                                           ", outside 0 to ", kMaxTokenId));
     }
     largest = std::max(largest, id);
     bytes += token.size();
   }
-  if (bytes > std::numeric_limits<std::uint32_t>::max()) throw core::FormatError(core::concat(source, ": the vocabulary is larger than 4 GB"));
+  if (bytes > std::numeric_limits<std::uint32_t>::max())
+    throw core::FormatError(core::concat(source, ": the vocabulary is larger than 4 GB"));
   text_.reserve(bytes);
   spans_.resize(static_cast<std::size_t>(largest + 1));
   slots_.resize(std::bit_ceil(entries.size() * 2 + 16));
   for (const auto& [token, id] : entries) {
     Span& span = spans_[static_cast<std::size_t>(id)];
     if (span.length >= 0) {
-      throw core::FormatError(core::concat(source, ": the id ", id, " belongs to two tokens, '", view(static_cast<TokenId>(id)),
-                                           "' and '", token, "'"));
+      throw core::FormatError(core::concat(source, ": the id ", id, " belongs to two tokens, '",
+                                           view(static_cast<TokenId>(id)), "' and '", token, "'"));
     }
     const std::uint64_t hash = hash_bytes(token);
     Slot& slot = slots_[locate(token, hash)];
-    if (slot.id >= 0) throw core::FormatError(core::concat(source, ": the token '", token, "' stands twice in the vocabulary"));
+    if (slot.id >= 0)
+      throw core::FormatError(
+          core::concat(source, ": the token '", token, "' stands twice in the vocabulary"));
     slot = {static_cast<std::uint32_t>(hash >> 32), static_cast<TokenId>(id)};
     span = {static_cast<std::uint32_t>(text_.size()), static_cast<std::int32_t>(token.size())};
     text_ += token;
@@ -49,7 +53,8 @@ std::string_view Vocabulary::view(TokenId id) const {
 std::size_t Vocabulary::locate(std::string_view token, std::uint64_t hash) const {
   const std::size_t mask = slots_.size() - 1;
   std::size_t at = static_cast<std::size_t>(hash) & mask;
-  while (slots_[at].id >= 0 && (slots_[at].hash != static_cast<std::uint32_t>(hash >> 32) || view(slots_[at].id) != token)) {
+  while (slots_[at].id >= 0 && (slots_[at].hash != static_cast<std::uint32_t>(hash >> 32) ||
+                                view(slots_[at].id) != token)) {
     at = (at + 1) & mask;
   }
   return at;

@@ -22,7 +22,8 @@ class Vocabulary {
   using Entry = std::pair<std::string, std::int64_t>;
 
   Vocabulary() = default;
-  // Throws FormatError with `source` for an id out of range, a token that stands twice or an id with two tokens.
+  // Throws FormatError with `source` for an id out of range, a token that stands twice or an id
+  // with two tokens.
   Vocabulary(const std::vector<Entry>& entries, const std::string& source);
 
   std::optional<TokenId> find(std::string_view token) const;

@@ -18,7 +18,8 @@ constexpr std::size_t kMaxDepth = 512;
 // Builds the tree event by event and sends the two long lists elsewhere.
 class Handler final : public nlohmann::json_sax<Json> {
  public:
-  Handler(TokenizerJson& out, const std::string& source, std::string_view text, bool vocabulary_only)
+  Handler(TokenizerJson& out, const std::string& source, std::string_view text,
+          bool vocabulary_only)
       : out_(out), source_(source), text_(text), vocabulary_only_(vocabulary_only) {}
 
   bool null() override { return value(Json(nullptr), "null"); }
@@ -27,7 +28,9 @@ class Handler final : public nlohmann::json_sax<Json> {
   bool number_unsigned(number_unsigned_t v) override {
     return number(v > INT64_MAX ? INT64_MAX : static_cast<std::int64_t>(v), Json(v));
   }
-  bool number_float(number_float_t v, const string_t&) override { return value(Json(v), "a number with a fraction"); }
+  bool number_float(number_float_t v, const string_t&) override {
+    return value(Json(v), "a number with a fraction");
+  }
   bool binary(binary_t&) override { return false; }
 
   bool string(string_t& v) override {
@@ -56,7 +59,8 @@ class Handler final : public nlohmann::json_sax<Json> {
       key_ = std::move(v);
       return true;
     }
-    if (!keys_.back().insert(v).second) fail(core::concat("the JSON key '", v, "' stands twice in one object"));
+    if (!keys_.back().insert(v).second)
+      fail(core::concat("the JSON key '", v, "' stands twice in one object"));
     key_ = std::move(v);
     return true;
   }
@@ -84,7 +88,9 @@ class Handler final : public nlohmann::json_sax<Json> {
   }
   bool end_array() override {
     if (mode_ == Mode::kMergePair) {
-      if (pair_.size() != 2) fail(core::concat("the merge ", out_.merges.size(), " has ", pair_.size(), " parts instead of 2"));
+      if (pair_.size() != 2)
+        fail(core::concat("the merge ", out_.merges.size(), " has ", pair_.size(),
+                          " parts instead of 2"));
       out_.merges.emplace_back(std::move(pair_[0]), std::move(pair_[1]));
       mode_ = Mode::kMerges;
     } else if (mode_ == Mode::kMerges) {
@@ -94,27 +100,36 @@ class Handler final : public nlohmann::json_sax<Json> {
     }
     return true;
   }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) override {
-    const std::string_view before = text_.substr(0, std::min(position == 0 ? 0 : position - 1, text_.size()));
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception& error) override {
+    const std::string_view before =
+        text_.substr(0, std::min(position == 0 ? 0 : position - 1, text_.size()));
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
     const std::size_t newline = before.rfind('\n');
-    const std::size_t column = newline == std::string_view::npos ? before.size() + 1 : before.size() - newline;
+    const std::size_t column =
+        newline == std::string_view::npos ? before.size() + 1 : before.size() - newline;
     const std::string what = error.what();
     const std::size_t reason = what.find(": ");
-    throw core::FormatError(core::concat(source_, ":", line, ":", column, ": not valid JSON: ",
-                                         what.substr(reason == std::string::npos ? 0 : reason + 2, 300)));
+    throw core::FormatError(core::concat(
+        source_, ":", line, ":", column,
+        ": not valid JSON: ", what.substr(reason == std::string::npos ? 0 : reason + 2, 300)));
   }
 
  private:
   enum class Mode { kTree, kVocabulary, kMerges, kMergePair };
 
-  [[noreturn]] void fail(const std::string& reason) const { throw core::FormatError(core::concat(source_, ": ", reason)); }
+  [[noreturn]] void fail(const std::string& reason) const {
+    throw core::FormatError(core::concat(source_, ": ", reason));
+  }
   [[noreturn]] void misplaced(const char* what) const {
-    if (mode_ == Mode::kVocabulary) fail(core::concat("the token '", key_, "' must have an integer id, found ", what));
-    fail(core::concat("the merge ", out_.merges.size(), " must be 'a b' or [\"a\", \"b\"], found ", what));
+    if (mode_ == Mode::kVocabulary)
+      fail(core::concat("the token '", key_, "' must have an integer id, found ", what));
+    fail(core::concat("the merge ", out_.merges.size(), " must be 'a b' or [\"a\", \"b\"], found ",
+                      what));
   }
   bool starts_list(std::string_view name) const {
-    return !vocabulary_only_ && stack_.size() == 2 && path_.back() == "model" && stack_.back()->is_object() && key_ == name;
+    return !vocabulary_only_ && stack_.size() == 2 && path_.back() == "model" &&
+           stack_.back()->is_object() && key_ == name;
   }
 
   bool number(std::int64_t v, Json json) {
@@ -142,7 +157,8 @@ class Handler final : public nlohmann::json_sax<Json> {
   }
   bool open(Json json) {
     if (vocabulary_only_) fail("expected an object from tokens to ids, found a list");
-    if (stack_.size() >= kMaxDepth) fail(core::concat("JSON nested deeper than ", kMaxDepth, " levels"));
+    if (stack_.size() >= kMaxDepth)
+      fail(core::concat("JSON nested deeper than ", kMaxDepth, " levels"));
     path_.push_back(stack_.empty() || stack_.back()->is_array() ? std::string() : key_);
     keys_.emplace_back();
     stack_.push_back(insert(std::move(json)));
@@ -159,8 +175,9 @@ class Handler final : public nlohmann::json_sax<Json> {
   std::string_view text_;
   bool vocabulary_only_;
   Mode mode_ = Mode::kTree;
-  std::vector<Json*> stack_;        // open objects and lists; a parent does not grow while its child is open
-  std::vector<std::string> path_;   // the key of each
+  std::vector<Json*>
+      stack_;  // open objects and lists; a parent does not grow while its child is open
+  std::vector<std::string> path_;  // the key of each
   std::vector<std::unordered_set<std::string>> keys_;
   std::string key_;
   std::vector<std::string> pair_;
@@ -175,7 +192,8 @@ TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& sou
   return out;
 }
 
-std::vector<Vocabulary::Entry> parse_vocabulary_json(std::string_view text, const std::string& source) {
+std::vector<Vocabulary::Entry> parse_vocabulary_json(std::string_view text,
+                                                     const std::string& source) {
   TokenizerJson out;
   Handler handler(out, source, text, true);
   Json::sax_parse(text.begin(), text.end(), &handler);
@@ -185,7 +203,8 @@ std::vector<Vocabulary::Entry> parse_vocabulary_json(std::string_view text, cons
 std::pair<std::string, std::string> split_merge(std::string_view merge, const std::string& source) {
   const std::size_t space = merge.find(' ');
   if (space == std::string_view::npos || merge.find(' ', space + 1) != std::string_view::npos) {
-    throw core::FormatError(core::concat(source, ": the merge '", merge, "' must be two tokens with one space between them"));
+    throw core::FormatError(core::concat(source, ": the merge '", merge,
+                                         "' must be two tokens with one space between them"));
   }
   return {std::string(merge.substr(0, space)), std::string(merge.substr(space + 1))};
 }

@@ -14,19 +14,20 @@
 namespace corda::tokenizer {
 
 struct TokenizerJson {
-  core::Json rest;                                            // the file without the two lists below
-  std::vector<Vocabulary::Entry> vocabulary;                  // model.vocab where it is an object
-  std::vector<std::pair<std::string, std::string>> merges;    // model.merges, in either spelling
+  core::Json rest;                                          // the file without the two lists below
+  std::vector<Vocabulary::Entry> vocabulary;                // model.vocab where it is an object
+  std::vector<std::pair<std::string, std::string>> merges;  // model.merges, in either spelling
   bool has_vocabulary = false;
   bool has_merges = false;
 };
 
-// Parses a tokenizer.json. Throws FormatError with `source` and the position, for duplicate keys too
-// (those of the vocabulary are left to Vocabulary).
+// Parses a tokenizer.json. Throws FormatError with `source` and the position, for duplicate keys
+// too (those of the vocabulary are left to Vocabulary).
 TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& source);
 
 // Parses a vocab.json: an object from tokens to ids.
-std::vector<Vocabulary::Entry> parse_vocabulary_json(std::string_view text, const std::string& source);
+std::vector<Vocabulary::Entry> parse_vocabulary_json(std::string_view text,
+                                                     const std::string& source);
 
 // "left right" as a pair. Throws FormatError where there is not exactly one space.
 std::pair<std::string, std::string> split_merge(std::string_view merge, const std::string& source);

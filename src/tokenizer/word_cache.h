@@ -22,7 +22,8 @@ class WordCache {
   // The ids of `word`, or nullptr data where it is not known; `hash` is hash_bytes(word).
   bool find(std::string_view word, std::uint64_t hash, std::span<const TokenId>& ids) const {
     if (slots_.empty()) return false;
-    for (std::size_t at = static_cast<std::size_t>(hash) & (kSlots - 1); slots_[at].length != 0; at = (at + 1) & (kSlots - 1)) {
+    for (std::size_t at = static_cast<std::size_t>(hash) & (kSlots - 1); slots_[at].length != 0;
+         at = (at + 1) & (kSlots - 1)) {
       const Slot& slot = slots_[at];
       if (slot.hash == hash && std::string_view(text_).substr(slot.word, slot.length) == word) {
         ids = std::span(ids_).subspan(slot.ids, slot.count);
@@ -42,8 +43,9 @@ class WordCache {
     }
     std::size_t at = static_cast<std::size_t>(hash) & (kSlots - 1);
     while (slots_[at].length != 0) at = (at + 1) & (kSlots - 1);
-    slots_[at] = {hash, static_cast<std::uint32_t>(text_.size()), static_cast<std::uint32_t>(ids_.size()),
-                  static_cast<std::uint32_t>(word.size()), static_cast<std::uint32_t>(ids.size())};
+    slots_[at] = {hash, static_cast<std::uint32_t>(text_.size()),
+                  static_cast<std::uint32_t>(ids_.size()), static_cast<std::uint32_t>(word.size()),
+                  static_cast<std::uint32_t>(ids.size())};
     text_ += word;
     ids_.insert(ids_.end(), ids.begin(), ids.end());
     ++used_;

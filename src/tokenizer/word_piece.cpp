@@ -14,7 +14,8 @@ namespace {
 
 TokenId unknown_id(const Vocabulary& vocabulary, const std::string& token, std::string_view word) {
   if (const std::optional<TokenId> id = vocabulary.find(token)) return *id;
-  throw core::ConfigError(core::concat("[tokenizer::encode] the word '", word.substr(0, 100), "' has no token, and the unknown token '", token,
+  throw core::ConfigError(core::concat("[tokenizer::encode] the word '", word.substr(0, 100),
+                                       "' has no token, and the unknown token '", token,
                                        "' is not in the vocabulary"));
 }
 
@@ -22,13 +23,16 @@ bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 
 
 }  // namespace
 
-WordPiece::WordPiece(Vocabulary vocabulary, WordPieceOptions options) : vocabulary_(std::move(vocabulary)), options_(std::move(options)) {
-  for (TokenId id = 0; id < vocabulary_.end(); ++id) longest_token_ = std::max(longest_token_, vocabulary_.token(id).value_or("").size());
+WordPiece::WordPiece(Vocabulary vocabulary, WordPieceOptions options)
+    : vocabulary_(std::move(vocabulary)), options_(std::move(options)) {
+  for (TokenId id = 0; id < vocabulary_.end(); ++id)
+    longest_token_ = std::max(longest_token_, vocabulary_.token(id).value_or("").size());
 }
 
 void WordPiece::tokenize(std::string_view word, Scratch&, std::vector<TokenId>& ids) const {
   const std::size_t begin = ids.size();
-  const auto length = std::count_if(word.begin(), word.end(), [](char c) { return !is_continuation(c); });
+  const auto length =
+      std::count_if(word.begin(), word.end(), [](char c) { return !is_continuation(c); });
   if (length <= options_.longest_word && cut(word, ids)) return;
   ids.resize(begin);
   ids.push_back(unknown_id(vocabulary_, options_.unknown_token, word));

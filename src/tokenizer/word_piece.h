@@ -14,8 +14,8 @@ namespace corda::tokenizer {
 
 struct WordPieceOptions {
   std::string unknown_token;
-  std::string continuing_prefix;            // of every token but the first of a word
-  std::int64_t longest_word = 100;          // code points; a longer word is unknown
+  std::string continuing_prefix;    // of every token but the first of a word
+  std::int64_t longest_word = 100;  // code points; a longer word is unknown
 };
 
 class WordPiece final : public Model {

@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <array>
 
-#include "core/json.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
+#include "core/json.h"
 
 namespace corda::train {
 
@@ -40,7 +40,9 @@ std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::pa
 }
 
 std::string comparable(ConfigNode settings) {
-  std::erase_if(settings.entries, [](const auto& entry) { return std::find(kFree.begin(), kFree.end(), entry.first) != kFree.end(); });
+  std::erase_if(settings.entries, [](const auto& entry) {
+    return std::find(kFree.begin(), kFree.end(), entry.first) != kFree.end();
+  });
   return core::to_yaml(settings);
 }
 
@@ -51,17 +53,20 @@ std::string first_difference(const std::string& saved, const std::string& now) {
   for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
     const std::string left = i < a.size() ? a[i] : "";
     const std::string right = i < b.size() ? b[i] : "";
-    if (left != right) return concat("'", core::trim(left), "' then, '", core::trim(right), "' now");
+    if (left != right)
+      return concat("'", core::trim(left), "' then, '", core::trim(right), "' now");
   }
   return "";
 }
 
 }  // namespace
 
-void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimizer, const ConfigNode& settings, std::int64_t keep) {
+void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimizer,
+                     const ConfigNode& settings, std::int64_t keep) {
   core::AtomicDirectory directory(run / "checkpoints" / concat(kPrefix, step), /*replace=*/true);
   auto tensors = optimizer.state();
-  for (const auto& [name, parameter] : optimizer.parameters()) tensors.emplace_back(name, parameter.detach());
+  for (const auto& [name, parameter] : optimizer.parameters())
+    tensors.emplace_back(name, parameter.detach());
   io::save_tensors(directory.staging() / "state.safetensors", tensors);
   core::write_json(directory.staging() / "state.json",
                    {{"version", kVersion}, {"step", step}, {"settings", comparable(settings)}});
@@ -80,7 +85,8 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
   return found.back().second;
 }
 
-std::int64_t restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer, const ConfigNode& settings) {
+std::int64_t restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
+                                const ConfigNode& settings) {
   const core::Json state = core::read_json(checkpoint / "state.json");
   const std::string source = (checkpoint / "state.json").string();
   const core::Json& version = core::require_key(state, "version", source);
@@ -92,18 +98,24 @@ std::int64_t restore_checkpoint(const fs::path& checkpoint, const AdamW& optimiz
   const auto saved = settings_value.get<std::string>();
   const std::string now = comparable(settings);
   if (saved != now) {
-    throw core::ConfigError(concat("--resume: the settings differ from those of '", checkpoint.string(), "': ",
-                                   first_difference(saved, now), "; continue with the same settings, model, adapter and data, or choose another --out"));
+    throw core::ConfigError(concat(
+        "--resume: the settings differ from those of '", checkpoint.string(),
+        "': ", first_difference(saved, now),
+        "; continue with the same settings, model, adapter and data, or choose another --out"));
   }
   const io::SafetensorsFile file(checkpoint / "state.safetensors");
   auto tensors = optimizer.state();
-  for (const auto& [name, parameter] : optimizer.parameters()) tensors.emplace_back(name, parameter.detach());
+  for (const auto& [name, parameter] : optimizer.parameters())
+    tensors.emplace_back(name, parameter.detach());
   if (tensors.size() != file.tensors().size()) {
-    throw core::FormatError(concat("'", file.path().string(), "' holds ", file.tensors().size(), " tensors, this run has ", tensors.size()));
+    throw core::FormatError(concat("'", file.path().string(), "' holds ", file.tensors().size(),
+                                   " tensors, this run has ", tensors.size()));
   }
   for (auto& [name, tensor] : tensors) {
     const at::Tensor stored = io::view_tensor(file, name);
-    if (stored.sizes() != tensor.sizes()) throw core::ShapeError(concat("'", file.path().string(), "': '", name, "' has another shape"));
+    if (stored.sizes() != tensor.sizes())
+      throw core::ShapeError(
+          concat("'", file.path().string(), "': '", name, "' has another shape"));
     tensor.copy_(stored);
   }
   return step.get<std::int64_t>();

@@ -2,14 +2,15 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/metrics.h"
 
-#include "core/json.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
+#include "core/json.h"
 
 namespace corda::train {
 
-MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t finished_steps) : path_(std::move(path)) {
+MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t finished_steps)
+    : path_(std::move(path)) {
   std::string kept;
   if (finished_steps > 0 && std::filesystem::exists(path_)) {
     std::int64_t lines = 0;
@@ -35,7 +36,9 @@ void MetricsFile::append(const StepMetrics& m) {
                      {"peak_memory_bytes", m.peak_memory_bytes}};
   if (m.eval_loss) line["eval_loss"] = *m.eval_loss;
   file_ << line.dump() << "\n" << std::flush;
-  if (!file_) throw core::ResourceError(core::concat("cannot write '", path_.string(), "'; is the disk full?"));
+  if (!file_)
+    throw core::ResourceError(
+        core::concat("cannot write '", path_.string(), "'; is the disk full?"));
 }
 
 }  // namespace corda::train

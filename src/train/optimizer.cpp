@@ -8,7 +8,8 @@
 
 namespace corda::train {
 
-AdamW::AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const AdamWSettings& settings)
+AdamW::AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters,
+             const AdamWSettings& settings)
     : parameters_(std::move(parameters)), settings_(settings) {
   for (const auto& [name, parameter] : parameters_) {
     exp_avg_.push_back(at::zeros_like(parameter));
@@ -20,7 +21,8 @@ AdamW::AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const A
 double AdamW::gradient_norm() const {
   std::vector<at::Tensor> norms;
   for (const auto& [name, parameter] : parameters_) {
-    if (!parameter.grad().defined()) throw core::InternalError(core::concat("[train::AdamW] no gradient of ", name));
+    if (!parameter.grad().defined())
+      throw core::InternalError(core::concat("[train::AdamW] no gradient of ", name));
     norms.push_back(parameter.grad().norm());
   }
   return at::stack(norms).norm().item<double>();
@@ -39,8 +41,9 @@ void AdamW::step(double learning_rate) {
     gradients.push_back(parameter.grad());
   }
   at::_foreach_add_(steps_, 1);
-  at::_fused_adamw_(values, gradients, exp_avg_, exp_avg_sq_, /*max_exp_avg_sqs=*/{}, steps_, learning_rate, settings_.beta1,
-                    settings_.beta2, settings_.weight_decay, settings_.eps, /*amsgrad=*/false, /*maximize=*/false);
+  at::_fused_adamw_(values, gradients, exp_avg_, exp_avg_sq_, /*max_exp_avg_sqs=*/{}, steps_,
+                    learning_rate, settings_.beta1, settings_.beta2, settings_.weight_decay,
+                    settings_.eps, /*amsgrad=*/false, /*maximize=*/false);
 }
 
 void AdamW::clear_gradients() {
@@ -50,7 +53,9 @@ void AdamW::clear_gradients() {
 void AdamW::require_finite_parameters() const {
   for (const auto& [name, parameter] : parameters_) {
     if (!parameter.isfinite().all().item<bool>()) {
-      throw core::NumericalError(core::concat("'", name, "' is not finite after the last step, training diverged; start again with a lower optim.lr"));
+      throw core::NumericalError(core::concat("'", name,
+                                              "' is not finite after the last step, training "
+                                              "diverged; start again with a lower optim.lr"));
     }
   }
 }

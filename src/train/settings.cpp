@@ -22,7 +22,10 @@ data::DataFile read_data_file(const ConfigNode& node) {
   std::string path;
   ConfigNode columns;
   core::SettingsList list;
-  list.add("path", path, "").add("format", file.format, "").add("first", file.first, "").add("count", file.count, "");
+  list.add("path", path, "")
+      .add("format", file.format, "")
+      .add("first", file.first, "")
+      .add("count", file.count, "");
   list.add(core::Setting{.name = "columns",
                          .help = "",
                          .type = "map",
@@ -33,10 +36,12 @@ data::DataFile read_data_file(const ConfigNode& node) {
   if (path.empty()) throw core::ConfigError(concat(node.where, ": a data file needs a 'path'"));
   file.path = path;
   if (columns.kind != ConfigNode::Kind::kMap && columns.kind != ConfigNode::Kind::kNull) {
-    throw core::ConfigError(concat(columns.where, ": 'columns' must be a map such as {instruction: question}"));
+    throw core::ConfigError(
+        concat(columns.where, ": 'columns' must be a map such as {instruction: question}"));
   }
   for (const auto& [field, column] : columns.entries) {
-    if (column.kind != ConfigNode::Kind::kScalar) throw core::ConfigError(concat(column.where, ": the column of '", field, "' must be a name"));
+    if (column.kind != ConfigNode::Kind::kScalar)
+      throw core::ConfigError(concat(column.where, ": the column of '", field, "' must be a name"));
     file.columns[field] = column.text;
   }
   return file;
@@ -50,16 +55,24 @@ ConfigNode write_data_file(const data::DataFile& file) {
   if (!file.columns.empty()) {
     ConfigNode columns;
     columns.kind = ConfigNode::Kind::kMap;
-    for (const auto& [field, column] : file.columns) columns.entries.emplace_back(field, ConfigNode::scalar(column));
+    for (const auto& [field, column] : file.columns)
+      columns.entries.emplace_back(field, ConfigNode::scalar(column));
     node.entries.emplace_back("columns", columns);
   }
-  if (file.first != 0) node.entries.emplace_back("first", ConfigNode::scalar(std::to_string(file.first)));
-  if (file.count >= 0) node.entries.emplace_back("count", ConfigNode::scalar(std::to_string(file.count)));
+  if (file.first != 0)
+    node.entries.emplace_back("first", ConfigNode::scalar(std::to_string(file.first)));
+  if (file.count >= 0)
+    node.entries.emplace_back("count", ConfigNode::scalar(std::to_string(file.count)));
   return node;
 }
 
 core::Setting data_files(std::string name, std::vector<data::DataFile>& member, std::string help) {
-  core::Setting setting{.name = std::move(name), .help = std::move(help), .type = "list of files", .choices = {}, .read = {}, .write = {}};
+  core::Setting setting{.name = std::move(name),
+                        .help = std::move(help),
+                        .type = "list of files",
+                        .choices = {},
+                        .read = {},
+                        .write = {}};
   setting.read = [&member](const ConfigNode& node) {
     std::vector<data::DataFile> files;
     if (node.kind == ConfigNode::Kind::kList) {
@@ -84,32 +97,49 @@ core::SettingsList settings_of(TrainSettings& s) {
   core::SettingsList list;
   list.add("model", s.model, "base model: a Hugging Face directory").required();
   list.add("method", s.method, "what is trained", {"corda", "lora", "pissa", "dora", "full"});
-  list.add("adapter", s.adapter, "adapter directory to start from (corda: from `corda decompose`; else a LoRA or DoRA of PEFT's or ours)");
-  list.add("train_a", s.train_a, "train A too; auto: what the adapter says (mode dual keeps A as it is)", {"auto", "true", "false"});
-  list.add("lora.rank", s.lora.rank, "rank of a new adapter; 0: a given adapter's, else 128", {0, 65536});
-  list.add("lora.alpha", s.lora.alpha, "scale of a new adapter is alpha / rank; 0: a given adapter's, else the rank", {0, 1e9});
-  list.add("lora.dropout", s.lora.dropout, "dropout on the adapter's input while training; -1: as a given adapter says, else 0", {-1, 0.999});
+  list.add("adapter", s.adapter,
+           "adapter directory to start from (corda: from `corda decompose`; else a LoRA or DoRA of "
+           "PEFT's or ours)");
+  list.add("train_a", s.train_a,
+           "train A too; auto: what the adapter says (mode dual keeps A as it is)",
+           {"auto", "true", "false"});
+  list.add("lora.rank", s.lora.rank, "rank of a new adapter; 0: a given adapter's, else 128",
+           {0, 65536});
+  list.add("lora.alpha", s.lora.alpha,
+           "scale of a new adapter is alpha / rank; 0: a given adapter's, else the rank", {0, 1e9});
+  list.add("lora.dropout", s.lora.dropout,
+           "dropout on the adapter's input while training; -1: as a given adapter says, else 0",
+           {-1, 0.999});
   list.add("lora.target_modules", s.lora.target_modules, "projections that get an adapter");
   list.add(data_files("data.train", s.data.train, "training files")).required();
   list.add(data_files("data.eval", s.data.eval, "evaluation files"));
   list.add("data.template", s.data.template_name, "how a record becomes text", {"alpaca", "plain"});
   list.add("data.max_length", s.data.max_length, "longest sample, tokens", {2, 1 << 20});
-  list.add("data.overlong", s.data.overlong, "what happens to longer samples", {"truncate", "drop"});
-  list.add("data.packing", s.data.packing, "several samples share one forward pass (they never see each other)");
+  list.add("data.overlong", s.data.overlong, "what happens to longer samples",
+           {"truncate", "drop"});
+  list.add("data.packing", s.data.packing,
+           "several samples share one forward pass (they never see each other)");
   list.add("optim.lr", s.optim.lr, "learning rate at its peak", {0, 10});
-  list.add("optim.schedule", s.optim.schedule, "how the rate falls after the warm-up", {"cosine", "linear", "constant"});
-  list.add("optim.warmup_ratio", s.optim.warmup_ratio, "share of all steps in which the rate rises", {0, 1});
+  list.add("optim.schedule", s.optim.schedule, "how the rate falls after the warm-up",
+           {"cosine", "linear", "constant"});
+  list.add("optim.warmup_ratio", s.optim.warmup_ratio, "share of all steps in which the rate rises",
+           {0, 1});
   list.add("optim.weight_decay", s.optim.weight_decay, "decoupled weight decay", {0, 10});
   list.add("optim.betas", s.optim.betas, "AdamW's two decay rates", {0, 1});
   list.add("optim.eps", s.optim.eps, "AdamW's epsilon", {1e-16, 1});
   list.add("optim.grad_clip", s.optim.grad_clip, "largest gradient norm; 0: off", {0, 1e9});
   list.add("optim.epochs", s.optim.epochs, "passes over the data", {0, 1e6});
-  list.add("optim.max_steps", s.optim.max_steps, "stop after so many steps; 0: as the epochs give", {0, 1e12});
+  list.add("optim.max_steps", s.optim.max_steps, "stop after so many steps; 0: as the epochs give",
+           {0, 1e12});
   list.add("optim.batch_size", s.optim.batch_size, "samples an optimizer step", {1, 1 << 24});
-  list.add("optim.micro_batch_tokens", s.optim.micro_batch_tokens, "tokens of one forward pass; bounds the memory, not the result", {1, 1 << 24});
-  list.add("precision", s.precision, "of weights and activations; adapters and optimizer state are always fp32", {"auto", "bf16", "fp32"});
+  list.add("optim.micro_batch_tokens", s.optim.micro_batch_tokens,
+           "tokens of one forward pass; bounds the memory, not the result", {1, 1 << 24});
+  list.add("precision", s.precision,
+           "of weights and activations; adapters and optimizer state are always fp32",
+           {"auto", "bf16", "fp32"});
   list.add("eval.every", s.eval.every, "steps between evaluations; 0: only at the end", {0, 1e12});
-  list.add("checkpoint.every", s.checkpoint.every, "steps between checkpoints; 0: only when interrupted", {0, 1e12});
+  list.add("checkpoint.every", s.checkpoint.every,
+           "steps between checkpoints; 0: only when interrupted", {0, 1e12});
   list.add("checkpoint.keep", s.checkpoint.keep, "checkpoints kept", {1, 1e6});
   list.add("seed", s.seed, "of initialisation, shuffles and dropout", {0, 9e15});
   list.add("device", s.device, "auto, cpu, cuda or cuda:N");
@@ -123,14 +153,20 @@ void check(const TrainSettings& s) {
   if (s.method == "corda" && s.adapter.empty()) {
     problems.emplace_back("method corda needs 'adapter': a directory made by `corda decompose`");
   }
-  if (s.method == "full" && !s.adapter.empty()) problems.emplace_back("method full trains the model itself; remove 'adapter'");
-  if (s.method == "full" && s.train_a == "false") problems.emplace_back("train_a has no meaning with method full");
-  if (s.optim.betas.size() != 2) problems.push_back(concat("'optim.betas' must hold two numbers; it holds ", s.optim.betas.size()));
+  if (s.method == "full" && !s.adapter.empty())
+    problems.emplace_back("method full trains the model itself; remove 'adapter'");
+  if (s.method == "full" && s.train_a == "false")
+    problems.emplace_back("train_a has no meaning with method full");
+  if (s.optim.betas.size() != 2)
+    problems.push_back(
+        concat("'optim.betas' must hold two numbers; it holds ", s.optim.betas.size()));
   for (const double beta : s.optim.betas) {
     if (beta >= 1) problems.emplace_back("'optim.betas' must be below 1");
   }
-  if (s.lora.target_modules.empty() && s.method != "full") problems.emplace_back("'lora.target_modules' is empty");
-  if (s.optim.epochs <= 0 && s.optim.max_steps == 0) problems.emplace_back("'optim.epochs' must be positive");
+  if (s.lora.target_modules.empty() && s.method != "full")
+    problems.emplace_back("'lora.target_modules' is empty");
+  if (s.optim.epochs <= 0 && s.optim.max_steps == 0)
+    problems.emplace_back("'optim.epochs' must be positive");
   if (!problems.empty()) throw core::ConfigError(core::join(problems, "\n"));
 }
 

@@ -5,8 +5,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 
@@ -36,7 +36,9 @@ namespace {
 constexpr std::uint64_t kDataStream = 1;
 constexpr std::uint64_t kDropoutStream = 2;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& samples) {
   std::vector<const data::Sample*> result;
@@ -70,16 +72,24 @@ class Run {
                                              .weight_decay = settings.optim.weight_decay}),
         sampler_(static_cast<std::int64_t>(train_.samples.size()), settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
-    const auto by_epochs = static_cast<std::int64_t>(std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
-    total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps : std::max<std::int64_t>(1, by_epochs);
-    warmup_ = static_cast<std::int64_t>(std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
+    const auto by_epochs = static_cast<std::int64_t>(
+        std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
+    total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
+                                          : std::max<std::int64_t>(1, by_epochs);
+    warmup_ = static_cast<std::int64_t>(
+        std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
     TrainSettings copy = trainable_.resolve(settings);
     resolved_ = settings_of(copy).resolved();
     identity_ = resolved_;
-    identity_.entries.emplace_back("base fingerprint", core::ConfigNode::scalar(trainable_.base_fingerprint()));
-    identity_.entries.emplace_back("adapter fingerprint", core::ConfigNode::scalar(trainable_.start_fingerprint()));
-    identity_.entries.emplace_back("data fingerprint", core::ConfigNode::scalar(fingerprint_of(train_)));
-    if (warmup_ >= total_) reporter.warn(concat("all ", total_, " steps are warm-up; lower optim.warmup_ratio or train longer"));
+    identity_.entries.emplace_back("base fingerprint",
+                                   core::ConfigNode::scalar(trainable_.base_fingerprint()));
+    identity_.entries.emplace_back("adapter fingerprint",
+                                   core::ConfigNode::scalar(trainable_.start_fingerprint()));
+    identity_.entries.emplace_back("data fingerprint",
+                                   core::ConfigNode::scalar(fingerprint_of(train_)));
+    if (warmup_ >= total_)
+      reporter.warn(
+          concat("all ", total_, " steps are warm-up; lower optim.warmup_ratio or train longer"));
   }
 
   TrainResult go(bool resume) {
@@ -97,14 +107,21 @@ class Run {
       metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       metrics_file.append(metrics);
       report(metrics);
-      result = {.steps = metrics.step, .loss = metrics.loss, .eval_loss = metrics.eval_loss, .output = {}, .peak_memory_bytes = metrics.peak_memory_bytes};
-      const bool due = settings_.checkpoint.every > 0 && (step + 1) % settings_.checkpoint.every == 0;
+      result = {.steps = metrics.step,
+                .loss = metrics.loss,
+                .eval_loss = metrics.eval_loss,
+                .output = {},
+                .peak_memory_bytes = metrics.peak_memory_bytes};
+      const bool due =
+          settings_.checkpoint.every > 0 && (step + 1) % settings_.checkpoint.every == 0;
       const bool stop = !last && reporter_.stop_requested();
       if (!last && (due || stop)) optimizer_.require_finite_parameters();
-      if (!last && (due || stop)) save_checkpoint(run, step + 1, optimizer_, identity_, settings_.checkpoint.keep);
+      if (!last && (due || stop))
+        save_checkpoint(run, step + 1, optimizer_, identity_, settings_.checkpoint.keep);
       if (stop) {
         reporter_.end();
-        throw core::Interrupted(concat("interrupted after step ", step + 1, " of ", total_, "; saved, continue with --resume"));
+        throw core::Interrupted(concat("interrupted after step ", step + 1, " of ", total_,
+                                       "; saved, continue with --resume"));
       }
     }
     reporter_.end();
@@ -119,7 +136,9 @@ class Run {
  private:
   data::Dataset load(const std::vector<data::DataFile>& files) {
     return data::load_samples(files, *tokenizer_,
-                              {.template_name = settings_.data.template_name, .max_length = settings_.data.max_length, .overlong = settings_.data.overlong},
+                              {.template_name = settings_.data.template_name,
+                               .max_length = settings_.data.max_length,
+                               .overlong = settings_.data.overlong},
                               reporter_);
   }
 
@@ -128,19 +147,24 @@ class Run {
     const auto checkpoint = latest_checkpoint(run);
     std::error_code error;
     if (fs::exists(run / (trainable_.is_full() ? "model" : "adapter"), error)) {
-      throw core::ConfigError(concat("'", run.string(), "' holds a finished run; choose another --out"));
+      throw core::ConfigError(
+          concat("'", run.string(), "' holds a finished run; choose another --out"));
     }
     if (!resume && fs::exists(run / "metrics.jsonl", error)) {
-      throw core::ConfigError(concat("'", run.string(), "' holds an unfinished run; continue it with --resume or choose another --out"));
+      throw core::ConfigError(
+          concat("'", run.string(),
+                 "' holds an unfinished run; continue it with --resume or choose another --out"));
     }
     fs::create_directories(run, error);
     if (error) throw core::IoError(concat("cannot create '", run.string(), "': ", error.message()));
     std::int64_t first = 0;
     if (resume && checkpoint) {
       first = restore_checkpoint(*checkpoint, optimizer_, identity_);
-      reporter_.info(concat("resuming after step ", first, " of ", total_, " from ", checkpoint->string()));
+      reporter_.info(
+          concat("resuming after step ", first, " of ", total_, " from ", checkpoint->string()));
     } else if (resume) {
-      reporter_.warn(concat("--resume: '", run.string(), "' has no complete checkpoint; starting from the beginning"));
+      reporter_.warn(concat("--resume: '", run.string(),
+                            "' has no complete checkpoint; starting from the beginning"));
     }
     core::write_file_atomic(run / "config.resolved.yaml", core::to_yaml(resolved_));
     return first;
@@ -149,9 +173,14 @@ class Run {
   StepMetrics take_step(std::int64_t step) {
     const auto begin = Clock::now();
     std::vector<const data::Sample*> samples;
-    for (const std::int64_t index : sampler_.indices_of(step)) samples.push_back(&train_.samples[static_cast<std::size_t>(index)]);
-    const auto micro_batches = data::make_micro_batches(samples, settings_.optim.micro_batch_tokens, settings_.data.packing);
-    StepMetrics metrics{.step = step + 1, .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_), .eval_loss = {}};
+    for (const std::int64_t index : sampler_.indices_of(step))
+      samples.push_back(&train_.samples[static_cast<std::size_t>(index)]);
+    const auto micro_batches = data::make_micro_batches(samples, settings_.optim.micro_batch_tokens,
+                                                        settings_.data.packing);
+    StepMetrics metrics{
+        .step = step + 1,
+        .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
+        .eval_loss = {}};
     const StepResult result = gradients_of(step, micro_batches);
     metrics.loss = result.loss;
     metrics.grad_norm = result.grad_norm;
@@ -165,13 +194,16 @@ class Run {
   }
 
   StepResult gradients_of(std::int64_t step, const std::vector<data::PackedBatch>& micro_batches) {
-    const std::uint64_t dropout = core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
+    const std::uint64_t dropout =
+        core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
     try {
-      return accumulate_gradients(trainable_.model(), micro_batches, optimizer_, settings_.optim.grad_clip,
+      return accumulate_gradients(trainable_.model(), micro_batches, optimizer_,
+                                  settings_.optim.grad_clip,
                                   core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
     } catch (const core::NumericalError& error) {
-      throw core::NumericalError(concat("step ", step + 1, ": ", error.what(),
-                                        "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
+      throw core::NumericalError(
+          concat("step ", step + 1, ": ", error.what(),
+                 "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
     }
   }
 
@@ -179,9 +211,11 @@ class Run {
     const at::NoGradGuard no_grad;
     double sum = 0;
     std::int64_t targets = 0;
-    for (const auto& packed : data::make_micro_batches(pointers_to(eval_.samples), settings_.optim.micro_batch_tokens, true)) {
+    for (const auto& packed : data::make_micro_batches(pointers_to(eval_.samples),
+                                                       settings_.optim.micro_batch_tokens, true)) {
       if (packed.targets() == 0) continue;
-      sum += model::loss_sum(trainable_.model(), to_device(packed, trainable_.model())).item<double>();
+      sum +=
+          model::loss_sum(trainable_.model(), to_device(packed, trainable_.model())).item<double>();
       targets += packed.targets();
     }
     return sum / static_cast<double>(targets);
@@ -189,10 +223,11 @@ class Run {
 
   void report(const StepMetrics& metrics) {
     std::array<char, 160> line;
-    std::snprintf(line.data(), line.size(), "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s", metrics.loss, metrics.lr, metrics.grad_norm,
-                  metrics.tokens_per_second);
+    std::snprintf(line.data(), line.size(), "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s",
+                  metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second);
     reporter_.advance(1, line.data());
-    if (metrics.eval_loss) reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
+    if (metrics.eval_loss)
+      reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
   }
 
   const TrainSettings& settings_;

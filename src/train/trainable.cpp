@@ -21,7 +21,8 @@ model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at:
   const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
   const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
-  return model::load_model(base, model::read_model_config(settings.model), {.device = device, .weights = weights, .compute = compute});
+  return model::load_model(base, model::read_model_config(settings.model),
+                           {.device = device, .weights = weights, .compute = compute});
 }
 
 std::int64_t rank_of(const TrainSettings& settings) {
@@ -29,21 +30,25 @@ std::int64_t rank_of(const TrainSettings& settings) {
   return settings.lora.rank > 0 ? settings.lora.rank : kDefaultRank;
 }
 
-adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::Linear& linear, double scale) {
+adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::Linear& linear,
+                                    double scale) {
   const auto& weight = linear.weight;
   const std::int64_t rank = rank_of(settings);
   if (rank > std::min(weight.size(0), weight.size(1))) {
-    throw core::ConfigError(concat("lora.rank ", rank, " is larger than '", linear.name, "' allows: its weight is [",
-                                   weight.size(0), ", ", weight.size(1), "]"));
+    throw core::ConfigError(concat("lora.rank ", rank, " is larger than '", linear.name,
+                                   "' allows: its weight is [", weight.size(0), ", ",
+                                   weight.size(1), "]"));
   }
-  if (settings.method == "pissa") return adapter::initialise_pissa(weight.to(at::kFloat), rank, scale);
-  auto layer = adapter::initialise_lora(weight.size(0), weight.size(1), rank, static_cast<std::uint64_t>(settings.seed),
-                                        linear.name);
+  if (settings.method == "pissa")
+    return adapter::initialise_pissa(weight.to(at::kFloat), rank, scale);
+  auto layer = adapter::initialise_lora(weight.size(0), weight.size(1), rank,
+                                        static_cast<std::uint64_t>(settings.seed), linear.name);
   if (settings.method == "dora") layer.magnitude = adapter::dora_magnitude(weight.to(at::kFloat));
   return layer;
 }
 
-adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model, core::Reporter& reporter) {
+adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
+                             core::Reporter& reporter) {
   adapter::Adapter result;
   result.method = settings.method;
   result.rank = rank_of(settings);
@@ -62,16 +67,19 @@ adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
 adapter::Adapter given_adapter(const TrainSettings& settings, const std::string& fingerprint) {
   adapter::Adapter result = adapter::read_adapter(settings.adapter);
   if (result.method != settings.method) {
-    throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter, "' is an adapter of method ", result.method));
+    throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter,
+                                   "' is an adapter of method ", result.method));
   }
   adapter::check_base(result, fingerprint, settings.model);
   if (settings.lora.rank > 0 && settings.lora.rank != result.rank) {
-    throw core::ConfigError(concat("lora.rank is ", settings.lora.rank, ", but the adapter '", settings.adapter, "' has rank ", result.rank,
+    throw core::ConfigError(concat("lora.rank is ", settings.lora.rank, ", but the adapter '",
+                                   settings.adapter, "' has rank ", result.rank,
                                    "; remove the setting, or decompose again at that rank"));
   }
   if (settings.lora.alpha > 0 && settings.lora.alpha != result.alpha) {
-    throw core::ConfigError(concat("lora.alpha is ", settings.lora.alpha, ", but the adapter '", settings.adapter, "' was made with alpha ",
-                                   result.alpha, "; remove the setting, or make the adapter again"));
+    throw core::ConfigError(concat("lora.alpha is ", settings.lora.alpha, ", but the adapter '",
+                                   settings.adapter, "' was made with alpha ", result.alpha,
+                                   "; remove the setting, or make the adapter again"));
   }
   if (settings.lora.dropout >= 0) result.dropout = settings.lora.dropout;
   return result;
@@ -80,14 +88,18 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const std::string&
 }  // namespace
 
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter)
-    : base_(settings.model), model_(load(settings, base_, device)), full_(settings.method == "full") {
+    : base_(settings.model),
+      model_(load(settings, base_, device)),
+      full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
   if (full_) {
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
     return;
   }
-  if (!settings.adapter.empty()) start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
-  adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter) : given_adapter(settings, base_fingerprint_);
+  if (!settings.adapter.empty())
+    start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
+  adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter)
+                                      : given_adapter(settings, base_fingerprint_);
   adapter_.base_fingerprint = base_fingerprint_;
   adapter_.base_name = settings.model;
   if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
@@ -104,7 +116,8 @@ std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
     if (!linear->low_rank) continue;
     if (adapter_.train_a) result.emplace_back(linear->name + ".lora_A", linear->low_rank->a);
     result.emplace_back(linear->name + ".lora_B", linear->low_rank->b);
-    if (linear->low_rank->magnitude.defined()) result.emplace_back(linear->name + ".magnitude", linear->low_rank->magnitude);
+    if (linear->low_rank->magnitude.defined())
+      result.emplace_back(linear->name + ".magnitude", linear->low_rank->magnitude);
   }
   return result;
 }
@@ -135,7 +148,8 @@ void Trainable::save(const std::filesystem::path& out) {
       adapter::LayerAdapter& layer = adapter_.layers.at(linear->name);
       layer.a = linear->low_rank->a.detach().cpu();
       layer.b = linear->low_rank->b.detach().cpu();
-      if (linear->low_rank->magnitude.defined()) layer.magnitude = linear->low_rank->magnitude.detach().cpu();
+      if (linear->low_rank->magnitude.defined())
+        layer.magnitude = linear->low_rank->magnitude.detach().cpu();
     }
     adapter::write_adapter(directory.staging(), adapter_);
   }

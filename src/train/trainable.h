@@ -19,12 +19,13 @@ namespace corda::train {
 
 class Trainable {
  public:
-  // Loads the base and puts a new or given adapter on it; for method full makes fp32 master weights.
+  // Loads the base and puts a new or given adapter on it; for method full makes fp32 master
+  // weights.
   Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter);
 
   model::Model& model() { return model_; }
-  // Leaves that require gradients, by name: "MODULE.lora_A", "MODULE.lora_B", "MODULE.magnitude", or the
-  // checkpoint's tensor names for method full.
+  // Leaves that require gradients, by name: "MODULE.lora_A", "MODULE.lora_B", "MODULE.magnitude",
+  // or the checkpoint's tensor names for method full.
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
   // The settings with what the adapter decided filled in: rank, alpha, dropout, train_a.

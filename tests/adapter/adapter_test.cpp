@@ -8,10 +8,10 @@
 
 #include <cmath>
 
-#include "core/json.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/io/tensor.h"
+#include "core/json.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
 
@@ -43,7 +43,8 @@ Adapter corda_adapter(const at::Tensor& w) {
   const at::Tensor c = linalg::damp(at::mm(random(7, 40, 2), random(7, 40, 2).t()), 0.01);
   const auto u = linalg::left_singular_subspace(w, c, adapter.rank, linalg::Which::kSmallest);
   adapter.layers[kQ] = initialise_from_subspace(w, u, adapter.scale());
-  adapter.reports[kQ] = {.rank = 3, .energy = 0.5, .total_energy = 2.25, .damping = 0.01, .tokens = 1 << 20};
+  adapter.reports[kQ] = {
+      .rank = 3, .energy = 0.5, .total_energy = 2.25, .damping = 0.01, .tokens = 1 << 20};
   return adapter;
 }
 
@@ -68,7 +69,8 @@ TEST(Adapter, StartOfCordaIsTheProjectorOfTheWeight) {
   const at::Tensor c = linalg::damp(at::mm(random(7, 40, 2), random(7, 40, 2).t()), 0.01);
   const auto u = linalg::left_singular_subspace(w, c, 3, linalg::Which::kSmallest);
   const at::Tensor projector = at::mm(u.vectors, at::mm(u.vectors.t(), w.to(at::kDouble)));
-  EXPECT_LT(relative_error(adapter.scale() * at::mm(layer.b0, layer.a0), projector), 1e-6);  // fp32 factors
+  EXPECT_LT(relative_error(adapter.scale() * at::mm(layer.b0, layer.a0), projector),
+            1e-6);  // fp32 factors
   EXPECT_EQ(update_of(layer, adapter.scale()).abs().max().item<float>(), 0.0f);
 }
 
@@ -90,7 +92,8 @@ TEST(Adapter, PissaOfALowRankWeightReproducesIt) {
   const at::Tensor w = at::mm(random(6, 2, 1), random(2, 8, 2));
   const LayerAdapter layer = initialise_pissa(w, 2, 0.5);
   EXPECT_LT(relative_error(0.5 * at::mm(layer.b0, layer.a0), w.to(at::kDouble)), 1e-6);
-  // A0 and B0 share the singular values evenly: the rows of A0 and the columns of B0 have equal norms.
+  // A0 and B0 share the singular values evenly: the rows of A0 and the columns of B0 have equal
+  // norms.
   EXPECT_TRUE(at::allclose(layer.a0.norm(2, 1), layer.b0.norm(2, 0), 1e-5));
 }
 
@@ -109,7 +112,8 @@ TEST(Adapter, DualRowsHaveKaimingNormAndNothingIsSubtracted) {
   const at::Tensor task = at::diag(at::tensor({1.0, 8.0, 3.0}));
   const LayerAdapter layer = initialise_dual(linalg::generalised_top(task, at::eye(3), 2), 5);
   const float k = 0.57735027f;  // 1 / sqrt(3)
-  EXPECT_TRUE(at::allclose(layer.a, at::tensor({0.0f, k, 0.0f, 0.0f, 0.0f, k}).reshape({2, 3}), 1e-6, 1e-7));
+  EXPECT_TRUE(at::allclose(layer.a, at::tensor({0.0f, k, 0.0f, 0.0f, 0.0f, k}).reshape({2, 3}),
+                           1e-6, 1e-7));
   EXPECT_EQ(layer.b.sizes(), (at::IntArrayRef{5, 2}));
   EXPECT_EQ(layer.b.abs().max().item<float>(), 0.0f);
   EXPECT_FALSE(layer.subtracts_start());
@@ -182,7 +186,8 @@ TEST(AdapterFiles, DoraKeepsItsMagnitudeAndRescalesRows) {
   adapter.alpha = 4;
   adapter.layers[kQ] = initialise_lora(4, 6, 2, 1, kQ);
   adapter.layers[kQ].magnitude = dora_magnitude(w);
-  EXPECT_LT((merged_weight(w, adapter.layers[kQ], adapter.scale()) - w).abs().max().item<float>(), 1e-6f);
+  EXPECT_LT((merged_weight(w, adapter.layers[kQ], adapter.scale()) - w).abs().max().item<float>(),
+            1e-6f);
   adapter.layers[kQ].b = random(4, 2, 9);
   adapter.layers[kQ].magnitude = at::tensor({1.0f, 2.0f, 3.0f, 4.0f});
   write_adapter(scratch.path(), adapter);
@@ -197,53 +202,74 @@ TEST(AdapterFiles, IrregularSelectionIsWrittenWithFullNames) {
   Adapter adapter;
   adapter.rank = 1;
   adapter.alpha = 1;
-  for (const std::string name : {"model.layers.0.mlp.up_proj", "model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.q_proj"}) {
+  for (const std::string name : {"model.layers.0.mlp.up_proj", "model.layers.0.self_attn.q_proj",
+                                 "model.layers.1.self_attn.q_proj"}) {
     adapter.layers[name] = initialise_lora(2, 2, 1, 0, name);
   }
   write_adapter(scratch.path(), adapter);
   EXPECT_EQ(core::read_json(scratch.path() / "adapter_config.json")["target_modules"].size(), 3u);
   adapter.layers.erase("model.layers.0.mlp.up_proj");
   write_adapter(scratch.path(), adapter);
-  EXPECT_EQ(core::read_json(scratch.path() / "adapter_config.json")["target_modules"], core::Json::array({"q_proj"}));
+  EXPECT_EQ(core::read_json(scratch.path() / "adapter_config.json")["target_modules"],
+            core::Json::array({"q_proj"}));
 }
 
 // A PEFT directory as PEFT 0.21 writes it, with some members replaced.
 std::string peft_error(const std::string& key, const core::Json& value) {
   const TemporaryDirectory scratch;
-  core::Json config = {{"peft_type", "LORA"}, {"r", 2},           {"lora_alpha", 4},      {"bias", "none"}, {"fan_in_fan_out", false},
-                       {"use_dora", false},   {"lora_dropout", 0.0}, {"init_lora_weights", true}, {"loftq_config", core::Json::object()},
-                       {"target_modules", {"q_proj"}}, {"modules_to_save", nullptr}};
+  core::Json config = {{"peft_type", "LORA"},
+                       {"r", 2},
+                       {"lora_alpha", 4},
+                       {"bias", "none"},
+                       {"fan_in_fan_out", false},
+                       {"use_dora", false},
+                       {"lora_dropout", 0.0},
+                       {"init_lora_weights", true},
+                       {"loftq_config", core::Json::object()},
+                       {"target_modules", {"q_proj"}},
+                       {"modules_to_save", nullptr}};
   config[key] = value;
   core::write_json(scratch.path() / "adapter_config.json", config);
-  io::save_tensors(scratch.path() / "adapter_model.safetensors", {{"base_model.model." + kQ + ".lora_A.weight", at::ones({2, 3})},
-                                                           {"base_model.model." + kQ + ".lora_B.weight", at::ones({4, 2})}});
+  io::save_tensors(scratch.path() / "adapter_model.safetensors",
+                   {{"base_model.model." + kQ + ".lora_A.weight", at::ones({2, 3})},
+                    {"base_model.model." + kQ + ".lora_B.weight", at::ones({4, 2})}});
   return error_of<core::FormatError>([&] { read_adapter(scratch.path()); });
 }
 
 TEST(PeftFiles, WhatWouldChangeTheMathematicsIsRefusedByName) {
   EXPECT_EQ(peft_error("revision", nullptr), "no error");
-  EXPECT_THAT(peft_error("rank_pattern", {{"q_proj", 4}}), HasSubstr("the PEFT option 'rank_pattern' = {\"q_proj\":4} is not supported"));
+  EXPECT_THAT(peft_error("rank_pattern", {{"q_proj", 4}}),
+              HasSubstr("the PEFT option 'rank_pattern' = {\"q_proj\":4} is not supported"));
   EXPECT_THAT(peft_error("alpha_pattern", {{"q_proj", 4}}), HasSubstr("'alpha_pattern'"));
-  EXPECT_THAT(peft_error("modules_to_save", {"lm_head"}), HasSubstr("'modules_to_save' = [\"lm_head\"] is not supported"));
+  EXPECT_THAT(peft_error("modules_to_save", {"lm_head"}),
+              HasSubstr("'modules_to_save' = [\"lm_head\"] is not supported"));
   EXPECT_THAT(peft_error("fan_in_fan_out", true), HasSubstr("'fan_in_fan_out' = true"));
   EXPECT_THAT(peft_error("bias", "all"), HasSubstr("'bias' = \"all\" trains biases"));
   EXPECT_THAT(peft_error("lora_bias", true), HasSubstr("'lora_bias'"));
-  EXPECT_THAT(peft_error("init_lora_weights", "pissa_niter_4"), HasSubstr("belongs to a residual model"));
+  EXPECT_THAT(peft_error("init_lora_weights", "pissa_niter_4"),
+              HasSubstr("belongs to a residual model"));
   EXPECT_THAT(peft_error("init_lora_weights", "corda"), HasSubstr("belongs to a residual model"));
   EXPECT_THAT(peft_error("something_new", 3), HasSubstr("'something_new' = 3 is not supported"));
-  EXPECT_THAT(peft_error("peft_type", "LOHA"), HasSubstr("only peft_type LORA can be read; it is \"LOHA\""));
-  EXPECT_THAT(peft_error("r", 3), HasSubstr("must have lora_A [3, in], lora_B [out, 3] and no lora_magnitude_vector [out]; it has lora_A [2, 3], lora_B [4, 2]"));
+  EXPECT_THAT(peft_error("peft_type", "LOHA"),
+              HasSubstr("only peft_type LORA can be read; it is \"LOHA\""));
+  EXPECT_THAT(peft_error("r", 3),
+              HasSubstr("must have lora_A [3, in], lora_B [out, 3] and no lora_magnitude_vector "
+                        "[out]; it has lora_A [2, 3], lora_B [4, 2]"));
   EXPECT_THAT(peft_error("r", 0), HasSubstr("'r' must be a whole number from 1"));
   EXPECT_THAT(peft_error("r", 1e30), HasSubstr("'r' must be a whole number from 1"));
-  EXPECT_THAT(peft_error("lora_alpha", "x"), HasSubstr("'lora_alpha' must be a number; it is \"x\""));
+  EXPECT_THAT(peft_error("lora_alpha", "x"),
+              HasSubstr("'lora_alpha' must be a number; it is \"x\""));
   EXPECT_THAT(peft_error("use_dora", true), HasSubstr("lora_magnitude_vector missing"));
 }
 
 TEST(PeftFiles, RsloraScaleIsAlphaOverRootOfRank) {
   const TemporaryDirectory scratch;
-  core::write_json(scratch.path() / "adapter_config.json", {{"peft_type", "LORA"}, {"r", 4}, {"lora_alpha", 6}, {"use_rslora", true}});
-  io::save_tensors(scratch.path() / "adapter_model.safetensors", {{"base_model.model." + kQ + ".lora_A.weight", at::ones({4, 3}).to(at::kHalf)},
-                                                           {"base_model.model." + kQ + ".lora_B.weight", at::ones({2, 4}).to(at::kBFloat16)}});
+  core::write_json(scratch.path() / "adapter_config.json",
+                   {{"peft_type", "LORA"}, {"r", 4}, {"lora_alpha", 6}, {"use_rslora", true}});
+  io::save_tensors(
+      scratch.path() / "adapter_model.safetensors",
+      {{"base_model.model." + kQ + ".lora_A.weight", at::ones({4, 3}).to(at::kHalf)},
+       {"base_model.model." + kQ + ".lora_B.weight", at::ones({2, 4}).to(at::kBFloat16)}});
   const Adapter adapter = read_adapter(scratch.path());
   EXPECT_DOUBLE_EQ(adapter.scale(), 3.0);
   EXPECT_EQ(adapter.layers.at(kQ).a.scalar_type(), at::kFloat);
@@ -252,7 +278,8 @@ TEST(PeftFiles, RsloraScaleIsAlphaOverRootOfRank) {
 
 TEST(AdapterFiles, HostileDirectoriesAreRefusedWithTheReason) {
   const TemporaryDirectory scratch;
-  EXPECT_THAT(error_of<core::IoError>([&] { read_adapter(scratch.path()); }), HasSubstr("it holds no adapter_config.json"));
+  EXPECT_THAT(error_of<core::IoError>([&] { read_adapter(scratch.path()); }),
+              HasSubstr("it holds no adapter_config.json"));
   write_adapter(scratch.path(), corda_adapter(random(9, 7, 1)));
   const core::Json notes = core::read_json(scratch.path() / "corda.json");
   const auto with = [&](const char* key, const core::Json& value) {
@@ -270,22 +297,28 @@ TEST(AdapterFiles, HostileDirectoriesAreRefusedWithTheReason) {
 
 TEST(AdapterFiles, UnknownTensorIsRefused) {
   const TemporaryDirectory scratch;
-  core::write_json(scratch.path() / "adapter_config.json", {{"peft_type", "LORA"}, {"r", 2}, {"lora_alpha", 2}});
-  io::save_tensors(scratch.path() / "adapter_model.safetensors", {{"base_model.model.model.embed_tokens.lora_embedding_A", at::ones({2, 3})}});
-  EXPECT_THAT(error_of<core::FormatError>([&] { read_adapter(scratch.path()); }), HasSubstr("a tensor corda cannot apply"));
+  core::write_json(scratch.path() / "adapter_config.json",
+                   {{"peft_type", "LORA"}, {"r", 2}, {"lora_alpha", 2}});
+  io::save_tensors(scratch.path() / "adapter_model.safetensors",
+                   {{"base_model.model.model.embed_tokens.lora_embedding_A", at::ones({2, 3})}});
+  EXPECT_THAT(error_of<core::FormatError>([&] { read_adapter(scratch.path()); }),
+              HasSubstr("a tensor corda cannot apply"));
 }
 
 TEST(Adapter, AnotherBaseIsRefused) {
   const Adapter adapter = corda_adapter(random(9, 7, 1));
   EXPECT_NO_THROW(check_base(adapter, "sha256-sampled:00", "dir"));
-  EXPECT_THAT(error_of<core::ConfigError>([&] { check_base(adapter, "sha256-sampled:11", "other"); }),
-              HasSubstr("made for another base model"));
+  EXPECT_THAT(
+      error_of<core::ConfigError>([&] { check_base(adapter, "sha256-sampled:11", "other"); }),
+      HasSubstr("made for another base model"));
   EXPECT_NO_THROW(check_base(Adapter{}, "anything", "dir"));
 }
 
 TEST(Adapter, UpdateOfAnotherShapeIsRefused) {
   const Adapter adapter = corda_adapter(random(9, 7, 1));
-  EXPECT_THAT(error_of<core::ShapeError>([&] { merged_weight(at::ones({7, 9}), adapter.layers.at(kQ), 1); }),
+  EXPECT_THAT(error_of<core::ShapeError>([&] {
+                merged_weight(at::ones({7, 9}), adapter.layers.at(kQ), 1);
+              }),
               HasSubstr("changes a weight [9, 7], the base has [7, 9]"));
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Encodes the lines of a file and prints seconds and a hash of the ids, for scripts/bench/tokenizer.py:
-// tokenizer_bench MODEL_DIRECTORY TEXT_FILE THREADS
+// Encodes the lines of a file and prints seconds and a hash of the ids, for
+// scripts/bench/tokenizer.py: tokenizer_bench MODEL_DIRECTORY TEXT_FILE THREADS
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -19,7 +19,8 @@ void run(const char* directory, const char* file, std::int64_t threads) {
   const auto tokenizer = corda::tokenizer::load_tokenizer(directory);
   const std::vector<std::string> lines = corda::core::split(corda::core::read_file(file), '\n');
   const auto begin = Clock::now();
-  std::vector<std::vector<corda::tokenizer::TokenId>> ids = corda::tokenizer::encode_batch(*tokenizer, lines, threads);
+  std::vector<std::vector<corda::tokenizer::TokenId>> ids =
+      corda::tokenizer::encode_batch(*tokenizer, lines, threads);
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   corda::core::Sha256 hash;
   for (std::vector<corda::tokenizer::TokenId>& row : ids) {

@@ -6,11 +6,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "core/json.h"
 #include "corda/data/batch.h"
 #include "corda/io/tensor.h"
 #include "corda/model/forward.h"
 #include "corda/model/sites.h"
+#include "core/json.h"
 
 namespace corda::calibrate {
 namespace {
@@ -25,28 +25,38 @@ model::Model golden_model() {
   return model::load_model(io::Checkpoint(base), model::read_model_config(base), {});
 }
 
-Samples golden_samples() { return core::read_json(kGolden / "covariance" / "samples.json").at("samples").get<Samples>(); }
+Samples golden_samples() {
+  return core::read_json(kGolden / "covariance" / "samples.json").at("samples").get<Samples>();
+}
 
 // Covariances of every site with the samples in the given groups, one group a forward pass.
-std::map<std::string, at::Tensor> covariances(const model::Model& model, const std::vector<Samples>& groups, bool scale) {
+std::map<std::string, at::Tensor> covariances(const model::Model& model,
+                                              const std::vector<Samples>& groups, bool scale) {
   const at::NoGradGuard no_grad;
   std::map<std::string, CovarianceAccumulator> sums;
-  for (const auto& site : model::sites_of(model.config)) sums.try_emplace(site.name, site.in_features, scale, model.device());
+  for (const auto& site : model::sites_of(model.config))
+    sums.try_emplace(site.name, site.in_features, scale, model.device());
   for (const auto& group : groups) {
     data::PackedBatch packed;
     for (const auto& sample : group) data::append(packed, std::span<const data::TokenId>(sample));
-    const model::Batch batch = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens, model.config.vocab_size, model.device());
+    const model::Batch batch = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
+                                                 model.config.vocab_size, model.device());
     model::PackedAttention attention(batch);
-    model::forward_hidden(model, batch, attention, [&](const std::string& site, const at::Tensor& x) { sums.at(site).add(x, batch.offsets); });
+    model::forward_hidden(
+        model, batch, attention,
+        [&](const std::string& site, const at::Tensor& x) { sums.at(site).add(x, batch.offsets); });
   }
   std::map<std::string, at::Tensor> result;
   for (const auto& [site, sum] : sums) result[site] = sum.covariance();
   return result;
 }
 
-double relative_difference(const at::Tensor& a, const at::Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
+double relative_difference(const at::Tensor& a, const at::Tensor& b) {
+  return ((a - b).norm() / b.norm()).item<double>();
+}
 
-void expect_golden(const std::map<std::string, at::Tensor>& actual, const std::string& file, std::size_t sites) {
+void expect_golden(const std::map<std::string, at::Tensor>& actual, const std::string& file,
+                   std::size_t sites) {
   const io::SafetensorsFile golden(kGolden / "covariance" / file);
   ASSERT_EQ(golden.tensors().size(), sites);
   for (const auto& [site, info] : golden.tensors()) {

@@ -15,22 +15,27 @@ namespace corda {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::HasSubstr;
 using testing::ProcessResult;
 using testing::run_corda;
-using ::testing::HasSubstr;
 
 class Errors : public ::testing::Test {
  protected:
   void SetUp() override {
-    corda::testing::write_tiny_model(base(), {.vocab = 257, .hidden = 16, .intermediate = 16, .layers = 1, .heads = 2, .kv_heads = 2});
+    corda::testing::write_tiny_model(
+        base(),
+        {.vocab = 257, .hidden = 16, .intermediate = 16, .layers = 1, .heads = 2, .kv_heads = 2});
     write("task.jsonl", "{\"instruction\": \"a\", \"output\": \"b\"}\n");
   }
   std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
   std::string base() const { return at("base"); }
-  void write(const std::string& name, const std::string& content) const { std::ofstream(folder_.path() / name) << content; }
+  void write(const std::string& name, const std::string& content) const {
+    std::ofstream(folder_.path() / name) << content;
+  }
 
   // The run must fail with this code, one line that holds the text, and nothing on stdout.
-  void expect_failure(const std::vector<std::string>& arguments, int code, const std::string& text) const {
+  void expect_failure(const std::vector<std::string>& arguments, int code,
+                      const std::string& text) const {
     const ProcessResult result = run_corda(arguments);
     EXPECT_EQ(result.exit_code, code) << result.err;
     EXPECT_THAT(result.err, HasSubstr("corda: error: "));
@@ -39,10 +44,12 @@ class Errors : public ::testing::Test {
   }
 
   std::vector<std::string> calibrate(const std::string& data) const {
-    return {"calibrate", "--model", base(), "--data", at(data), "--out", at("out"), "--device", "cpu"};
+    return {"calibrate", "--model", base(),     "--data", at(data),
+            "--out",     at("out"), "--device", "cpu"};
   }
   std::vector<std::string> train(const std::string& extra) const {
-    write("t.yaml", "model: " + base() + "\nmethod: lora\nlora: {rank: 2}\ndata: {train: [" + at("task.jsonl") + "]}\nout: " + at("run") + "\n" + extra);
+    write("t.yaml", "model: " + base() + "\nmethod: lora\nlora: {rank: 2}\ndata: {train: [" +
+                        at("task.jsonl") + "]}\nout: " + at("run") + "\n" + extra);
     return {"train", "--config", at("t.yaml")};
   }
 
@@ -68,8 +75,10 @@ TEST_F(Errors, UsageErrorsExitWithTwo) {
   expect_failure({"trian"}, 2, "there is no verb 'trian' (did you mean 'train'?)");
   expect_failure({"calibrate", "--modle", "x"}, 2, "--modle");
   expect_failure({"calibrate"}, 2, "missing settings 'model', 'data', 'out'");
-  expect_failure({"decompose", "--mode", "kpq"}, 2, "'mode' must be one of kpa, ipa, dual; it is 'kpq' (did you mean 'kpa'?)");
-  expect_failure({"calibrate", "--samples", "many"}, 2, "'samples' must be a whole number; it is 'many'");
+  expect_failure({"decompose", "--mode", "kpq"}, 2,
+                 "'mode' must be one of kpa, ipa, dual; it is 'kpq' (did you mean 'kpa'?)");
+  expect_failure({"calibrate", "--samples", "many"}, 2,
+                 "'samples' must be a whole number; it is 'many'");
 }
 
 TEST_F(Errors, UnknownYamlKeyNamesFileLineAndSuggestion) {
@@ -79,13 +88,16 @@ TEST_F(Errors, UnknownYamlKeyNamesFileLineAndSuggestion) {
 }
 
 TEST_F(Errors, MissingFilesExitWithThree) {
-  expect_failure({"calibrate", "--model", at("nowhere"), "--data", at("task.jsonl"), "--out", at("out")}, 3, "nowhere");
+  expect_failure(
+      {"calibrate", "--model", at("nowhere"), "--data", at("task.jsonl"), "--out", at("out")}, 3,
+      "nowhere");
   expect_failure(calibrate("nothing.jsonl"), 3, "nothing.jsonl");
   EXPECT_FALSE(fs::exists(at("out")));
 }
 
 TEST_F(Errors, MalformedJsonNamesItsLine) {
-  write("bad.jsonl", "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"a\", \"output\": }\n");
+  write("bad.jsonl",
+        "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"a\", \"output\": }\n");
   expect_failure(calibrate("bad.jsonl"), 3, "bad.jsonl:2:");
   EXPECT_FALSE(fs::exists(at("out")));
 }
@@ -120,45 +132,74 @@ TEST_F(Errors, RankAboveTheLayersWidthIsRefused) {
   auto arguments = train("");
   arguments.insert(arguments.end(), {"--set", "lora.rank=17"});
   expect_failure(arguments, 2, "lora.rank 17 is larger than");
-  ASSERT_EQ(run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}).exit_code, 0);
-  expect_failure({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "17", "--out", at("start")}, 2, "17");
+  ASSERT_EQ(
+      run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")})
+          .exit_code,
+      0);
+  expect_failure({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "17",
+                  "--out", at("start")},
+                 2, "17");
   EXPECT_FALSE(fs::exists(at("start")));
 }
 
 TEST_F(Errors, AnExistingOutputIsNotOverwritten) {
-  ASSERT_EQ(run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}).exit_code, 0);
-  expect_failure({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}, 2, "already exists");
+  ASSERT_EQ(
+      run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")})
+          .exit_code,
+      0);
+  expect_failure({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")},
+                 2, "already exists");
 }
 
 TEST_F(Errors, StdoutOnAFullDiskIsAResourceError) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full on this machine";
-  const ProcessResult result = corda::testing::run_process(
-      {"/bin/sh", "-c", std::string(CORDA_BINARY) + " tokenize --model " + base() + " --data " + at("task.jsonl") + " > /dev/full"});
+  const ProcessResult result =
+      corda::testing::run_process({"/bin/sh", "-c",
+                                   std::string(CORDA_BINARY) + " tokenize --model " + base() +
+                                       " --data " + at("task.jsonl") + " > /dev/full"});
   EXPECT_EQ(result.exit_code, 5);
   EXPECT_THAT(result.err, HasSubstr("disk full"));
 }
 
 // The file-size limit stands in for a full disk: writes fail in the middle of a file.
 TEST_F(Errors, AFullDiskLeavesNoOutput) {
-  ASSERT_EQ(run_corda({"decompose", "--method", "pissa", "--model", base(), "--rank", "2", "--out", at("start")}).exit_code, 0);
+  ASSERT_EQ(run_corda({"decompose", "--method", "pissa", "--model", base(), "--rank", "2", "--out",
+                       at("start")})
+                .exit_code,
+            0);
   const ProcessResult full = corda::testing::run_process(
-      {"/bin/sh", "-c", std::string("ulimit -f 4; exec ") + CORDA_BINARY + " merge --model " + base() + " --adapter " + at("start") + " --out " + at("merged")});
+      {"/bin/sh", "-c",
+       std::string("ulimit -f 4; exec ") + CORDA_BINARY + " merge --model " + base() +
+           " --adapter " + at("start") + " --out " + at("merged")});
   EXPECT_EQ(full.exit_code, 5) << full.err;
   EXPECT_THAT(full.err, HasSubstr("free some space"));
   std::int64_t left = 0;
-  for (const auto& entry : fs::directory_iterator(folder_.path())) left += entry.path().filename().string().starts_with("merged") ? 1 : 0;
+  for (const auto& entry : fs::directory_iterator(folder_.path()))
+    left += entry.path().filename().string().starts_with("merged") ? 1 : 0;
   EXPECT_EQ(left, 0);
 }
 
 TEST_F(Errors, ANumberTooLargeNamesItsLine) {
-  write("big.jsonl", "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": 1e999, \"output\": \"b\"}\n");
+  write(
+      "big.jsonl",
+      "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": 1e999, \"output\": \"b\"}\n");
   expect_failure(calibrate("big.jsonl"), 3, "big.jsonl:2");
 }
 
 TEST_F(Errors, ACovarianceOfAnotherModelIsRefused) {
-  ASSERT_EQ(run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")}).exit_code, 0);
-  corda::testing::write_tiny_model(at("other"), {.vocab = 257, .hidden = 16, .intermediate = 16, .layers = 1, .heads = 2, .kv_heads = 2, .seed = 2});
-  const ProcessResult result = run_corda({"decompose", "--model", at("other"), "--covariance", at("cov"), "--rank", "2", "--out", at("start")});
+  ASSERT_EQ(
+      run_corda({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")})
+          .exit_code,
+      0);
+  corda::testing::write_tiny_model(at("other"), {.vocab = 257,
+                                                 .hidden = 16,
+                                                 .intermediate = 16,
+                                                 .layers = 1,
+                                                 .heads = 2,
+                                                 .kv_heads = 2,
+                                                 .seed = 2});
+  const ProcessResult result = run_corda({"decompose", "--model", at("other"), "--covariance",
+                                          at("cov"), "--rank", "2", "--out", at("start")});
   EXPECT_EQ(result.exit_code, 2) << result.err;
   EXPECT_FALSE(fs::exists(at("start")));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The real model nano-qa-11m, where its folder is there (CORDA_SHARED or ../shared beside the source).
+// The real model nano-qa-11m, where its folder is there (CORDA_SHARED or ../shared beside the
+// source).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,7 +32,8 @@ class NanoQa : public ::testing::Test {
   fs::path model() const { return shared_folder() / "data" / "models" / "nano-qa-11m"; }
   fs::path datasets() const { return shared_folder() / "data" / "datasets"; }
   core::Json eval(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), {"eval", "--model", model().string(), "--device", "cpu", "--json"});
+    arguments.insert(arguments.begin(),
+                     {"eval", "--model", model().string(), "--device", "cpu", "--json"});
     const auto result = run_corda(arguments);
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return core::parse_json(result.out, "eval");
@@ -39,15 +41,19 @@ class NanoQa : public ::testing::Test {
 };
 
 TEST_F(NanoQa, KnowsTheAnswersOfItsOwnQuestions) {
-  const core::Json result = eval({"--task", "qa", "--data", (datasets() / "nq_open" / "NQ-open.dev.jsonl.gz").string(), "--samples", "40"});
+  const core::Json result =
+      eval({"--task", "qa", "--data", (datasets() / "nq_open" / "NQ-open.dev.jsonl.gz").string(),
+            "--samples", "40"});
   EXPECT_EQ(result.at("samples"), 40);
   // The model's README: 98.8 to 100 % on each set.
   EXPECT_GE(result.at("score").get<double>(), 97.0);
 }
 
 TEST_F(NanoQa, ResponseLossMatchesTransformers) {
-  const core::Json result = eval({"--task", "perplexity", "--data", (datasets() / "gsm8k" / "test.jsonl.gz").string(), "--format", "alpaca", "--columns",
-                                  "instruction=question,output=answer", "--seq-len", "512", "--samples", "60"});
+  const core::Json result =
+      eval({"--task", "perplexity", "--data", (datasets() / "gsm8k" / "test.jsonl.gz").string(),
+            "--format", "alpaca", "--columns", "instruction=question,output=answer", "--seq-len",
+            "512", "--samples", "60"});
   // transformers 5.17 in fp32, each sample alone: 4.531695796 over 6229 response tokens.
   EXPECT_EQ(result.at("tokens"), 6229);
   EXPECT_NEAR(result.at("nll").get<double>(), 4.531695796, 1e-5);
@@ -57,10 +63,12 @@ TEST_F(NanoQa, ResponseLossMatchesTransformers) {
 TEST(NanoQaRecord, KeepsTheOrderingOfThePaperAndDualFarAbove) {
   std::map<std::string, std::pair<double, double>> mean;  // loss, knowledge
   std::map<std::string, int> count;
-  std::ifstream file(fs::path(CORDA_SOURCE_DIR) / "scripts" / "experiments" / "results" / "nano-qa-h200.jsonl");
+  std::ifstream file(fs::path(CORDA_SOURCE_DIR) / "scripts" / "experiments" / "results" /
+                     "nano-qa-h200.jsonl");
   for (std::string line; std::getline(file, line);) {
     const core::Json row = core::parse_json(line, "results");
-    const std::string key = row.at("method").get<std::string>() + " " + row.value("lr", std::string());
+    const std::string key =
+        row.at("method").get<std::string>() + " " + row.value("lr", std::string());
     mean[key].first += row.at("gsm8k_nll").get<double>();
     mean[key].second += row.at("knowledge").get<double>();
     ++count[key];
@@ -72,7 +80,8 @@ TEST(NanoQaRecord, KeepsTheOrderingOfThePaperAndDualFarAbove) {
   ASSERT_EQ(mean.size(), 18U);
   for (const char* rate : {" 1e-4", " 4e-4"}) {
     const std::string r = rate;
-    for (const char* other : {"lora", "pissa", "kpa"}) EXPECT_LT(mean["ipa" + r].first, mean[other + r].first) << other << r;
+    for (const char* other : {"lora", "pissa", "kpa"})
+      EXPECT_LT(mean["ipa" + r].first, mean[other + r].first) << other << r;
     EXPECT_GT(mean["kpa" + r].second, mean["lora" + r].second) << r;
     EXPECT_GT(mean["kpa-qa" + r].second, mean["kpa" + r].second) << r;
   }

@@ -6,8 +6,8 @@
 
 #include <fstream>
 
-#include "core/json.h"
 #include "corda/core/file.h"
+#include "core/json.h"
 #include "support/process.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
@@ -17,29 +17,40 @@ namespace {
 
 namespace fs = std::filesystem;
 using core::Json;
+using ::testing::HasSubstr;
 using testing::ProcessResult;
 using testing::run_corda;
-using ::testing::HasSubstr;
 
 class Pipeline : public ::testing::Test {
  protected:
   void SetUp() override {
-    corda::testing::write_tiny_model(base(), {.vocab = 257, .hidden = 32, .intermediate = 64, .layers = 2, .heads = 4, .kv_heads = 2});
+    corda::testing::write_tiny_model(
+        base(),
+        {.vocab = 257, .hidden = 32, .intermediate = 64, .layers = 2, .heads = 4, .kv_heads = 2});
     write("facts.jsonl",
-          "{\"question\": \"What is red?\", \"answer\": [\"a rose\"]}\n{\"question\": \"What is blue?\", \"answer\": [\"the sky\", \"sky\"]}\n"
+          "{\"question\": \"What is red?\", \"answer\": [\"a rose\"]}\n{\"question\": \"What is "
+          "blue?\", \"answer\": [\"the sky\", \"sky\"]}\n"
           "{\"question\": \"What is green?\", \"answer\": [\"grass\"]}\n");
     std::string task;
     for (int i = 0; i < 24; ++i) {
-      task += Json({{"instruction", "Add one to " + std::to_string(i)}, {"output", std::to_string(i + 1)}}).dump() + "\n";
+      task += Json({{"instruction", "Add one to " + std::to_string(i)},
+                    {"output", std::to_string(i + 1)}})
+                  .dump() +
+              "\n";
     }
     write("task.jsonl", task);
-    write("text.txt", std::string("It was a bright cold day in April, and the clocks were striking thirteen. ") + std::string(200, 'x'));
+    write(
+        "text.txt",
+        std::string("It was a bright cold day in April, and the clocks were striking thirteen. ") +
+            std::string(200, 'x'));
   }
 
   fs::path path(const std::string& name) const { return folder_.path() / name; }
   std::string at(const std::string& name) const { return path(name).string(); }
   std::string base() const { return at("base"); }
-  void write(const std::string& name, const std::string& content) const { std::ofstream(path(name)) << content; }
+  void write(const std::string& name, const std::string& content) const {
+    std::ofstream(path(name)) << content;
+  }
 
   // Runs a verb that must succeed and returns its JSON result.
   Json result_of(std::vector<std::string> arguments) const {
@@ -50,12 +61,16 @@ class Pipeline : public ::testing::Test {
   }
 
   void calibrate(const std::string& data, const std::string& out) const {
-    result_of({"calibrate", "--model", base(), "--data", at(data), "--samples", "8", "--seq-len", "64", "--out", at(out)});
+    result_of({"calibrate", "--model", base(), "--data", at(data), "--samples", "8", "--seq-len",
+               "64", "--out", at(out)});
   }
 
   std::string train_config(const std::string& extra) const {
-    return "model: " + base() + "\ndata: {train: [" + at("task.jsonl") + "], eval: [{path: " + at("task.jsonl") +
-           ", count: 4}], max_length: 200}\noptim: {lr: 1.0e-3, batch_size: 8, micro_batch_tokens: 512, epochs: 2}\nthreads: 1\n" + extra;
+    return "model: " + base() + "\ndata: {train: [" + at("task.jsonl") +
+           "], eval: [{path: " + at("task.jsonl") +
+           ", count: 4}], max_length: 200}\noptim: {lr: 1.0e-3, batch_size: 8, micro_batch_tokens: "
+           "512, epochs: 2}\nthreads: 1\n" +
+           extra;
   }
 
   corda::testing::TemporaryDirectory folder_;
@@ -65,21 +80,29 @@ TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
   calibrate("facts.jsonl", "cov-facts");
   calibrate("task.jsonl", "cov-task");
   for (const std::string mode : {"kpa", "ipa", "dual"}) {
-    std::vector<std::string> decompose = {"decompose", "--model", base(), "--mode", mode, "--rank", "4", "--out", at("start-" + mode)};
-    decompose.insert(decompose.end(), {"--covariance", mode == "ipa" ? at("cov-task") : at("cov-facts")});
+    std::vector<std::string> decompose = {"decompose", "--model", base(),  "--mode",           mode,
+                                          "--rank",    "4",       "--out", at("start-" + mode)};
+    decompose.insert(decompose.end(),
+                     {"--covariance", mode == "ipa" ? at("cov-task") : at("cov-facts")});
     if (mode == "dual") decompose.insert(decompose.end(), {"--task-covariance", at("cov-task")});
     EXPECT_EQ(result_of(decompose).at("layers"), 14);
 
     // At the start the adapter changes nothing: the same loss to the last digit.
-    const std::vector<std::string> eval = {"eval", "--model", base(), "--data", at("task.jsonl"), "--task", "perplexity", "--seq-len", "200"};
+    const std::vector<std::string> eval = {"eval",       "--model",        base(),
+                                           "--data",     at("task.jsonl"), "--task",
+                                           "perplexity", "--seq-len",      "200"};
     auto with_start = eval;
     with_start.insert(with_start.end(), {"--adapter", at("start-" + mode)});
     EXPECT_EQ(result_of(with_start).at("nll"), result_of(eval).at("nll")) << mode;
 
-    write(mode + ".yaml", train_config("method: corda\nadapter: " + at("start-" + mode) + "\nout: " + at("run-" + mode)));
-    const Json trained = result_of({"train", "--config", at(mode + ".yaml"), "--set", "optim.lr=1e-2", "--set", "optim.epochs=6"});
+    write(mode + ".yaml", train_config("method: corda\nadapter: " + at("start-" + mode) +
+                                       "\nout: " + at("run-" + mode)));
+    const Json trained = result_of({"train", "--config", at(mode + ".yaml"), "--set",
+                                    "optim.lr=1e-2", "--set", "optim.epochs=6"});
     EXPECT_EQ(trained.at("steps"), 18) << mode;
-    const Json merged = result_of({"merge", "--model", base(), "--adapter", at("run-" + mode + "/adapter"), "--out", at("merged-" + mode), "--verify"});
+    const Json merged =
+        result_of({"merge", "--model", base(), "--adapter", at("run-" + mode + "/adapter"), "--out",
+                   at("merged-" + mode), "--verify"});
     EXPECT_EQ(merged.at("merged"), 14) << mode;
     EXPECT_LT(merged.at("verify").at("relative_difference").get<double>(), 1e-4) << mode;
 
@@ -95,12 +118,19 @@ TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
 
 TEST_F(Pipeline, LoraDoraPissaAndFullLowerTheLoss) {
   const double before =
-      result_of({"eval", "--model", base(), "--data", at("task.jsonl"), "--seq-len", "200"}).at("nll").get<double>();
+      result_of({"eval", "--model", base(), "--data", at("task.jsonl"), "--seq-len", "200"})
+          .at("nll")
+          .get<double>();
   for (const std::string method : {"lora", "dora", "pissa", "full"}) {
-    write(method + ".yaml", train_config("method: " + method + "\nlora: {rank: 4}\nout: " + at("run-" + method)));
-    const Json trained = result_of({"train", "--config", at(method + ".yaml"), "--set", "optim.lr=3e-3"});
-    EXPECT_TRUE(fs::exists(path("run-" + method) / (method == "full" ? "model/model.safetensors" : "adapter/adapter_model.safetensors")));
-    std::vector<std::string> eval = {"eval", "--model", base(), "--data", at("task.jsonl"), "--seq-len", "200"};
+    write(method + ".yaml",
+          train_config("method: " + method + "\nlora: {rank: 4}\nout: " + at("run-" + method)));
+    const Json trained =
+        result_of({"train", "--config", at(method + ".yaml"), "--set", "optim.lr=3e-3"});
+    EXPECT_TRUE(fs::exists(path("run-" + method) / (method == "full"
+                                                        ? "model/model.safetensors"
+                                                        : "adapter/adapter_model.safetensors")));
+    std::vector<std::string> eval = {"eval",           "--model",   base(), "--data",
+                                     at("task.jsonl"), "--seq-len", "200"};
     if (method == "full") {
       eval[2] = at("run-full/model");
     } else {
@@ -111,14 +141,16 @@ TEST_F(Pipeline, LoraDoraPissaAndFullLowerTheLoss) {
 }
 
 TEST_F(Pipeline, MetricsAndResolvedConfigHoldWhatOthersRead) {
-  write("lora.yaml", train_config("method: lora\nlora: {rank: 2}\neval: {every: 3}\nout: " + at("run")));
+  write("lora.yaml",
+        train_config("method: lora\nlora: {rank: 2}\neval: {every: 3}\nout: " + at("run")));
   result_of({"train", "--config", at("lora.yaml")});
   std::ifstream file(path("run/metrics.jsonl"));
   std::string line;
   std::int64_t lines = 0;
   while (std::getline(file, line)) {
     const Json metrics = core::parse_json(line, "metrics.jsonl", ++lines);
-    for (const char* key : {"step", "epoch", "loss", "lr", "grad_norm", "tokens", "supervised_tokens", "tokens_per_second", "peak_memory_bytes"}) {
+    for (const char* key : {"step", "epoch", "loss", "lr", "grad_norm", "tokens",
+                            "supervised_tokens", "tokens_per_second", "peak_memory_bytes"}) {
       EXPECT_TRUE(metrics.contains(key)) << key;
     }
     EXPECT_EQ(metrics.at("step"), lines);
@@ -126,27 +158,33 @@ TEST_F(Pipeline, MetricsAndResolvedConfigHoldWhatOthersRead) {
   }
   EXPECT_EQ(lines, 6);
   // The resolved configuration is a configuration: it is accepted and resolves to itself.
-  const ProcessResult again = run_corda({"train", "--config", at("run/config.resolved.yaml"), "--dry-run"});
+  const ProcessResult again =
+      run_corda({"train", "--config", at("run/config.resolved.yaml"), "--dry-run"});
   EXPECT_EQ(again.out, core::read_file(path("run/config.resolved.yaml")));
 }
 
 TEST_F(Pipeline, ResumeAfterInterruptionGivesTheSameBytes) {
   const auto config = [&](const std::string& out) {
-    return train_config("method: lora\nlora: {rank: 4, dropout: 0.1}\ncheckpoint: {every: 2}\nout: " + at(out)) ;
+    return train_config(
+        "method: lora\nlora: {rank: 4, dropout: 0.1}\ncheckpoint: {every: 2}\nout: " + at(out));
   };
   write("whole.yaml", config("whole"));
   write("parts.yaml", config("parts"));
   result_of({"train", "--config", at("whole.yaml"), "--set", "optim.epochs=20"});
-  const ProcessResult stopped = run_corda({"train", "--config", at("parts.yaml"), "--set", "optim.epochs=20"}, at("parts/metrics.jsonl"));
+  const ProcessResult stopped =
+      run_corda({"train", "--config", at("parts.yaml"), "--set", "optim.epochs=20"},
+                at("parts/metrics.jsonl"));
   ASSERT_EQ(stopped.exit_code, 130) << stopped.err;
   EXPECT_THAT(stopped.err, HasSubstr("continue with --resume"));
   EXPECT_FALSE(fs::exists(path("parts/adapter")));
   result_of({"train", "--config", at("parts.yaml"), "--set", "optim.epochs=20", "--resume"});
-  EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")), core::read_file(path("parts/adapter/adapter_model.safetensors")));
+  EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")),
+            core::read_file(path("parts/adapter/adapter_model.safetensors")));
   const auto losses = [&](const std::string& run) {
     std::vector<double> values;
     std::ifstream file(path(run + "/metrics.jsonl"));
-    for (std::string line; std::getline(file, line);) values.push_back(core::parse_json(line, run).at("loss").get<double>());
+    for (std::string line; std::getline(file, line);)
+      values.push_back(core::parse_json(line, run).at("loss").get<double>());
     return values;
   };
   EXPECT_EQ(losses("whole"), losses("parts"));
@@ -158,16 +196,25 @@ TEST_F(Pipeline, SameSeedSameBytesAndPackingDoesNotChangeTheLoss) {
     write(name + ".yaml", train_config("method: lora\nlora: {rank: 4}\nout: " + at(name)));
     result_of({"train", "--config", at(name + ".yaml")});
   }
-  EXPECT_EQ(core::read_file(path("one/adapter/adapter_model.safetensors")), core::read_file(path("two/adapter/adapter_model.safetensors")));
+  EXPECT_EQ(core::read_file(path("one/adapter/adapter_model.safetensors")),
+            core::read_file(path("two/adapter/adapter_model.safetensors")));
   write("apart.yaml", train_config("method: lora\nlora: {rank: 4}\nout: " + at("apart")));
-  const double packed = result_of({"train", "--config", at("one.yaml"), "--set", "out=" + at("packed")}).at("loss").get<double>();
-  const double apart = result_of({"train", "--config", at("apart.yaml"), "--set", "data.packing=false"}).at("loss").get<double>();
+  const double packed =
+      result_of({"train", "--config", at("one.yaml"), "--set", "out=" + at("packed")})
+          .at("loss")
+          .get<double>();
+  const double apart =
+      result_of({"train", "--config", at("apart.yaml"), "--set", "data.packing=false"})
+          .at("loss")
+          .get<double>();
   EXPECT_NEAR(packed, apart, 1e-5 * packed);
 }
 
 TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
-  write("t.yaml", train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
-  const std::vector<std::string> command = {"train", "--config", at("t.yaml"), "--set", "optim.epochs=20"};
+  write("t.yaml",
+        train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
+  const std::vector<std::string> command = {"train", "--config", at("t.yaml"), "--set",
+                                            "optim.epochs=20"};
   ASSERT_EQ(run_corda(command, at("run/metrics.jsonl")).exit_code, 130);
   auto resume = command;
   resume.emplace_back("--resume");
@@ -176,7 +223,8 @@ TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
   const ProcessResult settings = run_corda(other_rate);
   EXPECT_EQ(settings.exit_code, 2);
   EXPECT_THAT(settings.err, HasSubstr("lr: 0.001' then, 'lr: 0.5' now"));
-  std::ofstream(path("task.jsonl"), std::ios::app) << "{\"instruction\": \"new\", \"output\": \"line\"}\n";
+  std::ofstream(path("task.jsonl"), std::ios::app)
+      << "{\"instruction\": \"new\", \"output\": \"line\"}\n";
   const ProcessResult data = run_corda(resume);
   EXPECT_EQ(data.exit_code, 2);
   EXPECT_THAT(data.err, HasSubstr("data fingerprint"));
@@ -184,9 +232,11 @@ TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
 
 TEST_F(Pipeline, AnAdaptersOwnRankIsResolvedAndAConflictIsRefused) {
   calibrate("facts.jsonl", "cov");
-  result_of({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "4", "--out", at("start")});
+  result_of({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "4", "--out",
+             at("start")});
   write("t.yaml", train_config("method: corda\nadapter: " + at("start") + "\nout: " + at("run")));
-  const ProcessResult refused = run_corda({"train", "--config", at("t.yaml"), "--set", "lora.rank=8"});
+  const ProcessResult refused =
+      run_corda({"train", "--config", at("t.yaml"), "--set", "lora.rank=8"});
   EXPECT_EQ(refused.exit_code, 2);
   EXPECT_THAT(refused.err, HasSubstr("lora.rank is 8, but the adapter"));
   result_of({"train", "--config", at("t.yaml"), "--set", "optim.max_steps=1"});
@@ -196,7 +246,8 @@ TEST_F(Pipeline, AnAdaptersOwnRankIsResolvedAndAConflictIsRefused) {
 TEST_F(Pipeline, ADivergedRunWritesNoAdapter) {
   write("t.yaml", train_config("method: lora\nlora: {rank: 2}\nout: " + at("run")));
   const ProcessResult diverged =
-      run_corda({"train", "--config", at("t.yaml"), "--set", "optim.lr=10", "--set", "optim.weight_decay=10", "--set", "optim.epochs=200"});
+      run_corda({"train", "--config", at("t.yaml"), "--set", "optim.lr=10", "--set",
+                 "optim.weight_decay=10", "--set", "optim.epochs=200"});
   EXPECT_EQ(diverged.exit_code, 4) << diverged.err;
   EXPECT_THAT(diverged.err, HasSubstr("lower optim.lr"));
   EXPECT_FALSE(fs::exists(path("run/adapter")));
@@ -206,31 +257,38 @@ TEST_F(Pipeline, ADivergedRunWritesNoAdapter) {
 TEST_F(Pipeline, EveryVerbRunsOnATerminal) {
   if (!fs::exists("/usr/bin/script")) GTEST_SKIP() << "no /usr/bin/script on this machine";
   const auto on_terminal = [&](const std::string& command) {
-    return testing::run_process({"/usr/bin/script", "-qec", std::string(CORDA_BINARY) + " " + command, "/dev/null"});
+    return testing::run_process(
+        {"/usr/bin/script", "-qec", std::string(CORDA_BINARY) + " " + command, "/dev/null"});
   };
   const std::string model = " --model " + base();
-  const ProcessResult calibrated = on_terminal("calibrate" + model + " --data " + at("task.jsonl") + " --samples 4 --out " + at("cov"));
+  const ProcessResult calibrated = on_terminal("calibrate" + model + " --data " + at("task.jsonl") +
+                                               " --samples 4 --out " + at("cov"));
   EXPECT_EQ(calibrated.exit_code, 0) << calibrated.out;
   EXPECT_THAT(calibrated.out, HasSubstr("[########################] calibrate 4/4 samples"));
-  const ProcessResult decomposed = on_terminal("decompose" + model + " --covariance " + at("cov") + " --rank 2 --out " + at("start"));
+  const ProcessResult decomposed = on_terminal("decompose" + model + " --covariance " + at("cov") +
+                                               " --rank 2 --out " + at("start"));
   EXPECT_EQ(decomposed.exit_code, 0) << decomposed.out;
   EXPECT_THAT(decomposed.out, HasSubstr("14/14 layers"));
-  const ProcessResult merged = on_terminal("merge" + model + " --adapter " + at("start") + " --out " + at("merged"));
+  const ProcessResult merged =
+      on_terminal("merge" + model + " --adapter " + at("start") + " --out " + at("merged"));
   EXPECT_EQ(merged.exit_code, 0) << merged.out;
   EXPECT_THAT(merged.out, HasSubstr("14/14 layers"));
 }
 
 TEST_F(Pipeline, TokenizesAndDecodesBack) {
   write("lines.txt", "hello\n\nA b\u00e9 \U0001F600\n");
-  const ProcessResult encoded = run_corda({"tokenize", "--model", base(), "--data", at("lines.txt")});
+  const ProcessResult encoded =
+      run_corda({"tokenize", "--model", base(), "--data", at("lines.txt")});
   ASSERT_EQ(encoded.exit_code, 0) << encoded.err;
   EXPECT_THAT(encoded.out, ::testing::StartsWith("[105,102,109,109,112]\n[]\n[66,33,99,"));
   write("ids.jsonl", encoded.out);
-  EXPECT_EQ(run_corda({"tokenize", "--model", base(), "--data", at("ids.jsonl"), "--decode"}).out, "hello\n\nA b\u00e9 \U0001F600\n");
+  EXPECT_EQ(run_corda({"tokenize", "--model", base(), "--data", at("ids.jsonl"), "--decode"}).out,
+            "hello\n\nA b\u00e9 \U0001F600\n");
 }
 
 TEST_F(Pipeline, QaScoresExactMatchesAndCountsSamples) {
-  const Json result = result_of({"eval", "--model", base(), "--task", "qa", "--data", at("facts.jsonl"), "--max-new-tokens", "4"});
+  const Json result = result_of({"eval", "--model", base(), "--task", "qa", "--data",
+                                 at("facts.jsonl"), "--max-new-tokens", "4"});
   EXPECT_EQ(result.at("task"), "qa");
   EXPECT_EQ(result.at("score_name"), "exact_match");
   EXPECT_EQ(result.at("samples"), 3);

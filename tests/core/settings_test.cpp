@@ -42,7 +42,8 @@ std::string error_of(const std::string& yaml) {
 
 TEST(Settings, ReadsNestedMapsAndKeepsDefaults) {
   Example example;
-  list_of(example).read(parse_yaml("model: m\noptim: {lr: 1.0e-4}\nlora:\n  targets: [o_proj]\n", "t"));
+  list_of(example).read(
+      parse_yaml("model: m\noptim: {lr: 1.0e-4}\nlora:\n  targets: [o_proj]\n", "t"));
   EXPECT_EQ(example.model, "m");
   EXPECT_EQ(example.lr, 1e-4);
   EXPECT_EQ(example.rank, 128);
@@ -50,22 +51,27 @@ TEST(Settings, ReadsNestedMapsAndKeepsDefaults) {
 }
 
 TEST(Settings, UnknownKeyNamesFileLineAndSuggestion) {
-  EXPECT_THAT(error_of("model: m\noptim:\n  lrr: 1\n"), HasSubstr("train.yaml:3: unknown setting 'optim.lrr' (did you mean 'optim.lr'?)"));
+  EXPECT_THAT(error_of("model: m\noptim:\n  lrr: 1\n"),
+              HasSubstr("train.yaml:3: unknown setting 'optim.lrr' (did you mean 'optim.lr'?)"));
 }
 
 TEST(Settings, ReportsEveryProblemAtOnce) {
-  const std::string message = error_of("lora: {rank: 0}\noptim: {lr: fast}\ndata: {packing: maybe}\n");
+  const std::string message =
+      error_of("lora: {rank: 0}\noptim: {lr: fast}\ndata: {packing: maybe}\n");
   EXPECT_THAT(message, HasSubstr("train.yaml:1: 'lora.rank' must lie between 1 and 4096; it is 0"));
   EXPECT_THAT(message, HasSubstr("train.yaml:2: 'optim.lr' must be a number; it is 'fast'"));
-  EXPECT_THAT(message, HasSubstr("train.yaml:3: 'data.packing' must be true or false; it is 'maybe'"));
+  EXPECT_THAT(message,
+              HasSubstr("train.yaml:3: 'data.packing' must be true or false; it is 'maybe'"));
 }
 
 TEST(Settings, DuplicateKeyIsAnError) {
-  EXPECT_THAT(error_of("model: a\nmodel: b\n"), HasSubstr("train.yaml:2: the key 'model' stands twice"));
+  EXPECT_THAT(error_of("model: a\nmodel: b\n"),
+              HasSubstr("train.yaml:2: the key 'model' stands twice"));
 }
 
 TEST(Settings, ResolvedDumpReadsBackToTheSameValues) {
-  Example written{.model = "m: with colon", .rank = 7, .lr = 0.1, .packing = false, .targets = {"a", "b"}};
+  Example written{
+      .model = "m: with colon", .rank = 7, .lr = 0.1, .packing = false, .targets = {"a", "b"}};
   const std::string yaml = to_yaml(list_of(written).resolved());
   Example read;
   list_of(read).read(parse_yaml(yaml, "dump"));

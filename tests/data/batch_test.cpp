@@ -17,7 +17,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 Sample of_length(std::size_t length, TokenId id) {
-  Sample sample{.ids = std::vector<TokenId>(length, id), .supervised = std::vector<std::uint8_t>(length, 1)};
+  Sample sample{.ids = std::vector<TokenId>(length, id),
+                .supervised = std::vector<std::uint8_t>(length, 1)};
   return sample;
 }
 
@@ -44,12 +45,15 @@ TEST(PackedBatch, EmptySampleLeavesNoSequence) {
 
 TEST(PackedBatch, MaskOfAnotherLengthIsABug) {
   PackedBatch batch;
-  EXPECT_THAT(message_of<core::InternalError>([&] { append(batch, Sample{.ids = {1, 2}, .supervised = {1}}); }),
+  EXPECT_THAT(message_of<core::InternalError>([&] {
+                append(batch, Sample{.ids = {1, 2}, .supervised = {1}});
+              }),
               HasSubstr("2 tokens and 1 entries"));
 }
 
 TEST(MicroBatches, PacksLongestFirstAndLosesNothing) {
-  const std::vector<Sample> samples = {of_length(3, 1), of_length(6, 2), of_length(4, 3), of_length(12, 4), of_length(3, 5)};
+  const std::vector<Sample> samples = {of_length(3, 1), of_length(6, 2), of_length(4, 3),
+                                       of_length(12, 4), of_length(3, 5)};
   std::vector<const Sample*> pointers;
   for (const auto& sample : samples) pointers.push_back(&sample);
   const auto batches = make_micro_batches(pointers, 10, true);
@@ -94,7 +98,8 @@ TEST(EpochSampler, StepAloneDecidesWhateverWasAskedBefore) {
   std::vector<std::vector<std::int64_t>> steps;
   for (std::int64_t step = 0; step < 40; ++step) steps.push_back(straight.indices_of(step));
   EpochSampler resumed(100, 7, 3);
-  for (std::int64_t step = 39; step >= 0; --step) EXPECT_EQ(resumed.indices_of(step), steps[static_cast<std::size_t>(step)]) << step;
+  for (std::int64_t step = 39; step >= 0; --step)
+    EXPECT_EQ(resumed.indices_of(step), steps[static_cast<std::size_t>(step)]) << step;
   EXPECT_NE(EpochSampler(100, 7, 4).indices_of(0), steps[0]);
 }
 
@@ -102,7 +107,8 @@ TEST(EpochSampler, BatchLargerThanTheDataIsTheWholeEpoch) {
   EpochSampler sampler(3, 128, 1);
   EXPECT_EQ(sampler.steps_per_epoch(), 1);
   EXPECT_EQ(sampler.indices_of(5).size(), 3U);
-  EXPECT_THAT(message_of<core::ConfigError>([] { EpochSampler(0, 1, 1); }), HasSubstr("there are 0 samples"));
+  EXPECT_THAT(message_of<core::ConfigError>([] { EpochSampler(0, 1, 1); }),
+              HasSubstr("there are 0 samples"));
 }
 
 }  // namespace

@@ -17,7 +17,8 @@
 
 namespace corda::data {
 
-// Each byte is its own id (0 to 255); "<s>" is 1001, "</s>" 1002 where special tokens are recognised.
+// Each byte is its own id (0 to 255); "<s>" is 1001, "</s>" 1002 where special tokens are
+// recognised.
 class ByteTokenizer : public tokenizer::Tokenizer {
  public:
   ByteTokenizer() {
@@ -25,7 +26,8 @@ class ByteTokenizer : public tokenizer::Tokenizer {
     eos_id = 1002;
     starts_with_bos = true;
   }
-  std::vector<tokenizer::TokenId> encode(std::string_view text, tokenizer::EncodeOptions options) const override {
+  std::vector<tokenizer::TokenId> encode(std::string_view text,
+                                         tokenizer::EncodeOptions options) const override {
     segments.emplace_back(text);
     std::vector<tokenizer::TokenId> ids;
     if (options.add_special_tokens) ids.push_back(1001);
@@ -37,13 +39,17 @@ class ByteTokenizer : public tokenizer::Tokenizer {
     }
     return ids;
   }
-  std::string decode(std::span<const tokenizer::TokenId> ids, tokenizer::DecodeOptions) const override {
+  std::string decode(std::span<const tokenizer::TokenId> ids,
+                     tokenizer::DecodeOptions) const override {
     std::string text;
-    for (const auto id : ids) text += id == 1001 ? "[BOS]" : id == 1002 ? "[EOS]" : std::string(1, static_cast<char>(id));
+    for (const auto id : ids)
+      text += id == 1001 ? "[BOS]" : id == 1002 ? "[EOS]" : std::string(1, static_cast<char>(id));
     return text;
   }
   std::int64_t vocab_size() const override { return 1003; }
-  std::optional<tokenizer::TokenId> token_to_id(std::string_view) const override { return std::nullopt; }
+  std::optional<tokenizer::TokenId> token_to_id(std::string_view) const override {
+    return std::nullopt;
+  }
   std::string id_to_token(tokenizer::TokenId) const override { return {}; }
   bool is_special(tokenizer::TokenId id) const override { return id > 1000; }
 
@@ -96,7 +102,8 @@ inline std::string gzip(const std::string& content) {
   return packed;
 }
 
-// The message of the error of type `Expected` that `action` throws; otherwise what happened instead.
+// The message of the error of type `Expected` that `action` throws; otherwise what happened
+// instead.
 template <typename Expected, typename Action>
 std::string message_of(const Action& action) {
   try {

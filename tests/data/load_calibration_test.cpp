@@ -15,18 +15,24 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const std::string kQa = "{\"question\":\"q\",\"answer\":[\"a\",\"x\"]}\n{\"question\":\"r\",\"answer\":\"b\"}\n";
+const std::string kQa =
+    "{\"question\":\"q\",\"answer\":[\"a\",\"x\"]}\n{\"question\":\"r\",\"answer\":\"b\"}\n";
 
 class LoadCalibration : public ::testing::Test {
  protected:
-  DataFile file(const std::string& content, const std::string& name = "f.jsonl") { return {.path = folder_.write(name, content)}; }
-  std::vector<std::string> windows(const std::vector<DataFile>& files, const CalibrationSettings& settings) {
+  DataFile file(const std::string& content, const std::string& name = "f.jsonl") {
+    return {.path = folder_.write(name, content)};
+  }
+  std::vector<std::string> windows(const std::vector<DataFile>& files,
+                                   const CalibrationSettings& settings) {
     std::vector<std::string> texts;
-    for (const auto& ids : load_calibration(files, tokenizer_, settings, log_)) texts.push_back(tokenizer_.decode(ids, {}));
+    for (const auto& ids : load_calibration(files, tokenizer_, settings, log_))
+      texts.push_back(tokenizer_.decode(ids, {}));
     return texts;
   }
   // Fewer tokens than a window: all of them in order.
-  std::string all(const std::vector<DataFile>& files, const std::string& qa_text = "question-answer") {
+  std::string all(const std::vector<DataFile>& files,
+                  const std::string& qa_text = "question-answer") {
     const auto texts = windows(files, {.samples = 4, .seq_len = 1000, .qa_text = qa_text});
     return texts.size() == 1 ? texts[0] : "not one window";
   }
@@ -38,7 +44,9 @@ class LoadCalibration : public ::testing::Test {
 
 TEST_F(LoadCalibration, QaDocumentsHaveBosAndEosAndTheFirstAnswer) {
   EXPECT_EQ(all({file(kQa)}), "[BOS]Question: q\nAnswer: a[EOS][BOS]Question: r\nAnswer: b[EOS]");
-  EXPECT_THAT(log_.text, HasSubstr("warning: the calibration data has 46 tokens, fewer than one window of 1000"));
+  EXPECT_THAT(
+      log_.text,
+      HasSubstr("warning: the calibration data has 46 tokens, fewer than one window of 1000"));
   tokenizer_.eos_id = tokenizer_.bos_id;
   EXPECT_EQ(all({file(kQa)}), "[BOS]Question: q\nAnswer: a[BOS]Question: r\nAnswer: b");
   tokenizer_.eos_id = 1002;
@@ -60,7 +68,8 @@ TEST_F(LoadCalibration, WindowsHaveTheirLengthAndTheStartsOfTheSeed) {
   const auto drawn = windows({file(text, "f.txt")}, settings);
   core::Random random(7);
   ASSERT_EQ(drawn.size(), 5U);
-  for (const auto& window : drawn) EXPECT_EQ(window, text.substr(static_cast<std::size_t>(random.below(19)), 8));
+  for (const auto& window : drawn)
+    EXPECT_EQ(window, text.substr(static_cast<std::size_t>(random.below(19)), 8));
   EXPECT_EQ(windows({file(text, "f.txt")}, settings), drawn);
   EXPECT_THAT(log_.text, Not(HasSubstr("warning")));
 }
@@ -70,19 +79,23 @@ TEST_F(LoadCalibration, WarnsWhereMoreThanTwiceTheTokensAreAskedFor) {
   windows({data_file}, {.samples = 20, .seq_len = 10});
   EXPECT_THAT(log_.text, Not(HasSubstr("warning")));
   windows({data_file}, {.samples = 21, .seq_len = 10});
-  EXPECT_THAT(log_.text, HasSubstr("warning: 21 windows of 10 tokens were asked for, but the calibration data has only 100"));
+  EXPECT_THAT(log_.text, HasSubstr("warning: 21 windows of 10 tokens were asked for, but the "
+                                   "calibration data has only 100"));
 }
 
 TEST_F(LoadCalibration, InstructionsAreDistinctTrainingSamplesCutAtTheLength) {
   std::string json;
-  for (char c = 'a'; c < 'k'; ++c) json += std::string("{\"prompt\":\"") + c + "\",\"completion\":\"response\"}\n";
-  const CalibrationSettings settings{.samples = 6, .seq_len = 5, .seed = 1, .encode = {.template_name = "plain"}};
+  for (char c = 'a'; c < 'k'; ++c)
+    json += std::string("{\"prompt\":\"") + c + "\",\"completion\":\"response\"}\n";
+  const CalibrationSettings settings{
+      .samples = 6, .seq_len = 5, .seed = 1, .encode = {.template_name = "plain"}};
   const auto drawn = windows({file(json)}, settings);
   ASSERT_EQ(drawn.size(), 6U);
   EXPECT_EQ(std::set<std::string>(drawn.begin(), drawn.end()).size(), 6U);
   for (const auto& text : drawn) EXPECT_EQ(text, "[BOS]" + text.substr(5, 1) + "res");
   EXPECT_EQ(windows({file(json)}, settings), drawn);
-  const auto whole = windows({file("{\"prompt\":\"p\",\"completion\":\"c\"}")}, {.samples = 3, .seq_len = 99, .encode = {.template_name = "plain"}});
+  const auto whole = windows({file("{\"prompt\":\"p\",\"completion\":\"c\"}")},
+                             {.samples = 3, .seq_len = 99, .encode = {.template_name = "plain"}});
   EXPECT_EQ(whole, std::vector<std::string>{"[BOS]pc[EOS]"});
   EXPECT_THAT(log_.text, HasSubstr("3 calibration samples were asked for, but there are only 1"));
 }
@@ -93,10 +106,13 @@ TEST_F(LoadCalibration, WrongRequestsAreNamed) {
   };
   const DataFile text = file("words", "f.txt");
   EXPECT_THAT(error({}, {}), HasSubstr("no calibration data file was given"));
-  EXPECT_THAT(error({text}, {.qa_text = "questions"}), HasSubstr("unknown qa text 'questions' (did you mean 'question'?)"));
+  EXPECT_THAT(error({text}, {.qa_text = "questions"}),
+              HasSubstr("unknown qa text 'questions' (did you mean 'question'?)"));
   EXPECT_THAT(error({text}, {.samples = 0}), HasSubstr("samples = 0, seq_len = 2048"));
-  EXPECT_THAT(error({file("{\"text\":\"\"}")}, {}), HasSubstr("the calibration data holds no token"));
-  EXPECT_THAT(error({text, file("{\"prompt\":\"p\",\"completion\":\"c\"}")}, {}), HasSubstr("cannot mix documents"));
+  EXPECT_THAT(error({file("{\"text\":\"\"}")}, {}),
+              HasSubstr("the calibration data holds no token"));
+  EXPECT_THAT(error({text, file("{\"prompt\":\"p\",\"completion\":\"c\"}")}, {}),
+              HasSubstr("cannot mix documents"));
 }
 
 }  // namespace

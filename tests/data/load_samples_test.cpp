@@ -15,17 +15,20 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 const std::string kHead =
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+    "Below is an instruction that describes a task. Write a response that appropriately completes "
+    "the request.\n\n"
     "### Instruction:\n";
 const std::string kHeadWithInput =
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. "
     "Write a response that appropriately completes the request.\n\n### Instruction:\n";
 
 class LoadSamples : public ::testing::Test {
  protected:
-  DataFile file(const std::string& content, const std::string& format = "auto", const std::string& columns = "",
-                const std::string& name = "f.jsonl") {
-    return {.path = folder_.write(name, content), .format = format, .columns = parse_columns(columns)};
+  DataFile file(const std::string& content, const std::string& format = "auto",
+                const std::string& columns = "", const std::string& name = "f.jsonl") {
+    return {
+        .path = folder_.write(name, content), .format = format, .columns = parse_columns(columns)};
   }
   Dataset load(const DataFile& data_file, const EncodeSettings& settings = {}) {
     return load_samples({data_file}, tokenizer_, settings, log_);
@@ -35,7 +38,8 @@ class LoadSamples : public ::testing::Test {
   std::string error_of(const DataFile& data_file, const EncodeSettings& settings = {}) {
     std::string message = message_of<Expected>([&] { load(data_file, settings); });
     const std::string folder = folder_.path().string() + "/";
-    for (auto at = message.find(folder); at != std::string::npos; at = message.find(folder)) message.erase(at, folder.size());
+    for (auto at = message.find(folder); at != std::string::npos; at = message.find(folder))
+      message.erase(at, folder.size());
     return message;
   }
   std::string prompt_of(const Sample& sample) const { return part(sample, 0); }
@@ -56,12 +60,14 @@ class LoadSamples : public ::testing::Test {
 };
 
 TEST_F(LoadSamples, AlpacaIsTheStanfordPromptAsOneSegmentAndTheResponseAsAnother) {
-  const auto data = load(file("{\"instruction\":\"Add.\",\"output\":\"4\"}\n"
-                              "{\"instruction\":\"Add.\",\"input\":\"2+2\",\"output\":\"4\"}\n"
-                              "{\"instruction\":\"Add.\",\"input\":\"\",\"output\":\"4\"}\n"));
+  const auto data =
+      load(file("{\"instruction\":\"Add.\",\"output\":\"4\"}\n"
+                "{\"instruction\":\"Add.\",\"input\":\"2+2\",\"output\":\"4\"}\n"
+                "{\"instruction\":\"Add.\",\"input\":\"\",\"output\":\"4\"}\n"));
   ASSERT_EQ(data.samples.size(), 3U);
   EXPECT_EQ(prompt_of(data.samples[0]), "[BOS]" + kHead + "Add.\n\n### Response:");
-  EXPECT_EQ(prompt_of(data.samples[1]), "[BOS]" + kHeadWithInput + "Add.\n\n### Input:\n2+2\n\n### Response:");
+  EXPECT_EQ(prompt_of(data.samples[1]),
+            "[BOS]" + kHeadWithInput + "Add.\n\n### Input:\n2+2\n\n### Response:");
   EXPECT_EQ(data.samples[2].ids, data.samples[0].ids);
   for (const auto& sample : data.samples) EXPECT_EQ(targets_of(sample), " 4[EOS]");
   EXPECT_EQ(tokenizer_.segments.size(), 6U);
@@ -71,7 +77,8 @@ TEST_F(LoadSamples, AlpacaIsTheStanfordPromptAsOneSegmentAndTheResponseAsAnother
 }
 
 TEST_F(LoadSamples, IdsAndMaskAreExact) {
-  const auto data = load(file("{\"prompt\":\"ab\",\"completion\":\"c\"}"), {.template_name = "plain"});
+  const auto data =
+      load(file("{\"prompt\":\"ab\",\"completion\":\"c\"}"), {.template_name = "plain"});
   ASSERT_EQ(data.samples.size(), 1U);
   EXPECT_THAT(data.samples[0].ids, ElementsAre(1001, 97, 98, 99, 1002));
   EXPECT_THAT(data.samples[0].supervised, ElementsAre(0, 0, 0, 1, 1));
@@ -81,27 +88,32 @@ TEST_F(LoadSamples, IdsAndMaskAreExact) {
 }
 
 TEST_F(LoadSamples, SpecialTokensInUserTextStayText) {
-  const auto data = load(file("{\"prompt\":\"<s>\",\"completion\":\"</s>\"}"), {.template_name = "plain"});
+  const auto data =
+      load(file("{\"prompt\":\"<s>\",\"completion\":\"</s>\"}"), {.template_name = "plain"});
   EXPECT_THAT(data.samples.at(0).ids, ElementsAre(1001, '<', 's', '>', '<', '/', 's', '>', 1002));
 }
 
 TEST_F(LoadSamples, BosOnlyWhereTheTokenizerStartsWithIt) {
   tokenizer_.starts_with_bos = false;
-  const auto data = load(file("{\"prompt\":\"\",\"completion\":\"xy\"}"), {.template_name = "plain"});
+  const auto data =
+      load(file("{\"prompt\":\"\",\"completion\":\"xy\"}"), {.template_name = "plain"});
   EXPECT_THAT(data.samples.at(0).ids, ElementsAre('x', 'y', 1002));
-  EXPECT_THAT(data.samples.at(0).supervised, ElementsAre(0, 1, 1));  // nothing predicts the first token
+  EXPECT_THAT(data.samples.at(0).supervised,
+              ElementsAre(0, 1, 1));  // nothing predicts the first token
 }
 
 TEST_F(LoadSamples, OneIdForBosAndEosStandsAtBothEnds) {
   tokenizer_.eos_id = tokenizer_.bos_id;
-  const auto data = load(file("{\"prompt\":\"a\",\"completion\":\"b\"}"), {.template_name = "plain"});
+  const auto data =
+      load(file("{\"prompt\":\"a\",\"completion\":\"b\"}"), {.template_name = "plain"});
   EXPECT_THAT(data.samples.at(0).ids, ElementsAre(1001, 'a', 'b', 1001));
   EXPECT_THAT(data.samples.at(0).supervised, ElementsAre(0, 0, 1, 1));
 }
 
 TEST_F(LoadSamples, WithoutEosItWarns) {
   tokenizer_.eos_id.reset();
-  const auto data = load(file("{\"prompt\":\"a\",\"completion\":\"b\"}"), {.template_name = "plain"});
+  const auto data =
+      load(file("{\"prompt\":\"a\",\"completion\":\"b\"}"), {.template_name = "plain"});
   EXPECT_THAT(data.samples.at(0).ids, ElementsAre(1001, 'a', 'b'));
   EXPECT_THAT(log_.text, HasSubstr("warning: the tokenizer names no EOS token"));
 }
@@ -111,10 +123,14 @@ TEST_F(LoadSamples, EveryFormatUnderEveryTemplate) {
     std::string json, template_name, prompt, targets;
   };
   const std::vector<Case> cases = {
-      {"{\"question\":\"q\",\"answers\":[\"a\",\"b\"]}", "plain", "[BOS]Question: q\nAnswer:", " a[EOS]"},
-      {"{\"question\":\"q\",\"answer\":\"a\"}", "alpaca", "[BOS]" + kHead + "q\n\n### Response:", " a[EOS]"},
-      {"{\"prompt\":\"p\",\"completion\":\"c\"}", "alpaca", "[BOS]" + kHead + "p\n\n### Response:", " c[EOS]"},
-      {"{\"instruction\":\"i\",\"input\":\"n\",\"output\":\"o\"}", "plain", "[BOS]i\n\nn\n\n", "o[EOS]"},
+      {"{\"question\":\"q\",\"answers\":[\"a\",\"b\"]}", "plain",
+       "[BOS]Question: q\nAnswer:", " a[EOS]"},
+      {"{\"question\":\"q\",\"answer\":\"a\"}", "alpaca",
+       "[BOS]" + kHead + "q\n\n### Response:", " a[EOS]"},
+      {"{\"prompt\":\"p\",\"completion\":\"c\"}", "alpaca",
+       "[BOS]" + kHead + "p\n\n### Response:", " c[EOS]"},
+      {"{\"instruction\":\"i\",\"input\":\"n\",\"output\":\"o\"}", "plain", "[BOS]i\n\nn\n\n",
+       "o[EOS]"},
       {"{\"instruction\":\"i\",\"input\":null,\"output\":4.5}", "plain", "[BOS]i\n\n", "4.5[EOS]"},
       {"{\"text\":\"t\"}", "alpaca", "[BOS]", "t[EOS]"}};
   for (const auto& one : cases) {
@@ -126,7 +142,8 @@ TEST_F(LoadSamples, EveryFormatUnderEveryTemplate) {
 }
 
 TEST_F(LoadSamples, ColumnsAreMappedAndMayBeNested) {
-  const std::string json = "{\"question\":\"q\",\"answer\":{\"value\":\"v\",\"aliases\":[\"v\",\"w\"]},\"a.b\":\"dot\"}";
+  const std::string json =
+      "{\"question\":\"q\",\"answer\":{\"value\":\"v\",\"aliases\":[\"v\",\"w\"]},\"a.b\":\"dot\"}";
   const auto data = load(file(json, "alpaca", "instruction=question,output=answer.aliases.1"));
   EXPECT_EQ(targets_of(data.samples.at(0)), " w[EOS]");
   EXPECT_EQ(detect_format(file(json, "auto", "instruction=question,output=a.b")), "alpaca");
@@ -136,27 +153,34 @@ TEST_F(LoadSamples, ColumnsAreMappedAndMayBeNested) {
 }
 
 TEST_F(LoadSamples, FirstAndCountSelectRecords) {
-  DataFile data_file = file("{\"text\":\"a\"}\n{\"text\":\"b\"}\n{\"text\":\"c\"}\n{\"text\":\"d\"}\n");
+  DataFile data_file =
+      file("{\"text\":\"a\"}\n{\"text\":\"b\"}\n{\"text\":\"c\"}\n{\"text\":\"d\"}\n");
   data_file.first = 1;
   data_file.count = 2;
   EXPECT_THAT(load_text(data_file), ElementsAre("b", "c"));
   data_file.first = 4;
-  EXPECT_THAT(error_of<core::ConfigError>(data_file), HasSubstr("'f.jsonl' has 4 records; first = 4 leaves none of them"));
+  EXPECT_THAT(error_of<core::ConfigError>(data_file),
+              HasSubstr("'f.jsonl' has 4 records; first = 4 leaves none of them"));
   data_file.count = 0;
   EXPECT_THAT(error_of<core::ConfigError>(data_file), HasSubstr("count positive"));
 }
 
 TEST_F(LoadSamples, OverlongIsCutOrDroppedAndCounted) {
-  const std::string json = "{\"prompt\":\"ab\",\"completion\":\"cd\"}\n{\"prompt\":\"abcdef\",\"completion\":\"x\"}\n"
-                           "{\"prompt\":\"a\",\"completion\":\"b\"}\n";
+  const std::string json =
+      "{\"prompt\":\"ab\",\"completion\":\"cd\"}\n{\"prompt\":\"abcdef\",\"completion\":\"x\"}\n"
+      "{\"prompt\":\"a\",\"completion\":\"b\"}\n";
   const auto cut = load(file(json), {.template_name = "plain", .max_length = 4});
   ASSERT_EQ(cut.samples.size(), 2U);
   EXPECT_THAT(cut.samples[0].ids, ElementsAre(1001, 'a', 'b', 'c'));
   EXPECT_THAT(cut.samples[1].ids, ElementsAre(1001, 'a', 'b', 1002));
   EXPECT_EQ(cut.counts.truncated, 2);
   EXPECT_EQ(cut.counts.dropped, 1);  // its response was cut off whole
-  EXPECT_THAT(log_.text, HasSubstr("warning: 2 samples were longer than 4 tokens and were cut there; they have no EOS"));
-  const auto dropped = load(file(json), {.template_name = "plain", .max_length = 4, .overlong = "drop"});
+  EXPECT_THAT(
+      log_.text,
+      HasSubstr(
+          "warning: 2 samples were longer than 4 tokens and were cut there; they have no EOS"));
+  const auto dropped =
+      load(file(json), {.template_name = "plain", .max_length = 4, .overlong = "drop"});
   EXPECT_EQ(dropped.samples.size(), 1U);
   EXPECT_EQ(dropped.counts.dropped, 2);
   EXPECT_EQ(dropped.counts.truncated, 0);
@@ -175,49 +199,66 @@ TEST_F(LoadSamples, LongDocumentsBecomeConsecutiveSamples) {
 }
 
 TEST_F(LoadSamples, NoSupervisedTokenAtAllIsAnError) {
-  EXPECT_THAT(error_of<core::ConfigError>(file("{\"prompt\":\"abcdef\",\"completion\":\"x\"}"),
-                                          {.template_name = "plain", .max_length = 3}),
-              HasSubstr("none of the 1 records gives a sample with a supervised token; max_length is 3"));
+  EXPECT_THAT(
+      error_of<core::ConfigError>(file("{\"prompt\":\"abcdef\",\"completion\":\"x\"}"),
+                                  {.template_name = "plain", .max_length = 3}),
+      HasSubstr("none of the 1 records gives a sample with a supervised token; max_length is 3"));
 }
 
 TEST_F(LoadSamples, WrongColumnsListWhatIsThereAndHowToNameIt) {
   EXPECT_EQ(error_of<core::FormatError>(file("\n{\"problem\":\"p\",\"solution\":\"s\"}", "alpaca")),
-            "f.jsonl:2:1: the format 'alpaca' needs the column 'instruction'; the columns found are: problem, solution; "
+            "f.jsonl:2:1: the format 'alpaca' needs the column 'instruction'; the columns found "
+            "are: problem, solution; "
             "name the right one with --columns instruction=COLUMN");
   EXPECT_THAT(error_of<core::FormatError>(file("{\"problem\":\"p\"}")),
-              HasSubstr("f.jsonl:1:1: no format fits this record; the columns found are: problem; the formats are "
-                        "alpaca (instruction, output), prompt-completion (prompt, completion), qa (question, answer|answers), text (text)"));
-  EXPECT_THAT(error_of<core::FormatError>(file("{\"text\":\"a\"}\n{\"body\":\"b\"}\n")), HasSubstr("f.jsonl:2:1: the format 'text' needs"));
+              HasSubstr("f.jsonl:1:1: no format fits this record; the columns found are: problem; "
+                        "the formats are "
+                        "alpaca (instruction, output), prompt-completion (prompt, completion), qa "
+                        "(question, answer|answers), text (text)"));
+  EXPECT_THAT(error_of<core::FormatError>(file("{\"text\":\"a\"}\n{\"body\":\"b\"}\n")),
+              HasSubstr("f.jsonl:2:1: the format 'text' needs"));
   EXPECT_THAT(error_of<core::FormatError>(file("{\"text\":true}")),
               HasSubstr("the column 'text' must hold text; it holds a value of type boolean"));
-  EXPECT_THAT(error_of<core::FormatError>(file("{\"question\":\"q\",\"answers\":[]}")), HasSubstr("the question has no answer"));
+  EXPECT_THAT(error_of<core::FormatError>(file("{\"question\":\"q\",\"answers\":[]}")),
+              HasSubstr("the question has no answer"));
 }
 
 TEST_F(LoadSamples, WrongSettingsAreNamed) {
   const DataFile good = file("{\"text\":\"a\"}");
-  EXPECT_THAT(error_of<core::ConfigError>(good, {.template_name = "alpacca"}), HasSubstr("unknown template 'alpacca' (did you mean 'alpaca'?)"));
-  EXPECT_THAT(error_of<core::ConfigError>(good, {.overlong = "cut"}), HasSubstr("unknown treatment of overlong samples 'cut'"));
+  EXPECT_THAT(error_of<core::ConfigError>(good, {.template_name = "alpacca"}),
+              HasSubstr("unknown template 'alpacca' (did you mean 'alpaca'?)"));
+  EXPECT_THAT(error_of<core::ConfigError>(good, {.overlong = "cut"}),
+              HasSubstr("unknown treatment of overlong samples 'cut'"));
   EXPECT_THAT(error_of<core::ConfigError>(good, {.max_length = -1}), HasSubstr("it is -1"));
-  EXPECT_THAT(error_of<core::ConfigError>(file("{}", "alpacas")), HasSubstr("unknown data format 'alpacas' (did you mean 'alpaca'?)"));
+  EXPECT_THAT(error_of<core::ConfigError>(file("{}", "alpacas")),
+              HasSubstr("unknown data format 'alpacas' (did you mean 'alpaca'?)"));
   EXPECT_THAT(error_of<core::ConfigError>(file("{}", "alpaca", "instrution=q")),
-              HasSubstr("does not have (did you mean 'instruction'?); its fields are input, instruction, output"));
-  EXPECT_THAT(message_of<core::ConfigError>([&] { load_samples({}, tokenizer_, {}, log_); }), HasSubstr("no data file was given"));
-  EXPECT_THAT(message_of<core::ConfigError>([&] { load_qa(file("{}", "text")); }), HasSubstr("wanted in the format 'qa'"));
+              HasSubstr("does not have (did you mean 'instruction'?); its fields are input, "
+                        "instruction, output"));
+  EXPECT_THAT(message_of<core::ConfigError>([&] { load_samples({}, tokenizer_, {}, log_); }),
+              HasSubstr("no data file was given"));
+  EXPECT_THAT(message_of<core::ConfigError>([&] { load_qa(file("{}", "text")); }),
+              HasSubstr("wanted in the format 'qa'"));
 }
 
 TEST_F(LoadSamples, EmptyAndMissingFilesAreNamed) {
   for (const char* name : {"f.jsonl", "f.json", "f.txt"}) {
-    EXPECT_EQ(error_of<core::FormatError>(file("", "auto", "", name)), std::string(name) + ": the file is empty; it holds no record");
+    EXPECT_EQ(error_of<core::FormatError>(file("", "auto", "", name)),
+              std::string(name) + ": the file is empty; it holds no record");
   }
-  EXPECT_THAT(error_of<core::FormatError>(file("[]", "auto", "", "f.json")), HasSubstr("holds no record"));
-  EXPECT_THAT(error_of<core::IoError>({.path = folder_.path() / "none.jsonl"}), EndsWith("'none.jsonl': No such file or directory"));
+  EXPECT_THAT(error_of<core::FormatError>(file("[]", "auto", "", "f.json")),
+              HasSubstr("holds no record"));
+  EXPECT_THAT(error_of<core::IoError>({.path = folder_.path() / "none.jsonl"}),
+              EndsWith("'none.jsonl': No such file or directory"));
   EXPECT_THAT(error_of<core::IoError>({.path = folder_.path()}), HasSubstr("is a directory"));
 }
 
 TEST_F(LoadSamples, ErrorsInTheMiddleOfAFileNameTheLine) {
-  EXPECT_THAT(error_of<core::FormatError>(file("{\"text\":\"a\"}\n{\"text\":\"b\"}\n{\"text\": b}\n{\"text\":\"c\"}\n")),
+  EXPECT_THAT(error_of<core::FormatError>(
+                  file("{\"text\":\"a\"}\n{\"text\":\"b\"}\n{\"text\": b}\n{\"text\":\"c\"}\n")),
               HasSubstr("f.jsonl:3:10: not valid JSON"));
-  EXPECT_THAT(error_of<core::FormatError>(file(gzip("{\"text\":\"a\"}\n").substr(0, 20))), HasSubstr("the file is truncated"));
+  EXPECT_THAT(error_of<core::FormatError>(file(gzip("{\"text\":\"a\"}\n").substr(0, 20))),
+              HasSubstr("the file is truncated"));
 }
 
 TEST_F(LoadSamples, GzippedFileGivesTheSameSamples) {
@@ -229,13 +270,17 @@ TEST_F(LoadSamples, GzippedFileGivesTheSameSamples) {
 }
 
 TEST(ParseColumns, ReadsPairsAndRefusesOtherThings) {
-  EXPECT_EQ(parse_columns("instruction=question, output = answer"),
-            (std::map<std::string, std::string>{{"instruction", "question"}, {"output", "answer"}}));
+  EXPECT_EQ(
+      parse_columns("instruction=question, output = answer"),
+      (std::map<std::string, std::string>{{"instruction", "question"}, {"output", "answer"}}));
   EXPECT_TRUE(parse_columns("").empty());
   for (const char* wrong : {"a", "a=", "=b", "a=b,"}) {
-    EXPECT_THAT(message_of<core::ConfigError>([&] { parse_columns(wrong); }), HasSubstr("is not of that form")) << wrong;
+    EXPECT_THAT(message_of<core::ConfigError>([&] { parse_columns(wrong); }),
+                HasSubstr("is not of that form"))
+        << wrong;
   }
-  EXPECT_THAT(message_of<core::ConfigError>([] { parse_columns("a=b,a=c"); }), HasSubstr("names the field 'a' twice"));
+  EXPECT_THAT(message_of<core::ConfigError>([] { parse_columns("a=b,a=c"); }),
+              HasSubstr("names the field 'a' twice"));
 }
 
 }  // namespace

@@ -8,13 +8,13 @@
 
 #include <cmath>
 
-#include "core/json.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/random.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/spectrum.h"
+#include "core/json.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
 
@@ -34,17 +34,21 @@ const std::vector<std::string> kAttention = {"q_proj", "k_proj", "v_proj", "o_pr
 at::Tensor random(std::vector<std::int64_t> shape, std::uint64_t seed) {
   core::Random generator(seed);
   at::Tensor t = at::empty(shape, at::kFloat);
-  for (std::int64_t i = 0; i < t.numel(); ++i) t.data_ptr<float>()[i] = static_cast<float>(2 * generator.uniform() - 1);
+  for (std::int64_t i = 0; i < t.numel(); ++i)
+    t.data_ptr<float>()[i] = static_cast<float>(2 * generator.uniform() - 1);
   return t;
 }
 
 // A folder with a two-block model in bf16, as much as decompose looks at.
 fs::path write_model(const fs::path& directory, std::uint64_t seed = 1) {
   fs::create_directories(directory);
-  std::vector<std::pair<std::string, at::Tensor>> tensors = {{"model.embed_tokens.weight", random({30, kHidden}, seed)}};
+  std::vector<std::pair<std::string, at::Tensor>> tensors = {
+      {"model.embed_tokens.weight", random({30, kHidden}, seed)}};
   for (int layer = 0; layer < 2; ++layer) {
     const std::string block = "model.layers." + std::to_string(layer) + ".";
-    for (const auto& leaf : kAttention) tensors.emplace_back(block + "self_attn." + leaf + ".weight", random({kHidden, kHidden}, ++seed));
+    for (const auto& leaf : kAttention)
+      tensors.emplace_back(block + "self_attn." + leaf + ".weight",
+                           random({kHidden, kHidden}, ++seed));
     tensors.emplace_back(block + "mlp.gate_proj.weight", random({kInner, kHidden}, ++seed));
     tensors.emplace_back(block + "mlp.up_proj.weight", random({kInner, kHidden}, ++seed));
     tensors.emplace_back(block + "mlp.down_proj.weight", random({kHidden, kInner}, ++seed));
@@ -79,10 +83,12 @@ std::vector<Site> sites() {
   return result;
 }
 
-fs::path write_covariance(const fs::path& directory, const fs::path& model, std::uint64_t seed = 100, double factor = 1,
+fs::path write_covariance(const fs::path& directory, const fs::path& model,
+                          std::uint64_t seed = 100, double factor = 1,
                           std::int64_t tokens = kTokens) {
   io::CovarianceWriter writer(directory, io::CovarianceStorage::kPacked);
-  for (const auto& site : sites()) writer.add(site.name, site.modules, tokens, factor * covariance(site.width, ++seed));
+  for (const auto& site : sites())
+    writer.add(site.name, site.modules, tokens, factor * covariance(site.width, ++seed));
   io::CovarianceManifest manifest;
   manifest.model = io::Checkpoint(model).fingerprint();
   manifest.model_name = model.string();
@@ -93,7 +99,9 @@ fs::path write_covariance(const fs::path& directory, const fs::path& model, std:
 
 class Decompose : public ::testing::Test {
  protected:
-  Decompose() : model_(write_model(scratch_.path() / "model")), covariance_(write_covariance(scratch_.path() / "cov", model_)) {}
+  Decompose()
+      : model_(write_model(scratch_.path() / "model")),
+        covariance_(write_covariance(scratch_.path() / "cov", model_)) {}
 
   DecomposeSettings settings(const std::string& out = "adapter") const {
     DecomposeSettings s;
@@ -148,17 +156,21 @@ TEST_F(Decompose, KpaAndIpaAreTheProjectorsOfAPlainSvd) {
       const at::Tensor chosen = u.narrow(1, begin, 3);
       const at::Tensor projector = at::mm(chosen, at::mm(chosen.t(), w));
       const at::Tensor product = 2.0 * at::mm(layer.b0, layer.a0).to(at::kDouble);
-      EXPECT_LT((product - projector).abs().max().item<double>(), 2e-6);  // fp32 factors of entries below 3
+      EXPECT_LT((product - projector).abs().max().item<double>(),
+                2e-6);  // fp32 factors of entries below 3
       EXPECT_EQ(adapter::update_of(layer, 2.0).abs().max().item<float>(), 0.0f);
       const double energy = at::linalg_norm(sigma.narrow(0, begin, 3)).item<double>();
       EXPECT_NEAR(found.reports.at(module).energy, energy, 1e-6 * energy);
-      EXPECT_NEAR(found.reports.at(module).total_energy, at::linalg_norm(sigma).item<double>(), 1e-9 * sigma[0].item<double>());
+      EXPECT_NEAR(found.reports.at(module).total_energy, at::linalg_norm(sigma).item<double>(),
+                  1e-9 * sigma[0].item<double>());
       EXPECT_EQ(found.reports.at(module).tokens, kTokens);
       EXPECT_EQ(found.reports.at(module).damping, 0.01);
       // The paper's formula with its inverse gives the same A0 up to sign.
-      const at::Tensor paper = (sigma.narrow(0, begin, 3) / 2.0).sqrt().unsqueeze(1) * at::linalg_solve(c, vh.narrow(0, begin, 3).t()).t();
+      const at::Tensor paper = (sigma.narrow(0, begin, 3) / 2.0).sqrt().unsqueeze(1) *
+                               at::linalg_solve(c, vh.narrow(0, begin, 3).t()).t();
       const at::Tensor ours = mode == "kpa" ? layer.a0.flip(0) : layer.a0;
-      EXPECT_LT((ours.to(at::kDouble).abs() - paper.abs()).abs().max().item<double>(), 1e-5 * paper.abs().max().item<double>());
+      EXPECT_LT((ours.to(at::kDouble).abs() - paper.abs()).abs().max().item<double>(),
+                1e-5 * paper.abs().max().item<double>());
     }
   }
 }
@@ -167,7 +179,9 @@ TEST_F(Decompose, SameInputsGiveTheSameBytes) {
   run(settings("one"));
   run(settings("two"));
   for (const char* name : {"adapter_model.safetensors", "adapter_config.json", "corda.json"}) {
-    EXPECT_EQ(core::read_file(scratch_.path() / "one" / name), core::read_file(scratch_.path() / "two" / name)) << name;
+    EXPECT_EQ(core::read_file(scratch_.path() / "one" / name),
+              core::read_file(scratch_.path() / "two" / name))
+        << name;
   }
 }
 
@@ -211,14 +225,18 @@ TEST_F(Decompose, DualIsAFrozenLoraOfRankRSharedByTheLayersOfASite) {
   EXPECT_TRUE(at::equal(q.a, found.layers.at("model.layers.0.self_attn.v_proj").a));
   EXPECT_TRUE(at::allclose(q.a.norm(2, 1), at::full({3}, 1 / std::sqrt(3.0)), 1e-6));
   // Each row solves C_task a = l C_know~ a with the l of the report.
-  const at::Tensor task = io::CovarianceReader(s.task_covariance).load("model.layers.0.self_attn.input").to(at::kDouble);
-  at::Tensor know = io::CovarianceReader(covariance_).load("model.layers.0.self_attn.input").to(at::kDouble);
+  const at::Tensor task = io::CovarianceReader(s.task_covariance)
+                              .load("model.layers.0.self_attn.input")
+                              .to(at::kDouble);
+  at::Tensor know =
+      io::CovarianceReader(covariance_).load("model.layers.0.self_attn.input").to(at::kDouble);
   know = know + 0.01 * know.diagonal().mean() * at::eye(kHidden, at::kDouble);
   double sum = 0;
   for (std::int64_t i = 0; i < 3; ++i) {
     const at::Tensor a = q.a[i].to(at::kDouble);
     const double l = (at::dot(a, at::mv(task, a)) / at::dot(a, at::mv(know, a))).item<double>();
-    EXPECT_LT(at::linalg_norm(at::mv(task, a) - l * at::mv(know, a)).item<double>(), 1e-4 * at::linalg_norm(at::mv(task, a)).item<double>());
+    EXPECT_LT(at::linalg_norm(at::mv(task, a) - l * at::mv(know, a)).item<double>(),
+              1e-4 * at::linalg_norm(at::mv(task, a)).item<double>());
     sum += l;
   }
   EXPECT_NEAR(found.reports.at("model.layers.0.self_attn.q_proj").energy, sum, 1e-5 * sum);
@@ -254,13 +272,15 @@ TEST_F(Decompose, WarnsWhereASiteSawFewerTokensThanItsWidth) {
   Warnings warnings;
   decompose::decompose(s, warnings);
   ASSERT_EQ(warnings.lines.size(), 2u);  // down_proj (20 wide) of two blocks
-  EXPECT_THAT(warnings.lines[0], HasSubstr("model.layers.0.mlp.down_proj.input: the covariance saw 15 tokens, fewer than its 20 features"));
+  EXPECT_THAT(warnings.lines[0], HasSubstr("model.layers.0.mlp.down_proj.input: the covariance saw "
+                                           "15 tokens, fewer than its 20 features"));
 }
 
 TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
   auto file = io::SafetensorsFile(model_ / "model.safetensors");
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const auto& [name, info] : file.tensors()) tensors.emplace_back(name, io::view_tensor(file, name).clone());
+  for (const auto& [name, info] : file.tensors())
+    tensors.emplace_back(name, io::view_tensor(file, name).clone());
   for (auto& [name, tensor] : tensors) {
     if (name == "model.layers.0.self_attn.q_proj.weight") tensor.narrow(0, 4, 2).zero_();
   }
@@ -272,22 +292,28 @@ TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
   Warnings warnings;
   decompose::decompose(s, warnings);
   ASSERT_EQ(warnings.lines.size(), 1u);
-  EXPECT_THAT(warnings.lines[0], HasSubstr("model.layers.0.self_attn.q_proj: 2 of the 3 components have no weight"));
+  EXPECT_THAT(warnings.lines[0],
+              HasSubstr("model.layers.0.self_attn.q_proj: 2 of the 3 components have no weight"));
   for (const auto& [module, layer] : adapter::read_adapter(s.out).layers) {
-    EXPECT_TRUE(layer.a0.isfinite().all().item<bool>() && layer.b0.isfinite().all().item<bool>()) << module;
+    EXPECT_TRUE(layer.a0.isfinite().all().item<bool>() && layer.b0.isfinite().all().item<bool>())
+        << module;
   }
 }
 
 TEST_F(Decompose, WrongRequestsSayWhatToDo) {
   DecomposeSettings s = settings();
   s.rank = 13;
-  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("the rank 13 is too large for 'model.layers.0.mlp.down_proj' [12, 20]; set --rank to at most 12"));
+  EXPECT_THAT(failure<core::ConfigError>(s),
+              HasSubstr("the rank 13 is too large for 'model.layers.0.mlp.down_proj' [12, 20]; set "
+                        "--rank to at most 12"));
   s = settings();
   s.target_modules = {"q_porj"};
-  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("is named 'q_porj' (did you mean 'q_proj'?)"));
+  EXPECT_THAT(failure<core::ConfigError>(s),
+              HasSubstr("is named 'q_porj' (did you mean 'q_proj'?)"));
   s = settings();
   s.target_modules = {"embed_tokens"};
-  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("is named 'embed_tokens'; its weights end in down_proj"));
+  EXPECT_THAT(failure<core::ConfigError>(s),
+              HasSubstr("is named 'embed_tokens'; its weights end in down_proj"));
   s = settings();
   s.covariance.clear();
   EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("method corda needs --covariance"));
@@ -321,10 +347,13 @@ TEST_F(Decompose, CovarianceWithNaNNamesTheSite) {
   writer.finish(manifest);
   DecomposeSettings s = settings();
   s.covariance = {directory.string()};
-  EXPECT_THAT(failure<core::NumericalError>(s), HasSubstr("model.layers.1.mlp.input: [linalg::damp] the covariance [12, 12] must be finite"));
+  EXPECT_THAT(
+      failure<core::NumericalError>(s),
+      HasSubstr("model.layers.1.mlp.input: [linalg::damp] the covariance [12, 12] must be finite"));
 }
 
-// The reference values of tests/golden/corda, computed by NumPy and SciPy from the same fp32 inputs.
+// The reference values of tests/golden/corda, computed by NumPy and SciPy from the same fp32
+// inputs.
 TEST(DecomposeGolden, EnergiesAndDualDirectionsEqualNumpy) {
   const fs::path folder = fs::path(CORDA_SOURCE_DIR) / "tests/golden/corda";
   const io::SafetensorsFile inputs(folder / "inputs.safetensors");
@@ -337,20 +366,27 @@ TEST(DecomposeGolden, EnergiesAndDualDirectionsEqualNumpy) {
     ++cases;
     const std::string shape = name.substr(0, name.find('.'));
     const at::Tensor w = io::view_tensor(inputs, shape + ".weight").to(at::kDouble);
-    const at::Tensor damped = linalg::damp(io::view_tensor(inputs, name + ".covariance"), numbers["damping"].get<double>());
-    EXPECT_TRUE(at::allclose(damped.diagonal(), io::view_tensor(expected, name + ".damped_diagonal"), 1e-14, 0));
+    const at::Tensor damped = linalg::damp(io::view_tensor(inputs, name + ".covariance"),
+                                           numbers["damping"].get<double>());
+    EXPECT_TRUE(at::allclose(damped.diagonal(),
+                             io::view_tensor(expected, name + ".damped_diagonal"), 1e-14, 0));
     const at::Tensor m = at::mm(w, damped);
-    for (const auto& [which, key] : {std::pair(linalg::Which::kSmallest, "kpa_energy"), std::pair(linalg::Which::kLargest, "ipa_energy")}) {
+    for (const auto& [which, key] : {std::pair(linalg::Which::kSmallest, "kpa_energy"),
+                                     std::pair(linalg::Which::kLargest, "ipa_energy")}) {
       const auto u = linalg::left_singular_subspace(w, damped, rank, which);
       const double optimum = entry[key].get<double>();
-      EXPECT_NEAR(at::linalg_norm(at::mm(u.vectors.t(), m)).item<double>(), optimum, 1e-6 * optimum) << key;
+      EXPECT_NEAR(at::linalg_norm(at::mm(u.vectors.t(), m)).item<double>(), optimum, 1e-6 * optimum)
+          << key;
       EXPECT_NEAR(u.total, entry["total_energy"].get<double>(), 1e-12 * u.total);
     }
-    const auto top = linalg::generalised_top(io::view_tensor(inputs, shape + ".task"), damped, rank);
+    const auto top =
+        linalg::generalised_top(io::view_tensor(inputs, shape + ".task"), damped, rank);
     EXPECT_NEAR(top.total, entry["dual"]["total_energy"].get<double>(), 1e-7 * top.total);
-    EXPECT_NEAR(top.values.sum().item<double>(), entry["dual"]["energy"].get<double>(), 1e-7 * top.total);
+    EXPECT_NEAR(top.values.sum().item<double>(), entry["dual"]["energy"].get<double>(),
+                1e-7 * top.total);
     const at::Tensor a = adapter::initialise_dual(top, 1).a.to(at::kDouble);
-    EXPECT_LT((a - io::view_tensor(expected, name + ".dual_a")).abs().max().item<double>(), 1e-5);  // fp32, gaps above 1.01
+    EXPECT_LT((a - io::view_tensor(expected, name + ".dual_a")).abs().max().item<double>(),
+              1e-5);  // fp32, gaps above 1.01
   }
   EXPECT_EQ(cases, 6);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// corda's files in PEFT and transformers, and PEFT's files in corda. Skipped where CORDA_PYTHON, set at
-// configure time, is no Python with both.
+// corda's files in PEFT and transformers, and PEFT's files in corda. Skipped where CORDA_PYTHON,
+// set at configure time, is no Python with both.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -33,7 +33,9 @@ ProcessResult python(const std::string& script, std::vector<std::string> argumen
 class Interop : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (kPython.empty()) GTEST_SKIP() << "CORDA_PYTHON is not set; configure with -DCORDA_PYTHON=<python with peft and transformers>";
+    if (kPython.empty())
+      GTEST_SKIP() << "CORDA_PYTHON is not set; configure with -DCORDA_PYTHON=<python with peft "
+                      "and transformers>";
     if (testing::run_process({kPython, "-c", "import peft, transformers"}).exit_code != 0) {
       GTEST_SKIP() << kPython << " has no peft and transformers";
     }
@@ -41,7 +43,12 @@ class Interop : public ::testing::Test {
   fs::path merge_into(const fs::path& adapter, const std::string& name) const {
     core::Reporter quiet;
     const fs::path out = scratch_.path() / name;
-    merge::merge({.model = kBase.string(), .adapter = adapter.string(), .out = out.string(), .dtype = "auto", .max_shard_size = ""}, quiet);
+    merge::merge({.model = kBase.string(),
+                  .adapter = adapter.string(),
+                  .out = out.string(),
+                  .dtype = "auto",
+                  .max_shard_size = ""},
+                 quiet);
     return out;
   }
 
@@ -51,7 +58,8 @@ class Interop : public ::testing::Test {
 at::Tensor noise(const at::Tensor& like, std::uint64_t seed) {
   core::Random random(seed);
   at::Tensor result = at::empty_like(like);
-  for (std::int64_t i = 0; i < result.numel(); ++i) result.data_ptr<float>()[i] = static_cast<float>(2 * random.uniform() - 1);
+  for (std::int64_t i = 0; i < result.numel(); ++i)
+    result.data_ptr<float>()[i] = static_cast<float>(2 * random.uniform() - 1);
   return result;
 }
 
@@ -75,12 +83,15 @@ adapter::Adapter trained(const std::string& method) {
     const at::Tensor x = noise(at::empty({2 * w.size(1), w.size(1)}), ++seed);
     auto& layer = result.layers[module];
     if (method == "corda") {
-      const auto u = linalg::left_singular_subspace(w, linalg::damp(at::mm(x.t(), x), 0.01), 3, linalg::Which::kSmallest);
+      const auto u = linalg::left_singular_subspace(w, linalg::damp(at::mm(x.t(), x), 0.01), 3,
+                                                    linalg::Which::kSmallest);
       layer = adapter::initialise_from_subspace(w, u, result.scale());
     } else {
       layer = adapter::initialise_lora(w.size(0), w.size(1), 3, 1, module);
     }
-    if (method == "dora") layer.magnitude = adapter::dora_magnitude(w) * (1 + 0.1 * noise(at::empty({w.size(0)}), ++seed));
+    if (method == "dora")
+      layer.magnitude =
+          adapter::dora_magnitude(w) * (1 + 0.1 * noise(at::empty({w.size(0)}), ++seed));
     layer.a = layer.a + 0.02 * noise(layer.a, ++seed);
     layer.b = layer.b + 0.02 * noise(layer.b, ++seed);
   }
@@ -94,8 +105,9 @@ TEST_F(Interop, PeftLoadsOurAdaptersAndTransformersOurMergedModels) {
     fs::create_directories(directory);
     adapter::write_adapter(directory, trained(method));
     const fs::path merged = merge_into(directory, method + "-merged");
-    const auto peft = python("peft_loads_adapter.py", {"--base", kBase.string(), "--adapter", directory.string(), "--merged",
-                                                       merged.string(), "--ids", "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
+    const auto peft = python("peft_loads_adapter.py",
+                             {"--base", kBase.string(), "--adapter", directory.string(), "--merged",
+                              merged.string(), "--ids", "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
     EXPECT_EQ(peft.exit_code, 0) << peft.out << peft.err;
     const auto transformers = python("transformers_loads.py", {"--merged", merged.string()});
     EXPECT_EQ(transformers.exit_code, 0) << transformers.out << transformers.err;
@@ -103,7 +115,8 @@ TEST_F(Interop, PeftLoadsOurAdaptersAndTransformersOurMergedModels) {
 }
 
 TEST_F(Interop, WeMergePeftsAdaptersAsPeftDoes) {
-  const auto written = python("peft_writes_adapter.py", {"--base", kBase.string(), "--out", scratch_.path().string()});
+  const auto written = python("peft_writes_adapter.py",
+                              {"--base", kBase.string(), "--out", scratch_.path().string()});
   ASSERT_EQ(written.exit_code, 0) << written.err;
   for (const std::string kind : {"lora", "rslora", "dora"}) {
     SCOPED_TRACE(kind);
@@ -114,10 +127,14 @@ TEST_F(Interop, WeMergePeftsAdaptersAsPeftDoes) {
       const at::Tensor want = io::view_tensor(theirs, name).to(at::kFloat);
       const at::Tensor got = io::view_tensor(ours, name).to(at::kFloat);
       // Both add in fp32, in another order.
-      EXPECT_LT((got - want).abs().max().item<float>(), 2e-6f * std::max(1.0f, want.abs().max().item<float>())) << name;
+      EXPECT_LT((got - want).abs().max().item<float>(),
+                2e-6f * std::max(1.0f, want.abs().max().item<float>()))
+          << name;
       compared += is_projection(name) ? 1 : 0;
     }
-    EXPECT_EQ(compared, static_cast<std::int64_t>(adapter::read_adapter(scratch_.path() / kind / "adapter").layers.size()));
+    EXPECT_EQ(compared,
+              static_cast<std::int64_t>(
+                  adapter::read_adapter(scratch_.path() / kind / "adapter").layers.size()));
     EXPECT_GT(compared, 0);
   }
 }

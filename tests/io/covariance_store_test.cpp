@@ -6,9 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/json.h"
 #include "corda/core/error.h"
 #include "corda/io/tensor.h"
+#include "core/json.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
 
@@ -42,14 +42,16 @@ CovarianceManifest manifest_of_test() {
 fs::path write(const fs::path& directory, CovarianceStorage storage, const at::Tensor& c) {
   CovarianceWriter writer(directory, storage);
   writer.add(kSite, {"model.layers.0.mlp.gate_proj", "model.layers.0.mlp.up_proj"}, 900, c);
-  writer.add("model.layers.0.mlp.down_proj.input", {"model.layers.0.mlp.down_proj"}, 900, c.narrow(0, 0, 3).narrow(1, 0, 3));
+  writer.add("model.layers.0.mlp.down_proj.input", {"model.layers.0.mlp.down_proj"}, 900,
+             c.narrow(0, 0, 3).narrow(1, 0, 3));
   EXPECT_FALSE(fs::exists(directory / "manifest.json")) << "nothing may appear before finish()";
   writer.finish(manifest_of_test());
   return directory;
 }
 
 TEST(CovarianceStore, PackedOrderIsTheLowerTriangleRowByRow) {
-  const at::Tensor c = at::tensor({1.0f, 2.0f, 4.0f, 2.0f, 3.0f, 5.0f, 4.0f, 5.0f, 6.0f}).reshape({3, 3});
+  const at::Tensor c =
+      at::tensor({1.0f, 2.0f, 4.0f, 2.0f, 3.0f, 5.0f, 4.0f, 5.0f, 6.0f}).reshape({3, 3});
   const at::Tensor packed = pack_lower(c);
   EXPECT_TRUE(at::equal(packed, at::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f})));
   EXPECT_TRUE(at::equal(unpack_lower(packed, 3), c));
@@ -71,14 +73,16 @@ TEST(CovarianceStore, FullAndPackedGiveBackTheSameMatrix) {
     EXPECT_TRUE(at::equal(reader.load(kSite), c));
     EXPECT_EQ(reader.load("model.layers.0.mlp.down_proj.input").sizes(), (at::IntArrayRef{3, 3}));
     const SafetensorsFile file(reader.directory() / (kSite + ".safetensors"));
-    EXPECT_EQ(file.tensors().at(kSite).shape, (full ? std::vector<std::int64_t>{70, 70} : std::vector<std::int64_t>{70 * 71 / 2}));
+    EXPECT_EQ(file.tensors().at(kSite).shape,
+              (full ? std::vector<std::int64_t>{70, 70} : std::vector<std::int64_t>{70 * 71 / 2}));
     EXPECT_EQ(file.tensors().at(kSite).dtype, DType::kF32);
   }
 }
 
 TEST(CovarianceStore, ManifestComesBack) {
   const TemporaryDirectory scratch;
-  const CovarianceReader reader(write(scratch.path() / "cov", CovarianceStorage::kPacked, symmetric(5)));
+  const CovarianceReader reader(
+      write(scratch.path() / "cov", CovarianceStorage::kPacked, symmetric(5)));
   const CovarianceManifest& m = reader.manifest();
   EXPECT_EQ(m.model, "sha256-sampled:ab");
   EXPECT_EQ(m.model_name, "base");
@@ -90,7 +94,8 @@ TEST(CovarianceStore, ManifestComesBack) {
   ASSERT_EQ(m.sites.size(), 2u);
   EXPECT_EQ(m.sites.at(kSite).in_features, 5);
   EXPECT_EQ(m.sites.at(kSite).tokens, 900);
-  EXPECT_THAT(m.sites.at(kSite).modules, ElementsAre("model.layers.0.mlp.gate_proj", "model.layers.0.mlp.up_proj"));
+  EXPECT_THAT(m.sites.at(kSite).modules,
+              ElementsAre("model.layers.0.mlp.gate_proj", "model.layers.0.mlp.up_proj"));
   EXPECT_EQ(reader.site_of("model.layers.0.mlp.up_proj"), kSite);
   EXPECT_EQ(reader.site_of("lm_head"), "");
   const core::Json json = core::read_json(reader.directory() / "manifest.json");
@@ -105,7 +110,8 @@ TEST(CovarianceStore, FingerprintFollowsContentAndNotTheFolder) {
   at::Tensor other = c.clone();
   other[2][2] += 1;
   const auto print = [&](const char* name, const at::Tensor& values) {
-    return CovarianceReader(write(scratch.path() / name, CovarianceStorage::kPacked, values)).fingerprint();
+    return CovarianceReader(write(scratch.path() / name, CovarianceStorage::kPacked, values))
+        .fingerprint();
   };
   const std::string first = print("a", c);
   EXPECT_EQ(first, print("b", c));
@@ -114,14 +120,19 @@ TEST(CovarianceStore, FingerprintFollowsContentAndNotTheFolder) {
 
 TEST(CovarianceStore, NothingRemainsOfAnAbandonedWriter) {
   const TemporaryDirectory scratch;
-  { CovarianceWriter(scratch.path() / "cov", CovarianceStorage::kFull).add(kSite, {"m"}, 1, symmetric(2)); }
+  {
+    CovarianceWriter(scratch.path() / "cov", CovarianceStorage::kFull)
+        .add(kSite, {"m"}, 1, symmetric(2));
+  }
   EXPECT_TRUE(fs::is_empty(scratch.path()));
 }
 
 TEST(CovarianceStore, HostileDirectoriesAreRefusedWithTheReason) {
   const TemporaryDirectory scratch;
-  EXPECT_THAT(error_of<core::IoError>([&] { CovarianceReader{scratch.path()}; }), HasSubstr("is not a covariance directory"));
-  const fs::path directory = write(scratch.path() / "cov", CovarianceStorage::kPacked, symmetric(4));
+  EXPECT_THAT(error_of<core::IoError>([&] { CovarianceReader{scratch.path()}; }),
+              HasSubstr("is not a covariance directory"));
+  const fs::path directory =
+      write(scratch.path() / "cov", CovarianceStorage::kPacked, symmetric(4));
   const core::Json good = core::read_json(directory / "manifest.json");
   const auto with = [&](const std::function<void(core::Json&)>& change) {
     core::Json changed = good;
@@ -130,19 +141,32 @@ TEST(CovarianceStore, HostileDirectoriesAreRefusedWithTheReason) {
     return error_of<core::FormatError>([&] { CovarianceReader(directory).load(kSite); });
   };
   EXPECT_EQ(with([](core::Json&) {}), "no error");
-  EXPECT_THAT(with([](core::Json& j) { j["version"] = 7; }), HasSubstr("version 7 was written by another corda"));
-  EXPECT_THAT(with([](core::Json& j) { j.erase("model"); }), HasSubstr("the key 'model' is missing"));
-  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["file"] = "../x"; }), HasSubstr("'file' must be a plain file name; it is '../x'"));
-  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["storage"] = "sparse"; }), HasSubstr("'storage' must be full or packed"));
+  EXPECT_THAT(with([](core::Json& j) { j["version"] = 7; }),
+              HasSubstr("version 7 was written by another corda"));
+  EXPECT_THAT(with([](core::Json& j) { j.erase("model"); }),
+              HasSubstr("the key 'model' is missing"));
+  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["file"] = "../x"; }),
+              HasSubstr("'file' must be a plain file name; it is '../x'"));
+  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["storage"] = "sparse"; }),
+              HasSubstr("'storage' must be full or packed"));
   EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["storage"] = "full"; }),
               HasSubstr("must hold 'model.layers.0.mlp.input' F32 [4, 4]; it holds F32 [10]"));
-  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["in_features"] = 3000000000; }), HasSubstr("'in_features' must be a whole number"));
-  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["in_features"] = -4; }), HasSubstr("'in_features' must be a whole number"));
-  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["modules"].push_back("model.layers.0.mlp.down_proj"); }),
+  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["in_features"] = 3000000000; }),
+              HasSubstr("'in_features' must be a whole number"));
+  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["in_features"] = -4; }),
+              HasSubstr("'in_features' must be a whole number"));
+  EXPECT_THAT(with([](core::Json& j) {
+                j["sites"][kSite]["modules"].push_back("model.layers.0.mlp.down_proj");
+              }),
               HasSubstr("stands in two sites"));
-  EXPECT_THAT(error_of<core::ShapeError>([] { pack_lower(at::ones({2, 3})); }), HasSubstr("must be square; it is [2, 3]"));
-  EXPECT_THAT(error_of<core::ShapeError>([] { unpack_lower(at::ones({5}), 3); }), HasSubstr("must be fp32 [6]"));
-  EXPECT_THAT(error_of<core::ConfigError>([] { covariance_storage_of("dense"); }), HasSubstr("it is 'dense'"));
+  EXPECT_THAT(error_of<core::ShapeError>([] {
+                pack_lower(at::ones({2, 3}));
+              }),
+              HasSubstr("must be square; it is [2, 3]"));
+  EXPECT_THAT(error_of<core::ShapeError>([] { unpack_lower(at::ones({5}), 3); }),
+              HasSubstr("must be fp32 [6]"));
+  EXPECT_THAT(error_of<core::ConfigError>([] { covariance_storage_of("dense"); }),
+              HasSubstr("it is 'dense'"));
 }
 
 }  // namespace

@@ -18,8 +18,10 @@ TEST(JinjaFeatures, EveryCaseMatchesTransformers) {
     SCOPED_TRACE(row["name"].get<std::string>() + ": " + row["template"].get<std::string>());
     ++compared;
     try {
-      const auto rendering = Template(row["template"].get<std::string>(), "t").render(variables, options);
-      ASSERT_FALSE(row.contains("error")) << "expected " << row["error"] << ", got: " << rendering.text;
+      const auto rendering =
+          Template(row["template"].get<std::string>(), "t").render(variables, options);
+      ASSERT_FALSE(row.contains("error"))
+          << "expected " << row["error"] << ", got: " << rendering.text;
       EXPECT_EQ(rendering.text, row["text"].get<std::string>());
       if (row.contains("generation")) {
         const auto spans = core::parse_json(spans_in_code_points(rendering), "spans");

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/json.h"
 #include "corda/jinja/template.h"
+#include "core/json.h"
 #include "jinja/json_value.h"
 #include "jinja/text.h"
 
@@ -39,8 +39,8 @@ inline std::string spans_in_code_points(const Rendering& rendering) {
   for (const auto& span : rendering.generation) {
     const std::string_view text = rendering.text;
     out += out.empty() ? "[" : ", ";
-    out += "[" + std::to_string(length(text.substr(0, static_cast<std::size_t>(span.begin)))) + ", " +
-           std::to_string(length(text.substr(0, static_cast<std::size_t>(span.end)))) + "]";
+    out += "[" + std::to_string(length(text.substr(0, static_cast<std::size_t>(span.begin)))) +
+           ", " + std::to_string(length(text.substr(0, static_cast<std::size_t>(span.end)))) + "]";
   }
   return out.empty() ? "[]" : out + "]";
 }

@@ -14,16 +14,23 @@ namespace {
 
 core::fs::path templates_folder() {
   const char* given = std::getenv("CORDA_SHARED");
-  return (given != nullptr ? core::fs::path(given) : core::fs::path(CORDA_SOURCE_DIR) / ".." / "shared") / "data" / "chat_templates";
+  return (given != nullptr ? core::fs::path(given)
+                           : core::fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
+         "data" / "chat_templates";
 }
 
-std::string digest(std::string_view text, std::size_t digits) { return core::Sha256().update(text).hex_digest().substr(0, digits); }
+std::string digest(std::string_view text, std::size_t digits) {
+  return core::Sha256().update(text).hex_digest().substr(0, digits);
+}
 
-// What the golden file would say about this rendering; of errors that the template did not raise itself only "error".
-std::string outcome(const Template& chat, const Value& variables, const RenderOptions& options, bool with_spans) {
+// What the golden file would say about this rendering; of errors that the template did not raise
+// itself only "error".
+std::string outcome(const Template& chat, const Value& variables, const RenderOptions& options,
+                    bool with_spans) {
   try {
     const auto rendering = chat.render(variables, options);
-    return digest(rendering.text, 20) + (with_spans ? " " + digest(spans_in_code_points(rendering), 8) : "");
+    return digest(rendering.text, 20) +
+           (with_spans ? " " + digest(spans_in_code_points(rendering), 8) : "");
   } catch (const core::FormatError& error) {
     return error.what();
   }
@@ -31,10 +38,12 @@ std::string outcome(const Template& chat, const Value& variables, const RenderOp
 
 TEST(RealTemplates, RenderAsTransformersDoes) {
   const auto folder = templates_folder();
-  if (!core::fs::exists(folder)) GTEST_SKIP() << "no templates at " << folder << " (set CORDA_SHARED)";
+  if (!core::fs::exists(folder))
+    GTEST_SKIP() << "no templates at " << folder << " (set CORDA_SHARED)";
   const auto file = golden("real.json");
   std::vector<std::pair<std::string, Value>> conversations;
-  for (const auto& [name, variables] : file["conversations"].items()) conversations.emplace_back(name, from_json(variables));
+  for (const auto& [name, variables] : file["conversations"].items())
+    conversations.emplace_back(name, from_json(variables));
   const auto options = golden_options();
   int matching = 0, rendered = 0;
   for (const auto& [path, rows] : file["templates"].items()) {
@@ -45,7 +54,8 @@ TEST(RealTemplates, RenderAsTransformersDoes) {
       SCOPED_TRACE(path + ", " + conversations[i].first);
       const auto expected = rows[i].get<std::string>();
       const bool fails = expected.starts_with("error: "), raised = expected.starts_with("raised: ");
-      const auto got = outcome(chat, conversations[i].second, options, !fails && !raised && expected.find(' ') != std::string::npos);
+      const auto got = outcome(chat, conversations[i].second, options,
+                               !fails && !raised && expected.find(' ') != std::string::npos);
       const bool same = raised  ? got.ends_with(": " + expected.substr(8))
                         : fails ? got.starts_with(path + ":")
                                 : got == expected;

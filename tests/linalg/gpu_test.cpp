@@ -18,7 +18,9 @@ using ::testing::HasSubstr;
 #define CORDA_NEEDS_GPU() \
   if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU"
 
-at::Tensor orthogonal(std::int64_t n) { return std::get<0>(at::linalg_qr(at::randn({n, n}, at::kDouble))); }
+at::Tensor orthogonal(std::int64_t n) {
+  return std::get<0>(at::linalg_qr(at::randn({n, n}, at::kDouble)));
+}
 
 struct Case {
   const char* name;
@@ -42,7 +44,9 @@ at::Tensor covariance_of(std::int64_t n, bool outlier) {
   return at::mm(q * lambda, q.t());
 }
 
-double energy(const at::Tensor& u, const at::Tensor& m) { return at::linalg_norm(at::mm(u.t(), m)).item<double>(); }
+double energy(const at::Tensor& u, const at::Tensor& m) {
+  return at::linalg_norm(at::mm(u.t(), m)).item<double>();
+}
 
 class GpuSpectrum : public ::testing::TestWithParam<Case> {};
 
@@ -64,15 +68,18 @@ TEST_P(GpuSpectrum, EnergyEqualsCpuReference) {
     // 1e-6 of the optimum, which itself is known to some eps ||M||.
     EXPECT_NEAR(energy(u, m), optimum, 1e-6 * optimum + 1e-13 * reference.total);
     EXPECT_LT((at::mm(u.t(), u) - at::eye(r, at::kDouble)).abs().max().item<double>(), 1e-10);
-    EXPECT_LT((found.values.cpu() - reference.values).abs().max().item<double>(), 1e-6 * optimum + 1e-13 * reference.total);
+    EXPECT_LT((found.values.cpu() - reference.values).abs().max().item<double>(),
+              1e-6 * optimum + 1e-13 * reference.total);
     EXPECT_NEAR(found.total, reference.total, 1e-10 * reference.total);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, GpuSpectrum,
-                         ::testing::Values(Case{"square", 256, 256}, Case{"tall", 500, 200}, Case{"wide", 200, 500},
-                                           Case{"outlier", 256, 256, true}, Case{"outlier_tall", 500, 200, true},
-                                           Case{"deficient", 192, 256, false, 100}, Case{"deficient_tall", 256, 192, false, 180}),
+                         ::testing::Values(Case{"square", 256, 256}, Case{"tall", 500, 200},
+                                           Case{"wide", 200, 500}, Case{"outlier", 256, 256, true},
+                                           Case{"outlier_tall", 500, 200, true},
+                                           Case{"deficient", 192, 256, false, 100},
+                                           Case{"deficient_tall", 256, 192, false, 180}),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(GpuLinalg, SvdTopEqualsCpuReference) {
@@ -82,7 +89,8 @@ TEST(GpuLinalg, SvdTopEqualsCpuReference) {
   const Spectrum reference = svd_top(w, 8);
   const Spectrum found = svd_top(w.cuda(), 8);
   EXPECT_TRUE(at::allclose(found.values.cpu(), reference.values, 1e-9));
-  EXPECT_TRUE(at::allclose(found.vectors.cpu(), reference.vectors, 1e-6, 1e-6));  // gaps of 6 % between singular values
+  EXPECT_TRUE(at::allclose(found.vectors.cpu(), reference.vectors, 1e-6,
+                           1e-6));  // gaps of 6 % between singular values
 }
 
 TEST(GpuLinalg, GeneralisedTopEqualsCpuReference) {
@@ -95,7 +103,9 @@ TEST(GpuLinalg, GeneralisedTopEqualsCpuReference) {
   EXPECT_TRUE(at::allclose(found.values.cpu(), reference.values, 1e-9));
   EXPECT_NEAR(found.total, reference.total, 1e-9 * reference.total);
   const at::Tensor a = found.vectors.cpu();
-  EXPECT_LT((at::mm(a.t(), at::mm(knowledge, a)) - at::eye(12, at::kDouble)).abs().max().item<double>(), 1e-9);
+  EXPECT_LT(
+      (at::mm(a.t(), at::mm(knowledge, a)) - at::eye(12, at::kDouble)).abs().max().item<double>(),
+      1e-9);
 }
 
 TEST(GpuLinalg, InfoWordOfCholeskyIsRead) {

@@ -9,11 +9,11 @@
 #include <cmath>
 #include <limits>
 
-#include "core/json.h"
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
+#include "core/json.h"
 #include "support/error_of.h"
 
 namespace corda::linalg {
@@ -22,11 +22,14 @@ namespace {
 using ::corda::testing::error_of;
 using ::testing::HasSubstr;
 
-const std::filesystem::path kGolden = std::filesystem::path(CORDA_SOURCE_DIR) / "tests/golden/decompose";
+const std::filesystem::path kGolden =
+    std::filesystem::path(CORDA_SOURCE_DIR) / "tests/golden/decompose";
 constexpr std::int64_t kRank = 4;
 
 // ||U^T M||_F: what the chosen directions carry.
-double energy(const at::Tensor& u, const at::Tensor& m) { return at::linalg_norm(at::mm(u.t(), m)).item<double>(); }
+double energy(const at::Tensor& u, const at::Tensor& m) {
+  return at::linalg_norm(at::mm(u.t(), m)).item<double>();
+}
 
 double norm_of(const core::Json& values) {
   double sum = 0;
@@ -36,8 +39,12 @@ double norm_of(const core::Json& values) {
 
 class SpectrumGolden : public ::testing::TestWithParam<const char*> {
  protected:
-  SpectrumGolden() : file_(kGolden / "cases.safetensors"), manifest_(core::read_json(kGolden / "manifest.json")) {}
-  at::Tensor tensor(const std::string& name) const { return io::view_tensor(file_, GetParam() + ("." + name)).clone(); }
+  SpectrumGolden()
+      : file_(kGolden / "cases.safetensors"),
+        manifest_(core::read_json(kGolden / "manifest.json")) {}
+  at::Tensor tensor(const std::string& name) const {
+    return io::view_tensor(file_, GetParam() + ("." + name)).clone();
+  }
   const core::Json& expected() const { return manifest_["cases"][GetParam()]; }
 
   io::SafetensorsFile file_;
@@ -48,12 +55,14 @@ TEST_P(SpectrumGolden, EnergyEqualsScipy) {
   const at::Tensor w = tensor("w");
   const at::Tensor damped = damp(tensor("c"), 0.01);
   const at::Tensor m = at::mm(w, damped);
-  for (const auto& [which, key] : {std::pair(Which::kSmallest, "smallest"), std::pair(Which::kLargest, "largest")}) {
+  for (const auto& [which, key] :
+       {std::pair(Which::kSmallest, "smallest"), std::pair(Which::kLargest, "largest")}) {
     SCOPED_TRACE(key);
     const Spectrum u = left_singular_subspace(w, damped, kRank, which);
     const double total = expected()["total"].get<double>();
     EXPECT_NEAR(u.total, total, 1e-12 * total);
-    // Singular values are exact to a few eps ||M||; relative to themselves 1e-6 is promised where they are not zero.
+    // Singular values are exact to a few eps ||M||; relative to themselves 1e-6 is promised where
+    // they are not zero.
     const double optimum = norm_of(expected()[key]);
     EXPECT_NEAR(energy(u.vectors, m), optimum, 1e-6 * optimum + 1e-14 * total);
     for (std::int64_t i = 0; i < kRank; ++i) {
@@ -64,8 +73,10 @@ TEST_P(SpectrumGolden, EnergyEqualsScipy) {
     EXPECT_LT((identity - at::eye(kRank, at::kDouble)).abs().max().item<double>(), 1e-12);
     const at::Tensor product = at::mm(u.vectors, at::mm(u.vectors.t(), w));
     const at::Tensor golden = tensor(std::string(key) + ".projector_w");
-    // The subspace itself is conditioned by the gap between neighbouring singular values, about 1e4 here at worst.
-    EXPECT_LT((product - golden).abs().max().item<double>(), 1e-8 * at::linalg_norm(w).item<double>());
+    // The subspace itself is conditioned by the gap between neighbouring singular values, about 1e4
+    // here at worst.
+    EXPECT_LT((product - golden).abs().max().item<double>(),
+              1e-8 * at::linalg_norm(w).item<double>());
   }
 }
 
@@ -73,19 +84,23 @@ TEST_P(SpectrumGolden, SvdTopEqualsScipy) {
   const at::Tensor w = tensor("w");
   const Spectrum u = svd_top(w, kRank);
   for (std::int64_t i = 0; i < kRank; ++i) {
-    EXPECT_NEAR(u.values[i].item<double>(), expected()["pissa"][static_cast<std::size_t>(i)].get<double>(), 1e-12) << i;
+    EXPECT_NEAR(u.values[i].item<double>(),
+                expected()["pissa"][static_cast<std::size_t>(i)].get<double>(), 1e-12)
+        << i;
   }
   EXPECT_NEAR(u.total, at::linalg_norm(w).item<double>(), 1e-12);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, SpectrumGolden,
-                         ::testing::Values("square", "tall", "wide", "outlier", "outlier_wide", "deficient"),
+                         ::testing::Values("square", "tall", "wide", "outlier", "outlier_wide",
+                                           "deficient"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 TEST(Spectrum, GoldenFilesAreTheOnesTheManifestDescribes) {
   const core::Json manifest = core::read_json(kGolden / "manifest.json");
   const std::string content = core::read_file(kGolden / "cases.safetensors");
-  EXPECT_EQ(core::Sha256().update(content).hex_digest(), manifest["sha256"]["cases.safetensors"].get<std::string>());
+  EXPECT_EQ(core::Sha256().update(content).hex_digest(),
+            manifest["sha256"]["cases.safetensors"].get<std::string>());
   EXPECT_EQ(manifest["cases"].size(), 7u);
 }
 
@@ -102,7 +117,8 @@ TEST(Spectrum, GeneralisedTopEqualsScipy) {
   }
   EXPECT_NEAR(top.total, expected["total"].get<double>(), 1e-9 * top.total);
   // C_task a = l C_know a, and a^T C_know a = 1.
-  const at::Tensor residual = at::mm(task, top.vectors) - at::mm(knowledge, top.vectors) * top.values;
+  const at::Tensor residual =
+      at::mm(task, top.vectors) - at::mm(knowledge, top.vectors) * top.values;
   EXPECT_LT(at::linalg_norm(residual).item<double>(), 1e-9 * at::linalg_norm(task).item<double>());
   const at::Tensor gram = at::mm(top.vectors.t(), at::mm(knowledge, top.vectors));
   EXPECT_LT((gram - at::eye(kRank, at::kDouble)).abs().max().item<double>(), 1e-10);
@@ -119,7 +135,8 @@ TEST(Spectrum, DampAddsTheMeanOfTheDiagonal) {
   const at::Tensor c = at::diag(at::tensor({1.0, 2.0, 6.0}));
   const at::Tensor damped = damp(c, 0.01);
   EXPECT_EQ(damped.scalar_type(), at::kDouble);
-  EXPECT_TRUE(at::allclose(damped, at::diag(at::tensor({1.03, 2.03, 6.03}, at::kDouble)), 1e-15, 1e-15));
+  EXPECT_TRUE(
+      at::allclose(damped, at::diag(at::tensor({1.03, 2.03, 6.03}, at::kDouble)), 1e-15, 1e-15));
   EXPECT_EQ(c[0][0].item<double>(), 1.0) << "the argument must stay as it was";
 }
 
@@ -129,31 +146,43 @@ TEST(Spectrum, KnownSingularVectorsOfADiagonalProduct) {
   const at::Tensor c = at::diag(at::tensor({1.0, 10.0, 1.0}));
   const Spectrum smallest = left_singular_subspace(w, c, 2, Which::kSmallest);
   EXPECT_TRUE(at::allclose(smallest.values, at::tensor({2.0, 4.0}, at::kDouble)));
-  EXPECT_TRUE(at::allclose(smallest.vectors.abs(), at::tensor({0.0, 1.0, 0.0, 0.0, 1.0, 0.0}, at::kDouble).reshape({3, 2})));
+  EXPECT_TRUE(
+      at::allclose(smallest.vectors.abs(),
+                   at::tensor({0.0, 1.0, 0.0, 0.0, 1.0, 0.0}, at::kDouble).reshape({3, 2})));
   const Spectrum largest = left_singular_subspace(w, c, 1, Which::kLargest);
   EXPECT_NEAR(largest.values[0].item<double>(), 30.0, 1e-12);
 }
 
 TEST(Spectrum, RefusesWhatDoesNotFit) {
   const at::Tensor w = at::randn({3, 4});
-  EXPECT_THAT(error_of<core::ShapeError>([&] { left_singular_subspace(w, at::eye(3), 1, Which::kSmallest); }),
+  EXPECT_THAT(error_of<core::ShapeError>(
+                  [&] { left_singular_subspace(w, at::eye(3), 1, Which::kSmallest); }),
               HasSubstr("the weight is [3, 4], so the covariance must be [4, 4]; it is [3, 3]"));
-  EXPECT_THAT(error_of<core::ShapeError>([&] { left_singular_subspace(w, at::eye(4), 4, Which::kSmallest); }),
+  EXPECT_THAT(error_of<core::ShapeError>(
+                  [&] { left_singular_subspace(w, at::eye(4), 4, Which::kSmallest); }),
               HasSubstr("the rank must lie between 1 and 3; it is 4"));
-  EXPECT_THAT(error_of<core::ShapeError>([&] { damp(w, 0.1); }), HasSubstr("the covariance must be square; it is [3, 4]"));
-  EXPECT_THAT(error_of<core::NumericalError>([&] { damp(at::zeros({2, 2}), 0.1); }), HasSubstr("its mean diagonal is 0"));
+  EXPECT_THAT(error_of<core::ShapeError>([&] { damp(w, 0.1); }),
+              HasSubstr("the covariance must be square; it is [3, 4]"));
+  EXPECT_THAT(error_of<core::NumericalError>([&] {
+                damp(at::zeros({2, 2}), 0.1);
+              }),
+              HasSubstr("its mean diagonal is 0"));
   at::Tensor bad = w.clone();
   bad[1][2] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THAT(error_of<core::NumericalError>([&] { svd_top(bad, 1); }), HasSubstr("the matrix [3, 4] holds a NaN"));
+  EXPECT_THAT(error_of<core::NumericalError>([&] { svd_top(bad, 1); }),
+              HasSubstr("the matrix [3, 4] holds a NaN"));
   EXPECT_THAT(error_of<core::NumericalError>([&] { generalised_top(at::eye(3), -at::eye(3), 1); }),
               HasSubstr("potrf failed on a matrix [3, 3]"));
 }
 
 TEST(Device, NamesAreCheckedAgainstTheMachine) {
   EXPECT_EQ(device_of("cpu"), c10::Device(at::kCPU));
-  EXPECT_THAT(error_of<core::ConfigError>([] { device_of("gpu"); }), HasSubstr("'device' must be auto, cpu, cuda or cuda:N; it is 'gpu'"));
-  EXPECT_THAT(error_of<core::ConfigError>([] { device_of("cuda:x"); }), HasSubstr("it is 'cuda:x'"));
-  EXPECT_THAT(error_of<core::ResourceError>([] { device_of("cuda:99"); }), HasSubstr("'cuda:99' does not exist"));
+  EXPECT_THAT(error_of<core::ConfigError>([] { device_of("gpu"); }),
+              HasSubstr("'device' must be auto, cpu, cuda or cuda:N; it is 'gpu'"));
+  EXPECT_THAT(error_of<core::ConfigError>([] { device_of("cuda:x"); }),
+              HasSubstr("it is 'cuda:x'"));
+  EXPECT_THAT(error_of<core::ResourceError>([] { device_of("cuda:99"); }),
+              HasSubstr("'cuda:99' does not exist"));
 }
 
 }  // namespace

@@ -9,11 +9,11 @@
 #include <cstring>
 #include <limits>
 
-#include "core/json.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/random.h"
 #include "corda/io/tensor.h"
+#include "core/json.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
 
@@ -31,33 +31,45 @@ const std::string kUp = "model.layers.0.mlp.up_proj";
 at::Tensor random(std::vector<std::int64_t> shape, std::uint64_t seed) {
   core::Random generator(seed);
   at::Tensor t = at::empty(shape, at::kFloat);
-  for (std::int64_t i = 0; i < t.numel(); ++i) t.data_ptr<float>()[i] = static_cast<float>(2 * generator.uniform() - 1);
+  for (std::int64_t i = 0; i < t.numel(); ++i)
+    t.data_ptr<float>()[i] = static_cast<float>(2 * generator.uniform() - 1);
   return t;
 }
 
-at::Tensor bf16(std::vector<std::int64_t> shape, std::uint64_t seed) { return random(shape, seed).to(at::kBFloat16); }
+at::Tensor bf16(std::vector<std::int64_t> shape, std::uint64_t seed) {
+  return random(shape, seed).to(at::kBFloat16);
+}
 
-// Two shards of bf16 with an odd order, an integer tensor, an index with more than it needs, other files.
+// Two shards of bf16 with an odd order, an integer tensor, an index with more than it needs, other
+// files.
 void write_base(const fs::path& directory) {
   fs::create_directories(directory / "additional_chat_templates");
   fs::create_directories(directory / "checkpoint-5");
-  io::save_tensors(directory / "model-00001-of-00002.safetensors",
-                   {{kUp + ".weight", bf16({10, 6}, 1)}, {"model.embed_tokens.weight", bf16({9, 6}, 2)}}, {{"format", "pt"}});
+  io::save_tensors(
+      directory / "model-00001-of-00002.safetensors",
+      {{kUp + ".weight", bf16({10, 6}, 1)}, {"model.embed_tokens.weight", bf16({9, 6}, 2)}},
+      {{"format", "pt"}});
   io::save_tensors(directory / "model-00002-of-00002.safetensors",
-                   {{kQ + ".weight", bf16({6, 6}, 3)}, {kQ + ".bias", bf16({6}, 4)}, {"counts", at::arange(5, at::kLong)}},
+                   {{kQ + ".weight", bf16({6, 6}, 3)},
+                    {kQ + ".bias", bf16({6}, 4)},
+                    {"counts", at::arange(5, at::kLong)}},
                    {{"format", "pt"}});
-  core::write_file_atomic(directory / "model.safetensors.index.json",
-                          "{\"metadata\": {\"total_size\": 340, \"note\": \"kept\"},\n \"weight_map\": {\"" + kUp +
-                              ".weight\": \"model-00001-of-00002.safetensors\", \"model.embed_tokens.weight\": "
-                              "\"model-00001-of-00002.safetensors\", \"" +
-                              kQ + ".weight\": \"model-00002-of-00002.safetensors\", \"" + kQ +
-                              ".bias\": \"model-00002-of-00002.safetensors\", \"counts\": \"model-00002-of-00002.safetensors\"}}");
-  core::write_file_atomic(directory / "config.json", "{\"model_type\": \"llama\",   \"dtype\": \"bfloat16\"}\n");
+  core::write_file_atomic(
+      directory / "model.safetensors.index.json",
+      "{\"metadata\": {\"total_size\": 340, \"note\": \"kept\"},\n \"weight_map\": {\"" + kUp +
+          ".weight\": \"model-00001-of-00002.safetensors\", \"model.embed_tokens.weight\": "
+          "\"model-00001-of-00002.safetensors\", \"" +
+          kQ + ".weight\": \"model-00002-of-00002.safetensors\", \"" + kQ +
+          ".bias\": \"model-00002-of-00002.safetensors\", \"counts\": "
+          "\"model-00002-of-00002.safetensors\"}}");
+  core::write_file_atomic(directory / "config.json",
+                          "{\"model_type\": \"llama\",   \"dtype\": \"bfloat16\"}\n");
   core::write_file_atomic(directory / "tokenizer.model", std::string("\0\1\2binary", 9));
   core::write_file_atomic(directory / "chat_template.jinja", "{{ x }}");
   core::write_file_atomic(directory / "additional_chat_templates" / "rag.jinja", "{{ y }}");
   core::write_file_atomic(directory / "checkpoint-5" / "trainer_state.json", "{}");
-  for (const char* name : {"pytorch_model.bin", "consolidated.pth", "adapter_config.json", "corda.json", "consolidated.safetensors"}) {
+  for (const char* name : {"pytorch_model.bin", "consolidated.pth", "adapter_config.json",
+                           "corda.json", "consolidated.safetensors"}) {
     core::write_file_atomic(directory / name, "not to be copied");
   }
 }
@@ -140,10 +152,12 @@ TEST_F(Merge, AdaptedWeightsAreFp32ArithmeticRoundedOnceAndTheRestKeepsItsBytes)
     const auto layer = adapter::read_adapter(scratch_.path() / "adapter").layers.at(module);
     const at::Tensor once = (w + adapter::update_of(layer, 1.5)).to(at::kBFloat16);
     EXPECT_TRUE(at::equal(io::view_tensor(merged, name), once)) << module;
-    EXPECT_TRUE(at::equal(io::view_tensor(merged, name), expected(module, at::kBFloat16))) << module << ": differs from fp64 rounded";
+    EXPECT_TRUE(at::equal(io::view_tensor(merged, name), expected(module, at::kBFloat16)))
+        << module << ": differs from fp64 rounded";
     EXPECT_FALSE(same_bytes(base, merged, name));
   }
-  for (const std::string& name : {std::string("model.embed_tokens.weight"), kQ + ".bias", std::string("counts")}) {
+  for (const std::string& name :
+       {std::string("model.embed_tokens.weight"), kQ + ".bias", std::string("counts")}) {
     EXPECT_TRUE(same_bytes(base, merged, name)) << name;
   }
   EXPECT_EQ(merged.file_of(kUp + ".weight").path().filename(), "model-00001-of-00002.safetensors");
@@ -153,16 +167,18 @@ TEST_F(Merge, AdaptedWeightsAreFp32ArithmeticRoundedOnceAndTheRestKeepsItsBytes)
 TEST_F(Merge, OtherFilesAreCopiedByteForByteAndForeignWeightsAreNot) {
   run(settings());
   const fs::path out = settings().out;
-  for (const char* name : {"config.json", "tokenizer.model", "chat_template.jinja", "model.safetensors.index.json",
-                           "additional_chat_templates/rag.jinja"}) {
+  for (const char* name : {"config.json", "tokenizer.model", "chat_template.jinja",
+                           "model.safetensors.index.json", "additional_chat_templates/rag.jinja"}) {
     EXPECT_EQ(core::read_file(out / name), core::read_file(base_ / name)) << name;
   }
   std::vector<std::string> names;
-  for (const auto& entry : fs::recursive_directory_iterator(out)) names.push_back(fs::relative(entry.path(), out).string());
-  EXPECT_THAT(names, ::testing::UnorderedElementsAre("config.json", "tokenizer.model", "chat_template.jinja", "model.safetensors.index.json",
-                                                     "additional_chat_templates", "additional_chat_templates/rag.jinja",
-                                                     "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
-                                                     "settings.resolved.yaml"));
+  for (const auto& entry : fs::recursive_directory_iterator(out))
+    names.push_back(fs::relative(entry.path(), out).string());
+  EXPECT_THAT(names, ::testing::UnorderedElementsAre(
+                         "config.json", "tokenizer.model", "chat_template.jinja",
+                         "model.safetensors.index.json", "additional_chat_templates",
+                         "additional_chat_templates/rag.jinja", "model-00001-of-00002.safetensors",
+                         "model-00002-of-00002.safetensors", "settings.resolved.yaml"));
 }
 
 TEST_F(Merge, UntrainedAdapterLeavesEveryTensorAsItIs) {
@@ -189,7 +205,9 @@ TEST_F(Merge, NewShardsHoldTheSameTensorsAndAnIndexOfTheirOwn) {
   ASSERT_EQ(one.names(), two.names());
   for (const auto& name : one.names()) EXPECT_TRUE(same_bytes(one, two, name)) << name;
   EXPECT_EQ(two.files().at(0)->path().filename(), "model-00001-of-00003.safetensors");
-  EXPECT_EQ(core::read_json(fs::path(s.out) / "model.safetensors.index.json")["metadata"]["total_size"], 352);
+  EXPECT_EQ(
+      core::read_json(fs::path(s.out) / "model.safetensors.index.json")["metadata"]["total_size"],
+      352);
   s = settings("single");
   s.max_shard_size = "1GB";
   EXPECT_EQ(run(s).shards, 1);
@@ -213,26 +231,31 @@ TEST_F(Merge, WrongAdaptersAreRefusedBeforeAnythingIsWritten) {
   adapter::Adapter other = adapter_;
   other.base_fingerprint = "sha256-sampled:0";
   write(other);
-  EXPECT_THAT(failure<core::ConfigError>(settings()), HasSubstr("the adapter was made for another base model"));
+  EXPECT_THAT(failure<core::ConfigError>(settings()),
+              HasSubstr("the adapter was made for another base model"));
   other = adapter_;
   other.layers["model.layers.7.mlp.up_proj"] = adapter_.layers.at(kUp);
   write(other);
-  EXPECT_THAT(failure<core::FormatError>(settings()), HasSubstr("changes 'model.layers.7.mlp.up_proj', but"));
+  EXPECT_THAT(failure<core::FormatError>(settings()),
+              HasSubstr("changes 'model.layers.7.mlp.up_proj', but"));
   other = adapter_;
   other.layers[kQ] = adapter_.layers.at(kUp);
   write(other);
-  EXPECT_THAT(failure<core::ShapeError>(settings()), HasSubstr("changes a '" + kQ + "' of [10, 6], the base has [6, 6]"));
+  EXPECT_THAT(failure<core::ShapeError>(settings()),
+              HasSubstr("changes a '" + kQ + "' of [10, 6], the base has [6, 6]"));
   other = adapter_;
   other.layers.at(kQ).b[0][0] = std::numeric_limits<float>::infinity();
   write(other);
-  EXPECT_THAT(failure<core::NumericalError>(settings()), HasSubstr("the merged weight of '" + kQ + "' is not finite in BFloat16"));
+  EXPECT_THAT(failure<core::NumericalError>(settings()),
+              HasSubstr("the merged weight of '" + kQ + "' is not finite in BFloat16"));
   for (const auto& entry : fs::directory_iterator(scratch_.path())) {
     EXPECT_THAT(entry.path().filename().string(), ::testing::AnyOf("base", "adapter"));
   }
 }
 
 TEST_F(Merge, TruncatedShardIsRefused) {
-  fs::resize_file(base_ / "model-00002-of-00002.safetensors", fs::file_size(base_ / "model-00002-of-00002.safetensors") - 8);
+  fs::resize_file(base_ / "model-00002-of-00002.safetensors",
+                  fs::file_size(base_ / "model-00002-of-00002.safetensors") - 8);
   EXPECT_THAT(failure<core::FormatError>(settings()), HasSubstr("truncated"));
 }
 
@@ -241,7 +264,9 @@ TEST(MergeSize, UnitsAndNonsense) {
   EXPECT_EQ(parse_size("1.5 MiB"), 1572864);
   EXPECT_EQ(parse_size("300"), 300);
   for (const char* text : {"", "GB", "5XB", "-1GB", "nanGB", "1e30TB"}) {
-    EXPECT_THAT(error_of<core::ConfigError>([&] { parse_size(text); }), HasSubstr("'max_shard_size' must be a size such as 5GB")) << text;
+    EXPECT_THAT(error_of<core::ConfigError>([&] { parse_size(text); }),
+                HasSubstr("'max_shard_size' must be a size such as 5GB"))
+        << text;
   }
 }
 

@@ -15,7 +15,8 @@ using ::testing::HasSubstr;
 // A minimal config with `extra` members added.
 std::string config_with(const std::string& extra, const std::string& type = "llama") {
   return R"({"model_type": ")" + type +
-         R"(", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4)" + extra + "}";
+         R"(", "vocab_size": 100, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4)" +
+         extra + "}";
 }
 
 std::string error_of(const std::string& json) {
@@ -38,7 +39,8 @@ TEST(ModelConfig, FillsDefaults) {
 }
 
 TEST(ModelConfig, ReadsRopeFromOldAndNewKeys) {
-  const ModelConfig old_style = parse_model_config(config_with(R"(, "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4})"), "c");
+  const ModelConfig old_style = parse_model_config(
+      config_with(R"(, "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4})"), "c");
   EXPECT_EQ(old_style.rope_theta, 5e5);
   EXPECT_EQ(old_style.rope_scaling.type, RopeScalingType::kLinear);
   EXPECT_EQ(old_style.rope_scaling.factor, 4);
@@ -52,17 +54,25 @@ TEST(ModelConfig, ReadsRopeFromOldAndNewKeys) {
 }
 
 TEST(ModelConfig, RefusesWhatChangesTheMathematicsByName) {
-  EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "yarn", "factor": 4})")), HasSubstr("'rope_scaling' of type 'yarn' is not implemented"));
-  EXPECT_THAT(error_of(config_with(R"(, "hidden_act": "gelu")")), HasSubstr("'hidden_act': \"gelu\" is not implemented"));
-  EXPECT_THAT(error_of(config_with(R"(, "sliding_window": 4096)", "mistral")), HasSubstr("'sliding_window': 4096 is not implemented"));
-  EXPECT_THAT(error_of(config_with(R"(, "quantization_config": {"bits": 4})")), HasSubstr("'quantization_config'"));
-  EXPECT_THAT(error_of(config_with(R"(, "attn_logit_softcapping": 50.0)")), HasSubstr("'attn_logit_softcapping': 50.0 is not known to corda"));
-  EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "linear"})")), HasSubstr("type linear needs 'factor'"));
-  EXPECT_THAT(error_of(config_with("", "gpt_neox")), HasSubstr("the model family 'gpt_neox' is not implemented"));
+  EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "yarn", "factor": 4})")),
+              HasSubstr("'rope_scaling' of type 'yarn' is not implemented"));
+  EXPECT_THAT(error_of(config_with(R"(, "hidden_act": "gelu")")),
+              HasSubstr("'hidden_act': \"gelu\" is not implemented"));
+  EXPECT_THAT(error_of(config_with(R"(, "sliding_window": 4096)", "mistral")),
+              HasSubstr("'sliding_window': 4096 is not implemented"));
+  EXPECT_THAT(error_of(config_with(R"(, "quantization_config": {"bits": 4})")),
+              HasSubstr("'quantization_config'"));
+  EXPECT_THAT(error_of(config_with(R"(, "attn_logit_softcapping": 50.0)")),
+              HasSubstr("'attn_logit_softcapping': 50.0 is not known to corda"));
+  EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "linear"})")),
+              HasSubstr("type linear needs 'factor'"));
+  EXPECT_THAT(error_of(config_with("", "gpt_neox")),
+              HasSubstr("the model family 'gpt_neox' is not implemented"));
 }
 
 TEST(ModelConfig, ListsEveryProblemAtOnce) {
-  const std::string message = error_of(R"({"model_type": "llama", "vocab_size": -5, "hidden_size": 64, "mystery": 1})");
+  const std::string message =
+      error_of(R"({"model_type": "llama", "vocab_size": -5, "hidden_size": 64, "mystery": 1})");
   EXPECT_THAT(message, HasSubstr("'vocab_size' must be a whole number"));
   EXPECT_THAT(message, HasSubstr("'intermediate_size' is missing"));
   EXPECT_THAT(message, HasSubstr("'num_hidden_layers' is missing"));
@@ -71,8 +81,10 @@ TEST(ModelConfig, ListsEveryProblemAtOnce) {
 }
 
 TEST(ModelConfig, AcceptsKeysThatSayNothing) {
-  EXPECT_EQ(error_of(config_with(R"(, "sliding_window": null, "attention_dropout": 0.0, "use_cache": true, "_name_or_path": "x", "transformers_version": "5")")),
-            "no error");
+  EXPECT_EQ(
+      error_of(config_with(
+          R"(, "sliding_window": null, "attention_dropout": 0.0, "use_cache": true, "_name_or_path": "x", "transformers_version": "5")")),
+      "no error");
 }
 
 }  // namespace

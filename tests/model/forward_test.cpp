@@ -26,7 +26,8 @@ Batch batch_of(const Model& model, const std::vector<Ids>& sequences) {
   Ids ids, positions, offsets = {0};
   for (const auto& sequence : sequences) {
     ids.insert(ids.end(), sequence.begin(), sequence.end());
-    for (std::size_t i = 0; i < sequence.size(); ++i) positions.push_back(static_cast<std::int32_t>(i));
+    for (std::size_t i = 0; i < sequence.size(); ++i)
+      positions.push_back(static_cast<std::int32_t>(i));
     offsets.push_back(static_cast<std::int32_t>(ids.size()));
   }
   return make_batch(ids, positions, offsets, model.config.vocab_size, model.device());
@@ -39,7 +40,9 @@ at::Tensor logits(const Model& model, const std::vector<Ids>& sequences) {
   return logits_of(model, forward_hidden(model, batch, attention));
 }
 
-double max_difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double max_difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 TEST(Forward, PackedSequencesEqualEachAlone) {
   const TemporaryDirectory folder;
@@ -89,14 +92,17 @@ TEST(Forward, LossSumCountsOnlyTargets) {
   const std::vector<std::int64_t> rows = {1, 2}, targets = {3, 4};
   const Batch batch = make_batch(ids, positions, offsets, 96, at::kCPU, rows, targets);
   const at::Tensor log_probabilities = at::log_softmax(logits(model, {ids}), -1);
-  const double expected = -(log_probabilities[1][3].item<double>() + log_probabilities[2][4].item<double>());
+  const double expected =
+      -(log_probabilities[1][3].item<double>() + log_probabilities[2][4].item<double>());
   EXPECT_NEAR(loss_sum(model, batch).item<double>(), expected, 1e-5);
 }
 
 // The same greedy continuation, computed by running the whole sequence again for every token.
 Ids continue_without_cache(const Model& model, Ids ids, std::int64_t count) {
   const std::size_t prompt = ids.size();
-  for (std::int64_t i = 0; i < count; ++i) ids.push_back(static_cast<std::int32_t>(logits(model, {ids})[-1].argmax().item<std::int64_t>()));
+  for (std::int64_t i = 0; i < count; ++i)
+    ids.push_back(
+        static_cast<std::int32_t>(logits(model, {ids})[-1].argmax().item<std::int64_t>()));
   return {ids.begin() + static_cast<std::ptrdiff_t>(prompt), ids.end()};
 }
 
@@ -104,17 +110,21 @@ TEST(Generate, CachedBatchEqualsUncachedOneByOne) {
   const TemporaryDirectory folder;
   const Model model = load_tiny_model(folder.path());
   const std::vector<Ids> prompts = {{3}, {10, 20, 30, 40, 50}, {7, 8}};
-  const auto generated = generate_greedy(model, prompts, {.max_new_tokens = 9, .stop_ids = {}, .stop_when = {}});
+  const auto generated =
+      generate_greedy(model, prompts, {.max_new_tokens = 9, .stop_ids = {}, .stop_when = {}});
   ASSERT_EQ(generated.size(), 3U);
-  for (std::size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(generated[i], continue_without_cache(model, prompts[i], 9)) << i;
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    EXPECT_EQ(generated[i], continue_without_cache(model, prompts[i], 9)) << i;
 }
 
 TEST(Generate, StopsBeforeAStopTokenAndAtTheLimit) {
   const TemporaryDirectory folder;
   const Model model = load_tiny_model(folder.path());
-  const auto free = generate_greedy(model, {{3}}, {.max_new_tokens = 6, .stop_ids = {}, .stop_when = {}});
+  const auto free =
+      generate_greedy(model, {{3}}, {.max_new_tokens = 6, .stop_ids = {}, .stop_when = {}});
   ASSERT_EQ(free[0].size(), 6U);
-  const auto stopped = generate_greedy(model, {{3}}, {.max_new_tokens = 6, .stop_ids = {free[0][2]}, .stop_when = {}});
+  const auto stopped = generate_greedy(
+      model, {{3}}, {.max_new_tokens = 6, .stop_ids = {free[0][2]}, .stop_when = {}});
   const auto first = std::find(free[0].begin(), free[0].end(), free[0][2]);
   EXPECT_EQ(stopped[0], Ids(free[0].begin(), first));
 }
@@ -141,8 +151,10 @@ TEST(LoadModel, ListsMissingSurplusAndMisshapenTensorsAtOnce) {
     load_model(io::Checkpoint(folder.path()), config, {});
     FAIL() << "no error";
   } catch (const core::ShapeError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("missing 'model.layers.2.self_attn.q_proj.weight' [32, 32]"));
-    EXPECT_THAT(error.what(), HasSubstr("'model.embed_tokens.weight' must be [97, 32], it is [96, 32]"));
+    EXPECT_THAT(error.what(),
+                HasSubstr("missing 'model.layers.2.self_attn.q_proj.weight' [32, 32]"));
+    EXPECT_THAT(error.what(),
+                HasSubstr("'model.embed_tokens.weight' must be [97, 32], it is [96, 32]"));
   }
   config = read_model_config(folder.path());
   config.num_layers = 1;

@@ -7,10 +7,10 @@
 #include <array>
 #include <set>
 
-#include "core/json.h"
 #include "corda/io/tensor.h"
 #include "corda/model/forward.h"
 #include "corda/model/generate.h"
+#include "core/json.h"
 
 namespace corda::model {
 namespace {
@@ -23,7 +23,9 @@ const fs::path kGolden = fs::path(CORDA_SOURCE_DIR) / "tests" / "golden" / "mode
 class GoldenModel : public ::testing::TestWithParam<const char*> {
  protected:
   fs::path directory() const { return kGolden / GetParam(); }
-  Model load() const { return load_model(io::Checkpoint(directory()), read_model_config(directory()), {}); }
+  Model load() const {
+    return load_model(io::Checkpoint(directory()), read_model_config(directory()), {});
+  }
 };
 
 // The real tokens of the right-padded golden batch, end to end.
@@ -60,13 +62,17 @@ TEST_P(GoldenModel, GreedyContinuationsMatchTransformers) {
   const Model model = load();
   const core::Json golden = core::read_json(directory() / "generate.json");
   const auto prompts = golden.at("prompts").get<std::vector<Ids>>();
-  const auto generated = generate_greedy(
-      model, prompts, {.max_new_tokens = golden.at("max_new_tokens").get<std::int64_t>(), .stop_ids = {}, .stop_when = {}});
+  const auto generated =
+      generate_greedy(model, prompts,
+                      {.max_new_tokens = golden.at("max_new_tokens").get<std::int64_t>(),
+                       .stop_ids = {},
+                       .stop_when = {}});
   EXPECT_EQ(generated, golden.at("outputs").get<std::vector<Ids>>());
 }
 
-constexpr std::array kModels = {"llama2",       "llama3-gqa", "llama-linear", "llama-tied", "llama-bias",
-                                "llama-headdim", "mistral",    "llama-bf16",   "llama-fp16"};
+constexpr std::array kModels = {"llama2",     "llama3-gqa", "llama-linear",
+                                "llama-tied", "llama-bias", "llama-headdim",
+                                "mistral",    "llama-bf16", "llama-fp16"};
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenModel, ::testing::ValuesIn(kModels),
                          [](const auto& tested) {

@@ -34,7 +34,8 @@ void redirect(const std::string& path, int flags, int target) {
 
 }  // namespace
 
-ProcessResult run_process(const std::vector<std::string>& argv, const std::string& interrupt_when_file) {
+ProcessResult run_process(const std::vector<std::string>& argv,
+                          const std::string& interrupt_when_file) {
   const TemporaryDirectory scratch;
   const std::string out = (scratch.path() / "out").string();
   const std::string err = (scratch.path() / "err").string();
@@ -54,7 +55,8 @@ ProcessResult run_process(const std::vector<std::string>& argv, const std::strin
   bool sent = interrupt_when_file.empty();
   while (::waitpid(child, &status, sent ? 0 : WNOHANG) == 0) {
     std::error_code error;
-    if (std::filesystem::exists(interrupt_when_file, error) && std::filesystem::file_size(interrupt_when_file, error) > 0) {
+    if (std::filesystem::exists(interrupt_when_file, error) &&
+        std::filesystem::file_size(interrupt_when_file, error) > 0) {
       ::kill(child, SIGINT);
       sent = true;
     } else {
@@ -68,7 +70,8 @@ ProcessResult run_process(const std::vector<std::string>& argv, const std::strin
   return result;
 }
 
-ProcessResult run_corda(std::vector<std::string> arguments, const std::string& interrupt_when_file) {
+ProcessResult run_corda(std::vector<std::string> arguments,
+                        const std::string& interrupt_when_file) {
   arguments.insert(arguments.begin(), CORDA_BINARY);
   return run_process(arguments, interrupt_when_file);
 }

@@ -23,11 +23,12 @@ struct TinyModelOptions {
   std::int64_t shards = 1;
 };
 
-// config.json and the weights; also a tokenizer.json whose ids are the bytes of the text (vocab >= 257 needed
-// for every byte; id 0 is <|endoftext|>, byte b is id b + 1).
+// config.json and the weights; also a tokenizer.json whose ids are the bytes of the text (vocab >=
+// 257 needed for every byte; id 0 is <|endoftext|>, byte b is id b + 1).
 void write_tiny_model(const std::filesystem::path& directory, const TinyModelOptions& options = {});
 
 // Writes and loads it in fp32 on the CPU.
-model::Model load_tiny_model(const std::filesystem::path& directory, const TinyModelOptions& options = {});
+model::Model load_tiny_model(const std::filesystem::path& directory,
+                             const TinyModelOptions& options = {});
 
 }  // namespace corda::testing

@@ -28,7 +28,8 @@ std::vector<char32_t> ranges_of(Has has) {
   return flat;
 }
 
-std::vector<std::string> words(const PreTokenizer& pre_tokenizer, const std::string& text, Scratch& scratch) {
+std::vector<std::string> words(const PreTokenizer& pre_tokenizer, const std::string& text,
+                               Scratch& scratch) {
   scratch.pieces.assign(1, {text, -1, true});
   pre_tokenizer.split(scratch);
   std::vector<std::string> out;
@@ -40,17 +41,22 @@ std::vector<char32_t> ranges_of(const std::string& name) {
   Scratch scratch;
   if (name.starts_with('\\')) {
     const Regex regex(name, name);
-    return ranges_of([&](const std::string& text) { return regex.find(text, 0, scratch.regex).has_value(); });
+    return ranges_of(
+        [&](const std::string& text) { return regex.find(text, 0, scratch.regex).has_value(); });
   }
   if (name == "word of Whitespace") {
     const PreTokenizerPtr whitespace = make_whitespace();
-    return ranges_of([&](const std::string& text) { return words(*whitespace, "a" + text + "a", scratch).size() == 1; });
+    return ranges_of([&](const std::string& text) {
+      return words(*whitespace, "a" + text + "a", scratch).size() == 1;
+    });
   }
   const Json json = Json::parse(name);
   const std::string type = json.at("type").get<std::string>();
   if (type == "Digits" || type == "Punctuation" || type == "BertPreTokenizer") {
     const PreTokenizerPtr cutter = pre_tokenizer_from_json(json, name, false);
-    return ranges_of([&](const std::string& text) { return words(*cutter, "a" + text + "a", scratch).size() == 3; });
+    return ranges_of([&](const std::string& text) {
+      return words(*cutter, "a" + text + "a", scratch).size() == 3;
+    });
   }
   const NormalizerPtr normalizer = normalizer_from_json(json, name);
   return ranges_of([&](const std::string& text) {
@@ -70,12 +76,19 @@ TEST(AllCodePoints, PropertiesMatchHuggingFace) {
 
 TEST(AllCodePoints, NegatedPropertiesAreTheComplement) {
   RegexScratch scratch;
-  for (const auto& [positive, negative] : {std::pair("\\p{L}", "\\P{L}"), {"\\p{N}", "\\p{^N}"}, {"\\d", "\\D"}, {"\\w", "\\W"}, {"[\\p{L}]", "[^\\p{L}]"}, {"[\\d\\w]", "\\W"}}) {
+  for (const auto& [positive, negative] : {std::pair("\\p{L}", "\\P{L}"),
+                                           {"\\p{N}", "\\p{^N}"},
+                                           {"\\d", "\\D"},
+                                           {"\\w", "\\W"},
+                                           {"[\\p{L}]", "[^\\p{L}]"},
+                                           {"[\\d\\w]", "\\W"}}) {
     const Regex has(positive, "test");
     const Regex lacks(negative, "test");
     EXPECT_TRUE(ranges_of([&](const std::string& text) {
-                  return has.find(text, 0, scratch).has_value() == lacks.find(text, 0, scratch).has_value();
-                }).empty()) << positive;
+                  return has.find(text, 0, scratch).has_value() ==
+                         lacks.find(text, 0, scratch).has_value();
+                }).empty())
+        << positive;
   }
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 // Every component against the Hugging Face library, text by text.
-#include "tokenizer/components_json.h"
-
 #include "corda/core/text.h"
 #include "golden.h"
+#include "tokenizer/components_json.h"
 #include "tokenizer/unicode.h"
 
 namespace corda::tokenizer {
@@ -12,7 +11,9 @@ namespace {
 
 using core::Json;
 
-std::vector<std::string> texts() { return golden_json("small/texts.json").get<std::vector<std::string>>(); }
+std::vector<std::string> texts() {
+  return golden_json("small/texts.json").get<std::vector<std::string>>();
+}
 
 // A golden is the list of words, or of their lengths in code points where they are the text cut up.
 std::vector<std::string> words_of(const Json& golden, std::string_view text) {
@@ -39,7 +40,8 @@ TEST(Normalizers, MatchHuggingFace) {
     ASSERT_EQ(entry.at("out").size(), inputs.size());
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const Json& expected = entry.at("out")[i];
-      EXPECT_EQ(normalizer->apply(inputs[i]), expected.is_null() ? inputs[i] : expected.get<std::string>())
+      EXPECT_EQ(normalizer->apply(inputs[i]),
+                expected.is_null() ? inputs[i] : expected.get<std::string>())
           << entry.at("json") << " of text " << i << ": " << inputs[i];
     }
   }
@@ -50,7 +52,8 @@ TEST(PreTokenizers, MatchHuggingFace) {
   const Json cases = golden_json("small/components.json").at("pre_tokenizers");
   ASSERT_EQ(cases.size(), 66U);
   for (const Json& entry : cases) {
-    const PreTokenizerPtr pre_tokenizer = pre_tokenizer_from_json(entry.at("json"), "golden", false);
+    const PreTokenizerPtr pre_tokenizer =
+        pre_tokenizer_from_json(entry.at("json"), "golden", false);
     ASSERT_EQ(entry.at("out").size(), inputs.size());
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const Json& golden = entry.at("out")[i];
@@ -73,7 +76,8 @@ TEST(Decoders, MatchHuggingFace) {
     for (std::size_t i = 0; i < golden.at("inputs").size(); ++i) {
       auto tokens = golden.at("inputs")[i].get<std::vector<std::string>>();
       decoder->decode(tokens);
-      EXPECT_EQ(core::join(tokens, ""), entry.at("out")[i].get<std::string>()) << entry.at("json") << " of input " << i;
+      EXPECT_EQ(core::join(tokens, ""), entry.at("out")[i].get<std::string>())
+          << entry.at("json") << " of input " << i;
     }
   }
 }

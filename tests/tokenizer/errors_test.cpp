@@ -30,7 +30,8 @@ Json sound() {
               "vocab": {"?": 0, "a": 1, "b": 2, "ab": 3}, "merges": ["a b"]}})");
 }
 
-std::shared_ptr<const Tokenizer> load_text(const std::string& text, const std::string& config = "") {
+std::shared_ptr<const Tokenizer> load_text(const std::string& text,
+                                           const std::string& config = "") {
   const TemporaryFolder folder;
   folder.write("tokenizer.json", text);
   if (!config.empty()) folder.write("tokenizer_config.json", config);
@@ -52,91 +53,131 @@ std::string refusal_with(const std::string& pointer, const Json& value) {
 
 TEST(TokenizerJson, SoundFileLoads) {
   const std::shared_ptr<const Tokenizer> tokenizer = load_text(sound().dump());
-  EXPECT_EQ(tokenizer->encode("ab b c", {.add_special_tokens = true}), (std::vector<TokenId>{4, 3, 2, 0}));
+  EXPECT_EQ(tokenizer->encode("ab b c", {.add_special_tokens = true}),
+            (std::vector<TokenId>{4, 3, 2, 0}));
   EXPECT_EQ(tokenizer->vocab_size(), 5);
   EXPECT_EQ(tokenizer->bos_id, std::nullopt);
   EXPECT_FALSE(tokenizer->starts_with_bos);
 }
 
 TEST(LoadTokenizer, MissingFilesAreNamed) {
-  EXPECT_THAT(error_of<core::IoError>([] { load_tokenizer("/nowhere/at/all"); }), HasSubstr("'/nowhere/at/all' is not a directory"));
+  EXPECT_THAT(error_of<core::IoError>([] { load_tokenizer("/nowhere/at/all"); }),
+              HasSubstr("'/nowhere/at/all' is not a directory"));
   const TemporaryFolder folder;
   EXPECT_THAT(error_of<core::IoError>([&] { load_tokenizer(folder.path()); }),
               HasSubstr("expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));
 }
 
 TEST(TokenizerJson, UnknownComponentsAreNamed) {
-  EXPECT_THAT(refusal_with("/normalizer/type", "Unheard"), HasSubstr("tokenizer.json: normalizer: the normalizer 'Unheard' is not implemented"));
-  EXPECT_THAT(refusal_with("/pre_tokenizer/type", "UnicodeScripts"), HasSubstr("pre_tokenizer: the pre-tokenizer 'UnicodeScripts' is not implemented"));
-  EXPECT_THAT(refusal_with("/post_processor/type", "Unheard"), HasSubstr("post_processor: the post-processor 'Unheard' is not implemented"));
-  EXPECT_THAT(refusal_with("/decoder/type", "Unheard"), HasSubstr("decoder: the decoder 'Unheard' is not implemented"));
-  EXPECT_THAT(refusal_with("/model/type", "Unheard"), HasSubstr("model: the model 'Unheard' is not implemented"));
+  EXPECT_THAT(refusal_with("/normalizer/type", "Unheard"),
+              HasSubstr("tokenizer.json: normalizer: the normalizer 'Unheard' is not implemented"));
+  EXPECT_THAT(refusal_with("/pre_tokenizer/type", "UnicodeScripts"),
+              HasSubstr("pre_tokenizer: the pre-tokenizer 'UnicodeScripts' is not implemented"));
+  EXPECT_THAT(refusal_with("/post_processor/type", "Unheard"),
+              HasSubstr("post_processor: the post-processor 'Unheard' is not implemented"));
+  EXPECT_THAT(refusal_with("/decoder/type", "Unheard"),
+              HasSubstr("decoder: the decoder 'Unheard' is not implemented"));
+  EXPECT_THAT(refusal_with("/model/type", "Unheard"),
+              HasSubstr("model: the model 'Unheard' is not implemented"));
   Json json = sound();
-  json["normalizer"] = Json::parse(R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Odd"}]})");
+  json["normalizer"] =
+      Json::parse(R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Odd"}]})");
   EXPECT_THAT(refusal(json), HasSubstr("normalizer[1]: the normalizer 'Odd' is not implemented"));
 }
 
 TEST(TokenizerJson, UnknownKeysAndValuesAreNamed) {
   EXPECT_THAT(refusal_with("/surprise", 1), HasSubstr("the key 'surprise' is not implemented"));
-  EXPECT_THAT(refusal_with("/normalizer/surprise", 1), HasSubstr("normalizer: the key 'surprise' is not implemented"));
-  EXPECT_THAT(refusal_with("/model/surprise", 1), HasSubstr("model: the key 'surprise' is not implemented"));
-  EXPECT_THAT(refusal_with("/added_tokens/0/surprise", 1), HasSubstr("added_tokens[0]: the key 'surprise' is not implemented"));
+  EXPECT_THAT(refusal_with("/normalizer/surprise", 1),
+              HasSubstr("normalizer: the key 'surprise' is not implemented"));
+  EXPECT_THAT(refusal_with("/model/surprise", 1),
+              HasSubstr("model: the key 'surprise' is not implemented"));
+  EXPECT_THAT(refusal_with("/added_tokens/0/surprise", 1),
+              HasSubstr("added_tokens[0]: the key 'surprise' is not implemented"));
   EXPECT_THAT(refusal_with("/model/dropout", 0.1), HasSubstr("'dropout' is not implemented"));
-  EXPECT_NO_THROW(load_text([] { Json json = sound(); json["model"]["dropout"] = 0.0; return json.dump(); }()));
-  EXPECT_THAT(refusal_with("/model/fuse_unk", "yes"), HasSubstr("'fuse_unk' must be true or false, found string"));
-  EXPECT_THAT(refusal_with("/pre_tokenizer", Json::parse(R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Odd"})")),
-              HasSubstr("the behavior 'Odd' is not implemented"));
-  EXPECT_THAT(refusal_with("/pre_tokenizer", Json::parse(R"({"type": "Metaspace", "replacement": "ab"})")),
-              HasSubstr("'replacement' must be one character, found 'ab'"));
+  EXPECT_NO_THROW(load_text([] {
+    Json json = sound();
+    json["model"]["dropout"] = 0.0;
+    return json.dump();
+  }()));
+  EXPECT_THAT(refusal_with("/model/fuse_unk", "yes"),
+              HasSubstr("'fuse_unk' must be true or false, found string"));
+  EXPECT_THAT(
+      refusal_with(
+          "/pre_tokenizer",
+          Json::parse(R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Odd"})")),
+      HasSubstr("the behavior 'Odd' is not implemented"));
+  EXPECT_THAT(
+      refusal_with("/pre_tokenizer", Json::parse(R"({"type": "Metaspace", "replacement": "ab"})")),
+      HasSubstr("'replacement' must be one character, found 'ab'"));
 }
 
 TEST(TokenizerJson, InconsistentVocabulariesAreRefused) {
-  EXPECT_THAT(refusal_with("/model/merges/0", "a c"), HasSubstr("the merge 0 needs the token 'c', which is not in the vocabulary"));
-  EXPECT_THAT(refusal_with("/model/merges/0", "abc"), HasSubstr("the merge 'abc' must be two tokens with one space between them"));
-  EXPECT_THAT(refusal_with("/model/merges/0", Json::array({"a"})), HasSubstr("the merge 0 has 1 parts instead of 2"));
-  EXPECT_THAT(refusal_with("/model/merges/0", 7), HasSubstr("the merge 0 must be 'a b' or [\"a\", \"b\"]"));
-  EXPECT_THAT(refusal_with("/model/vocab/c", 1), HasSubstr("the id 1 belongs to two tokens, 'a' and 'c'"));
-  EXPECT_THAT(refusal_with("/model/vocab/c", -1), HasSubstr("the token 'c' has the id -1, outside 0 to 16777215"));
-  EXPECT_THAT(refusal_with("/model/vocab/c", 1e3), HasSubstr("the token 'c' must have an integer id"));
+  EXPECT_THAT(refusal_with("/model/merges/0", "a c"),
+              HasSubstr("the merge 0 needs the token 'c', which is not in the vocabulary"));
+  EXPECT_THAT(refusal_with("/model/merges/0", "abc"),
+              HasSubstr("the merge 'abc' must be two tokens with one space between them"));
+  EXPECT_THAT(refusal_with("/model/merges/0", Json::array({"a"})),
+              HasSubstr("the merge 0 has 1 parts instead of 2"));
+  EXPECT_THAT(refusal_with("/model/merges/0", 7),
+              HasSubstr("the merge 0 must be 'a b' or [\"a\", \"b\"]"));
+  EXPECT_THAT(refusal_with("/model/vocab/c", 1),
+              HasSubstr("the id 1 belongs to two tokens, 'a' and 'c'"));
+  EXPECT_THAT(refusal_with("/model/vocab/c", -1),
+              HasSubstr("the token 'c' has the id -1, outside 0 to 16777215"));
+  EXPECT_THAT(refusal_with("/model/vocab/c", 1e3),
+              HasSubstr("the token 'c' must have an integer id"));
   EXPECT_THAT(refusal_with("/model/vocab/c", 4000000000), HasSubstr("outside 0 to 16777215"));
-  EXPECT_THAT(refusal_with("/model/unk_token", "[UNK]"), HasSubstr("the unknown token '[UNK]' is not in the vocabulary"));
-  EXPECT_THAT(refusal_with("/added_tokens/0/id", 1), HasSubstr("the added token '<s>' has the id 1"));
-  EXPECT_THAT(refusal_with("/added_tokens/0/id", 9), HasSubstr("the added token '<s>' has the id 9"));
-  EXPECT_THAT(refusal_with("/added_tokens/0/content", "ab"), HasSubstr("the added token 'ab' has the id 4"));
-  EXPECT_THAT(refusal_with("/model/vocab", Json::array()), HasSubstr("the key 'vocab' is missing, or is not an object"));
+  EXPECT_THAT(refusal_with("/model/unk_token", "[UNK]"),
+              HasSubstr("the unknown token '[UNK]' is not in the vocabulary"));
+  EXPECT_THAT(refusal_with("/added_tokens/0/id", 1),
+              HasSubstr("the added token '<s>' has the id 1"));
+  EXPECT_THAT(refusal_with("/added_tokens/0/id", 9),
+              HasSubstr("the added token '<s>' has the id 9"));
+  EXPECT_THAT(refusal_with("/added_tokens/0/content", "ab"),
+              HasSubstr("the added token 'ab' has the id 4"));
+  EXPECT_THAT(refusal_with("/model/vocab", Json::array()),
+              HasSubstr("the key 'vocab' is missing, or is not an object"));
 }
 
 TEST(TokenizerJson, UnigramModelsThatCannotBeKeptAreRefused) {
   Json json = sound();
   json.erase("added_tokens");
   json.erase("post_processor");
-  json["model"] = Json::parse(R"({"type": "Unigram", "unk_id": null, "vocab": [["a", -1.5], ["b", -9], ["ab", -2]], "byte_fallback": false})");
+  json["model"] = Json::parse(
+      R"({"type": "Unigram", "unk_id": null, "vocab": [["a", -1.5], ["b", -9], ["ab", -2]], "byte_fallback": false})");
   const std::shared_ptr<const Tokenizer> tokenizer = load_text(json.dump());
   EXPECT_EQ(tokenizer->encode("aba"), (std::vector<TokenId>{2, 0}));
-  EXPECT_THAT(error_of<core::ConfigError>([&] { tokenizer->encode("ac"); }), HasSubstr("the character 'c' has no token, and the model has no unknown token"));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { tokenizer->encode("ac"); }),
+              HasSubstr("the character 'c' has no token, and the model has no unknown token"));
   const auto refused = [&](const char* key, const Json& value) {
     Json broken = json;
     broken["model"][key] = value;
     return refusal(broken);
   };
-  EXPECT_THAT(refused("unk_id", 3), HasSubstr("the unknown id 3 is not in the vocabulary of 3 tokens"));
-  EXPECT_THAT(refused("vocab", Json::parse(R"([["a", -1], ["b"]])")), HasSubstr("the entry 1 of 'vocab' must be a token and its score"));
-  EXPECT_THAT(refused("vocab", Json::parse(R"([["a", -1], ["a", -2]])")), HasSubstr("the token 'a' stands twice"));
+  EXPECT_THAT(refused("unk_id", 3),
+              HasSubstr("the unknown id 3 is not in the vocabulary of 3 tokens"));
+  EXPECT_THAT(refused("vocab", Json::parse(R"([["a", -1], ["b"]])")),
+              HasSubstr("the entry 1 of 'vocab' must be a token and its score"));
+  EXPECT_THAT(refused("vocab", Json::parse(R"([["a", -1], ["a", -2]])")),
+              HasSubstr("the token 'a' stands twice"));
 }
 
 TEST(TokenizerJson, WordsWithoutAnyTokenAreRefused) {
   Json json = sound();
   json.erase("added_tokens");
   json.erase("post_processor");
-  json["model"] = Json::parse(R"({"type": "WordPiece", "unk_token": "[UNK]", "vocab": {"a": 0, "##b": 1}})");
+  json["model"] =
+      Json::parse(R"({"type": "WordPiece", "unk_token": "[UNK]", "vocab": {"a": 0, "##b": 1}})");
   const std::shared_ptr<const Tokenizer> tokenizer = load_text(json.dump());
   EXPECT_EQ(tokenizer->encode("abb a"), (std::vector<TokenId>{0, 1, 1, 0}));
-  EXPECT_THAT(error_of<core::ConfigError>([&] { tokenizer->encode("ac"); }), HasSubstr("the word 'ac' has no token, and the unknown token '[UNK]'"));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { tokenizer->encode("ac"); }),
+              HasSubstr("the word 'ac' has no token, and the unknown token '[UNK]'"));
 }
 
 TEST(Precompiled, BrokenCharsmapsAreRefused) {
   const auto refused = [](const std::string& base64) {
-    return refusal_with("/normalizer", Json{{"type", "Precompiled"}, {"precompiled_charsmap", base64}});
+    return refusal_with("/normalizer",
+                        Json{{"type", "Precompiled"}, {"precompiled_charsmap", base64}});
   };
   EXPECT_THAT(refused("?"), HasSubstr("'precompiled_charsmap' is not base64"));
   EXPECT_THAT(refused("AAA="), HasSubstr("the precompiled charsmap is shorter than its header"));
@@ -146,9 +187,12 @@ TEST(Precompiled, BrokenCharsmapsAreRefused) {
 }
 
 TEST(TokenizerJson, PostProcessorsThatCannotBeKeptAreRefused) {
-  EXPECT_THAT(refusal_with("/post_processor/special_tokens", Json::object()), HasSubstr("the special token '<s>' is not described in 'special_tokens'"));
-  EXPECT_THAT(refusal_with("/post_processor/single", Json::array()), HasSubstr("a template without the sequence 'A' is not implemented"));
-  EXPECT_THAT(refusal_with("/post_processor/single/1/Sequence/id", "B"), HasSubstr("other than one sequence 'A'"));
+  EXPECT_THAT(refusal_with("/post_processor/special_tokens", Json::object()),
+              HasSubstr("the special token '<s>' is not described in 'special_tokens'"));
+  EXPECT_THAT(refusal_with("/post_processor/single", Json::array()),
+              HasSubstr("a template without the sequence 'A' is not implemented"));
+  EXPECT_THAT(refusal_with("/post_processor/single/1/Sequence/id", "B"),
+              HasSubstr("other than one sequence 'A'"));
 }
 
 TEST(TokenizerJson, BrokenJsonIsLocated) {
@@ -158,9 +202,13 @@ TEST(TokenizerJson, BrokenJsonIsLocated) {
   EXPECT_THAT(refusal_of_text(""), HasSubstr("tokenizer.json:1:1: not valid JSON"));
   EXPECT_THAT(refusal_of_text("[]"), HasSubstr("expected an object, found array"));
   EXPECT_THAT(refusal_of_text(text + "x"), HasSubstr("not valid JSON"));
-  EXPECT_THAT(refusal_of_text(R"({"version": "1", "version": "2"})"), HasSubstr("the JSON key 'version' stands twice in one object"));
-  EXPECT_THAT(refusal_of_text(R"({"model": {"type": "BPE", "vocab": {"a": 0, "a": 1}, "merges": []}})"), HasSubstr("the token 'a' stands twice in the vocabulary"));
-  EXPECT_THAT(refusal_of_text(std::string(100'000, '[')), HasSubstr("nested deeper than 512 levels"));
+  EXPECT_THAT(refusal_of_text(R"({"version": "1", "version": "2"})"),
+              HasSubstr("the JSON key 'version' stands twice in one object"));
+  EXPECT_THAT(
+      refusal_of_text(R"({"model": {"type": "BPE", "vocab": {"a": 0, "a": 1}, "merges": []}})"),
+      HasSubstr("the token 'a' stands twice in the vocabulary"));
+  EXPECT_THAT(refusal_of_text(std::string(100'000, '[')),
+              HasSubstr("nested deeper than 512 levels"));
   EXPECT_THAT(refusal_of_text("{\"a\": \"\xFF\"}"), HasSubstr("not valid JSON"));
 }
 
@@ -173,8 +221,14 @@ TEST(TokenizerJson, EveryCutOfAFileIsRefused) {
 
 TEST(TokenizerConfig, NamesTheSpecialIds) {
   const std::string text = sound().dump();
-  EXPECT_EQ(load_text(text, R"({"bos_token": "<s>", "pad_token": {"content": "ab"}, "eos_token": null})")->bos_id, 4);
-  EXPECT_EQ(load_text(text, R"({"bos_token": "<s>", "pad_token": {"content": "ab"}, "eos_token": null})")->pad_id, 3);
+  EXPECT_EQ(
+      load_text(text, R"({"bos_token": "<s>", "pad_token": {"content": "ab"}, "eos_token": null})")
+          ->bos_id,
+      4);
+  EXPECT_EQ(
+      load_text(text, R"({"bos_token": "<s>", "pad_token": {"content": "ab"}, "eos_token": null})")
+          ->pad_id,
+      3);
   EXPECT_TRUE(load_text(text, R"({"bos_token": "<s>"})")->starts_with_bos);
   EXPECT_FALSE(load_text(text, R"({"bos_token": "<s>", "add_bos_token": false})")->starts_with_bos);
   EXPECT_THAT(error_of<FormatError>([&] { load_text(text, R"({"bos_token": "<bos>"})"); }),
@@ -197,30 +251,40 @@ TEST(BpeFiles, LoadAndReport) {
   const TemporaryFolder folder;
   folder.write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3})");
   folder.write("merges.txt", "#version: 0.2\na b\n");
-  EXPECT_EQ(load_tokenizer(folder.path())->encode("ab<|endoftext|>a"), (std::vector<TokenId>{2, 3, 0}));
+  EXPECT_EQ(load_tokenizer(folder.path())->encode("ab<|endoftext|>a"),
+            (std::vector<TokenId>{2, 3, 0}));
   folder.write("merges.txt", "#version: 0.2\na b\nab\n");
-  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }), HasSubstr("merges.txt:3: the merge 'ab' must be two tokens"));
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }),
+              HasSubstr("merges.txt:3: the merge 'ab' must be two tokens"));
   folder.write("merges.txt", "a b\n");
   folder.write("tokenizer_config.json", R"({"tokenizer_class": "BartTokenizer"})");
-  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }), HasSubstr("the tokenizer class 'BartTokenizer'"));
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }),
+              HasSubstr("the tokenizer class 'BartTokenizer'"));
   folder.write("tokenizer_config.json", "{}");
   folder.write("vocab.json", "[1, 2]");
-  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }), HasSubstr("expected an object from tokens to ids"));
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }),
+              HasSubstr("expected an object from tokens to ids"));
 }
 
 TEST(SentencePieceFiles, GarbageIsRefused) {
   const TemporaryFolder folder;
   folder.write("tokenizer.model", "this is no model");
-  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }), HasSubstr("not a SentencePiece model"));
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }),
+              HasSubstr("not a SentencePiece model"));
 }
 
 TEST(Regex, WhatPcreWouldReadDifferentlyIsRefused) {
-  const auto refused = [](const char* pattern) { return error_of<FormatError>([&] { Regex(pattern, "f"); }); };
-  EXPECT_THAT(refused("[a-z&&[^b]]"), HasSubstr("the set intersection '&&', which is not implemented"));
+  const auto refused = [](const char* pattern) {
+    return error_of<FormatError>([&] { Regex(pattern, "f"); });
+  };
+  EXPECT_THAT(refused("[a-z&&[^b]]"),
+              HasSubstr("the set intersection '&&', which is not implemented"));
   EXPECT_THAT(refused("[a[bc]]"), HasSubstr("a set inside a set"));
   EXPECT_THAT(refused("(?x: a)"), HasSubstr("the option 'x'"));
   EXPECT_THAT(refused("(?~a)"), HasSubstr("the absence operator"));
-  EXPECT_THAT(refused("(a"), HasSubstr("f: the regular expression '(a' is not understood: missing closing parenthesis"));
+  EXPECT_THAT(
+      refused("(a"),
+      HasSubstr("f: the regular expression '(a' is not understood: missing closing parenthesis"));
   EXPECT_THAT(refused("[a"), HasSubstr("a bracket that is never closed"));
   EXPECT_EQ(translate_oniguruma("\\p{N}{2}+a{,3}", false, "f"), "(?:\\p{N}{2})+a{0,3}");
 }

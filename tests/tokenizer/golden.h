@@ -18,7 +18,9 @@ namespace corda::tokenizer {
 
 namespace fs = std::filesystem;
 
-inline fs::path golden_path(std::string_view name) { return fs::path(CORDA_SOURCE_DIR) / "tests" / "golden" / "tokenizer" / name; }
+inline fs::path golden_path(std::string_view name) {
+  return fs::path(CORDA_SOURCE_DIR) / "tests" / "golden" / "tokenizer" / name;
+}
 inline core::Json golden_json(std::string_view name) { return core::read_json(golden_path(name)); }
 
 class TemporaryFolder {
@@ -36,7 +38,8 @@ class TemporaryFolder {
   }
   const fs::path& path() const { return path_; }
   void write(std::string_view name, std::string_view content) const {
-    std::ofstream(path_ / name, std::ios::binary).write(content.data(), static_cast<std::streamsize>(content.size()));
+    std::ofstream(path_ / name, std::ios::binary)
+        .write(content.data(), static_cast<std::streamsize>(content.size()));
   }
 
  private:

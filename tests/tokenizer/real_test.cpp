@@ -19,7 +19,8 @@ using core::Json;
 
 fs::path shared_folder() {
   const char* given = std::getenv("CORDA_SHARED");
-  return (given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared") / "data";
+  return (given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
+         "data";
 }
 
 std::string unpack(const fs::path& path) {
@@ -27,7 +28,8 @@ std::string unpack(const fs::path& path) {
   if (file == nullptr) throw std::runtime_error("cannot open " + path.string());
   std::string content;
   std::array<char, 1 << 16> buffer{};
-  for (int got = 0; (got = gzread(file, buffer.data(), buffer.size())) > 0;) content.append(buffer.data(), static_cast<std::size_t>(got));
+  for (int got = 0; (got = gzread(file, buffer.data(), buffer.size())) > 0;)
+    content.append(buffer.data(), static_cast<std::size_t>(got));
   gzclose(file);
   return content;
 }
@@ -48,9 +50,25 @@ class Generator {
 };
 
 std::vector<std::string> generated_texts(std::size_t count) {
-  constexpr std::array<std::array<char32_t, 2>, 16> kBlocks{{{0x20, 0x7E}, {0x20, 0x7E}, {0x00, 0x1F}, {0xA0, 0x24F}, {0x300, 0x36F}, {0x391, 0x3A1}, {0x410, 0x44F}, {0x5D0, 0x5EA},
-                                                             {0x621, 0x64A}, {0x904, 0x939}, {0x2010, 0x2027}, {0x2190, 0x22FF}, {0x3041, 0x3096}, {0x4E00, 0x9FA5}, {0xAC00, 0xD7A3}, {0x1F300, 0x1F64F}}};
-  const std::vector<std::string> specials{"<s>", "</s>", "<unk>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>", "\n\n", "    ", "'s", "'LL", " 2024", "\r\n", "\u2581"};
+  constexpr std::array<std::array<char32_t, 2>, 16> kBlocks{{{0x20, 0x7E},
+                                                             {0x20, 0x7E},
+                                                             {0x00, 0x1F},
+                                                             {0xA0, 0x24F},
+                                                             {0x300, 0x36F},
+                                                             {0x391, 0x3A1},
+                                                             {0x410, 0x44F},
+                                                             {0x5D0, 0x5EA},
+                                                             {0x621, 0x64A},
+                                                             {0x904, 0x939},
+                                                             {0x2010, 0x2027},
+                                                             {0x2190, 0x22FF},
+                                                             {0x3041, 0x3096},
+                                                             {0x4E00, 0x9FA5},
+                                                             {0xAC00, 0xD7A3},
+                                                             {0x1F300, 0x1F64F}}};
+  const std::vector<std::string> specials{
+      "<s>",  "</s>", "<unk>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|user|>",
+      "\n\n", "    ", "'s",    "'LL",           " 2024",        "\r\n",       "\u2581"};
   Generator random;
   std::vector<std::string> texts;
   while (texts.size() < count) {
@@ -63,7 +81,8 @@ std::vector<std::string> generated_texts(std::size_t count) {
         text.append(1 + random.below(9), ' ');
       } else {
         const auto& [low, high] = kBlocks[random.below(kBlocks.size())];
-        for (std::uint64_t n = 1 + random.below(8); n > 0; --n) append_utf8(text, low + static_cast<char32_t>(random.below(high - low + 1)));
+        for (std::uint64_t n = 1 + random.below(8); n > 0; --n)
+          append_utf8(text, low + static_cast<char32_t>(random.below(high - low + 1)));
       }
     }
     texts.push_back(std::move(text));
@@ -75,14 +94,18 @@ std::vector<std::string> dataset_lines(const Json& golden) {
   std::vector<std::string> lines;
   const auto limit = golden.at("lines_per_dataset").get<std::size_t>();
   for (const Json& name : golden.at("datasets")) {
-    std::vector<std::string> all = core::split(unpack(shared_folder() / "datasets" / name.get<std::string>()), '\n');
-    lines.insert(lines.end(), all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(limit, all.size())));
+    std::vector<std::string> all =
+        core::split(unpack(shared_folder() / "datasets" / name.get<std::string>()), '\n');
+    lines.insert(lines.end(), all.begin(),
+                 all.begin() + static_cast<std::ptrdiff_t>(std::min(limit, all.size())));
   }
   return lines;
 }
 
 // The hash of all ids, each sequence ended by -1, and their number.
-std::pair<std::string, std::size_t> hash_of(const Tokenizer& tokenizer, const std::vector<std::string>& texts, EncodeOptions options = {}) {
+std::pair<std::string, std::size_t> hash_of(const Tokenizer& tokenizer,
+                                            const std::vector<std::string>& texts,
+                                            EncodeOptions options = {}) {
   core::Sha256 hash;
   std::size_t count = 0;
   for (const std::string& text : texts) {
@@ -97,14 +120,16 @@ std::pair<std::string, std::size_t> hash_of(const Tokenizer& tokenizer, const st
 class RealVocabularies : public testing::Test {
  protected:
   void SetUp() override {
-    if (!fs::exists(shared_folder() / "tokenizers")) GTEST_SKIP() << "no data folder at " << shared_folder() << " (set CORDA_SHARED)";
+    if (!fs::exists(shared_folder() / "tokenizers"))
+      GTEST_SKIP() << "no data folder at " << shared_folder() << " (set CORDA_SHARED)";
   }
 };
 
 TEST_F(RealVocabularies, IdsMatchHuggingFace) {
   const Json golden = golden_json("real.json");
   const std::vector<std::string> texts = generated_texts(golden.at("texts").get<std::size_t>());
-  ASSERT_EQ(core::Sha256().update(core::join(texts, std::string_view("\0", 1))).hex_digest(), golden.at("texts_sha256").get<std::string>());
+  ASSERT_EQ(core::Sha256().update(core::join(texts, std::string_view("\0", 1))).hex_digest(),
+            golden.at("texts_sha256").get<std::string>());
   const std::vector<std::string> lines = dataset_lines(golden);
   ASSERT_EQ(lines.size(), golden.at("lines").get<std::size_t>());
   ASSERT_EQ(golden.at("tokenizers").size(), 9U);
@@ -114,14 +139,20 @@ TEST_F(RealVocabularies, IdsMatchHuggingFace) {
       folder.write(target, unpack(shared_folder() / "tokenizers" / origin.get<std::string>()));
     }
     const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder.path());
-    EXPECT_EQ(hash_of(*tokenizer, texts).first, expected.at("generated").get<std::string>()) << name;
-    EXPECT_EQ(hash_of(*tokenizer, texts, {.parse_special = false}).first, expected.at("generated_plain").get<std::string>()) << name;
+    EXPECT_EQ(hash_of(*tokenizer, texts).first, expected.at("generated").get<std::string>())
+        << name;
+    EXPECT_EQ(hash_of(*tokenizer, texts, {.parse_special = false}).first,
+              expected.at("generated_plain").get<std::string>())
+        << name;
     const auto [hash, count] = hash_of(*tokenizer, lines);
     EXPECT_EQ(count, expected.at("dataset_tokens").get<std::size_t>()) << name;
     EXPECT_EQ(hash, expected.at("datasets").get<std::string>()) << name;
     std::vector<std::string> decoded;
-    for (const std::string& text : texts) decoded.push_back(tokenizer->decode(tokenizer->encode(text)));
-    EXPECT_EQ(core::Sha256().update(core::join(decoded, std::string_view("\0", 1))).hex_digest(), expected.at("decoded").get<std::string>()) << name;
+    for (const std::string& text : texts)
+      decoded.push_back(tokenizer->decode(tokenizer->encode(text)));
+    EXPECT_EQ(core::Sha256().update(core::join(decoded, std::string_view("\0", 1))).hex_digest(),
+              expected.at("decoded").get<std::string>())
+        << name;
   }
 }
 

@@ -21,15 +21,20 @@ void expect_rows(const Tokenizer& tokenizer, const Json& rows, const std::string
     const std::string label = name + ", text " + std::to_string(i) + ": " + texts[i];
     const Ids expected = row.at("ids").get<Ids>();
     EXPECT_EQ(tokenizer.encode(texts[i]), expected) << label;
-    EXPECT_EQ(tokenizer.encode(texts[i], {.parse_special = false}), row.contains("plain") ? row.at("plain").get<Ids>() : expected) << label;
+    EXPECT_EQ(tokenizer.encode(texts[i], {.parse_special = false}),
+              row.contains("plain") ? row.at("plain").get<Ids>() : expected)
+        << label;
     Ids whole = row.at("around")[0].get<Ids>();
     whole.insert(whole.end(), expected.begin(), expected.end());
     const Ids suffix = row.at("around")[1].get<Ids>();
     whole.insert(whole.end(), suffix.begin(), suffix.end());
     EXPECT_EQ(tokenizer.encode(texts[i], {.add_special_tokens = true}), whole) << label;
-    const std::string decoded = row.contains("decoded") ? row.at("decoded").get<std::string>() : texts[i];
+    const std::string decoded =
+        row.contains("decoded") ? row.at("decoded").get<std::string>() : texts[i];
     EXPECT_EQ(tokenizer.decode(expected), decoded) << label;
-    EXPECT_EQ(tokenizer.decode(expected, {.skip_special_tokens = true}), row.contains("skipped") ? row.at("skipped").get<std::string>() : decoded) << label;
+    EXPECT_EQ(tokenizer.decode(expected, {.skip_special_tokens = true}),
+              row.contains("skipped") ? row.at("skipped").get<std::string>() : decoded)
+        << label;
   }
 }
 
@@ -66,15 +71,18 @@ TEST(TokenizerConfig, OptionsMatchHuggingFace) {
     ASSERT_EQ(entry.at("ids").size(), texts.size());
     for (std::size_t i = 0; i < texts.size(); ++i) {
       const Ids expected = entry.at("ids")[i].get<Ids>();
-      EXPECT_EQ(tokenizer->encode(texts[i], {.add_special_tokens = true}), expected) << file << " " << entry.at("config") << ": " << texts[i];
-      EXPECT_EQ(tokenizer->decode(expected), entry.at("decoded")[i].get<std::string>()) << file << " " << entry.at("config") << ": " << texts[i];
+      EXPECT_EQ(tokenizer->encode(texts[i], {.add_special_tokens = true}), expected)
+          << file << " " << entry.at("config") << ": " << texts[i];
+      EXPECT_EQ(tokenizer->decode(expected), entry.at("decoded")[i].get<std::string>())
+          << file << " " << entry.at("config") << ": " << texts[i];
     }
   }
 }
 
 TEST(SmallTokenizers, SameIdsFromManyThreads) {
   const auto texts = golden_json("small/texts.json").get<std::vector<std::string>>();
-  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_llama3"));
+  const std::shared_ptr<const Tokenizer> tokenizer =
+      load_tokenizer(golden_path("small/byte_level_llama3"));
   std::vector<Ids> expected;
   for (const std::string& text : texts) expected.push_back(tokenizer->encode(text));
   std::vector<std::thread> threads;
@@ -82,7 +90,8 @@ TEST(SmallTokenizers, SameIdsFromManyThreads) {
   for (std::size_t t = 0; t < wrong.size(); ++t) {
     threads.emplace_back([&, t] {
       for (int round = 0; round < 20; ++round) {
-        for (std::size_t i = 0; i < texts.size(); ++i) wrong[t] += tokenizer->encode(texts[i]) != expected[i];
+        for (std::size_t i = 0; i < texts.size(); ++i)
+          wrong[t] += tokenizer->encode(texts[i]) != expected[i];
       }
     });
   }
@@ -91,17 +100,20 @@ TEST(SmallTokenizers, SameIdsFromManyThreads) {
 }
 
 TEST(EncodeBatch, EqualsEncodeForAnyNumberOfThreads) {
-  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_llama3"));
+  const std::shared_ptr<const Tokenizer> tokenizer =
+      load_tokenizer(golden_path("small/byte_level_llama3"));
   std::vector<std::string> texts;
   std::vector<Ids> expected;
   for (int round = 0; round < 20; ++round) {
-    for (const std::string& text : golden_json("small/texts.json").get<std::vector<std::string>>()) {
+    for (const std::string& text :
+         golden_json("small/texts.json").get<std::vector<std::string>>()) {
       texts.push_back(text);
       expected.push_back(tokenizer->encode(text, {.add_special_tokens = true}));
     }
   }
   for (const std::int64_t threads : {1, 2, 3, 8, 500}) {
-    EXPECT_EQ(encode_batch(*tokenizer, texts, threads, {.add_special_tokens = true}), expected) << threads;
+    EXPECT_EQ(encode_batch(*tokenizer, texts, threads, {.add_special_tokens = true}), expected)
+        << threads;
   }
   EXPECT_EQ(encode_batch(*tokenizer, {}, 4), std::vector<Ids>());
   EXPECT_EQ(error_of<core::ConfigError>([&] { encode_batch(*tokenizer, texts, 0); }),
@@ -111,37 +123,48 @@ TEST(EncodeBatch, EqualsEncodeForAnyNumberOfThreads) {
 TEST(EncodeBatch, ThrowsTheErrorOfTheFirstText) {
   // A model without unknown token refuses what it does not know.
   const TemporaryFolder folder;
-  folder.write("tokenizer.json", R"({"model": {"type": "WordLevel", "unk_token": "?", "vocab": {"a": 0}}})");
+  folder.write("tokenizer.json",
+               R"({"model": {"type": "WordLevel", "unk_token": "?", "vocab": {"a": 0}}})");
   const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder.path());
   std::vector<std::string> texts(400, "a");
   for (std::size_t i = 100; i < texts.size(); ++i) texts[i] = "bad " + std::to_string(i);
   for (const std::int64_t threads : {1, 2, 4}) {
     EXPECT_EQ(error_of<core::ConfigError>([&] { encode_batch(*tokenizer, texts, threads); }),
-              "[tokenizer::encode] the word 'bad 100' has no token, and the unknown token '?' is not in the vocabulary");
+              "[tokenizer::encode] the word 'bad 100' has no token, and the unknown token '?' is "
+              "not in the vocabulary");
   }
 }
 
 TEST(SmallTokenizers, LongWordsMergeAsShortOnes) {
-  // The heap and the scan must agree: a word of 600 letters goes through the heap, its halves below 48 through the scan.
-  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_gpt2"));
+  // The heap and the scan must agree: a word of 600 letters goes through the heap, its halves below
+  // 48 through the scan.
+  const std::shared_ptr<const Tokenizer> tokenizer =
+      load_tokenizer(golden_path("small/byte_level_gpt2"));
   const std::string digits(600, '7');
   Ids repeated;
   for (int i = 0; i < 600; ++i) repeated.push_back(*tokenizer->token_to_id("7"));
   EXPECT_EQ(tokenizer->encode(digits), repeated);
-  EXPECT_EQ(tokenizer->decode(tokenizer->encode(std::string(5000, 'a') + "the")), std::string(5000, 'a') + "the");
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode(std::string(5000, 'a') + "the")),
+            std::string(5000, 'a') + "the");
 }
 
 TEST(SmallTokenizers, InvalidUtf8BecomesReplacementCharacters) {
-  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_gpt2"));
+  const std::shared_ptr<const Tokenizer> tokenizer =
+      load_tokenizer(golden_path("small/byte_level_gpt2"));
   // The maximal invalid parts, as Python's bytes.decode(errors="replace") finds them.
-  EXPECT_EQ(tokenizer->decode(tokenizer->encode("a\xE2\x82" "b\xFF\xC0\x80\xF0\x9F\x98")), "a\uFFFDb\uFFFD\uFFFD\uFFFD\uFFFD");
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode("a\xE2\x82"
+                                                "b\xFF\xC0\x80\xF0\x9F\x98")),
+            "a\uFFFDb\uFFFD\uFFFD\uFFFD\uFFFD");
   EXPECT_EQ(tokenizer->encode("a\xFF"), tokenizer->encode("a\uFFFD"));
 }
 
 TEST(SmallTokenizers, IdsOutsideTheVocabularyAreRefused) {
-  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(golden_path("small/byte_level_gpt2"));
+  const std::shared_ptr<const Tokenizer> tokenizer =
+      load_tokenizer(golden_path("small/byte_level_gpt2"));
   ASSERT_EQ(tokenizer->vocab_size(), 420);
-  EXPECT_EQ(error_of<core::ConfigError>([&] { tokenizer->decode(Ids{1, 420}); }),
+  EXPECT_EQ(error_of<core::ConfigError>([&] {
+              tokenizer->decode(Ids{1, 420});
+            }),
             "[tokenizer::decode] the id 420 is not in the vocabulary, whose ids end at 419");
   EXPECT_EQ(error_of<core::ConfigError>([&] { tokenizer->decode(Ids{-1}); }),
             "[tokenizer::decode] the id -1 is not in the vocabulary, whose ids end at 419");

@@ -4,11 +4,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "core/json.h"
 #include "corda/adapter/adapter.h"
 #include "corda/io/tensor.h"
 #include "corda/model/adapt.h"
 #include "corda/train/optimizer.h"
+#include "core/json.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -27,14 +27,16 @@ std::vector<std::vector<data::Sample>> golden_batches() {
   for (const auto& batch : root.at("batches")) {
     batches.emplace_back();
     for (const auto& sample : batch) {
-      batches.back().push_back({.ids = sample.at("ids").get<std::vector<data::TokenId>>(),
-                                .supervised = sample.at("supervised").get<std::vector<std::uint8_t>>()});
+      batches.back().push_back(
+          {.ids = sample.at("ids").get<std::vector<data::TokenId>>(),
+           .supervised = sample.at("supervised").get<std::vector<std::uint8_t>>()});
     }
   }
   return batches;
 }
 
-std::vector<data::PackedBatch> micro_batches(const std::vector<data::Sample>& samples, std::int64_t tokens, bool packing) {
+std::vector<data::PackedBatch> micro_batches(const std::vector<data::Sample>& samples,
+                                             std::int64_t tokens, bool packing) {
   std::vector<const data::Sample*> pointers;
   for (const auto& sample : samples) pointers.push_back(&sample);
   return data::make_micro_batches(pointers, tokens, packing);
@@ -47,19 +49,25 @@ struct Trained {
 
 Trained load_with_adapter(const std::string& method) {
   const fs::path base = kGolden / "models" / "llama3-gqa";
-  Trained result{.model = model::load_model(io::Checkpoint(base), model::read_model_config(base), {}), .parameters = {}};
-  model::attach_trainable(result.model, adapter::read_adapter(kGolden / "train" / ("adapter-" + method)));
+  Trained result{
+      .model = model::load_model(io::Checkpoint(base), model::read_model_config(base), {}),
+      .parameters = {}};
+  model::attach_trainable(result.model,
+                          adapter::read_adapter(kGolden / "train" / ("adapter-" + method)));
   for (model::Linear* linear : result.model.projections()) {
     result.parameters.emplace_back(linear->name + ".lora_A", linear->low_rank->a);
     result.parameters.emplace_back(linear->name + ".lora_B", linear->low_rank->b);
-    if (linear->low_rank->magnitude.defined()) result.parameters.emplace_back(linear->name + ".magnitude", linear->low_rank->magnitude);
+    if (linear->low_rank->magnitude.defined())
+      result.parameters.emplace_back(linear->name + ".magnitude", linear->low_rank->magnitude);
   }
   return result;
 }
 
 Trained load_full(const std::string& name) {
   const fs::path base = kGolden / "models" / name;
-  Trained result{.model = model::load_model(io::Checkpoint(base), model::read_model_config(base), {}), .parameters = {}};
+  Trained result{
+      .model = model::load_model(io::Checkpoint(base), model::read_model_config(base), {}),
+      .parameters = {}};
   for (auto& [parameter, tensor] : result.model.parameters()) {
     tensor->set_requires_grad(true);
     result.parameters.emplace_back(parameter, *tensor);
@@ -67,7 +75,8 @@ Trained load_full(const std::string& name) {
   return result;
 }
 
-void expect_close(const Parameters& actual, const io::SafetensorsFile& golden, bool gradients, double tolerance) {
+void expect_close(const Parameters& actual, const io::SafetensorsFile& golden, bool gradients,
+                  double tolerance) {
   ASSERT_EQ(actual.size(), golden.tensors().size());
   for (const auto& [name, tensor] : actual) {
     const at::Tensor expected = io::view_tensor(golden, name);
@@ -78,14 +87,16 @@ void expect_close(const Parameters& actual, const io::SafetensorsFile& golden, b
   }
 }
 
-void expect_losses(Trained& trained, const std::string& file, const std::string& suffix, double clip) {
+void expect_losses(Trained& trained, const std::string& file, const std::string& suffix,
+                   double clip) {
   const core::Json golden = core::read_json(kGolden / "train" / file);
   const auto losses = golden.at("losses" + suffix).get<std::vector<double>>();
   const auto norms = golden.at("grad_norms" + suffix).get<std::vector<double>>();
   const auto batches = golden_batches();
   AdamW optimizer(trained.parameters, kAdamW);
   for (std::size_t i = 0; i < losses.size(); ++i) {
-    const StepResult result = accumulate_gradients(trained.model, micro_batches(batches[i], 8192, true), optimizer, clip, 0);
+    const StepResult result = accumulate_gradients(
+        trained.model, micro_batches(batches[i], 8192, true), optimizer, clip, 0);
     // fp32 against fp64 differs by a few 1e-7 in these runs (the manifest records it).
     EXPECT_NEAR(result.loss, losses[i], 1e-5 * losses[i]) << "step " << i;
     EXPECT_NEAR(result.grad_norm, norms[i], 1e-4 * norms[i]) << "step " << i;
@@ -99,7 +110,8 @@ class GoldenAdapter : public ::testing::TestWithParam<const char*> {};
 TEST_P(GoldenAdapter, TwentyStepsMatchPeft) {
   Trained trained = load_with_adapter(GetParam());
   expect_losses(trained, std::string(GetParam()) + ".json", "", 1.0);
-  const io::SafetensorsFile final_adapter(kGolden / "train" / (std::string(GetParam()) + "-final.safetensors"));
+  const io::SafetensorsFile final_adapter(kGolden / "train" /
+                                          (std::string(GetParam()) + "-final.safetensors"));
   // Adam divides by the gradient's size, so fp32 rounding moves a weight by up to 1e-5 here.
   expect_close(trained.parameters, final_adapter, /*gradients=*/false, 2e-5);
 }
@@ -112,8 +124,10 @@ TEST_P(GoldenAdapter, TwentyStepsWithoutClippingMatchPeft) {
 TEST_P(GoldenAdapter, EveryGradientMatchesAutogradInTransformers) {
   Trained trained = load_with_adapter(GetParam());
   AdamW optimizer(trained.parameters, kAdamW);
-  accumulate_gradients(trained.model, micro_batches(golden_batches()[0], 8192, true), optimizer, 0, 0);
-  const io::SafetensorsFile golden(kGolden / "train" / (std::string(GetParam()) + "-gradients.safetensors"));
+  accumulate_gradients(trained.model, micro_batches(golden_batches()[0], 8192, true), optimizer, 0,
+                       0);
+  const io::SafetensorsFile golden(kGolden / "train" /
+                                   (std::string(GetParam()) + "-gradients.safetensors"));
   expect_close(trained.parameters, golden, /*gradients=*/true, 1e-4);
 }
 
@@ -129,12 +143,16 @@ TEST(GoldenFull, FiveStepsMatchTransformers) {
 TEST(GoldenFull, EveryGradientOfATiedModelMatches) {
   Trained trained = load_full("llama-tied");
   AdamW optimizer(trained.parameters, kAdamW);
-  accumulate_gradients(trained.model, micro_batches(golden_batches()[0], 8192, true), optimizer, 0, 0);
-  expect_close(trained.parameters, io::SafetensorsFile(kGolden / "train" / "full-llama-tied-gradients.safetensors"), true, 1e-4);
+  accumulate_gradients(trained.model, micro_batches(golden_batches()[0], 8192, true), optimizer, 0,
+                       0);
+  expect_close(trained.parameters,
+               io::SafetensorsFile(kGolden / "train" / "full-llama-tied-gradients.safetensors"),
+               true, 1e-4);
 }
 
-// At the start B A is what PEFT saved; with DoRA's magnitude set to the norm of W + s B A the factor is one,
-// so dropout may only touch the low-rank path, as in PEFT: two runs differ by B A alone.
+// At the start B A is what PEFT saved; with DoRA's magnitude set to the norm of W + s B A the
+// factor is one, so dropout may only touch the low-rank path, as in PEFT: two runs differ by B A
+// alone.
 TEST(Dropout, DoraLeavesTheFrozenPathAlone) {
   const auto batch = micro_batches(golden_batches()[0], 8192, true);
   const auto first_loss = [&](const std::string& method, double dropout) {
@@ -143,7 +161,8 @@ TEST(Dropout, DoraLeavesTheFrozenPathAlone) {
     for (model::Linear* linear : trained.model.projections()) {
       linear->low_rank->b.zero_();
       linear->low_rank->dropout = dropout;
-      if (linear->low_rank->magnitude.defined()) linear->low_rank->magnitude.copy_(linear->weight.norm(2, {1}));
+      if (linear->low_rank->magnitude.defined())
+        linear->low_rank->magnitude.copy_(linear->weight.norm(2, {1}));
     }
     const at::AutoGradMode with_gradients(true);
     AdamW optimizer(trained.parameters, kAdamW);
@@ -169,7 +188,8 @@ TEST(Dropout, SameSeedSameLossOtherSeedOtherLoss) {
 // The same 32 samples as one micro-batch, as many, and one sample at a time.
 TEST(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
   std::vector<data::Sample> samples;
-  for (const auto& batch : golden_batches()) samples.insert(samples.end(), batch.begin(), batch.end());
+  for (const auto& batch : golden_batches())
+    samples.insert(samples.end(), batch.begin(), batch.end());
   samples.resize(32);
   Trained whole = load_with_adapter("lora");
   AdamW whole_optimizer(whole.parameters, kAdamW);
@@ -181,7 +201,8 @@ TEST(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
     bool packing;
     std::size_t at_least;
   };
-  for (const auto& [tokens, packing, at_least] : {Cut{1, true, 32}, Cut{8192, false, 32}, Cut{100, true, 4}}) {
+  for (const auto& [tokens, packing, at_least] :
+       {Cut{1, true, 32}, Cut{8192, false, 32}, Cut{100, true, 4}}) {
     Trained cut = load_with_adapter("lora");
     AdamW optimizer(cut.parameters, kAdamW);
     const auto parts = micro_batches(samples, tokens, packing);
@@ -192,7 +213,8 @@ TEST(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
     for (std::size_t i = 0; i < cut.parameters.size(); ++i) {
       const at::Tensor reference = whole.parameters[i].second.grad();
       // Sums in another order: fp32 rounding relative to the largest gradient of the tensor.
-      EXPECT_LT((cut.parameters[i].second.grad() - reference).abs().max().item<double>(), 2e-5 * reference.abs().max().item<double>())
+      EXPECT_LT((cut.parameters[i].second.grad() - reference).abs().max().item<double>(),
+                2e-5 * reference.abs().max().item<double>())
           << cut.parameters[i].first;
     }
   }

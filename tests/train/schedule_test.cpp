@@ -17,7 +17,8 @@ TEST(Schedule, WarmsUpLinearlyFromZero) {
 
 TEST(Schedule, FallsOverTheStepsAfterTheWarmUp) {
   EXPECT_DOUBLE_EQ(learning_rate("cosine", 1.0, 60, 20, 100), 0.5);
-  EXPECT_NEAR(learning_rate("cosine", 1.0, 40, 20, 100), 0.85355339059327373, 1e-15);  // (1 + cos(pi/4)) / 2
+  EXPECT_NEAR(learning_rate("cosine", 1.0, 40, 20, 100), 0.85355339059327373,
+              1e-15);  // (1 + cos(pi/4)) / 2
   EXPECT_DOUBLE_EQ(learning_rate("linear", 1.0, 40, 20, 100), 0.75);
   EXPECT_DOUBLE_EQ(learning_rate("constant", 1.0, 99, 20, 100), 1.0);
 }
@@ -29,7 +30,9 @@ TEST(Schedule, NeverRisesPastTheEnd) {
   }
 }
 
-TEST(Schedule, WithoutWarmUpStartsAtThePeak) { EXPECT_DOUBLE_EQ(learning_rate("cosine", 3e-4, 0, 0, 10), 3e-4); }
+TEST(Schedule, WithoutWarmUpStartsAtThePeak) {
+  EXPECT_DOUBLE_EQ(learning_rate("cosine", 3e-4, 0, 0, 10), 3e-4);
+}
 
 }  // namespace
 }  // namespace corda::train

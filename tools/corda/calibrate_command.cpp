@@ -12,7 +12,8 @@
 namespace corda::tools {
 
 void add_calibrate(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* verb = app.add_subcommand("calibrate", "Collect the input covariance of every linear layer.");
+  CLI::App* verb =
+      app.add_subcommand("calibrate", "Collect the input covariance of every linear layer.");
   const auto settings = std::make_shared<calibrate::CalibrateSettings>();
   const auto list = calibrate::settings_of(*settings);
   add_flags(*verb, list);
@@ -22,13 +23,15 @@ void add_calibrate(CLI::App& app, CommonFlags& common, Action& action) {
       ConsoleReporter reporter(common.quiet);
       const auto result = calibrate::calibrate(*settings, reporter);
       if (common.json) {
-        const nlohmann::ordered_json object = {{"out", settings->out},       {"samples", result.samples},
-                                               {"tokens", result.tokens},    {"sites", result.sites},
-                                               {"seconds", result.seconds},  {"peak_memory_bytes", result.peak_memory_bytes}};
+        const nlohmann::ordered_json object = {
+            {"out", settings->out},      {"samples", result.samples},
+            {"tokens", result.tokens},   {"sites", result.sites},
+            {"seconds", result.seconds}, {"peak_memory_bytes", result.peak_memory_bytes}};
         std::printf("%s\n", object.dump().c_str());
       } else {
-        std::printf("%lld covariances of %lld samples (%lld tokens) in %.1f s: %s\n", static_cast<long long>(result.sites),
-                    static_cast<long long>(result.samples), static_cast<long long>(result.tokens), result.seconds, settings->out.c_str());
+        std::printf("%lld covariances of %lld samples (%lld tokens) in %.1f s: %s\n",
+                    static_cast<long long>(result.sites), static_cast<long long>(result.samples),
+                    static_cast<long long>(result.tokens), result.seconds, settings->out.c_str());
       }
     };
   });

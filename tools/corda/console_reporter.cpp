@@ -25,13 +25,15 @@ void on_interrupt(int /*signal*/) {
 
 std::string clock_text(double seconds) {
   const auto whole = static_cast<std::int64_t>(seconds);
-  if (whole >= 3600) return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+  if (whole >= 3600)
+    return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
   return fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
 
 }  // namespace
 
-ConsoleReporter::ConsoleReporter(bool quiet) : terminal_(::isatty(STDERR_FILENO) == 1), quiet_(quiet) {
+ConsoleReporter::ConsoleReporter(bool quiet)
+    : terminal_(::isatty(STDERR_FILENO) == 1), quiet_(quiet) {
   auto logger = spdlog::stderr_color_mt("corda");
   logger->set_pattern("%^%l%$: %v");
   spdlog::set_default_logger(logger);
@@ -55,7 +57,8 @@ void ConsoleReporter::log(core::LogLevel level, std::string_view message) {
   }
 }
 
-void ConsoleReporter::begin(std::string_view task, std::int64_t total, std::string_view unit, std::int64_t before) {
+void ConsoleReporter::begin(std::string_view task, std::int64_t total, std::string_view unit,
+                            std::int64_t before) {
   task_ = task;
   unit_ = unit;
   note_.clear();
@@ -82,15 +85,17 @@ void ConsoleReporter::draw(bool last) {
   const double rate = elapsed > 0 ? static_cast<double>(done_ - before_) / elapsed : 0;
   const double left = rate > 0 ? static_cast<double>(total_ - done_) / rate : 0;
   const std::string time = last ? clock_text(elapsed) : clock_text(left) + " left";
-  const std::string text =
-      fmt::format("{} {}/{} {}s  {:.3g} {}s/s  {}  {}", task_, done_, total_, unit_, rate, unit_, time, note_);
+  const std::string text = fmt::format("{} {}/{} {}s  {:.3g} {}s/s  {}  {}", task_, done_, total_,
+                                       unit_, rate, unit_, time, note_);
   if (!terminal_) {
     spdlog::info("{}", text);
     return;
   }
   constexpr std::int64_t kWidth = 24;
-  const auto filled = static_cast<std::size_t>(total_ > 0 ? std::min(kWidth, kWidth * done_ / total_) : kWidth);
-  const std::string bar = std::string(filled, '#') + std::string(static_cast<std::size_t>(kWidth) - filled, '.');
+  const auto filled =
+      static_cast<std::size_t>(total_ > 0 ? std::min(kWidth, kWidth * done_ / total_) : kWidth);
+  const std::string bar =
+      std::string(filled, '#') + std::string(static_cast<std::size_t>(kWidth) - filled, '.');
   std::fprintf(stderr, "\r\033[K[%s] %s%s", bar.c_str(), text.c_str(), last ? "\n" : "");
   std::fflush(stderr);
   bar_shown_ = !last;

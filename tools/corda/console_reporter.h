@@ -17,7 +17,8 @@ class ConsoleReporter final : public core::Reporter {
   explicit ConsoleReporter(bool quiet);
 
   void log(core::LogLevel level, std::string_view message) override;
-  void begin(std::string_view task, std::int64_t total, std::string_view unit, std::int64_t before) override;
+  void begin(std::string_view task, std::int64_t total, std::string_view unit,
+             std::int64_t before) override;
   void advance(std::int64_t count, std::string_view note) override;
   void end() override;
   bool stop_requested() const override;

@@ -29,8 +29,9 @@ void add_decompose(CLI::App& app, CommonFlags& common, Action& action) {
                                                {"seconds", result.seconds}};
         std::printf("%s\n", object.dump().c_str());
       } else {
-        std::printf("%lld layers at rank %lld, %.3g %% of the energy, in %.1f s: %s\n", static_cast<long long>(result.layers),
-                    static_cast<long long>(result.rank), 100 * result.energy_share, result.seconds, settings->out.c_str());
+        std::printf("%lld layers at rank %lld, %.3g %% of the energy, in %.1f s: %s\n",
+                    static_cast<long long>(result.layers), static_cast<long long>(result.rank),
+                    100 * result.energy_share, result.seconds, settings->out.c_str());
       }
     };
   });

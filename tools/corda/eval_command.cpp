@@ -12,7 +12,8 @@
 namespace corda::tools {
 
 void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* verb = app.add_subcommand("eval", "Measure perplexity or closed-book question answering.");
+  CLI::App* verb =
+      app.add_subcommand("eval", "Measure perplexity or closed-book question answering.");
   const auto settings = std::make_shared<eval::EvalSettings>();
   const auto list = eval::settings_of(*settings);
   add_flags(*verb, list);
@@ -31,9 +32,10 @@ void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
                                                {"samples", result.samples}};
         std::printf("%s\n", object.dump().c_str());
       } else {
-        std::printf("%s %.4f  (nll %.4f a token, perplexity %.4f; %lld samples, %lld target tokens)\n", result.score_name.c_str(),
-                    result.score, result.nll, result.perplexity, static_cast<long long>(result.samples),
-                    static_cast<long long>(result.tokens));
+        std::printf(
+            "%s %.4f  (nll %.4f a token, perplexity %.4f; %lld samples, %lld target tokens)\n",
+            result.score_name.c_str(), result.score, result.nll, result.perplexity,
+            static_cast<long long>(result.samples), static_cast<long long>(result.tokens));
       }
     };
   });

@@ -44,7 +44,9 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
     const std::string name = flag_name(setting.name);
     const std::string help = help_text(setting);
     if (setting.is_flag) {
-      app.add_flag_function(name, [read = setting.read](std::int64_t) { read(core::ConfigNode::scalar("true")); }, help);
+      app.add_flag_function(
+          name, [read = setting.read](std::int64_t) { read(core::ConfigNode::scalar("true")); },
+          help);
     } else if (setting.is_list) {
       const bool comma = setting.name == "target_modules";
       app.add_option_function<std::vector<std::string>>(
@@ -57,7 +59,11 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
           ->allow_extra_args(true);
     } else {
       app.add_option_function<std::string>(
-             name, [read = setting.read](const std::string& value) { read(core::ConfigNode::scalar(value)); }, help)
+             name,
+             [read = setting.read](const std::string& value) {
+               read(core::ConfigNode::scalar(value));
+             },
+             help)
           ->type_name(setting.type == "text" ? "TEXT" : "NUMBER");
     }
   }

@@ -31,7 +31,8 @@ std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
   std::vector<std::string> verbs;
   for (const CLI::App* verb : app.get_subcommands({})) verbs.push_back(verb->get_name());
   if (std::find(verbs.begin(), verbs.end(), argv[1]) != verbs.end()) return "";
-  return corda::core::concat("there is no verb '", argv[1], "'", corda::core::suggestion(argv[1], verbs));
+  return corda::core::concat("there is no verb '", argv[1], "'",
+                             corda::core::suggestion(argv[1], verbs));
 }
 
 int run(const corda::tools::Action& action) {
@@ -41,13 +42,16 @@ int run(const corda::tools::Action& action) {
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   } catch (const c10::OutOfMemoryError& error) {
-    return fail(ExitCode::kResource, "out of GPU memory; lower the batch tokens: " + first_line(error.what_without_backtrace()));
+    return fail(ExitCode::kResource, "out of GPU memory; lower the batch tokens: " +
+                                         first_line(error.what_without_backtrace()));
   } catch (const std::bad_alloc&) {
     return fail(ExitCode::kResource, "out of memory; lower the batch tokens");
   } catch (const c10::Error& error) {
-    return fail(ExitCode::kInternal, "internal error, please report it: " + first_line(error.what_without_backtrace()));
+    return fail(ExitCode::kInternal,
+                "internal error, please report it: " + first_line(error.what_without_backtrace()));
   } catch (const std::exception& error) {
-    return fail(ExitCode::kInternal, std::string("internal error, please report it: ") + error.what());
+    return fail(ExitCode::kInternal,
+                std::string("internal error, please report it: ") + error.what());
   }
 }
 
@@ -75,7 +79,8 @@ int main(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     const std::string verb = unknown_verb(app, argc, argv);
-    return fail(ExitCode::kUsage, (verb.empty() ? std::string(error.what()) : verb) + "; try --help");
+    return fail(ExitCode::kUsage,
+                (verb.empty() ? std::string(error.what()) : verb) + "; try --help");
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   }

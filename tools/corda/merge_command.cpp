@@ -20,31 +20,40 @@ struct MergeFlags {
   std::string device = "auto";
 };
 
-void print(const MergeFlags& flags, const merge::MergeResult& result, const eval::VerifyResult* verified, bool json) {
+void print(const MergeFlags& flags, const merge::MergeResult& result,
+           const eval::VerifyResult* verified, bool json) {
   if (json) {
-    nlohmann::ordered_json object = {{"out", flags.settings.out}, {"tensors", result.tensors}, {"merged", result.merged},
-                                     {"shards", result.shards},   {"bytes", result.bytes},     {"seconds", result.seconds}};
-    if (verified != nullptr) object["verify"] = {{"relative_difference", verified->relative_difference}, {"tokens", verified->tokens}};
+    nlohmann::ordered_json object = {{"out", flags.settings.out}, {"tensors", result.tensors},
+                                     {"merged", result.merged},   {"shards", result.shards},
+                                     {"bytes", result.bytes},     {"seconds", result.seconds}};
+    if (verified != nullptr)
+      object["verify"] = {{"relative_difference", verified->relative_difference},
+                          {"tokens", verified->tokens}};
     std::printf("%s\n", object.dump().c_str());
     return;
   }
-  std::printf("%lld of %lld tensors changed, %.3f GB in %.1f s: %s\n", static_cast<long long>(result.merged),
-              static_cast<long long>(result.tensors), static_cast<double>(result.bytes) / 1e9, result.seconds, flags.settings.out.c_str());
+  std::printf("%lld of %lld tensors changed, %.3f GB in %.1f s: %s\n",
+              static_cast<long long>(result.merged), static_cast<long long>(result.tensors),
+              static_cast<double>(result.bytes) / 1e9, result.seconds, flags.settings.out.c_str());
   if (verified != nullptr) {
-    std::printf("verified: logits differ from base + adapter by %.2e of the largest, over %lld tokens\n", verified->relative_difference,
-                static_cast<long long>(verified->tokens));
+    std::printf(
+        "verified: logits differ from base + adapter by %.2e of the largest, over %lld tokens\n",
+        verified->relative_difference, static_cast<long long>(verified->tokens));
   }
 }
 
 }  // namespace
 
 void add_merge(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* verb = app.add_subcommand("merge", "Put an adapter into its base: a plain model directory.");
+  CLI::App* verb =
+      app.add_subcommand("merge", "Put an adapter into its base: a plain model directory.");
   const auto flags = std::make_shared<MergeFlags>();
   const auto list = merge::settings_of(flags->settings);
   add_flags(*verb, list);
-  verb->add_flag("--verify", flags->verify, "compare the logits of base + adapter with those of the merged model");
-  verb->add_option("--device", flags->device, "of --verify: auto, cpu, cuda or cuda:N [auto]")->type_name("TEXT");
+  verb->add_flag("--verify", flags->verify,
+                 "compare the logits of base + adapter with those of the merged model");
+  verb->add_option("--device", flags->device, "of --verify: auto, cpu, cuda or cuda:N [auto]")
+      ->type_name("TEXT");
   verb->callback([flags, list, &common, &action] {
     action = [flags, list, &common] {
       list.check_required();
@@ -54,7 +63,11 @@ void add_merge(CLI::App& app, CommonFlags& common, Action& action) {
       std::function<void(const std::filesystem::path&)> check;
       if (flags->verify) {
         check = [&](const std::filesystem::path& merged) {
-          verified = eval::verify_merge({.model = s.model, .adapter = s.adapter, .merged = merged.string(), .device = flags->device}, reporter);
+          verified = eval::verify_merge({.model = s.model,
+                                         .adapter = s.adapter,
+                                         .merged = merged.string(),
+                                         .device = flags->device},
+                                        reporter);
         };
       }
       const auto result = merge::merge(s, reporter, check);

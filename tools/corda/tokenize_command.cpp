@@ -4,11 +4,11 @@
 #include <memory>
 
 #include "commands.h"
-#include "core/json.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
 #include "corda/tokenizer/tokenizer.h"
+#include "core/json.h"
 
 namespace corda::tools {
 
@@ -21,15 +21,23 @@ struct TokenizeFlags {
   bool no_special_tokens = false;
 };
 
-std::string encode_line(const tokenizer::Tokenizer& tokenizer, const std::string& line, const TokenizeFlags& flags) {
-  return core::Json(tokenizer.encode(line, {.add_special_tokens = !flags.no_special_tokens})).dump();
+std::string encode_line(const tokenizer::Tokenizer& tokenizer, const std::string& line,
+                        const TokenizeFlags& flags) {
+  return core::Json(tokenizer.encode(line, {.add_special_tokens = !flags.no_special_tokens}))
+      .dump();
 }
 
-std::string decode_line(const tokenizer::Tokenizer& tokenizer, const std::string& line, const TokenizeFlags& flags, std::int64_t number) {
+std::string decode_line(const tokenizer::Tokenizer& tokenizer, const std::string& line,
+                        const TokenizeFlags& flags, std::int64_t number) {
   const core::Json ids = core::parse_json(line, flags.data, number);
-  const bool integers = ids.is_array() && std::all_of(ids.begin(), ids.end(), [](const auto& id) { return id.is_number_integer(); });
-  if (!integers) throw core::FormatError(core::concat(flags.data, ":", number, ": expected a JSON array of token ids"));
-  return tokenizer.decode(ids.get<std::vector<tokenizer::TokenId>>(), {.skip_special_tokens = flags.no_special_tokens});
+  const bool integers = ids.is_array() && std::all_of(ids.begin(), ids.end(), [](const auto& id) {
+                          return id.is_number_integer();
+                        });
+  if (!integers)
+    throw core::FormatError(
+        core::concat(flags.data, ":", number, ": expected a JSON array of token ids"));
+  return tokenizer.decode(ids.get<std::vector<tokenizer::TokenId>>(),
+                          {.skip_special_tokens = flags.no_special_tokens});
 }
 
 void tokenize(const TokenizeFlags& flags) {
@@ -39,24 +47,31 @@ void tokenize(const TokenizeFlags& flags) {
   std::int64_t number = 0;
   for (const auto& line : lines) {
     ++number;
-    const std::string result = flags.decode ? decode_line(*tokenizer, line, flags, number) : encode_line(*tokenizer, line, flags);
+    const std::string result = flags.decode ? decode_line(*tokenizer, line, flags, number)
+                                            : encode_line(*tokenizer, line, flags);
     std::fwrite(result.data(), 1, result.size(), stdout);
     std::fputc('\n', stdout);
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw core::ResourceError("cannot write to stdout; is the disk full?");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw core::ResourceError("cannot write to stdout; is the disk full?");
 }
 
 }  // namespace
 
 void add_tokenize(CLI::App& app, CommonFlags& /*common*/, Action& action) {
-  CLI::App* verb = app.add_subcommand("tokenize", "Lines of text to JSON arrays of token ids, and back.");
+  CLI::App* verb =
+      app.add_subcommand("tokenize", "Lines of text to JSON arrays of token ids, and back.");
   const auto flags = std::make_shared<TokenizeFlags>();
-  verb->add_option("--model", flags->model, "model directory with its tokenizer files")->type_name("DIR")->required();
-  verb->add_option("--data", flags->data, "text file, one text a line; with --decode one JSON array of ids a line")
+  verb->add_option("--model", flags->model, "model directory with its tokenizer files")
+      ->type_name("DIR")
+      ->required();
+  verb->add_option("--data", flags->data,
+                   "text file, one text a line; with --decode one JSON array of ids a line")
       ->type_name("FILE")
       ->required();
   verb->add_flag("--decode", flags->decode, "from ids to text");
-  verb->add_flag("--no-special-tokens", flags->no_special_tokens, "add no BOS or EOS; with --decode leave special tokens out");
+  verb->add_flag("--no-special-tokens", flags->no_special_tokens,
+                 "add no BOS or EOS; with --decode leave special tokens out");
   verb->callback([flags, &action] { action = [flags] { tokenize(*flags); }; });
 }
 

@@ -28,7 +28,8 @@ struct TrainFlags {
 };
 
 void read_settings(TrainFlags& flags, const core::SettingsList& list) {
-  if (!flags.config.empty()) list.read(core::parse_yaml(core::read_file(flags.config), flags.config));
+  if (!flags.config.empty())
+    list.read(core::parse_yaml(core::read_file(flags.config), flags.config));
   for (const auto& assignment : flags.assignments) list.set_assignment(assignment);
   if (!flags.out.empty()) flags.settings.out = flags.out;
   if (!flags.device.empty()) flags.settings.device = flags.device;
@@ -47,7 +48,8 @@ void print_result(const train::TrainResult& result, bool json) {
     std::printf("%s\n", object.dump().c_str());
     return;
   }
-  std::printf("%lld steps in %.1f s, last loss %.4f", static_cast<long long>(result.steps), result.seconds, result.loss);
+  std::printf("%lld steps in %.1f s, last loss %.4f", static_cast<long long>(result.steps),
+              result.seconds, result.loss);
   if (result.eval_loss) std::printf(", evaluation loss %.4f", *result.eval_loss);
   std::printf(": %s\n", result.output.c_str());
 }
@@ -59,11 +61,16 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
   const auto flags = std::make_shared<TrainFlags>();
   const auto list = train::settings_of(flags->settings);
   verb->add_option("--config", flags->config, "settings file (YAML)")->type_name("FILE");
-  verb->add_option("--set", flags->assignments, "override a setting: name=value; may be given several times")->type_name("NAME=VALUE");
+  verb->add_option("--set", flags->assignments,
+                   "override a setting: name=value; may be given several times")
+      ->type_name("NAME=VALUE");
   verb->add_option("--out", flags->out, "run directory, overrides 'out'")->type_name("DIR");
-  verb->add_option("--device", flags->device, "auto, cpu, cuda or cuda:N; overrides 'device'")->type_name("TEXT");
-  verb->add_option("--threads", flags->threads, "CPU threads; overrides 'threads'")->type_name("NUMBER");
-  verb->add_flag("--resume", flags->resume, "continue from the latest complete checkpoint of the run directory");
+  verb->add_option("--device", flags->device, "auto, cpu, cuda or cuda:N; overrides 'device'")
+      ->type_name("TEXT");
+  verb->add_option("--threads", flags->threads, "CPU threads; overrides 'threads'")
+      ->type_name("NUMBER");
+  verb->add_flag("--resume", flags->resume,
+                 "continue from the latest complete checkpoint of the run directory");
   verb->add_flag("--dry-run", flags->dry_run, "print the resolved settings and stop");
   verb->add_flag("--settings", flags->list_settings, "print every setting as a table and stop");
   verb->callback([flags, list, &common, &action] {
@@ -72,7 +79,8 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
         std::printf("%s", list.markdown().c_str());
         return;
       }
-      if (common.json && flags->dry_run) throw core::ConfigError("--dry-run prints YAML; leave --json out");
+      if (common.json && flags->dry_run)
+        throw core::ConfigError("--dry-run prints YAML; leave --json out");
       read_settings(*flags, list);
       train::check(flags->settings);
       if (flags->dry_run) {

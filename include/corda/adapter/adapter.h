@@ -29,10 +29,10 @@ struct LayerAdapter {
 // What decomposition found for one layer, kept in corda.json.
 struct LayerReport {
   std::int64_t rank = 0;
-  double energy = 0;           // ||U_r^T W C~||_F of the chosen components (dual: sum of eigenvalues)
-  double total_energy = 0;     // ||W C~||_F (dual: trace of the generalised problem)
-  double damping = 0;          // c of C~ = C + c mean(diag C) I
-  std::int64_t tokens = 0;     // tokens the site saw in calibration
+  double energy = 0;        // ||U_r^T W C~||_F of the chosen components (dual: sum of eigenvalues)
+  double total_energy = 0;  // ||W C~||_F (dual: trace of the generalised problem)
+  double damping = 0;       // c of C~ = C + c mean(diag C) I
+  std::int64_t tokens = 0;  // tokens the site saw in calibration
 };
 
 // Effective weight of a layer: W + s (B A - B0 A0), s = alpha / rank; with a magnitude m (DoRA,
@@ -40,21 +40,21 @@ struct LayerReport {
 struct Adapter {
   std::string method = "lora";  // lora | dora | pissa | corda
   std::string mode;             // corda: kpa | ipa | dual
-  std::int64_t rank = 0;        // of A and B (the file holds 2 x rank where the start is subtracted)
+  std::int64_t rank = 0;  // of A and B (the file holds 2 x rank where the start is subtracted)
   double alpha = 0;
   double dropout = 0;
-  bool train_a = true;          // false: A stays as it starts (dual)
+  bool train_a = true;  // false: A stays as it starts (dual)
   std::string base_fingerprint;
   std::string base_name;
   std::vector<std::string> covariance_fingerprints;
-  std::map<std::string, LayerAdapter> layers;   // by module name, "model.layers.0.self_attn.q_proj"
-  std::map<std::string, LayerReport> reports;   // by module name; empty where nothing was decomposed
+  std::map<std::string, LayerAdapter> layers;  // by module name, "model.layers.0.self_attn.q_proj"
+  std::map<std::string, LayerReport> reports;  // by module name; empty where nothing was decomposed
 
   double scale() const { return alpha / static_cast<double>(rank); }
 };
 
-// Writes adapter_config.json, adapter_model.safetensors and corda.json into an existing directory. Where
-// the start is subtracted the PEFT product is [B - B0, B0] [A; A - A0] at rank 2r and doubled
+// Writes adapter_config.json, adapter_model.safetensors and corda.json into an existing directory.
+// Where the start is subtracted the PEFT product is [B - B0, B0] [A; A - A0] at rank 2r and doubled
 // lora_alpha, which PEFT loads on the unmodified base.
 void write_adapter(const fs::path& directory, const Adapter& adapter);
 
@@ -62,8 +62,8 @@ void write_adapter(const fs::path& directory, const Adapter& adapter);
 // configuration that changes the mathematics is a FormatError that names it).
 Adapter read_adapter(const fs::path& directory);
 
-// The factors that a directory stores: [A; A - A0] [2r, in] and [B - B0, B0] [out, 2r] where the start is
-// subtracted, else A and B themselves. Their product times s is the update.
+// The factors that a directory stores: [A; A - A0] [2r, in] and [B - B0, B0] [out, 2r] where the
+// start is subtracted, else A and B themselves. Their product times s is the update.
 struct Factors {
   at::Tensor a;
   at::Tensor b;
@@ -73,10 +73,12 @@ Factors exported_factors(const LayerAdapter& layer);
 // s (B A - B0 A0), fp32 [out, in], computed as s ((B - B0) A + B0 (A - A0)). Without the magnitude.
 at::Tensor update_of(const LayerAdapter& layer, double scale);
 
-// The effective weight in fp32 from the base weight in fp32: `update_of` added, rows rescaled for DoRA.
+// The effective weight in fp32 from the base weight in fp32: `update_of` added, rows rescaled for
+// DoRA.
 at::Tensor merged_weight(const at::Tensor& weight, const LayerAdapter& layer, double scale);
 
 // Throws ConfigError where the adapter was made for another base, unless its fingerprint is empty.
-void check_base(const Adapter& adapter, const std::string& fingerprint, const std::string& directory);
+void check_base(const Adapter& adapter, const std::string& fingerprint,
+                const std::string& directory);
 
 }  // namespace corda::adapter

@@ -11,28 +11,32 @@
 
 namespace corda::adapter {
 
-// CorDA (KPA with the smallest, IPA with the largest components of W C~) and PiSSA (the largest of W):
-// A0 = (s S_r)^-1/2 U_r^T W and B0 = U_r sqrt(S_r / s), so that s B0 A0 = U_r U_r^T W. No inverse of C~ is
-// needed, since S V^T C~^-1 = U^T W. A component whose S is zero to rounding gets a zero row of A0 and a
-// zero column of B0. `weight` is W [out, in], `u` comes from left_singular_subspace or svd_top of it.
-// The result's a, b are copies of its a0, b0. Throws ShapeError where the sizes do not fit.
-LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u, double scale);
+// CorDA (KPA with the smallest, IPA with the largest components of W C~) and PiSSA (the largest of
+// W): A0 = (s S_r)^-1/2 U_r^T W and B0 = U_r sqrt(S_r / s), so that s B0 A0 = U_r U_r^T W. No
+// inverse of C~ is needed, since S V^T C~^-1 = U^T W. A component whose S is zero to rounding gets
+// a zero row of A0 and a zero column of B0. `weight` is W [out, in], `u` comes from
+// left_singular_subspace or svd_top of it. The result's a, b are copies of its a0, b0. Throws
+// ShapeError where the sizes do not fit.
+LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u,
+                                      double scale);
 
 // How many components of `u` are zero to rounding, for a W with `rows` x `columns`.
-std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows, std::int64_t columns);
+std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows,
+                                  std::int64_t columns);
 
-// Dual: the rows of A are the generalised eigenvectors scaled to norm 1/sqrt(3), which is what a row of
-// `initialise_lora` has on average; B [out, r] is zero, nothing is subtracted, and A is meant to stay frozen.
+// Dual: the rows of A are the generalised eigenvectors scaled to norm 1/sqrt(3), which is what a
+// row of `initialise_lora` has on average; B [out, r] is zero, nothing is subtracted, and A is
+// meant to stay frozen.
 LayerAdapter initialise_dual(const linalg::Spectrum& directions, std::int64_t out_features);
 
 // PiSSA without the detour over files: `initialise_from_subspace` of the top r components of W.
 LayerAdapter initialise_pissa(const at::Tensor& weight, std::int64_t rank, double scale);
 
-// LoRA (Hu et al. 2021): A uniform in (-1/sqrt(in), 1/sqrt(in)), which is Kaiming with a = sqrt(5); B zero.
-// Each module has its own stream made from the seed and its name, so a layer starts the same whichever
-// other layers are adapted.
-LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features, std::int64_t rank, std::uint64_t seed,
-                             const std::string& module);
+// LoRA (Hu et al. 2021): A uniform in (-1/sqrt(in), 1/sqrt(in)), which is Kaiming with a = sqrt(5);
+// B zero. Each module has its own stream made from the seed and its name, so a layer starts the
+// same whichever other layers are adapted.
+LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features, std::int64_t rank,
+                             std::uint64_t seed, const std::string& module);
 
 // DoRA's magnitude at the start: the norm of each row of W [out, in], fp32 [out].
 at::Tensor dora_magnitude(const at::Tensor& weight);

@@ -14,17 +14,18 @@ struct ConfigNode {
   enum class Kind { kNull, kScalar, kList, kMap };
 
   Kind kind = Kind::kNull;
-  std::string text;                                          // kScalar, as written
-  std::vector<ConfigNode> items;                             // kList
-  std::vector<std::pair<std::string, ConfigNode>> entries;   // kMap, in the order of the file
-  std::string where;                                         // "train.yaml:12"
+  std::string text;                                         // kScalar, as written
+  std::vector<ConfigNode> items;                            // kList
+  std::vector<std::pair<std::string, ConfigNode>> entries;  // kMap, in the order of the file
+  std::string where;                                        // "train.yaml:12"
 
   static ConfigNode scalar(std::string text);
   // The entry of that key, or nullptr.
   const ConfigNode* find(std::string_view key) const;
 };
 
-// Parses YAML (block and flow). Throws FormatError with `source`:line for malformed text and duplicate keys.
+// Parses YAML (block and flow). Throws FormatError with `source`:line for malformed text and
+// duplicate keys.
 ConfigNode parse_yaml(std::string_view text, const std::string& source);
 
 // Block YAML that parse_yaml reads back to the same tree.

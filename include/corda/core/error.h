@@ -12,12 +12,12 @@ namespace corda::core {
 // Process exit codes of the command line (0 is success).
 enum class ExitCode : int {
   kOk = 0,
-  kUsage = 2,        // wrong flag, wrong setting
-  kInput = 3,        // a file is missing, malformed, of the wrong shape
-  kNumerical = 4,    // a solver failed, a loss became NaN
-  kResource = 5,     // no device, out of memory, disk full
-  kInternal = 70,    // our own bug
-  kInterrupted = 130 // Ctrl-C
+  kUsage = 2,         // wrong flag, wrong setting
+  kInput = 3,         // a file is missing, malformed, of the wrong shape
+  kNumerical = 4,     // a solver failed, a loss became NaN
+  kResource = 5,      // no device, out of memory, disk full
+  kInternal = 70,     // our own bug
+  kInterrupted = 130  // Ctrl-C
 };
 
 // Base of all errors thrown by the library. `what()` is one clear sentence:
@@ -31,9 +31,9 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-#define CORDA_DEFINE_ERROR(Name, kCode)                                     \
-  class Name : public Error {                                               \
-   public:                                                                  \
+#define CORDA_DEFINE_ERROR(Name, kCode)                                            \
+  class Name : public Error {                                                      \
+   public:                                                                         \
     explicit Name(const std::string& message) : Error(ExitCode::kCode, message) {} \
   }
 

@@ -14,10 +14,12 @@ namespace corda::core {
 
 namespace fs = std::filesystem;
 
-// The whole content of a regular file. Throws IoError (missing, unreadable, larger than `max_bytes`).
+// The whole content of a regular file. Throws IoError (missing, unreadable, larger than
+// `max_bytes`).
 std::string read_file(const fs::path& path, std::int64_t max_bytes = std::int64_t{1} << 31);
 
-// Writes `path.tmp-*`, fsyncs it and renames it to `path`. Throws ResourceError (disk full) or IoError.
+// Writes `path.tmp-*`, fsyncs it and renames it to `path`. Throws ResourceError (disk full) or
+// IoError.
 void write_file_atomic(const fs::path& path, std::string_view content);
 
 // A read-only memory map of a file; unmapped on destruction.
@@ -40,11 +42,13 @@ class MappedFile {
 };
 
 // A directory that appears under its final name only when it is complete: files are written to
-// `staging()`, `commit()` fsyncs them and renames. Destroyed without commit, the staging folder is removed.
+// `staging()`, `commit()` fsyncs them and renames. Destroyed without commit, the staging folder is
+// removed.
 class AtomicDirectory {
  public:
-  // `final_path` must not exist, be an empty directory, or (with `replace`) may be replaced at commit.
-  // Throws ConfigError where it exists and may not be replaced, IoError where it cannot be created.
+  // `final_path` must not exist, be an empty directory, or (with `replace`) may be replaced at
+  // commit. Throws ConfigError where it exists and may not be replaced, IoError where it cannot be
+  // created.
   explicit AtomicDirectory(fs::path final_path, bool replace = false);
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;

@@ -19,13 +19,13 @@ namespace corda::core {
 struct Setting {
   std::string name;
   std::string help;
-  std::string type;                                 // "integer", "number", "text", "yes/no", "list"...
-  std::vector<std::string> choices;                 // allowed words, empty = any
-  std::function<void(const ConfigNode&)> read;      // throws ConfigError
-  std::function<ConfigNode()> write;                // the current value
+  std::string type;                             // "integer", "number", "text", "yes/no", "list"...
+  std::vector<std::string> choices;             // allowed words, empty = any
+  std::function<void(const ConfigNode&)> read;  // throws ConfigError
+  std::function<ConfigNode()> write;            // the current value
   bool required = false;
-  bool is_flag = false;                             // a switch on the command line
-  bool is_list = false;                             // may be given several times on the command line
+  bool is_flag = false;  // a switch on the command line
+  bool is_list = false;  // may be given several times on the command line
 };
 
 struct Range {
@@ -42,7 +42,8 @@ class SettingsList {
   SettingsList& add(std::string name, std::string& member, std::string help,
                     std::vector<std::string> choices = {});
   SettingsList& add(std::string name, std::vector<std::string>& member, std::string help);
-  SettingsList& add(std::string name, std::vector<double>& member, std::string help, Range range = {});
+  SettingsList& add(std::string name, std::vector<double>& member, std::string help,
+                    Range range = {});
   SettingsList& add(Setting setting);
   // Marks the setting added last as one that has no usable default.
   SettingsList& required();
@@ -54,7 +55,8 @@ class SettingsList {
   void set(std::string_view name, const ConfigNode& value) const;
   // Reads `name=value`, the value being a YAML scalar or flow list.
   void set_assignment(std::string_view assignment) const;
-  // Reads a whole tree; nested maps are joined with dots. All problems are reported together in one ConfigError.
+  // Reads a whole tree; nested maps are joined with dots. All problems are reported together in one
+  // ConfigError.
   void read(const ConfigNode& root) const;
   // Throws one ConfigError that names every required setting that is still empty.
   void check_required() const;

@@ -23,7 +23,8 @@ std::optional<double> parse_double(std::string_view text);
 std::string format_double(double value);
 
 // The candidate closest to `word` by edit distance, if one is close enough to be a likely typo.
-std::optional<std::string> closest(std::string_view word, const std::vector<std::string>& candidates);
+std::optional<std::string> closest(std::string_view word,
+                                   const std::vector<std::string>& candidates);
 
 // " (did you mean 'x'?)" or "".
 std::string suggestion(std::string_view word, const std::vector<std::string>& candidates);

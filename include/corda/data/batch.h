@@ -13,7 +13,8 @@
 namespace corda::data {
 
 // Several samples laid end to end. Sample i is the tokens [cu_seqlens[i], cu_seqlens[i + 1]); each
-// starts at position 0 and attends only to itself. Row `target_rows[j]` predicts token `target_ids[j]`.
+// starts at position 0 and attends only to itself. Row `target_rows[j]` predicts token
+// `target_ids[j]`.
 struct PackedBatch {
   std::vector<TokenId> ids;
   std::vector<std::int32_t> positions;
@@ -30,8 +31,8 @@ void append(PackedBatch& batch, const Sample& sample);
 // All ids as one unsupervised sequence.
 void append(PackedBatch& batch, std::span<const TokenId> ids);
 
-// Splits the samples of one optimizer step into micro-batches of at most `micro_batch_tokens` tokens
-// each (a longer sample gets one of its own), longest first so that few are part-empty; with
+// Splits the samples of one optimizer step into micro-batches of at most `micro_batch_tokens`
+// tokens each (a longer sample gets one of its own), longest first so that few are part-empty; with
 // `packing` false every sample is a micro-batch of its own. Deterministic.
 std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
                                             std::int64_t micro_batch_tokens, bool packing);

@@ -34,19 +34,20 @@ struct Dataset {
 // Throws FormatError where none fits, listing the columns found.
 std::string detect_format(const DataFile& file);
 
-// Samples of instruction formats (alpaca, prompt-completion, qa) rendered through the template, and of
-// `text` (every token supervised but the first; a document longer than max_length becomes consecutive
-// samples, a last piece of one token being dropped and counted). BOS first where the tokenizer says so,
-// EOS last and supervised; the response alone is supervised in instruction formats. Reports what it
-// chose, dropped and truncated.
-// Throws FormatError (file:line: reason), and ConfigError where no sample or no supervised token is left.
+// Samples of instruction formats (alpaca, prompt-completion, qa) rendered through the template, and
+// of `text` (every token supervised but the first; a document longer than max_length becomes
+// consecutive samples, a last piece of one token being dropped and counted). BOS first where the
+// tokenizer says so, EOS last and supervised; the response alone is supervised in instruction
+// formats. Reports what it chose, dropped and truncated. Throws FormatError (file:line: reason),
+// and ConfigError where no sample or no supervised token is left.
 Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokenizer& tokenizer,
                      const EncodeSettings& settings, core::Reporter& reporter);
 
 // The records of a `qa` file. Columns: question, answer | answers (text or list).
 std::vector<QaRecord> load_qa(const DataFile& file);
 
-// The documents of a `text` file: lines' `text` column of JSONL and JSON, the whole file for plain text.
+// The documents of a `text` file: lines' `text` column of JSONL and JSON, the whole file for plain
+// text.
 std::vector<std::string> load_text(const DataFile& file);
 
 // "Question: q\nAnswer:" - how a closed-book question is put to a base model.
@@ -60,17 +61,19 @@ struct CalibrationSettings {
   EncodeSettings encode = {};               // for instruction formats: the training template
 };
 
-// Token sequences for calibration. `text` and `qa`: random windows of exactly `seq_len` tokens out of
-// all documents joined (qa documents are BOS "Question: q\nAnswer: a" EOS, or questions joined by blank
-// lines); instruction formats: `samples` random whole samples cut at `seq_len`. Reports where fewer
-// tokens than asked for are there; throws ConfigError where there is nothing to draw from.
+// Token sequences for calibration. `text` and `qa`: random windows of exactly `seq_len` tokens out
+// of all documents joined (qa documents are BOS "Question: q\nAnswer: a" EOS, or questions joined
+// by blank lines); instruction formats: `samples` random whole samples cut at `seq_len`. Reports
+// where fewer tokens than asked for are there; throws ConfigError where there is nothing to draw
+// from.
 std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& files,
                                                    const tokenizer::Tokenizer& tokenizer,
                                                    const CalibrationSettings& settings,
                                                    core::Reporter& reporter);
 
-// Field of the format -> column of the file (a dotted column goes into nested objects and lists), for `--columns instruction=question,output=answer`.
-// Throws ConfigError for a malformed or doubled entry.
+// Field of the format -> column of the file (a dotted column goes into nested objects and lists),
+// for `--columns instruction=question,output=answer`. Throws ConfigError for a malformed or doubled
+// entry.
 std::map<std::string, std::string> parse_columns(const std::string& text);
 
 }  // namespace corda::data

@@ -16,15 +16,16 @@ struct PromptResponse {
   std::string response;
 };
 
-// "Below is an instruction that describes a task. ... ### Response:" in the wording of Stanford Alpaca;
-// an empty `input` gives the form without one. No space or line feed follows the colon.
+// "Below is an instruction that describes a task. ... ### Response:" in the wording of Stanford
+// Alpaca; an empty `input` gives the form without one. No space or line feed follows the colon.
 std::string alpaca_prompt(const std::string& instruction, const std::string& input);
 
-// Ids of text in which nothing is special: a literal "</s>" becomes ordinary tokens; no BOS, no EOS.
+// Ids of text in which nothing is special: a literal "</s>" becomes ordinary tokens; no BOS, no
+// EOS.
 std::vector<TokenId> encode_plain(const tokenizer::Tokenizer& tokenizer, std::string_view text);
 
-// BOS (where the tokenizer starts with it), prompt, response, EOS (where there is one); response and EOS
-// are supervised, but never the first token of all, which nothing predicts.
+// BOS (where the tokenizer starts with it), prompt, response, EOS (where there is one); response
+// and EOS are supervised, but never the first token of all, which nothing predicts.
 Sample encode_sample(const tokenizer::Tokenizer& tokenizer, const PromptResponse& text);
 
 // BOS, text, EOS; everything after the first token is supervised.

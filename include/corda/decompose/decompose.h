@@ -16,13 +16,14 @@ namespace corda::decompose {
 
 struct DecomposeSettings {
   std::string model;
-  std::vector<std::string> covariance;   // several are mixed with equal weight
-  std::string task_covariance;           // dual only
-  std::string method = "corda";          // corda | pissa
-  std::string mode = "kpa";              // kpa | ipa | dual; corda only
+  std::vector<std::string> covariance;  // several are mixed with equal weight
+  std::string task_covariance;          // dual only
+  std::string method = "corda";         // corda | pissa
+  std::string mode = "kpa";             // kpa | ipa | dual; corda only
   std::int64_t rank = 128;
-  double alpha = 0;                      // 0: the rank
-  std::vector<std::string> target_modules = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+  double alpha = 0;  // 0: the rank
+  std::vector<std::string> target_modules = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                             "gate_proj", "up_proj", "down_proj"};
   double damping = 0.01;
   std::string device = "auto";
   std::int64_t threads = 0;
@@ -34,19 +35,20 @@ core::SettingsList settings_of(DecomposeSettings& settings);
 struct DecomposeResult {
   std::int64_t layers = 0;
   std::int64_t rank = 0;
-  double energy_share = 0;  // sum of energy^2 over sum of total_energy^2 (dual: of energies); 0 to 1
+  double energy_share =
+      0;  // sum of energy^2 over sum of total_energy^2 (dual: of energies); 0 to 1
   double seconds = 0;
   std::map<std::string, adapter::LayerReport> reports;
 };
 
 // Writes an adapter directory (adapter.h) and settings.resolved.yaml, atomically. kpa adapts the
-// components of W C~ with the least, ipa those with the most energy (CorDA, Yang et al. 2024, section 3.3);
-// dual the input directions with the most task energy per knowledge energy, A frozen; pissa those of W.
-// Several covariances are averaged after each was divided by its trace, then scaled back by the mean of
-// the traces, so that A0 and B0 stay as balanced as with one.
-// One layer's weight and one site's covariance are in memory at a time, beside the adapter itself.
-// Throws ConfigError (settings, a rank above a layer's size, covariances of another model), FormatError
-// (a module without covariance, malformed files), NumericalError naming the layer.
+// components of W C~ with the least, ipa those with the most energy (CorDA, Yang et al. 2024,
+// section 3.3); dual the input directions with the most task energy per knowledge energy, A frozen;
+// pissa those of W. Several covariances are averaged after each was divided by its trace, then
+// scaled back by the mean of the traces, so that A0 and B0 stay as balanced as with one. One
+// layer's weight and one site's covariance are in memory at a time, beside the adapter itself.
+// Throws ConfigError (settings, a rank above a layer's size, covariances of another model),
+// FormatError (a module without covariance, malformed files), NumericalError naming the layer.
 DecomposeResult decompose(const DecomposeSettings& settings, core::Reporter& reporter);
 
 }  // namespace corda::decompose

@@ -15,15 +15,15 @@ namespace corda::eval {
 struct EvalSettings {
   std::string model;
   std::string adapter;
-  std::string task = "perplexity";        // perplexity | qa
+  std::string task = "perplexity";  // perplexity | qa
   std::vector<std::string> data;
   std::string format = "auto";
   std::string columns;
   std::string template_name = "alpaca";
   std::int64_t seq_len = 2048;
-  std::int64_t samples = 0;               // at most so many records or windows; 0: all
+  std::int64_t samples = 0;  // at most so many records or windows; 0: all
   std::int64_t max_new_tokens = 16;
-  std::vector<std::string> stop;          // texts that end an answer, beside EOS
+  std::vector<std::string> stop;  // texts that end an answer, beside EOS
   std::int64_t batch_tokens = 16384;
   bool add_bos = false;
   std::string device = "auto";
@@ -43,17 +43,19 @@ struct EvalResult {
   std::int64_t samples = 0;  // questions, records or windows
 };
 
-// perplexity: `text` files as non-overlapping windows of `seq_len` tokens of the joined text (no BOS
+// perplexity: `text` files as non-overlapping windows of `seq_len` tokens of the joined text (no
+// BOS
 //   unless `add_bos`), every target weighted alike; instruction files through the template, the
 //   response's tokens as targets.
-// qa: the prompt "Question: q\nAnswer:" (BOS first where the model uses one) continued greedily; right
-//   where the answer equals one of the accepted ones after SQuAD normalisation. `nll` is that of " " + the
-//   first accepted answer + EOS.
+// qa: the prompt "Question: q\nAnswer:" (BOS first where the model uses one) continued greedily;
+// right
+//   where the answer equals one of the accepted ones after SQuAD normalisation. `nll` is that of "
+//   " + the first accepted answer + EOS.
 // The adapter is folded into the weights in fp32, as `corda merge` would.
 EvalResult evaluate(const EvalSettings& settings, core::Reporter& reporter);
 
-// SQuAD's normalisation (Rajpurkar et al. 2016): lower case, no ASCII punctuation, no articles, single
-// spaces.
+// SQuAD's normalisation (Rajpurkar et al. 2016): lower case, no ASCII punctuation, no articles,
+// single spaces.
 std::string normalize_answer(const std::string& answer);
 
 }  // namespace corda::eval

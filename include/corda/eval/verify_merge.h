@@ -22,9 +22,10 @@ struct VerifyResult {
   std::int64_t tokens = 0;
 };
 
-// Runs both in fp32 on the same pseudo-random tokens, the adapter unfolded beside the base's weights as
-// PEFT runs it. Throws NumericalError where the logits differ by more than the rounding of the merged
-// weights explains: 1e-4 of the largest logit for fp32 weights, 5e-3 for fp16 and 4e-2 for bf16.
+// Runs both in fp32 on the same pseudo-random tokens, the adapter unfolded beside the base's
+// weights as PEFT runs it. Throws NumericalError where the logits differ by more than the rounding
+// of the merged weights explains: 1e-4 of the largest logit for fp32 weights, 5e-3 for fp16 and
+// 4e-2 for bf16.
 VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& reporter);
 
 }  // namespace corda::eval

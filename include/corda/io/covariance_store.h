@@ -29,21 +29,21 @@ struct CovarianceSite {
   std::vector<std::string> modules;  // full names, without ".weight"
   std::int64_t tokens = 0;           // that the site saw
   CovarianceStorage storage = CovarianceStorage::kPacked;
-  std::string file;                  // in the directory; the tensor in it is named as the site
+  std::string file;  // in the directory; the tensor in it is named as the site
 };
 
 struct CovarianceManifest {
-  std::string model;                 // fingerprint (Checkpoint::fingerprint)
+  std::string model;  // fingerprint (Checkpoint::fingerprint)
   std::string model_name;
   std::int64_t tokens = 0;
   std::int64_t samples = 0;
-  std::string activation_scaling;    // reference | none
-  core::ConfigNode settings;         // of the calibration, resolved
+  std::string activation_scaling;  // reference | none
+  core::ConfigNode settings;       // of the calibration, resolved
   std::map<std::string, CovarianceSite> sites;
 };
 
-// The lower triangle of a symmetric C [n, n] row by row, [n (n + 1) / 2]; and back. fp32 on the CPU.
-// Throw ShapeError where the size is not a square or not that of a triangle of order n.
+// The lower triangle of a symmetric C [n, n] row by row, [n (n + 1) / 2]; and back. fp32 on the
+// CPU. Throw ShapeError where the size is not a square or not that of a triangle of order n.
 at::Tensor pack_lower(const at::Tensor& covariance);
 at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n);
 
@@ -56,7 +56,8 @@ class CovarianceWriter {
 
   // C [in, in], any device and floating type, stored as fp32. Throws InternalError for a name that
   // was added before or cannot name a file, ResourceError on a full disk.
-  void add(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens, const at::Tensor& covariance);
+  void add(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens,
+           const at::Tensor& covariance);
   // A folder for further files of the directory (resolved settings).
   const fs::path& staging() const { return directory_.staging(); }
   // `manifest.sites` is filled in from what was added.
@@ -77,8 +78,8 @@ class CovarianceReader {
   const CovarianceManifest& manifest() const { return manifest_; }
   // The site whose modules include `module`; "" where there is none.
   std::string site_of(const std::string& module) const;
-  // C [in, in], fp32 on the CPU, whichever way it is stored. Throws FormatError where the file does not
-  // hold what the manifest says.
+  // C [in, in], fp32 on the CPU, whichever way it is stored. Throws FormatError where the file does
+  // not hold what the manifest says.
   at::Tensor load(const std::string& site) const;
   // SHA-256 over the manifest's bytes and 16 KiB of every site's tensor.
   std::string fingerprint() const;

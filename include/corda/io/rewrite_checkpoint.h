@@ -15,8 +15,9 @@
 namespace corda::io {
 
 struct RewriteOptions {
-  std::optional<DType> dtype;          // of every floating-point tensor; without it each keeps its own
-  std::int64_t max_shard_bytes = 0;    // 0: the shards of the base; else new shards of at most this many bytes
+  std::optional<DType> dtype;  // of every floating-point tensor; without it each keeps its own
+  std::int64_t max_shard_bytes =
+      0;  // 0: the shards of the base; else new shards of at most this many bytes
 };
 
 struct RewriteResult {
@@ -25,14 +26,15 @@ struct RewriteResult {
   std::int64_t bytes = 0;  // of all tensors
 };
 
-// Writes a copy of the model directory `base` into the existing directory `out`: the same shards, index,
-// names and dtypes, every file that is not a weight byte for byte. `content(name)` gives a tensor's new value
-// (converted to the stored dtype with one rounding) or an undefined tensor to keep its bytes. One tensor
-// is in memory at a time. With another dtype config.json says so, and with another layout or dtype the index
-// is made anew. Afterwards every shard is opened again and checked: names, shapes, dtypes, and that
-// what was kept is the same bytes. Throws ResourceError before writing where the disk is too full,
-// ShapeError where a new value has another shape.
-RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out, const std::function<at::Tensor(const std::string&)>& content,
+// Writes a copy of the model directory `base` into the existing directory `out`: the same shards,
+// index, names and dtypes, every file that is not a weight byte for byte. `content(name)` gives a
+// tensor's new value (converted to the stored dtype with one rounding) or an undefined tensor to
+// keep its bytes. One tensor is in memory at a time. With another dtype config.json says so, and
+// with another layout or dtype the index is made anew. Afterwards every shard is opened again and
+// checked: names, shapes, dtypes, and that what was kept is the same bytes. Throws ResourceError
+// before writing where the disk is too full, ShapeError where a new value has another shape.
+RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out,
+                                 const std::function<at::Tensor(const std::string&)>& content,
                                  const RewriteOptions& options = {});
 
 }  // namespace corda::io

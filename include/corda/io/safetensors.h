@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 
 enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool, kF8E4M3, kF8E5M2 };
 
-std::int64_t size_of(DType dtype);        // bytes of one element
-std::string to_string(DType dtype);       // as the format spells it: "F32", "BF16"...
+std::int64_t size_of(DType dtype);   // bytes of one element
+std::string to_string(DType dtype);  // as the format spells it: "F32", "BF16"...
 
 struct TensorInfo {
   DType dtype = DType::kF32;
@@ -64,7 +64,8 @@ class SafetensorsWriter {
   void declare(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape);
   // Bytes of the declared tensors together.
   std::int64_t data_bytes() const { return total_; }
-  // Throws InternalError where name or size differ from the declaration; ResourceError on a full disk.
+  // Throws InternalError where name or size differ from the declaration; ResourceError on a full
+  // disk.
   void write(const std::string& name, std::span<const std::byte> data);
   void finish();
 
@@ -94,9 +95,10 @@ class Checkpoint {
   explicit Checkpoint(const fs::path& directory, const std::string& stem = "model");
 
   const fs::path& directory() const { return directory_; }
-  std::vector<std::string> names() const;                 // sorted
+  std::vector<std::string> names() const;  // sorted
   bool contains(const std::string& name) const;
-  const TensorInfo& info(const std::string& name) const;  // throws FormatError, naming the directory
+  const TensorInfo& info(
+      const std::string& name) const;  // throws FormatError, naming the directory
   const SafetensorsFile& file_of(const std::string& name) const;
   std::span<const std::byte> data(const std::string& name) const;
   // The shard files in order, and the index file's name ("" where there is none).

@@ -23,7 +23,8 @@ at::Tensor view_tensor(const SafetensorsFile& file, const std::string& name);
 at::Tensor view_tensor(const Checkpoint& checkpoint, const std::string& name);
 
 // Writes named tensors (any device, made contiguous) as one file, atomically.
-void save_tensors(const fs::path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+void save_tensors(const fs::path& path,
+                  const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                   const std::map<std::string, std::string>& metadata = {});
 
 // The bytes of a contiguous CPU tensor.

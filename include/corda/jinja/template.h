@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Chat templates: Jinja as transformers renders it (trim_blocks, lstrip_blocks, immutable sandbox, loop controls,
+// Chat templates: Jinja as transformers renders it (trim_blocks, lstrip_blocks, immutable sandbox,
+// loop controls,
 // `{% generation %}`), for the part of the language that chat templates use.
 #pragma once
 
@@ -18,9 +19,10 @@ namespace corda::jinja {
 
 // What a hostile template cannot exceed; each gives a FormatError.
 struct Limits {
-  std::int64_t max_depth = 1000;         // nested expressions, blocks and macro calls
-  std::int64_t max_steps = 10'000'000;   // nodes evaluated, items made, and 1 for each 32 bytes of text made
-  std::int64_t max_bytes = 64 << 20;     // of the output and of any single string
+  std::int64_t max_depth = 1000;  // nested expressions, blocks and macro calls
+  std::int64_t max_steps =
+      10'000'000;  // nodes evaluated, items made, and 1 for each 32 bytes of text made
+  std::int64_t max_bytes = 64 << 20;  // of the output and of any single string
 };
 
 struct RenderOptions {
@@ -38,7 +40,8 @@ struct OutputSpan {
 struct Rendering {
   std::string text;
   std::vector<OutputSpan> generation;  // what `{% generation %}` blocks wrote, in order
-  // `{% generation %}` blocks inside a macro, call, filter or set block: where their text ended up is not known.
+  // `{% generation %}` blocks inside a macro, call, filter or set block: where their text ended up
+  // is not known.
   std::int64_t unplaced_generation = 0;
 };
 
@@ -47,8 +50,8 @@ struct Program;  // the parsed template
 // A parsed template; may be rendered by several threads at once.
 class Template {
  public:
-  // Throws FormatError "NAME:LINE: reason" for wrong syntax and for statements that are refused (include, import,
-  // extends, block, ...).
+  // Throws FormatError "NAME:LINE: reason" for wrong syntax and for statements that are refused
+  // (include, import, extends, block, ...).
   Template(std::string_view source, std::string name);
 
   // `variables` is a dict. Throws FormatError "NAME:LINE: reason" for what Jinja would raise, for

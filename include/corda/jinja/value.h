@@ -17,13 +17,15 @@ namespace corda::jinja {
 class Value;
 struct Object;  // macros, namespaces, functions: made by the engine only
 
-// UTF-8. `markup` marks text that `safe` or `escape` returned: what is added to it is HTML-escaped, as in Jinja.
+// UTF-8. `markup` marks text that `safe` or `escape` returned: what is added to it is HTML-escaped,
+// as in Jinja.
 struct Text {
   std::string value;
   bool markup = false;
 };
 
-// What kind of Python sequence it stands for; only kList and kTuple come from outside or from literals.
+// What kind of Python sequence it stands for; only kList and kTuple come from outside or from
+// literals.
 enum class Shape : std::uint8_t { kList, kTuple, kGenerator, kKeys, kValues, kItems, kRange };
 
 struct Sequence;
@@ -34,7 +36,17 @@ struct Undefined {
   std::shared_ptr<const Text> name;
 };
 
-enum class Kind : std::uint8_t { kNone, kBool, kInt, kFloat, kText, kSequence, kMapping, kObject, kUndefined };
+enum class Kind : std::uint8_t {
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kText,
+  kSequence,
+  kMapping,
+  kObject,
+  kUndefined
+};
 
 // Immutable and cheap to copy (the content is shared).
 class Value {
@@ -54,7 +66,8 @@ class Value {
   Value(std::shared_ptr<Object> value) : data_(std::move(value)) {}
   Value(Undefined value) : data_(std::move(value)) {}
 
-  // Both throw FormatError where the content nests deeper than kMaxNesting; of equal keys the last one wins.
+  // Both throw FormatError where the content nests deeper than kMaxNesting; of equal keys the last
+  // one wins.
   static Value list(List items, Shape shape = Shape::kList);
   static Value dict(Dict entries);
   static constexpr std::int32_t kMaxNesting = 256;

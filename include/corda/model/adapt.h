@@ -16,8 +16,8 @@ void fold_adapter(Model& model, const adapter::Adapter& adapter);
 void attach_exported(Model& model, const adapter::Adapter& adapter);
 
 // For training: the frozen weight becomes W - s B0 A0 where the start is subtracted (fp32, rounded
-// once to the weight's dtype) and fresh leaves of A and B (and the magnitude) run beside it. They are
-// on the model's device, fp32, and require gradients (A only where `adapter.train_a`).
+// once to the weight's dtype) and fresh leaves of A and B (and the magnitude) run beside it. They
+// are on the model's device, fp32, and require gradients (A only where `adapter.train_a`).
 void attach_trainable(Model& model, const adapter::Adapter& adapter);
 
 // The projections whose last name part is in `targets`. Throws ConfigError naming a target that no

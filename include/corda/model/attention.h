@@ -20,16 +20,19 @@ class Attention {
   Attention& operator=(const Attention&) = delete;
   virtual ~Attention() = default;
   // q [tokens, heads, d], k and v [tokens, kv_heads, d], rotated -> [tokens, heads, d].
-  virtual at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
+  virtual at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v) = 0;
 };
 
-// Every token attends to the earlier tokens of its own sequence and itself. Differentiable. Never pads:
-// flash attention with cu_seqlens for 16-bit tensors on the GPU, the memory-efficient kernel for fp32
-// there, one call a sequence on the CPU. Key/value heads are shared by groups of query heads.
+// Every token attends to the earlier tokens of its own sequence and itself. Differentiable. Never
+// pads: flash attention with cu_seqlens for 16-bit tensors on the GPU, the memory-efficient kernel
+// for fp32 there, one call a sequence on the CPU. Key/value heads are shared by groups of query
+// heads.
 class PackedAttention final : public Attention {
  public:
   explicit PackedAttention(const Batch& batch) : batch_(batch) {}
-  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
+                    const at::Tensor& v) override;
 
  private:
   const Batch& batch_;
@@ -39,8 +42,8 @@ class PackedAttention final : public Attention {
 class KeyValueCache {
  public:
   // Room for `capacity` tokens of each of `sequences` sequences in every layer.
-  KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads, std::int64_t capacity,
-                std::int64_t head_dim, at::TensorOptions options);
+  KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads,
+                std::int64_t capacity, std::int64_t head_dim, at::TensorOptions options);
 
   // PackedAttention that also stores the batch's keys and values.
   class Prefill;
@@ -51,15 +54,17 @@ class KeyValueCache {
   void advance(const std::vector<std::int64_t>& new_tokens);
 
  private:
-  std::vector<at::Tensor> keys_;    // a layer: [sequences, kv_heads, capacity, d]
+  std::vector<at::Tensor> keys_;  // a layer: [sequences, kv_heads, capacity, d]
   std::vector<at::Tensor> values_;
-  at::Tensor lengths_;              // [sequences], int64
+  at::Tensor lengths_;  // [sequences], int64
 };
 
 class KeyValueCache::Prefill final : public Attention {
  public:
-  Prefill(KeyValueCache& cache, const Batch& batch) : cache_(cache), packed_(batch), batch_(batch) {}
-  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+  Prefill(KeyValueCache& cache, const Batch& batch)
+      : cache_(cache), packed_(batch), batch_(batch) {}
+  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
+                    const at::Tensor& v) override;
 
  private:
   KeyValueCache& cache_;
@@ -70,7 +75,8 @@ class KeyValueCache::Prefill final : public Attention {
 class KeyValueCache::Decode final : public Attention {
  public:
   explicit Decode(KeyValueCache& cache);
-  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+  at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
+                    const at::Tensor& v) override;
 
  private:
   KeyValueCache& cache_;

@@ -28,6 +28,7 @@ struct Batch {
 // Throws ConfigError where an id is outside [0, vocab_size): the tokenizer is another model's.
 Batch make_batch(std::span<const std::int32_t> ids, std::span<const std::int32_t> positions,
                  std::span<const std::int32_t> offsets, std::int64_t vocab_size, at::Device device,
-                 std::span<const std::int64_t> target_rows = {}, std::span<const std::int64_t> target_ids = {});
+                 std::span<const std::int64_t> target_rows = {},
+                 std::span<const std::int64_t> target_ids = {});
 
 }  // namespace corda::model

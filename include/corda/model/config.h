@@ -18,7 +18,7 @@ enum class RopeScalingType { kNone, kLinear, kLlama3 };
 struct RopeScaling {
   RopeScalingType type = RopeScalingType::kNone;
   double factor = 1;
-  double low_freq_factor = 1;        // llama3 only, as are the two below
+  double low_freq_factor = 1;  // llama3 only, as are the two below
   double high_freq_factor = 4;
   std::int64_t original_max_positions = 8192;
 };

@@ -34,19 +34,21 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 at::Tensor embed(const Model& model, const at::Tensor& ids);
 
 // One decoder block, [tokens, hidden] -> [tokens, hidden]. `layer` is its number.
-at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden, const Rotary& rotary,
-                         Attention& attention, const SiteObserver& observe = {});
+at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden,
+                         const Rotary& rotary, Attention& attention,
+                         const SiteObserver& observe = {});
 
 // All blocks and the final norm.
-at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& attention, const SiteObserver& observe = {});
+at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& attention,
+                          const SiteObserver& observe = {});
 
 // The head on some rows: [rows, hidden] -> [rows, vocab].
 at::Tensor logits_of(const Model& model, const at::Tensor& hidden);
 
-// Sum of the cross-entropy, natural logarithm, of `target_ids` [n] given the rows `target_rows` [n] of
-// `hidden`; fp32 scalar. Only those rows' logits are computed.
-at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden, const at::Tensor& target_rows,
-                             const at::Tensor& target_ids);
+// Sum of the cross-entropy, natural logarithm, of `target_ids` [n] given the rows `target_rows` [n]
+// of `hidden`; fp32 scalar. Only those rows' logits are computed.
+at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
+                             const at::Tensor& target_rows, const at::Tensor& target_ids);
 
 // Forward pass and `cross_entropy_sum` over the batch's targets.
 at::Tensor loss_sum(const Model& model, const Batch& batch);

@@ -18,9 +18,10 @@ struct GenerateOptions {
   std::function<bool(std::span<const std::int32_t> generated)> stop_when;
 };
 
-// The most likely continuation of each prompt (ties: the lowest id), stop tokens left out. All prompts
-// run as one batch; prompts may differ in length. Throws ConfigError for an empty prompt.
-std::vector<std::vector<std::int32_t>> generate_greedy(const Model& model, const std::vector<std::vector<std::int32_t>>& prompts,
-                                                       const GenerateOptions& options);
+// The most likely continuation of each prompt (ties: the lowest id), stop tokens left out. All
+// prompts run as one batch; prompts may differ in length. Throws ConfigError for an empty prompt.
+std::vector<std::vector<std::int32_t>> generate_greedy(
+    const Model& model, const std::vector<std::vector<std::int32_t>>& prompts,
+    const GenerateOptions& options);
 
 }  // namespace corda::model

@@ -16,8 +16,9 @@
 
 namespace corda::model {
 
-// A live low-rank adapter beside a weight: y += scale * B A dropout(x); with a magnitude the rows of
-// W + scale B A are rescaled to it (DoRA, Liu et al. 2024, eq. 5; the norm is a constant in the backward).
+// A live low-rank adapter beside a weight: y += scale * B A dropout(x); with a magnitude the rows
+// of W + scale B A are rescaled to it (DoRA, Liu et al. 2024, eq. 5; the norm is a constant in the
+// backward).
 struct LowRank {
   at::Tensor a;          // [r, in], fp32
   at::Tensor b;          // [out, r], fp32
@@ -35,11 +36,12 @@ struct Linear {
   std::optional<LowRank> low_rank;
 };
 
-// One decoder block: pre-norm attention and pre-norm gated feed-forward, each added to the residual.
+// One decoder block: pre-norm attention and pre-norm gated feed-forward, each added to the
+// residual.
 struct Block {
-  std::string name;          // "model.layers.0"
-  at::Tensor attention_norm; // [hidden]
-  at::Tensor mlp_norm;       // [hidden]
+  std::string name;           // "model.layers.0"
+  at::Tensor attention_norm;  // [hidden]
+  at::Tensor mlp_norm;        // [hidden]
   Linear q, k, v, o;
   Linear gate, up, down;
 };
@@ -48,13 +50,16 @@ struct Model {
   ModelConfig config;
   at::Tensor embedding;  // [vocab, hidden]
   std::vector<Block> blocks;
-  at::Tensor final_norm; // [hidden]
-  Linear head;           // no weight of its own where it is tied to the embedding
+  at::Tensor final_norm;           // [hidden]
+  Linear head;                     // no weight of its own where it is tied to the embedding
   at::Tensor inverse_frequencies;  // [head_dim / 2], fp32, after scaling
-  at::ScalarType compute = at::kFloat;  // activations; weights of another dtype are converted when used
+  at::ScalarType compute =
+      at::kFloat;  // activations; weights of another dtype are converted when used
 
   at::Device device() const { return embedding.device(); }
-  const at::Tensor& head_weight() const { return config.tie_word_embeddings ? embedding : head.weight; }
+  const at::Tensor& head_weight() const {
+    return config.tie_word_embeddings ? embedding : head.weight;
+  }
   // The seven projections of every block by module name, in the order of the forward pass.
   std::vector<Linear*> projections();
   // Every parameter by its name in the checkpoint; a tied head stands once, as the embedding.
@@ -62,7 +67,8 @@ struct Model {
 };
 
 // Names and shapes of every tensor that a checkpoint of this configuration holds.
-std::vector<std::pair<std::string, std::vector<std::int64_t>>> expected_tensors(const ModelConfig& config);
+std::vector<std::pair<std::string, std::vector<std::int64_t>>> expected_tensors(
+    const ModelConfig& config);
 
 struct LoadOptions {
   at::Device device = at::kCPU;
@@ -70,10 +76,11 @@ struct LoadOptions {
   at::ScalarType compute = at::kFloat;
 };
 
-// Loads a model. Throws ShapeError that lists every missing, surplus and misshapen tensor, and every
-// one of another type than fp32, bf16 and fp16, at once. Harmless leftovers of old files (rotary buffers, a copy of tied embeddings) are
-// accepted.
-Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config, const LoadOptions& options);
+// Loads a model. Throws ShapeError that lists every missing, surplus and misshapen tensor, and
+// every one of another type than fp32, bf16 and fp16, at once. Harmless leftovers of old files
+// (rotary buffers, a copy of tied embeddings) are accepted.
+Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config,
+                 const LoadOptions& options);
 
 // Rotary frequencies theta^(-2i/d), scaled as the configuration says (Llama 3.1: low frequencies
 // divided by the factor, a smooth blend between the bands).

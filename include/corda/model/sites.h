@@ -12,7 +12,7 @@
 namespace corda::model {
 
 struct Site {
-  std::string name;                  // "model.layers.0.self_attn.input"
+  std::string name;  // "model.layers.0.self_attn.input"
   std::int64_t in_features = 0;
   std::vector<std::string> modules;  // "model.layers.0.self_attn.q_proj"...
 };

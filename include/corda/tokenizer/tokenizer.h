@@ -43,8 +43,8 @@ class Tokenizer {
   virtual std::string id_to_token(TokenId id) const = 0;
   virtual bool is_special(TokenId id) const = 0;
 
-  // From tokenizer_config.json, special_tokens_map.json, generation_config.json and config.json of the model's
-  // directory, in this order; a null in the first two means that there is none.
+  // From tokenizer_config.json, special_tokens_map.json, generation_config.json and config.json of
+  // the model's directory, in this order; a null in the first two means that there is none.
   std::optional<TokenId> bos_id;
   std::optional<TokenId> eos_id;
   std::optional<TokenId> pad_id;
@@ -53,17 +53,20 @@ class Tokenizer {
   bool starts_with_bos = false;
 };
 
-// The ids of each text, in the order of `texts` and the same for any number of threads; the calling thread works too.
-// Throws ConfigError for `threads` below 1, and what encode() throws for the first text that fails.
-std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer, std::span<const std::string> texts, std::int64_t threads,
-                                               EncodeOptions options = {});
+// The ids of each text, in the order of `texts` and the same for any number of threads; the calling
+// thread works too. Throws ConfigError for `threads` below 1, and what encode() throws for the
+// first text that fails.
+std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer,
+                                               std::span<const std::string> texts,
+                                               std::int64_t threads, EncodeOptions options = {});
 
-// Loads `tokenizer.json`, else `tokenizer.model` (SentencePiece, read as Llama's tokenizer does), else `vocab.json` with
-// `merges.txt` (cut as Qwen2 does where the configs name that class, else as GPT-2 does). `truncation` and `padding` of
-// a tokenizer.json are settings of its writer's last call and are not applied. `add_bos_token`, `add_eos_token`, `legacy`
-// and `add_prefix_space` of tokenizer_config.json shape a tokenizer.model; a tokenizer.json says these things itself, and
-// its post-processor stays whatever they say, as in transformers 5.
-// Throws IoError (no such files) and FormatError, naming the part of the file that is not implemented.
+// Loads `tokenizer.json`, else `tokenizer.model` (SentencePiece, read as Llama's tokenizer does),
+// else `vocab.json` with `merges.txt` (cut as Qwen2 does where the configs name that class, else as
+// GPT-2 does). `truncation` and `padding` of a tokenizer.json are settings of its writer's last
+// call and are not applied. `add_bos_token`, `add_eos_token`, `legacy` and `add_prefix_space` of
+// tokenizer_config.json shape a tokenizer.model; a tokenizer.json says these things itself, and its
+// post-processor stays whatever they say, as in transformers 5. Throws IoError (no such files) and
+// FormatError, naming the part of the file that is not implemented.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& model_directory);
 
 }  // namespace corda::tokenizer

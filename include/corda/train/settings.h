@@ -15,14 +15,15 @@ namespace corda::train {
 
 struct TrainSettings {
   std::string model;
-  std::string method = "lora";     // corda | lora | pissa | dora | full
-  std::string adapter;             // directory to start from; corda always, else optional
-  std::string train_a = "auto";    // auto: what the adapter says | true | false
+  std::string method = "lora";   // corda | lora | pissa | dora | full
+  std::string adapter;           // directory to start from; corda always, else optional
+  std::string train_a = "auto";  // auto: what the adapter says | true | false
   struct Lora {
-    std::int64_t rank = 0;          // 0: the given adapter's, else 128
-    double alpha = 0;               // 0: the given adapter's, else the rank
-    double dropout = -1;            // -1: the given adapter's, else 0
-    std::vector<std::string> target_modules = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+    std::int64_t rank = 0;  // 0: the given adapter's, else 128
+    double alpha = 0;       // 0: the given adapter's, else the rank
+    double dropout = -1;    // -1: the given adapter's, else 0
+    std::vector<std::string> target_modules = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                               "gate_proj", "up_proj", "down_proj"};
   } lora;
   struct Data {
     std::vector<data::DataFile> train;
@@ -39,18 +40,18 @@ struct TrainSettings {
     double weight_decay = 0;
     std::vector<double> betas = {0.9, 0.999};
     double eps = 1e-8;
-    double grad_clip = 1;          // largest global norm; 0: off
+    double grad_clip = 1;  // largest global norm; 0: off
     double epochs = 1;
-    std::int64_t max_steps = 0;    // 0: as many as the epochs give
-    std::int64_t batch_size = 128; // samples an optimizer step
+    std::int64_t max_steps = 0;     // 0: as many as the epochs give
+    std::int64_t batch_size = 128;  // samples an optimizer step
     std::int64_t micro_batch_tokens = 8192;
   } optim;
   std::string precision = "auto";  // auto | bf16 | fp32
   struct Eval {
-    std::int64_t every = 0;        // steps; 0: at the end only
+    std::int64_t every = 0;  // steps; 0: at the end only
   } eval;
   struct Checkpoint {
-    std::int64_t every = 0;        // steps; 0: only on interruption
+    std::int64_t every = 0;  // steps; 0: only on interruption
     std::int64_t keep = 2;
   } checkpoint;
   std::int64_t seed = 42;

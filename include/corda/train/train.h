@@ -15,12 +15,12 @@ namespace corda::train {
 
 // One optimizer step as metrics.jsonl records it.
 struct StepMetrics {
-  std::int64_t step = 0;               // from 1
-  double epoch = 0;                    // passes over the data so far
-  double loss = 0;                     // mean over the step's supervised tokens, natural logarithm
+  std::int64_t step = 0;  // from 1
+  double epoch = 0;       // passes over the data so far
+  double loss = 0;        // mean over the step's supervised tokens, natural logarithm
   double lr = 0;
-  double grad_norm = 0;                // before clipping
-  std::int64_t tokens = 0;             // of this step
+  double grad_norm = 0;     // before clipping
+  std::int64_t tokens = 0;  // of this step
   std::int64_t supervised_tokens = 0;
   double tokens_per_second = 0;
   std::int64_t peak_memory_bytes = 0;
@@ -29,19 +29,20 @@ struct StepMetrics {
 
 struct TrainResult {
   std::int64_t steps = 0;
-  double loss = 0;                     // of the last step
-  std::optional<double> eval_loss;     // after the last step
-  std::string output;                  // RUN/adapter, or RUN/model for full fine-tuning
+  double loss = 0;                  // of the last step
+  std::optional<double> eval_loss;  // after the last step
+  std::string output;               // RUN/adapter, or RUN/model for full fine-tuning
   double seconds = 0;
   std::int64_t peak_memory_bytes = 0;
 };
 
-// Trains and writes RUN/adapter (full: RUN/model), checkpoints, config.resolved.yaml, metrics.jsonl.
-// The loss of a step is the sum over its supervised tokens divided by their number, so micro-batches
-// and packing do not change it. With `resume` it continues from the latest complete checkpoint as if it
-// had never stopped (the same bytes on a CPU with the same thread count). When the reporter asks to
-// stop, the present step is finished and saved, and Interrupted is thrown.
-// Throws ConfigError, IoError, FormatError, ShapeError; NumericalError where the loss is not finite.
+// Trains and writes RUN/adapter (full: RUN/model), checkpoints, config.resolved.yaml,
+// metrics.jsonl. The loss of a step is the sum over its supervised tokens divided by their number,
+// so micro-batches and packing do not change it. With `resume` it continues from the latest
+// complete checkpoint as if it had never stopped (the same bytes on a CPU with the same thread
+// count). When the reporter asks to stop, the present step is finished and saved, and Interrupted
+// is thrown. Throws ConfigError, IoError, FormatError, ShapeError; NumericalError where the loss is
+// not finite.
 TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter);
 
 }  // namespace corda::train

@@ -19,8 +19,8 @@ auto checked(const char* routine, const at::Tensor& matrix, const char* advice, 
   try {
     return call();
   } catch (const c10::LinAlgError& error) {
-    throw NumericalError(concat("[linalg::cpu] ", routine, " failed on a matrix ", matrix.sizes(), ": ",
-                                error.what_without_backtrace(), advice));
+    throw NumericalError(concat("[linalg::cpu] ", routine, " failed on a matrix ", matrix.sizes(),
+                                ": ", error.what_without_backtrace(), advice));
   }
 }
 
@@ -42,7 +42,8 @@ Svd left_svd(const at::Tensor& matrix) {
   const std::int64_t columns = matrix.size(1);
   if (rows == columns) return svd_of(matrix);
   if (rows < columns) {
-    const at::Tensor triangle = std::get<1>(at::linalg_qr(matrix.t(), "r"));  // M^T = Q R, M = R^T Q^T
+    const at::Tensor triangle =
+        std::get<1>(at::linalg_qr(matrix.t(), "r"));  // M^T = Q R, M = R^T Q^T
     return svd_of(triangle.t());
   }
   const auto [q, triangle] = at::linalg_qr(matrix, "reduced");
@@ -67,7 +68,8 @@ Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which) {
   return result;
 }
 
-Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped, std::int64_t r) {
+Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
+                         std::int64_t r) {
   const at::Tensor lower = checked("potrf", knowledge_damped, "; raise the damping",
                                    [&] { return at::linalg_cholesky(knowledge_damped); });
   // G = L^-1 C_task L^-T has the same eigenvalues; a = L^-T g.

@@ -22,7 +22,8 @@ namespace {
 
 double* data(at::Tensor& tensor) { return tensor.mutable_data_ptr<double>(); }
 
-// cuSOLVER's host workspaces may be of size zero, for which a vector's data() is null, which it accepts.
+// cuSOLVER's host workspaces may be of size zero, for which a vector's data() is null, which it
+// accepts.
 using HostBuffer = std::vector<char>;
 
 }  // namespace
@@ -30,16 +31,18 @@ using HostBuffer = std::vector<char>;
 Solver::Solver(at::Device device) : device_(device) {
   const c10::cuda::CUDAGuard guard(device_);
   if (const auto status = cusolverDnCreate(&handle_); status != CUSOLVER_STATUS_SUCCESS) {
-    throw core::ResourceError(concat("[linalg::cuda] cusolverDnCreate failed with status ", static_cast<int>(status),
-                                     "; is the GPU out of memory?"));
+    throw core::ResourceError(concat("[linalg::cuda] cusolverDnCreate failed with status ",
+                                     static_cast<int>(status), "; is the GPU out of memory?"));
   }
   const auto params = cusolverDnCreateParams(&params_);
-  const auto stream = cusolverDnSetStream(handle_, c10::cuda::getCurrentCUDAStream(device_.index()).stream());
+  const auto stream =
+      cusolverDnSetStream(handle_, c10::cuda::getCurrentCUDAStream(device_.index()).stream());
   if (params != CUSOLVER_STATUS_SUCCESS || stream != CUSOLVER_STATUS_SUCCESS) {
     if (params_ != nullptr) cusolverDnDestroyParams(params_);
     cusolverDnDestroy(handle_);
-    throw core::ResourceError(concat("[linalg::cuda] cusolverDnCreateParams gave status ", static_cast<int>(params),
-                                     ", cusolverDnSetStream ", static_cast<int>(stream)));
+    throw core::ResourceError(concat("[linalg::cuda] cusolverDnCreateParams gave status ",
+                                     static_cast<int>(params), ", cusolverDnSetStream ",
+                                     static_cast<int>(stream)));
   }
 }
 
@@ -51,20 +54,24 @@ Solver::~Solver() {
 
 void Solver::check(cusolverStatus_t status, const char* routine, const at::Tensor& matrix) const {
   if (status == CUSOLVER_STATUS_SUCCESS) return;
-  const std::string message =
-      concat("[linalg::cuda] ", routine, " gave status ", static_cast<int>(status), " for a matrix ", matrix.sizes());
-  if (status == CUSOLVER_STATUS_ALLOC_FAILED) throw core::ResourceError(message + ": out of GPU memory");
+  const std::string message = concat("[linalg::cuda] ", routine, " gave status ",
+                                     static_cast<int>(status), " for a matrix ", matrix.sizes());
+  if (status == CUSOLVER_STATUS_ALLOC_FAILED)
+    throw core::ResourceError(message + ": out of GPU memory");
   throw NumericalError(message);
 }
 
-void Solver::check_info(const at::Tensor& info, const char* routine, const at::Tensor& matrix, const char* advice) const {
+void Solver::check_info(const at::Tensor& info, const char* routine, const at::Tensor& matrix,
+                        const char* advice) const {
   const int value = info.item<int>();
   if (value == 0) return;
-  throw NumericalError(concat("[linalg::cuda] ", routine, " gave info ", value, " for a matrix ", matrix.sizes(), advice));
+  throw NumericalError(concat("[linalg::cuda] ", routine, " gave info ", value, " for a matrix ",
+                              matrix.sizes(), advice));
 }
 
 at::Tensor Solver::device_buffer(std::size_t bytes) const {
-  return at::empty({narrow<std::int64_t>(bytes)}, at::TensorOptions().dtype(at::kByte).device(device_));
+  return at::empty({narrow<std::int64_t>(bytes)},
+                   at::TensorOptions().dtype(at::kByte).device(device_));
 }
 
 at::Tensor Solver::qr(at::Tensor& a) {
@@ -75,13 +82,14 @@ at::Tensor Solver::qr(at::Tensor& a) {
   const at::Tensor info = at::zeros({1}, a.options().dtype(at::kInt));
   std::size_t device_bytes = 0;
   std::size_t host_bytes = 0;
-  check(cusolverDnXgeqrf_bufferSize(handle_, params_, rows, columns, CUDA_R_64F, data(a), rows, CUDA_R_64F, data(tau), CUDA_R_64F,
-                                    &device_bytes, &host_bytes),
+  check(cusolverDnXgeqrf_bufferSize(handle_, params_, rows, columns, CUDA_R_64F, data(a), rows,
+                                    CUDA_R_64F, data(tau), CUDA_R_64F, &device_bytes, &host_bytes),
         "Xgeqrf_bufferSize", a);
   const at::Tensor device = device_buffer(device_bytes);
   HostBuffer host(host_bytes);
-  check(cusolverDnXgeqrf(handle_, params_, rows, columns, CUDA_R_64F, data(a), rows, CUDA_R_64F, data(tau), CUDA_R_64F,
-                         device.mutable_data_ptr(), device_bytes, host.data(), host_bytes, info.mutable_data_ptr<int>()),
+  check(cusolverDnXgeqrf(handle_, params_, rows, columns, CUDA_R_64F, data(a), rows, CUDA_R_64F,
+                         data(tau), CUDA_R_64F, device.mutable_data_ptr(), device_bytes,
+                         host.data(), host_bytes, info.mutable_data_ptr<int>()),
         "Xgeqrf", a);
   check_info(info, "Xgeqrf", a);
   return tau;
@@ -95,12 +103,13 @@ void Solver::apply_q(const at::Tensor& a, const at::Tensor& tau, at::Tensor& row
   const double* q = a.const_data_ptr<double>();
   const double* scales = tau.const_data_ptr<double>();
   int length = 0;
-  check(cusolverDnDormqr_bufferSize(handle_, CUBLAS_SIDE_LEFT, CUBLAS_OP_N, m, n, k, q, m, scales, data(rows), m, &length),
+  check(cusolverDnDormqr_bufferSize(handle_, CUBLAS_SIDE_LEFT, CUBLAS_OP_N, m, n, k, q, m, scales,
+                                    data(rows), m, &length),
         "Dormqr_bufferSize", rows);
   const at::Tensor work = at::empty({std::max(length, 1)}, rows.options());
   const at::Tensor info = at::zeros({1}, rows.options().dtype(at::kInt));
-  check(cusolverDnDormqr(handle_, CUBLAS_SIDE_LEFT, CUBLAS_OP_N, m, n, k, q, m, scales, data(rows), m, work.mutable_data_ptr<double>(),
-                         length, info.mutable_data_ptr<int>()),
+  check(cusolverDnDormqr(handle_, CUBLAS_SIDE_LEFT, CUBLAS_OP_N, m, n, k, q, m, scales, data(rows),
+                         m, work.mutable_data_ptr<double>(), length, info.mutable_data_ptr<int>()),
         "Dormqr", rows);
   check_info(info, "Dormqr", rows);
 }
@@ -112,13 +121,14 @@ void Solver::invert_lower(at::Tensor& a) {
   std::size_t device_bytes = 0;
   std::size_t host_bytes = 0;
   // Lower in a row-major tensor is upper to cuSOLVER.
-  check(cusolverDnXtrtri_bufferSize(handle_, CUBLAS_FILL_MODE_UPPER, CUBLAS_DIAG_NON_UNIT, n, CUDA_R_64F, data(a), n, &device_bytes,
-                                    &host_bytes),
+  check(cusolverDnXtrtri_bufferSize(handle_, CUBLAS_FILL_MODE_UPPER, CUBLAS_DIAG_NON_UNIT, n,
+                                    CUDA_R_64F, data(a), n, &device_bytes, &host_bytes),
         "Xtrtri_bufferSize", a);
   const at::Tensor device = device_buffer(device_bytes);
   HostBuffer host(host_bytes);
-  check(cusolverDnXtrtri(handle_, CUBLAS_FILL_MODE_UPPER, CUBLAS_DIAG_NON_UNIT, n, CUDA_R_64F, data(a), n, device.mutable_data_ptr(),
-                         device_bytes, host.data(), host_bytes, info.mutable_data_ptr<int>()),
+  check(cusolverDnXtrtri(handle_, CUBLAS_FILL_MODE_UPPER, CUBLAS_DIAG_NON_UNIT, n, CUDA_R_64F,
+                         data(a), n, device.mutable_data_ptr(), device_bytes, host.data(),
+                         host_bytes, info.mutable_data_ptr<int>()),
         "Xtrtri", a);
   check_info(info, "Xtrtri", a);
 }
@@ -129,13 +139,14 @@ void Solver::cholesky(at::Tensor& a, const char* advice) {
   const at::Tensor info = at::zeros({1}, a.options().dtype(at::kInt));
   std::size_t device_bytes = 0;
   std::size_t host_bytes = 0;
-  check(cusolverDnXpotrf_bufferSize(handle_, params_, CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F, data(a), n, CUDA_R_64F, &device_bytes,
-                                    &host_bytes),
+  check(cusolverDnXpotrf_bufferSize(handle_, params_, CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F,
+                                    data(a), n, CUDA_R_64F, &device_bytes, &host_bytes),
         "Xpotrf_bufferSize", a);
   const at::Tensor device = device_buffer(device_bytes);
   HostBuffer host(host_bytes);
-  check(cusolverDnXpotrf(handle_, params_, CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F, data(a), n, CUDA_R_64F, device.mutable_data_ptr(),
-                         device_bytes, host.data(), host_bytes, info.mutable_data_ptr<int>()),
+  check(cusolverDnXpotrf(handle_, params_, CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F, data(a), n,
+                         CUDA_R_64F, device.mutable_data_ptr(), device_bytes, host.data(),
+                         host_bytes, info.mutable_data_ptr<int>()),
         "Xpotrf", a);
   check_info(info, "Xpotrf", a, advice);
   a.tril_();
@@ -151,19 +162,23 @@ Solver::Eigen Solver::eigen_top(at::Tensor& a, std::int64_t r) {
   std::int64_t found = 0;
   std::size_t device_bytes = 0;
   std::size_t host_bytes = 0;
-  check(cusolverDnXsyevdx_bufferSize(handle_, params_, CUSOLVER_EIG_MODE_VECTOR, CUSOLVER_EIG_RANGE_I, CUBLAS_FILL_MODE_LOWER, n,
-                                     CUDA_R_64F, data(a), n, &lowest, &highest, n - r + 1, n, &found, CUDA_R_64F, data(values),
-                                     CUDA_R_64F, &device_bytes, &host_bytes),
+  check(cusolverDnXsyevdx_bufferSize(
+            handle_, params_, CUSOLVER_EIG_MODE_VECTOR, CUSOLVER_EIG_RANGE_I,
+            CUBLAS_FILL_MODE_LOWER, n, CUDA_R_64F, data(a), n, &lowest, &highest, n - r + 1, n,
+            &found, CUDA_R_64F, data(values), CUDA_R_64F, &device_bytes, &host_bytes),
         "Xsyevdx_bufferSize", a);
   const at::Tensor device = device_buffer(device_bytes);
   HostBuffer host(host_bytes);
-  check(cusolverDnXsyevdx(handle_, params_, CUSOLVER_EIG_MODE_VECTOR, CUSOLVER_EIG_RANGE_I, CUBLAS_FILL_MODE_LOWER, n, CUDA_R_64F,
-                          data(a), n, &lowest, &highest, n - r + 1, n, &found, CUDA_R_64F, data(values), CUDA_R_64F,
-                          device.mutable_data_ptr(), device_bytes, host.data(), host_bytes, info.mutable_data_ptr<int>()),
+  check(cusolverDnXsyevdx(handle_, params_, CUSOLVER_EIG_MODE_VECTOR, CUSOLVER_EIG_RANGE_I,
+                          CUBLAS_FILL_MODE_LOWER, n, CUDA_R_64F, data(a), n, &lowest, &highest,
+                          n - r + 1, n, &found, CUDA_R_64F, data(values), CUDA_R_64F,
+                          device.mutable_data_ptr(), device_bytes, host.data(), host_bytes,
+                          info.mutable_data_ptr<int>()),
         "Xsyevdx", a);
   check_info(info, "Xsyevdx", a);
   if (found != r) {
-    throw NumericalError(concat("[linalg::cuda] Xsyevdx found ", found, " of ", r, " eigenvalues of a matrix ", a.sizes()));
+    throw NumericalError(concat("[linalg::cuda] Xsyevdx found ", found, " of ", r,
+                                " eigenvalues of a matrix ", a.sizes()));
   }
   return {a.narrow(0, 0, r).flip(0), values.narrow(0, 0, r).flip(0)};
 }
@@ -178,13 +193,15 @@ Solver::Svd Solver::left_svd(const at::Tensor& matrix) {
   const at::Tensor info = at::zeros({1}, a.options().dtype(at::kInt));
   std::size_t device_bytes = 0;
   std::size_t host_bytes = 0;
-  check(cusolverDnXgesvd_bufferSize(handle_, params_, 'A', 'N', n, n, CUDA_R_64F, data(a), n, CUDA_R_64F, data(values), CUDA_R_64F,
-                                    data(u), n, CUDA_R_64F, nullptr, n, CUDA_R_64F, &device_bytes, &host_bytes),
+  check(cusolverDnXgesvd_bufferSize(handle_, params_, 'A', 'N', n, n, CUDA_R_64F, data(a), n,
+                                    CUDA_R_64F, data(values), CUDA_R_64F, data(u), n, CUDA_R_64F,
+                                    nullptr, n, CUDA_R_64F, &device_bytes, &host_bytes),
         "Xgesvd_bufferSize", a);
   const at::Tensor device = device_buffer(device_bytes);
   HostBuffer host(host_bytes);
-  check(cusolverDnXgesvd(handle_, params_, 'A', 'N', n, n, CUDA_R_64F, data(a), n, CUDA_R_64F, data(values), CUDA_R_64F, data(u), n,
-                         CUDA_R_64F, nullptr, n, CUDA_R_64F, device.mutable_data_ptr(), device_bytes, host.data(), host_bytes,
+  check(cusolverDnXgesvd(handle_, params_, 'A', 'N', n, n, CUDA_R_64F, data(a), n, CUDA_R_64F,
+                         data(values), CUDA_R_64F, data(u), n, CUDA_R_64F, nullptr, n, CUDA_R_64F,
+                         device.mutable_data_ptr(), device_bytes, host.data(), host_bytes,
                          info.mutable_data_ptr<int>()),
         "Xgesvd", a);
   check_info(info, "Xgesvd", a);

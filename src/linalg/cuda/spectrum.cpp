@@ -13,9 +13,9 @@ namespace {
 
 // M = K Q^T (wide, K = R^T) or M = Q K (tall, K = R): the square K has M's singular values.
 struct Reduced {
-  at::Tensor packed;   // what geqrf left: R and the reflectors of Q
+  at::Tensor packed;  // what geqrf left: R and the reflectors of Q
   at::Tensor tau;
-  at::Tensor lower;    // R^T [k, k]
+  at::Tensor lower;  // R^T [k, k]
   bool tall = false;
 };
 
@@ -39,7 +39,8 @@ at::Tensor expand(Solver& solver, const Reduced& reduced, const at::Tensor& rows
 
 bool is_singular(const at::Tensor& lower) {
   const at::Tensor diagonal = lower.diagonal().abs();
-  const double threshold = static_cast<double>(lower.size(0)) * std::numeric_limits<double>::epsilon();
+  const double threshold =
+      static_cast<double>(lower.size(0)) * std::numeric_limits<double>::epsilon();
   return diagonal.min().item<double>() <= threshold * diagonal.max().item<double>();
 }
 
@@ -56,8 +57,8 @@ Spectrum smallest(const at::Tensor& matrix, std::int64_t r) {
     result.values = svd.values.narrow(0, begin, r).flip(0);
     result.route = "qr-svd";
   } else {
-    // (K K^T)^-1 = K^-T K^-1: its largest eigenvalues are the smallest sigma^-2. The inverse is exact to
-    // rounding in exactly those directions, which a Gram matrix would lose (cond^2).
+    // (K K^T)^-1 = K^-T K^-1: its largest eigenvalues are the smallest sigma^-2. The inverse is
+    // exact to rounding in exactly those directions, which a Gram matrix would lose (cond^2).
     solver.invert_lower(reduced.lower);  // R^-T
     const at::Tensor& inverse = reduced.lower;
     at::Tensor gram = reduced.tall ? at::mm(inverse, inverse.t()) : at::mm(inverse.t(), inverse);
@@ -94,7 +95,8 @@ Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which) {
   return which == Which::kSmallest ? smallest(matrix, r) : largest(matrix, r);
 }
 
-Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped, std::int64_t r) {
+Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
+                         std::int64_t r) {
   Solver solver(task.device());
   at::Tensor lower = knowledge_damped.clone(at::MemoryFormat::Contiguous);
   solver.cholesky(lower, ": it is not positive definite; raise the damping");

@@ -11,7 +11,8 @@ int main(int argc, char** argv) {
   const auto list = corda::decompose::settings_of(settings);
   try {
     const auto tokenizer = corda::tokenizer::load_tokenizer(argc > 1 ? argv[1] : "nowhere");
-    std::printf("%zu settings, %zu tokens\n", list.items().size(), tokenizer->encode("hello there").size());
+    std::printf("%zu settings, %zu tokens\n", list.items().size(),
+                tokenizer->encode("hello there").size());
     return 0;
   } catch (const corda::core::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
