@@ -65,7 +65,7 @@ at::Tensor noise(const at::Tensor& like, std::uint64_t seed) {
 
 bool is_projection(const std::string& name) { return name.ends_with("_proj.weight"); }
 
-// A KPA, LoRA or DoRA adapter of every projection, as if trained a little.
+// A KPA, PiSSA, LoRA or DoRA adapter of every projection, as if trained a little.
 adapter::Adapter trained(const std::string& method) {
   const io::Checkpoint base(kBase);
   adapter::Adapter result;
@@ -86,6 +86,8 @@ adapter::Adapter trained(const std::string& method) {
       const auto u = linalg::left_singular_subspace(w, linalg::damp(at::mm(x.t(), x), 0.01), 3,
                                                     linalg::Which::kSmallest);
       layer = adapter::initialise_from_subspace(w, u, result.scale());
+    } else if (method == "pissa") {
+      layer = adapter::initialise_pissa(w, 3, result.scale());
     } else {
       layer = adapter::initialise_lora(w.size(0), w.size(1), 3, 1, module);
     }
@@ -99,7 +101,7 @@ adapter::Adapter trained(const std::string& method) {
 }
 
 TEST_F(Interop, PeftLoadsOurAdaptersAndTransformersOurMergedModels) {
-  for (const std::string method : {"corda", "lora", "dora"}) {
+  for (const std::string method : {"corda", "pissa", "lora", "dora"}) {
     SCOPED_TRACE(method);
     const fs::path directory = scratch_.path() / (method + "-adapter");
     fs::create_directories(directory);
