@@ -11,6 +11,7 @@
 #include "decoder.h"
 #include "normalizer.h"
 #include "pre_tokenizer.h"
+#include "regex.h"
 #include "vocabulary.h"
 
 namespace corda::tokenizer {
@@ -21,8 +22,12 @@ NormalizerPtr normalizer_from_json(const core::Json& json, const std::string& wh
 PreTokenizerPtr pre_tokenizer_from_json(const core::Json& json, const std::string& where,
                                         bool keep_bytes);
 
-// The scheme of a Metaspace step, in the present and the older spelling.
 class Fields;
+
+// The `pattern` member: {"String": ...}, matched literally, or {"Regex": ...}.
+Regex pattern_from_json(Fields& fields);
+
+// The scheme of a Metaspace step, in the present and the older spelling.
 PrependScheme prepend_scheme_from_json(Fields& fields);
 
 // True where the last step is ByteLevel, so that a model may work on raw bytes.

@@ -10,13 +10,7 @@ namespace corda::tokenizer {
 namespace {
 
 DecoderPtr replace_from_json(Fields& fields) {
-  const core::Json* pattern = fields.find("pattern");
-  if (pattern == nullptr) fields.fail("the key 'pattern' is missing");
-  Fields kind(*pattern, fields.where() + ": pattern");
-  const bool is_text = kind.find("String") != nullptr;
-  Regex regex = is_text ? Regex::literal(kind.text("String"), kind.where())
-                        : Regex(kind.text("Regex"), kind.where());
-  kind.done();
+  Regex regex = pattern_from_json(fields);
   return make_replace_decoder(std::move(regex), fields.text("content"));
 }
 

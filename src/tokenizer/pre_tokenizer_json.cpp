@@ -21,13 +21,7 @@ SplitBehavior behavior_from_json(Fields& fields, const char* fallback) {
 }
 
 PreTokenizerPtr split_from_json(Fields& fields) {
-  const core::Json* pattern = fields.find("pattern");
-  if (pattern == nullptr) fields.fail("the key 'pattern' is missing");
-  Fields kind(*pattern, fields.where() + ": pattern");
-  const bool is_text = kind.find("String") != nullptr;
-  Regex regex = is_text ? Regex::literal(kind.text("String"), kind.where())
-                        : Regex(kind.text("Regex"), kind.where());
-  kind.done();
+  Regex regex = pattern_from_json(fields);
   const SplitBehavior behavior = behavior_from_json(fields, nullptr);
   return make_split(std::move(regex), behavior, fields.boolean("invert", false));
 }
@@ -77,6 +71,17 @@ PreTokenizerPtr make(const std::string& type, Fields& fields, bool keep_bytes) {
 }
 
 }  // namespace
+
+Regex pattern_from_json(Fields& fields) {
+  const core::Json* pattern = fields.find("pattern");
+  if (pattern == nullptr) fields.fail("the key 'pattern' is missing");
+  Fields kind(*pattern, fields.where() + ": pattern");
+  const bool is_text = kind.find("String") != nullptr;
+  Regex regex = is_text ? Regex::literal(kind.text("String"), kind.where())
+                        : Regex(kind.text("Regex"), kind.where());
+  kind.done();
+  return regex;
+}
 
 PrependScheme prepend_scheme_from_json(Fields& fields) {
   const core::Json* old = fields.find("add_prefix_space");  // files older than prepend_scheme
