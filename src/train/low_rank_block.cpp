@@ -19,14 +19,35 @@ constexpr std::int64_t kRowStep = 256;
 
 }  // namespace
 
+RowBuffer RowBuffer::in_memory_of(const RowBuffer& other) const {
+  RowBuffer result = *this;
+  result.storage_ = other.storage_;
+  return result;
+}
+
 at::Tensor RowBuffer::rows(std::int64_t tokens) const {
   at::Tensor& storage = *storage_;
-  if (!storage.defined() || storage.size(0) < tokens) {
+  const std::int64_t width = std::max<std::int64_t>(columns_, 1);
+  if (!storage.defined() || storage.numel() < tokens * width) {
     const std::int64_t rows = (tokens + kRowStep - 1) / kRowStep * kRowStep;
     storage = at::Tensor();  // first, so that old and new do not stand side by side
-    storage = columns_ == 0 ? at::empty({rows}, options_) : at::empty({rows, columns_}, options_);
+    storage = at::empty({rows * width}, options_);
   }
-  return storage.narrow(0, 0, tokens);
+  const at::Tensor used = storage.narrow(0, 0, tokens * width);
+  return columns_ == 0 ? used : used.view({tokens, columns_});
+}
+
+void BlockActivations::share(const BlockActivations& other, Recompute recompute) {
+  if (recompute == Recompute::kNone) return;
+  gate_up = gate_up.in_memory_of(other.gate_up);
+  gate_up_bottom = gate_up_bottom.in_memory_of(other.gate_up_bottom);
+  inv_rms_middle = inv_rms_middle.in_memory_of(other.inv_rms_middle);
+  if (recompute == Recompute::kSelective) return;
+  qkv = qkv.in_memory_of(other.qkv);
+  middle = middle.in_memory_of(other.middle);
+  qkv_bottom = qkv_bottom.in_memory_of(other.qkv_bottom);
+  o_bottom = o_bottom.in_memory_of(other.o_bottom);
+  inv_rms_in = inv_rms_in.in_memory_of(other.inv_rms_in);
 }
 
 WorkspaceColumns widest(const WorkspaceColumns& a, const WorkspaceColumns& b) {
@@ -68,8 +89,8 @@ LowRankBlock::LowRankBlock(model::Block& block, const model::ModelConfig& config
       gate_up_({&block.gate, &block.up}),
       down_({&block.down}) {}
 
-void LowRankBlock::refresh() {
-  for (LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->refresh();
+void LowRankBlock::add_refresh(kernels::WindowCopies& copies) const {
+  for (const LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->add_refresh(copies);
 }
 
 void LowRankBlock::begin_step() {

@@ -28,9 +28,6 @@ class LowRankPass final : public GradientPass {
   std::string describe() const override;
 
  private:
-  // What block `i` keeps: all its own, or, where something is computed again, that part in memory
-  // which every block shares.
-  BlockActivations make_activations(std::size_t i, at::TensorOptions options) const;
   void forward(const model::Batch& batch, const BatchContext& context);
   // Of the rows that have a target: the loss, and the gradient into the residual stream.
   at::Tensor loss_and_gradient(const model::Batch& batch, double scale);
@@ -41,6 +38,7 @@ class LowRankPass final : public GradientPass {
   std::vector<RowBuffer> inputs_;  // of every block, and of the final norm
   std::vector<BlockActivations> activations_;
   std::unique_ptr<BlockWorkspace> workspace_;
+  kernels::WindowCopies refresh_;  // of all factors
 };
 
 LowRankPass::LowRankPass(model::Model& model, Recompute recompute)
@@ -52,32 +50,20 @@ LowRankPass::LowRankPass(model::Model& model, Recompute recompute)
   blocks_.reserve(model.blocks.size());
   for (model::Block& block : model.blocks) {
     blocks_.emplace_back(block, model.config);
+    blocks_.back().add_refresh(refresh_);
     columns = widest(columns, blocks_.back().workspace_columns());
     inputs_.emplace_back(model.config.hidden_size, options);
-    activations_.push_back(make_activations(activations_.size(), options));
+    activations_.push_back(blocks_.back().make_activations(options));
+    if (activations_.size() > 1) activations_.back().share(activations_.front(), recompute);
   }
   inputs_.emplace_back(model.config.hidden_size, options);
   workspace_ = std::make_unique<BlockWorkspace>(columns, options);
 }
 
-BlockActivations LowRankPass::make_activations(std::size_t i, at::TensorOptions options) const {
-  BlockActivations own = blocks_[i].make_activations(options);
-  if (i == 0 || recompute_ == Recompute::kNone) return own;
-  if (recompute_ == Recompute::kSelective) {
-    own.gate_up = activations_.front().gate_up;
-    return own;
-  }
-  BlockActivations shared = activations_.front();
-  shared.down_bottom = own.down_bottom;
-  return shared;
-}
-
 void LowRankPass::begin_step() {
   const at::NoGradGuard no_grad;
-  for (LowRankBlock& block : blocks_) {
-    block.refresh();
-    block.begin_step();
-  }
+  refresh_.run();
+  for (LowRankBlock& block : blocks_) block.begin_step();
 }
 
 std::string LowRankPass::describe() const {

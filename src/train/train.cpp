@@ -193,29 +193,32 @@ class Run {
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
         .eval_loss = {}};
-    const StepResult result = gradients_of(step, micro_batches);
-    metrics.loss = result.loss;
-    metrics.grad_norm = result.grad_norm;
+    const StepGradients result = gradients_of(step, micro_batches);
+    const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
+    optimizer_.clear_gradients();
     metrics.tokens = result.tokens;
     metrics.supervised_tokens = result.supervised_tokens;
-    optimizer_.step(metrics.lr);
-    optimizer_.clear_gradients();
+    metrics.loss = result.loss();  // the GPU is waited for here
+    metrics.grad_norm = norm.item<double>();
+    require_finite(metrics);
     metrics.epoch = static_cast<double>(step + 1) / static_cast<double>(sampler_.steps_per_epoch());
     metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds_since(begin);
     return metrics;
   }
 
-  StepResult gradients_of(std::int64_t step, const std::vector<data::PackedBatch>& micro_batches) {
+  StepGradients gradients_of(std::int64_t step,
+                             const std::vector<data::PackedBatch>& micro_batches) {
     const std::uint64_t dropout =
         core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
-    try {
-      return accumulate_gradients(*pass_, micro_batches, optimizer_, settings_.optim.grad_clip,
-                                  core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
-    } catch (const core::NumericalError& error) {
-      throw core::NumericalError(
-          concat("step ", step + 1, ": ", error.what(),
-                 "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
-    }
+    return accumulate_gradients(*pass_, micro_batches,
+                                core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
+  }
+
+  static void require_finite(const StepMetrics& metrics) {
+    if (std::isfinite(metrics.loss) && std::isfinite(metrics.grad_norm)) return;
+    throw core::NumericalError(concat(
+        "step ", metrics.step, ": the loss is ", metrics.loss, " and its gradient norm ",
+        metrics.grad_norm, "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
   }
 
   double evaluate() {

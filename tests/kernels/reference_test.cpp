@@ -12,6 +12,7 @@
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/swiglu.h"
+#include "corda/kernels/window_copies.h"
 
 namespace corda::kernels {
 namespace {
@@ -137,6 +138,20 @@ TEST_F(Reference, GemmWithBetaZeroDoesNotReadTheResult) {
   const at::Tensor c = at::full({2, 3}, std::numeric_limits<float>::quiet_NaN());
   gemm(c, at::ones({2, 4}), at::ones({4, 3}));
   EXPECT_TRUE(c.equal(at::full({2, 3}, 4.0F)));
+}
+
+TEST_F(Reference, WindowCopiesScaleAndRound) {
+  WindowCopies copies;
+  const at::Tensor from = at::randn({3, 5});
+  const at::Tensor to = at::zeros({3, 9}, at::kBFloat16);
+  copies.add(from, to.narrow(1, 2, 5), 0.5);
+  copies.run();
+  EXPECT_TRUE(to.narrow(1, 2, 5).equal((from * 0.5).to(at::kBFloat16)));
+  EXPECT_EQ(to.narrow(1, 0, 2).abs().sum().item<double>(), 0);
+  EXPECT_EQ(to.narrow(1, 7, 2).abs().sum().item<double>(), 0);
+  from.fill_(2);  // what is copied is what stands there when it runs
+  copies.run();
+  EXPECT_EQ(to[1][3].item<float>(), 1.0F);
 }
 
 TEST_F(Reference, WrongShapesAreRefusedByName) {

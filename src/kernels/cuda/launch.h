@@ -47,4 +47,20 @@ void swiglu_backward(Type type, Rows gate_up, Rows grad, std::int64_t rows, std:
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
                    std::int64_t rows, std::int64_t vocab, float scale, cudaStream_t stream);
 
+// Copies `rows` x `n` elements from dense fp32 rows to rows at another stride. One block does
+// kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.
+struct Window {
+  const float* from = nullptr;
+  void* to = nullptr;
+  std::int64_t n = 0;
+  std::int64_t stride = 0;
+  std::int64_t elements = 0;
+  std::int64_t first_block = 0;
+  float scale = 1;
+};
+constexpr std::int64_t kWindowBlockElements = 8192;
+// `windows` lies in device memory.
+void copy_windows(Type type, const Window* windows, std::int64_t count, std::int64_t blocks,
+                  cudaStream_t stream);
+
 }  // namespace corda::kernels::cuda
