@@ -12,31 +12,6 @@
 
 namespace corda::train {
 
-namespace {
-
-// Row counts are rounded up to this, so that batches that differ a little share their memory.
-constexpr std::int64_t kRowStep = 256;
-
-}  // namespace
-
-RowBuffer RowBuffer::in_memory_of(const RowBuffer& other) const {
-  RowBuffer result = *this;
-  result.storage_ = other.storage_;
-  return result;
-}
-
-at::Tensor RowBuffer::rows(std::int64_t tokens) const {
-  at::Tensor& storage = *storage_;
-  const std::int64_t width = std::max<std::int64_t>(columns_, 1);
-  if (!storage.defined() || storage.numel() < tokens * width) {
-    const std::int64_t rows = (tokens + kRowStep - 1) / kRowStep * kRowStep;
-    storage = at::Tensor();  // first, so that old and new do not stand side by side
-    storage = at::empty({rows * width}, options_);
-  }
-  const at::Tensor used = storage.narrow(0, 0, tokens * width);
-  return columns_ == 0 ? used : used.view({tokens, columns_});
-}
-
 void BlockActivations::share(const BlockActivations& other, Recompute recompute) {
   if (recompute == Recompute::kNone) return;
   gate_up = gate_up.in_memory_of(other.gate_up);
@@ -161,8 +136,9 @@ void LowRankBlock::forward_down(const at::Tensor& out, BlockActivations& kept,
   const std::int64_t tokens = out.size(0);
   const at::Tensor gated =
       workspace.gated.rows(tokens).narrow(1, 0, down_.in_features() + down_.rank());
-  kernels::swiglu(gated.narrow(1, 0, down_.in_features()),
-                  kept.gate_up.rows(tokens).narrow(1, 0, gate_up_.out_features()));
+  const std::int64_t n = down_.in_features();
+  const at::Tensor gate_up = kept.gate_up.rows(tokens);
+  kernels::swiglu(gated.narrow(1, 0, n), gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n));
   down_.forward_add(gated, out, kept.down_bottom.rows(tokens), kept.middle.rows(tokens));
 }
 
@@ -174,7 +150,8 @@ void LowRankBlock::backward_mlp(std::int64_t tokens, BlockActivations& kept,
   const at::Tensor grad_gated = workspace.gated.rows(tokens).narrow(1, 0, down_.in_features());
   down_.backward(grad_out, kept.down_bottom.rows(tokens), grad_gated);
   const at::Tensor gate_up = kept.gate_up.rows(tokens);
-  kernels::swiglu_backward(gate_up.narrow(1, 0, gate_up_.out_features()), grad_gated);
+  const std::int64_t n = down_.in_features();
+  kernels::swiglu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated);
   down_.backward_a(grad_out, grad_gated);  // which is the down projection's input by now
 
   const at::Tensor grad_normed = workspace.grad_normed.rows(tokens);

@@ -7,35 +7,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <memory>
 
 #include "corda/model/attention_pass.h"
 #include "corda/model/batch.h"
 #include "corda/model/model.h"
 #include "train/gradient_pass.h"
 #include "train/low_rank_site.h"
+#include "train/row_buffer.h"
 
 namespace corda::train {
-
-// Rows of memory that are kept from batch to batch, so that batches of about one size allocate
-// once.
-class RowBuffer {
- public:
-  RowBuffer() = default;
-  RowBuffer(std::int64_t columns, at::TensorOptions options)
-      : columns_(columns), options_(options), storage_(std::make_shared<at::Tensor>()) {}
-  // Rows of this buffer's length in the memory of another, for contents that are never needed at
-  // the same time.
-  RowBuffer in_memory_of(const RowBuffer& other) const;
-  // The first `tokens` rows [tokens, columns], or [tokens] where `columns` is 0; what they held is
-  // lost where the memory has to grow.
-  at::Tensor rows(std::int64_t tokens) const;
-
- private:
-  std::int64_t columns_ = 0;
-  at::TensorOptions options_;
-  std::shared_ptr<at::Tensor> storage_;  // flat
-};
 
 // What the forward of a block keeps for its backward. H: hidden, n: query, key and value features,
 // I: intermediate.

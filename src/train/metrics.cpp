@@ -33,6 +33,7 @@ void MetricsFile::append(const StepMetrics& m) {
                      {"tokens", m.tokens},
                      {"supervised_tokens", m.supervised_tokens},
                      {"tokens_per_second", m.tokens_per_second},
+                     {"utilisation", m.utilisation},
                      {"peak_memory_bytes", m.peak_memory_bytes}};
   if (m.eval_loss) line["eval_loss"] = *m.eval_loss;
   file_ << line.dump() << "\n" << std::flush;

@@ -22,6 +22,7 @@
 #include "corda/train/schedule.h"
 #include "train/checkpoint.h"
 #include "train/choose_pass.h"
+#include "train/flops.h"
 #include "train/metrics.h"
 #include "train/step.h"
 #include "train/trainable.h"
@@ -77,6 +78,7 @@ class Run {
         std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
     total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
                                           : std::max<std::int64_t>(1, by_epochs);
+    if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
     pass_ = choose_pass(settings, trainable_.model(), largest_micro_batch(), reporter);
     warmup_ = static_cast<std::int64_t>(
         std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
@@ -202,7 +204,13 @@ class Run {
     metrics.grad_norm = norm.item<double>();
     require_finite(metrics);
     metrics.epoch = static_cast<double>(step + 1) / static_cast<double>(sampler_.steps_per_epoch());
-    metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds_since(begin);
+    const double seconds = seconds_since(begin);
+    metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds;
+    if (peak_flops_ > 0) {
+      metrics.utilisation = flops_of_step(trainable_.model(), static_cast<double>(metrics.tokens),
+                                          static_cast<double>(metrics.supervised_tokens)) /
+                            seconds / peak_flops_;
+    }
     return metrics;
   }
 
@@ -236,10 +244,17 @@ class Run {
   }
 
   void report(const StepMetrics& metrics) {
-    std::array<char, 160> line;
-    std::snprintf(line.data(), line.size(), "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s",
-                  metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second);
-    reporter_.advance(1, line.data());
+    std::array<char, 200> line;
+    std::snprintf(line.data(), line.size(),
+                  "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s  %.0f %% supervised  %.1f GB",
+                  metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second,
+                  100.0 * static_cast<double>(metrics.supervised_tokens) /
+                      static_cast<double>(metrics.tokens),
+                  static_cast<double>(metrics.peak_memory_bytes) * 1e-9);
+    std::string text = line.data();
+    if (metrics.utilisation > 0)
+      text += concat("  ", std::lround(100 * metrics.utilisation), " % of peak");
+    reporter_.advance(1, text);
     if (metrics.eval_loss)
       reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
   }
@@ -256,6 +271,7 @@ class Run {
   data::EpochSampler sampler_;
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
+  double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits
   core::ConfigNode resolved_;
   core::ConfigNode identity_;  // what a continuation must share
 };

@@ -17,6 +17,7 @@
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
 #include "corda/train/optimizer.h"
+#include "train/flops.h"
 #include "train/step.h"
 
 namespace {
@@ -29,6 +30,7 @@ struct Options {
   bool tied = false;
   bool frozen_a = false;
   bool profile = false;
+  bool offload = false;
   std::string gradients = "fused";
   std::string recompute = "none";
   std::string device = "cuda";
@@ -178,19 +180,6 @@ void print_profile(Step&& step) {
   }
 }
 
-// Floating-point operations of the frozen products, forward and backward, and the low-rank ones.
-double flops_of(const Options& o, const model::Model& model, std::int64_t tokens) {
-  double products = 2.0 * static_cast<double>(o.vocab * o.hidden);
-  for (const auto& block : model.blocks) {
-    for (const auto* l :
-         {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down}) {
-      products += 2.0 * static_cast<double>(l->weight.numel());
-      products += 3.0 * static_cast<double>(l->low_rank->a.numel() + l->low_rank->b.numel());
-    }
-  }
-  return 2.0 * products * static_cast<double>(tokens);
-}
-
 void run(const Options& o) {
   const at::Device device = linalg::device_of(o.device);
   const at::ScalarType type = device.is_cuda() ? at::kBFloat16 : at::kFloat;
@@ -205,8 +194,9 @@ void run(const Options& o) {
                                      : o.recompute == "selective" ? train::Recompute::kSelective
                                                                   : train::Recompute::kNone;
   for (const std::string& name : o.batches) {
-    const auto pass = o.gradients == "fused" ? train::make_low_rank_pass(model, recompute)
-                                             : train::make_autograd_pass(model);
+    const auto pass = o.gradients == "fused"
+                          ? train::make_low_rank_pass(model, {recompute, o.offload})
+                          : train::make_autograd_pass(model);
     if (device.is_cuda()) {
       c10::cuda::CUDACachingAllocator::emptyCache();
       c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
@@ -238,7 +228,10 @@ void run(const Options& o) {
         name.c_str(), static_cast<long>(tokens), o.gradients.c_str(), o.recompute.c_str(),
         static_cast<double>(tokens) / median, median * 1e3, first * 1e3,
         static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
-        flops_of(o, model, tokens) / median * 1e-12, loss);
+        train::flops_of_step(model, static_cast<double>(tokens),
+                             static_cast<double>(batches.front().targets())) /
+            median * 1e-12,
+        loss);
     if (o.profile && device.is_cuda()) print_profile(step);
     std::fflush(stdout);
   }
@@ -261,6 +254,7 @@ int main(int argc, char** argv) {
   app.add_flag("--frozen-a", o.frozen_a, "A is not trained, as in mode dual");
   app.add_option("--gradients", o.gradients)->check(CLI::IsMember({"fused", "autograd"}));
   app.add_option("--recompute", o.recompute)->check(CLI::IsMember({"none", "selective", "block"}));
+  app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
   app.add_option("--batches", o.batches, "4x2048, or r8192: mixed lengths")->delimiter(',');
   app.add_option("--steps", o.steps);
   app.add_option("--warmup", o.warmup);

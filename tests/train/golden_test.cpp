@@ -53,11 +53,11 @@ enum class Pass { kAutograd, kKeepAll, kRecomputeSome, kRecomputeBlocks };
 std::unique_ptr<GradientPass> make_pass(Trained& trained, Pass pass = Pass::kAutograd) {
   switch (pass) {
     case Pass::kKeepAll:
-      return make_low_rank_pass(trained.model, Recompute::kNone);
+      return make_low_rank_pass(trained.model, {Recompute::kNone});
     case Pass::kRecomputeSome:
-      return make_low_rank_pass(trained.model, Recompute::kSelective);
+      return make_low_rank_pass(trained.model, {Recompute::kSelective});
     case Pass::kRecomputeBlocks:
-      return make_low_rank_pass(trained.model, Recompute::kBlock);
+      return make_low_rank_pass(trained.model, {Recompute::kBlock});
     case Pass::kAutograd:
       break;
   }

@@ -39,9 +39,9 @@ void gather_rotated_back(Type type, Rows out, const HeadGradients& gradients, co
                          const float* sin, std::int64_t tokens, std::int64_t half,
                          cudaStream_t stream);
 
-void swiglu(Type type, Rows out, Rows gate_up, std::int64_t rows, std::int64_t n,
+void swiglu(Type type, Rows out, Rows gate, Rows up, std::int64_t rows, std::int64_t n,
             cudaStream_t stream);
-void swiglu_backward(Type type, Rows gate_up, Rows grad, std::int64_t rows, std::int64_t n,
+void swiglu_backward(Type type, Rows gate, Rows up, Rows grad, std::int64_t rows, std::int64_t n,
                      cudaStream_t stream);
 
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
