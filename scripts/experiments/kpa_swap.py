@@ -14,6 +14,7 @@ Everything but the start of the adapter is PEFT's and the same in every row: cov
 Needs transformers, PEFT and the folder that `scripts/experiments/nano_qa.sh --prepare` makes. Results: one JSON object a line.
 """
 import argparse
+import fnmatch
 import json
 import math
 import multiprocessing
@@ -363,6 +364,7 @@ def main():
     parser.add_argument("--device", default="cuda", help="cuda or cpu")
     parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=["*"], help="runs whose name matches, such as 'tf32-drop-*'")
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--limit", type=float, default=0, help="seconds after which no further run is started")
     parser.add_argument("--windows", type=int, default=256, help="of the calibration")
@@ -378,7 +380,9 @@ def main():
     plan = [(variant, starts[variant], drop) for variant, drop in plan if variant in starts]
     if "corda" in starts:
         plan.append(("whole", starts["corda"], False))
-    jobs = [(args, start, variant, drop, args.lr, seed) for seed in range(args.seeds) for variant, start, drop in plan]
+    wanted = lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in args.only)
+    jobs = [(args, start, variant, drop, args.lr, seed) for seed in range(args.seeds) for variant, start, drop in plan
+            if wanted(f"{variant}-{'drop' if drop else 'keep'}-{seed}")]
     results = []
     with multiprocessing.get_context("spawn").Pool(args.jobs) as pool, open(args.out, "w", encoding="utf-8") as file:
         file.write(json.dumps(report) + "\n")

@@ -8,7 +8,6 @@
 
 #include "corda/core/error.h"
 #include "corda/core/random.h"
-#include "corda/model/forward.h"
 
 namespace corda::train {
 
@@ -17,7 +16,7 @@ model::Batch to_device(const data::PackedBatch& packed, const model::Model& mode
                            model.device(), packed.target_rows, packed.target_ids);
 }
 
-StepResult accumulate_gradients(const model::Model& model,
+StepResult accumulate_gradients(GradientPass& pass,
                                 const std::vector<data::PackedBatch>& micro_batches,
                                 AdamW& optimizer, double grad_clip, std::uint64_t dropout_seed) {
   StepResult result;
@@ -28,13 +27,13 @@ StepResult accumulate_gradients(const model::Model& model,
   if (result.supervised_tokens == 0)
     throw core::InternalError("[train::accumulate_gradients] a step without a supervised token");
   const auto count = static_cast<double>(result.supervised_tokens);
+  const model::Model& model = pass.model();
   at::Tensor loss = at::zeros({}, at::TensorOptions().device(model.device()).dtype(at::kDouble));
+  pass.begin_step();
   for (std::size_t i = 0; i < micro_batches.size(); ++i) {
     if (micro_batches[i].targets() == 0) continue;
     at::manual_seed(core::derive_seed(dropout_seed, i));
-    const at::Tensor sum = model::loss_sum(model, to_device(micro_batches[i], model));
-    (sum / count).backward();
-    loss += sum.detach().to(at::kDouble);
+    loss += pass.run(to_device(micro_batches[i], model), 1 / count);
   }
   result.loss = loss.item<double>() / count;
   result.grad_norm = optimizer.gradient_norm();

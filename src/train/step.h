@@ -10,6 +10,7 @@
 #include "corda/model/batch.h"
 #include "corda/model/model.h"
 #include "corda/train/optimizer.h"
+#include "train/gradient_pass.h"
 
 namespace corda::train {
 
@@ -23,7 +24,7 @@ struct StepResult {
 // Runs the micro-batches forward and backward, adding to the gradients of the optimizer's
 // parameters the gradient of `loss`; then clips them to the norm `grad_clip` (0: not).
 // `dropout_seed` fixes dropout. Throws NumericalError where loss or norm is not finite.
-StepResult accumulate_gradients(const model::Model& model,
+StepResult accumulate_gradients(GradientPass& pass,
                                 const std::vector<data::PackedBatch>& micro_batches,
                                 AdamW& optimizer, double grad_clip, std::uint64_t dropout_seed);
 

@@ -21,6 +21,7 @@
 #include "corda/train/optimizer.h"
 #include "corda/train/schedule.h"
 #include "train/checkpoint.h"
+#include "train/choose_pass.h"
 #include "train/metrics.h"
 #include "train/step.h"
 #include "train/trainable.h"
@@ -76,6 +77,7 @@ class Run {
         std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
     total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
                                           : std::max<std::int64_t>(1, by_epochs);
+    pass_ = choose_pass(settings, trainable_.model(), largest_micro_batch(), reporter);
     warmup_ = static_cast<std::int64_t>(
         std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
     TrainSettings copy = trainable_.resolve(settings);
@@ -140,6 +142,16 @@ class Run {
                                .max_length = settings_.data.max_length,
                                .overlong = settings_.data.overlong},
                               reporter_);
+  }
+
+  // Tokens of the largest micro-batch that can come.
+  std::int64_t largest_micro_batch() const {
+    std::int64_t longest = 0;
+    for (const auto& sample : train_.samples)
+      longest = std::max(longest, static_cast<std::int64_t>(sample.ids.size()));
+    const std::int64_t of_a_step = longest * settings_.optim.batch_size;
+    const std::int64_t packed = settings_.data.packing ? settings_.optim.micro_batch_tokens : 0;
+    return std::max(longest, std::min(packed, of_a_step));
   }
 
   // Opens the run directory; returns what is already done.
@@ -207,8 +219,7 @@ class Run {
     const std::uint64_t dropout =
         core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
     try {
-      return accumulate_gradients(trainable_.model(), micro_batches, optimizer_,
-                                  settings_.optim.grad_clip,
+      return accumulate_gradients(*pass_, micro_batches, optimizer_, settings_.optim.grad_clip,
                                   core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
     } catch (const core::NumericalError& error) {
       throw core::NumericalError(
@@ -257,6 +268,7 @@ class Run {
   data::Dataset eval_;
   Trainable trainable_;
   AdamW optimizer_;
+  std::unique_ptr<GradientPass> pass_;
   data::EpochSampler sampler_;
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;

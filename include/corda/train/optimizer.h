@@ -38,6 +38,8 @@ class AdamW {
   std::vector<std::pair<std::string, at::Tensor>> state() const;
 
  private:
+  std::vector<at::Tensor> gradients() const;
+
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
   AdamWSettings settings_;
   std::vector<at::Tensor> exp_avg_;

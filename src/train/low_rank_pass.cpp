@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/gemm.h"
+#include "corda/kernels/rms_norm.h"
+#include "corda/model/forward.h"
+#include "train/gradient_pass.h"
+#include "train/low_rank_block.h"
+
+namespace corda::train {
+
+namespace {
+
+// Logits computed at once: 256 MB in bf16.
+constexpr std::int64_t kLogitElements = std::int64_t{1} << 27;
+
+class LowRankPass final : public GradientPass {
+ public:
+  LowRankPass(model::Model& model, Recompute recompute);
+
+  void begin_step() override;
+  at::Tensor run(const model::Batch& batch, double scale) override;
+  std::string describe() const override;
+
+ private:
+  // What block `i` keeps: all its own, or, where something is computed again, that part in memory
+  // which every block shares.
+  BlockActivations make_activations(std::size_t i, at::TensorOptions options) const;
+  void forward(const model::Batch& batch, const BatchContext& context);
+  // Of the rows that have a target: the loss, and the gradient into the residual stream.
+  at::Tensor loss_and_gradient(const model::Batch& batch, double scale);
+  void backward(const BatchContext& context, std::int64_t tokens);
+
+  Recompute recompute_;
+  std::vector<LowRankBlock> blocks_;
+  std::vector<RowBuffer> inputs_;  // of every block, and of the final norm
+  std::vector<BlockActivations> activations_;
+  std::unique_ptr<BlockWorkspace> workspace_;
+};
+
+LowRankPass::LowRankPass(model::Model& model, Recompute recompute)
+    : GradientPass(model), recompute_(recompute) {
+  const at::TensorOptions options =
+      at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
+  const at::NoGradGuard no_grad;
+  WorkspaceColumns columns;
+  blocks_.reserve(model.blocks.size());
+  for (model::Block& block : model.blocks) {
+    blocks_.emplace_back(block, model.config);
+    columns = widest(columns, blocks_.back().workspace_columns());
+    inputs_.emplace_back(model.config.hidden_size, options);
+    activations_.push_back(make_activations(activations_.size(), options));
+  }
+  inputs_.emplace_back(model.config.hidden_size, options);
+  workspace_ = std::make_unique<BlockWorkspace>(columns, options);
+}
+
+BlockActivations LowRankPass::make_activations(std::size_t i, at::TensorOptions options) const {
+  BlockActivations own = blocks_[i].make_activations(options);
+  if (i == 0 || recompute_ == Recompute::kNone) return own;
+  if (recompute_ == Recompute::kSelective) {
+    own.gate_up = activations_.front().gate_up;
+    return own;
+  }
+  BlockActivations shared = activations_.front();
+  shared.down_bottom = own.down_bottom;
+  return shared;
+}
+
+void LowRankPass::begin_step() {
+  const at::NoGradGuard no_grad;
+  for (LowRankBlock& block : blocks_) {
+    block.refresh();
+    block.begin_step();
+  }
+}
+
+std::string LowRankPass::describe() const {
+  switch (recompute_) {
+    case Recompute::kNone:
+      return "fused, nothing recomputed";
+    case Recompute::kSelective:
+      return "fused, gate and up recomputed";
+    case Recompute::kBlock:
+      break;
+  }
+  return "fused, every block recomputed";
+}
+
+void LowRankPass::forward(const model::Batch& batch, const BatchContext& context) {
+  const std::int64_t tokens = batch.tokens();
+  at::Tensor first = inputs_.front().rows(tokens);
+  at::index_select_out(first, model().embedding, 0, batch.ids);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    BlockActivations& kept = activations_[i];
+    blocks_[i].forward_attention(context, inputs_[i].rows(tokens), kept, *workspace_);
+    blocks_[i].forward_gate_up(tokens, kept, *workspace_);
+    blocks_[i].forward_down(inputs_[i + 1].rows(tokens), kept, *workspace_);
+    if (recompute_ == Recompute::kBlock && i + 1 < blocks_.size()) kept.attention = {};
+  }
+}
+
+at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scale) {
+  const model::Model& m = model();
+  const at::Tensor rows = inputs_.back().rows(batch.tokens()).index_select(0, batch.target_rows);
+  const std::int64_t count = rows.size(0);
+  const at::TensorOptions fp32 = rows.options().dtype(at::kFloat);
+  const at::Tensor inv_rms = at::empty({count}, fp32);
+  const at::Tensor normed = at::empty_like(rows);
+  kernels::rms_norm(normed, inv_rms, rows, m.final_norm, m.config.rms_norm_eps);
+
+  const at::Tensor loss = at::empty({count}, fp32);
+  const std::int64_t chunk =
+      std::clamp<std::int64_t>(kLogitElements / m.config.vocab_size, 1, count);
+  const at::Tensor logits = at::empty({chunk, m.config.vocab_size}, rows.options());
+  for (std::int64_t begin = 0; begin < count; begin += chunk) {
+    const std::int64_t length = std::min(chunk, count - begin);
+    const at::Tensor part = normed.narrow(0, begin, length);
+    const at::Tensor part_logits = logits.narrow(0, 0, length);
+    kernels::gemm(part_logits, part, m.head_weight().t());
+    kernels::cross_entropy(loss.narrow(0, begin, length), part_logits,
+                           batch.target_ids.narrow(0, begin, length), scale);
+    kernels::gemm(part, part_logits, m.head_weight());  // the gradient takes the rows' place
+  }
+  const at::Tensor grad = at::zeros_like(rows);
+  kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false);
+  const at::Tensor residual =
+      workspace_->residual.rows(batch.tokens()).narrow(1, 0, m.config.hidden_size);
+  residual.zero_();
+  residual.index_copy_(0, batch.target_rows, grad);
+  return loss.sum(at::kDouble);
+}
+
+void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    const at::Tensor in = inputs_[i].rows(tokens);
+    BlockActivations& kept = activations_[i];
+    const bool overwritten = i + 1 < blocks_.size();  // by the blocks after this one
+    if (overwritten && recompute_ == Recompute::kBlock)
+      blocks_[i].forward_attention(context, in, kept, *workspace_);
+    if (overwritten && recompute_ != Recompute::kNone)
+      blocks_[i].forward_gate_up(tokens, kept, *workspace_);
+    blocks_[i].backward(context, in, kept, *workspace_, /*input_needed=*/i > 0);
+    blocks_[i].end_micro_batch();
+  }
+}
+
+at::Tensor LowRankPass::run(const model::Batch& batch, double scale) {
+  const at::NoGradGuard no_grad;
+  const model::Rotary rotary = model::rotary_of(model(), batch.positions);
+  const BatchContext context{
+      .batch = &batch, .cos = rotary.cos.squeeze(1), .sin = rotary.sin.squeeze(1)};
+  forward(batch, context);
+  const at::Tensor loss = loss_and_gradient(batch, scale);
+  backward(context, batch.tokens());
+  return loss;
+}
+
+}  // namespace
+
+std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model, Recompute recompute) {
+  return std::make_unique<LowRankPass>(model, recompute);
+}
+
+std::int64_t low_rank_pass_bytes(model::Model& model, Recompute recompute, std::int64_t tokens) {
+  const model::ModelConfig& c = model.config;
+  std::int64_t rank = 0;  // of all factors of the widest block
+  for (const model::Block& block : model.blocks) {
+    std::int64_t sum = 0;
+    for (const auto* linear :
+         {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down})
+      sum += linear->low_rank ? linear->low_rank->a.size(0) : 0;
+    rank = std::max(rank, sum);
+  }
+  const std::int64_t attended = c.num_heads * c.head_dim;
+  const std::int64_t qkv = attended + 2 * c.num_kv_heads * c.head_dim;
+  const std::int64_t upper = qkv + attended + c.hidden_size + 2 * rank;
+  const std::int64_t gate_up = 2 * c.intermediate_size;
+  const std::int64_t blocks = c.num_layers;
+  std::int64_t columns = blocks * (c.hidden_size + rank);  // every block's input
+  columns += (recompute == Recompute::kBlock ? 1 : blocks) * upper;
+  columns += (recompute == Recompute::kNone ? blocks : 1) * gate_up;
+  // Workspace, the gradients of q, k, v, and the head's rows.
+  columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
+  const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
+  return element * (tokens * columns + std::max(kLogitElements, c.vocab_size));
+}
+
+bool supports_low_rank_pass(model::Model& model) {
+  bool any = false;
+  for (const model::Linear* linear : model.projections()) {
+    if (linear->weight.scalar_type() != model.compute || linear->weight.requires_grad())
+      return false;
+    if (!linear->low_rank) continue;
+    any = true;
+    if (linear->low_rank->dropout > 0 || linear->low_rank->magnitude.defined()) return false;
+  }
+  const bool head = model.head_weight().scalar_type() == model.compute;
+  return any && head && (model.compute == at::kFloat || model.compute == at::kBFloat16);
+}
+
+}  // namespace corda::train
