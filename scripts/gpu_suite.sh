@@ -25,7 +25,7 @@ for test in "${tests[@]}"; do
   log=$("$test" --gtest_brief=1 2>&1)
   status=$?
   count() { grep -oE "$1" <<<"$log" | grep -oE '[0-9]+' | tail -n 1; }
-  p=$(count 'PASSED +\] [0-9]+') s=$(count 'SKIPPED +\] [0-9]+ test') f=$(count 'FAILED +\] [0-9]+ test')
+  p=$(count 'PASSED +\] [0-9]+') s=$(count 'SKIPPED +\] [0-9]+ test') f=$(count '[0-9]+ FAILED TEST')
   [ "$status" = 0 ] || [ -n "$f" ] || f=1  # it died
   [ -z "$f" ] || printf '%s\n' "$log" | tail -n 60
   passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))

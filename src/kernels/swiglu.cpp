@@ -9,37 +9,44 @@
 
 namespace corda::kernels {
 
-void swiglu(const at::Tensor& out, const at::Tensor& gate_up) {
+void swiglu(const at::Tensor& out, const at::Tensor& gate, const at::Tensor& up) {
   const std::int64_t rows = out.size(0);
   const std::int64_t n = out.size(1);
   check_rows("swiglu", "the output", out, rows, n, out);
-  check_rows("swiglu", "gate and up", gate_up, rows, 2 * n, out);
+  check_rows("swiglu", "the gate", gate, rows, n, out);
+  check_rows("swiglu", "up", up, rows, n, out);
   if (!out.is_cuda()) {
-    const auto halves = gate_up.to(at::kFloat).chunk(2, 1);
-    out.copy_(at::silu(halves[0]) * halves[1]);
+    out.copy_(at::silu(gate.to(at::kFloat)) * up.to(at::kFloat));
     return;
   }
   const c10::cuda::CUDAGuard guard(out.device());
-  cuda::swiglu(type_of(out), rows_of(out), rows_of(gate_up), rows, n, stream_of(out));
+  cuda::swiglu(type_of(out), rows_of(out), rows_of(gate), rows_of(up), rows, n, stream_of(out));
 }
 
-void swiglu_backward(const at::Tensor& gate_up, const at::Tensor& grad) {
+void swiglu_backward(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& grad) {
   const std::int64_t rows = grad.size(0);
   const std::int64_t n = grad.size(1);
   check_rows("swiglu_backward", "the gradient", grad, rows, n, grad);
-  check_rows("swiglu_backward", "gate and up", gate_up, rows, 2 * n, grad);
+  check_rows("swiglu_backward", "the gate", gate, rows, n, grad);
+  check_rows("swiglu_backward", "up", up, rows, n, grad);
   if (!grad.is_cuda()) {
-    const auto halves = gate_up.to(at::kFloat).chunk(2, 1);
-    const at::Tensor sigmoid = at::sigmoid(halves[0]);
-    const at::Tensor silu = halves[0] * sigmoid;
+    const at::Tensor g = gate.to(at::kFloat);
+    const at::Tensor u = up.to(at::kFloat);
     const at::Tensor down = grad.to(at::kFloat);
-    const at::Tensor output = silu * halves[1];
-    gate_up.copy_(at::cat({down * halves[1] * (sigmoid + silu * (1 - sigmoid)), down * silu}, 1));
+    const at::Tensor sigmoid = at::sigmoid(g);
+    const at::Tensor silu = g * sigmoid;
+    // All three before the first is written: fp32 inputs are the very memory they go to.
+    const at::Tensor grad_gate = down * u * (sigmoid + silu * (1 - sigmoid));
+    const at::Tensor grad_up = down * silu;
+    const at::Tensor output = silu * u;
+    gate.copy_(grad_gate);
+    up.copy_(grad_up);
     grad.copy_(output);
     return;
   }
   const c10::cuda::CUDAGuard guard(grad.device());
-  cuda::swiglu_backward(type_of(grad), rows_of(gate_up), rows_of(grad), rows, n, stream_of(grad));
+  cuda::swiglu_backward(type_of(grad), rows_of(gate), rows_of(up), rows_of(grad), rows, n,
+                        stream_of(grad));
 }
 
 }  // namespace corda::kernels

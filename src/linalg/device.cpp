@@ -80,4 +80,29 @@ std::int64_t peak_memory_bytes(at::Device device) {
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
+double peak_16bit_flops(at::Device device) {
+  if (!device.is_cuda()) return 0;
+  const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(device.index());
+  int kilohertz = 0;
+  if (cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, device.index()) != cudaSuccess)
+    return 0;
+  // Operations a clock and multiprocessor, from the whitepapers of the architectures.
+  const auto per_clock = [&]() -> double {
+    switch (10 * properties.major + properties.minor) {
+      case 80:
+        return 2048;
+      case 86:
+      case 89:
+        return 512;
+      case 90:
+        return 4096;
+      case 100:
+        return 8192;
+      default:
+        return 0;
+    }
+  }();
+  return per_clock * properties.multiProcessorCount * 1e3 * kilohertz;
+}
+
 }  // namespace corda::linalg

@@ -50,14 +50,21 @@ enum class Recompute {
   kBlock       // all of a block but its input
 };
 
+struct LowRankPassOptions {
+  Recompute recompute = Recompute::kNone;
+  bool offload = false;  // keep the blocks' inputs in pinned host memory; needs a GPU
+};
+
 // The hand-written pass for frozen weights with plain LoRA factors (low_rank_block.h). Moves the
 // projections' weights into its own layout; they stay usable through the model. The model must
 // satisfy `supports_low_rank_pass`.
-std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model, Recompute recompute);
+std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
+                                                 const LowRankPassOptions& options);
 
 // Bytes that the pass keeps for `tokens` tokens of a batch, beside weights, factors and their
 // gradients: activations, workspace, one chunk of logits.
-std::int64_t low_rank_pass_bytes(model::Model& model, Recompute recompute, std::int64_t tokens);
+std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options,
+                                 std::int64_t tokens);
 
 // Whether every trained tensor is a factor of a LoRA without dropout and magnitude, and the weights
 // have the compute dtype.

@@ -12,21 +12,17 @@
 
 namespace corda::train {
 
-namespace {
-
-// Row counts are rounded up to this, so that batches that differ a little share their memory.
-constexpr std::int64_t kRowStep = 256;
-
-}  // namespace
-
-at::Tensor RowBuffer::rows(std::int64_t tokens) const {
-  at::Tensor& storage = *storage_;
-  if (!storage.defined() || storage.size(0) < tokens) {
-    const std::int64_t rows = (tokens + kRowStep - 1) / kRowStep * kRowStep;
-    storage = at::Tensor();  // first, so that old and new do not stand side by side
-    storage = columns_ == 0 ? at::empty({rows}, options_) : at::empty({rows, columns_}, options_);
-  }
-  return storage.narrow(0, 0, tokens);
+void BlockActivations::share(const BlockActivations& other, Recompute recompute) {
+  if (recompute == Recompute::kNone) return;
+  gate_up = gate_up.in_memory_of(other.gate_up);
+  gate_up_bottom = gate_up_bottom.in_memory_of(other.gate_up_bottom);
+  inv_rms_middle = inv_rms_middle.in_memory_of(other.inv_rms_middle);
+  if (recompute == Recompute::kSelective) return;
+  qkv = qkv.in_memory_of(other.qkv);
+  middle = middle.in_memory_of(other.middle);
+  qkv_bottom = qkv_bottom.in_memory_of(other.qkv_bottom);
+  o_bottom = o_bottom.in_memory_of(other.o_bottom);
+  inv_rms_in = inv_rms_in.in_memory_of(other.inv_rms_in);
 }
 
 WorkspaceColumns widest(const WorkspaceColumns& a, const WorkspaceColumns& b) {
@@ -68,8 +64,8 @@ LowRankBlock::LowRankBlock(model::Block& block, const model::ModelConfig& config
       gate_up_({&block.gate, &block.up}),
       down_({&block.down}) {}
 
-void LowRankBlock::refresh() {
-  for (LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->refresh();
+void LowRankBlock::add_refresh(kernels::WindowCopies& copies) const {
+  for (const LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->add_refresh(copies);
 }
 
 void LowRankBlock::begin_step() {
@@ -140,8 +136,9 @@ void LowRankBlock::forward_down(const at::Tensor& out, BlockActivations& kept,
   const std::int64_t tokens = out.size(0);
   const at::Tensor gated =
       workspace.gated.rows(tokens).narrow(1, 0, down_.in_features() + down_.rank());
-  kernels::swiglu(gated.narrow(1, 0, down_.in_features()),
-                  kept.gate_up.rows(tokens).narrow(1, 0, gate_up_.out_features()));
+  const std::int64_t n = down_.in_features();
+  const at::Tensor gate_up = kept.gate_up.rows(tokens);
+  kernels::swiglu(gated.narrow(1, 0, n), gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n));
   down_.forward_add(gated, out, kept.down_bottom.rows(tokens), kept.middle.rows(tokens));
 }
 
@@ -153,7 +150,8 @@ void LowRankBlock::backward_mlp(std::int64_t tokens, BlockActivations& kept,
   const at::Tensor grad_gated = workspace.gated.rows(tokens).narrow(1, 0, down_.in_features());
   down_.backward(grad_out, kept.down_bottom.rows(tokens), grad_gated);
   const at::Tensor gate_up = kept.gate_up.rows(tokens);
-  kernels::swiglu_backward(gate_up.narrow(1, 0, gate_up_.out_features()), grad_gated);
+  const std::int64_t n = down_.in_features();
+  kernels::swiglu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated);
   down_.backward_a(grad_out, grad_gated);  // which is the down projection's input by now
 
   const at::Tensor grad_normed = workspace.grad_normed.rows(tokens);

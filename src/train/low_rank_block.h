@@ -7,31 +7,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <memory>
 
 #include "corda/model/attention_pass.h"
 #include "corda/model/batch.h"
 #include "corda/model/model.h"
+#include "train/gradient_pass.h"
 #include "train/low_rank_site.h"
+#include "train/row_buffer.h"
 
 namespace corda::train {
-
-// Rows of memory that are kept from batch to batch, so that batches of about one size allocate
-// once. Copies share their memory.
-class RowBuffer {
- public:
-  RowBuffer() = default;
-  RowBuffer(std::int64_t columns, at::TensorOptions options)
-      : columns_(columns), options_(options), storage_(std::make_shared<at::Tensor>()) {}
-  // The first `tokens` rows [tokens, columns], or [tokens] where `columns` is 0; what they held is
-  // lost where the memory has to grow.
-  at::Tensor rows(std::int64_t tokens) const;
-
- private:
-  std::int64_t columns_ = 0;
-  at::TensorOptions options_;
-  std::shared_ptr<at::Tensor> storage_;
-};
 
 // What the forward of a block keeps for its backward. H: hidden, n: query, key and value features,
 // I: intermediate.
@@ -42,6 +26,9 @@ struct BlockActivations {
   RowBuffer qkv_bottom, o_bottom, gate_up_bottom, down_bottom;  // h of each site
   RowBuffer inv_rms_in, inv_rms_middle;                         // [tokens], fp32
   model::AttentionPass attention;
+
+  // Moves what `recompute` computes again into the memory of `other`.
+  void share(const BlockActivations& other, Recompute recompute);
 };
 
 // Columns of the buffers below.
@@ -77,7 +64,7 @@ class LowRankBlock {
  public:
   LowRankBlock(model::Block& block, const model::ModelConfig& config);
 
-  void refresh();
+  void add_refresh(kernels::WindowCopies& copies) const;
   void begin_step();
   void end_micro_batch();
 

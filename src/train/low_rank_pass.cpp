@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <vector>
 
+#include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/model/forward.h"
+#include "train/block_inputs.h"
 #include "train/gradient_pass.h"
 #include "train/low_rank_block.h"
 
@@ -21,93 +23,84 @@ constexpr std::int64_t kLogitElements = std::int64_t{1} << 27;
 
 class LowRankPass final : public GradientPass {
  public:
-  LowRankPass(model::Model& model, Recompute recompute);
+  LowRankPass(model::Model& model, const LowRankPassOptions& options);
 
   void begin_step() override;
   at::Tensor run(const model::Batch& batch, double scale) override;
   std::string describe() const override;
 
  private:
-  // What block `i` keeps: all its own, or, where something is computed again, that part in memory
-  // which every block shares.
-  BlockActivations make_activations(std::size_t i, at::TensorOptions options) const;
   void forward(const model::Batch& batch, const BatchContext& context);
   // Of the rows that have a target: the loss, and the gradient into the residual stream.
   at::Tensor loss_and_gradient(const model::Batch& batch, double scale);
   void backward(const BatchContext& context, std::int64_t tokens);
 
-  Recompute recompute_;
+  LowRankPassOptions options_;
   std::vector<LowRankBlock> blocks_;
-  std::vector<RowBuffer> inputs_;  // of every block, and of the final norm
+  std::unique_ptr<BlockInputs> inputs_;
+  RowBuffer last_;  // the output of the last block
   std::vector<BlockActivations> activations_;
   std::unique_ptr<BlockWorkspace> workspace_;
+  kernels::WindowCopies refresh_;  // of all factors
 };
 
-LowRankPass::LowRankPass(model::Model& model, Recompute recompute)
-    : GradientPass(model), recompute_(recompute) {
-  const at::TensorOptions options =
+LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
+    : GradientPass(model), options_(options) {
+  const at::TensorOptions like =
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
   const at::NoGradGuard no_grad;
   WorkspaceColumns columns;
   blocks_.reserve(model.blocks.size());
   for (model::Block& block : model.blocks) {
     blocks_.emplace_back(block, model.config);
+    blocks_.back().add_refresh(refresh_);
     columns = widest(columns, blocks_.back().workspace_columns());
-    inputs_.emplace_back(model.config.hidden_size, options);
-    activations_.push_back(make_activations(activations_.size(), options));
+    activations_.push_back(blocks_.back().make_activations(like));
+    if (activations_.size() > 1) activations_.back().share(activations_.front(), options.recompute);
   }
-  inputs_.emplace_back(model.config.hidden_size, options);
-  workspace_ = std::make_unique<BlockWorkspace>(columns, options);
-}
-
-BlockActivations LowRankPass::make_activations(std::size_t i, at::TensorOptions options) const {
-  BlockActivations own = blocks_[i].make_activations(options);
-  if (i == 0 || recompute_ == Recompute::kNone) return own;
-  if (recompute_ == Recompute::kSelective) {
-    own.gate_up = activations_.front().gate_up;
-    return own;
-  }
-  BlockActivations shared = activations_.front();
-  shared.down_bottom = own.down_bottom;
-  return shared;
+  const std::int64_t hidden = model.config.hidden_size;
+  inputs_ = options.offload ? make_host_inputs(model.config.num_layers, hidden, like)
+                            : make_device_inputs(model.config.num_layers, hidden, like);
+  last_ = RowBuffer(hidden, like);
+  workspace_ = std::make_unique<BlockWorkspace>(columns, like);
 }
 
 void LowRankPass::begin_step() {
   const at::NoGradGuard no_grad;
-  for (LowRankBlock& block : blocks_) {
-    block.refresh();
-    block.begin_step();
-  }
+  refresh_.run();
+  for (LowRankBlock& block : blocks_) block.begin_step();
 }
 
 std::string LowRankPass::describe() const {
-  switch (recompute_) {
-    case Recompute::kNone:
-      return "fused, nothing recomputed";
-    case Recompute::kSelective:
-      return "fused, gate and up recomputed";
-    case Recompute::kBlock:
-      break;
-  }
-  return "fused, every block recomputed";
+  const char* recomputed = options_.recompute == Recompute::kNone        ? "nothing"
+                           : options_.recompute == Recompute::kSelective ? "gate and up"
+                                                                         : "every block";
+  return core::concat("fused, ", recomputed, " recomputed",
+                      options_.offload ? ", inputs of blocks in host memory" : "");
 }
 
 void LowRankPass::forward(const model::Batch& batch, const BatchContext& context) {
   const std::int64_t tokens = batch.tokens();
-  at::Tensor first = inputs_.front().rows(tokens);
-  at::index_select_out(first, model().embedding, 0, batch.ids);
-  for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    BlockActivations& kept = activations_[i];
-    blocks_[i].forward_attention(context, inputs_[i].rows(tokens), kept, *workspace_);
-    blocks_[i].forward_gate_up(tokens, kept, *workspace_);
-    blocks_[i].forward_down(inputs_[i + 1].rows(tokens), kept, *workspace_);
-    if (recompute_ == Recompute::kBlock && i + 1 < blocks_.size()) kept.attention = {};
+  const std::int64_t count = model().config.num_layers;
+  at::Tensor in = inputs_->write(0, tokens);
+  at::index_select_out(in, model().embedding, 0, batch.ids);
+  for (std::int64_t i = 0; i < count; ++i) {
+    inputs_->written(i, tokens);
+    const auto index = static_cast<std::size_t>(i);
+    const bool last = i + 1 == count;
+    const at::Tensor out = last ? last_.rows(tokens) : inputs_->write(i + 1, tokens);
+    BlockActivations& kept = activations_[index];
+    blocks_[index].forward_attention(context, in, kept, *workspace_);
+    blocks_[index].forward_gate_up(tokens, kept, *workspace_);
+    blocks_[index].forward_down(out, kept, *workspace_);
+    if (options_.recompute == Recompute::kBlock && !last) kept.attention = {};
+    in = out;
   }
 }
 
 at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scale) {
   const model::Model& m = model();
-  const at::Tensor rows = inputs_.back().rows(batch.tokens()).index_select(0, batch.target_rows);
+  const at::Tensor rows = last_.rows(batch.tokens()).index_select(0, batch.target_rows);
   const std::int64_t count = rows.size(0);
   const at::TensorOptions fp32 = rows.options().dtype(at::kFloat);
   const at::Tensor inv_rms = at::empty({count}, fp32);
@@ -138,12 +131,12 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scal
 
 void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    const at::Tensor in = inputs_[i].rows(tokens);
+    const at::Tensor in = inputs_->read(static_cast<std::int64_t>(i), tokens);
     BlockActivations& kept = activations_[i];
     const bool overwritten = i + 1 < blocks_.size();  // by the blocks after this one
-    if (overwritten && recompute_ == Recompute::kBlock)
+    if (overwritten && options_.recompute == Recompute::kBlock)
       blocks_[i].forward_attention(context, in, kept, *workspace_);
-    if (overwritten && recompute_ != Recompute::kNone)
+    if (overwritten && options_.recompute != Recompute::kNone)
       blocks_[i].forward_gate_up(tokens, kept, *workspace_);
     blocks_[i].backward(context, in, kept, *workspace_, /*input_needed=*/i > 0);
     blocks_[i].end_micro_batch();
@@ -163,11 +156,13 @@ at::Tensor LowRankPass::run(const model::Batch& batch, double scale) {
 
 }  // namespace
 
-std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model, Recompute recompute) {
-  return std::make_unique<LowRankPass>(model, recompute);
+std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
+                                                 const LowRankPassOptions& options) {
+  return std::make_unique<LowRankPass>(model, options);
 }
 
-std::int64_t low_rank_pass_bytes(model::Model& model, Recompute recompute, std::int64_t tokens) {
+std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options,
+                                 std::int64_t tokens) {
   const model::ModelConfig& c = model.config;
   std::int64_t rank = 0;  // of all factors of the widest block
   for (const model::Block& block : model.blocks) {
@@ -182,9 +177,10 @@ std::int64_t low_rank_pass_bytes(model::Model& model, Recompute recompute, std::
   const std::int64_t upper = qkv + attended + c.hidden_size + 2 * rank;
   const std::int64_t gate_up = 2 * c.intermediate_size;
   const std::int64_t blocks = c.num_layers;
-  std::int64_t columns = blocks * (c.hidden_size + rank);  // every block's input
-  columns += (recompute == Recompute::kBlock ? 1 : blocks) * upper;
-  columns += (recompute == Recompute::kNone ? blocks : 1) * gate_up;
+  std::int64_t columns = blocks * rank;
+  columns += (options.offload ? 3 : blocks) * c.hidden_size;
+  columns += (options.recompute == Recompute::kBlock ? 1 : blocks) * upper;
+  columns += (options.recompute == Recompute::kNone ? blocks : 1) * gate_up;
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));

@@ -42,15 +42,16 @@ LowRankSite::LowRankSite(std::vector<model::Linear*> linears) {
   }
 }
 
-void LowRankSite::refresh() {
+void LowRankSite::add_refresh(kernels::WindowCopies& copies) const {
   for (const Layer& layer : layers_) {
     if (layer.rank == 0) continue;
     const model::LowRank& low_rank = *layer.linear->low_rank;
-    packed_.narrow(0, out_ + layer.column, layer.rank).narrow(1, 0, in_).copy_(low_rank.a.detach());
-    const at::Tensor b = low_rank.b.detach();
-    packed_.narrow(0, layer.row, b.size(0))
-        .narrow(1, in_ + layer.column, layer.rank)
-        .copy_(low_rank.scale == 1 ? b : b * low_rank.scale);
+    copies.add(low_rank.a.detach(),
+               packed_.narrow(0, out_ + layer.column, layer.rank).narrow(1, 0, in_), 1);
+    copies.add(
+        low_rank.b.detach(),
+        packed_.narrow(0, layer.row, low_rank.b.size(0)).narrow(1, in_ + layer.column, layer.rank),
+        low_rank.scale);
   }
 }
 

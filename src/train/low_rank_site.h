@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "corda/kernels/window_copies.h"
 #include "corda/model/model.h"
 
 namespace corda::train {
@@ -33,8 +34,9 @@ class LowRankSite {
   std::int64_t out_features() const { return out_; }
   std::int64_t rank() const { return rank_; }
 
-  // To be called once the factors changed: copies them, rounded, into the packed matrix.
-  void refresh();
+  // Adds to `copies` what brings the factors, rounded and scaled, into the packed matrix. To be run
+  // whenever they changed.
+  void add_refresh(kernels::WindowCopies& copies) const;
   // To be called before the first backward of a step: points the factors' gradients at this site's
   // buffers, which the next backward overwrites and later ones add to.
   void begin_step();

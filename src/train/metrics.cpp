@@ -17,6 +17,7 @@ core::Json to_json(const StepMetrics& m) {
                      {"tokens", m.tokens},
                      {"supervised_tokens", m.supervised_tokens},
                      {"tokens_per_second", m.tokens_per_second},
+                     {"utilisation", m.utilisation},
                      {"peak_memory_bytes", m.peak_memory_bytes}};
   if (m.eval_loss) json["eval_loss"] = *m.eval_loss;
   return json;
@@ -37,6 +38,7 @@ StepMetrics metrics_from_json(const core::Json& json, const std::string& source)
           .tokens = number("tokens").get<std::int64_t>(),
           .supervised_tokens = number("supervised_tokens").get<std::int64_t>(),
           .tokens_per_second = number("tokens_per_second").get<double>(),
+          .utilisation = number("utilisation").get<double>(),
           .peak_memory_bytes = number("peak_memory_bytes").get<std::int64_t>(),
           .eval_loss = {}};
 }

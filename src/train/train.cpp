@@ -22,6 +22,7 @@
 #include "corda/train/schedule.h"
 #include "train/checkpoint.h"
 #include "train/choose_pass.h"
+#include "train/flops.h"
 #include "train/metrics.h"
 #include "train/step.h"
 #include "train/trainable.h"
@@ -77,6 +78,7 @@ class Run {
         std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
     total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
                                           : std::max<std::int64_t>(1, by_epochs);
+    if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
     pass_ = choose_pass(settings, trainable_.model(), largest_micro_batch(), reporter);
     warmup_ = static_cast<std::int64_t>(
         std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
@@ -103,20 +105,19 @@ class Run {
     TrainResult result;
     const auto finish = [&](StepMetrics metrics) {
       if (evaluates_after(metrics.step)) metrics.eval_loss = evaluate(run, metrics);
-      metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       metrics_file.append(metrics);
       if (metrics.eval_loss)
         reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
       result = {.steps = metrics.step,
                 .loss = metrics.loss,
                 .eval_loss = metrics.eval_loss,
-                .output = {},
-                .peak_memory_bytes = metrics.peak_memory_bytes};
+                .output = {}};
     };
     reporter_.begin("train", total_, "step", before.steps);
     if (before.unevaluated) finish(*before.unevaluated);
     for (std::int64_t step = before.steps; step < total_; ++step) {
-      const StepMetrics metrics = take_step(step);
+      StepMetrics metrics = take_step(step);
+      metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       reporter_.advance(1, summary(metrics));
       finish(metrics);
       const bool last = step + 1 == total_;
@@ -132,6 +133,7 @@ class Run {
     trainable_.save(output);
     result.output = output.string();
     result.seconds = seconds_since(begin);
+    result.peak_memory_bytes = linalg::peak_memory_bytes(device_);
     return result;
   }
 
@@ -203,29 +205,38 @@ class Run {
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
         .eval_loss = {}};
-    const StepResult result = gradients_of(step, micro_batches);
-    metrics.loss = result.loss;
-    metrics.grad_norm = result.grad_norm;
+    const StepGradients result = gradients_of(step, micro_batches);
+    const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
+    optimizer_.clear_gradients();
     metrics.tokens = result.tokens;
     metrics.supervised_tokens = result.supervised_tokens;
-    optimizer_.step(metrics.lr);
-    optimizer_.clear_gradients();
+    metrics.loss = result.loss();  // the GPU is waited for here
+    metrics.grad_norm = norm.item<double>();
+    require_finite(metrics);
     metrics.epoch = static_cast<double>(step + 1) / static_cast<double>(sampler_.steps_per_epoch());
-    metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds_since(begin);
+    const double seconds = seconds_since(begin);
+    metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds;
+    if (peak_flops_ > 0) {
+      metrics.utilisation = flops_of_step(trainable_.model(), static_cast<double>(metrics.tokens),
+                                          static_cast<double>(metrics.supervised_tokens)) /
+                            seconds / peak_flops_;
+    }
     return metrics;
   }
 
-  StepResult gradients_of(std::int64_t step, const std::vector<data::PackedBatch>& micro_batches) {
+  StepGradients gradients_of(std::int64_t step,
+                             const std::vector<data::PackedBatch>& micro_batches) {
     const std::uint64_t dropout =
         core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
-    try {
-      return accumulate_gradients(*pass_, micro_batches, optimizer_, settings_.optim.grad_clip,
-                                  core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
-    } catch (const core::NumericalError& error) {
-      throw core::NumericalError(
-          concat("step ", step + 1, ": ", error.what(),
-                 "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
-    }
+    return accumulate_gradients(*pass_, micro_batches,
+                                core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
+  }
+
+  static void require_finite(const StepMetrics& metrics) {
+    if (std::isfinite(metrics.loss) && std::isfinite(metrics.grad_norm)) return;
+    throw core::NumericalError(concat(
+        "step ", metrics.step, ": the loss is ", metrics.loss, " and its gradient norm ",
+        metrics.grad_norm, "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
   }
 
   bool evaluates_after(std::int64_t step) const {
@@ -254,10 +265,17 @@ class Run {
   }
 
   static std::string summary(const StepMetrics& metrics) {
-    std::array<char, 160> line;
-    std::snprintf(line.data(), line.size(), "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s",
-                  metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second);
-    return line.data();
+    std::array<char, 200> line;
+    std::snprintf(line.data(), line.size(),
+                  "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s  %.0f %% supervised  %.1f GB",
+                  metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second,
+                  100.0 * static_cast<double>(metrics.supervised_tokens) /
+                      static_cast<double>(metrics.tokens),
+                  static_cast<double>(metrics.peak_memory_bytes) * 1e-9);
+    std::string text = line.data();
+    if (metrics.utilisation > 0)
+      text += concat("  ", std::lround(100 * metrics.utilisation), " % of peak");
+    return text;
   }
 
   const TrainSettings& settings_;
@@ -272,6 +290,7 @@ class Run {
   data::EpochSampler sampler_;
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
+  double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits
   core::ConfigNode resolved_;
   core::ConfigNode identity_;  // what a continuation must share
 };

@@ -12,6 +12,7 @@
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/swiglu.h"
+#include "corda/kernels/window_copies.h"
 
 namespace corda::kernels {
 namespace {
@@ -97,14 +98,14 @@ TEST_F(Reference, SwigluAndItsBackwardMatchAutograd) {
   const auto halves = gate_up.chunk(2, 1);
   const at::Tensor expected = at::silu(halves[0]) * halves[1];
   const at::Tensor out = at::empty({6, 16}).narrow(1, 0, 10);
-  swiglu(out, gate_up.detach());
+  swiglu(out, halves[0].detach(), halves[1].detach());
   expect_near(out, expected, kRounding);
 
   const at::Tensor up = at::randn({6, 10});
   const at::Tensor down = gradient(expected, gate_up, up);
   const at::Tensor grad = up.clone();
   const at::Tensor in_place = gate_up.detach().clone();
-  swiglu_backward(in_place, grad);
+  swiglu_backward(in_place.narrow(1, 0, 10), in_place.narrow(1, 10, 10), grad);
   expect_near(in_place, down, kRounding);
   expect_near(grad, expected, kRounding);
 }
@@ -139,6 +140,20 @@ TEST_F(Reference, GemmWithBetaZeroDoesNotReadTheResult) {
   EXPECT_TRUE(c.equal(at::full({2, 3}, 4.0F)));
 }
 
+TEST_F(Reference, WindowCopiesScaleAndRound) {
+  WindowCopies copies;
+  const at::Tensor from = at::randn({3, 5});
+  const at::Tensor to = at::zeros({3, 9}, at::kBFloat16);
+  copies.add(from, to.narrow(1, 2, 5), 0.5);
+  copies.run();
+  EXPECT_TRUE(to.narrow(1, 2, 5).equal((from * 0.5).to(at::kBFloat16)));
+  EXPECT_EQ(to.narrow(1, 0, 2).abs().sum().item<double>(), 0);
+  EXPECT_EQ(to.narrow(1, 7, 2).abs().sum().item<double>(), 0);
+  from.fill_(2);  // what is copied is what stands there when it runs
+  copies.run();
+  EXPECT_EQ(to[1][3].item<float>(), 1.0F);
+}
+
 TEST_F(Reference, WrongShapesAreRefusedByName) {
   const auto message = [](auto&& call) -> std::string {
     try {
@@ -158,9 +173,9 @@ TEST_F(Reference, WrongShapesAreRefusedByName) {
               }),
               ::testing::HasSubstr("[kernels::gemm]"));
   EXPECT_THAT(message([&] {
-                swiglu(at::zeros({4, 6}), x);
+                swiglu(at::zeros({4, 6}), x, at::zeros({4, 7}));
               }),
-              ::testing::HasSubstr("gate and up must be [4, 12]"));
+              ::testing::HasSubstr("up must be [4, 6]"));
   EXPECT_THAT(message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), 1); }),
               ::testing::HasSubstr("the targets must be a contiguous Long"));
 }

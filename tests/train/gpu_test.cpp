@@ -129,9 +129,9 @@ class GpuPass : public ::testing::TestWithParam<Case> {
     model::Model model = load(type);
     return gradients_of(model, *make_autograd_pass(model), batch_);
   }
-  Gradients fused(at::ScalarType type, Recompute recompute) {
+  Gradients fused(at::ScalarType type, const LowRankPassOptions& options) {
     model::Model model = load(type);
-    return gradients_of(model, *make_low_rank_pass(model, recompute), batch_);
+    return gradients_of(model, *make_low_rank_pass(model, options), batch_);
   }
 
   testing::TemporaryDirectory directory_;
@@ -140,7 +140,7 @@ class GpuPass : public ::testing::TestWithParam<Case> {
 
 TEST_P(GpuPass, FusedInFp32MatchesAutograd) {
   const Gradients expected = autograd(at::kFloat);
-  const Gradients actual = fused(at::kFloat, Recompute::kNone);
+  const Gradients actual = fused(at::kFloat, {});
   EXPECT_NEAR(actual.loss, expected.loss, 1e-5 * expected.loss);
   EXPECT_LT(largest(relative_errors(actual, expected)), 1e-4);
 }
@@ -149,7 +149,7 @@ TEST_P(GpuPass, FusedInFp32MatchesAutograd) {
 TEST_P(GpuPass, FusedInBf16IsNoFurtherFromFp32ThanAutogradInBf16) {
   const Gradients truth = autograd(at::kFloat);
   const std::vector<double> plain = relative_errors(autograd(at::kBFloat16), truth);
-  const Gradients actual = fused(at::kBFloat16, Recompute::kNone);
+  const Gradients actual = fused(at::kBFloat16, {});
   const std::vector<double> ours = relative_errors(actual, truth);
   EXPECT_NEAR(actual.loss, truth.loss, 2e-3 * truth.loss);
   EXPECT_LE(mean(ours), 1.05 * mean(plain));
@@ -163,10 +163,13 @@ TEST_P(GpuPass, FusedInBf16IsNoFurtherFromFp32ThanAutogradInBf16) {
 }
 
 // The same kernels on the same inputs; attention's backward adds in no fixed order.
-TEST_P(GpuPass, RecomputingChangesNothing) {
-  const Gradients kept = fused(at::kBFloat16, Recompute::kNone);
-  for (const Recompute recompute : {Recompute::kSelective, Recompute::kBlock}) {
-    const Gradients again = fused(at::kBFloat16, recompute);
+TEST_P(GpuPass, RecomputingAndOffloadingChangeNothing) {
+  const Gradients kept = fused(at::kBFloat16, {});
+  for (const LowRankPassOptions& options :
+       {LowRankPassOptions{Recompute::kSelective, false},
+        LowRankPassOptions{Recompute::kBlock, false}, LowRankPassOptions{Recompute::kNone, true},
+        LowRankPassOptions{Recompute::kBlock, true}}) {
+    const Gradients again = fused(at::kBFloat16, options);
     EXPECT_EQ(again.loss, kept.loss);
     EXPECT_LT(largest(relative_errors(again, kept)), 3e-3);
   }

@@ -7,12 +7,12 @@
 
 namespace corda::kernels {
 
-// out [rows, n] = silu(gate) * up for rows [gate | up] of `gate_up` [rows, 2 n]; contiguous rows at
-// any stride. Computed in fp32, rounded once. Does not synchronise. Throws ShapeError.
-void swiglu(const at::Tensor& out, const at::Tensor& gate_up);
+// out = silu(gate) * up, each [rows, n] with contiguous rows at any stride, bf16 or fp32. Computed
+// in fp32, rounded once. Does not synchronise. Throws ShapeError.
+void swiglu(const at::Tensor& out, const at::Tensor& gate, const at::Tensor& up);
 
-// The backward, in place: `gate_up` receives the gradients of gate and up, `grad` [rows, n], which
-// holds the gradient of the output, receives the output again.
-void swiglu_backward(const at::Tensor& gate_up, const at::Tensor& grad);
+// The backward, in place: `gate` and `up` receive their gradients, `grad` [rows, n], which holds the
+// gradient of the output, receives the output again.
+void swiglu_backward(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& grad);
 
 }  // namespace corda::kernels

@@ -39,12 +39,28 @@ void gather_rotated_back(Type type, Rows out, const HeadGradients& gradients, co
                          const float* sin, std::int64_t tokens, std::int64_t half,
                          cudaStream_t stream);
 
-void swiglu(Type type, Rows out, Rows gate_up, std::int64_t rows, std::int64_t n,
+void swiglu(Type type, Rows out, Rows gate, Rows up, std::int64_t rows, std::int64_t n,
             cudaStream_t stream);
-void swiglu_backward(Type type, Rows gate_up, Rows grad, std::int64_t rows, std::int64_t n,
+void swiglu_backward(Type type, Rows gate, Rows up, Rows grad, std::int64_t rows, std::int64_t n,
                      cudaStream_t stream);
 
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
                    std::int64_t rows, std::int64_t vocab, float scale, cudaStream_t stream);
+
+// Copies `rows` x `n` elements from dense fp32 rows to rows at another stride. One block does
+// kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.
+struct Window {
+  const float* from = nullptr;
+  void* to = nullptr;
+  std::int64_t n = 0;
+  std::int64_t stride = 0;
+  std::int64_t elements = 0;
+  std::int64_t first_block = 0;
+  float scale = 1;
+};
+constexpr std::int64_t kWindowBlockElements = 8192;
+// `windows` lies in device memory.
+void copy_windows(Type type, const Window* windows, std::int64_t count, std::int64_t blocks,
+                  cudaStream_t stream);
 
 }  // namespace corda::kernels::cuda

@@ -10,30 +10,32 @@ namespace {
 constexpr int kThreads = 256;
 
 template <typename T, int N>
-__global__ void forward(T* out, std::int64_t out_stride, const T* gate_up, std::int64_t stride,
-                        std::int64_t n) {
+__global__ void forward(T* out, std::int64_t out_stride, const T* gates, std::int64_t gate_stride,
+                        const T* ups, std::int64_t up_stride, std::int64_t n) {
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) * N;
   if (i >= n) return;
-  const T* row = gate_up + static_cast<std::int64_t>(blockIdx.y) * stride;
-  const auto gate = load<T, N>(row + i);
-  auto up = load<T, N>(row + n + i);
+  const auto row = static_cast<std::int64_t>(blockIdx.y);
+  const auto gate = load<T, N>(gates + row * gate_stride + i);
+  auto up = load<T, N>(ups + row * up_stride + i);
   for (int j = 0; j < N; ++j) {
     const float g = widen(gate.values[j]);
     up.values[j] = rounded<T>(g / (1.0F + __expf(-g)) * widen(up.values[j]));
   }
-  store(out + static_cast<std::int64_t>(blockIdx.y) * out_stride + i, up);
+  store(out + row * out_stride + i, up);
 }
 
 template <typename T, int N>
-__global__ void backward(T* gate_up, std::int64_t stride, T* grad, std::int64_t grad_stride,
-                         std::int64_t n) {
+__global__ void backward(T* gates, std::int64_t gate_stride, T* ups, std::int64_t up_stride,
+                         T* grad, std::int64_t grad_stride, std::int64_t n) {
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) * N;
   if (i >= n) return;
-  T* row = gate_up + static_cast<std::int64_t>(blockIdx.y) * stride;
-  T* dy = grad + static_cast<std::int64_t>(blockIdx.y) * grad_stride;
-  auto gate = load<T, N>(row + i);
-  auto up = load<T, N>(row + n + i);
-  auto down = load<T, N>(dy + i);
+  const auto row = static_cast<std::int64_t>(blockIdx.y);
+  T* gate_at = gates + row * gate_stride + i;
+  T* up_at = ups + row * up_stride + i;
+  T* grad_at = grad + row * grad_stride + i;
+  auto gate = load<T, N>(gate_at);
+  auto up = load<T, N>(up_at);
+  auto down = load<T, N>(grad_at);
   for (int j = 0; j < N; ++j) {
     const float g = widen(gate.values[j]);
     const float u = widen(up.values[j]);
@@ -44,9 +46,9 @@ __global__ void backward(T* gate_up, std::int64_t stride, T* grad, std::int64_t 
     up.values[j] = rounded<T>(d * silu);
     down.values[j] = rounded<T>(silu * u);
   }
-  store(row + i, gate);
-  store(row + n + i, up);
-  store(dy + i, down);
+  store(gate_at, gate);
+  store(up_at, up);
+  store(grad_at, down);
 }
 
 // Rows go into the grid's second dimension, which ends at 65535.
@@ -63,36 +65,42 @@ dim3 grid_of(std::int64_t n, int pack, std::int64_t rows) {
   return {static_cast<unsigned>((n + per_block - 1) / per_block), static_cast<unsigned>(rows), 1};
 }
 
-bool can_be_wide(Type type, std::int64_t n, const Rows& a, const Rows& b) {
+bool can_be_wide(Type type, std::int64_t n, const Rows& a, const Rows& b, const Rows& c) {
   const std::int64_t size = size_of(type);
-  return n * size % kPackBytes == 0 && aligned(a, size, kPackBytes) && aligned(b, size, kPackBytes);
+  return n * size % kPackBytes == 0 && aligned(a, size, kPackBytes) &&
+         aligned(b, size, kPackBytes) && aligned(c, size, kPackBytes);
+}
+
+template <typename T>
+T* row(const Rows& rows, std::int64_t i) {
+  return static_cast<T*>(rows.data) + i * rows.stride;
 }
 
 }  // namespace
 
-void swiglu(Type type, Rows out, Rows gate_up, std::int64_t rows, std::int64_t n,
+void swiglu(Type type, Rows out, Rows gate, Rows up, std::int64_t rows, std::int64_t n,
             cudaStream_t stream) {
-  dispatch(type, can_be_wide(type, n, out, gate_up), [&](auto variant) {
+  dispatch(type, can_be_wide(type, n, out, gate, up), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     constexpr int kPack = decltype(variant)::kPack;
     for_row_ranges(rows, [&](std::int64_t begin, std::int64_t count) {
       forward<T, kPack><<<grid_of(n, kPack, count), kThreads, 0, stream>>>(
-          static_cast<T*>(out.data) + begin * out.stride, out.stride,
-          static_cast<const T*>(gate_up.data) + begin * gate_up.stride, gate_up.stride, n);
+          row<T>(out, begin), out.stride, row<T>(gate, begin), gate.stride, row<T>(up, begin),
+          up.stride, n);
     });
   });
   check_launch("swiglu");
 }
 
-void swiglu_backward(Type type, Rows gate_up, Rows grad, std::int64_t rows, std::int64_t n,
+void swiglu_backward(Type type, Rows gate, Rows up, Rows grad, std::int64_t rows, std::int64_t n,
                      cudaStream_t stream) {
-  dispatch(type, can_be_wide(type, n, grad, gate_up), [&](auto variant) {
+  dispatch(type, can_be_wide(type, n, gate, up, grad), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     constexpr int kPack = decltype(variant)::kPack;
     for_row_ranges(rows, [&](std::int64_t begin, std::int64_t count) {
       backward<T, kPack><<<grid_of(n, kPack, count), kThreads, 0, stream>>>(
-          static_cast<T*>(gate_up.data) + begin * gate_up.stride, gate_up.stride,
-          static_cast<T*>(grad.data) + begin * grad.stride, grad.stride, n);
+          row<T>(gate, begin), gate.stride, row<T>(up, begin), up.stride, row<T>(grad, begin),
+          grad.stride, n);
     });
   });
   check_launch("swiglu_backward");
