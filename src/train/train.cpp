@@ -105,19 +105,20 @@ class Run {
     TrainResult result;
     const auto finish = [&](StepMetrics metrics) {
       if (evaluates_after(metrics.step)) metrics.eval_loss = evaluate(run, metrics);
+      metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       metrics_file.append(metrics);
       if (metrics.eval_loss)
         reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
       result = {.steps = metrics.step,
                 .loss = metrics.loss,
                 .eval_loss = metrics.eval_loss,
-                .output = {}};
+                .output = {},
+                .peak_memory_bytes = metrics.peak_memory_bytes};
     };
     reporter_.begin("train", total_, "step", before.steps);
     if (before.unevaluated) finish(*before.unevaluated);
     for (std::int64_t step = before.steps; step < total_; ++step) {
-      StepMetrics metrics = take_step(step);
-      metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
+      const StepMetrics metrics = take_step(step);
       reporter_.advance(1, summary(metrics));
       finish(metrics);
       const bool last = step + 1 == total_;
@@ -133,7 +134,6 @@ class Run {
     trainable_.save(output);
     result.output = output.string();
     result.seconds = seconds_since(begin);
-    result.peak_memory_bytes = linalg::peak_memory_bytes(device_);
     return result;
   }
 
@@ -272,10 +272,8 @@ class Run {
                   100.0 * static_cast<double>(metrics.supervised_tokens) /
                       static_cast<double>(metrics.tokens),
                   static_cast<double>(metrics.peak_memory_bytes) * 1e-9);
-    std::string text = line.data();
-    if (metrics.utilisation > 0)
-      text += concat("  ", std::lround(100 * metrics.utilisation), " % of peak");
-    return text;
+    if (metrics.utilisation == 0) return line.data();
+    return concat(line.data(), "  ", std::lround(100 * metrics.utilisation), " % of peak");
   }
 
   const TrainSettings& settings_;
