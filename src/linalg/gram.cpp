@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "corda/linalg/accumulate.h"
+
 namespace corda::linalg {
 
 namespace {

@@ -11,7 +11,4 @@ namespace corda::linalg {
 at::Tensor gram_of_columns(const at::Tensor& a);
 at::Tensor gram_of_rows(const at::Tensor& a);
 
-// Copies the lower triangle of a square matrix onto its upper one, in place.
-void mirror_lower(at::Tensor& matrix);
-
 }  // namespace corda::linalg
