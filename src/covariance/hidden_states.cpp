@@ -12,6 +12,8 @@
 #include <string>
 #include <utility>
 
+#include "corda/linalg/device.h"
+
 namespace corda::covariance {
 
 // One stream for both directions, so that a batch is never read back before it was written.
@@ -77,12 +79,7 @@ void HiddenStates::put(std::size_t i, const at::Tensor& hidden) {
 bool hidden_states_on_host(const std::string& placement, std::int64_t bytes, at::Device device) {
   if (!device.is_cuda() || placement == "device") return false;
   if (placement == "host") return true;
-  const c10::cuda::CUDAGuard guard(device);
-  std::size_t free = 0;
-  std::size_t total = 0;
-  c10::cuda::device_synchronize();
-  C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-  return bytes > static_cast<std::int64_t>(free / 4);
+  return bytes > linalg::free_memory_bytes(device) / 4;
 }
 
 }  // namespace corda::covariance

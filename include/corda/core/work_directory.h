@@ -4,9 +4,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "corda/core/file.h"
 #include "corda/core/reporter.h"
 
 namespace corda::core {
@@ -18,8 +20,8 @@ namespace fs = std::filesystem;
 class WorkDirectory {
  public:
   // `key` says everything the results depend on. What was made with another key is thrown away
-  // with a warning. Throws ResourceError where another process works on the same output, IoError
-  // where the folder cannot be made.
+  // with a warning. Throws ResourceError where another process works on the same output or the
+  // folder cannot be made.
   WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter);
   WorkDirectory(const WorkDirectory&) = delete;
   WorkDirectory& operator=(const WorkDirectory&) = delete;
@@ -32,7 +34,7 @@ class WorkDirectory {
 
  private:
   fs::path path_;
-  int lock_ = -1;
+  std::optional<DirectoryLock> lock_;
 };
 
 }  // namespace corda::core
