@@ -34,7 +34,7 @@ struct StreamOptions {
   std::string hidden_states = "auto";            // auto | device | host
   // The sites whose covariance is asked for; empty: all. Blocks without such a site are only run,
   // those after the last one that has one are not.
-  std::function<bool(const std::string& site)> wanted;
+  std::function<bool(const std::string& site)> wanted = {};
 };
 
 // Called once for every block with a wanted site, in their order, with the covariances of each draw
