@@ -403,7 +403,7 @@ TEST_F(Pipeline, EveryVerbRunsOnATerminal) {
   const ProcessResult calibrated = on_terminal("calibrate" + model + " --data " + at("task.jsonl") +
                                                " --samples 4 --out " + at("cov"));
   EXPECT_EQ(calibrated.exit_code, 0) << calibrated.out;
-  EXPECT_THAT(calibrated.out, HasSubstr("[########################] calibrate 4/4 samples"));
+  EXPECT_THAT(calibrated.out, HasSubstr("[########################] calibrate 2/2 blocks"));
   const ProcessResult decomposed = on_terminal("decompose" + model + " --covariance " + at("cov") +
                                                " --rank 2 --out " + at("start"));
   EXPECT_EQ(decomposed.exit_code, 0) << decomposed.out;
