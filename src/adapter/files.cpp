@@ -14,6 +14,7 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
+#include "core/fields.h"
 
 namespace corda::adapter {
 
@@ -107,50 +108,17 @@ Json notes_of(const Adapter& adapter) {
   return root;
 }
 
-// Typed members of corda.json.
-class Notes {
- public:
-  Notes(const Json& root, std::string source) : root_(root), source_(std::move(source)) {}
-  std::string text(const char* key) const {
-    return get<std::string>(key, "text", [](const Json& v) { return v.is_string(); });
-  }
-  bool flag(const char* key) const {
-    return get<bool>(key, "true or false", [](const Json& v) { return v.is_boolean(); });
-  }
-  double number(const char* key) const {
-    return get<double>(key, "a number", [](const Json& v) { return v.is_number(); });
-  }
-  std::int64_t integer(const char* key) const {
-    return get<std::int64_t>(key, "a whole number",
-                             [](const Json& v) { return v.is_number_integer(); });
-  }
-  const Json& object(const char* key) const { return core::require_key(root_, key, source_); }
-
- private:
-  template <typename T, typename Check>
-  T get(const char* key, const char* kind, Check check) const {
-    const Json& value = core::require_key(root_, key, source_);
-    if (!check(value))
-      throw FormatError(concat(source_, ": '", key, "' must be ", kind, "; it is ", value.dump()));
-    return value.get<T>();
-  }
-
-  const Json& root_;
-  std::string source_;
-};
-
 void read_reports(const Json& layers, const std::string& source, Adapter& adapter) {
-  if (!layers.is_object()) throw FormatError(concat(source, ": 'layers' must be an object"));
   for (const auto& [module, entry] : layers.items()) {
-    const Notes report(entry, concat(source, ": layer '", module, "'"));
+    const core::Fields report(entry, concat(source, ": layer '", module, "'"));
     adapter.reports[module] = {.rank = report.integer("rank"),
                                .energy = report.number("energy"),
                                .total_energy = report.number("total_energy"),
                                .damping = report.number("damping"),
                                .tokens = report.integer("tokens"),
-                               .route = entry.contains("route") ? report.text("route") : "",
-                               .bound = entry.contains("bound") ? report.number("bound") : 1,
-                               .refused = entry.contains("refused") ? report.text("refused") : ""};
+                               .route = report.has("route") ? report.text("route") : "",
+                               .bound = report.has("bound") ? report.number("bound") : 1,
+                               .refused = report.has("refused") ? report.text("refused") : ""};
   }
 }
 
@@ -158,7 +126,7 @@ void read_reports(const Json& layers, const std::string& source, Adapter& adapte
 bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter) {
   const std::string source = concat("'", path.string(), "'");
   const Json root = core::read_json(path);
-  const Notes notes(root, source);
+  const core::Fields notes(root, source);
   if (const std::int64_t version = notes.integer("version"); version != kVersion) {
     throw FormatError(concat(source, ": version ", version,
                              " was written by another corda; this one reads version ", kVersion));
@@ -167,16 +135,12 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   adapter.mode = notes.text("mode");
   adapter.rank = notes.integer("rank");
   adapter.alpha = notes.number("alpha");
-  adapter.train_a = notes.flag("train_a");
-  const bool subtracts = notes.flag("subtracts_start");
-  const Notes base(notes.object("base"), concat(source, ": 'base'"));
+  adapter.train_a = notes.boolean("train_a");
+  const bool subtracts = notes.boolean("subtracts_start");
+  const core::Fields base(notes.object("base"), concat(source, ": 'base'"));
   adapter.base_name = base.text("name");
   adapter.base_fingerprint = base.text("fingerprint");
-  for (const Json& print : notes.object("covariances")) {
-    if (!print.is_string())
-      throw FormatError(concat(source, ": 'covariances' must be a list of texts"));
-    adapter.covariance_fingerprints.push_back(print.get<std::string>());
-  }
+  adapter.covariance_fingerprints = notes.texts("covariances");
   read_reports(notes.object("layers"), source, adapter);
   const std::int64_t factor = subtracts ? 2 : 1;
   if (adapter.rank < 1 || config.rank % factor != 0 || config.rank / factor != adapter.rank ||

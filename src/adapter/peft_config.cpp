@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "corda/core/error.h"
+#include "core/fields.h"
 
 namespace corda::adapter {
 
@@ -65,22 +66,6 @@ void refuse(const std::string& source, const std::string& key, const Json& value
             std::string_view why) {
   throw FormatError(
       concat("'", source, "': the PEFT option '", key, "' = ", brief(value), " ", why));
-}
-
-double number(const Json& root, const char* key, const std::string& source) {
-  const Json& value = core::require_key(root, key, source);
-  if (!value.is_number() || !std::isfinite(value.get<double>())) {
-    throw FormatError(concat("'", source, "': '", key, "' must be a number; it is ", brief(value)));
-  }
-  return value.get<double>();
-}
-
-bool flag(const Json& root, const char* key, const std::string& source) {
-  if (!root.contains(key) || root[key].is_null()) return false;
-  if (!root[key].is_boolean())
-    throw FormatError(
-        concat("'", source, "': '", key, "' must be true or false; it is ", brief(root[key])));
-  return root[key].get<bool>();
 }
 
 void check_options(const Json& root, const std::string& source) {
@@ -142,26 +127,19 @@ PeftConfig read_peft_config(const fs::path& directory) {
   }
   const std::string source = path.string();
   const Json root = core::read_json(path);
-  const Json& type = core::require_key(root, "peft_type", source);
-  if (type != "LORA")
-    throw FormatError(
-        concat("'", source, "': only peft_type LORA can be read; it is ", brief(type)));
+  const core::Fields fields(root, concat("'", source, "'"));
+  if (const std::string type = fields.text("peft_type"); type != "LORA")
+    fields.fail(concat("only peft_type LORA can be read; it is \"", type, "\""));
   check_options(root, source);
+  const auto flag = [&](const char* key) { return fields.has(key) && fields.boolean(key); };
   PeftConfig config;
-  const Json& rank = core::require_key(root, "r", source);
-  if (!rank.is_number_integer() || rank.get<std::int64_t>() < 1 ||
-      rank.get<std::int64_t>() > kMaxRank) {
-    throw FormatError(concat("'", source, "': 'r' must be a whole number from 1 to ", kMaxRank,
-                             "; it is ", brief(rank)));
-  }
-  config.rank = rank.get<std::int64_t>();
-  config.alpha = number(root, "lora_alpha", source);
-  if (flag(root, "use_rslora", source)) config.alpha *= std::sqrt(static_cast<double>(config.rank));
-  if (root.contains("lora_dropout")) config.dropout = number(root, "lora_dropout", source);
-  config.use_dora = flag(root, "use_dora", source);
-  if (root.contains("base_model_name_or_path") && root["base_model_name_or_path"].is_string()) {
-    config.base_name = root["base_model_name_or_path"].get<std::string>();
-  }
+  config.rank = fields.integer("r", 1, kMaxRank);
+  config.alpha = fields.number("lora_alpha");
+  if (flag("use_rslora")) config.alpha *= std::sqrt(static_cast<double>(config.rank));
+  if (fields.has("lora_dropout")) config.dropout = fields.number("lora_dropout");
+  config.use_dora = flag("use_dora");
+  if (fields.has("base_model_name_or_path"))
+    config.base_name = fields.text("base_model_name_or_path");
   return config;
 }
 

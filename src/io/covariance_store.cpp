@@ -14,6 +14,7 @@
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
+#include "core/fields.h"
 #include "core/json.h"
 
 namespace corda::io {
@@ -75,48 +76,19 @@ ConfigNode from_json(const Json& value) {
   return node;
 }
 
-std::int64_t integer(const Json& object, const char* key, const std::string& source,
-                     std::int64_t limit = INT64_MAX) {
-  const Json& value = core::require_key(object, key, source);
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 0 ||
-      value.get<std::int64_t>() > limit) {
-    throw FormatError(concat(source, ": '", key, "' must be a whole number from 0 to ", limit,
-                             "; it is ", value.dump()));
-  }
-  return value.get<std::int64_t>();
-}
-
-std::string text(const Json& object, const char* key, const std::string& source) {
-  const Json& value = core::require_key(object, key, source);
-  if (!value.is_string())
-    throw FormatError(concat(source, ": '", key, "' must be text; it is ", value.dump()));
-  return value.get<std::string>();
-}
-
-CovarianceSite read_site(const Json& entry, const std::string& source) {
+CovarianceSite read_site(const core::Fields& fields) {
   CovarianceSite site;
-  site.in_features = integer(entry, "in_features", source, kMaxFeatures);
-  if (site.in_features == 0) throw FormatError(concat(source, ": 'in_features' must be positive"));
-  site.tokens = integer(entry, "tokens", source);
-  const std::string storage = text(entry, "storage", source);
-  if (storage != "full" && storage != "packed") {
-    throw FormatError(concat(source, ": 'storage' must be full or packed; it is '", storage, "'"));
-  }
+  site.in_features = fields.integer("in_features", 1, kMaxFeatures);
+  site.tokens = fields.integer("tokens", 0);
+  const std::string storage = fields.text("storage");
+  if (storage != "full" && storage != "packed")
+    fields.fail(concat("'storage' must be full or packed; it is '", storage, "'"));
   site.storage = storage == "full" ? CovarianceStorage::kFull : CovarianceStorage::kPacked;
-  site.file = text(entry, "file", source);
-  if (site.file.empty() || site.file != fs::path(site.file).filename()) {
-    throw FormatError(
-        concat(source, ": 'file' must be a plain file name; it is '", site.file, "'"));
-  }
-  const Json& modules = core::require_key(entry, "modules", source);
-  if (!modules.is_array() || modules.empty())
-    throw FormatError(concat(source, ": 'modules' must be a non-empty list"));
-  for (const Json& module : modules) {
-    if (!module.is_string())
-      throw FormatError(
-          concat(source, ": 'modules' must be a list of texts; it holds ", module.dump()));
-    site.modules.push_back(module.get<std::string>());
-  }
+  site.file = fields.text("file");
+  if (site.file.empty() || site.file != fs::path(site.file).filename())
+    fields.fail(concat("'file' must be a plain file name; it is '", site.file, "'"));
+  site.modules = fields.texts("modules");
+  if (site.modules.empty()) fields.fail("'modules' must be a non-empty list");
   return site;
 }
 
@@ -267,21 +239,21 @@ CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(direc
   }
   const std::string source = concat("'", path.string(), "'");
   const Json root = core::read_json(path);
-  if (const std::int64_t version = integer(root, "version", source); version != kVersion) {
-    throw FormatError(concat(source, ": version ", version,
-                             " was written by another corda; this one reads version ", kVersion));
+  const core::Fields fields(root, source);
+  if (const std::int64_t version = fields.integer("version"); version != kVersion) {
+    fields.fail(concat("version ", version,
+                       " was written by another corda; this one reads version ", kVersion));
   }
-  manifest_.model = text(root, "model", source);
-  manifest_.model_name = root.contains("model_name") ? text(root, "model_name", source) : "";
-  manifest_.tokens = integer(root, "tokens", source);
-  manifest_.samples = integer(root, "samples", source);
-  manifest_.activation_scaling = text(root, "activation_scaling", source);
+  manifest_.model = fields.text("model");
+  manifest_.model_name = fields.has("model_name") ? fields.text("model_name") : "";
+  manifest_.tokens = fields.integer("tokens", 0);
+  manifest_.samples = fields.integer("samples", 0);
+  manifest_.activation_scaling = fields.text("activation_scaling");
   if (root.contains("settings")) manifest_.settings = from_json(root["settings"]);
-  const Json& sites = core::require_key(root, "sites", source);
-  if (!sites.is_object() || sites.empty())
-    throw FormatError(concat(source, ": 'sites' must be a non-empty object"));
+  const Json& sites = fields.object("sites");
+  if (sites.empty()) fields.fail("'sites' must be a non-empty object");
   for (const auto& [name, entry] : sites.items()) {
-    CovarianceSite site = read_site(entry, concat(source, ": site '", name, "'"));
+    CovarianceSite site = read_site(core::Fields(entry, concat(source, ": site '", name, "'")));
     for (const auto& module : site.modules) {
       if (!site_of_module_.emplace(module, name).second) {
         throw FormatError(concat(source, ": the module '", module, "' stands in two sites"));

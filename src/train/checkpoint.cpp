@@ -90,15 +90,12 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
 
 Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
                             const ConfigNode& settings) {
-  const core::Json state = core::read_json(checkpoint / "state.json");
   const std::string source = (checkpoint / "state.json").string();
-  const core::Json& version = core::require_key(state, "version", source);
-  const core::Json& settings_value = core::require_key(state, "settings", source);
-  const core::Json& step = core::require_key(state, "step", source);
-  if (version != kVersion || !settings_value.is_string() || !step.is_number_integer()) {
-    throw core::FormatError(concat("'", source, "' is not a checkpoint of this version of corda"));
-  }
-  const auto saved = settings_value.get<std::string>();
+  const core::Json json = core::read_json(source);
+  const core::Fields state(json, concat("'", source, "'"));
+  if (state.integer("version") != kVersion)
+    state.fail("no checkpoint of this version of corda");
+  const std::string saved = state.text("settings");
   const std::string now = comparable(settings);
   if (saved != now) {
     throw core::ConfigError(concat(
@@ -121,9 +118,11 @@ Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
           concat("'", file.path().string(), "': '", name, "' has another shape"));
     tensor.copy_(stored);
   }
-  Progress progress{.steps = step.get<std::int64_t>(), .unevaluated = {}};
-  if (state.contains("unevaluated"))
-    progress.unevaluated = metrics_from_json(state["unevaluated"], source);
+  Progress progress{.steps = state.integer("step", 1), .unevaluated = {}};
+  if (state.has("unevaluated")) {
+    progress.unevaluated =
+        metrics_from_json({state.object("unevaluated"), concat(state.where(), ": 'unevaluated'")});
+  }
   return progress;
 }
 

@@ -23,23 +23,17 @@ core::Json to_json(const StepMetrics& m) {
   return json;
 }
 
-StepMetrics metrics_from_json(const core::Json& json, const std::string& source) {
-  const auto number = [&](const char* key) -> const core::Json& {
-    const core::Json& value = core::require_key(json, key, source);
-    if (!value.is_number())
-      throw core::FormatError(core::concat(source, ": '", key, "' must be a number"));
-    return value;
-  };
-  return {.step = number("step").get<std::int64_t>(),
-          .epoch = number("epoch").get<double>(),
-          .loss = number("loss").get<double>(),
-          .lr = number("lr").get<double>(),
-          .grad_norm = number("grad_norm").get<double>(),
-          .tokens = number("tokens").get<std::int64_t>(),
-          .supervised_tokens = number("supervised_tokens").get<std::int64_t>(),
-          .tokens_per_second = number("tokens_per_second").get<double>(),
-          .utilisation = number("utilisation").get<double>(),
-          .peak_memory_bytes = number("peak_memory_bytes").get<std::int64_t>(),
+StepMetrics metrics_from_json(const core::Fields& json) {
+  return {.step = json.integer("step", 1),
+          .epoch = json.number("epoch"),
+          .loss = json.number("loss"),
+          .lr = json.number("lr"),
+          .grad_norm = json.number("grad_norm"),
+          .tokens = json.integer("tokens", 1),
+          .supervised_tokens = json.integer("supervised_tokens", 1),
+          .tokens_per_second = json.number("tokens_per_second"),
+          .utilisation = json.number("utilisation"),
+          .peak_memory_bytes = json.integer("peak_memory_bytes", 0),
           .eval_loss = {}};
 }
 

@@ -8,13 +8,13 @@
 #include <string>
 
 #include "corda/train/train.h"
-#include "core/json.h"
+#include "core/fields.h"
 
 namespace corda::train {
 
 core::Json to_json(const StepMetrics& metrics);
-// Throws FormatError naming `source`.
-StepMetrics metrics_from_json(const core::Json& json, const std::string& source);
+// The metrics of a step that was not evaluated. Throws FormatError.
+StepMetrics metrics_from_json(const core::Fields& json);
 
 class MetricsFile {
  public:

@@ -292,7 +292,7 @@ TEST(AdapterFiles, HostileDirectoriesAreRefusedWithTheReason) {
   EXPECT_THAT(with("rank", 6), HasSubstr("one of the two files was changed"));
   EXPECT_THAT(with("subtracts_start", false), HasSubstr("one of the two files was changed"));
   EXPECT_THAT(with("method", 5), HasSubstr("'method' must be text; it is 5"));
-  EXPECT_THAT(with("layers", core::Json::array()), HasSubstr("'layers' must be an object"));
+  EXPECT_THAT(with("layers", core::Json::array()), HasSubstr("'layers' must be a JSON object"));
 }
 
 TEST(AdapterFiles, UnknownTensorIsRefused) {

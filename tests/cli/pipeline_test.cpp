@@ -205,7 +205,7 @@ TEST_F(Pipeline, InterruptedEvaluationIsMadeUpForByResume) {
   for (const std::string& end : {std::string("max_steps=3"), std::string("max_steps=1")}) {
     const auto train = [&](const std::string& out) -> std::vector<std::string> {
       write(out + ".yaml",
-            train_config("method: lora\nlora: {rank: 4}\neval: {every: 2}\nout: " + at(out)));
+            train_config("method: lora\nlora: {rank: 4}\neval: {every: 1}\nout: " + at(out)));
       return {"train",
               "--config",
               at(out + ".yaml"),
@@ -220,7 +220,7 @@ TEST_F(Pipeline, InterruptedEvaluationIsMadeUpForByResume) {
     const ProcessResult stopped =
         run_corda(train(parts), [&, waited = 0](pid_t process, const std::string& /*err*/) mutable {
           if (!fs::exists(path(parts + "/config.resolved.yaml"))) return true;
-          if (++waited < 50) return true;
+          if (++waited < 15) return true;
           ::kill(process, SIGINT);
           return false;
         });
