@@ -84,6 +84,16 @@ at::Tensor cholesky(const at::Tensor& matrix, const char* what) {
   return lower;
 }
 
+// The factor of a Gram matrix, or of the matrix with a shift where rounding made it indefinite. A
+// shift is an error of its own, so it is not made without need.
+at::Tensor first_cholesky(const at::Tensor& gram, const char* what) {
+  auto [lower, info] = at::linalg_cholesky_ex(gram);
+  if (info.item<int>() == 0) return lower;
+  at::Tensor shifted = gram.clone();
+  shifted.diagonal().add_(kShift * gram.diagonal().sum());
+  return cholesky(shifted, what);
+}
+
 // W with at least as many rows as columns, W^T W = L L^T: W = Q L^T, K = L^T C~ and U = Q U_K.
 // Where squaring the condition number of W loses its small singular values, a second pass on
 // W L^-T restores them.
@@ -93,9 +103,7 @@ class TallInverse {
       : weight_(weight), covariance_(covariance) {
     const at::Tensor gram = gram_of_columns(weight);
     result_.total = std::sqrt((gram * covariance.square()).sum().item<double>());
-    at::Tensor shifted = gram.clone();
-    shifted.diagonal().add_(kShift * gram.diagonal().sum());
-    lower_ = cholesky(shifted, "W^T W");
+    lower_ = first_cholesky(gram, "W^T W");
     build("cholesky-inverse");
     if (result_.error <= kInverseError) return;
     const at::Tensor q = solve(lower_, weight.t());
@@ -134,10 +142,9 @@ class TallInverse {
 // QR, Fukaya et al. 2020).
 Inverse wide_inverse(const at::Tensor& product) {
   const std::int64_t k = product.size(0);
-  at::Tensor gram = gram_of_rows(product);
+  const at::Tensor gram = gram_of_rows(product);
   const double trace = gram.diagonal().sum().item<double>();
-  gram.diagonal().add_(kShift * trace);
-  const at::Tensor first = cholesky(gram, "W C~^2 W^T");
+  const at::Tensor first = first_cholesky(gram, "W C~^2 W^T");
   const at::Tensor identity = at::eye(k, gram.options());
   at::Tensor inverse = solve(first, identity);  // X
   const at::Tensor p = scrambled(k, kProbes, /*seed=*/2, gram.device());

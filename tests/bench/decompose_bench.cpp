@@ -82,7 +82,8 @@ class Bench {
                                      {a_.hidden, {a_.hidden}},
                                      {a_.hidden, {a_.inner, a_.inner}},
                                      {a_.inner, {a_.hidden}}};
-    for (std::int64_t block = -1; block < a_.blocks; ++block) {  // -1 warms up
+    // -1 warms the GPU up.
+    for (std::int64_t block = a_.device.is_cuda() ? -1 : 0; block < a_.blocks; ++block) {
       for (const auto& site : sites) {
         std::vector<at::Tensor> weights;
         for (const std::int64_t out : site.outs) weights.push_back(weight_of(a_, out, site.in));

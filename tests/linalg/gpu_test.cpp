@@ -180,8 +180,9 @@ TEST(GpuLinalg, ScaledGramOf16BitActivationsEqualsFp64) {
     const at::Tensor wide = x.to(at::kDouble);
     const at::Tensor lower = (start.to(at::kDouble) + at::mm(wide.t(), wide) * 0.25).tril();
     const at::Tensor expected = lower + lower.tril(-1).t();
-    // 300 products summed in fp32: sqrt(300) eps of sums of size sqrt(300) / 4, with room.
-    EXPECT_LT((sum.cpu() - expected).abs().max().item<double>(), 1e-4) << at::toString(type);
+    // 300 products summed in fp32 to at most 100, where tensor cores cut rather than round: half of
+    // 300 eps of the sum; the worst seen is 1.4e-4 (fp16, H100).
+    EXPECT_LT((sum.cpu() - expected).abs().max().item<double>(), 1e-3) << at::toString(type);
   }
 }
 
