@@ -12,6 +12,7 @@
 #include "corda/core/file.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
+#include "corda/data/names.h"
 #include "corda/io/covariance_store.h"
 #include "corda/linalg/device.h"
 #include "corda/model/forward.h"
@@ -38,14 +39,17 @@ std::vector<std::vector<TokenId>> load_sequences(const CalibrateSettings& settin
                      .format = settings.format,
                      .columns = data::parse_columns(settings.columns)});
   }
-  return data::load_calibration(
-      files, *tokenizer,
-      {.samples = settings.samples,
-       .seq_len = settings.seq_len,
-       .seed = static_cast<std::uint64_t>(settings.seed),
-       .qa_text = settings.qa_text,
-       .encode = {.template_name = settings.template_name, .max_length = settings.seq_len}},
-      reporter);
+  return data::load_calibration(files, *tokenizer,
+                                {.samples = settings.samples,
+                                 .seq_len = settings.seq_len,
+                                 .seed = static_cast<std::uint64_t>(settings.seed),
+                                 .qa_text = settings.qa_text,
+                                 .encode = {.template_name = settings.template_name,
+                                            .model_directory = settings.model,
+                                            .system = settings.system,
+                                            .max_length = settings.seq_len,
+                                            .skip_bad = settings.skip_bad}},
+                                reporter);
 }
 
 // Consecutive sequences in batches of at most `batch_tokens` tokens, or of one sequence.
@@ -133,12 +137,10 @@ core::SettingsList settings_of(CalibrateSettings& s) {
   core::SettingsList list;
   list.add("model", s.model, "base model: a Hugging Face directory").required();
   list.add("data", s.data, "data file; may be given several times").required();
-  list.add("format", s.format, "of the data",
-           {"auto", "text", "qa", "alpaca", "prompt-completion"});
+  list.add("format", s.format, "of the data", data::format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
-  list.add("template", s.template_name, "how a record becomes text; use the one of the training",
-           {"alpaca", "plain"});
+  data::add_template_settings(list, "", s.template_name, s.system, s.skip_bad);
   list.add("qa_text", s.qa_text, "what of question-answer data is read (question: as in the paper)",
            {"question-answer", "question"});
   list.add("samples", s.samples, "samples drawn", {1, 1e9});
