@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "data/chat_template.h"
 
+#include <algorithm>
 #include <map>
 
 #include "corda/core/error.h"
@@ -165,7 +166,14 @@ bool ChatTemplate::has_generation(const Conversation& conversation) const {
 
 bool ChatTemplate::shows_tools(const Conversation& conversation) const {
   const std::string& source = with_tools_ && !conversation.tools.is_null() ? tool_source_ : source_;
-  return source.find("tools") != std::string::npos;
+  const auto calls = [](const Message& message) {
+    const auto found = message.value.find("tool_calls");
+    return found != message.value.end() && !found->is_null() && !found->empty();
+  };
+  const auto& messages = conversation.messages;
+  return (conversation.tools.is_null() || source.find("tools") != std::string::npos) &&
+         (std::none_of(messages.begin(), messages.end(), calls) ||
+          source.find("tool_calls") != std::string::npos);
 }
 
 }  // namespace corda::data

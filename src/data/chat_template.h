@@ -42,7 +42,7 @@ class ChatTemplate {
   const std::string& exported() const { return exported_; }
   // Special tokens that the template writes out and the vocabulary does not have.
   const std::vector<std::string>& missing_tokens() const { return missing_; }
-  // Whether the source looks at the tools of a conversation.
+  // Whether the source looks at the tools and tool calls of the conversation, where it has any.
   bool shows_tools(const Conversation& conversation) const;
   // The sources, for a hash.
   const std::string& source() const { return source_; }

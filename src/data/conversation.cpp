@@ -41,8 +41,11 @@ const std::map<std::string_view, std::string_view>& sharegpt_roles() {
 // One conversation being read; knows where it is for its messages.
 class Reader {
  public:
-  Reader(const DataFile& file, const Record& record, std::string format)
-      : file_(file), record_(record), format_(std::move(format)) {}
+  Reader(const DataFile& file, const Record& record, std::string format, bool parse_arguments)
+      : file_(file),
+        record_(record),
+        format_(std::move(format)),
+        parse_arguments_(parse_arguments) {}
 
   Conversation read() {
     if (format_ == "messages") {
@@ -157,7 +160,7 @@ class Reader {
 
   // Whether there are any. `arguments` as text, which is how OpenAI's API has them, is the
   // commonest way to a doubly quoted prompt: templates print them as JSON.
-  bool read_tool_calls(Json& message) const {
+  bool read_tool_calls(Json& message) {
     const auto calls = message.find("tool_calls");
     if (calls == message.end() || calls->is_null()) return false;
     if (!calls->is_array())
@@ -167,9 +170,13 @@ class Reader {
       Json& function = call.contains("function") ? call["function"] : call;
       if (!function.is_object() || !function.contains("name") || !function["name"].is_string())
         fail_here("a tool call must name its function");
-      if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
+      if (!parse_arguments_ || !function.contains("arguments") ||
+          !function["arguments"].is_string())
+        continue;
       Json parsed = parsed_object(function["arguments"].get<std::string>());
-      if (!parsed.is_null()) function["arguments"] = std::move(parsed);
+      if (parsed.is_null()) continue;
+      function["arguments"] = std::move(parsed);
+      conversation_.parsed_arguments = true;
     }
     return !calls->empty();
   }
@@ -201,7 +208,7 @@ class Reader {
   }
 
   // {"name": ..., "arguments": {...}}, or a list of such.
-  Json calls_of(const std::string& value) const {
+  Json calls_of(const std::string& value) {
     Json parsed;
     try {
       parsed = core::parse_json(value, "value");
@@ -283,6 +290,7 @@ class Reader {
   const DataFile& file_;
   const Record& record_;
   std::string format_;
+  bool parse_arguments_;
   Conversation conversation_;
   std::int64_t at_ = -1;  // the message being read, or -1
 };
@@ -296,8 +304,8 @@ bool is_known_role(const std::string& role) {
 }
 
 Conversation conversation_of(const DataFile& file, const Record& record, const std::string& format,
-                             const std::string& system) {
-  Conversation conversation = Reader(file, record, format).read();
+                             const std::string& system, bool parse_arguments) {
+  Conversation conversation = Reader(file, record, format, parse_arguments).read();
   if (!system.empty()) Reader::set_system(conversation, system);
   return conversation;
 }

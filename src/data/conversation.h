@@ -22,7 +22,8 @@ struct Message {
 
 struct Conversation {
   std::vector<Message> messages;
-  core::Json tools;  // a list, or null
+  core::Json tools;               // a list, or null
+  bool parsed_arguments = false;  // arguments of a tool call were text and became an object
 };
 
 // The conversation of a record of any format but `text`. `messages`: as OpenAI's API has them;
@@ -32,8 +33,9 @@ struct Conversation {
 // Instruction formats become a user's and an assistant's message after `system` and `history`. A
 // `system` that is not empty replaces the system message of the data, or becomes the first message.
 // Throws FormatError with the record's place.
+// With `parse_arguments` false they stay text.
 Conversation conversation_of(const DataFile& file, const Record& record, const std::string& format,
-                             const std::string& system);
+                             const std::string& system, bool parse_arguments = true);
 
 // Whether a template may build its special tokens from that role ("<|" + role + "|>").
 bool is_known_role(const std::string& role);

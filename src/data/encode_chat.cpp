@@ -57,14 +57,22 @@ std::size_t place_of(const std::vector<std::int64_t>& places, std::int64_t place
                                   places.begin());
 }
 
-// The end of a turn belongs to it: without it the model does not learn to stop. `content_end` is
-// the token behind the last one of the message's own text.
+// The end of a turn belongs to it: without it the model does not learn to stop. Where the turn is
+// its message's text alone, the special token behind it is its end; else only EOS is.
 void supervise_end(const tokenizer::Tokenizer& tokenizer, Sample& sample, std::size_t content_end,
                    std::size_t end) {
   for (std::size_t t = content_end; t < end; ++t) {
     if (tokenizer.is_special(sample.ids[t])) return;
   }
-  if (end < sample.ids.size() && tokenizer.is_special(sample.ids[end])) sample.supervised[end] = 1;
+  if (end >= sample.ids.size() || !tokenizer.is_special(sample.ids[end])) return;
+  if (content_end == end || sample.ids[end] == tokenizer.eos_id) sample.supervised[end] = 1;
+}
+
+// The byte behind the character that begins at `at`.
+std::int64_t behind(std::string_view text, std::int64_t at) {
+  auto next = static_cast<std::size_t>(at) + 1;
+  while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xC0) == 0x80) ++next;
+  return static_cast<std::int64_t>(std::min(next, text.size()));
 }
 
 // Byte behind the last one in [begin, end) that some message wrote.
@@ -93,7 +101,8 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
   }
   std::vector<std::int64_t> places;
   for (const ByteSpan& span : spans) {
-    places.insert(places.end(), {span.begin, content_end(full, span), span.end});
+    places.insert(places.end(),
+                  {span.begin, behind(full.text, span.begin), content_end(full, span), span.end});
   }
   if (with_borders) {
     for (const auto& source : full.sources) places.insert(places.end(), {source.begin, source.end});
@@ -110,7 +119,11 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
     return static_cast<std::size_t>(encoding.cuts[place_of(places, byte)]);
   };
   for (const ByteSpan& span : spans) {
-    const std::size_t begin = token_at(span.begin), end = token_at(span.end);
+    std::size_t begin = token_at(span.begin);
+    const std::size_t end = token_at(span.end);
+    // No token begins at the first character: the one that holds it begins before.
+    if (begin > 0 && span.begin < span.end && token_at(behind(full.text, span.begin)) == begin)
+      --begin;
     std::fill(sample.supervised.begin() + static_cast<std::ptrdiff_t>(begin),
               sample.supervised.begin() + static_cast<std::ptrdiff_t>(end), std::uint8_t{1});
     supervise_end(tokenizer, sample, token_at(content_end(full, span)), end);

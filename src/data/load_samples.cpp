@@ -60,7 +60,7 @@ class Loader {
     if (template_.empty() || template_ == "none") template_ = name;
     std::vector<RawRecord> chunk;
     std::int64_t bytes = 0;
-    while (auto raw = stream.next_raw()) {
+    while (auto raw = next(stream, chunk)) {
       bytes += static_cast<std::int64_t>(raw->text.size());
       chunk.push_back(std::move(*raw));
       if (chunk.size() < kChunkRecords && bytes < kChunkBytes) continue;
@@ -72,6 +72,16 @@ class Loader {
                           " records, format ", stream.format(),
                           stream.detected() ? " (detected)" : "", ", template ", name,
                           settings_.template_name == "auto" && name != "none" ? " (chosen)" : ""));
+  }
+
+  // The records before one that cannot be read may have an error of their own, which comes first.
+  std::optional<RawRecord> next(RecordStream& stream, std::vector<RawRecord>& chunk) {
+    try {
+      return stream.next_raw();
+    } catch (const core::FormatError&) {
+      finish_chunk(stream, chunk);
+      throw;
+    }
   }
 
   void finish_chunk(const RecordStream& stream, std::vector<RawRecord>& chunk) {

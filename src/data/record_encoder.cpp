@@ -100,17 +100,27 @@ EncodedRecord RecordEncoder::encode(const DataFile& file, const Record& record,
     cut(std::move(sample), result);
     return result;
   }
-  const Conversation conversation = conversation_of(file, record, format, settings_.system);
-  result.hides_tools = !conversation.tools.is_null() && !chat_->shows_tools(conversation);
+  Conversation conversation = conversation_of(file, record, format, settings_.system);
+  result.hides_tools = !chat_->shows_tools(conversation);
+  const auto encoded_chat = [&] {
+    return encode_chat(tokenizer_, *chat_, conversation, settings_.train_on, with_borders);
+  };
+  EncodedChat encoded;
   try {
-    EncodedChat encoded =
-        encode_chat(tokenizer_, *chat_, conversation, settings_.train_on, with_borders);
-    result.borders = std::move(encoded.borders);
-    result.eos_appended = encoded.eos_appended ? 1 : 0;
-    cut(std::move(encoded.sample), result);
+    encoded = encoded_chat();
   } catch (const core::FormatError& error) {
-    fail(file, record, error.what());
+    if (!conversation.parsed_arguments) fail(file, record, error.what());
+    // Most templates print the arguments of a call as JSON; some put them in as the text they were.
+    conversation = conversation_of(file, record, format, settings_.system, false);
+    try {
+      encoded = encoded_chat();
+    } catch (const core::FormatError&) {
+      fail(file, record, error.what());
+    }
   }
+  result.borders = std::move(encoded.borders);
+  result.eos_appended = encoded.eos_appended ? 1 : 0;
+  cut(std::move(encoded.sample), result);
   return result;
 }
 
