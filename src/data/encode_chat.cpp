@@ -139,10 +139,10 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
     }
   }
   if (!sample.supervised.empty()) sample.supervised[0] = 0;
-  if (with_borders) {
-    result.borders = encoding.cuts;
-    result.borders.erase(std::unique(result.borders.begin(), result.borders.end()),
-                         result.borders.end());
+  std::sort(borders.begin(), borders.end());
+  for (const std::int64_t border : borders) {
+    const auto token = static_cast<std::int64_t>(token_at(border));
+    if (result.borders.empty() || result.borders.back() != token) result.borders.push_back(token);
   }
   return result;
 }

@@ -18,6 +18,7 @@ namespace corda::data {
 struct EncodedRecord {
   std::vector<Sample> samples;
   std::vector<std::int64_t> borders;  // of the first sample; where wanted
+  std::string place;                  // "FILE:LINE:COLUMN"; where borders are wanted
   std::int64_t full_tokens = 0;       // before anything was cut
   std::int64_t truncated = 0;
   std::int64_t too_long = 0;      // dropped for their length
