@@ -17,4 +17,5 @@ find_program(CORDA_CCACHE ccache)
 if(CORDA_CCACHE)
   # time_macros and pch_defines let ccache reuse objects that were built with a precompiled header.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CORDA_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CORDA_CCACHE})
 endif()

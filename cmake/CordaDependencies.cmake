@@ -22,7 +22,9 @@ endif()
 if(NOT DEFINED ENV{TORCH_CUDA_ARCH_LIST} AND NOT TORCH_CUDA_ARCH_LIST)
   set(TORCH_CUDA_ARCH_LIST "${CORDA_CUDA_ARCHITECTURES}")
 endif()
-find_package(Torch REQUIRED)
+find_package(Torch REQUIRED)  # enables CUDA, whose standard can only be asked for afterwards
+set(CMAKE_CUDA_STANDARD 17)  # the highest that CMake 3.25 knows a flag for
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 find_package(CUDAToolkit REQUIRED)
 
 cmake_path(GET TORCH_LIBRARY PARENT_PATH CORDA_TORCH_LIBRARY_DIR)
@@ -37,6 +39,8 @@ if(NOT CORDA_CUSOLVER)
 endif()
 cmake_path(GET CORDA_CUSOLVER PARENT_PATH CORDA_CUDA_LIBRARY_DIR)
 find_library(CORDA_CUDART NAMES libcudart.so.13 cudart PATHS "${CORDA_CUDA_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_DIR}"
+             NO_DEFAULT_PATH REQUIRED)
+find_library(CORDA_CUBLASLT NAMES libcublasLt.so.13 cublasLt PATHS "${CORDA_CUDA_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_DIR}"
              NO_DEFAULT_PATH REQUIRED)
 find_path(CORDA_CUSOLVER_INCLUDE cusolverDn.h
           PATHS ${CUDAToolkit_INCLUDE_DIRS} "${corda_site_packages}/nvidia/cu13/include" NO_DEFAULT_PATH REQUIRED)

@@ -6,15 +6,19 @@
 #   Defines one GoogleTest program and registers it with ctest.
 
 function(corda_compile_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow
-    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict -Wno-stringop-overflow -Wno-array-bounds -Wno-stringop-overread>  # false alarms of GCC 12 in std::string
-    $<$<BOOL:${CORDA_WERROR}>:-Werror>)
+  target_compile_options(${target} PRIVATE
+    "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wconversion;-Wshadow>"
+    # False alarms of GCC 12 in std::string.
+    "$<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict;-Wno-stringop-overflow;-Wno-array-bounds;-Wno-stringop-overread>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>"
+    "$<$<AND:$<BOOL:${CORDA_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>"
+    "$<$<AND:$<BOOL:${CORDA_WERROR}>,$<COMPILE_LANGUAGE:CUDA>>:-Werror=all-warnings>")
   if(CORDA_ASAN)
-    target_compile_options(${target} PUBLIC -fsanitize=address,undefined -fno-omit-frame-pointer)
+    target_compile_options(${target} PUBLIC "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-omit-frame-pointer>")
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()
   if(CORDA_TSAN)
-    target_compile_options(${target} PUBLIC -fsanitize=thread)
+    target_compile_options(${target} PUBLIC "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=thread>")
     target_link_options(${target} PUBLIC -fsanitize=thread)
   endif()
 endfunction()
@@ -44,7 +48,8 @@ function(corda_library name)
   set(target corda_${name})
   add_library(${target} STATIC ${ARG_SOURCES})
   add_library(corda::${name} ALIAS ${target})
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  # Torch brings its own CUDA runtime; a second one, linked statically, would not share its state.
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} CUDA_RUNTIME_LIBRARY None)
   target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"
                                               "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>"
                                        PRIVATE "${PROJECT_SOURCE_DIR}/src")

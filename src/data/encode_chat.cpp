@@ -104,8 +104,12 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
     places.insert(places.end(),
                   {span.begin, behind(full.text, span.begin), content_end(full, span), span.end});
   }
+  std::vector<std::int64_t> borders;
   if (with_borders) {
-    for (const auto& source : full.sources) places.insert(places.end(), {source.begin, source.end});
+    for (const ByteSpan& span : spans) borders.insert(borders.end(), {span.begin, span.end});
+    for (const auto& source : full.sources)
+      borders.insert(borders.end(), {source.begin, source.end});
+    places.insert(places.end(), borders.begin(), borders.end());
   }
   std::sort(places.begin(), places.end());
   places.erase(std::unique(places.begin(), places.end()), places.end());

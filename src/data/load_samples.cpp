@@ -70,7 +70,10 @@ Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokeni
           concat("cannot create '", settings.cache.string(), "': ", error.message()));
     path = settings.cache / (cache_key(files, settings, reporter) + ".samples");
     if (auto cached = open_cached(*path, reporter)) {
-      for (const auto& file : files) pipeline.encoder().template_of(RecordStream(file).format());
+      const BadRecord pass =
+          settings.skip_bad ? BadRecord([](const core::FormatError&) {}) : BadRecord();
+      for (const auto& file : files)
+        pipeline.encoder().template_of(RecordStream(file, pass).format());
       report(*cached, tokenizer, settings, pipeline.encoder().chat(), reporter);
       return std::move(*cached);
     }

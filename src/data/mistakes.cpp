@@ -14,7 +14,9 @@ using core::concat;
 void count_sample(const Sample& sample, const tokenizer::Tokenizer& tokenizer,
                   EncodeCounts& counts) {
   ++counts.samples;
-  counts.tokens += static_cast<std::int64_t>(sample.ids.size());
+  const auto length = static_cast<std::int64_t>(sample.ids.size());
+  counts.tokens += length;
+  counts.longest = std::max(counts.longest, length);
   bool with_end = false;
   for (std::size_t t = 0; t < sample.ids.size(); ++t) {
     if (sample.supervised[t] == 0) continue;

@@ -20,8 +20,9 @@ constexpr std::size_t kSampleBlocks = 4;
 constexpr std::size_t kSampleBlockBytes = 4096;
 
 std::map<std::string, std::string> read_weight_map(const fs::path& index) {
+  const std::string source = index.string();
   const core::Json root = core::read_json(index);
-  const core::Json& map = core::require_key(root, "weight_map", index.string());
+  const core::Json& map = core::require_key(root, "weight_map", source);
   std::map<std::string, std::string> result;
   if (!map.is_object() || map.empty())
     throw FormatError(concat("'", index.string(), "': weight_map must be a non-empty object"));

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
@@ -205,13 +204,7 @@ void SafetensorsWriter::put(std::span<const std::byte> data) {
   while (!data.empty()) {
     const ssize_t written = ::write(descriptor_, data.data(), data.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      const std::string message =
-          concat("cannot write '", path_.string(), "': ", std::strerror(errno));
-      if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
-        throw core::ResourceError(concat(message, "; free some space or choose another --out"));
-      throw core::IoError(message);
-    }
+    if (written < 0) core::throw_output_error("write", path_, errno);
     data = data.subspan(static_cast<std::size_t>(written));
   }
 }
@@ -227,8 +220,7 @@ void SafetensorsWriter::open() {
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0)
-    throw core::IoError(concat("cannot create '", path_.string(), "': ", std::strerror(errno)));
+  if (descriptor_ < 0) core::throw_output_error("create", path_, errno);
   std::array<std::byte, 8> length;
   for (std::size_t i = 0; i < 8; ++i)
     length[i] = static_cast<std::byte>((text.size() >> (8 * i)) & 0xff);
@@ -258,10 +250,7 @@ void SafetensorsWriter::finish() {
   if (!flushed || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int cause = flushed ? errno : code;
     ::unlink(temporary_.c_str());
-    const std::string message =
-        concat("cannot complete '", path_.string(), "': ", std::strerror(cause));
-    if (cause == ENOSPC || cause == EDQUOT) throw core::ResourceError(message);
-    throw core::IoError(message);
+    core::throw_output_error("complete", path_, cause);
   }
 }
 

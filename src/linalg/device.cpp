@@ -6,8 +6,11 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include "corda/core/checked.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 
@@ -51,6 +54,22 @@ void set_threads(std::int64_t threads) {
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
 }
 
+std::int64_t free_memory_bytes(at::Device device) {
+  if (!device.is_cuda()) {
+    return static_cast<std::int64_t>(::sysconf(_SC_AVPHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  }
+  const c10::cuda::CUDAGuard guard(device);
+  std::size_t free = 0;
+  std::size_t total = 0;
+  if (const cudaError_t error = cudaMemGetInfo(&free, &total); error != cudaSuccess) {
+    throw core::ResourceError(concat("cannot ask ", describe(device),
+                                     " for its free memory: ", cudaGetErrorString(error)));
+  }
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
+  return core::narrow<std::int64_t>(free) + stats.reserved_bytes[0].current -
+         stats.allocated_bytes[0].current;
+}
+
 std::int64_t peak_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
     const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
@@ -59,6 +78,31 @@ std::int64_t peak_memory_bytes(at::Device device) {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+double peak_16bit_flops(at::Device device) {
+  if (!device.is_cuda()) return 0;
+  const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(device.index());
+  int kilohertz = 0;
+  if (cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, device.index()) != cudaSuccess)
+    return 0;
+  // Operations a clock and multiprocessor, from the whitepapers of the architectures.
+  const auto per_clock = [&]() -> double {
+    switch (10 * properties.major + properties.minor) {
+      case 80:
+        return 2048;
+      case 86:
+      case 89:
+        return 512;
+      case 90:
+        return 4096;
+      case 100:
+        return 8192;
+      default:
+        return 0;
+    }
+  }();
+  return per_clock * properties.multiProcessorCount * 1e3 * kilohertz;
 }
 
 }  // namespace corda::linalg

@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include "corda/model/attention_pass.h"
+
 namespace corda::model {
 
 namespace {
@@ -57,7 +59,9 @@ at::Tensor PackedAttention::attend(std::int64_t /*layer*/, const at::Tensor& q, 
   if (!q.is_cuda()) return attend_one_by_one(batch_, q, k, v);
   const std::int64_t d = q.size(2);
   const bool flash = q.scalar_type() != at::kFloat && d % 8 == 0 && d <= 256;
-  return flash ? attend_flash(batch_, q, k, v) : attend_efficient(batch_, q, k, v);
+  if (!flash) return attend_efficient(batch_, q, k, v);
+  return at::GradMode::is_enabled() ? attend_flash(batch_, q, k, v)
+                                    : attention_forward(batch_, q, k, v).out;
 }
 
 KeyValueCache::KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads,

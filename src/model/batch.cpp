@@ -17,7 +17,12 @@ at::Tensor to_tensor(std::span<const T> values, at::ScalarType type, at::Device 
   const at::Tensor view =
       at::from_blob(const_cast<T*>(values.data()), {static_cast<std::int64_t>(values.size())},
                     c10::CppTypeToScalarType<T>::value);
-  return view.to(device, type, /*non_blocking=*/false, /*copy=*/true);
+  const bool pinned = device.is_cuda() && !values.empty();
+  const at::Tensor host =
+      at::empty({view.size(0)}, at::TensorOptions().dtype(type).pinned_memory(pinned));
+  host.copy_(view);
+  // From pinned memory, which its allocator keeps until the copy is over: the host does not wait.
+  return pinned ? host.to(device, /*dtype=*/type, /*non_blocking=*/true) : host.to(device);
 }
 
 }  // namespace

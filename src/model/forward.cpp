@@ -6,6 +6,10 @@
 
 #include <algorithm>
 
+#include "corda/kernels/rms_norm.h"
+#include "corda/kernels/rotary.h"
+#include "corda/kernels/swiglu.h"
+
 namespace corda::model {
 
 namespace {
@@ -36,12 +40,33 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& x, const at::Tenso
   return linear.bias.defined() ? y + as(linear.bias, x.scalar_type()) : y;
 }
 
+// Without gradients the fused kernels do the work; with them, ATen's differentiable operations.
+bool can_fuse(const at::Tensor& x) {
+  return !at::GradMode::is_enabled() && x.is_cuda() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
+// [tokens, heads, d], in place where that is allowed.
 at::Tensor rotate(const at::Tensor& x, const Rotary& rotary) {
+  if (can_fuse(x)) {
+    kernels::rotate(x.flatten(1), x.size(1), rotary.cos.squeeze(1), rotary.sin.squeeze(1));
+    return x;
+  }
   const auto halves = x.to(at::kFloat).chunk(2, -1);
   return at::cat({halves[0] * rotary.cos - halves[1] * rotary.sin,
                   halves[1] * rotary.cos + halves[0] * rotary.sin},
                  -1)
       .to(x.scalar_type());
+}
+
+// silu(gate) * up.
+at::Tensor gated_activation(const Block& block, const at::Tensor& z) {
+  if (!can_fuse(z)) return at::silu(apply(block.gate, z)) * apply(block.up, z);
+  const at::Tensor gate = apply(block.gate, z);
+  const at::Tensor up = apply(block.up, z);
+  const at::Tensor out = at::empty_like(gate);
+  kernels::swiglu(out, gate, up);
+  return out;
 }
 
 }  // namespace
@@ -73,6 +98,11 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x) {
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (can_fuse(x) && weight.scalar_type() == x.scalar_type() && x.dim() == 2) {
+    const at::Tensor out = at::empty_like(x);
+    kernels::rms_norm(out, at::empty({x.size(0)}, x.options().dtype(at::kFloat)), x, weight, eps);
+    return out;
+  }
   // One kernel on the GPU; it wants one dtype.
   if (weight.scalar_type() == x.scalar_type()) return at::rms_norm(x, weight.sizes(), weight, eps);
   const at::Tensor wide = x.to(at::kFloat);
@@ -102,7 +132,7 @@ at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tenso
 
   const at::Tensor z = rms_norm(middle, block.mlp_norm, config.rms_norm_eps);
   seen(".mlp.input", z);
-  const at::Tensor gated = at::silu(apply(block.gate, z)) * apply(block.up, z);
+  const at::Tensor gated = gated_activation(block, z);
   seen(".mlp.down_proj.input", gated);
   return middle + apply(block.down, gated);
 }

@@ -12,6 +12,7 @@
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
 #include "core/json.h"
+#include "train/metrics.h"
 
 namespace corda::train {
 
@@ -62,14 +63,16 @@ std::string first_difference(const std::string& saved, const std::string& now) {
 }  // namespace
 
 void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimizer,
-                     const ConfigNode& settings, std::int64_t keep) {
+                     const ConfigNode& settings, std::int64_t keep,
+                     const std::optional<StepMetrics>& unevaluated) {
   core::AtomicDirectory directory(run / "checkpoints" / concat(kPrefix, step), /*replace=*/true);
   auto tensors = optimizer.state();
   for (const auto& [name, parameter] : optimizer.parameters())
     tensors.emplace_back(name, parameter.detach());
   io::save_tensors(directory.staging() / "state.safetensors", tensors);
-  core::write_json(directory.staging() / "state.json",
-                   {{"version", kVersion}, {"step", step}, {"settings", comparable(settings)}});
+  core::Json state = {{"version", kVersion}, {"step", step}, {"settings", comparable(settings)}};
+  if (unevaluated) state["unevaluated"] = to_json(*unevaluated);
+  core::write_json(directory.staging() / "state.json", state);
   directory.commit();
   const auto found = complete_checkpoints(run);
   const auto surplus = static_cast<std::int64_t>(found.size()) - keep;
@@ -85,8 +88,8 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
   return found.back().second;
 }
 
-std::int64_t restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
-                                const ConfigNode& settings) {
+Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
+                            const ConfigNode& settings) {
   const core::Json state = core::read_json(checkpoint / "state.json");
   const std::string source = (checkpoint / "state.json").string();
   const core::Json& version = core::require_key(state, "version", source);
@@ -118,7 +121,10 @@ std::int64_t restore_checkpoint(const fs::path& checkpoint, const AdamW& optimiz
           concat("'", file.path().string(), "': '", name, "' has another shape"));
     tensor.copy_(stored);
   }
-  return step.get<std::int64_t>();
+  Progress progress{.steps = step.get<std::int64_t>(), .unevaluated = {}};
+  if (state.contains("unevaluated"))
+    progress.unevaluated = metrics_from_json(state["unevaluated"], source);
+  return progress;
 }
 
 }  // namespace corda::train

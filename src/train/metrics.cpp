@@ -5,9 +5,43 @@
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
-#include "core/json.h"
 
 namespace corda::train {
+
+core::Json to_json(const StepMetrics& m) {
+  core::Json json = {{"step", m.step},
+                     {"epoch", m.epoch},
+                     {"loss", m.loss},
+                     {"lr", m.lr},
+                     {"grad_norm", m.grad_norm},
+                     {"tokens", m.tokens},
+                     {"supervised_tokens", m.supervised_tokens},
+                     {"tokens_per_second", m.tokens_per_second},
+                     {"utilisation", m.utilisation},
+                     {"peak_memory_bytes", m.peak_memory_bytes}};
+  if (m.eval_loss) json["eval_loss"] = *m.eval_loss;
+  return json;
+}
+
+StepMetrics metrics_from_json(const core::Json& json, const std::string& source) {
+  const auto number = [&](const char* key) -> const core::Json& {
+    const core::Json& value = core::require_key(json, key, source);
+    if (!value.is_number())
+      throw core::FormatError(core::concat(source, ": '", key, "' must be a number"));
+    return value;
+  };
+  return {.step = number("step").get<std::int64_t>(),
+          .epoch = number("epoch").get<double>(),
+          .loss = number("loss").get<double>(),
+          .lr = number("lr").get<double>(),
+          .grad_norm = number("grad_norm").get<double>(),
+          .tokens = number("tokens").get<std::int64_t>(),
+          .supervised_tokens = number("supervised_tokens").get<std::int64_t>(),
+          .tokens_per_second = number("tokens_per_second").get<double>(),
+          .utilisation = number("utilisation").get<double>(),
+          .peak_memory_bytes = number("peak_memory_bytes").get<std::int64_t>(),
+          .eval_loss = {}};
+}
 
 MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t finished_steps)
     : path_(std::move(path)) {
@@ -24,18 +58,8 @@ MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t finished_steps
   file_.open(path_, std::ios::app);
 }
 
-void MetricsFile::append(const StepMetrics& m) {
-  core::Json line = {{"step", m.step},
-                     {"epoch", m.epoch},
-                     {"loss", m.loss},
-                     {"lr", m.lr},
-                     {"grad_norm", m.grad_norm},
-                     {"tokens", m.tokens},
-                     {"supervised_tokens", m.supervised_tokens},
-                     {"tokens_per_second", m.tokens_per_second},
-                     {"peak_memory_bytes", m.peak_memory_bytes}};
-  if (m.eval_loss) line["eval_loss"] = *m.eval_loss;
-  file_ << line.dump() << "\n" << std::flush;
+void MetricsFile::append(const StepMetrics& metrics) {
+  file_ << to_json(metrics).dump() << "\n" << std::flush;
   if (!file_)
     throw core::ResourceError(
         core::concat("cannot write '", path_.string(), "'; is the disk full?"));

@@ -5,10 +5,16 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "corda/train/train.h"
+#include "core/json.h"
 
 namespace corda::train {
+
+core::Json to_json(const StepMetrics& metrics);
+// Throws FormatError naming `source`.
+StepMetrics metrics_from_json(const core::Json& json, const std::string& source);
 
 class MetricsFile {
  public:

@@ -18,32 +18,31 @@ AdamW::AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters,
   }
 }
 
-double AdamW::gradient_norm() const {
-  std::vector<at::Tensor> norms;
+std::vector<at::Tensor> AdamW::gradients() const {
+  std::vector<at::Tensor> result;
+  result.reserve(parameters_.size());
   for (const auto& [name, parameter] : parameters_) {
     if (!parameter.grad().defined())
       throw core::InternalError(core::concat("[train::AdamW] no gradient of ", name));
-    norms.push_back(parameter.grad().norm());
+    result.push_back(parameter.grad());
   }
-  return at::stack(norms).norm().item<double>();
+  return result;
 }
 
-void AdamW::scale_gradients(double factor) {
-  for (const auto& [name, parameter] : parameters_) parameter.mutable_grad().mul_(factor);
-}
-
-void AdamW::step(double learning_rate) {
+at::Tensor AdamW::step(double learning_rate, double grad_clip) {
   const at::NoGradGuard no_grad;
+  const std::vector<at::Tensor> grads = gradients();
+  const at::Tensor norm = at::stack(at::_foreach_norm(grads, 2)).norm();
+  // What the gradients are divided by; the small number is torch.nn.utils.clip_grad_norm_'s.
+  std::optional<at::Tensor> divisor;
+  if (grad_clip > 0) divisor = ((norm + 1e-6) / grad_clip).clamp_min(1);
   std::vector<at::Tensor> values;
-  std::vector<at::Tensor> gradients;
-  for (const auto& [name, parameter] : parameters_) {
-    values.push_back(parameter);
-    gradients.push_back(parameter.grad());
-  }
+  for (const auto& [name, parameter] : parameters_) values.push_back(parameter);
   at::_foreach_add_(steps_, 1);
-  at::_fused_adamw_(values, gradients, exp_avg_, exp_avg_sq_, /*max_exp_avg_sqs=*/{}, steps_,
+  at::_fused_adamw_(values, grads, exp_avg_, exp_avg_sq_, /*max_exp_avg_sqs=*/{}, steps_,
                     learning_rate, settings_.beta1, settings_.beta2, settings_.weight_decay,
-                    settings_.eps, /*amsgrad=*/false, /*maximize=*/false);
+                    settings_.eps, /*amsgrad=*/false, /*maximize=*/false, divisor);
+  return norm;
 }
 
 void AdamW::clear_gradients() {

@@ -145,6 +145,18 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("precision", s.precision,
            "of weights and activations; adapters and optimizer state are always fp32",
            {"auto", "bf16", "fp32"});
+  list.add("gradients", s.gradients,
+           "how they are computed: fused (LoRA without dropout: lora, pissa, corda) or autograd; "
+           "auto: fused where it can be",
+           {"auto", "fused", "autograd"});
+  list.add("recompute", s.recompute,
+           "what the backward computes again to save memory, fused only: none, selective (gate and "
+           "up), block (all but a block's input); auto: the fastest that fits the GPU",
+           {"auto", "none", "selective", "block"});
+  list.add("offload", s.offload,
+           "keep the blocks' inputs in host memory until the backward, fused on a GPU only; auto: "
+           "where nothing else fits",
+           {"auto", "true", "false"});
   list.add("eval.every", s.eval.every, "steps between evaluations; 0: only at the end", {0, 1e12});
   list.add("checkpoint.every", s.checkpoint.every,
            "steps between checkpoints; 0: only when interrupted", {0, 1e12});
@@ -165,6 +177,10 @@ void check(const TrainSettings& s) {
     problems.emplace_back("method full trains the model itself; remove 'adapter'");
   if (s.method == "full" && s.train_a == "false")
     problems.emplace_back("train_a has no meaning with method full");
+  if (s.gradients == "autograd" &&
+      (s.offload == "true" || s.recompute == "selective" || s.recompute == "block"))
+    problems.emplace_back(
+        "'recompute' and 'offload' need 'gradients' fused; autograd keeps everything");
   if (s.optim.betas.size() != 2)
     problems.push_back(
         concat("'optim.betas' must hold two numbers; it holds ", s.optim.betas.size()));

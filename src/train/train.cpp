@@ -20,6 +20,8 @@
 #include "corda/train/optimizer.h"
 #include "corda/train/schedule.h"
 #include "train/checkpoint.h"
+#include "train/choose_pass.h"
+#include "train/flops.h"
 #include "train/metrics.h"
 #include "train/step.h"
 #include "train/trainable.h"
@@ -80,6 +82,8 @@ class Run {
         std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
     total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
                                           : std::max<std::int64_t>(1, by_epochs);
+    if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
+    pass_ = choose_pass(settings, trainable_.model(), largest_micro_batch(), reporter);
     warmup_ = static_cast<std::int64_t>(
         std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
     TrainSettings copy = trainable_.resolve(settings);
@@ -98,35 +102,35 @@ class Run {
 
   TrainResult go(bool resume) {
     const fs::path run = settings_.out;
-    const std::int64_t first = prepare(run, resume);
-    MetricsFile metrics_file(run / "metrics.jsonl", first);
     const auto begin = Clock::now();
+    core::throw_if_stopped(reporter_, "loading; nothing was written");
+    const Progress before = prepare(run, resume);
+    MetricsFile metrics_file(run / "metrics.jsonl", before.steps - (before.unevaluated ? 1 : 0));
     TrainResult result;
-    reporter_.begin("train", total_, "step", first);
-    for (std::int64_t step = first; step < total_; ++step) {
-      StepMetrics metrics = take_step(step);
-      const bool last = step + 1 == total_;
-      const bool evaluate_now = settings_.eval.every > 0 && (step + 1) % settings_.eval.every == 0;
-      if (!eval_.samples.empty() && (last || evaluate_now)) metrics.eval_loss = evaluate();
+    const auto finish = [&](StepMetrics metrics) {
+      if (evaluates_after(metrics.step)) metrics.eval_loss = evaluate(run, metrics);
       metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       metrics_file.append(metrics);
-      report(metrics);
+      if (metrics.eval_loss)
+        reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
       result = {.steps = metrics.step,
                 .loss = metrics.loss,
                 .eval_loss = metrics.eval_loss,
                 .output = {},
                 .peak_memory_bytes = metrics.peak_memory_bytes};
+    };
+    reporter_.begin("train", total_, "step", before.steps);
+    if (before.unevaluated) finish(*before.unevaluated);
+    for (std::int64_t step = before.steps; step < total_; ++step) {
+      const StepMetrics metrics = take_step(step);
+      reporter_.advance(1, summary(metrics));
+      finish(metrics);
+      const bool last = step + 1 == total_;
       const bool due =
           settings_.checkpoint.every > 0 && (step + 1) % settings_.checkpoint.every == 0;
       const bool stop = !last && reporter_.stop_requested();
-      if (!last && (due || stop)) optimizer_.require_finite_parameters();
-      if (!last && (due || stop))
-        save_checkpoint(run, step + 1, optimizer_, identity_, settings_.checkpoint.keep);
-      if (stop) {
-        reporter_.end();
-        throw core::Interrupted(concat("interrupted after step ", step + 1, " of ", total_,
-                                       "; saved, continue with --resume"));
-      }
+      if (!last && (due || stop)) save(run, step + 1);
+      if (stop) interrupt(concat("after step ", step + 1));
     }
     reporter_.end();
     optimizer_.require_finite_parameters();
@@ -152,8 +156,16 @@ class Run {
                               reporter_);
   }
 
-  // Makes or reopens the run directory; returns the number of steps already done.
-  std::int64_t prepare(const fs::path& run, bool resume) {
+  // Tokens of the largest micro-batch that can come.
+  std::int64_t largest_micro_batch() const {
+    const std::int64_t longest = train_.counts.longest;
+    const std::int64_t of_a_step = longest * settings_.optim.batch_size;
+    const std::int64_t packed = settings_.data.packing ? settings_.optim.micro_batch_tokens : 0;
+    return std::max(longest, std::min(packed, of_a_step));
+  }
+
+  // Opens the run directory; returns what is already done.
+  Progress prepare(const fs::path& run, bool resume) {
     const auto checkpoint = latest_checkpoint(run);
     std::error_code error;
     if (fs::exists(run / (trainable_.is_full() ? "model" : "adapter"), error)) {
@@ -165,19 +177,29 @@ class Run {
           concat("'", run.string(),
                  "' holds an unfinished run; continue it with --resume or choose another --out"));
     }
-    fs::create_directories(run, error);
-    if (error) throw core::IoError(concat("cannot create '", run.string(), "': ", error.message()));
-    std::int64_t first = 0;
+    Progress before;
     if (resume && checkpoint) {
-      first = restore_checkpoint(*checkpoint, optimizer_, identity_);
-      reporter_.info(
-          concat("resuming after step ", first, " of ", total_, " from ", checkpoint->string()));
+      before = restore_checkpoint(*checkpoint, optimizer_, identity_);
+      reporter_.info(concat("resuming after step ", before.steps, " of ", total_, " from ",
+                            checkpoint->string()));
     } else if (resume) {
       reporter_.warn(concat("--resume: '", run.string(),
                             "' has no complete checkpoint; starting from the beginning"));
     }
     core::write_file_atomic(run / "config.resolved.yaml", core::to_yaml(resolved_));
-    return first;
+    return before;
+  }
+
+  void save(const fs::path& run, std::int64_t steps,
+            const std::optional<StepMetrics>& unevaluated = {}) {
+    optimizer_.require_finite_parameters();
+    save_checkpoint(run, steps, optimizer_, identity_, settings_.checkpoint.keep, unevaluated);
+  }
+
+  [[noreturn]] void interrupt(const std::string& where) {
+    reporter_.end();
+    throw core::Interrupted(
+        concat("interrupted ", where, " of ", total_, "; saved, continue with --resume"));
   }
 
   StepMetrics take_step(std::int64_t step) {
@@ -191,39 +213,58 @@ class Run {
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
         .eval_loss = {}};
-    const StepResult result = gradients_of(step, micro_batches);
-    metrics.loss = result.loss;
-    metrics.grad_norm = result.grad_norm;
+    const StepGradients result = gradients_of(step, micro_batches);
+    const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
+    optimizer_.clear_gradients();
     metrics.tokens = result.tokens;
     metrics.supervised_tokens = result.supervised_tokens;
-    optimizer_.step(metrics.lr);
-    optimizer_.clear_gradients();
+    metrics.loss = result.loss();  // the GPU is waited for here
+    metrics.grad_norm = norm.item<double>();
+    require_finite(metrics);
     metrics.epoch = static_cast<double>(step + 1) / static_cast<double>(sampler_.steps_per_epoch());
-    metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds_since(begin);
+    const double seconds = seconds_since(begin);
+    metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds;
+    if (peak_flops_ > 0) {
+      metrics.utilisation = flops_of_step(trainable_.model(), static_cast<double>(metrics.tokens),
+                                          static_cast<double>(metrics.supervised_tokens)) /
+                            seconds / peak_flops_;
+    }
     return metrics;
   }
 
-  StepResult gradients_of(std::int64_t step, const std::vector<data::PackedBatch>& micro_batches) {
+  StepGradients gradients_of(std::int64_t step,
+                             const std::vector<data::PackedBatch>& micro_batches) {
     const std::uint64_t dropout =
         core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
-    try {
-      return accumulate_gradients(trainable_.model(), micro_batches, optimizer_,
-                                  settings_.optim.grad_clip,
-                                  core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
-    } catch (const core::NumericalError& error) {
-      throw core::NumericalError(
-          concat("step ", step + 1, ": ", error.what(),
-                 "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
-    }
+    return accumulate_gradients(*pass_, micro_batches,
+                                core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
   }
 
-  double evaluate() {
+  static void require_finite(const StepMetrics& metrics) {
+    if (std::isfinite(metrics.loss) && std::isfinite(metrics.grad_norm)) return;
+    throw core::NumericalError(concat(
+        "step ", metrics.step, ": the loss is ", metrics.loss, " and its gradient norm ",
+        metrics.grad_norm, "; start again with a lower optim.lr or a larger optim.warmup_ratio"));
+  }
+
+  bool evaluates_after(std::int64_t step) const {
+    const bool due = settings_.eval.every > 0 && step % settings_.eval.every == 0;
+    return !eval_.samples.empty() && (due || step == total_);
+  }
+
+  // The mean loss over the evaluation's targets, after the step of `metrics`. Asked to stop it
+  // saves that step as not evaluated.
+  double evaluate(const fs::path& run, const StepMetrics& metrics) {
     const at::NoGradGuard no_grad;
     double sum = 0;
     std::int64_t targets = 0;
     const std::vector<data::Sample> samples(eval_.samples.begin(), eval_.samples.end());
     for (const auto& packed :
          data::make_micro_batches(pointers_to(samples), settings_.optim.micro_batch_tokens, true)) {
+      if (reporter_.stop_requested()) {
+        save(run, metrics.step, metrics);
+        interrupt(concat("in the evaluation after step ", metrics.step));
+      }
       if (packed.targets() == 0) continue;
       sum +=
           model::loss_sum(trainable_.model(), to_device(packed, trainable_.model())).item<double>();
@@ -232,13 +273,16 @@ class Run {
     return sum / static_cast<double>(targets);
   }
 
-  void report(const StepMetrics& metrics) {
-    std::array<char, 160> line;
-    std::snprintf(line.data(), line.size(), "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s",
-                  metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second);
-    reporter_.advance(1, line.data());
-    if (metrics.eval_loss)
-      reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
+  static std::string summary(const StepMetrics& metrics) {
+    std::array<char, 200> line;
+    std::snprintf(line.data(), line.size(),
+                  "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s  %.0f %% supervised  %.1f GB",
+                  metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second,
+                  100.0 * static_cast<double>(metrics.supervised_tokens) /
+                      static_cast<double>(metrics.tokens),
+                  static_cast<double>(metrics.peak_memory_bytes) * 1e-9);
+    if (metrics.utilisation == 0) return line.data();
+    return concat(line.data(), "  ", std::lround(100 * metrics.utilisation), " % of peak");
   }
 
   const TrainSettings& settings_;
@@ -249,9 +293,11 @@ class Run {
   data::Dataset eval_;
   Trainable trainable_;
   AdamW optimizer_;
+  std::unique_ptr<GradientPass> pass_;
   data::EpochSampler sampler_;
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
+  double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits
   core::ConfigNode resolved_;
   core::ConfigNode identity_;  // what a continuation must share
 };
@@ -260,6 +306,7 @@ class Run {
 
 TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter) {
   check(settings);
+  const core::DirectoryLock lock(settings.out, settings.out);
   linalg::set_threads(settings.threads);
   return Run(settings, reporter).go(resume);
 }

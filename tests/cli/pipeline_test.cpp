@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <csignal>
 #include <fstream>
 
 #include "corda/core/file.h"
@@ -71,6 +73,17 @@ class Pipeline : public ::testing::Test {
            ", count: 4}], max_length: 200}\noptim: {lr: 1.0e-3, batch_size: 8, micro_batch_tokens: "
            "512, epochs: 2}\nthreads: 1\n" +
            extra;
+  }
+
+  // Training and evaluation loss of every step.
+  std::vector<std::pair<double, double>> losses(const std::string& run) const {
+    std::vector<std::pair<double, double>> values;
+    std::ifstream file(path(run + "/metrics.jsonl"));
+    for (std::string line; std::getline(file, line);) {
+      const Json metrics = core::parse_json(line, run);
+      values.emplace_back(metrics.at("loss").get<double>(), metrics.value("eval_loss", 0.0));
+    }
+    return values;
   }
 
   corda::testing::TemporaryDirectory folder_;
@@ -173,22 +186,106 @@ TEST_F(Pipeline, ResumeAfterInterruptionGivesTheSameBytes) {
   result_of({"train", "--config", at("whole.yaml"), "--set", "optim.epochs=20"});
   const ProcessResult stopped =
       run_corda({"train", "--config", at("parts.yaml"), "--set", "optim.epochs=20"},
-                at("parts/metrics.jsonl"));
+                testing::interrupt_when_written(at("parts/metrics.jsonl")));
   ASSERT_EQ(stopped.exit_code, 130) << stopped.err;
   EXPECT_THAT(stopped.err, HasSubstr("continue with --resume"));
   EXPECT_FALSE(fs::exists(path("parts/adapter")));
   result_of({"train", "--config", at("parts.yaml"), "--set", "optim.epochs=20", "--resume"});
   EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")),
             core::read_file(path("parts/adapter/adapter_model.safetensors")));
-  const auto losses = [&](const std::string& run) {
-    std::vector<double> values;
-    std::ifstream file(path(run + "/metrics.jsonl"));
-    for (std::string line; std::getline(file, line);)
-      values.push_back(core::parse_json(line, run).at("loss").get<double>());
-    return values;
-  };
   EXPECT_EQ(losses("whole"), losses("parts"));
   EXPECT_EQ(losses("whole").size(), 60U);
+}
+
+// Ctrl-C in an evaluation, the first of several and the last of all.
+TEST_F(Pipeline, InterruptedEvaluationIsMadeUpForByResume) {
+  write("many.jsonl", core::read_file(path("task.jsonl")));
+  for (int i = 0; i < 5; ++i)
+    write("many.jsonl", core::read_file(path("many.jsonl")) + core::read_file(path("many.jsonl")));
+  for (const std::string& end : {std::string("max_steps=3"), std::string("max_steps=1")}) {
+    const auto train = [&](const std::string& out) -> std::vector<std::string> {
+      write(out + ".yaml",
+            train_config("method: lora\nlora: {rank: 4}\neval: {every: 2}\nout: " + at(out)));
+      return {"train",
+              "--config",
+              at(out + ".yaml"),
+              "--set",
+              "optim." + end,
+              "--set",
+              "data.eval=[{path: " + at("many.jsonl") + "}]"};
+    };
+    const std::string whole = "whole-" + end;
+    const std::string parts = "parts-" + end;
+    result_of(train(whole));
+    const ProcessResult stopped =
+        run_corda(train(parts), [&, waited = 0](pid_t process, const std::string& /*err*/) mutable {
+          if (!fs::exists(path(parts + "/config.resolved.yaml"))) return true;
+          if (++waited < 50) return true;
+          ::kill(process, SIGINT);
+          return false;
+        });
+    EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
+    EXPECT_THAT(stopped.err, HasSubstr("interrupted in the evaluation after step "));
+    EXPECT_FALSE(fs::exists(path(parts + "/adapter")));
+    auto resume = train(parts);
+    resume.emplace_back("--resume");
+    result_of(resume);
+    EXPECT_EQ(core::read_file(path(whole + "/adapter/adapter_model.safetensors")),
+              core::read_file(path(parts + "/adapter/adapter_model.safetensors")));
+    EXPECT_EQ(losses(whole), losses(parts));
+  }
+}
+
+TEST_F(Pipeline, TwoRunsCannotShareAnOutputAndAKilledOneFreesIt) {
+  write("t.yaml",
+        train_config("method: lora\nlora: {rank: 2}\ncheckpoint: {every: 1}\nout: " + at("run")));
+  const std::vector<std::string> first = {"train", "--config", at("t.yaml"), "--set",
+                                          "optim.epochs=1000"};
+  auto resume = first;
+  resume.emplace_back("--resume");
+  ProcessResult second;
+  const ProcessResult killed = run_corda(first, [&](pid_t process, const std::string& /*err*/) {
+    if (!fs::exists(path("run/checkpoints/step-2"))) return true;
+    second = run_corda(resume);
+    ::kill(process, SIGKILL);
+    return false;
+  });
+  EXPECT_EQ(killed.exit_code, 128 + SIGKILL);
+  EXPECT_EQ(second.exit_code, 5) << second.err;
+  EXPECT_THAT(second.err, HasSubstr("another process is writing '" + at("run") + "'; wait until"));
+  resume[4] = "optim.epochs=1000";
+  const ProcessResult resumed =
+      run_corda(resume, testing::interrupt_when_said("resuming after step"));
+  EXPECT_EQ(resumed.exit_code, 130) << resumed.err;
+
+  const core::AtomicDirectory writer(at("cov"));
+  const ProcessResult calibrated =
+      run_corda({"calibrate", "--model", base(), "--data", at("facts.jsonl"), "--out", at("cov")});
+  EXPECT_EQ(calibrated.exit_code, 5) << calibrated.err;
+  EXPECT_THAT(calibrated.err, HasSubstr("another process is writing '" + at("cov") + "'"));
+}
+
+// Whenever Ctrl-C comes, a shell sees 130 and no adapter is there: before main the signal itself
+// ends the process, from main on it is handled.
+TEST_F(Pipeline, CtrlCAtAnyMomentOfTheStartEndsWith130) {
+  write("t.yaml", train_config("method: lora\nlora: {rank: 2}\nout: " + at("run")));
+  int handled = 0;
+  for (int delay = 0; delay < 1000; delay += 90) {
+    fs::remove_all(path("run"));
+    const auto begin = std::chrono::steady_clock::now();
+    const ProcessResult result =
+        run_corda({"train", "--config", at("t.yaml"), "--set", "optim.epochs=1000"},
+                  [&](pid_t process, const std::string& /*err*/) {
+                    if (std::chrono::steady_clock::now() - begin < std::chrono::milliseconds(delay))
+                      return true;
+                    ::kill(process, SIGINT);
+                    return false;
+                  });
+    EXPECT_EQ(result.exit_code, 130) << "after " << delay << " ms: " << result.err;
+    EXPECT_FALSE(fs::exists(path("run/adapter"))) << delay;
+    handled += result.err.find("interrupted") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_GT(handled, 0);
 }
 
 TEST_F(Pipeline, SameSeedSameBytesAndPackingDoesNotChangeTheLoss) {
@@ -215,7 +312,8 @@ TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
         train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
   const std::vector<std::string> command = {"train", "--config", at("t.yaml"), "--set",
                                             "optim.epochs=20"};
-  ASSERT_EQ(run_corda(command, at("run/metrics.jsonl")).exit_code, 130);
+  ASSERT_EQ(run_corda(command, testing::interrupt_when_written(at("run/metrics.jsonl"))).exit_code,
+            130);
   auto resume = command;
   resume.emplace_back("--resume");
   auto other_rate = resume;

@@ -34,8 +34,7 @@ void redirect(const std::string& path, int flags, int target) {
 
 }  // namespace
 
-ProcessResult run_process(const std::vector<std::string>& argv,
-                          const std::string& interrupt_when_file) {
+ProcessResult run_process(const std::vector<std::string>& argv, const Watch& watch) {
   const TemporaryDirectory scratch;
   const std::string out = (scratch.path() / "out").string();
   const std::string err = (scratch.path() / "err").string();
@@ -52,16 +51,10 @@ ProcessResult run_process(const std::vector<std::string>& argv,
     ::_exit(127);
   }
   int status = 0;
-  bool sent = interrupt_when_file.empty();
-  while (::waitpid(child, &status, sent ? 0 : WNOHANG) == 0) {
-    std::error_code error;
-    if (std::filesystem::exists(interrupt_when_file, error) &&
-        std::filesystem::file_size(interrupt_when_file, error) > 0) {
-      ::kill(child, SIGINT);
-      sent = true;
-    } else {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+  bool watched = static_cast<bool>(watch);
+  while (::waitpid(child, &status, watched ? WNOHANG : 0) == 0) {
+    watched = watch(child, content_of(err));
+    if (watched) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   ProcessResult result;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -70,10 +63,27 @@ ProcessResult run_process(const std::vector<std::string>& argv,
   return result;
 }
 
-ProcessResult run_corda(std::vector<std::string> arguments,
-                        const std::string& interrupt_when_file) {
+ProcessResult run_corda(std::vector<std::string> arguments, const Watch& watch) {
   arguments.insert(arguments.begin(), CORDA_BINARY);
-  return run_process(arguments, interrupt_when_file);
+  return run_process(arguments, watch);
+}
+
+Watch interrupt_when_written(const std::string& file) {
+  return [file](pid_t process, const std::string& /*err*/) {
+    std::error_code error;
+    const bool written =
+        std::filesystem::exists(file, error) && std::filesystem::file_size(file, error) > 0;
+    if (written) ::kill(process, SIGINT);
+    return !written;
+  };
+}
+
+Watch interrupt_when_said(const std::string& text) {
+  return [text](pid_t process, const std::string& err) {
+    const bool said = err.find(text) != std::string::npos;
+    if (said) ::kill(process, SIGINT);
+    return !said;
+  };
 }
 
 }  // namespace corda::testing

@@ -3,6 +3,9 @@
 // Runs the program as a user would and gives back what it printed.
 #pragma once
 
+#include <sys/types.h>
+
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,13 +17,20 @@ struct ProcessResult {
   std::string err;
 };
 
-// Starts `argv[0]` with the arguments, nothing on stdin. With `interrupt_when` a SIGINT is sent as
-// soon as stderr or the file of that name (if it begins with '/') exists or holds text.
-ProcessResult run_process(const std::vector<std::string>& argv,
-                          const std::string& interrupt_when_file = "");
+// Called again and again while the process runs, with its id and what it wrote to stderr so far;
+// false: it need not be called any more.
+using Watch = std::function<bool(pid_t process, const std::string& err)>;
+
+// Starts `argv[0]` with the arguments, nothing on stdin, and waits for its end.
+ProcessResult run_process(const std::vector<std::string>& argv, const Watch& watch = {});
 
 // The program under test with some arguments.
-ProcessResult run_corda(std::vector<std::string> arguments,
-                        const std::string& interrupt_when_file = "");
+ProcessResult run_corda(std::vector<std::string> arguments, const Watch& watch = {});
+
+// Sends a SIGINT as soon as the file holds something.
+Watch interrupt_when_written(const std::string& file);
+
+// Sends a SIGINT as soon as stderr holds the text.
+Watch interrupt_when_said(const std::string& text);
 
 }  // namespace corda::testing

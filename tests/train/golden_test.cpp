@@ -9,6 +9,7 @@
 #include "corda/model/adapt.h"
 #include "corda/train/optimizer.h"
 #include "core/json.h"
+#include "train/gradient_pass.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -46,6 +47,27 @@ struct Trained {
   model::Model model;
   Parameters parameters;
 };
+
+enum class Pass { kAutograd, kKeepAll, kRecomputeSome, kRecomputeBlocks };
+
+std::unique_ptr<GradientPass> make_pass(Trained& trained, Pass pass = Pass::kAutograd) {
+  switch (pass) {
+    case Pass::kKeepAll:
+      return make_low_rank_pass(trained.model, {Recompute::kNone});
+    case Pass::kRecomputeSome:
+      return make_low_rank_pass(trained.model, {Recompute::kSelective});
+    case Pass::kRecomputeBlocks:
+      return make_low_rank_pass(trained.model, {Recompute::kBlock});
+    case Pass::kAutograd:
+      break;
+  }
+  return make_autograd_pass(trained.model);
+}
+
+StepGradients gradients_of(Trained& trained, const std::vector<data::PackedBatch>& batches,
+                           Pass pass = Pass::kAutograd, std::uint64_t seed = 0) {
+  return accumulate_gradients(*make_pass(trained, pass), batches, seed);
+}
 
 Trained load_with_adapter(const std::string& method) {
   const fs::path base = kGolden / "models" / "llama3-gqa";
@@ -88,50 +110,63 @@ void expect_close(const Parameters& actual, const io::SafetensorsFile& golden, b
 }
 
 void expect_losses(Trained& trained, const std::string& file, const std::string& suffix,
-                   double clip) {
+                   double clip, Pass kind = Pass::kAutograd) {
   const core::Json golden = core::read_json(kGolden / "train" / file);
   const auto losses = golden.at("losses" + suffix).get<std::vector<double>>();
   const auto norms = golden.at("grad_norms" + suffix).get<std::vector<double>>();
   const auto batches = golden_batches();
   AdamW optimizer(trained.parameters, kAdamW);
+  const auto pass = make_pass(trained, kind);
   for (std::size_t i = 0; i < losses.size(); ++i) {
-    const StepResult result = accumulate_gradients(
-        trained.model, micro_batches(batches[i], 8192, true), optimizer, clip, 0);
-    // fp32 against fp64 differs by a few 1e-7 in these runs (the manifest records it).
-    EXPECT_NEAR(result.loss, losses[i], 1e-5 * losses[i]) << "step " << i;
-    EXPECT_NEAR(result.grad_norm, norms[i], 1e-4 * norms[i]) << "step " << i;
-    optimizer.step(kLearningRate);
+    const StepGradients result =
+        accumulate_gradients(*pass, micro_batches(batches[i], 8192, true), 0);
+    const double norm = optimizer.step(kLearningRate, clip).item<double>();
     optimizer.clear_gradients();
+    // fp32 against fp64 differs by a few 1e-7 in these runs (the manifest records it).
+    EXPECT_NEAR(result.loss(), losses[i], 1e-5 * losses[i]) << "step " << i;
+    EXPECT_NEAR(norm, norms[i], 1e-4 * norms[i]) << "step " << i;
   }
 }
 
-class GoldenAdapter : public ::testing::TestWithParam<const char*> {};
+struct GoldenCase {
+  const char* name;
+  const char* method;
+  Pass pass;
+};
+
+class GoldenAdapter : public ::testing::TestWithParam<GoldenCase> {
+ protected:
+  std::string method() const { return GetParam().method; }
+};
 
 TEST_P(GoldenAdapter, TwentyStepsMatchPeft) {
-  Trained trained = load_with_adapter(GetParam());
-  expect_losses(trained, std::string(GetParam()) + ".json", "", 1.0);
-  const io::SafetensorsFile final_adapter(kGolden / "train" /
-                                          (std::string(GetParam()) + "-final.safetensors"));
+  Trained trained = load_with_adapter(method());
+  expect_losses(trained, method() + ".json", "", 1.0, GetParam().pass);
+  const io::SafetensorsFile final_adapter(kGolden / "train" / (method() + "-final.safetensors"));
   // Adam divides by the gradient's size, so fp32 rounding moves a weight by up to 1e-5 here.
   expect_close(trained.parameters, final_adapter, /*gradients=*/false, 2e-5);
 }
 
 TEST_P(GoldenAdapter, TwentyStepsWithoutClippingMatchPeft) {
-  Trained trained = load_with_adapter(GetParam());
-  expect_losses(trained, std::string(GetParam()) + ".json", "_without_clipping", 0.0);
+  Trained trained = load_with_adapter(method());
+  expect_losses(trained, method() + ".json", "_without_clipping", 0.0, GetParam().pass);
 }
 
 TEST_P(GoldenAdapter, EveryGradientMatchesAutogradInTransformers) {
-  Trained trained = load_with_adapter(GetParam());
-  AdamW optimizer(trained.parameters, kAdamW);
-  accumulate_gradients(trained.model, micro_batches(golden_batches()[0], 8192, true), optimizer, 0,
-                       0);
-  const io::SafetensorsFile golden(kGolden / "train" /
-                                   (std::string(GetParam()) + "-gradients.safetensors"));
+  Trained trained = load_with_adapter(method());
+  gradients_of(trained, micro_batches(golden_batches()[0], 8192, true), GetParam().pass);
+  const io::SafetensorsFile golden(kGolden / "train" / (method() + "-gradients.safetensors"));
   expect_close(trained.parameters, golden, /*gradients=*/true, 1e-4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, GoldenAdapter, ::testing::Values("lora", "dora"));
+INSTANTIATE_TEST_SUITE_P(
+    Methods, GoldenAdapter,
+    ::testing::Values(GoldenCase{"Lora", "lora", Pass::kAutograd},
+                      GoldenCase{"LoraFused", "lora", Pass::kKeepAll},
+                      GoldenCase{"LoraFusedSelective", "lora", Pass::kRecomputeSome},
+                      GoldenCase{"LoraFusedBlock", "lora", Pass::kRecomputeBlocks},
+                      GoldenCase{"Dora", "dora", Pass::kAutograd}),
+    [](const auto& tested) { return std::string(tested.param.name); });
 
 TEST(GoldenFull, FiveStepsMatchTransformers) {
   for (const char* name : {"llama3-gqa", "llama-tied"}) {
@@ -142,9 +177,7 @@ TEST(GoldenFull, FiveStepsMatchTransformers) {
 
 TEST(GoldenFull, EveryGradientOfATiedModelMatches) {
   Trained trained = load_full("llama-tied");
-  AdamW optimizer(trained.parameters, kAdamW);
-  accumulate_gradients(trained.model, micro_batches(golden_batches()[0], 8192, true), optimizer, 0,
-                       0);
+  gradients_of(trained, micro_batches(golden_batches()[0], 8192, true));
   expect_close(trained.parameters,
                io::SafetensorsFile(kGolden / "train" / "full-llama-tied-gradients.safetensors"),
                true, 1e-4);
@@ -165,8 +198,7 @@ TEST(Dropout, DoraLeavesTheFrozenPathAlone) {
         linear->low_rank->magnitude.copy_(linear->weight.norm(2, {1}));
     }
     const at::AutoGradMode with_gradients(true);
-    AdamW optimizer(trained.parameters, kAdamW);
-    return accumulate_gradients(trained.model, batch, optimizer, 0, 7).loss;
+    return gradients_of(trained, batch, Pass::kAutograd, 7).loss();
   };
   const double base = first_loss("lora", 0.0);
   EXPECT_NEAR(first_loss("lora", 0.5), base, 1e-6 * base);
@@ -178,24 +210,24 @@ TEST(Dropout, SameSeedSameLossOtherSeedOtherLoss) {
   const auto loss_with_seed = [&](std::uint64_t seed) {
     Trained trained = load_with_adapter("lora");
     for (model::Linear* linear : trained.model.projections()) linear->low_rank->dropout = 0.5;
-    AdamW optimizer(trained.parameters, kAdamW);
-    return accumulate_gradients(trained.model, batch, optimizer, 0, seed).loss;
+    return gradients_of(trained, batch, Pass::kAutograd, seed).loss();
   };
   EXPECT_EQ(loss_with_seed(3), loss_with_seed(3));
   EXPECT_NE(loss_with_seed(3), loss_with_seed(4));
 }
 
+class Accumulation : public ::testing::TestWithParam<Pass> {};
+
 // The same 32 samples as one micro-batch, as many, and one sample at a time.
-TEST(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
+TEST_P(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
   std::vector<data::Sample> samples;
   for (const auto& batch : golden_batches())
     samples.insert(samples.end(), batch.begin(), batch.end());
   samples.resize(32);
   Trained whole = load_with_adapter("lora");
-  AdamW whole_optimizer(whole.parameters, kAdamW);
   const auto one = micro_batches(samples, 1 << 20, true);
   ASSERT_EQ(one.size(), 1U);
-  const StepResult expected = accumulate_gradients(whole.model, one, whole_optimizer, 0, 0);
+  const StepGradients expected = gradients_of(whole, one);
   struct Cut {
     std::int64_t tokens;
     bool packing;
@@ -204,12 +236,11 @@ TEST(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
   for (const auto& [tokens, packing, at_least] :
        {Cut{1, true, 32}, Cut{8192, false, 32}, Cut{100, true, 4}}) {
     Trained cut = load_with_adapter("lora");
-    AdamW optimizer(cut.parameters, kAdamW);
     const auto parts = micro_batches(samples, tokens, packing);
     ASSERT_GE(parts.size(), at_least);
-    const StepResult result = accumulate_gradients(cut.model, parts, optimizer, 0, 0);
+    const StepGradients result = gradients_of(cut, parts, GetParam());
     EXPECT_EQ(result.supervised_tokens, expected.supervised_tokens);
-    EXPECT_NEAR(result.loss, expected.loss, 1e-6 * expected.loss);
+    EXPECT_NEAR(result.loss(), expected.loss(), 1e-6 * expected.loss());
     for (std::size_t i = 0; i < cut.parameters.size(); ++i) {
       const at::Tensor reference = whole.parameters[i].second.grad();
       // Sums in another order: fp32 rounding relative to the largest gradient of the tensor.
@@ -219,6 +250,14 @@ TEST(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Passes, Accumulation,
+                         ::testing::Values(Pass::kAutograd, Pass::kKeepAll, Pass::kRecomputeBlocks),
+                         [](const auto& tested) {
+                           return std::string(tested.param == Pass::kAutograd  ? "Autograd"
+                                              : tested.param == Pass::kKeepAll ? "Fused"
+                                                                               : "FusedBlock");
+                         });
 
 }  // namespace
 }  // namespace corda::train

@@ -32,14 +32,17 @@ std::string clock_text(double seconds) {
 
 }  // namespace
 
+void handle_signals() {
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is then an error of write(), which cleans up
+}
+
 ConsoleReporter::ConsoleReporter(bool quiet)
     : terminal_(::isatty(STDERR_FILENO) == 1), quiet_(quiet) {
   auto logger = spdlog::stderr_color_mt("corda");
   logger->set_pattern("%^%l%$: %v");
   spdlog::set_default_logger(logger);
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
-  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is then an error of write(), which cleans up
 }
 
 bool ConsoleReporter::stop_requested() const { return g_stop.load(); }

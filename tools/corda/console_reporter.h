@@ -11,9 +11,12 @@
 
 namespace corda::tools {
 
+// Ctrl-C: from here on the first one asks the work to stop (every ConsoleReporter says so), the
+// second ends the process. One that comes while the libraries load, before main, ends it at once.
+void handle_signals();
+
 class ConsoleReporter final : public core::Reporter {
  public:
-  // Installs the Ctrl-C handler: the first one asks the work to stop, the second ends the process.
   explicit ConsoleReporter(bool quiet);
 
   void log(core::LogLevel level, std::string_view message) override;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "console_reporter.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 
@@ -58,6 +59,7 @@ int run(const corda::tools::Action& action) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  corda::tools::handle_signals();
   CLI::App app("Context-oriented decomposition adaptation (CorDA) of language models.", "corda");
   app.set_version_flag("--version", std::string("corda ") + CORDA_VERSION);
   app.require_subcommand(1);

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "console_reporter.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
@@ -40,12 +41,13 @@ std::string decode_line(const tokenizer::Tokenizer& tokenizer, const std::string
                           {.skip_special_tokens = flags.no_special_tokens});
 }
 
-void tokenize(const TokenizeFlags& flags) {
+void tokenize(const TokenizeFlags& flags, const core::Reporter& reporter) {
   const auto tokenizer = tokenizer::load_tokenizer(flags.model);
   auto lines = core::split(core::read_file(flags.data), '\n');
   if (!lines.empty() && lines.back().empty()) lines.pop_back();
   std::int64_t number = 0;
   for (const auto& line : lines) {
+    core::throw_if_stopped(reporter, "tokenizing");
     ++number;
     const std::string result = flags.decode ? decode_line(*tokenizer, line, flags, number)
                                             : encode_line(*tokenizer, line, flags);
@@ -58,7 +60,7 @@ void tokenize(const TokenizeFlags& flags) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& app, CommonFlags& /*common*/, Action& action) {
+void add_tokenize(CLI::App& app, CommonFlags& common, Action& action) {
   CLI::App* verb =
       app.add_subcommand("tokenize", "Lines of text to JSON arrays of token ids, and back.");
   const auto flags = std::make_shared<TokenizeFlags>();
@@ -72,7 +74,9 @@ void add_tokenize(CLI::App& app, CommonFlags& /*common*/, Action& action) {
   verb->add_flag("--decode", flags->decode, "from ids to text");
   verb->add_flag("--no-special-tokens", flags->no_special_tokens,
                  "add no BOS or EOS; with --decode leave special tokens out");
-  verb->callback([flags, &action] { action = [flags] { tokenize(*flags); }; });
+  verb->callback([flags, &common, &action] {
+    action = [flags, &common] { tokenize(*flags, ConsoleReporter(common.quiet)); };
+  });
 }
 
 }  // namespace corda::tools

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,12 +15,15 @@ namespace corda::core {
 
 namespace fs = std::filesystem;
 
+// Throws ResourceError: "cannot DOING 'path': why", with what to do; `code` is an errno.
+[[noreturn]] void throw_output_error(const char* doing, const fs::path& path, int code);
+
 // The whole content of a regular file. Throws IoError (missing, unreadable, larger than
 // `max_bytes`).
 std::string read_file(const fs::path& path, std::int64_t max_bytes = std::int64_t{1} << 31);
 
-// Writes `path.tmp-*`, fsyncs it and renames it to `path`. Throws ResourceError (disk full) or
-// IoError.
+// Writes `path.tmp-*`, fsyncs it and renames it to `path`. Throws ResourceError (disk full, not
+// writable).
 void write_file_atomic(const fs::path& path, std::string_view content);
 
 // A read-only memory map of a file; unmapped on destruction.
@@ -41,15 +45,32 @@ class MappedFile {
   fs::path path_;
 };
 
+// A directory that this process alone may write to. The lock (flock) ends with the object, or with
+// the process, however that ends; where the file system has no locks there is none.
+class DirectoryLock {
+ public:
+  // Makes the directory where it is missing. `output` is the name for messages. Throws
+  // ResourceError where another process holds it or it cannot be made.
+  DirectoryLock(const fs::path& directory, const fs::path& output);
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+  // Removes the directory if it is empty: then nothing came of it.
+  ~DirectoryLock();
+
+ private:
+  fs::path directory_;
+  int descriptor_ = -1;
+};
+
 // A directory that appears under its final name only when it is complete: files are written to
-// `staging()`, `commit()` fsyncs them and renames. Destroyed without commit, the staging folder is
-// removed.
+// `staging()`, beside it and locked, `commit()` fsyncs them and renames. Destroyed without commit,
+// the staging folder is removed; what a killed process left of one is removed by the next.
 class AtomicDirectory {
  public:
   // `final_path` must not exist, be an empty directory, or (with `replace`) may be replaced at
-  // commit. Throws ConfigError where it exists and may not be replaced, IoError where it cannot be
-  // created.
-  explicit AtomicDirectory(fs::path final_path, bool replace = false);
+  // commit. Throws ConfigError where it exists and may not be replaced, is a mount point or a
+  // dangling link; ResourceError where another process is writing it or it cannot be created.
+  explicit AtomicDirectory(const fs::path& final_path, bool replace = false);
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
   ~AtomicDirectory();
@@ -62,9 +83,10 @@ class AtomicDirectory {
   fs::path staging_;
   bool replace_;
   bool committed_ = false;
+  std::optional<DirectoryLock> lock_;
 };
 
-// Flushes a file's, or a directory's, content to the disk. Throws ResourceError or IoError.
+// Flushes a file's, or a directory's, content to the disk. Throws ResourceError.
 void sync_path(const fs::path& path);
 
 // Throws ResourceError where the file system of `path` has fewer than `bytes` free.

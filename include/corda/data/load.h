@@ -30,6 +30,7 @@ struct EncodeCounts {
   std::int64_t dropped = 0;  // too long, or without a supervised token
   std::int64_t tokens = 0;
   std::int64_t supervised = 0;
+  std::int64_t longest = 0;          // tokens of the longest sample
   std::int64_t bad = 0;              // records left out with skip_bad
   std::int64_t without_targets = 0;  // of the dropped: all prompt, nothing to learn
   std::int64_t with_end = 0;         // samples with EOS or another special token among the targets

@@ -24,7 +24,15 @@ std::string describe(at::Device device);
 // Threads of CPU work; 0 leaves the default.
 void set_threads(std::int64_t threads);
 
+// Bytes of the GPU that can still be allocated, those that the allocator holds unused included; of
+// the machine's memory for the CPU.
+std::int64_t free_memory_bytes(at::Device device);
+
 // Highest use so far, bytes: of the GPU's allocator, or of this process's resident memory.
 std::int64_t peak_memory_bytes(at::Device device);
+
+// Multiplications and additions a second that the GPU's tensor cores can do at its highest clock in
+// 16 bits, dense, summed in fp32; 0 where that is not known (the CPU, kinds of GPU not listed).
+double peak_16bit_flops(at::Device device);
 
 }  // namespace corda::linalg

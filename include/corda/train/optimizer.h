@@ -25,10 +25,10 @@ class AdamW {
   // The tensors are leaves that require gradients; they are updated in place.
   AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const AdamWSettings& settings);
 
-  // Euclidean norm over all gradients, fp32.
-  double gradient_norm() const;
-  void scale_gradients(double factor);
-  void step(double learning_rate);
+  // One step, with the gradients first scaled down to the norm `grad_clip` where theirs is larger
+  // (0: never). Returns the Euclidean norm over all gradients before that, an fp32 scalar on their
+  // device. Does not synchronise, so a gradient that is not finite is for the caller to find.
+  at::Tensor step(double learning_rate, double grad_clip);
   void clear_gradients();
   // Throws NumericalError naming the first parameter that is not finite.
   void require_finite_parameters() const;
@@ -38,6 +38,8 @@ class AdamW {
   std::vector<std::pair<std::string, at::Tensor>> state() const;
 
  private:
+  std::vector<at::Tensor> gradients() const;
+
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
   AdamWSettings settings_;
   std::vector<at::Tensor> exp_avg_;

@@ -51,6 +51,9 @@ struct TrainSettings {
     std::int64_t micro_batch_tokens = 8192;
   } optim;
   std::string precision = "auto";  // auto | bf16 | fp32
+  std::string gradients = "auto";  // auto | fused | autograd
+  std::string recompute = "auto";  // auto | none | selective | block
+  std::string offload = "auto";    // auto | true | false
   struct Eval {
     std::int64_t every = 0;  // steps; 0: at the end only
   } eval;

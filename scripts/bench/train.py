@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""LoRA training steps of corda beside Hugging Face PEFT with Liger kernels, in one call on one GPU.
+
+    cmake --build build/cpu --target train_bench
+    scripts/bench/train.py --bench build/cpu/bin/train_bench [--only 7b,0.5b,1b,recompute,frozen,mixed] [--peers liger,compile]
+
+Random weights at a model's shape, rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16. A step is forward,
+backward, clipping (corda only) and the optimizer. Every program runs in a process of its own. Needs torch, transformers, PEFT and
+liger-kernel for the peers. Prints a Markdown table; OUT.jsonl has every figure.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+SHAPES = {  # hidden, intermediate, layers, heads, key/value heads, vocabulary, tied head
+    "7b": (4096, 11008, 32, 32, 32, 32000, False),
+    "0.5b": (896, 4864, 24, 14, 2, 151936, True),
+    "1b": (2048, 8192, 16, 32, 8, 128256, True),
+    "tiny": (64, 176, 2, 4, 2, 512, True)}
+# name -> shape, batches, corda's flags, what the peer does
+JOBS = {
+    "7b": ("7b", ["4x2048", "8x512", "1x2048"], [], {}),
+    "recompute": ("7b", ["4x2048"], ["--recompute", "block", "--offload"], {"recompute": True}),
+    "frozen": ("7b", ["4x2048"], ["--frozen-a"], {"frozen_a": True}),
+    "mixed": ("7b", ["r8192"], [], None),  # a padded peer would not compute the same tokens
+    "0.5b": ("0.5b", ["8x512"], [], {}),
+    "1b": ("1b", ["8x512"], [], {}),
+    "tiny": ("tiny", ["2x64"], [], {})}
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def peer(shape, batches, kind, recompute=False, frozen_a=False, rank=128):
+    """One JSON line a batch, timed as corda's bench does: median of 6 steps after 3."""
+    import torch
+    if kind != "plain":
+        from liger_kernel.transformers import apply_liger_kernel_to_llama
+        apply_liger_kernel_to_llama(rope=True, swiglu=True, rms_norm=True, cross_entropy=False, fused_linear_cross_entropy=True)
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+    hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+    config = LlamaConfig(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
+                         num_key_value_heads=kv_heads, max_position_embeddings=4096, tie_word_embeddings=tied, attn_implementation="sdpa")
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device("cuda"):
+        model = LlamaForCausalLM(config)
+    torch.set_default_dtype(torch.float32)
+    model = get_peft_model(model, LoraConfig(target_modules=TARGETS, r=rank, lora_alpha=rank, lora_dropout=0.0))
+    model.train()
+    if recompute:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    if frozen_a:
+        for name, parameter in model.named_parameters():
+            if "lora_A" in name:
+                parameter.requires_grad_(False)
+    if kind == "compile":
+        for layer in model.base_model.model.model.layers:
+            layer.forward = torch.compile(layer.forward)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-5, fused=True)
+    for batch in batches:
+        rows, length = map(int, batch.split("x"))
+        ids = torch.randint(0, vocab, (rows, length), device="cuda")
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        seconds = []
+        for _ in range(9):
+            begin = time.perf_counter()
+            with torch.autocast("cuda", dtype=torch.bfloat16):
+                model(input_ids=ids, labels=ids).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begin)
+        median = statistics.median(seconds[3:])
+        print(json.dumps({"batch": batch, "tokens_per_second": rows * length / median, "step_ms": 1e3 * median,
+                          "first_step_ms": 1e3 * seconds[0], "peak_gb": torch.cuda.max_memory_allocated() / 1e9}), flush=True)
+
+
+def lines_of(command, timeout):
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired as late:
+        print(f"timed out after {timeout} s: {' '.join(map(str, command))}", file=sys.stderr)
+        done, output = None, late.stdout.decode() if late.stdout else ""
+    else:
+        output = done.stdout
+        if done.returncode != 0:
+            print(f"FAILED with {done.returncode}: {' '.join(map(str, command))}: {done.stderr[-400:]}", file=sys.stderr)
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", help="the program train_bench")
+    parser.add_argument("--only", default="7b,recompute,frozen,mixed,0.5b,1b")
+    parser.add_argument("--peers", default="liger,compile")
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--timeout", type=int, default=180, help="seconds for one process")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--peer", help=argparse.SUPPRESS)  # the child process
+    args = parser.parse_args()
+    if args.peer:
+        return peer(**json.loads(args.peer))
+    records = []
+    for job in args.only.split(","):
+        shape, batches, flags, peer_options = JOBS[job]
+        hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+        ours = [args.bench, "--hidden", hidden, "--intermediate", inner, "--layers", layers, "--heads", heads, "--kv-heads", kv_heads, "--vocab",
+                vocab, "--batches", ",".join(batches), "--device", args.device, *(["--tied"] if tied else []), *flags]
+        results = {"corda": lines_of([str(part) for part in ours], args.timeout)}
+        for kind in args.peers.split(",") if peer_options is not None and args.peers else []:
+            spec = json.dumps({"shape": shape, "batches": batches, "kind": kind, **peer_options})
+            results[kind] = lines_of([sys.executable, __file__, "--peer", spec], args.timeout)
+        for name, lines in results.items():
+            for line in lines:
+                records.append({"job": job, "program": name, **line})
+                print(f"{job:10s} {name:8s} {line['batch']:8s} {line['tokens_per_second']:9.0f} tok/s {line['peak_gb']:6.1f} GB", flush=True)
+    if args.out:
+        args.out.write_text("".join(json.dumps(record) + "\n" for record in records))
+    names = ["corda", *(args.peers.split(",") if args.peers else [])]
+    print("\n| work | " + " | ".join(names) + " | corda / best peer |\n|---|" + "---:|" * (len(names) + 1))
+    for job, batch in dict.fromkeys((r["job"], r["batch"]) for r in records):
+        row = {r["program"]: r for r in records if (r["job"], r["batch"]) == (job, batch)}
+        cells = [f"{row[n]['tokens_per_second']:.0f} tok/s, {row[n]['peak_gb']:.1f} GB" if n in row else "-" for n in names]
+        best = max((row[n]["tokens_per_second"] for n in names[1:] if n in row), default=None)
+        ratio = f"{row['corda']['tokens_per_second'] / best:.2f}" if best and "corda" in row else "-"
+        print(f"| {job}, {batch} | " + " | ".join(cells) + f" | {ratio} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/kernels/cross_entropy.h"
+
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+
+#include "kernels/tensors.h"
+
+namespace corda::kernels {
+
+void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::Tensor& targets,
+                   double scale) {
+  const std::int64_t rows = logits.size(0);
+  const std::int64_t vocab = logits.size(1);
+  check_rows("cross_entropy", "the logits", logits, rows, vocab, logits);
+  check_dense("cross_entropy", "the loss", loss, {rows}, at::kFloat, logits);
+  check_dense("cross_entropy", "the targets", targets, {rows}, at::kLong, logits);
+  if (!logits.is_cuda()) {
+    const at::Tensor log_softmax = at::log_softmax(logits.to(at::kFloat), 1);
+    const at::Tensor index = targets.unsqueeze(1);
+    loss.copy_(-log_softmax.gather(1, index).squeeze(1));
+    const at::Tensor gradient = log_softmax.exp();
+    gradient.scatter_add_(1, index, gradient.new_full({rows, 1}, -1));
+    logits.copy_(gradient * scale);
+    return;
+  }
+  const c10::cuda::CUDAGuard guard(logits.device());
+  cuda::cross_entropy(type_of(logits), loss.mutable_data_ptr<float>(), rows_of(logits),
+                      targets.const_data_ptr<std::int64_t>(), rows, vocab,
+                      static_cast<float>(scale), stream_of(logits));
+}
+
+}  // namespace corda::kernels

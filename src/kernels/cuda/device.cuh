@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What the kernels share: wide loads, conversions, sums over a block, the choice of a variant.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "corda/core/error.h"
+#include "kernels/cuda/launch.h"
+
+namespace corda::kernels::cuda {
+
+// N elements that are loaded and stored together.
+template <typename T, int N>
+struct alignas(sizeof(T) * N) Pack {
+  T values[N];
+};
+
+__device__ inline float widen(float x) { return x; }
+__device__ inline float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
+
+template <typename T>
+__device__ T rounded(float x);
+template <>
+__device__ inline float rounded<float>(float x) {
+  return x;
+}
+template <>
+__device__ inline __nv_bfloat16 rounded<__nv_bfloat16>(float x) {
+  return __float2bfloat16_rn(x);
+}
+
+template <typename T, int N>
+__device__ Pack<T, N> load(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+template <typename T, int N>
+__device__ void store(T* to, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// The sum of every thread's `value`, given to all of them. A block has at most 1024 threads, a
+// multiple of 32; `shared` holds 32 floats and may be used again after the call.
+__device__ inline float block_sum(float value, float* shared) {
+  for (int offset = 16; offset > 0; offset /= 2)
+    value += __shfl_xor_sync(0xffffffffU, value, offset);
+  const int warps = static_cast<int>(blockDim.x) / 32;
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
+  __syncthreads();
+  float sum = 0;
+  for (int warp = 0; warp < warps; ++warp) sum += shared[warp];
+  __syncthreads();
+  return sum;
+}
+
+inline void check_launch(const char* kernel) {
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
+    throw core::ResourceError(
+        core::concat("[kernels::", kernel, "] the launch failed: ", cudaGetErrorString(error)));
+  }
+}
+
+// Whether rows can be read in packs of `bytes`: base address and stride are multiples of it.
+inline bool aligned(const Rows& rows, std::int64_t element, std::int64_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(rows.data) % static_cast<std::uintptr_t>(bytes) == 0 &&
+         rows.stride * element % bytes == 0;
+}
+
+// A type and the number of its elements in a pack, as values that a generic lambda can unpack.
+template <typename T, int N>
+struct Variant {
+  using Element = T;
+  static constexpr int kPack = N;
+};
+
+// Calls `launch` with Variant<T, 16 bytes> where `wide`, else Variant<T, 1>.
+template <typename Launch>
+void dispatch(Type type, bool wide, Launch&& launch) {
+  if (type == Type::kFloat) {
+    wide ? launch(Variant<float, 4>{}) : launch(Variant<float, 1>{});
+  } else {
+    wide ? launch(Variant<__nv_bfloat16, 8>{}) : launch(Variant<__nv_bfloat16, 1>{});
+  }
+}
+
+inline std::int64_t size_of(Type type) { return type == Type::kFloat ? 4 : 2; }
+constexpr std::int64_t kPackBytes = 16;
+
+}  // namespace corda::kernels::cuda

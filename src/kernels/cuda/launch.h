@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What the .cu files offer: raw pointers and sizes, no torch type. Every function launches one
+// kernel on `stream` and throws ResourceError where the launch failed. Strides count elements.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace corda::kernels::cuda {
+
+enum class Type { kFloat, kBFloat16 };
+
+// Rows of a matrix: row i begins at data + i * stride elements.
+struct Rows {
+  void* data = nullptr;
+  std::int64_t stride = 0;
+};
+
+void rms_norm(Type type, Rows out, float* inv_rms, Rows x, const void* weight, std::int64_t rows,
+              std::int64_t n, float eps, cudaStream_t stream);
+void rms_norm_backward(Type type, Rows grad, Rows residual, Rows x, const float* inv_rms,
+                       const void* weight, std::int64_t rows, std::int64_t n, bool keep_output,
+                       cudaStream_t stream);
+
+void rotate(Type type, Rows x, const float* cos, const float* sin, std::int64_t tokens,
+            std::int64_t heads, std::int64_t half, cudaStream_t stream);
+
+// Gradients of queries, keys and values, each contiguous [tokens, its heads, 2 half].
+struct HeadGradients {
+  const void* q = nullptr;
+  const void* k = nullptr;
+  const void* v = nullptr;
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+};
+void gather_rotated_back(Type type, Rows out, const HeadGradients& gradients, const float* cos,
+                         const float* sin, std::int64_t tokens, std::int64_t half,
+                         cudaStream_t stream);
+
+void swiglu(Type type, Rows out, Rows gate, Rows up, std::int64_t rows, std::int64_t n,
+            cudaStream_t stream);
+void swiglu_backward(Type type, Rows gate, Rows up, Rows grad, std::int64_t rows, std::int64_t n,
+                     cudaStream_t stream);
+
+void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
+                   std::int64_t rows, std::int64_t vocab, float scale, cudaStream_t stream);
+
+// Copies `rows` x `n` elements from dense fp32 rows to rows at another stride. One block does
+// kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.
+struct Window {
+  const float* from = nullptr;
+  void* to = nullptr;
+  std::int64_t n = 0;
+  std::int64_t stride = 0;
+  std::int64_t elements = 0;
+  std::int64_t first_block = 0;
+  float scale = 1;
+};
+constexpr std::int64_t kWindowBlockElements = 8192;
+// `windows` lies in device memory.
+void copy_windows(Type type, const Window* windows, std::int64_t count, std::int64_t blocks,
+                  cudaStream_t stream);
+
+}  // namespace corda::kernels::cuda

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What a training step has to compute, for utilisation.
+#pragma once
+
+#include "corda/model/model.h"
+
+namespace corda::train {
+
+// Multiplications and additions of the matrix products for one token, forward and backward: frozen
+// weights count twice (no gradient of them), trained ones three times. `head_rows` of all `tokens`
+// go through the head. Attention over the sequence is not counted.
+double flops_of_step(const model::Model& model, double tokens, double head_rows);
+
+}  // namespace corda::train

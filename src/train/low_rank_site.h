@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Linear layers that share an input, with their adapters, laid out so that one matrix product does
+// the frozen and the low-rank part together.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "corda/kernels/window_copies.h"
+#include "corda/model/model.h"
+
+namespace corda::train {
+
+// Layers y_i = x (W_i + s_i B_i A_i)^T + bias_i of one input x [tokens, in]. With the y_i side by
+// side in y [tokens, out], and h = x [A_1; A_2; ...]^T [tokens, rank], everything is in one matrix
+//
+//   packed = [ W  D ]   W = [W_1; W_2; ...] [out, in], D block-diagonal of s_i B_i [out, rank]
+//            [ A  . ]   A = [A_1; A_2; ...] [rank, in]
+//
+// and [x | h] [W | D]^T = y and [dy | dy D] [W; A] = dx are one product each: no pass over memory
+// adds the low-rank part. Each rank is rounded up to a multiple of 8 with zeros, as tensor cores
+// want. Where a buffer "[n | rank]" is asked for, its first n columns are given and the last rank
+// columns are filled in here.
+class LowRankSite {
+ public:
+  // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
+  // without an adapter have rank 0. All weights have one dtype, that of the activations.
+  explicit LowRankSite(std::vector<model::Linear*> linears);
+
+  std::int64_t in_features() const { return in_; }
+  std::int64_t out_features() const { return out_; }
+  std::int64_t rank() const { return rank_; }
+
+  // Adds to `copies` what brings the factors, rounded and scaled, into the packed matrix. To be run
+  // whenever they changed.
+  void add_refresh(kernels::WindowCopies& copies) const;
+  // To be called before the first backward of a step: points the factors' gradients at this site's
+  // buffers, which the next backward overwrites and later ones add to.
+  void begin_step();
+  // To be called after every backward of a micro-batch.
+  void end_micro_batch() { fresh_ = false; }
+
+  // x [tokens, in | rank] -> y [tokens, out]; h is kept in `bottom` [tokens, rank].
+  void forward(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom) const;
+  // The same plus `residual` [tokens, out].
+  void forward_add(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
+                   const at::Tensor& residual) const;
+  // The same for an x [tokens, in] without room for h, at the price of a second product.
+  void forward_add_apart(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
+                         const at::Tensor& residual) const;
+
+  // From grad [tokens, out | rank]: the gradients of B, and dx [tokens, in] unless undefined.
+  void backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx);
+  // The gradient of A, from the `grad` that `backward` completed and the input x [tokens, in].
+  void backward_a(const at::Tensor& grad, const at::Tensor& x);
+  // Whether any A is trained, so that `backward_a` needs x.
+  bool trains_a() const { return trains_a_; }
+
+ private:
+  struct Layer {
+    model::Linear* linear = nullptr;
+    std::int64_t row = 0;     // of packed, and column of y
+    std::int64_t column = 0;  // of h
+    std::int64_t rank = 0;    // the adapter's own; 0: none
+    at::Tensor grad_b;        // [out, rank], fp32
+  };
+
+  at::Tensor factor_a() const;  // A [rank, in] in the packed matrix
+  // Completes x [tokens, in | rank] with h, and copies h to `bottom`.
+  void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
+  void add_bias(const at::Tensor& y) const;
+
+  std::vector<Layer> layers_;
+  at::Tensor packed_;  // [out + rank, in + rank]
+  at::Tensor grad_a_;  // [rank, in], fp32
+  std::int64_t in_ = 0;
+  std::int64_t out_ = 0;
+  std::int64_t rank_ = 0;
+  bool trains_a_ = false;
+  bool fresh_ = true;
+};
+
+}  // namespace corda::train

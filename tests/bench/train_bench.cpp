@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Times optimizer steps of LoRA on a random model of a given shape, built in the GPU's memory: no
+// files, no tokenizer. One JSON line a batch; with --profile where the time of a step goes.
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <torch/csrc/autograd/profiler_kineto.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <random>
+
+#include "corda/linalg/device.h"
+#include "corda/model/adapt.h"
+#include "corda/train/optimizer.h"
+#include "train/flops.h"
+#include "train/step.h"
+
+namespace {
+
+using namespace corda;
+
+struct Options {
+  std::int64_t hidden = 4096, intermediate = 11008, layers = 32, heads = 32, kv_heads = 32;
+  std::int64_t head_dim = 0, vocab = 32000, rank = 128;
+  bool tied = false;
+  bool frozen_a = false;
+  bool profile = false;
+  bool offload = false;
+  std::string gradients = "fused";
+  std::string recompute = "none";
+  std::string device = "cuda";
+  std::vector<std::string> batches = {"4x2048"};
+  std::int64_t steps = 8, warmup = 3;
+};
+
+// "4x2048": four sequences of 2048 tokens; "r8192": sequences of 100 to 400 tokens, 8192 in all.
+std::vector<std::int64_t> lengths_of(const std::string& batch) {
+  std::vector<std::int64_t> lengths;
+  if (batch.starts_with("r")) {
+    std::mt19937 random(1);
+    std::int64_t left = std::stoll(batch.substr(1));
+    while (left >= 100) {
+      lengths.push_back(std::min<std::int64_t>(left, 100 + static_cast<int>(random() % 301)));
+      left -= lengths.back();
+    }
+    return lengths;
+  }
+  const auto cross = batch.find('x');
+  lengths.assign(std::stoul(batch.substr(0, cross)), std::stoll(batch.substr(cross + 1)));
+  return lengths;
+}
+
+model::Model random_model(const Options& o, at::Device device, at::ScalarType type) {
+  model::Model model;
+  model::ModelConfig& c = model.config;
+  c = {.model_type = "llama",
+       .vocab_size = o.vocab,
+       .hidden_size = o.hidden,
+       .intermediate_size = o.intermediate,
+       .num_layers = o.layers,
+       .num_heads = o.heads,
+       .num_kv_heads = o.kv_heads,
+       .head_dim = o.head_dim > 0 ? o.head_dim : o.hidden / o.heads,
+       .max_positions = 4096,
+       .rope_scaling = {},
+       .tie_word_embeddings = o.tied};
+  const at::TensorOptions options = at::TensorOptions().dtype(type).device(device);
+  const auto normal = [&](std::int64_t rows, std::int64_t columns) {
+    return at::empty({rows, columns}, options).normal_(0, 0.02);
+  };
+  model.compute = type;
+  model.embedding = normal(o.vocab, o.hidden);
+  model.final_norm = at::ones({o.hidden}, options);
+  if (!o.tied) model.head.weight = normal(o.vocab, o.hidden);
+  model.inverse_frequencies = model::rope_inverse_frequencies(c).to(device);
+  for (std::int64_t i = 0; i < o.layers; ++i) {
+    model::Block block;
+    block.name = "model.layers." + std::to_string(i);
+    block.attention_norm = at::ones({o.hidden}, options);
+    block.mlp_norm = at::ones({o.hidden}, options);
+    const std::int64_t queries = o.heads * c.head_dim, keys = o.kv_heads * c.head_dim;
+    const auto linear = [&](const char* name, std::int64_t rows, std::int64_t columns) {
+      model::Linear result;
+      result.name = block.name + "." + name;
+      result.weight = normal(rows, columns);
+      const at::TensorOptions fp32 = options.dtype(at::kFloat);
+      model::LowRank low_rank;
+      low_rank.a = at::empty({o.rank, columns}, fp32).normal_(0, 0.01);
+      low_rank.b = at::empty({rows, o.rank}, fp32).normal_(0, 0.001);
+      low_rank.a.set_requires_grad(!o.frozen_a);
+      low_rank.b.set_requires_grad(true);
+      result.low_rank = std::move(low_rank);
+      return result;
+    };
+    block.q = linear("self_attn.q_proj", queries, o.hidden);
+    block.k = linear("self_attn.k_proj", keys, o.hidden);
+    block.v = linear("self_attn.v_proj", keys, o.hidden);
+    block.o = linear("self_attn.o_proj", o.hidden, queries);
+    block.gate = linear("mlp.gate_proj", o.intermediate, o.hidden);
+    block.up = linear("mlp.up_proj", o.intermediate, o.hidden);
+    block.down = linear("mlp.down_proj", o.hidden, o.intermediate);
+    model.blocks.push_back(std::move(block));
+  }
+  return model;
+}
+
+// Every token but the first of a sequence is a target.
+data::PackedBatch random_batch(const std::vector<std::int64_t>& lengths, std::int64_t vocab) {
+  std::mt19937 random(7);
+  data::PackedBatch batch;
+  for (const std::int64_t length : lengths) {
+    data::Sample sample;
+    for (std::int64_t t = 0; t < length; ++t)
+      sample.ids.push_back(static_cast<data::TokenId>(random() % static_cast<unsigned>(vocab)));
+    sample.supervised.assign(sample.ids.size(), 1);
+    data::append(batch, sample);
+  }
+  return batch;
+}
+
+std::string kind_of(const std::string& kernel) {
+  const std::vector<std::pair<const char*, const char*>> kinds = {
+      {"rms_norm", "RMS norm"},      {"rotate", "rotary"},
+      {"gather_back", "rotary"},     {"swiglu", "SwiGLU"},
+      {"loss_and_gradient", "loss"}, {"Adam", "optimizer"},
+      {"adam", "optimizer"},         {"fmha", "attention"},
+      {"flash", "attention"},        {"cudnn", "attention"},
+      {"LpNorm", "gradient norm"},   {"gemm", "matrix products"},
+      {"nvjet", "matrix products"},  {"cutlass", "matrix products"},
+      {"splitK", "matrix products"}, {"Memcpy", "copies"},
+      {"Memset", "copies"}};
+  for (const auto& [part, kind] : kinds) {
+    if (kernel.find(part) != std::string::npos) return kind;
+  }
+  return "other";
+}
+
+// Device time of one step by kind of kernel.
+template <typename Step>
+void print_profile(Step&& step) {
+  namespace profiler = torch::autograd::profiler;
+  const torch::profiler::impl::ProfilerConfig config(torch::profiler::impl::ProfilerState::KINETO);
+  const std::set<torch::profiler::impl::ActivityType> activities = {
+      torch::profiler::impl::ActivityType::CPU, torch::profiler::impl::ActivityType::CUDA};
+  profiler::prepareProfiler(config, activities);
+  profiler::enableProfiler(config, activities);
+  const auto begin = std::chrono::steady_clock::now();
+  step();
+  c10::cuda::device_synchronize();
+  const double wall =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  const auto result = profiler::disableProfiler();
+  std::map<std::string, std::pair<double, int>> kinds;
+  std::map<std::string, std::pair<double, int>> kernels;
+  double busy = 0;
+  for (const auto& event : result->events()) {
+    if (event.deviceType() != c10::DeviceType::CUDA) continue;
+    const double ms = static_cast<double>(event.durationNs()) * 1e-6;
+    busy += ms;
+    for (auto& [table, key] : {std::pair{&kinds, kind_of(event.name())},
+                               std::pair{&kernels, event.name().substr(0, 100)}}) {
+      (*table)[key].first += ms;
+      ++(*table)[key].second;
+    }
+  }
+  std::printf("profile: one step, %.1f ms wall, %.1f ms of kernels\n", wall, busy);
+  for (const auto* table : {&kinds, &kernels}) {
+    std::vector<std::pair<double, std::string>> sorted;
+    for (const auto& [name, entry] : *table)
+      sorted.emplace_back(entry.first, name + "  x" + std::to_string(entry.second));
+    std::sort(sorted.rbegin(), sorted.rend());
+    for (std::size_t i = 0; i < std::min<std::size_t>(sorted.size(), 24); ++i)
+      std::printf("  %8.2f ms %5.1f %%  %s\n", sorted[i].first, 100 * sorted[i].first / busy,
+                  sorted[i].second.c_str());
+  }
+}
+
+void run(const Options& o) {
+  const at::Device device = linalg::device_of(o.device);
+  const at::ScalarType type = device.is_cuda() ? at::kBFloat16 : at::kFloat;
+  model::Model model = random_model(o, device, type);
+  std::vector<std::pair<std::string, at::Tensor>> parameters;
+  for (model::Linear* linear : model.projections()) {
+    if (!o.frozen_a) parameters.emplace_back(linear->name + ".A", linear->low_rank->a);
+    parameters.emplace_back(linear->name + ".B", linear->low_rank->b);
+  }
+  train::AdamW optimizer(std::move(parameters), {});
+  const train::Recompute recompute = o.recompute == "block"       ? train::Recompute::kBlock
+                                     : o.recompute == "selective" ? train::Recompute::kSelective
+                                                                  : train::Recompute::kNone;
+  for (const std::string& name : o.batches) {
+    const auto pass = o.gradients == "fused"
+                          ? train::make_low_rank_pass(model, {recompute, o.offload})
+                          : train::make_autograd_pass(model);
+    if (device.is_cuda()) {
+      c10::cuda::CUDACachingAllocator::emptyCache();
+      c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
+    }
+    const std::vector<data::PackedBatch> batches = {random_batch(lengths_of(name), o.vocab)};
+    double loss = 0;
+    const auto step = [&] {
+      const train::StepGradients gradients = train::accumulate_gradients(*pass, batches, 0);
+      const at::Tensor norm = optimizer.step(1e-5, 1.0);
+      optimizer.clear_gradients();
+      loss = gradients.loss();
+    };
+    std::vector<double> seconds;
+    for (std::int64_t i = 0; i < o.warmup + o.steps; ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      step();
+      if (device.is_cuda()) c10::cuda::device_synchronize();
+      seconds.push_back(
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    }
+    const double first = seconds.front();
+    std::sort(seconds.begin() + o.warmup, seconds.end());
+    const double median = seconds[static_cast<std::size_t>(o.warmup + o.steps / 2)];
+    const auto tokens = batches.front().tokens();
+    std::printf(
+        "{\"batch\": \"%s\", \"tokens\": %ld, \"gradients\": \"%s\", \"recompute\": \"%s\", "
+        "\"tokens_per_second\": %.0f, \"step_ms\": %.1f, \"first_step_ms\": %.0f, "
+        "\"peak_gb\": %.1f, \"tflops\": %.0f, \"loss\": %.4f}\n",
+        name.c_str(), static_cast<long>(tokens), o.gradients.c_str(), o.recompute.c_str(),
+        static_cast<double>(tokens) / median, median * 1e3, first * 1e3,
+        static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
+        train::flops_of_step(model, static_cast<double>(tokens),
+                             static_cast<double>(batches.front().targets())) /
+            median * 1e-12,
+        loss);
+    if (o.profile && device.is_cuda()) print_profile(step);
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  CLI::App app("Times LoRA steps on a random model of a Llama's shape");
+  app.add_option("--hidden", o.hidden);
+  app.add_option("--intermediate", o.intermediate);
+  app.add_option("--layers", o.layers);
+  app.add_option("--heads", o.heads);
+  app.add_option("--kv-heads", o.kv_heads);
+  app.add_option("--head-dim", o.head_dim, "0: hidden / heads");
+  app.add_option("--vocab", o.vocab);
+  app.add_option("--rank", o.rank);
+  app.add_flag("--tied", o.tied, "the head is the embedding");
+  app.add_flag("--frozen-a", o.frozen_a, "A is not trained, as in mode dual");
+  app.add_option("--gradients", o.gradients)->check(CLI::IsMember({"fused", "autograd"}));
+  app.add_option("--recompute", o.recompute)->check(CLI::IsMember({"none", "selective", "block"}));
+  app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
+  app.add_option("--batches", o.batches, "4x2048, or r8192: mixed lengths")->delimiter(',');
+  app.add_option("--steps", o.steps);
+  app.add_option("--warmup", o.warmup);
+  app.add_option("--device", o.device);
+  app.add_flag("--profile", o.profile, "device time of one more step by kernel");
+  CLI11_PARSE(app, argc, argv);
+  run(o);
+  return 0;
+}

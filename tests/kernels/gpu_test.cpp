@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The CUDA kernels against the CPU references, at sizes with and without wide loads, in windows of
+// wider buffers, for one row and for none.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/gemm.h"
+#include "corda/kernels/rms_norm.h"
+#include "corda/kernels/rotary.h"
+#include "corda/kernels/swiglu.h"
+#include "corda/kernels/window_copies.h"
+
+namespace corda::kernels {
+namespace {
+
+struct Case {
+  at::ScalarType type;
+  std::int64_t rows;
+  std::int64_t n;        // a multiple of 8 takes the wide path
+  std::int64_t padding;  // columns of the buffer past n; an odd number breaks the alignment
+};
+
+class Gpu : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
+    at::manual_seed(11);
+  }
+  // A window [rows, columns] of a padded buffer.
+  at::Tensor window(std::int64_t columns) const {
+    return at::randn({GetParam().rows, columns + GetParam().padding})
+        .to(GetParam().type)
+        .narrow(1, 0, columns);
+  }
+  // The same window on the GPU, padding included.
+  static at::Tensor on_gpu(const at::Tensor& x) {
+    const at::Tensor buffer = at::empty({x.size(0), x.stride(0)}, x.options().device(at::kCUDA));
+    const at::Tensor result = buffer.narrow(1, 0, x.size(1));
+    result.copy_(x);
+    return result;
+  }
+  // Both sides compute in fp32 and round once: bf16 results differ by one unit in the last place at
+  // most (2^-8), fp32 ones by the order of sums and by fast exponentials (a few 1e-6).
+  // `floor`: the size of the terms that a small result may be the difference of.
+  void expect_equal(const at::Tensor& gpu, const at::Tensor& cpu, double floor = 1e-3) const {
+    if (cpu.numel() == 0) return;
+    const double unit = cpu.scalar_type() == at::kFloat ? 1e-5 : 1.0 / 128;
+    const at::Tensor wide = cpu.to(at::kDouble);
+    const at::Tensor error = (gpu.cpu().to(at::kDouble) - wide).abs();
+    EXPECT_LE((error / (wide.abs() + wide.abs().mean() + floor)).max().item<double>(), unit);
+  }
+};
+
+TEST_P(Gpu, RmsNormMatchesCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const at::Tensor x = window(n), out = window(n), grad = window(n), residual = window(n);
+  const at::Tensor weight = (at::rand({n}) + 0.5).to(type);
+  const at::Tensor inv_rms = at::empty({rows});
+  const at::Tensor gx = on_gpu(x), gout = on_gpu(out), ggrad = on_gpu(grad);
+  const at::Tensor gresidual = on_gpu(residual), gweight = weight.cuda();
+  const at::Tensor ginv_rms = inv_rms.cuda();
+  rms_norm(out, inv_rms, x, weight, 1e-5);
+  rms_norm(gout, ginv_rms, gx, gweight, 1e-5);
+  expect_equal(gout, out);
+  expect_equal(ginv_rms, inv_rms);
+  rms_norm_backward(grad, residual, x, inv_rms, weight);
+  rms_norm_backward(ggrad, gresidual, gx, ginv_rms, gweight);
+  expect_equal(ggrad, grad);
+  expect_equal(gresidual, residual);
+}
+
+TEST_P(Gpu, RotaryMatchesCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const std::int64_t d = 2 * n, heads = 3, kv_heads = 2;
+  const at::Tensor x = window((heads + 2 * kv_heads) * d);
+  const at::Tensor angles = at::rand({rows, n}) * 6;
+  const at::Tensor cos = angles.cos(), sin = angles.sin();
+  const at::Tensor gx = on_gpu(x), gcos = cos.cuda(), gsin = sin.cuda();
+  rotate(x, heads + kv_heads, cos, sin);
+  rotate(gx, heads + kv_heads, gcos, gsin);
+  expect_equal(gx, x);
+  const auto part = [&](std::int64_t count) { return at::randn({rows, count, d}).to(type); };
+  const at::Tensor dq = part(heads), dk = part(kv_heads), dv = part(kv_heads);
+  gather_rotated_back(x, dq, dk, dv, cos, sin);
+  gather_rotated_back(gx, dq.cuda(), dk.cuda(), dv.cuda(), gcos, gsin);
+  expect_equal(gx, x);
+}
+
+TEST_P(Gpu, SwigluMatchesCpu) {
+  const std::int64_t n = GetParam().n;
+  const at::Tensor gate_up = window(2 * n), out = window(n), grad = window(n);
+  const at::Tensor ggate_up = on_gpu(gate_up), gout = on_gpu(out), ggrad = on_gpu(grad);
+  const auto gate = [&](const at::Tensor& x) { return x.narrow(1, 0, n); };
+  const auto up = [&](const at::Tensor& x) { return x.narrow(1, n, n); };
+  swiglu(out, gate(gate_up), up(gate_up));
+  swiglu(gout, gate(ggate_up), up(ggate_up));
+  expect_equal(gout, out);
+  swiglu_backward(gate(gate_up), up(gate_up), grad);
+  swiglu_backward(gate(ggate_up), up(ggate_up), ggrad);
+  expect_equal(ggate_up, gate_up);
+  expect_equal(ggrad, grad);
+}
+
+TEST_P(Gpu, CrossEntropyMatchesCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const at::Tensor logits = window(n) * 10;
+  const at::Tensor targets = at::randint(0, n, {rows}, at::kLong);
+  const at::Tensor loss = at::empty({rows});
+  const at::Tensor glogits = on_gpu(logits), gloss = loss.cuda();
+  cross_entropy(loss, logits, targets, 0.125);
+  cross_entropy(gloss, glogits, targets.cuda(), 0.125);
+  expect_equal(gloss, loss, 10);  // of logits of about 10
+  expect_equal(glogits, logits, 0.125);
+}
+
+TEST_P(Gpu, GemmMatchesCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const std::int64_t k = n + 8;
+  const at::Tensor a = window(k);
+  const at::Tensor b = at::randn({n, k + padding}).to(type).narrow(1, 0, k);
+  const at::Tensor added = window(n), c = window(n);
+  const at::Tensor ga = on_gpu(a), gb = on_gpu(b), gadded = on_gpu(added), gc = on_gpu(c);
+  gemm(c, a, b.t(), 0.5, 1);
+  gemm(gc, ga, gb.t(), 0.5, 1);
+  expect_equal(gc, c);
+  gemm_add(c, a, b.t(), added);
+  gemm_add(gc, ga, gb.t(), gadded);
+  expect_equal(gc, c);
+  // The gradient of a factor: 16-bit operands, a transpose, an fp32 sum.
+  const at::Tensor sum = at::randn({k, n}), gsum = sum.cuda();
+  gemm(sum, a.t(), c, 2, 1);
+  gemm(gsum, ga.t(), on_gpu(c), 2, 1);
+  // fp32 sums of `rows` products of about one, of which the fp32 route of the GPU keeps 24 bits.
+  if (rows > 0) {
+    EXPECT_LT((gsum.cpu() - sum).abs().max().item<double>(),
+              1e-5 * (1 + sum.abs().max().item<double>()));
+  }
+}
+
+TEST_P(Gpu, WindowCopiesMatchCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  if (rows == 0) GTEST_SKIP() << "a window has at least one element";
+  WindowCopies cpu, gpu;
+  std::vector<std::pair<at::Tensor, at::Tensor>> results;
+  // Windows of several blocks and of less than one.
+  for (const std::int64_t count : {rows, std::int64_t{1}, 3 * rows}) {
+    const at::Tensor from = at::randn({count, n});
+    const at::Tensor to = at::zeros({count, n + padding}).to(type);
+    const at::Tensor gto = to.cuda();
+    cpu.add(from, to.narrow(1, 0, n), 0.75);
+    gpu.add(from.cuda(), gto.narrow(1, 0, n), 0.75);
+    results.emplace_back(gto, to);
+  }
+  cpu.run();
+  gpu.run();
+  for (const auto& [actual, expected] : results) EXPECT_TRUE(actual.cpu().equal(expected));
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> result;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    for (const std::int64_t rows : {0, 1, 77})
+      for (const std::int64_t n : {8, 13, 264, 4096})
+        for (const std::int64_t padding : {0, 16, 3}) result.push_back({type, rows, n, padding});
+  }
+  return result;
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, Gpu, ::testing::ValuesIn(cases()), [](const auto& tested) {
+  const Case& c = tested.param;
+  return std::string(c.type == at::kFloat ? "fp32" : "bf16") + "_" + std::to_string(c.rows) + "x" +
+         std::to_string(c.n) + "_" + std::to_string(c.padding);
+});
+
+}  // namespace
+}  // namespace corda::kernels

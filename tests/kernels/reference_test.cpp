@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The CPU references, which are the oracles of the GPU kernels, against autograd.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "corda/core/error.h"
+#include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/gemm.h"
+#include "corda/kernels/rms_norm.h"
+#include "corda/kernels/rotary.h"
+#include "corda/kernels/swiglu.h"
+#include "corda/kernels/window_copies.h"
+
+namespace corda::kernels {
+namespace {
+
+// fp32 sums in another order.
+constexpr double kRounding = 2e-6;
+
+at::Tensor leaf(at::IntArrayRef shape) { return at::randn(shape).set_requires_grad(true); }
+
+at::Tensor gradient(const at::Tensor& output, const at::Tensor& input, const at::Tensor& up) {
+  return torch::autograd::grad({output}, {input}, {up}, /*retain_graph=*/true)[0];
+}
+
+void expect_near(const at::Tensor& actual, const at::Tensor& expected, double tolerance) {
+  ASSERT_EQ(actual.sizes(), expected.sizes());
+  const at::NoGradGuard no_grad;
+  EXPECT_LT((actual - expected).abs().max().item<double>(),
+            tolerance * (1 + expected.abs().max().item<double>()));
+}
+
+class Reference : public ::testing::Test {
+ protected:
+  void SetUp() override { at::manual_seed(5); }
+};
+
+TEST_F(Reference, RmsNormAndItsBackwardMatchAutograd) {
+  const at::Tensor x = leaf({7, 24});
+  const at::Tensor weight = at::rand({24}) + 0.5;
+  const at::Tensor inv_rms = at::empty({7});
+  // A window of a wider buffer, as training uses it.
+  const at::Tensor out = at::zeros({7, 32}).narrow(1, 0, 24);
+  const at::Tensor expected = at::rms_norm(x, {24}, weight, 1e-5);
+  rms_norm(out, inv_rms, x.detach(), weight, 1e-5);
+  expect_near(out, expected, kRounding);
+
+  const at::Tensor up = at::randn({7, 24});
+  const at::Tensor residual = at::randn({7, 24});
+  const at::Tensor total = residual + gradient(expected, x, up);
+  const at::Tensor grad = up.clone();
+  rms_norm_backward(grad, residual, x.detach(), inv_rms, weight);
+  expect_near(residual, total, kRounding);
+  expect_near(grad, expected, kRounding);
+}
+
+TEST_F(Reference, RmsNormBackwardLeavesTheGradientWhereTheOutputIsNotWanted) {
+  const at::Tensor x = at::randn({3, 8});
+  const at::Tensor inv_rms = at::rsqrt(x.square().mean(1));
+  const at::Tensor grad = at::randn({3, 8});
+  const at::Tensor before = grad.clone();
+  rms_norm_backward(grad, at::zeros({3, 8}), x, inv_rms, at::ones({8}), /*keep_output=*/false);
+  EXPECT_TRUE(grad.equal(before));
+}
+
+TEST_F(Reference, GatherRotatedBackIsTheBackwardOfRotate) {
+  const std::int64_t tokens = 5, heads = 3, kv_heads = 2, d = 8;
+  const at::Tensor angles = at::rand({tokens, d / 2}) * 6;
+  const at::Tensor cos = angles.cos();
+  const at::Tensor sin = angles.sin();
+  const at::Tensor qkv = at::randn({tokens, (heads + 2 * kv_heads) * d});
+  const at::Tensor turned = qkv.clone();
+  rotate(turned, heads + kv_heads, cos, sin);
+  // A rotation keeps lengths and leaves the values alone.
+  const auto norms = [&](const at::Tensor& x) {
+    return x.unflatten(1, {heads + 2 * kv_heads, d}).norm(2, {2});
+  };
+  expect_near(norms(turned), norms(qkv), kRounding);
+  EXPECT_TRUE(turned.narrow(1, (heads + kv_heads) * d, kv_heads * d)
+                  .equal(qkv.narrow(1, (heads + kv_heads) * d, kv_heads * d)));
+  EXPECT_NEAR(turned[1][2].item<double>(),
+              (qkv[1][2] * cos[1][2] - qkv[1][2 + d / 2] * sin[1][2]).item<double>(), 1e-6);
+  // The transpose of a rotation is its inverse.
+  const auto head_range = [&](std::int64_t first, std::int64_t count) {
+    return turned.narrow(1, first * d, count * d).unflatten(1, {count, d}).contiguous();
+  };
+  const at::Tensor back = at::empty_like(qkv);
+  gather_rotated_back(back, head_range(0, heads), head_range(heads, kv_heads),
+                      head_range(heads + kv_heads, kv_heads), cos, sin);
+  expect_near(back, qkv, kRounding);
+}
+
+TEST_F(Reference, SwigluAndItsBackwardMatchAutograd) {
+  const at::Tensor gate_up = leaf({6, 20});
+  const auto halves = gate_up.chunk(2, 1);
+  const at::Tensor expected = at::silu(halves[0]) * halves[1];
+  const at::Tensor out = at::empty({6, 16}).narrow(1, 0, 10);
+  swiglu(out, halves[0].detach(), halves[1].detach());
+  expect_near(out, expected, kRounding);
+
+  const at::Tensor up = at::randn({6, 10});
+  const at::Tensor down = gradient(expected, gate_up, up);
+  const at::Tensor grad = up.clone();
+  const at::Tensor in_place = gate_up.detach().clone();
+  swiglu_backward(in_place.narrow(1, 0, 10), in_place.narrow(1, 10, 10), grad);
+  expect_near(in_place, down, kRounding);
+  expect_near(grad, expected, kRounding);
+}
+
+TEST_F(Reference, CrossEntropyAndItsGradientMatchAutograd) {
+  const at::Tensor logits = leaf({9, 33});
+  const at::Tensor targets = at::randint(0, 33, {9}, at::kLong);
+  const at::Tensor each = at::cross_entropy_loss(logits, targets, {}, at::Reduction::None);
+  const at::Tensor down = gradient(each.sum() * 0.25, logits, at::ones({}));
+  const at::Tensor loss = at::empty({9});
+  const at::Tensor in_place = logits.detach().clone();
+  cross_entropy(loss, in_place, targets, 0.25);
+  expect_near(loss, each, kRounding);
+  expect_near(in_place, down, kRounding);
+}
+
+TEST_F(Reference, GemmReadsWindowsAndTransposes) {
+  const at::Tensor a = at::randn({5, 12}).narrow(1, 2, 7);
+  const at::Tensor b = at::randn({4, 9}).narrow(1, 0, 7).t();
+  const at::Tensor c = at::randn({5, 8}).narrow(1, 1, 4);
+  const at::Tensor before = c.clone();
+  gemm(c, a, b, 0.5, 2);
+  expect_near(c, at::mm(a, b) * 0.5 + before * 2, kRounding);
+  const at::Tensor added = at::randn({5, 4});
+  gemm_add(c, a, b, added);
+  expect_near(c, at::mm(a, b) + added, kRounding);
+}
+
+TEST_F(Reference, GemmWithBetaZeroDoesNotReadTheResult) {
+  const at::Tensor c = at::full({2, 3}, std::numeric_limits<float>::quiet_NaN());
+  gemm(c, at::ones({2, 4}), at::ones({4, 3}));
+  EXPECT_TRUE(c.equal(at::full({2, 3}, 4.0F)));
+}
+
+TEST_F(Reference, WindowCopiesScaleAndRound) {
+  WindowCopies copies;
+  const at::Tensor from = at::randn({3, 5});
+  const at::Tensor to = at::zeros({3, 9}, at::kBFloat16);
+  copies.add(from, to.narrow(1, 2, 5), 0.5);
+  copies.run();
+  EXPECT_TRUE(to.narrow(1, 2, 5).equal((from * 0.5).to(at::kBFloat16)));
+  EXPECT_EQ(to.narrow(1, 0, 2).abs().sum().item<double>(), 0);
+  EXPECT_EQ(to.narrow(1, 7, 2).abs().sum().item<double>(), 0);
+  from.fill_(2);  // what is copied is what stands there when it runs
+  copies.run();
+  EXPECT_EQ(to[1][3].item<float>(), 1.0F);
+}
+
+TEST_F(Reference, WrongShapesAreRefusedByName) {
+  const auto message = [](auto&& call) -> std::string {
+    try {
+      call();
+    } catch (const core::ShapeError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const at::Tensor x = at::zeros({4, 6});
+  EXPECT_THAT(message([&] {
+                rms_norm(at::zeros({4, 5}), at::zeros({4}), x, at::ones({6}), 1e-5);
+              }),
+              ::testing::HasSubstr("the output must be [4, 6]"));
+  EXPECT_THAT(message([&] {
+                gemm(at::zeros({4, 4}), x, at::zeros({5, 4}));
+              }),
+              ::testing::HasSubstr("[kernels::gemm]"));
+  EXPECT_THAT(message([&] {
+                swiglu(at::zeros({4, 6}), x, at::zeros({4, 7}));
+              }),
+              ::testing::HasSubstr("up must be [4, 6]"));
+  EXPECT_THAT(message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), 1); }),
+              ::testing::HasSubstr("the targets must be a contiguous Long"));
+}
+
+}  // namespace
+}  // namespace corda::kernels
