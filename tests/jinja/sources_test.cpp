@@ -52,7 +52,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"x{{ a }}y{{ plain }}", "x0[<a>]yp"}, Case{"{{ '<' + a + '>' }}", "<0[<a>]>"},
         Case{"{{ a ~ b ~ 1 }}", "0[<a>]1[  b b\n]1"}, Case{"{{ b | trim }}!", "1[b b]!"},
         Case{"{{ (' ' + a + ' ').strip() }}", "0[<a>]"}, Case{"{{ b.split()[1] }}", "1[b]"},
-        Case{"{{ a[1:] }}{{ a[0] }}", "0[a>]0[<]"}, Case{"{{ a[::-1] }}", "0[>a<]"},
+        Case{"{{ a[1:] }}{{ a[0] }}", "0[a><]"}, Case{"{{ a[::-1] }}", "0[>a<]"},
         Case{"{{ ('(' + a + ')').replace('a', plain) }}", "(0[<]p0[>])"},
         Case{"{{ 'x-y' | replace('-', a) }}", "x0[<a>]y"},
         Case{"{{ [a, 'q', b] | join(', ') }}", "0[<a>], q, 1[  b b\n]"},
