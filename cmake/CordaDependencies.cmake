@@ -38,6 +38,8 @@ if(NOT CORDA_CUSOLVER)
   find_library(CORDA_CUSOLVER NAMES cusolver libcusolver.so.12 PATHS "${CUDAToolkit_LIBRARY_DIR}" REQUIRED)
 endif()
 cmake_path(GET CORDA_CUSOLVER PARENT_PATH CORDA_CUDA_LIBRARY_DIR)
+find_library(CORDA_CUBLAS NAMES libcublas.so.13 cublas PATHS "${CORDA_CUDA_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_DIR}"
+             NO_DEFAULT_PATH REQUIRED)
 find_library(CORDA_CUDART NAMES libcudart.so.13 cudart PATHS "${CORDA_CUDA_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_DIR}"
              NO_DEFAULT_PATH REQUIRED)
 find_library(CORDA_CUBLASLT NAMES libcublasLt.so.13 cublasLt PATHS "${CORDA_CUDA_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_DIR}"

@@ -102,6 +102,10 @@ Json notes_of(const Adapter& adapter) {
                               {"total_energy", report.total_energy},
                               {"damping", report.damping},
                               {"tokens", report.tokens}};
+    if (report.route.empty()) continue;
+    root["layers"][module]["route"] = report.route;
+    root["layers"][module]["bound"] = report.bound;
+    if (!report.refused.empty()) root["layers"][module]["refused"] = report.refused;
   }
   return root;
 }
@@ -146,7 +150,10 @@ void read_reports(const Json& layers, const std::string& source, Adapter& adapte
                                .energy = report.number("energy"),
                                .total_energy = report.number("total_energy"),
                                .damping = report.number("damping"),
-                               .tokens = report.integer("tokens")};
+                               .tokens = report.integer("tokens"),
+                               .route = entry.contains("route") ? report.text("route") : "",
+                               .bound = entry.contains("bound") ? report.number("bound") : 1,
+                               .refused = entry.contains("refused") ? report.text("refused") : ""};
   }
 }
 

@@ -5,16 +5,20 @@
 #include <ATen/ATen.h>
 
 #include <chrono>
-#include <deque>
+#include <cmath>
+#include <utility>
 
-#include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/core/work_directory.h"
+#include "corda/covariance/stream.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
-#include "corda/linalg/spectrum.h"
+#include "decompose/finished_sites.h"
 #include "decompose/plan.h"
+#include "decompose/site_reader.h"
+#include "decompose/site_solver.h"
 
 namespace corda::decompose {
 
@@ -25,26 +29,38 @@ namespace {
 
 constexpr const char* kSettingsFile = "settings.resolved.yaml";
 
-bool is_dual(const DecomposeSettings& s) { return s.method == "corda" && s.mode == "dual"; }
-
 void check_settings(const DecomposeSettings& s) {
   std::vector<std::string> problems;
-  if (s.method == "corda" && s.covariance.empty()) {
-    problems.emplace_back("method corda needs --covariance: a directory made by corda calibrate");
+  const bool streams = !s.data.empty();
+  if (s.method == "corda" && s.covariance.empty() && !streams) {
+    problems.emplace_back(
+        "method corda needs --covariance: a directory made by corda calibrate, or --data: text to "
+        "calibrate on");
   }
-  if (s.method != "corda" && (!s.covariance.empty() || !s.task_covariance.empty())) {
+  if (s.method != "corda" &&
+      (!s.covariance.empty() || !s.task_covariance.empty() || streams || !s.task_data.empty())) {
     problems.emplace_back("method " + s.method +
-                          " uses no covariance; leave out --covariance and --task-covariance");
+                          " uses no covariance; leave out --covariance, --task-covariance, --data "
+                          "and --task-data");
+  } else if (streams && !(s.covariance.empty() && s.task_covariance.empty())) {
+    problems.emplace_back(
+        "--data collects the covariances itself; leave out --covariance and --task-covariance");
+  } else if (!streams && !s.task_data.empty()) {
+    problems.emplace_back("--task-data goes with --data; give --task-covariance with --covariance");
   }
-  if (is_dual(s) && s.task_covariance.empty()) {
+  if (is_dual(s) && !streams && s.task_covariance.empty()) {
     problems.emplace_back(
         "mode dual needs --task-covariance: the covariance of the task, beside --covariance of the "
         "knowledge");
   }
-  if (s.method == "corda" && s.mode != "dual" && !s.task_covariance.empty()) {
+  if (is_dual(s) && streams && s.task_data.empty())
     problems.emplace_back(
-        "--task-covariance is for mode dual only; give the task's covariance as --covariance with "
-        "mode ipa");
+        "mode dual needs --task-data: the task's text, beside --data of the knowledge");
+  if (s.method == "corda" && s.mode != "dual" &&
+      !(s.task_covariance.empty() && s.task_data.empty())) {
+    problems.emplace_back(
+        "--task-covariance and --task-data are for mode dual only; give the task's as --covariance "
+        "or --data with mode ipa");
   }
   if (s.target_modules.empty()) problems.emplace_back("--target-modules names no layer");
   if (!problems.empty()) throw ConfigError(core::join(problems, "\n"));
@@ -60,19 +76,6 @@ void check_model(const io::CovarianceReader& covariance, const io::Checkpoint& m
                            "; give that model with --model, or run corda calibrate on this one"));
 }
 
-// The covariances that one decomposition uses.
-struct Covariances {
-  std::deque<io::CovarianceReader> knowledge;
-  std::deque<io::CovarianceReader> task;  // none or one
-
-  std::vector<const io::CovarianceReader*> all() const {
-    std::vector<const io::CovarianceReader*> result;
-    for (const auto& reader : knowledge) result.push_back(&reader);
-    for (const auto& reader : task) result.push_back(&reader);
-    return result;
-  }
-};
-
 Covariances open_covariances(const DecomposeSettings& settings, const io::Checkpoint& model,
                              const std::string& fingerprint) {
   Covariances result;
@@ -82,133 +85,119 @@ Covariances open_covariances(const DecomposeSettings& settings, const io::Checkp
   return result;
 }
 
-std::int64_t tokens_of(const std::deque<io::CovarianceReader>& readers, const std::string& site) {
-  std::int64_t tokens = 0;
-  for (const auto& reader : readers) tokens += reader.manifest().sites.at(site).tokens;
-  return tokens;
+// The draws of a decomposition that calibrates: knowledge, and for dual the task.
+std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
+                                       const model::ModelConfig& config, core::Reporter& reporter) {
+  std::vector<covariance::Draw> draws;
+  for (const auto* files : {&settings.data, &settings.task_data}) {
+    if (files->empty()) continue;
+    draws.push_back(covariance::draw_samples(settings, *files, settings.model, config, reporter));
+  }
+  return draws;
 }
 
-// The (mixed) covariance of a site, fp64 on the device.
-at::Tensor load_mixed(const std::deque<io::CovarianceReader>& readers, const std::string& site,
-                      at::Device device) {
-  if (readers.size() == 1) return readers.front().load(site).to(device, at::kDouble);
-  at::Tensor sum;
-  double traces = 0;
-  for (const auto& reader : readers) {
-    at::Tensor c = reader.load(site).to(device, at::kDouble);
-    const double trace = c.diagonal().sum().item<double>();
-    if (!(trace > 0)) {
-      throw core::NumericalError(concat("'", reader.directory().string(), "': the covariance of '",
-                                        site, "' cannot be mixed: its trace is ", trace));
-    }
-    traces += trace;
-    c.div_(trace);
-    sum = sum.defined() ? sum.add_(c) : c;
-  }
-  const auto count = static_cast<double>(readers.size());
-  return sum.mul_(traces / (count * count));
+// Everything the adapters depend on.
+std::string key_of(const DecomposeSettings& settings, const std::string& model,
+                   const std::vector<std::string>& sources, at::Device device) {
+  DecomposeSettings copy = settings;
+  copy.model.clear();
+  copy.covariance.clear();
+  copy.task_covariance.clear();
+  copy.data.clear();
+  copy.task_data.clear();
+  copy.out.clear();
+  copy.threads = 0;
+  copy.hidden_states = "auto";
+  std::string key =
+      concat("decompose 1\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
+  for (const auto& source : sources) key += concat("covariance ", source, "\n");
+  return key + core::to_yaml(settings_of(copy).resolved());
 }
 
-class Decomposer {
- public:
-  Decomposer(const DecomposeSettings& settings, const io::Checkpoint& model,
-             const Covariances& covariances, at::Device device, core::Reporter& reporter)
-      : settings_(settings),
-        model_(model),
-        covariances_(covariances),
-        device_(device),
-        reporter_(reporter) {}
-
-  // Adds the site's layers to `result`.
-  void run(const PlannedSite& site, adapter::Adapter& result) {
-    at::Tensor damped;
-    linalg::Spectrum directions;
-    std::int64_t tokens = 0;
-    if (!site.name.empty()) {
-      tokens = warn_of_few_tokens(site);
-      damped =
-          linalg::damp(load_mixed(covariances_.knowledge, site.name, device_), settings_.damping);
-    }
-    if (is_dual(settings_)) {
-      const at::Tensor task = load_mixed(covariances_.task, site.name, device_);
-      directions = linalg::generalised_top(task, damped, settings_.rank);
-    }
-    for (const auto& layer : site.layers) {
-      core::throw_if_stopped(reporter_, "decomposing");
-      const linalg::Spectrum found = run_layer(layer, damped, directions, result);
-      adapter::LayerReport report{.rank = settings_.rank,
-                                  .energy = energy_of(found),
-                                  .total_energy = found.total,
-                                  .damping = settings_.method == "corda" ? settings_.damping : 0.0,
-                                  .tokens = tokens};
-      say(layer, report, found);
-      result.reports[layer.module] = report;
-      reporter_.advance(1, layer.module);
-    }
+// Adds the site to the NumericalErrors of `work`.
+template <typename Work>
+void named(const PlannedSite& site, Work work) {
+  try {
+    work();
+  } catch (const core::NumericalError& error) {
+    throw core::NumericalError(
+        concat(site.name.empty() ? site.layers.front().module : site.name, ": ", error.what()));
   }
+}
 
- private:
-  double energy_of(const linalg::Spectrum& found) const {
-    return is_dual(settings_) ? found.values.sum().item<double>()
-                              : at::linalg_norm(found.values).item<double>();
+// Decomposes from covariance directories (or, for pissa, from none), site after site.
+void run_from_directories(const io::Checkpoint& model, const Covariances& covariances,
+                          const std::vector<PlannedSite>& sites, const SiteSolver& solver,
+                          bool weights, at::Device device, FinishedSites& finished) {
+  std::vector<const PlannedSite*> left;
+  for (const auto& site : sites) {
+    if (!finished.has(site)) left.push_back(&site);
   }
-
-  linalg::Spectrum run_layer(const PlannedLayer& layer, const at::Tensor& damped,
-                             const linalg::Spectrum& directions, adapter::Adapter& result) {
-    if (is_dual(settings_)) {
-      result.layers[layer.module] = adapter::initialise_dual(directions, layer.out_features);
-      return directions;
-    }
-    const at::Tensor weight =
-        io::view_tensor(model_, layer.module + ".weight").to(device_, at::kDouble);
-    const auto which = settings_.mode == "kpa" ? linalg::Which::kSmallest : linalg::Which::kLargest;
-    const linalg::Spectrum found =
-        settings_.method == "pissa"
-            ? linalg::svd_top(weight, settings_.rank)
-            : linalg::left_singular_subspace(weight, damped, settings_.rank, which);
-    result.layers[layer.module] = adapter::initialise_from_subspace(weight, found, result.scale());
-    const auto zero = adapter::vanishing_components(found, layer.out_features, layer.in_features);
-    if (zero > 0) {
-      reporter_.warn(concat(layer.module, ": ", zero, " of the ", settings_.rank,
-                            " components have no weight (the matrix is rank-deficient); their rows "
-                            "start at zero and cannot learn"));
-    }
-    return found;
+  SiteReader reader(model, covariances, weights, device);
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    named(*left[i], [&] {
+      SiteReader::Loaded loaded =
+          reader.take(*left[i], i + 1 < left.size() ? left[i + 1] : nullptr);
+      finished.add(*left[i],
+                   solver.solve(*left[i], std::move(loaded.input), [&](const std::string& module) {
+                     return loaded.weights.at(module);
+                   }));
+    });
   }
+}
 
-  std::int64_t warn_of_few_tokens(const PlannedSite& site) {
-    const std::int64_t width = site.layers.front().in_features;
-    const auto check = [&](std::int64_t tokens, const char* what) {
-      if (tokens >= width) return;
-      reporter_.warn(concat(site.name, ": ", what, " saw ", tokens, " tokens, fewer than its ",
-                            width,
-                            " features, so directions it never saw are told apart by the damping "
-                            "alone; calibrate on more samples"));
-    };
-    const std::int64_t tokens = tokens_of(covariances_.knowledge, site.name);
-    check(tokens, "the covariance");
-    if (!covariances_.task.empty())
-      check(tokens_of(covariances_.task, site.name), "the task covariance");
-    return tokens;
+// A block's weight as it is stored, from the device where it was not converted.
+at::Tensor stored_weight(const io::Checkpoint& model, const model::Block& block,
+                         const std::string& module, at::Device device) {
+  const at::Tensor stored = io::view_tensor(model, module + ".weight");
+  for (const auto* linear :
+       {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down}) {
+    if (linear->name == module && linear->weight.scalar_type() == stored.scalar_type())
+      return linear->weight;
   }
+  return stored.to(device);
+}
 
-  void say(const PlannedLayer& layer, const adapter::LayerReport& report,
-           const linalg::Spectrum& found) {
-    reporter_.info(concat(layer.module, " [", layer.out_features, ", ", layer.in_features,
-                          "]: rank ", report.rank, ", energy ", report.energy, " of ",
-                          report.total_energy, ", damping ", report.damping, " (", found.route,
-                          ")"));
+// Calibrates and decomposes, block after block.
+void run_from_data(const DecomposeSettings& settings, const io::Checkpoint& model,
+                   const model::ModelConfig& config, const std::vector<covariance::Draw>& draws,
+                   const std::vector<PlannedSite>& sites, const SiteSolver& solver,
+                   at::Device device, FinishedSites& finished, core::Reporter& reporter) {
+  std::map<std::string, const PlannedSite*> left;
+  for (const auto& site : sites) {
+    if (!finished.has(site)) left[site.name] = &site;
   }
-
-  const DecomposeSettings& settings_;
-  const io::Checkpoint& model_;
-  const Covariances& covariances_;
-  at::Device device_;
-  core::Reporter& reporter_;
-};
+  const covariance::StreamOptions options = {
+      .device = device,
+      .dtype = linalg::dtype_of(settings.dtype, device),
+      .activation_scaling = settings.activation_scaling,
+      .hidden_states = settings.hidden_states,
+      .wanted = [&](const std::string& site) { return left.contains(site); }};
+  covariance::stream_blocks(
+      model, config, draws, options,
+      [&](std::int64_t, const model::Block& block,
+          std::vector<covariance::BlockCovariances>& found) {
+        for (std::size_t i = 0; i < found.front().size(); ++i) {
+          const PlannedSite& site = *left.at(found.front()[i].site.name);
+          SiteInput input;
+          input.tokens = found.front()[i].tokens;
+          input.knowledge.push_back(std::exchange(found.front()[i].covariance, {}));
+          if (found.size() > 1) {
+            input.task_tokens = found[1][i].tokens;
+            input.task.push_back(std::exchange(found[1][i].covariance, {}));
+          }
+          named(site, [&] {
+            finished.add(site, solver.solve(site, std::move(input), [&](const std::string& module) {
+              return stored_weight(model, block, module, device);
+            }));
+          });
+        }
+      },
+      reporter);
+}
 
 adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::string& fingerprint,
-                               const Covariances& covariances) {
+                               std::vector<std::string> sources) {
   adapter::Adapter result;
   result.method = settings.method;
   result.mode = settings.method == "corda" ? settings.mode : "";
@@ -217,8 +206,7 @@ adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::str
   result.train_a = !is_dual(settings);
   result.base_fingerprint = fingerprint;
   result.base_name = settings.model;
-  for (const auto* reader : covariances.all())
-    result.covariance_fingerprints.push_back(reader->fingerprint());
+  result.covariance_fingerprints = std::move(sources);
   return result;
 }
 
@@ -251,6 +239,10 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("covariance", s.covariance,
            "covariance directory of `corda calibrate`; several are mixed with equal weight");
   list.add("task_covariance", s.task_covariance, "mode dual: covariance directory of the task");
+  list.add("data", s.data,
+           "calibrate on this file in the same pass, instead of --covariance; may be given several "
+           "times");
+  list.add("task_data", s.task_data, "mode dual with --data: the task's file, likewise");
   list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)",
            {"corda", "pissa"});
   list.add("mode", s.mode,
@@ -262,6 +254,8 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("alpha", s.alpha, "the adapter is scaled by alpha / rank; 0 means the rank", {0, 1e6});
   list.add("target_modules", s.target_modules, "last name parts of the layers to adapt");
   list.add("damping", s.damping, "c of C + c mean(diag C) I", {1e-12, 1e6});
+  list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");
+  covariance::add_draw_settings(list, s);
   list.add("device", s.device, "auto, cpu, cuda or cuda:N");
   list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
   list.add("out", s.out, "adapter directory to write").required();
@@ -277,30 +271,58 @@ DecomposeResult decompose(const DecomposeSettings& settings, core::Reporter& rep
   const io::Checkpoint model(settings.model);
   const std::string fingerprint = model.fingerprint();
   const Covariances covariances = open_covariances(settings, model, fingerprint);
-  const auto sites = plan_layers(model, settings.target_modules, settings.rank, covariances.all());
-  adapter::Adapter result = empty_adapter(settings, fingerprint, covariances);
+  std::vector<std::string> sources;
+  for (const auto* reader : covariances.all()) sources.push_back(reader->fingerprint());
+  std::vector<covariance::Draw> draws;
+  model::ModelConfig config;
+  std::vector<PlannedSite> sites;
+  if (settings.data.empty()) {
+    sites = plan_layers(model, settings.target_modules, settings.rank, covariances.all());
+  } else {
+    config = model::read_model_config(settings.model);
+    sites = plan_layers(model, settings.target_modules, settings.rank, model::sites_of(config));
+    draws = draw_all(settings, config, reporter);
+    for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());
+  }
+  core::WorkDirectory work(settings.out, key_of(settings, fingerprint, sources, device), reporter);
+  adapter::Adapter result = empty_adapter(settings, fingerprint, sources);
+  FinishedSites finished(work, sites, result);
   std::int64_t layers = 0;
   for (const auto& site : sites) layers += static_cast<std::int64_t>(site.layers.size());
   reporter.info(concat("decomposing ", layers, " layers on ", linalg::describe(device), ", rank ",
                        settings.rank));
-  reporter.begin("decompose", layers, "layer");
-  Decomposer decomposer(settings, model, covariances, device, reporter);
-  for (const auto& site : sites) {
-    try {
-      decomposer.run(site, result);
-    } catch (const core::NumericalError& error) {
-      throw core::NumericalError(
-          concat(site.name.empty() ? site.layers.front().module : site.name, ": ", error.what()));
-    }
+  if (finished.layers_taken() > 0) {
+    reporter.info(concat("going on after ", finished.layers_taken(), " of ", layers,
+                         " layers that an earlier process finished"));
   }
+  reporter.begin("decompose", layers, "layer", finished.layers_taken());
+  const SiteSolver solver(settings, result.scale(), reporter);
+  if (draws.empty()) {
+    run_from_directories(model, covariances, sites, solver, !is_dual(settings), device, finished);
+  } else {
+    run_from_data(settings, model, config, draws, sites, solver, device, finished, reporter);
+  }
+  finished.finish();
   reporter.end();
   write_result(settings, result, directory);
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-  return {.layers = layers,
-          .rank = settings.rank,
-          .energy_share = energy_share(settings, result.reports),
-          .seconds = elapsed.count(),
-          .reports = result.reports};
+  work.remove();
+  DecomposeResult summary = {.layers = layers,
+                             .rank = settings.rank,
+                             .energy_share = energy_share(settings, result.reports),
+                             .layers_skipped = finished.layers_taken(),
+                             .peak_memory_bytes = linalg::peak_memory_bytes(device),
+                             .reports = result.reports};
+  for (const auto& [module, report] : result.reports) {
+    if (!report.refused.empty()) ++summary.layers_redone;
+    if (std::abs(report.bound - 1) > std::abs(summary.worst_bound - 1))
+      summary.worst_bound = report.bound;
+  }
+  if (summary.layers_redone > 0) {
+    reporter.info(concat(summary.layers_redone, " of ", layers,
+                         " layers were done again by the exact route"));
+  }
+  summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return summary;
 }
 
 }  // namespace corda::decompose

@@ -81,11 +81,10 @@ void check_covariance(const PlannedLayer& layer, const std::string& site,
   }
 }
 
-}  // namespace
-
-std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
-                                     const std::vector<std::string>& targets, std::int64_t rank,
-                                     const std::vector<const io::CovarianceReader*>& covariances) {
+// Layers of one site together, in the order of their first one; `site_of` gives "" for none.
+template <typename SiteOf>
+std::vector<PlannedSite> group(const io::Checkpoint& model, const std::vector<std::string>& targets,
+                               std::int64_t rank, SiteOf site_of) {
   std::vector<PlannedSite> sites;
   std::map<std::string, std::size_t> index;
   for (const auto& layer : select(model, targets)) {
@@ -95,8 +94,7 @@ std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
                                      "]; set --rank to at most ", limit,
                                      " or leave this layer out of --target-modules"));
     }
-    const std::string site = covariances.empty() ? "" : covariances.front()->site_of(layer.module);
-    for (const auto* covariance : covariances) check_covariance(layer, site, *covariance);
+    const std::string site = site_of(layer);
     if (site.empty()) {
       sites.push_back({"", {layer}});
     } else if (const auto [found, is_new] = index.emplace(site, sites.size()); is_new) {
@@ -106,6 +104,33 @@ std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
     }
   }
   return sites;
+}
+
+}  // namespace
+
+std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
+                                     const std::vector<std::string>& targets, std::int64_t rank,
+                                     const std::vector<const io::CovarianceReader*>& covariances) {
+  return group(model, targets, rank, [&](const PlannedLayer& layer) {
+    std::string site = covariances.empty() ? "" : covariances.front()->site_of(layer.module);
+    for (const auto* covariance : covariances) check_covariance(layer, site, *covariance);
+    return site;
+  });
+}
+
+std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
+                                     const std::vector<std::string>& targets, std::int64_t rank,
+                                     const std::vector<model::Site>& sites) {
+  std::map<std::string, std::string> site_of_module;
+  for (const auto& site : sites) {
+    for (const auto& module : site.modules) site_of_module[module] = site.name;
+  }
+  return group(model, targets, rank, [&](const PlannedLayer& layer) {
+    const auto found = site_of_module.find(layer.module);
+    if (found != site_of_module.end()) return found->second;
+    throw core::ConfigError(concat("calibration sees no input of '", layer.module,
+                                   "'; leave it out of --target-modules"));
+  });
 }
 
 }  // namespace corda::decompose

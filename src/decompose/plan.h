@@ -9,6 +9,7 @@
 
 #include "corda/io/covariance_store.h"
 #include "corda/io/safetensors.h"
+#include "corda/model/sites.h"
 
 namespace corda::decompose {
 
@@ -30,5 +31,10 @@ struct PlannedSite {
 std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
                                      const std::vector<std::string>& targets, std::int64_t rank,
                                      const std::vector<const io::CovarianceReader*>& covariances);
+
+// The same for covariances that are collected on the way: the sites are the model's own.
+std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
+                                     const std::vector<std::string>& targets, std::int64_t rank,
+                                     const std::vector<model::Site>& sites);
 
 }  // namespace corda::decompose

@@ -75,6 +75,11 @@ void measure_nll(const model::Model& model, const std::vector<data::Sample>& sam
   reporter.end();
   if (result.tokens == 0) throw core::ConfigError("the data has no target token to measure");
   result.nll = sum / static_cast<double>(result.tokens);
+  if (!std::isfinite(result.nll)) {
+    throw core::NumericalError(concat("the loss is ", result.nll,
+                                      "; the weights hold a NaN or an infinity, or an activation "
+                                      "overflowed: try --dtype fp32"));
+  }
   result.perplexity = std::exp(result.nll);
 }
 

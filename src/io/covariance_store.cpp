@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
@@ -171,8 +173,47 @@ at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n) {
   return full;
 }
 
-CovarianceWriter::CovarianceWriter(const fs::path& directory, CovarianceStorage storage)
-    : directory_(directory), storage_(storage) {}
+namespace {
+
+std::string file_of(const std::string& site) { return site + ".safetensors"; }
+
+}  // namespace
+
+CovarianceWriter::CovarianceWriter(const fs::path& directory, CovarianceStorage storage,
+                                   fs::path work)
+    : directory_(directory),
+      storage_(storage),
+      work_(work.empty() ? directory_.staging() : std::move(work)) {}
+
+bool CovarianceWriter::has(const std::string& site) const {
+  return fs::exists(work_ / file_of(site));
+}
+
+void CovarianceWriter::adopt(const std::string& site, const std::vector<std::string>& modules,
+                             std::int64_t tokens) {
+  const SafetensorsFile file(work_ / file_of(site));
+  const std::int64_t elements =
+      file.tensors().contains(site)
+          ? file.tensors().at(site).bytes / static_cast<std::int64_t>(sizeof(float))
+          : 0;
+  // n (n + 1) / 2, or n^2, elements.
+  const auto n = static_cast<std::int64_t>(std::sqrt(
+      static_cast<double>(storage_ == CovarianceStorage::kPacked ? 2 * elements : elements)));
+  if (n < 1 || (storage_ == CovarianceStorage::kPacked ? triangle(n) : n * n) != elements) {
+    throw FormatError(concat("'", file.path().string(), "' does not hold the covariance '", site,
+                             "'; remove this folder and run the command again"));
+  }
+  note(site, modules, tokens, n);
+}
+
+void CovarianceWriter::note(const std::string& site, const std::vector<std::string>& modules,
+                            std::int64_t tokens, std::int64_t in_features) {
+  sites_[site] = {.in_features = in_features,
+                  .modules = modules,
+                  .tokens = tokens,
+                  .storage = storage_,
+                  .file = file_of(site)};
+}
 
 void CovarianceWriter::add(const std::string& site, const std::vector<std::string>& modules,
                            std::int64_t tokens, const at::Tensor& covariance) {
@@ -185,16 +226,11 @@ void CovarianceWriter::add(const std::string& site, const std::vector<std::strin
     throw core::ShapeError(concat("[io::CovarianceWriter::add] the covariance of '", site,
                                   "' must be square; it is ", covariance.sizes()));
   }
-  const std::string file = site + ".safetensors";
   const at::Tensor stored = storage_ == CovarianceStorage::kPacked
                                 ? pack_lower(covariance)
                                 : covariance.to(at::kCPU, at::kFloat);
-  save_tensors(directory_.staging() / file, {{site, stored}});
-  sites_[site] = {.in_features = covariance.size(0),
-                  .modules = modules,
-                  .tokens = tokens,
-                  .storage = storage_,
-                  .file = file};
+  save_tensors(work_ / file_of(site), {{site, stored}});
+  note(site, modules, tokens, covariance.size(0));
 }
 
 void CovarianceWriter::finish(CovarianceManifest manifest) {
@@ -214,6 +250,10 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                      {"activation_scaling", manifest.activation_scaling},
                      {"settings", to_json(manifest.settings)},
                      {"sites", std::move(sites)}};
+  if (work_ != directory_.staging()) {
+    for (const auto& [name, site] : sites_)
+      fs::rename(work_ / site.file, directory_.staging() / site.file);
+  }
   core::write_json(directory_.staging() / kManifest, root);
   directory_.commit();
 }
@@ -256,27 +296,49 @@ std::string CovarianceReader::site_of(const std::string& module) const {
   return found == site_of_module_.end() ? std::string() : found->second;
 }
 
-at::Tensor CovarianceReader::load(const std::string& name) const {
+std::shared_ptr<const SafetensorsFile> CovarianceReader::open(const std::string& name) const {
   const auto found = manifest_.sites.find(name);
   if (found == manifest_.sites.end())
     throw FormatError(concat("'", directory_.string(), "' has no site '", name, "'"));
   const CovarianceSite& site = found->second;
-  const SafetensorsFile file(directory_ / site.file);
-  const auto tensor = file.tensors().find(name);
+  auto file = std::make_shared<const SafetensorsFile>(directory_ / site.file);
+  const auto tensor = file->tensors().find(name);
   const bool full = site.storage == CovarianceStorage::kFull;
   const std::vector<std::int64_t> shape = full ? std::vector{site.in_features, site.in_features}
                                                : std::vector{triangle(site.in_features)};
-  if (tensor == file.tensors().end() || tensor->second.dtype != DType::kF32 ||
+  if (tensor == file->tensors().end() || tensor->second.dtype != DType::kF32 ||
       tensor->second.shape != shape) {
     throw FormatError(concat(
-        "'", file.path().string(), "' must hold '", name, "' F32 ", shape_string(shape),
+        "'", file->path().string(), "' must hold '", name, "' F32 ", shape_string(shape),
         "; it holds ",
-        tensor == file.tensors().end()
+        tensor == file->tensors().end()
             ? std::string("no such tensor")
             : concat(to_string(tensor->second.dtype), " ", shape_string(tensor->second.shape))));
   }
-  const at::Tensor stored = view_tensor(file, name);
-  return full ? stored.clone() : unpack_lower(stored, site.in_features);
+  return file;
+}
+
+at::Tensor CovarianceReader::load(const std::string& name) const {
+  const auto file = open(name);
+  const CovarianceSite& site = manifest_.sites.at(name);
+  const at::Tensor stored = view_tensor(*file, name);
+  return site.storage == CovarianceStorage::kFull ? stored.clone()
+                                                  : unpack_lower(stored, site.in_features);
+}
+
+std::function<void(std::int64_t, std::int64_t, float*)> CovarianceReader::lower_rows(
+    const std::string& name) const {
+  const auto file = open(name);
+  const CovarianceSite& site = manifest_.sites.at(name);
+  const bool full = site.storage == CovarianceStorage::kFull;
+  return [file, full, name, n = site.in_features](std::int64_t begin, std::int64_t end, float* to) {
+    const std::byte* from = file->data(name).data();
+    for (std::int64_t row = begin; row < end; ++row, to += n) {
+      const std::int64_t first = full ? row * n : row * (row + 1) / 2;
+      std::memcpy(to, from + static_cast<std::size_t>(first) * sizeof(float),
+                  static_cast<std::size_t>(row + 1) * sizeof(float));
+    }
+  };
 }
 
 std::string CovarianceReader::fingerprint() const {

@@ -161,6 +161,8 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
     throw FormatError(concat("'", file, "': the header must be a JSON object"));
   for (const auto& [name, entry] : root.items()) {
     if (name == "__metadata__") {
+      if (!entry.is_object())
+        throw FormatError(concat("'", file, "': '__metadata__' must be an object"));
       for (const auto& [key, value] : entry.items())
         metadata_[key] = value.is_string() ? value.get<std::string>() : value.dump();
     } else {

@@ -12,12 +12,17 @@ namespace cpu {
 Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
 Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
                          std::int64_t r);
+// sum[begin:, begin : begin + columns] += scale (x^T x) there; x [tokens, n] contiguous.
+void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale,
+                           std::int64_t begin, std::int64_t columns);
 }  // namespace cpu
 
 namespace cuda {
 Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
 Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
                          std::int64_t r);
+void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale,
+                           std::int64_t begin, std::int64_t columns);
 }  // namespace cuda
 
 }  // namespace corda::linalg

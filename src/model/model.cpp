@@ -75,36 +75,6 @@ bool is_leftover(const std::string& name, const ModelConfig& config) {
          (config.tie_word_embeddings && name == "lm_head.weight");
 }
 
-void check_tensors(const io::Checkpoint& checkpoint, const ModelConfig& config) {
-  std::vector<std::string> problems;
-  std::set<std::string> expected;
-  for (const auto& [name, shape] : expected_tensors(config)) {
-    expected.insert(name);
-    if (!checkpoint.contains(name)) {
-      problems.push_back(concat("missing '", name, "' ", io::shape_string(shape)));
-      continue;
-    }
-    const io::TensorInfo& info = checkpoint.info(name);
-    if (info.shape != shape) {
-      problems.push_back(concat("'", name, "' must be ", io::shape_string(shape), ", it is ",
-                                io::shape_string(info.shape)));
-    }
-    if (info.dtype != io::DType::kF32 && info.dtype != io::DType::kBF16 &&
-        info.dtype != io::DType::kF16) {
-      problems.push_back(
-          concat("'", name, "' must be F32, BF16 or F16, it is ", io::to_string(info.dtype)));
-    }
-  }
-  for (const auto& name : checkpoint.names()) {
-    if (!expected.contains(name) && !is_leftover(name, config))
-      problems.push_back(concat("surplus '", name, "'"));
-  }
-  if (!problems.empty()) {
-    throw core::ShapeError(concat("'", checkpoint.directory().string(),
-                                  "' does not fit its config.json: ", core::join(problems, "; ")));
-  }
-}
-
 }  // namespace
 
 std::vector<Linear*> Model::projections() {
@@ -178,35 +148,84 @@ at::Tensor rope_inverse_frequencies(const ModelConfig& config) {
   return result;
 }
 
+void check_checkpoint(const io::Checkpoint& checkpoint, const ModelConfig& config) {
+  std::vector<std::string> problems;
+  std::set<std::string> expected;
+  for (const auto& [name, shape] : expected_tensors(config)) {
+    expected.insert(name);
+    if (!checkpoint.contains(name)) {
+      problems.push_back(concat("missing '", name, "' ", io::shape_string(shape)));
+      continue;
+    }
+    const io::TensorInfo& info = checkpoint.info(name);
+    if (info.shape != shape) {
+      problems.push_back(concat("'", name, "' must be ", io::shape_string(shape), ", it is ",
+                                io::shape_string(info.shape)));
+    }
+    if (info.dtype != io::DType::kF32 && info.dtype != io::DType::kBF16 &&
+        info.dtype != io::DType::kF16) {
+      problems.push_back(
+          concat("'", name, "' must be F32, BF16 or F16, it is ", io::to_string(info.dtype)));
+    }
+  }
+  for (const auto& name : checkpoint.names()) {
+    if (!expected.contains(name) && !is_leftover(name, config))
+      problems.push_back(concat("surplus '", name, "'"));
+  }
+  if (!problems.empty()) {
+    throw core::ShapeError(concat("'", checkpoint.directory().string(),
+                                  "' does not fit its config.json: ", core::join(problems, "; ")));
+  }
+}
+
+Model model_without_weights(const ModelConfig& config, const LoadOptions& options) {
+  Model model;
+  model.config = config;
+  model.compute = options.compute;
+  model.blocks.resize(static_cast<std::size_t>(config.num_layers));
+  model.inverse_frequencies = rope_inverse_frequencies(config).to(options.device);
+  return model;
+}
+
+Block make_block(const ModelConfig& config, std::int64_t layer,
+                 const std::function<at::Tensor(const std::string& name)>& load) {
+  Block block;
+  block.name = block_name(layer);
+  block.attention_norm = load(block.name + ".input_layernorm.weight");
+  block.mlp_norm = load(block.name + ".post_attention_layernorm.weight");
+  for (const auto& row : projection_table()) {
+    Linear& linear = block.*row.member;
+    linear.name = concat(block.name, ".", row.name);
+    linear.weight = load(linear.name + ".weight");
+    if (config.*row.bias) linear.bias = load(linear.name + ".bias");
+  }
+  return block;
+}
+
+std::vector<std::string> block_tensors(const ModelConfig& config, std::int64_t layer) {
+  std::vector<std::string> names;
+  make_block(config, layer, [&](const std::string& name) {
+    names.push_back(name);
+    return at::Tensor();
+  });
+  return names;
+}
+
 Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config,
                  const LoadOptions& options) {
-  check_tensors(checkpoint, config);
+  check_checkpoint(checkpoint, config);
   const auto load = [&](const std::string& name) {
     // copy = true: the map's bytes must not outlive the file.
     return io::view_tensor(checkpoint, name)
         .to(options.device, options.weights, /*non_blocking=*/false, /*copy=*/true);
   };
-  Model model;
-  model.config = config;
-  model.compute = options.compute;
+  Model model = model_without_weights(config, options);
   model.embedding = load("model.embed_tokens.weight");
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
-    Block block;
-    block.name = block_name(layer);
-    block.attention_norm = load(block.name + ".input_layernorm.weight");
-    block.mlp_norm = load(block.name + ".post_attention_layernorm.weight");
-    for (const auto& row : projection_table()) {
-      Linear& linear = block.*row.member;
-      linear.name = concat(block.name, ".", row.name);
-      linear.weight = load(linear.name + ".weight");
-      if (config.*row.bias) linear.bias = load(linear.name + ".bias");
-    }
-    model.blocks.push_back(std::move(block));
-  }
+  for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
+    model.blocks[static_cast<std::size_t>(layer)] = make_block(config, layer, load);
   model.final_norm = load("model.norm.weight");
   model.head.name = "lm_head";
   if (!config.tie_word_embeddings) model.head.weight = load("lm_head.weight");
-  model.inverse_frequencies = rope_inverse_frequencies(config).to(options.device);
   return model;
 }
 

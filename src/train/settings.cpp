@@ -191,6 +191,9 @@ void check(const TrainSettings& s) {
     problems.emplace_back("'lora.target_modules' is empty");
   if (s.optim.epochs <= 0 && s.optim.max_steps == 0)
     problems.emplace_back("'optim.epochs' must be positive");
+  if (s.lora.dropout < 0 && s.lora.dropout != -1)
+    problems.push_back(
+        concat("'lora.dropout' must lie between 0 and 0.999; it is ", s.lora.dropout));
   if (!problems.empty()) throw core::ConfigError(core::join(problems, "\n"));
 }
 

@@ -109,7 +109,6 @@ class Run {
     TrainResult result;
     const auto finish = [&](StepMetrics metrics) {
       if (evaluates_after(metrics.step)) metrics.eval_loss = evaluate(run, metrics);
-      metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       metrics_file.append(metrics);
       if (metrics.eval_loss)
         reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
@@ -122,7 +121,8 @@ class Run {
     reporter_.begin("train", total_, "step", before.steps);
     if (before.unevaluated) finish(*before.unevaluated);
     for (std::int64_t step = before.steps; step < total_; ++step) {
-      const StepMetrics metrics = take_step(step);
+      StepMetrics metrics = take_step(step);
+      metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       reporter_.advance(1, summary(metrics));
       finish(metrics);
       const bool last = step + 1 == total_;

@@ -161,6 +161,51 @@ TEST_F(Errors, StdoutOnAFullDiskIsAResourceError) {
   EXPECT_THAT(result.err, HasSubstr("disk full"));
 }
 
+TEST_F(Errors, ResultsThatDoNotReachStdoutAreAResourceError) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full on this machine";
+  for (const std::string& command :
+       {"eval --model " + base() + " --data " + at("task.jsonl") + " --json",
+        std::string("train --settings"), std::string("--help")}) {
+    const ProcessResult result = corda::testing::run_process(
+        {"/bin/sh", "-c", std::string(CORDA_BINARY) + " " + command + " > /dev/full"});
+    EXPECT_EQ(result.exit_code, 5) << command;
+    EXPECT_THAT(result.err, HasSubstr("cannot write to stdout")) << command;
+  }
+}
+
+TEST_F(Errors, AReadOnlyOrImpossibleOutputIsRefusedBeforeTheWork) {
+  auto arguments = calibrate("task.jsonl");
+  arguments[6] = "/proc/no/out";
+  expect_failure(arguments, 5, "cannot create '/proc/no/out.corda-partial'");
+  arguments[6] = "/proc";
+  expect_failure(arguments, 2, "'/proc' is a mount point");
+}
+
+TEST_F(Errors, WeightsThatAreNotNumbersAreNumericalErrors) {
+  const std::string weights = base() + "/model.safetensors";
+  std::string bytes = core::read_file(weights);
+  const auto header = static_cast<std::ptrdiff_t>(bytes.find("}}") + 2);  // all after it is data
+  std::fill(bytes.begin() + header + 8, bytes.end(), '\xff');
+  core::write_file_atomic(weights, bytes);
+  expect_failure({"eval", "--model", base(), "--data", at("task.jsonl")}, 4, "the loss is ");
+  expect_failure(calibrate("task.jsonl"), 4, "is not finite");
+  expect_failure(
+      {"decompose", "--method", "pissa", "--model", base(), "--rank", "2", "--out", at("start")}, 4,
+      "NaN");
+  expect_failure(train(""), 4, "step 1: the loss is ");
+  EXPECT_FALSE(fs::exists(at("run/adapter")));
+}
+
+TEST_F(Errors, IdsOutsideTheVocabularyAreRefused) {
+  for (const std::string ids : {"[99999999999]", "[18446744073709551615]", "[1.5]", "{}"}) {
+    write("ids.txt", "[1]\n" + ids + "\n");
+    const ProcessResult result =
+        run_corda({"tokenize", "--model", base(), "--decode", "--data", at("ids.txt")});
+    EXPECT_EQ(result.exit_code, 3) << ids;
+    EXPECT_THAT(result.err, HasSubstr("ids.txt:2: expected a JSON array of token ids")) << ids;
+  }
+}
+
 // The file-size limit stands in for a full disk: writes fail in the middle of a file.
 TEST_F(Errors, AFullDiskLeavesNoOutput) {
   ASSERT_EQ(run_corda({"decompose", "--method", "pissa", "--model", base(), "--rank", "2", "--out",

@@ -6,7 +6,10 @@
 #include <gtest/gtest.h>
 
 #include "corda/core/error.h"
+#include "corda/linalg/accumulate.h"
 #include "corda/linalg/spectrum.h"
+#include "corda/linalg/upload.h"
+#include "linalg/layers.h"
 #include "support/error_of.h"
 
 namespace corda::linalg {
@@ -113,6 +116,94 @@ TEST(GpuLinalg, InfoWordOfCholeskyIsRead) {
   const at::Tensor task = at::eye(8, at::kDouble).cuda();
   EXPECT_THAT(error_of<core::NumericalError>([&] { generalised_top(task, -task, 2); }),
               HasSubstr("Xpotrf gave info 1 for a matrix [8, 8]: it is not positive definite"));
+}
+
+class GpuCertified : public ::testing::TestWithParam<corda::testing::LayerCase> {};
+
+TEST_P(GpuCertified, EnergyIsWithinTheBoundOfTheCpuReference) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(3);
+  const auto& c = GetParam();
+  constexpr std::int64_t r = 16;
+  const at::Tensor w = corda::testing::weight_of(c);
+  DampedCovariance reference(corda::testing::covariance_of(c), 0.01);
+  DampedCovariance covariance(reference.matrix().cuda(), 1e-15);
+  const at::Tensor m = at::mm(w, reference.matrix());
+  for (const Which which : {Which::kSmallest, Which::kLargest}) {
+    const Spectrum exact = left_singular_subspace(w, reference.matrix(), r, which);
+    const Spectrum found =
+        certified_subspace(w.cuda(), covariance, r, which, {.smallest_size = 64});
+    SCOPED_TRACE(found.route + " " + found.refused);
+    ASSERT_TRUE(found.vectors.is_cuda());
+    const double optimum = at::linalg_norm(exact.values).item<double>();
+    const double reached = corda::testing::energy(found.vectors.cpu(), m);
+    const double noise = 1e-12 * exact.total;  // rounding of the products themselves
+    if (which == Which::kSmallest) {
+      EXPECT_LE(reached, kSmallestBound * optimum + noise);
+    } else {
+      EXPECT_GE(reached, kLargestBound * optimum - noise);
+    }
+    EXPECT_NEAR(found.total, exact.total, 1e-9 * exact.total);
+    if (which == Which::kLargest || c.rank == 0) {
+      EXPECT_THAT(found.route, HasSubstr("lanczos"));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Layers, GpuCertified, ::testing::ValuesIn(corda::testing::layer_cases()),
+                         [](const auto& instance) { return std::string(instance.param.name); });
+
+TEST(GpuCertifiedTop, SumIsWithinTheBoundOfTheCpuReference) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(7);
+  const at::Tensor task = covariance_of(320, true);
+  const at::Tensor knowledge = damp(covariance_of(320, false), 0.01);
+  DampedCovariance damped(knowledge.cuda(), 1e-15);
+  const Spectrum exact = generalised_top(task, knowledge, 16);
+  const Spectrum found = certified_generalised_top(task.cuda(), damped, 16, {.smallest_size = 64});
+  EXPECT_EQ(found.route, "cholesky-lanczos");
+  EXPECT_GE(found.values.sum().item<double>(),
+            kGeneralisedBound * exact.values.sum().item<double>());
+  EXPECT_NEAR(found.total, exact.total, 1e-9 * exact.total);
+}
+
+TEST(GpuLinalg, ScaledGramOf16BitActivationsEqualsFp64) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(10);
+  // 1500 columns: two panels, the second one narrower.
+  for (const auto type : {at::kBFloat16, at::kHalf, at::kFloat}) {
+    const at::Tensor x = at::randn({300, 1500}).to(type);
+    const at::Tensor start = at::randn({1500, 1500});
+    at::Tensor sum = start.cuda();
+    add_scaled_gram(sum, x.cuda(), at::full({1}, 0.25F).cuda());
+    mirror_lower(sum);
+    const at::Tensor wide = x.to(at::kDouble);
+    const at::Tensor lower = (start.to(at::kDouble) + at::mm(wide.t(), wide) * 0.25).tril();
+    const at::Tensor expected = lower + lower.tril(-1).t();
+    // 300 products summed in fp32: sqrt(300) eps of sums of size sqrt(300) / 4, with room.
+    EXPECT_LT((sum.cpu() - expected).abs().max().item<double>(), 1e-4) << at::toString(type);
+  }
+}
+
+TEST(GpuLinalg, UploadEqualsTheHostTensors) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(11);
+  Uploader uploader({at::kCUDA, 0});
+  // 40 MB: more than the two staging buffers hold at once.
+  const std::vector<at::Tensor> tensors = {at::randn({2500, 4000}), at::randn({7}).to(at::kHalf),
+                                           at::empty({0, 3})};
+  std::vector<HostRows> rows;
+  for (const auto& tensor : tensors) rows.push_back(rows_of(tensor));
+  for (int round = 0; round < 3; ++round) {
+    auto upload = uploader.start(rows);
+    const auto found = upload.wait();
+    ASSERT_EQ(found.size(), tensors.size());
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      EXPECT_TRUE(at::equal(found[i].cpu(), tensors[i])) << i;
+  }
+  rows[1].fill = [](std::int64_t, std::int64_t, std::byte*) { throw core::IoError("torn"); };
+  auto upload = uploader.start(rows);
+  EXPECT_EQ(error_of<core::IoError>([&] { upload.wait(); }), "torn");
 }
 
 }  // namespace

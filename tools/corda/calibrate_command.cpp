@@ -23,10 +23,13 @@ void add_calibrate(CLI::App& app, CommonFlags& common, Action& action) {
       ConsoleReporter reporter(common.quiet);
       const auto result = calibrate::calibrate(*settings, reporter);
       if (common.json) {
-        const nlohmann::ordered_json object = {
-            {"out", settings->out},      {"samples", result.samples},
-            {"tokens", result.tokens},   {"sites", result.sites},
-            {"seconds", result.seconds}, {"peak_memory_bytes", result.peak_memory_bytes}};
+        const nlohmann::ordered_json object = {{"out", settings->out},
+                                               {"samples", result.samples},
+                                               {"tokens", result.tokens},
+                                               {"sites", result.sites},
+                                               {"sites_skipped", result.sites_skipped},
+                                               {"seconds", result.seconds},
+                                               {"peak_memory_bytes", result.peak_memory_bytes}};
         std::printf("%s\n", object.dump().c_str());
       } else {
         std::printf("%lld covariances of %lld samples (%lld tokens) in %.1f s: %s\n",

@@ -26,6 +26,10 @@ void add_decompose(CLI::App& app, CommonFlags& common, Action& action) {
                                                {"layers", result.layers},
                                                {"rank", result.rank},
                                                {"energy_share", result.energy_share},
+                                               {"layers_skipped", result.layers_skipped},
+                                               {"layers_redone", result.layers_redone},
+                                               {"worst_bound", result.worst_bound},
+                                               {"peak_memory_bytes", result.peak_memory_bytes},
                                                {"seconds", result.seconds}};
         std::printf("%s\n", object.dump().c_str());
       } else {

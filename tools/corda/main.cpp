@@ -26,6 +26,12 @@ int fail(ExitCode code, const std::string& message) {
 // The first line of a LibTorch message; the rest is a C++ backtrace.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+// The exit code, unless what was printed did not arrive.
+int finish(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  return fail(ExitCode::kResource, "cannot write to stdout; is the disk full?");
+}
+
 // A sentence about the first argument where it is no verb, else "".
 std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
   if (argc < 2 || argv[1][0] == '-') return "";
@@ -39,7 +45,7 @@ std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
 int run(const corda::tools::Action& action) {
   try {
     action();
-    return static_cast<int>(ExitCode::kOk);
+    return finish(0);
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   } catch (const c10::OutOfMemoryError& error) {
@@ -79,7 +85,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
-    return app.exit(success);
+    return finish(app.exit(success));
   } catch (const CLI::ParseError& error) {
     const std::string verb = unknown_verb(app, argc, argv);
     return fail(ExitCode::kUsage,

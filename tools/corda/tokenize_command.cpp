@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "commands.h"
 #include "console_reporter.h"
@@ -31,10 +32,11 @@ std::string encode_line(const tokenizer::Tokenizer& tokenizer, const std::string
 std::string decode_line(const tokenizer::Tokenizer& tokenizer, const std::string& line,
                         const TokenizeFlags& flags, std::int64_t number) {
   const core::Json ids = core::parse_json(line, flags.data, number);
-  const bool integers = ids.is_array() && std::all_of(ids.begin(), ids.end(), [](const auto& id) {
-                          return id.is_number_integer();
-                        });
-  if (!integers)
+  const auto is_id = [](const core::Json& id) {
+    return id.is_number_integer() && std::in_range<tokenizer::TokenId>(id.get<std::int64_t>()) &&
+           !(id.is_number_unsigned() && id.get<std::uint64_t>() > INT64_MAX);
+  };
+  if (!ids.is_array() || !std::all_of(ids.begin(), ids.end(), is_id))
     throw core::FormatError(
         core::concat(flags.data, ":", number, ": expected a JSON array of token ids"));
   return tokenizer.decode(ids.get<std::vector<tokenizer::TokenId>>(),
@@ -54,8 +56,6 @@ void tokenize(const TokenizeFlags& flags, const core::Reporter& reporter) {
     std::fwrite(result.data(), 1, result.size(), stdout);
     std::fputc('\n', stdout);
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-    throw core::ResourceError("cannot write to stdout; is the disk full?");
 }
 
 }  // namespace

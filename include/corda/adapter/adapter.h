@@ -29,10 +29,13 @@ struct LayerAdapter {
 // What decomposition found for one layer, kept in corda.json.
 struct LayerReport {
   std::int64_t rank = 0;
-  double energy = 0;        // ||U_r^T W C~||_F of the chosen components (dual: sum of eigenvalues)
-  double total_energy = 0;  // ||W C~||_F (dual: trace of the generalised problem)
-  double damping = 0;       // c of C~ = C + c mean(diag C) I
-  std::int64_t tokens = 0;  // tokens the site saw in calibration
+  double energy = 0;         // ||U_r^T W C~||_F of the chosen components (dual: sum of eigenvalues)
+  double total_energy = 0;   // ||W C~||_F (dual: trace of the generalised problem)
+  double damping = 0;        // c of C~ = C + c mean(diag C) I
+  std::int64_t tokens = 0;   // tokens the site saw in calibration
+  std::string route = {};    // of the solver, "" where it was not recorded
+  double bound = 1;          // proved bound on energy / optimum (linalg::Spectrum::bound)
+  std::string refused = {};  // why the fast route was given up for the exact one, else ""
 };
 
 // Effective weight of a layer: W + s (B A - B0 A0), s = alpha / rank; with a magnitude m (DoRA,

@@ -11,13 +11,16 @@
 #include "corda/adapter/adapter.h"
 #include "corda/core/reporter.h"
 #include "corda/core/settings.h"
+#include "corda/covariance/draw.h"
 
 namespace corda::decompose {
 
-struct DecomposeSettings {
+// The members of DrawSettings say how `data` and `task_data` are drawn and run.
+struct DecomposeSettings : covariance::DrawSettings {
   std::string model;
   std::vector<std::string> covariance;  // several are mixed with equal weight
-  std::string task_covariance;          // dual only
+  std::string task_covariance;          // dual with covariance directories
+  std::vector<std::string> task_data;   // dual with `data`
   std::string method = "corda";         // corda | pissa
   std::string mode = "kpa";             // kpa | ipa | dual; corda only
   std::int64_t rank = 128;
@@ -25,6 +28,7 @@ struct DecomposeSettings {
   std::vector<std::string> target_modules = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
                                              "gate_proj", "up_proj", "down_proj"};
   double damping = 0.01;
+  bool exact = false;  // the exact fp64 route for every layer
   std::string device = "auto";
   std::int64_t threads = 0;
   std::string out;
@@ -37,16 +41,25 @@ struct DecomposeResult {
   std::int64_t rank = 0;
   double energy_share =
       0;  // sum of energy^2 over sum of total_energy^2 (dual: of energies); 0 to 1
+  std::int64_t layers_skipped = 0;  // that an earlier process had finished
+  std::int64_t layers_redone = 0;   // by the exact route, the fast one having proved no bound
+  double worst_bound = 1;           // of any layer, see adapter::LayerReport::bound
   double seconds = 0;
+  std::int64_t peak_memory_bytes = 0;
   std::map<std::string, adapter::LayerReport> reports;
 };
 
 // Writes an adapter directory (adapter.h) and settings.resolved.yaml, atomically. kpa adapts the
 // components of W C~ with the least, ipa those with the most energy (CorDA, Yang et al. 2024,
 // section 3.3); dual the input directions with the most task energy per knowledge energy, A frozen;
-// pissa those of W. Several covariances are averaged after each was divided by its trace, then
-// scaled back by the mean of the traces, so that A0 and B0 stay as balanced as with one. One
-// layer's weight and one site's covariance are in memory at a time, beside the adapter itself.
+// pissa those of W. The covariances come from directories (`covariance`), the next site being read
+// while the present one is decomposed, or are collected on the way (`data`), the model running one
+// block at a time (covariance/stream.h). Several directories are averaged after each was divided by
+// its trace, then scaled back by the mean of the traces, so that A0 and B0 stay as balanced as with
+// one. In the device's memory: two sites with the weights of their layers, or what streaming needs,
+// and the solver's workspace; the adapter itself is on the host. Every layer's energy is proved to
+// be within the bounds of linalg/spectrum.h, or computed by the exact route. Finished sites are
+// kept in `OUT.work` until the adapter is complete: after a kill the same command goes on there.
 // Throws ConfigError (settings, a rank above a layer's size, covariances of another model),
 // FormatError (a module without covariance, malformed files), NumericalError naming the layer.
 DecomposeResult decompose(const DecomposeSettings& settings, core::Reporter& reporter);

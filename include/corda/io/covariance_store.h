@@ -6,12 +6,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "corda/core/config_node.h"
 #include "corda/core/file.h"
+#include "corda/io/safetensors.h"
 
 namespace corda::io {
 
@@ -51,21 +53,30 @@ at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n);
 // manifest being written last.
 class CovarianceWriter {
  public:
-  // Throws ConfigError where `directory` exists and is not empty.
-  CovarianceWriter(const fs::path& directory, CovarianceStorage storage);
+  // Throws ConfigError where `directory` exists and is not empty. With `work`, an existing folder
+  // on the same file system, each site's file is complete there as soon as it is added, and
+  // `finish` moves it.
+  CovarianceWriter(const fs::path& directory, CovarianceStorage storage, fs::path work = {});
 
   // C [in, in], any device and floating type, stored as fp32. Throws InternalError for a name that
   // was added before or cannot name a file, ResourceError on a full disk.
   void add(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens,
            const at::Tensor& covariance);
+  // Whether `site` is complete in `work`; and takes it from there instead of adding it.
+  bool has(const std::string& site) const;
+  void adopt(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens);
   // A folder for further files of the directory (resolved settings).
   const fs::path& staging() const { return directory_.staging(); }
   // `manifest.sites` is filled in from what was added.
   void finish(CovarianceManifest manifest);
 
  private:
+  void note(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens,
+            std::int64_t in_features);
+
   core::AtomicDirectory directory_;
   CovarianceStorage storage_;
+  fs::path work_;
   std::map<std::string, CovarianceSite> sites_;
 };
 
@@ -81,10 +92,18 @@ class CovarianceReader {
   // C [in, in], fp32 on the CPU, whichever way it is stored. Throws FormatError where the file does
   // not hold what the manifest says.
   at::Tensor load(const std::string& site) const;
+  // The same row by row: a function that writes the rows [begin, end) of the lower triangle of C to
+  // a row-major buffer with `in_features` columns, and leaves the rest of the rows as it was. It
+  // keeps the file open and may be called from any thread. Errors as `load`.
+  std::function<void(std::int64_t begin, std::int64_t end, float* to)> lower_rows(
+      const std::string& site) const;
   // SHA-256 over the manifest's bytes and 16 KiB of every site's tensor.
   std::string fingerprint() const;
 
  private:
+  // The site's file, checked against the manifest.
+  std::shared_ptr<const SafetensorsFile> open(const std::string& site) const;
+
   fs::path directory_;
   CovarianceManifest manifest_;
   std::map<std::string, std::string> site_of_module_;

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <string>
 
+#include "corda/linalg/damped_covariance.h"
+
 namespace corda::linalg {
 
 enum class Which { kSmallest, kLargest };
@@ -20,12 +22,13 @@ struct Spectrum {
   at::Tensor values;   // [r], smallest first for kSmallest, largest first for kLargest
   double total = 0;    // weight of all directions together, see each function
   std::string route;   // how it was computed, for the log: "svd", "qr-inverse-eigh"...
+  // Proved bound on weight found / best weight: at most this for kSmallest, at least this for the
+  // others; 1 for the exact routes, which are right to rounding.
+  double bound = 1;
+  std::string refused;  // why the fast route was given up and the exact one taken; else empty
 };
 
-// C~ = C + c mean(diag C) I of a covariance C [n, n], in fp64 (CorDA, Yang et al. 2024,
-// section 3.2). Throws ShapeError where C is not square, NumericalError where it is zero or not
-// finite.
-at::Tensor damp(const at::Tensor& covariance, double damping);
+// Exact routes: dense fp64 factorisations.
 
 // The r left singular vectors of W C~ [out, in] with the smallest or the largest singular values,
 // out of the min(out, in) that the reduced SVD has (CorDA, eq. 3 and 4). values: singular values;
@@ -45,5 +48,31 @@ Spectrum svd_top(const at::Tensor& weight, std::int64_t r);
 // C_know~ is not positive definite.
 Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
                          std::int64_t r);
+
+// Certified routes: block Lanczos iteration, whose result is proved by one Cholesky factorisation
+// to be within a bound of the optimum. What is not proved is computed again by the exact route.
+
+struct SubspaceOptions {
+  bool exact = false;                // take the exact route whatever the size
+  std::int64_t smallest_size = 512;  // so do matrices with fewer rows or columns
+  std::int64_t basis_limit =
+      1536;  // columns of the Krylov basis at which the iteration is given up
+};
+
+// The least that the certified routes prove; see Spectrum::bound.
+inline constexpr double kSmallestBound = 1.001;     // energy / optimum, at most
+inline constexpr double kLargestBound = 0.99999;    // energy / optimum, at least
+inline constexpr double kGeneralisedBound = 0.999;  // sum of eigenvalues / optimum, at least
+
+// As left_singular_subspace, ||U^T W C~||_F within kSmallestBound or kLargestBound of the optimum.
+// Ties at the cut are broken arbitrarily. Works on the inverse of the k x k Gram matrix, k =
+// min(out, in), made from factors so that the condition number is not squared twice (kSmallest), or
+// on the Gram matrix (kLargest).
+Spectrum certified_subspace(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
+                            Which which, const SubspaceOptions& options = {});
+
+// As generalised_top, the sum of the values within kGeneralisedBound of the optimum.
+Spectrum certified_generalised_top(const at::Tensor& task, DampedCovariance& knowledge,
+                                   std::int64_t r, const SubspaceOptions& options = {});
 
 }  // namespace corda::linalg

@@ -82,6 +82,21 @@ struct LoadOptions {
 Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config,
                  const LoadOptions& options);
 
+// Throws the ShapeError of `load_model` where the checkpoint does not fit the configuration.
+void check_checkpoint(const io::Checkpoint& checkpoint, const ModelConfig& config);
+
+// A model with the right number of blocks and nothing in them, no embedding and no head; enough
+// for `forward_block` once the block is filled in.
+Model model_without_weights(const ModelConfig& config, const LoadOptions& options);
+
+// Block `layer` with `load(name)` giving each of its tensors, called in the order of
+// `block_tensors`.
+Block make_block(const ModelConfig& config, std::int64_t layer,
+                 const std::function<at::Tensor(const std::string& name)>& load);
+
+// Names of the tensors of block `layer`.
+std::vector<std::string> block_tensors(const ModelConfig& config, std::int64_t layer);
+
 // Rotary frequencies theta^(-2i/d), scaled as the configuration says (Llama 3.1: low frequencies
 // divided by the factor, a smooth blend between the bands).
 at::Tensor rope_inverse_frequencies(const ModelConfig& config);

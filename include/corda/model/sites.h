@@ -19,5 +19,7 @@ struct Site {
 
 // Four sites a block, in the order of the forward pass; the names `SiteObserver` is called with.
 std::vector<Site> sites_of(const ModelConfig& config);
+// Those of one block.
+std::vector<Site> sites_of_block(const ModelConfig& config, std::int64_t layer);
 
 }  // namespace corda::model

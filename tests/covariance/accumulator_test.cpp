@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 // Covariances against PEFT's calibration (scripts/golden/covariance.py).
-#include "calibrate/accumulator.h"
+#include "covariance/accumulator.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include "corda/model/sites.h"
 #include "core/json.h"
 
-namespace corda::calibrate {
+namespace corda::covariance {
 namespace {
 
 namespace fs = std::filesystem;
@@ -47,7 +47,7 @@ std::map<std::string, at::Tensor> covariances(const model::Model& model,
         [&](const std::string& site, const at::Tensor& x) { sums.at(site).add(x, batch.offsets); });
   }
   std::map<std::string, at::Tensor> result;
-  for (const auto& [site, sum] : sums) result[site] = sum.covariance();
+  for (auto& [site, sum] : sums) result[site] = sum.finish();
   return result;
 }
 
@@ -88,15 +88,15 @@ TEST(Covariance, CountsTokens) {
   sum.add(at::ones({5, 3}), {0, 2, 5});
   EXPECT_EQ(sum.tokens(), 5);
   // Both samples scale to ones: (2 + 3) / 2 samples.
-  EXPECT_TRUE(at::equal(sum.covariance(), at::full({3, 3}, 2.5F)));
+  EXPECT_TRUE(at::equal(sum.finish(), at::full({3, 3}, 2.5F)));
 }
 
 TEST(Covariance, DividesByTheSignedMaximum) {
   CovarianceAccumulator sum(2, true, at::kCPU);
   sum.add(at::tensor({-8.0F, 2.0F}).view({1, 2}), {0, 1});
   // The largest signed element is 2, so -8 becomes -4.
-  EXPECT_TRUE(at::equal(sum.covariance(), at::tensor({16.0F, -4.0F, -4.0F, 1.0F}).view({2, 2})));
+  EXPECT_TRUE(at::equal(sum.finish(), at::tensor({16.0F, -4.0F, -4.0F, 1.0F}).view({2, 2})));
 }
 
 }  // namespace
-}  // namespace corda::calibrate
+}  // namespace corda::covariance

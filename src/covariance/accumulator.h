@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace corda::calibrate {
+namespace corda::covariance {
 
 class CovarianceAccumulator {
  public:
@@ -17,15 +17,17 @@ class CovarianceAccumulator {
   // Adds a batch's activations x [tokens, in]; sequence i is the rows [offsets[i], offsets[i + 1]).
   void add(const at::Tensor& x, const std::vector<std::int32_t>& offsets);
 
-  // C [in, in] fp32 on the device, divided by the sample count where samples were scaled.
-  at::Tensor covariance() const;
+  // C [in, in] fp32 on the device, divided by the sample count where samples were scaled. Nothing
+  // may be added afterwards.
+  at::Tensor finish();
   std::int64_t tokens() const { return tokens_; }
 
  private:
-  at::Tensor sum_;
+  at::Tensor sum_;  // lower triangle
+  at::Tensor one_;
   bool scale_by_maximum_;
   std::int64_t tokens_ = 0;
   std::int64_t samples_ = 0;
 };
 
-}  // namespace corda::calibrate
+}  // namespace corda::covariance

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Runs calibration text through a model one decoder block at a time.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "corda/covariance/draw.h"
+#include "corda/io/safetensors.h"
+#include "corda/model/model.h"
+#include "corda/model/sites.h"
+
+namespace corda::covariance {
+
+// A site's covariance on the device: C [in, in] fp32, symmetric. With scaling `reference` C = 1/N
+// sum_n X_n^T X_n / max(X_n)^2 over the N samples, X_n [tokens, in] being sample n's activations
+// and max their largest (signed) element, as the authors' code does (Yang et al. 2024); with `none`
+// C = sum_t x_t x_t^T over all tokens.
+struct SiteCovariance {
+  model::Site site;
+  at::Tensor covariance;
+  std::int64_t tokens = 0;
+};
+
+// The wanted sites of a block for one draw, in the order of the forward pass.
+using BlockCovariances = std::vector<SiteCovariance>;
+
+struct StreamOptions {
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;             // of weights and activations
+  std::string activation_scaling = "reference";  // reference | none
+  std::string hidden_states = "auto";            // auto | device | host
+  // The sites whose covariance is asked for; empty: all. Blocks without such a site are only run,
+  // those after the last one that has one are not.
+  std::function<bool(const std::string& site)> wanted = {};
+};
+
+// Called once for every block with a wanted site, in their order, with the covariances of each draw
+// and the block's weights in `dtype`. Both are freed after the call unless they are kept; a
+// covariance that is moved out is freed when its taker is done.
+using BlockConsumer = std::function<void(std::int64_t layer, const model::Block& block,
+                                         std::vector<BlockCovariances>& draws)>;
+
+// All batches of every draw go through block n before block n + 1 is used. In the device's memory:
+// the weights of this block and the next, this block's covariances (one set a draw), and the
+// activations between blocks where they are not in host memory. Samples are never padded. 16-bit
+// activations are multiplied exactly and summed in fp32. Throws Interrupted, and NumericalError
+// naming a site whose covariance is not finite.
+void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+                   const std::vector<Draw>& draws, const StreamOptions& options,
+                   const BlockConsumer& consume, core::Reporter& reporter);
+
+}  // namespace corda::covariance

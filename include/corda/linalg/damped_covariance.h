@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The damped covariance of one site with the factors that the site's layers share.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace corda::linalg {
+
+// C~ = C + c mean(diag C) I of a covariance C [n, n], in fp64 (CorDA, Yang et al. 2024,
+// section 3.2). Throws ShapeError where C is not square, NumericalError where it is zero or not
+// finite.
+at::Tensor damp(const at::Tensor& covariance, double damping);
+
+// C~ and what is computed from it once, when a layer first asks for it. Not for use from several
+// threads. Tensors are fp64 on the covariance's device.
+class DampedCovariance {
+ public:
+  // Takes `damp(covariance, damping)`; errors as there.
+  DampedCovariance(const at::Tensor& covariance, double damping);
+
+  const at::Tensor& matrix() const { return matrix_; }
+  std::int64_t size() const { return matrix_.size(0); }
+  // L, lower, of C~ = L L^T. Throws NumericalError where C~ is not positive definite.
+  const at::Tensor& factor();
+  // C~^-1, symmetric. Errors as `factor`.
+  const at::Tensor& inverse();
+  // C~ C~.
+  const at::Tensor& square();
+  // How often C~ was factorised: at most once.
+  std::int64_t factorisations() const { return factorisations_; }
+
+ private:
+  at::Tensor matrix_;
+  at::Tensor factor_;
+  at::Tensor inverse_;
+  at::Tensor square_;
+  std::int64_t factorisations_ = 0;
+};
+
+}  // namespace corda::linalg

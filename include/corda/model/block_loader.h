@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Reads a model one decoder block at a time, the next one while the present one is used.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "corda/linalg/upload.h"
+#include "corda/model/model.h"
+
+namespace corda::model {
+
+// Weights go from the mapped safetensors through pinned memory to the device. The checkpoint must
+// outlive the loader.
+class BlockLoader {
+ public:
+  // Throws as `check_checkpoint`.
+  BlockLoader(const io::Checkpoint& checkpoint, const ModelConfig& config,
+              const LoadOptions& options);
+
+  // The block, on the current stream. Starts reading the next one, so memory for two is needed.
+  Block take(std::int64_t layer);
+  // The token embedding [vocab, hidden] in the options' weight type.
+  at::Tensor embedding();
+
+ private:
+  linalg::Uploader::Upload start(const std::vector<std::string>& names);
+  std::vector<at::Tensor> finish(linalg::Uploader::Upload& upload) const;
+
+  const io::Checkpoint& checkpoint_;
+  ModelConfig config_;
+  LoadOptions options_;
+  linalg::Uploader uploader_;
+  std::optional<linalg::Uploader::Upload> ahead_;
+  std::int64_t ahead_layer_ = -1;
+};
+
+}  // namespace corda::model

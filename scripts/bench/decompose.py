@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration and decomposition at the shapes of real models, beside PEFT, on one GPU.
+
+    scripts/bench/decompose.py --corda PROGRAM --driver DECOMPOSE_BENCH --work DIR [--parts solvers,peft,7b,1b,...]
+
+DECOMPOSE_BENCH is the target `decompose_bench`. Parts: `solvers` times the decomposition of 224 layers of Llama-2-7B's shape from
+covariances in memory and compares energies with the exact route; `peft` times PEFT's calibration and decomposition of the same
+shapes (needs peft); every other part is a shape of SHAPES, run as whole processes on random weights. Prints Markdown tables; a part
+that fails says so and the others go on. Predicted times and memory are those of tests/bench/README.md.
+"""
+import argparse
+import gc
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import llama_shape
+
+SHAPES = {  # hidden, intermediate, layers, heads, key/value heads, vocabulary
+    **llama_shape.SHAPES, "qwen7b": (3584, 18944, 28, 28, 4, 32000), "70b-pair": (8192, 28672, 2, 64, 8, 32000)}
+
+
+class Table:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, *cells):
+        self.rows.append(cells)
+        print(" | ".join(str(cell) for cell in cells), flush=True)
+
+
+def run_json(arguments, limit):
+    begin = time.perf_counter()
+    done = subprocess.run([str(a) for a in arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=limit)
+    if done.returncode != 0:
+        raise RuntimeError(f"{arguments[1]} ended with {done.returncode}: {done.stderr[-800:]}")
+    return json.loads(done.stdout), time.perf_counter() - begin, done.stderr
+
+
+def solvers(args, table):
+    hidden, inner, layers, _, _, _ = SHAPES[args.solver_shape]
+    for mode in ("kpa", "ipa", "dual"):
+        for spectrum, blocks, checked in (("normal", layers, 1), ("decay", layers, 1), ("outlier", args.outlier_blocks, 1)):
+            found, _, _ = run_json([args.driver, args.device, mode, spectrum, hidden, inner, hidden, blocks, checked, args.rank], 120)
+            per_layer = 1e3 * found["seconds"] / found["layers"]
+            table.add(f"{mode} {spectrum}", f"{found['layers']} layers {found['seconds']:.2f} s", f"{per_layer:.1f} ms a layer",
+                      f"bound {found['worst_bound']:.6f}", f"ratio to exact {found['worst_ratio']:.8f} ({found['checked']} layers)",
+                      f"redone {found['redone']}", f"{found['peak_memory_bytes'] / 1e9:.1f} GB")
+            print("   ", json.dumps(found["ms_by_shape"]), flush=True)
+
+
+def peft(args, table):
+    import peft as library
+    import torch
+    from peft.tuners.lora.corda import collect_eigens_for_layer
+    hidden, inner, layers, _, _, _ = SHAPES[args.solver_shape]
+    torch.manual_seed(0)
+    total = 0.0
+    for count, rows, columns in ((4, hidden, hidden), (2, inner, hidden), (1, hidden, inner)):
+        x = torch.randn(2 * columns, columns, device="cuda")
+        linear = torch.nn.Linear(columns, rows, bias=False, device="cuda", dtype=torch.bfloat16)
+        linear.covariance_matrix = x.T @ x / len(x)
+        del x
+        seconds = []
+        for _ in range(2 if rows == columns else 1):
+            torch.cuda.synchronize()
+            begin = time.perf_counter()
+            collect_eigens_for_layer(linear, None)
+            torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begin)
+        table.add(f"PEFT {library.__version__} decompose {rows}x{columns}", f"{min(seconds):.2f} s a layer")
+        total += count * min(seconds)
+    table.add("PEFT decompose", f"{total * layers:.0f} s for {7 * layers} layers (measured layers times their number)")
+    peft_calibrate(args, table)
+
+
+def peft_calibrate(args, table):
+    import torch
+    from peft import LoraConfig
+    from peft.tuners.lora.config import CordaConfig
+    from peft.tuners.lora.corda import calib_cov_distribution
+    from transformers import LlamaConfig, LlamaForCausalLM
+    hidden, inner, layers, heads, kv_heads, vocab = SHAPES[args.solver_shape]
+    gc.collect()
+    torch.cuda.empty_cache()
+    config = LlamaConfig(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
+                         num_key_value_heads=kv_heads, max_position_embeddings=4096, attn_implementation="sdpa")
+    with torch.device("cuda"):
+        torch.set_default_dtype(torch.bfloat16)
+        model = LlamaForCausalLM(config)
+        torch.set_default_dtype(torch.float32)
+    ids = torch.randint(0, vocab, (args.peft_samples, args.seq_len), device="cuda")
+    corda = LoraConfig(init_lora_weights="corda", target_modules=["q_proj", "o_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "down_proj"],
+                       r=args.rank, lora_alpha=args.rank, corda_config=CordaConfig(corda_method="kpm"))
+
+    def run(count):
+        with torch.no_grad():
+            for i in range(count):
+                model(ids[i:i + 1])
+        torch.cuda.synchronize()
+
+    calib_cov_distribution(model, corda, lambda: run(1), None, None)
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    calib_cov_distribution(model, corda, lambda: run(args.peft_samples), None, None)
+    torch.cuda.synchronize()
+    seconds = (time.perf_counter() - begin) / args.peft_samples * args.samples
+    table.add(f"PEFT calibrate {args.samples} x {args.seq_len}, fp32", f"{seconds:.0f} s ({args.peft_samples} samples measured)",
+              f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
+
+
+def whole(args, shape, table):
+    work = args.work / shape
+    model, text = work / "model", args.work / "text.txt"
+    llama_shape.SHAPES[shape] = SHAPES[shape]
+    if not model.exists():
+        root = pathlib.Path(__file__).resolve().parents[2]
+        llama_shape.write_model(model, shape, root / "scripts" / "demo" / "model")
+    if not text.exists():
+        llama_shape.write_text(text, 4)
+    common = ["--model", model, "--device", args.device, "--json"]
+    draw = ["--samples", args.samples, "--seq-len", args.seq_len]
+
+    def call(label, *arguments):
+        out = arguments[arguments.index("--out") + 1]
+        shutil.rmtree(out, ignore_errors=True)
+        found, seconds, _ = run_json([args.corda, *arguments, *common], 300)
+        extra = f"bound {found['worst_bound']:.6f}, redone {found['layers_redone']}" if "worst_bound" in found else ""
+        table.add(f"{shape} {label}", f"{seconds:.1f} s", f"{found['peak_memory_bytes'] / 1e9:.1f} GB", extra)
+
+    steps = [step for step in args.steps.split(",") if shape == args.solver_shape or step in ("data-kpa",)]
+    if "calibrate" in steps:
+        call(f"calibrate {args.samples} x {args.seq_len}", "calibrate", "--data", text, *draw, "--out", work / "cov")
+    for mode in ("kpa", "ipa", "dual"):
+        if mode in steps and (work / "cov").exists():
+            task = ["--task-covariance", work / "cov"] if mode == "dual" else []
+            call(f"decompose {mode} from disk", "decompose", "--covariance", work / "cov", *task, "--mode", mode, "--rank", args.rank, "--out",
+                 work / "adapter")
+    shutil.rmtree(work / "cov", ignore_errors=True)
+    for mode in ("kpa", "ipa", "dual"):
+        if f"data-{mode}" in steps:
+            task = ["--task-data", text] if mode == "dual" else []
+            call(f"decompose --data {mode}", "decompose", "--data", text, *task, *draw, "--mode", mode, "--rank", args.rank, "--out", work / "adapter")
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corda", required=True)
+    parser.add_argument("--driver")
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    parser.add_argument("--parts", default="solvers,peft,7b,1b,qwen7b,70b-pair,13b")
+    parser.add_argument("--steps", default="calibrate,kpa,ipa,dual,data-kpa")
+    parser.add_argument("--solver-shape", choices=SHAPES, default="7b")
+    parser.add_argument("--outlier-blocks", type=int, default=4)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--rank", type=int, default=128)
+    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--seq-len", type=int, default=2048)
+    parser.add_argument("--peft-samples", type=int, default=8)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    table = Table()
+    for part in args.parts.split(","):
+        begin = time.perf_counter()
+        try:
+            {"solvers": solvers, "peft": peft}.get(part, lambda a, t: whole(a, part, t))(args, table)
+        except Exception as error:  # one part must not cost the others
+            print(f"{part}: FAILED: {error}\n{traceback.format_exc()[-600:]}", flush=True)
+        print(f"[{part}: {time.perf_counter() - begin:.0f} s]", flush=True)
+    print()
+    for row in table.rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

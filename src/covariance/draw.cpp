@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/covariance/draw.h"
+
+#include <algorithm>
+
+#include "corda/core/error.h"
+#include "corda/core/sha256.h"
+#include "corda/data/load.h"
+#include "corda/data/names.h"
+#include "corda/tokenizer/tokenizer.h"
+
+namespace corda::covariance {
+
+using core::concat;
+using tokenizer::TokenId;
+
+void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
+  list.add("format", s.format, "of the data", data::format_names());
+  list.add("columns", s.columns,
+           "field=column, comma separated, for example instruction=question,output=answer");
+  data::add_template_settings(list, "", s.template_name, s.system, s.skip_bad);
+  list.add("qa_text", s.qa_text, "what of question-answer data is read (question: as in the paper)",
+           {"question-answer", "question"});
+  list.add("samples", s.samples, "samples drawn", {1, 1e9});
+  list.add("seq_len", s.seq_len, "tokens of a sample", {1, 1 << 20});
+  list.add("seed", s.seed, "of the draw", {0, 9e15});
+  list.add("batch_tokens", s.batch_tokens,
+           "tokens of one forward pass; bounds the memory, not the result", {1, 1 << 24});
+  list.add("activation_scaling", s.activation_scaling,
+           "divide each sample by its largest activation, as the reference code does",
+           {"reference", "none"});
+  list.add("hidden_states", s.hidden_states,
+           "where activations between blocks live: auto takes the device where they fit into a "
+           "quarter of its free memory, else pinned host memory",
+           {"auto", "device", "host"});
+  list.add("dtype", s.dtype, "of weights and activations", {"auto", "bf16", "fp32"});
+}
+
+std::string Draw::fingerprint() const {
+  core::Sha256 hash;
+  for (const auto& batch : batches) {
+    for (std::size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
+      const auto begin = static_cast<std::size_t>(batch.cu_seqlens[i]);
+      const auto count = static_cast<std::size_t>(batch.cu_seqlens[i + 1]) - begin;
+      hash.update(concat(count, ":"));
+      hash.update(std::as_bytes(std::span(batch.ids).subspan(begin, count)));
+    }
+  }
+  return "sha256:" + hash.hex_digest();
+}
+
+Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
+                  const std::string& model, const model::ModelConfig& config,
+                  core::Reporter& reporter) {
+  const auto tokenizer = tokenizer::load_tokenizer(model);
+  if (settings.seq_len > config.max_positions) {
+    reporter.warn(concat("--seq-len ", settings.seq_len, " is longer than the ",
+                         config.max_positions, " positions the model was trained for"));
+  }
+  std::vector<data::DataFile> sources;
+  for (const auto& path : files) {
+    sources.push_back({.path = path,
+                       .format = settings.format,
+                       .columns = data::parse_columns(settings.columns)});
+  }
+  const std::vector<std::vector<TokenId>> sequences =
+      data::load_calibration(sources, *tokenizer,
+                             {.samples = settings.samples,
+                              .seq_len = settings.seq_len,
+                              .seed = static_cast<std::uint64_t>(settings.seed),
+                              .qa_text = settings.qa_text,
+                              .encode = {.template_name = settings.template_name,
+                                         .model_directory = model,
+                                         .system = settings.system,
+                                         .max_length = settings.seq_len,
+                                         .skip_bad = settings.skip_bad}},
+                             reporter);
+  Draw draw;
+  for (const auto& ids : sequences) {
+    const auto count = static_cast<std::int64_t>(ids.size());
+    const bool fits =
+        !draw.batches.empty() && draw.batches.back().tokens() + count <= settings.batch_tokens;
+    if (!fits) draw.batches.emplace_back();
+    data::append(draw.batches.back(), std::span<const TokenId>(ids));
+    ++draw.samples;
+    draw.tokens += count;
+  }
+  return draw;
+}
+
+}  // namespace corda::covariance

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/covariance/stream.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <memory>
+
+#include "corda/core/error.h"
+#include "corda/model/block_loader.h"
+#include "corda/model/forward.h"
+#include "covariance/accumulator.h"
+#include "covariance/hidden_states.h"
+
+namespace corda::covariance {
+
+using core::concat;
+
+namespace {
+
+// One draw: its batches on the device and its activations between blocks.
+struct Lane {
+  const Draw& draw;
+  std::vector<model::Batch> batches;
+  std::unique_ptr<HiddenStates> hidden;
+};
+
+class Streamer {
+ public:
+  Streamer(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+           const std::vector<Draw>& draws, const StreamOptions& options, core::Reporter& reporter)
+      : options_(options),
+        reporter_(reporter),
+        load_{.device = options.device, .weights = options.dtype, .compute = options.dtype},
+        loader_(checkpoint, config, load_),
+        model_(model::model_without_weights(config, load_)) {
+    std::int64_t tokens = 0;
+    for (const auto& draw : draws) tokens += draw.tokens;
+    const std::int64_t bytes =
+        tokens * config.hidden_size * static_cast<std::int64_t>(c10::elementSize(options.dtype));
+    const bool on_host = hidden_states_on_host(options.hidden_states, bytes, options.device);
+    if (options.device.is_cuda()) {
+      reporter.info(concat("activations between blocks: ", bytes / 1000000, " MB in ",
+                           on_host ? "pinned host memory" : "the GPU's memory"));
+    }
+    for (const auto& draw : draws)
+      lanes_.push_back({draw, {}, std::make_unique<HiddenStates>(options.device, on_host)});
+  }
+
+  void embed() {
+    model_.embedding = loader_.embedding();
+    for (auto& lane : lanes_) {
+      for (const auto& packed : lane.draw.batches) {
+        lane.batches.push_back(model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
+                                                 model_.config.vocab_size, options_.device));
+        lane.hidden->put(lane.batches.size() - 1, model::embed(model_, lane.batches.back().ids));
+      }
+    }
+    model_.embedding = at::Tensor();
+  }
+
+  // Runs block `layer`; gives the covariances of `sites`.
+  std::vector<BlockCovariances> run(std::int64_t layer, const std::vector<model::Site>& sites) {
+    model_.blocks[static_cast<std::size_t>(layer)] = loader_.take(layer);
+    std::vector<BlockCovariances> result;
+    for (auto& lane : lanes_) result.push_back(run_lane(lane, layer, sites));
+    return result;
+  }
+
+  const model::Block& block(std::int64_t layer) const {
+    return model_.blocks[static_cast<std::size_t>(layer)];
+  }
+  void release(std::int64_t layer) { model_.blocks[static_cast<std::size_t>(layer)] = {}; }
+
+ private:
+  BlockCovariances run_lane(Lane& lane, std::int64_t layer, const std::vector<model::Site>& sites) {
+    std::map<std::string, CovarianceAccumulator> sums;
+    for (const auto& site : sites) {
+      sums.try_emplace(site.name, site.in_features, options_.activation_scaling == "reference",
+                       options_.device);
+    }
+    for (std::size_t i = 0; i < lane.batches.size(); ++i) {
+      core::throw_if_stopped(reporter_, "calibrating");
+      const model::Batch& batch = lane.batches[i];
+      model::PackedAttention attention(batch);
+      const auto observe = [&](const std::string& site, const at::Tensor& x) {
+        if (const auto sum = sums.find(site); sum != sums.end()) sum->second.add(x, batch.offsets);
+      };
+      const model::Rotary rotary = model::rotary_of(model_, batch.positions);
+      lane.hidden->put(
+          i, model::forward_block(model_, layer, lane.hidden->take(i), rotary, attention, observe));
+    }
+    BlockCovariances result;
+    for (const auto& site : sites) {
+      CovarianceAccumulator& sum = sums.at(site.name);
+      const at::Tensor covariance = sum.finish();
+      if (!covariance.isfinite().all().item<bool>()) {
+        throw core::NumericalError(
+            concat("the covariance of '", site.name,
+                   "' is not finite: an activation overflowed, or a sample's largest ",
+                   "activation is zero; try --dtype fp32 or --activation-scaling none"));
+      }
+      result.push_back({site, covariance, sum.tokens()});
+    }
+    return result;
+  }
+
+  const StreamOptions& options_;
+  core::Reporter& reporter_;
+  model::LoadOptions load_;
+  model::BlockLoader loader_;
+  model::Model model_;
+  std::vector<Lane> lanes_;
+};
+
+}  // namespace
+
+void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+                   const std::vector<Draw>& draws, const StreamOptions& options,
+                   const BlockConsumer& consume, core::Reporter& reporter) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<model::Site>> wanted;
+  std::int64_t end = 0;
+  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
+    auto& sites = wanted.emplace_back(model::sites_of_block(config, layer));
+    std::erase_if(sites, [&](const auto& s) { return options.wanted && !options.wanted(s.name); });
+    if (!sites.empty()) end = layer + 1;
+  }
+  if (end == 0) return;
+  Streamer streamer(checkpoint, config, draws, options, reporter);
+  streamer.embed();
+  for (std::int64_t layer = 0; layer < end; ++layer) {
+    const auto& sites = wanted[static_cast<std::size_t>(layer)];
+    auto covariances = streamer.run(layer, sites);
+    if (!sites.empty()) consume(layer, streamer.block(layer), covariances);
+    streamer.release(layer);
+  }
+}
+
+}  // namespace corda::covariance

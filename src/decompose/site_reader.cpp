@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "decompose/site_reader.h"
+
+#include <ATen/ATen.h>
+
+#include "corda/io/tensor.h"
+#include "corda/linalg/accumulate.h"
+
+namespace corda::decompose {
+
+namespace {
+
+linalg::HostRows rows_of(const io::CovarianceReader& reader, const std::string& site) {
+  const std::int64_t n = reader.manifest().sites.at(site).in_features;
+  return {.shape = {n, n},
+          .type = at::kFloat,
+          .fill = [rows = reader.lower_rows(site)](std::int64_t begin, std::int64_t end,
+                                                   std::byte* to) {
+            rows(begin, end, reinterpret_cast<float*>(to));
+          }};
+}
+
+}  // namespace
+
+std::vector<const io::CovarianceReader*> Covariances::all() const {
+  std::vector<const io::CovarianceReader*> result;
+  for (const auto& reader : knowledge) result.push_back(&reader);
+  for (const auto& reader : task) result.push_back(&reader);
+  return result;
+}
+
+linalg::Uploader::Upload SiteReader::start(const PlannedSite& site) {
+  std::vector<linalg::HostRows> rows;
+  if (!site.name.empty()) {
+    for (const auto* reader : covariances_.all()) rows.push_back(rows_of(*reader, site.name));
+  }
+  if (with_weights_) {
+    for (const auto& layer : site.layers)
+      rows.push_back(linalg::rows_of(io::view_tensor(model_, layer.module + ".weight")));
+  }
+  return uploader_.start(std::move(rows));
+}
+
+SiteReader::Loaded SiteReader::take(const PlannedSite& site, const PlannedSite* next) {
+  linalg::Uploader::Upload upload =
+      ahead_ && ahead_site_ == &site ? std::move(*ahead_) : start(site);
+  ahead_.reset();
+  std::vector<at::Tensor> tensors = upload.wait();
+  if (next != nullptr) {
+    ahead_ = start(*next);
+    ahead_site_ = next;
+  }
+  Loaded loaded;
+  std::size_t used = 0;
+  const auto covariance = [&](const io::CovarianceReader& reader, std::int64_t& tokens) {
+    tokens += reader.manifest().sites.at(site.name).tokens;
+    linalg::mirror_lower(tensors[used]);
+    return tensors[used++];
+  };
+  if (!site.name.empty()) {
+    for (const auto& reader : covariances_.knowledge)
+      loaded.input.knowledge.push_back(covariance(reader, loaded.input.tokens));
+    for (const auto& reader : covariances_.task)
+      loaded.input.task.push_back(covariance(reader, loaded.input.task_tokens));
+  }
+  if (with_weights_) {
+    for (const auto& layer : site.layers) loaded.weights[layer.module] = tensors[used++];
+  }
+  return loaded;
+}
+
+}  // namespace corda::decompose

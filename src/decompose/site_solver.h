@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The adapters of the layers that share one input.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "corda/adapter/adapter.h"
+#include "corda/core/reporter.h"
+#include "corda/decompose/decompose.h"
+#include "corda/linalg/spectrum.h"
+#include "decompose/plan.h"
+
+namespace corda::decompose {
+
+// What a site's layers are decomposed by, on the device.
+struct SiteInput {
+  std::vector<at::Tensor> knowledge;  // covariances [in, in] to be mixed; none for pissa
+  std::vector<at::Tensor> task;       // dual: the same for the task
+  std::int64_t tokens = 0;            // that the knowledge saw
+  std::int64_t task_tokens = 0;
+};
+
+struct SolvedLayer {
+  adapter::LayerAdapter adapter;
+  adapter::LayerReport report;
+};
+using SolvedSite = std::map<std::string, SolvedLayer>;  // by module name
+
+class SiteSolver {
+ public:
+  SiteSolver(const DecomposeSettings& settings, double scale, core::Reporter& reporter)
+      : settings_(settings), scale_(scale), reporter_(reporter) {}
+
+  // `weight(module)` gives W [out, in] on the device in its stored type. Reports each layer. The
+  // covariance is factorised once. Throws NumericalError, Interrupted.
+  SolvedSite solve(const PlannedSite& site, SiteInput input,
+                   const std::function<at::Tensor(const std::string& module)>& weight) const;
+
+ private:
+  void warn_of_few_tokens(const PlannedSite& site, const SiteInput& input) const;
+  adapter::LayerAdapter adapt(const PlannedLayer& layer, const at::Tensor& weight,
+                              const linalg::Spectrum& found) const;
+
+  const DecomposeSettings& settings_;
+  double scale_;
+  core::Reporter& reporter_;
+};
+
+// Whether the adapter keeps A frozen and subtracts no start: mode dual.
+bool is_dual(const DecomposeSettings& settings);
+
+}  // namespace corda::decompose

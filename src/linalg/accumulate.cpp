@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/linalg/accumulate.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "corda/core/error.h"
+#include "linalg/backend.h"
+
+namespace corda::linalg {
+
+namespace cpu {
+
+void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale,
+                           std::int64_t begin, std::int64_t columns) {
+  const std::int64_t rows = sum.size(0) - begin;
+  sum.narrow(0, begin, rows)
+      .narrow(1, begin, columns)
+      .addmm_(x.narrow(1, begin, rows).t(), x.narrow(1, begin, columns), 1, scale.item<double>());
+}
+
+}  // namespace cpu
+
+void add_scaled_gram(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale) {
+  const std::int64_t n = sum.size(0);
+  const bool fits = sum.dim() == 2 && sum.size(1) == n && sum.scalar_type() == at::kFloat &&
+                    x.dim() == 2 && x.size(1) == n && scale.numel() == 1 &&
+                    scale.scalar_type() == at::kFloat && sum.is_contiguous();
+  if (!fits) {
+    throw core::ShapeError(core::concat(
+        "[linalg::add_scaled_gram] the sum must be fp32 [n, n], x [tokens, n] and the scale one "
+        "fp32 number; they are ",
+        sum.sizes(), ", ", x.sizes(), " and ", scale.sizes()));
+  }
+  if (x.size(0) == 0) return;
+  // Panels at least 1024 wide keep the products efficient; the part above the diagonal is wasted
+  // within a panel's own square only.
+  constexpr std::int64_t kNarrowest = 1024;
+  constexpr std::int64_t kPanels = 4;
+  const std::int64_t width = std::max(kNarrowest, ((n + kPanels - 1) / kPanels + 127) / 128 * 128);
+  const at::Tensor rows = x.is_cuda() ? x.contiguous() : x.to(at::kFloat);
+  for (std::int64_t begin = 0; begin < n; begin += width) {
+    const std::int64_t columns = std::min(width, n - begin);
+    if (x.is_cuda()) {
+      cuda::add_scaled_gram_panel(sum, rows, scale, begin, columns);
+    } else {
+      cpu::add_scaled_gram_panel(sum, rows, scale, begin, columns);
+    }
+  }
+}
+
+}  // namespace corda::linalg

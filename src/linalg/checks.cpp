@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "linalg/checks.h"
+
+#include <ATen/ATen.h>
+
+#include "corda/core/error.h"
+
+namespace corda::linalg {
+
+using core::concat;
+using core::ShapeError;
+
+void check_matrix(const char* function, const char* what, const at::Tensor& matrix) {
+  if (matrix.dim() != 2 || matrix.size(0) == 0 || matrix.size(1) == 0) {
+    throw ShapeError(concat("[linalg::", function, "] ", what,
+                            " must be a non-empty matrix; it is ", matrix.sizes()));
+  }
+}
+
+void check_square(const char* function, const char* what, const at::Tensor& matrix) {
+  check_matrix(function, what, matrix);
+  if (matrix.size(0) != matrix.size(1)) {
+    throw ShapeError(
+        concat("[linalg::", function, "] ", what, " must be square; it is ", matrix.sizes()));
+  }
+}
+
+void check_rank(const char* function, std::int64_t r, std::int64_t limit) {
+  if (r < 1 || r > limit) {
+    throw ShapeError(
+        concat("[linalg::", function, "] the rank must lie between 1 and ", limit, "; it is ", r));
+  }
+}
+
+void check_layer(const char* function, const at::Tensor& weight, const at::Tensor& covariance) {
+  check_matrix(function, "the weight", weight);
+  check_square(function, "the covariance", covariance);
+  if (weight.size(1) != covariance.size(0)) {
+    throw ShapeError(concat("[linalg::", function, "] the weight is ", weight.sizes(),
+                            ", so the covariance must be [", weight.size(1), ", ", weight.size(1),
+                            "]; it is ", covariance.sizes()));
+  }
+}
+
+void check_pair(const char* function, const at::Tensor& task, const at::Tensor& knowledge) {
+  check_square(function, "the task covariance", task);
+  check_square(function, "the knowledge covariance", knowledge);
+  if (task.sizes() != knowledge.sizes()) {
+    throw ShapeError(concat("[linalg::", function,
+                            "] the covariances must be of one size; they are ", task.sizes(),
+                            " and ", knowledge.sizes()));
+  }
+}
+
+at::Tensor fix_signs(const at::Tensor& vectors) {
+  const at::Tensor largest = vectors.gather(0, vectors.abs().argmax(0, /*keepdim=*/true));
+  return vectors * at::where(largest < 0, -at::ones_like(largest), at::ones_like(largest));
+}
+
+}  // namespace corda::linalg

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Checks of the arguments that the public functions share.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace corda::linalg {
+
+// Throw ShapeError "[linalg::function] what must be ...".
+void check_matrix(const char* function, const char* what, const at::Tensor& matrix);
+void check_square(const char* function, const char* what, const at::Tensor& matrix);
+void check_rank(const char* function, std::int64_t r, std::int64_t limit);
+// W [out, in] and C [in, in] fit each other.
+void check_layer(const char* function, const at::Tensor& weight, const at::Tensor& covariance);
+// C_task and C_know are square and of one size.
+void check_pair(const char* function, const at::Tensor& task, const at::Tensor& knowledge);
+
+// Makes each column's entry of largest magnitude positive.
+at::Tensor fix_signs(const at::Tensor& vectors);
+
+}  // namespace corda::linalg

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/linalg/damped_covariance.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "corda/core/error.h"
+#include "linalg/checks.h"
+
+namespace corda::linalg {
+
+using core::concat;
+using core::NumericalError;
+
+at::Tensor damp(const at::Tensor& covariance, double damping) {
+  check_square("damp", "the covariance", covariance);
+  at::Tensor damped = covariance.to(at::kDouble, /*non_blocking=*/false, /*copy=*/true);
+  const double mean = damped.diagonal().mean().item<double>();
+  const double norm = at::linalg_norm(damped).item<double>();
+  if (!std::isfinite(norm) || !(mean > 0)) {
+    throw NumericalError(concat("[linalg::damp] the covariance ", covariance.sizes(),
+                                " must be finite with a positive diagonal; its mean diagonal is ",
+                                mean, ", its norm ", norm));
+  }
+  damped.diagonal().add_(damping * mean);
+  return damped;
+}
+
+DampedCovariance::DampedCovariance(const at::Tensor& covariance, double damping)
+    : matrix_(damp(covariance, damping)) {}
+
+const at::Tensor& DampedCovariance::factor() {
+  if (factor_.defined()) return factor_;
+  auto [lower, info] = at::linalg_cholesky_ex(matrix_);
+  ++factorisations_;
+  if (const int status = info.item<int>(); status != 0) {
+    throw NumericalError(concat("[linalg::DampedCovariance] Cholesky gave info ", status,
+                                " for a matrix ", matrix_.sizes(),
+                                ": it is not positive definite; raise the damping"));
+  }
+  return factor_ = lower;
+}
+
+const at::Tensor& DampedCovariance::inverse() {
+  if (!inverse_.defined()) inverse_ = at::cholesky_inverse(factor());
+  return inverse_;
+}
+
+const at::Tensor& DampedCovariance::square() {
+  if (!square_.defined()) square_ = at::mm(matrix_, matrix_);
+  return square_;
+}
+
+}  // namespace corda::linalg

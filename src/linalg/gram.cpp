@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "linalg/gram.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "corda/linalg/accumulate.h"
+
+namespace corda::linalg {
+
+namespace {
+
+// Columns of the result computed at once: the part above the diagonal is wasted within a panel
+// only.
+constexpr std::int64_t kPanels = 4;
+constexpr std::int64_t kSmallest = 1024;
+
+}  // namespace
+
+at::Tensor gram_of_columns(const at::Tensor& a) { return gram_of_rows(a.t()); }
+
+at::Tensor gram_of_rows(const at::Tensor& a) {
+  const std::int64_t n = a.size(0);
+  if (n < kSmallest) return at::mm(a, a.t());
+  at::Tensor result = at::empty({n, n}, a.options());
+  const std::int64_t width = (n + kPanels - 1) / kPanels;
+  for (std::int64_t begin = 0; begin < n; begin += width) {
+    const std::int64_t columns = std::min(width, n - begin);
+    at::Tensor panel = result.narrow(0, begin, n - begin).narrow(1, begin, columns);
+    at::mm_out(panel, a.narrow(0, begin, n - begin), a.narrow(0, begin, columns).t());
+  }
+  mirror_lower(result);
+  return result;
+}
+
+void mirror_lower(at::Tensor& matrix) {
+  const std::int64_t n = matrix.size(0);
+  // Off-diagonal panels are copied whole; only the blocks on the diagonal need a triangle.
+  constexpr std::int64_t kBlock = 1024;
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t size = std::min(kBlock, n - begin);
+    at::Tensor corner = matrix.narrow(0, begin, size).narrow(1, begin, size);
+    corner.copy_(corner.tril() + corner.tril(-1).t());
+    const std::int64_t below = n - begin - size;
+    if (below == 0) continue;
+    matrix.narrow(0, begin, size)
+        .narrow(1, begin + size, below)
+        .copy_(matrix.narrow(0, begin + size, below).narrow(1, begin, size).t());
+  }
+}
+
+}  // namespace corda::linalg

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/linalg/upload.h"
+
+#include <ATen/ATen.h>
+#include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "corda/core/error.h"
+
+namespace corda::linalg {
+
+namespace {
+
+constexpr std::int64_t kStagingBytes = std::int64_t{32} << 20;
+
+std::int64_t row_bytes(const HostRows& rows) {
+  std::int64_t elements = 1;
+  for (std::size_t i = 1; i < rows.shape.size(); ++i) elements *= rows.shape[i];
+  return elements * static_cast<std::int64_t>(c10::elementSize(rows.type));
+}
+
+at::Tensor on_host(const HostRows& rows) {
+  at::Tensor result = at::empty(rows.shape, rows.type);
+  rows.fill(0, rows.shape[0], static_cast<std::byte*>(result.mutable_data_ptr()));
+  return result;
+}
+
+}  // namespace
+
+HostRows rows_of(const at::Tensor& tensor) {
+  if (!tensor.is_cpu() || !tensor.is_contiguous() || tensor.dim() == 0)
+    throw core::InternalError(
+        "[linalg::rows_of] the tensor must be contiguous, on the CPU, with rows");
+  HostRows rows{.shape = tensor.sizes().vec(), .type = tensor.scalar_type(), .fill = {}};
+  const auto bytes = static_cast<std::size_t>(row_bytes(rows));
+  rows.fill = [tensor, bytes](std::int64_t begin, std::int64_t end, std::byte* to) {
+    std::memcpy(to,
+                static_cast<const std::byte*>(tensor.const_data_ptr()) +
+                    static_cast<std::size_t>(begin) * bytes,
+                static_cast<std::size_t>(end - begin) * bytes);
+  };
+  return rows;
+}
+
+// Two pinned buffers used in turn: one is filled while the other is copied.
+struct Uploader::Staging {
+  explicit Staging(at::Device d)
+      : device(d), stream(c10::cuda::getStreamFromPool(false, d.index())) {}
+
+  at::Device device;
+  c10::cuda::CUDAStream stream;
+  std::mutex mutex;  // one upload uses the buffers at a time
+  std::array<at::Tensor, 2> buffers;
+  std::array<at::cuda::CUDAEvent, 2> free;
+  std::size_t turn = 0;
+
+  void copy(const HostRows& rows, at::Tensor& to) {
+    const std::int64_t bytes = row_bytes(rows);
+    if (bytes == 0 || rows.shape[0] == 0) return;
+    const std::int64_t step = std::max<std::int64_t>(1, kStagingBytes / bytes);
+    for (std::int64_t begin = 0; begin < rows.shape[0]; begin += step) {
+      const std::int64_t end = std::min(rows.shape[0], begin + step);
+      at::Tensor& buffer = buffers[turn];
+      if (!buffer.defined() || buffer.numel() < (end - begin) * bytes) {
+        buffer = at::empty({std::max(kStagingBytes, (end - begin) * bytes)},
+                           at::TensorOptions().dtype(at::kByte).pinned_memory(true));
+      }
+      free[turn].synchronize();
+      rows.fill(begin, end, reinterpret_cast<std::byte*>(buffer.mutable_data_ptr<std::uint8_t>()));
+      at::Tensor slice = to.narrow(0, begin, end - begin).view({-1}).view(at::kByte);
+      slice.copy_(buffer.narrow(0, 0, slice.numel()), /*non_blocking=*/true);
+      free[turn].record(stream);
+      turn = 1 - turn;
+    }
+  }
+};
+
+Uploader::Uploader(at::Device device)
+    : device_(device), staging_(device.is_cuda() ? std::make_shared<Staging>(device) : nullptr) {}
+
+Uploader::~Uploader() = default;
+
+Uploader::Upload Uploader::start(std::vector<HostRows> rows) {
+  Upload upload;
+  if (!staging_) {
+    upload.result_ = std::async(std::launch::deferred, [rows = std::move(rows)] {
+      std::vector<at::Tensor> result;
+      for (const auto& item : rows) result.push_back(on_host(item));
+      return result;
+    });
+    return upload;
+  }
+  std::vector<at::Tensor> targets;
+  for (const auto& item : rows)
+    targets.push_back(at::empty(item.shape, at::TensorOptions().dtype(item.type).device(device_)));
+  // Memory from the pool may still be in use by what the current stream has queued.
+  const auto allocated = std::make_shared<at::cuda::CUDAEvent>();
+  allocated->record(c10::cuda::getCurrentCUDAStream(device_.index()));
+  const auto done = std::make_shared<at::cuda::CUDAEvent>();
+  upload.done_ = done;
+  upload.result_ =
+      std::async(std::launch::async, [staging = staging_, rows = std::move(rows),
+                                      targets = std::move(targets), allocated, done]() mutable {
+        const std::lock_guard lock(staging->mutex);
+        const c10::cuda::CUDAStreamGuard guard(staging->stream);
+        allocated->block(staging->stream);
+        for (std::size_t i = 0; i < rows.size(); ++i) staging->copy(rows[i], targets[i]);
+        done->record(staging->stream);
+        return std::move(targets);
+      });
+  return upload;
+}
+
+std::vector<at::Tensor> Uploader::Upload::wait() {
+  std::vector<at::Tensor> result = result_.get();
+  if (done_) {
+    static_cast<at::cuda::CUDAEvent*>(done_.get())
+        ->block(c10::cuda::getCurrentCUDAStream(result.empty() ? c10::DeviceIndex(-1)
+                                                               : result.front().device().index()));
+  }
+  return result;
+}
+
+}  // namespace corda::linalg

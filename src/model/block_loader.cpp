@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/model/block_loader.h"
+
+#include <ATen/ATen.h>
+
+#include "corda/io/tensor.h"
+
+namespace corda::model {
+
+BlockLoader::BlockLoader(const io::Checkpoint& checkpoint, const ModelConfig& config,
+                         const LoadOptions& options)
+    : checkpoint_(checkpoint), config_(config), options_(options), uploader_(options.device) {
+  check_checkpoint(checkpoint, config);
+}
+
+linalg::Uploader::Upload BlockLoader::start(const std::vector<std::string>& names) {
+  std::vector<linalg::HostRows> rows;
+  for (const auto& name : names)
+    rows.push_back(linalg::rows_of(io::view_tensor(checkpoint_, name)));
+  return uploader_.start(std::move(rows));
+}
+
+std::vector<at::Tensor> BlockLoader::finish(linalg::Uploader::Upload& upload) const {
+  std::vector<at::Tensor> tensors = upload.wait();
+  for (auto& tensor : tensors) tensor = tensor.to(options_.weights);
+  return tensors;
+}
+
+Block BlockLoader::take(std::int64_t layer) {
+  const auto names = block_tensors(config_, layer);
+  linalg::Uploader::Upload upload =
+      ahead_ && ahead_layer_ == layer ? std::move(*ahead_) : start(names);
+  ahead_.reset();
+  if (layer + 1 < config_.num_layers) {
+    ahead_ = start(block_tensors(config_, layer + 1));
+    ahead_layer_ = layer + 1;
+  }
+  const auto tensors = finish(upload);
+  std::size_t next = 0;
+  return make_block(config_, layer, [&](const std::string&) { return tensors[next++]; });
+}
+
+at::Tensor BlockLoader::embedding() {
+  linalg::Uploader::Upload upload = start({"model.embed_tokens.weight"});
+  return finish(upload).front();
+}
+
+}  // namespace corda::model

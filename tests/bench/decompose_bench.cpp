@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Times the decomposition of a model's layers from covariances in memory, and checks energies
+// against the exact route. Prints one JSON object. Layers are random, of the given shapes:
+//
+//   decompose_bench DEVICE MODE SPECTRUM HIDDEN INNER KV BLOCKS CHECKED RANK [exact]
+//     MODE kpa | ipa | dual; SPECTRUM normal | decay | outlier; CHECKED blocks are checked
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAFunctions.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "corda/linalg/device.h"
+#include "corda/linalg/spectrum.h"
+
+namespace {
+
+using corda::linalg::DampedCovariance;
+using corda::linalg::Spectrum;
+using corda::linalg::Which;
+
+struct Arguments {
+  at::Device device = at::kCPU;
+  std::string mode;
+  std::string spectrum;
+  std::int64_t hidden = 0, inner = 0, kv = 0, blocks = 0, checked = 0, rank = 0;
+  bool exact = false;
+};
+
+// Multiplies by a few reflections of 64 random directions, which mixes a diagonal matrix well.
+at::Tensor mix(at::Tensor x) {
+  for (int pass = 0; pass < 3; ++pass) {
+    const at::Tensor q = std::get<0>(at::linalg_qr(at::randn({x.size(0), 64}, x.options())));
+    x = x.index_select(0, at::randperm(x.size(0), x.options().dtype(at::kLong)));
+    x = x - at::mm(q, at::mm(q.t(), x)) * 2;
+  }
+  return x;
+}
+
+at::Tensor covariance_of(const Arguments& a, std::int64_t n) {
+  const auto options = at::TensorOptions().device(a.device).dtype(at::kFloat);
+  if (a.spectrum == "normal") {
+    const at::Tensor x = at::randn({2 * n, n}, options);
+    return at::mm(x.t(), x) / (2 * n);
+  }
+  at::Tensor lambda = at::arange(1, n + 1, options).pow(-1.2);
+  if (a.spectrum == "outlier") lambda[0] = 1e4 * lambda.sum().item<double>();
+  const at::Tensor x = mix(at::diag(lambda.sqrt()));
+  return at::mm(x, x.t());
+}
+
+at::Tensor weight_of(const Arguments& a, std::int64_t out, std::int64_t in) {
+  const auto options = at::TensorOptions().device(a.device).dtype(at::kFloat);
+  const at::Tensor w = at::randn({out, in}, options) * 0.02;
+  if (a.spectrum == "normal") return w.to(at::kBFloat16);
+  // Columns of falling size, mixed: singular values over 2.5 decades.
+  const at::Tensor scale = at::logspace(0.5, -2, in, 10.0, options);
+  return mix((w * scale).t()).t().to(at::kBFloat16);
+}
+
+void wait(at::Device device) {
+  if (device.is_cuda()) c10::cuda::device_synchronize();
+}
+
+class Bench {
+ public:
+  explicit Bench(const Arguments& arguments) : a_(arguments) {}
+
+  nlohmann::json run() {
+    struct Site {
+      std::int64_t in;
+      std::vector<std::int64_t> outs;
+    };
+    const std::vector<Site> sites = {{a_.hidden, {a_.hidden, a_.kv, a_.kv}},
+                                     {a_.hidden, {a_.hidden}},
+                                     {a_.hidden, {a_.inner, a_.inner}},
+                                     {a_.inner, {a_.hidden}}};
+    for (std::int64_t block = -1; block < a_.blocks; ++block) {  // -1 warms up
+      for (const auto& site : sites) {
+        std::vector<at::Tensor> weights;
+        for (const std::int64_t out : site.outs) weights.push_back(weight_of(a_, out, site.in));
+        const at::Tensor covariance = covariance_of(a_, site.in);
+        const at::Tensor task =
+            a_.mode == "dual" ? covariance_of(a_, site.in) + covariance * 0.1 : at::Tensor();
+        solve(block, covariance, task, weights);
+      }
+    }
+    return {{"mode", a_.mode},
+            {"spectrum", a_.spectrum},
+            {"layers", layers_},
+            {"seconds", seconds_},
+            {"ms_by_shape", by_shape()},
+            {"worst_bound", worst_bound_},
+            {"redone", redone_},
+            {"checked", checked_},
+            {"worst_ratio", worst_ratio_},
+            {"exact_seconds", exact_seconds_},
+            {"peak_memory_bytes", corda::linalg::peak_memory_bytes(a_.device)},
+            {"device", corda::linalg::describe(a_.device)}};
+  }
+
+ private:
+  nlohmann::json by_shape() const {
+    nlohmann::json result;
+    for (const auto& [shape, entry] : times_)
+      result[shape] = {{"ms", 1e3 * entry.first / static_cast<double>(entry.second)},
+                       {"route", routes_.at(shape)}};
+    return result;
+  }
+
+  void solve(std::int64_t block, const at::Tensor& covariance, const at::Tensor& task,
+             const std::vector<at::Tensor>& weights) {
+    const auto which = a_.mode == "kpa" ? Which::kSmallest : Which::kLargest;
+    const corda::linalg::SubspaceOptions options = {.exact = a_.exact};
+    wait(a_.device);
+    auto begin = std::chrono::steady_clock::now();
+    DampedCovariance damped(covariance, 0.01);
+    std::vector<Spectrum> found;
+    const auto lap = [&](const std::string& shape) {
+      wait(a_.device);
+      const auto end = std::chrono::steady_clock::now();
+      const double seconds = std::chrono::duration<double>(end - begin).count();
+      begin = end;
+      if (block < 0) return;
+      seconds_ += seconds;
+      auto& entry = times_[shape];
+      entry.first += seconds;
+      ++entry.second;
+      if (!found.empty()) routes_[shape] = found.back().route + " " + found.back().refused;
+    };
+    if (a_.mode == "dual") {
+      found.push_back(corda::linalg::certified_generalised_top(task, damped, a_.rank, options));
+      lap("site " + std::to_string(covariance.size(0)));
+    } else {
+      for (const auto& w : weights) {
+        found.push_back(corda::linalg::certified_subspace(w, damped, a_.rank, which, options));
+        lap(std::to_string(w.size(0)) + "x" + std::to_string(w.size(1)) +
+            (found.size() > 1 ? " same input" : ""));
+      }
+    }
+    if (block < 0) return;
+    layers_ += static_cast<std::int64_t>(weights.size());
+    for (const auto& spectrum : found) {
+      if (std::abs(spectrum.bound - 1) > std::abs(worst_bound_ - 1)) worst_bound_ = spectrum.bound;
+      if (!spectrum.refused.empty()) ++redone_;
+    }
+    if (block < a_.checked) check(damped, task, weights, found, which);
+  }
+
+  void check(DampedCovariance& damped, const at::Tensor& task,
+             const std::vector<at::Tensor>& weights, const std::vector<Spectrum>& found,
+             Which which) {
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      wait(a_.device);
+      const auto begin = std::chrono::steady_clock::now();
+      double optimum = 0;
+      double reached = 0;
+      if (a_.mode == "dual") {
+        const Spectrum exact = corda::linalg::generalised_top(task, damped.matrix(), a_.rank);
+        optimum = exact.values.sum().item<double>();
+        const at::Tensor& v = found[i].vectors;
+        reached = (v * at::mm(task.to(at::kDouble), v)).sum().item<double>();
+      } else {
+        const at::Tensor w = weights[i].to(at::kDouble);
+        const Spectrum exact =
+            corda::linalg::left_singular_subspace(w, damped.matrix(), a_.rank, which);
+        const auto energy = [&](const at::Tensor& u) {
+          return at::linalg_norm(at::mm(at::mm(u.t(), w), damped.matrix())).item<double>();
+        };
+        optimum = energy(exact.vectors);
+        reached = energy(found[i].vectors);
+      }
+      exact_seconds_ +=
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      const double ratio = reached / optimum;
+      ++checked_;
+      if (std::abs(ratio - 1) > std::abs(worst_ratio_ - 1)) worst_ratio_ = ratio;
+    }
+  }
+
+  Arguments a_;
+  std::map<std::string, std::pair<double, std::int64_t>> times_;
+  std::map<std::string, std::string> routes_;
+  double seconds_ = 0;
+  double exact_seconds_ = 0;
+  double worst_bound_ = 1;
+  double worst_ratio_ = 1;
+  std::int64_t layers_ = 0;
+  std::int64_t redone_ = 0;
+  std::int64_t checked_ = 0;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 10) {
+    std::fprintf(stderr,
+                 "usage: decompose_bench DEVICE MODE SPECTRUM HIDDEN INNER KV BLOCKS CHECKED RANK "
+                 "[exact]\n");
+    return 2;
+  }
+  try {
+    const at::NoGradGuard no_grad;
+    at::manual_seed(1);
+    const auto number = [&](int i) { return std::stoll(argv[i]); };
+    const Arguments arguments = {.device = corda::linalg::device_of(argv[1]),
+                                 .mode = argv[2],
+                                 .spectrum = argv[3],
+                                 .hidden = number(4),
+                                 .inner = number(5),
+                                 .kv = number(6),
+                                 .blocks = number(7),
+                                 .checked = number(8),
+                                 .rank = number(9),
+                                 .exact = argc > 10 && std::string(argv[10]) == "exact"};
+    std::printf("%s\n", Bench(arguments).run().dump().c_str());
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "decompose_bench: %s\n", error.what());
+    return 1;
+  }
+}

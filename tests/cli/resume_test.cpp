@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// calibrate and decompose killed midway and started again, against runs that were not disturbed.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "corda/core/file.h"
+#include "core/json.h"
+#include "support/process.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+
+namespace corda {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Json;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::ProcessResult;
+using testing::run_corda;
+
+class Resume : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    corda::testing::write_tiny_model(
+        at("base"),
+        {.vocab = 257, .hidden = 48, .intermediate = 96, .layers = 6, .heads = 4, .kv_heads = 2});
+    for (const char* name : {"text.txt", "task.txt"}) {
+      std::ofstream file(at(name));
+      for (int i = 0; i < 4000; ++i) file << name << " line " << i * i << " of many\n";
+    }
+  }
+
+  std::string at(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  std::vector<std::string> command(const std::string& verb,
+                                   std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(),
+                     {verb, "--model", at("base"), "--threads", "1", "--device", "cpu", "--json"});
+    return arguments;
+  }
+  std::vector<std::string> drawn(const std::string& verb,
+                                 std::vector<std::string> arguments) const {
+    for (const char* argument : {"--samples", "64", "--seq-len", "128", "--batch-tokens", "1024"})
+      arguments.emplace_back(argument);
+    return command(verb, std::move(arguments));
+  }
+
+  static Json succeed(const std::vector<std::string>& arguments, std::string* err = nullptr) {
+    const ProcessResult result = run_corda(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    if (err != nullptr) *err = result.err;
+    return result.exit_code == 0 ? core::parse_json(result.out, arguments[0]) : Json();
+  }
+
+  static std::map<std::string, std::string> contents(const fs::path& folder) {
+    std::map<std::string, std::string> result;
+    for (const auto& entry : fs::directory_iterator(folder))
+      result[entry.path().filename()] = core::read_file(entry.path());
+    return result;
+  }
+
+  // Kills the command once `count` parts are finished.
+  void kill_midway(const std::vector<std::string>& arguments, const std::string& out,
+                   int count) const {
+    const fs::path work = at(out + ".work");
+    const ProcessResult killed = run_corda(arguments, [&](pid_t process, const std::string&) {
+      int finished = 0;
+      std::error_code ignored;
+      for (const auto& entry : fs::directory_iterator(work, ignored))
+        finished += entry.path().extension() == ".safetensors" ? 1 : 0;
+      if (finished < count) return true;
+      ::kill(process, SIGKILL);
+      return false;
+    });
+    ASSERT_EQ(killed.exit_code, 128 + SIGKILL) << killed.err;
+    ASSERT_FALSE(fs::exists(at(out)));
+    ASSERT_TRUE(fs::exists(work));
+  }
+
+  // The command undisturbed and the command killed and continued write the same bytes to `out`.
+  void expect_same_after_kill(const std::vector<std::string>& arguments, const std::string& out,
+                              int count, const char* skipped) const {
+    EXPECT_EQ(succeed(arguments).at(skipped), 0);
+    fs::rename(at(out), at(out + "-undisturbed"));
+    kill_midway(arguments, out, count);
+    std::string err;
+    const Json result = succeed(arguments, &err);
+    EXPECT_GE(result.at(skipped).get<int>(), count);
+    EXPECT_THAT(err, HasSubstr("going on after " + std::to_string(result.at(skipped).get<int>())));
+    EXPECT_FALSE(fs::exists(at(out + ".work")));
+    const auto expected = contents(at(out + "-undisturbed"));
+    const auto found = contents(at(out));
+    ASSERT_EQ(found.size(), expected.size());
+    for (const auto& [name, content] : expected)
+      EXPECT_TRUE(found.contains(name) && found.at(name) == content) << name;
+  }
+
+  testing::TemporaryDirectory folder_;
+};
+
+TEST_F(Resume, CalibrateGoesOnToTheSameBytes) {
+  expect_same_after_kill(drawn("calibrate", {"--data", at("text.txt"), "--out", at("cov")}), "cov",
+                         5, "sites_skipped");
+}
+
+TEST_F(Resume, DecomposeFromDirectoriesGoesOnToTheSameBytes) {
+  succeed(drawn("calibrate", {"--data", at("text.txt"), "--out", at("cov")}));
+  expect_same_after_kill(
+      command("decompose", {"--covariance", at("cov"), "--rank", "4", "--out", at("start")}),
+      "start", 3, "layers_skipped");
+}
+
+TEST_F(Resume, DecomposeFromDataGoesOnToTheSameBytes) {
+  expect_same_after_kill(drawn("decompose", {"--data", at("text.txt"), "--mode", "ipa", "--rank",
+                                             "4", "--out", at("start")}),
+                         "start", 5, "layers_skipped");
+}
+
+TEST_F(Resume, DualFromDataGoesOnToTheSameBytes) {
+  expect_same_after_kill(
+      drawn("decompose", {"--data", at("text.txt"), "--task-data", at("task.txt"), "--mode", "dual",
+                          "--rank", "4", "--out", at("start")}),
+      "start", 5, "layers_skipped");
+}
+
+TEST_F(Resume, PartsOfOtherSettingsAreThrownAway) {
+  const auto with_rank = [&](const char* rank) {
+    return drawn("decompose", {"--data", at("text.txt"), "--rank", rank, "--out", at("start")});
+  };
+  kill_midway(with_rank("4"), "start", 2);
+  std::string err;
+  EXPECT_EQ(succeed(with_rank("5"), &err).at("layers_skipped"), 0);
+  EXPECT_THAT(err, HasSubstr("holds parts made with other settings, another model or other data"));
+  EXPECT_THAT(err, Not(HasSubstr("going on after")));
+  const auto config = core::read_json(at("start/adapter_config.json"));
+  EXPECT_EQ(config.at("r"), 10);
+}
+
+// One pass equals calibrating first: the covariances are the same numbers, stored in fp32 between.
+TEST_F(Resume, DecomposeFromDataEqualsCalibrateThenDecompose) {
+  succeed(drawn("calibrate", {"--data", at("text.txt"), "--out", at("cov")}));
+  succeed(command("decompose", {"--covariance", at("cov"), "--rank", "4", "--out", at("two")}));
+  succeed(drawn("decompose", {"--data", at("text.txt"), "--rank", "4", "--out", at("one")}));
+  EXPECT_EQ(core::read_file(at("one/adapter_model.safetensors")),
+            core::read_file(at("two/adapter_model.safetensors")));
+}
+
+}  // namespace
+}  // namespace corda

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Streaming a model block by block against running it whole.
+#include "corda/covariance/stream.h"
+
+#include <gtest/gtest.h>
+
+#include "corda/model/forward.h"
+#include "covariance/accumulator.h"
+#include "covariance/stream_helpers.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+
+namespace corda::covariance {
+namespace {
+
+using ::corda::covariance::testing::stream;
+using ::corda::covariance::testing::tiny_draw;
+using ::corda::testing::TemporaryDirectory;
+
+class Stream : public ::testing::Test {
+ protected:
+  Stream() { model_ = corda::testing::load_tiny_model(scratch_.path() / "model", {.layers = 3}); }
+
+  std::map<std::string, at::Tensor> whole(const Draw& draw) const {
+    const at::NoGradGuard no_grad;
+    std::map<std::string, CovarianceAccumulator> sums;
+    for (const auto& site : model::sites_of(model_.config))
+      sums.try_emplace(site.name, site.in_features, true, at::kCPU);
+    for (const auto& packed : draw.batches) {
+      const model::Batch batch = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
+                                                   model_.config.vocab_size, at::kCPU);
+      model::PackedAttention attention(batch);
+      model::forward_hidden(model_, batch, attention,
+                            [&](const std::string& site, const at::Tensor& x) {
+                              sums.at(site).add(x, batch.offsets);
+                            });
+    }
+    std::map<std::string, at::Tensor> result;
+    for (auto& [name, sum] : sums) result[name] = sum.finish();
+    return result;
+  }
+
+  TemporaryDirectory scratch_;
+  model::Model model_;
+};
+
+TEST_F(Stream, CovariancesEqualThoseOfTheWholeModel) {
+  const Draw first = tiny_draw(96);
+  const Draw second = tiny_draw(96, 4);
+  const auto found = stream(scratch_.path() / "model", {first, second}, {});
+  EXPECT_EQ(found[0].blocks, (std::vector<std::int64_t>{0, 1, 2}));
+  for (const auto& [draw, streamed] :
+       {std::pair(&first, &found[0]), std::pair(&second, &found[1])}) {
+    const auto expected = whole(*draw);
+    ASSERT_EQ(streamed->covariances.size(), 12U);
+    for (const auto& [site, covariance] : expected)
+      EXPECT_TRUE(at::equal(streamed->covariances.at(site), covariance)) << site;
+  }
+}
+
+TEST_F(Stream, UnwantedSitesAreLeftOutAndChangeNothing) {
+  const Draw draw = tiny_draw(96);
+  const std::vector<std::string> wanted = {"model.layers.1.mlp.input",
+                                           "model.layers.1.self_attn.input"};
+  const auto found = stream(
+      scratch_.path() / "model", {draw},
+      {.wanted = [&](const std::string& site) { return site == wanted[0] || site == wanted[1]; }});
+  EXPECT_EQ(found[0].blocks, (std::vector<std::int64_t>{1}));
+  ASSERT_EQ(found[0].covariances.size(), 2U);
+  const auto expected = whole(draw);
+  for (const auto& site : wanted)
+    EXPECT_TRUE(at::equal(found[0].covariances.at(site), expected.at(site))) << site;
+}
+
+TEST(Draw, FingerprintTellsTextsApartButNotBatches) {
+  Draw joined = testing::tiny_draw(96);
+  Draw alone = joined;
+  alone.batches.clear();
+  for (const auto& batch : joined.batches) {
+    for (std::size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
+      alone.batches.emplace_back();
+      const auto begin = static_cast<std::size_t>(batch.cu_seqlens[i]);
+      const auto end = static_cast<std::size_t>(batch.cu_seqlens[i + 1]);
+      data::append(alone.batches.back(),
+                   std::span<const tokenizer::TokenId>(batch.ids).subspan(begin, end - begin));
+    }
+  }
+  EXPECT_EQ(alone.fingerprint(), joined.fingerprint());
+  ++alone.batches[2].ids[3];
+  EXPECT_NE(alone.fingerprint(), joined.fingerprint());
+}
+
+}  // namespace
+}  // namespace corda::covariance

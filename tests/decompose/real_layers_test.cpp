@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Every layer of trained models, on activations of real text, where their folder is there
+// (CORDA_SHARED or ../shared beside the checkout).
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+
+#include "corda/core/file.h"
+#include "corda/covariance/draw.h"
+#include "corda/io/tensor.h"
+#include "corda/linalg/accumulate.h"
+#include "corda/linalg/device.h"
+#include "corda/linalg/spectrum.h"
+#include "corda/model/forward.h"
+#include "corda/model/sites.h"
+
+namespace corda::decompose {
+namespace {
+
+namespace fs = std::filesystem;
+using linalg::DampedCovariance;
+using linalg::Spectrum;
+using linalg::Which;
+
+fs::path data_folder() {
+  const char* given = std::getenv("CORDA_SHARED");
+  return (given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
+         "data";
+}
+
+struct RealModel {
+  const char* folder;
+  const char* text;  // of data/datasets
+  std::int64_t seq_len;
+  std::int64_t rank;
+};
+
+class RealLayers : public ::testing::TestWithParam<RealModel> {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(path() / "config.json")) GTEST_SKIP() << "there is no " << path();
+    linalg::set_threads(2);
+  }
+  fs::path path() const { return data_folder() / "models" / GetParam().folder; }
+
+  // Calls `see(site, x, begin, end)` with each sample's input of each site, in `dtype`.
+  template <typename See>
+  void run(at::ScalarType dtype, See see) const {
+    const at::NoGradGuard no_grad;
+    const model::ModelConfig config = model::read_model_config(path());
+    core::Reporter silent;
+    covariance::DrawSettings settings;
+    settings.samples = 32;
+    settings.seq_len = GetParam().seq_len;
+    settings.format = "text";
+    const auto draw = covariance::draw_samples(
+        settings, {(data_folder() / "datasets" / GetParam().text).string()}, path().string(),
+        config, silent);
+    const model::Model model =
+        model::load_model(io::Checkpoint(path()), config, {.weights = dtype, .compute = dtype});
+    for (const auto& packed : draw.batches) {
+      const model::Batch batch = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
+                                                   config.vocab_size, at::kCPU);
+      model::PackedAttention attention(batch);
+      model::forward_hidden(model, batch, attention,
+                            [&](const std::string& site, const at::Tensor& x) {
+                              for (std::size_t i = 0; i + 1 < batch.offsets.size(); ++i)
+                                see(site, x.slice(0, batch.offsets[i], batch.offsets[i + 1]));
+                            });
+    }
+  }
+
+  // Scaled covariances summed in fp64, and in fp32 as calibration does, of the same activations.
+  struct Sums {
+    std::map<std::string, at::Tensor> fp64;
+    std::map<std::string, at::Tensor> fp32;
+  };
+  Sums sums(at::ScalarType dtype) const {
+    Sums result;
+    run(dtype, [&](const std::string& site, const at::Tensor& x) {
+      const at::Tensor wide = x.to(at::kDouble);
+      const double scale = std::pow(wide.max().item<double>(), -2);
+      at::Tensor& exact = result.fp64[site];
+      const at::Tensor product = at::mm(wide.t(), wide) * scale;
+      exact = exact.defined() ? exact.add_(product) : product;
+      at::Tensor& sum = result.fp32[site];
+      if (!sum.defined()) sum = at::zeros({x.size(1), x.size(1)}, at::kFloat);
+      linalg::add_scaled_gram(sum, x, x.max().to(at::kFloat).square().reciprocal());
+    });
+    for (auto& [site, sum] : result.fp32) linalg::mirror_lower(sum);
+    return result;
+  }
+
+  std::vector<std::pair<std::string, std::string>> modules_and_sites() const {
+    std::vector<std::pair<std::string, std::string>> result;
+    for (const auto& site : model::sites_of(model::read_model_config(path()))) {
+      for (const auto& module : site.modules) result.emplace_back(module, site.name);
+    }
+    return result;
+  }
+};
+
+double energy(const at::Tensor& u, const at::Tensor& w, const at::Tensor& c) {
+  return at::linalg_norm(at::mm(at::mm(u.t(), w), c)).item<double>();
+}
+
+TEST_P(RealLayers, CertifiedEnergiesAreWithinTheirBounds) {
+  const std::int64_t rank = GetParam().rank;
+  const Sums found = sums(at::kFloat);
+  const io::Checkpoint checkpoint(path());
+  std::map<std::string, DampedCovariance> sites;
+  for (const auto& [site, c] : found.fp64) sites.try_emplace(site, c, 0.01);
+  double worst_kpa = 1;
+  double worst_ipa = 1;
+  std::int64_t redone = 0;
+  std::int64_t layers = 0;
+  for (const auto& [module, site] : modules_and_sites()) {
+    const at::Tensor w = io::view_tensor(checkpoint, module + ".weight").to(at::kDouble);
+    DampedCovariance& covariance = sites.at(site);
+    for (const Which which : {Which::kSmallest, Which::kLargest}) {
+      const auto& c = covariance.matrix();
+      const Spectrum exact = linalg::left_singular_subspace(w, c, rank, which);
+      const Spectrum fast =
+          linalg::certified_subspace(w, covariance, rank, which, {.smallest_size = 32});
+      const double ratio = energy(fast.vectors, w, c) / energy(exact.vectors, w, c);
+      ++layers;
+      if (!fast.refused.empty()) ++redone;
+      if (which == Which::kSmallest) {
+        EXPECT_LE(ratio, linalg::kSmallestBound) << module << " " << fast.route;
+        EXPECT_LE(ratio, fast.bound * (1 + 1e-9)) << module;
+        worst_kpa = std::max(worst_kpa, ratio);
+      } else {
+        EXPECT_GE(ratio, linalg::kLargestBound) << module << " " << fast.route;
+        EXPECT_GE(ratio, fast.bound * (1 - 1e-9)) << module;
+        worst_ipa = std::min(worst_ipa, ratio);
+      }
+    }
+  }
+  EXPECT_GT(layers, 0);
+  std::printf("%s, rank %lld: worst energy / optimum KPA %.7f, IPA %.9f; %lld of %lld redone\n",
+              GetParam().folder, static_cast<long long>(rank), worst_kpa, worst_ipa,
+              static_cast<long long>(redone), static_cast<long long>(layers));
+}
+
+// What sums in fp32 (of exact products of bf16 activations), and the activations' own rounding to
+// bf16, cost: relative error of C, and the energy of the subspace chosen with it, measured with the
+// fp64 covariance of the unrounded model, against the optimum there.
+TEST_P(RealLayers, CostOf16BitProductsIsSmall) {
+  const std::int64_t rank = GetParam().rank;
+  const Sums wide = sums(at::kFloat);
+  const Sums half = sums(at::kBFloat16);
+  const io::Checkpoint checkpoint(path());
+  struct Cost {
+    double covariance = 0;
+    double kpa = 1;
+    double ipa = 1;
+  };
+  Cost summing;
+  Cost rounding;
+  for (const auto& [module, site] : modules_and_sites()) {
+    // The first block and the middle one: eight SVDs a layer take their time.
+    if (!module.starts_with("model.layers.0.") && !module.starts_with("model.layers.4.")) continue;
+    const at::Tensor w = io::view_tensor(checkpoint, module + ".weight").to(at::kDouble);
+    const auto compare = [&](const at::Tensor& reference, const at::Tensor& other, Cost& cost) {
+      const at::Tensor c = linalg::damp(reference, 0.01);
+      const at::Tensor d = linalg::damp(other, 0.01);
+      cost.covariance = std::max(
+          cost.covariance,
+          (at::linalg_norm(other - reference) / at::linalg_norm(reference)).item<double>());
+      for (const Which which : {Which::kSmallest, Which::kLargest}) {
+        const Spectrum best = linalg::left_singular_subspace(w, c, rank, which);
+        const Spectrum chosen = linalg::left_singular_subspace(w, d, rank, which);
+        const double ratio = energy(chosen.vectors, w, c) / energy(best.vectors, w, c);
+        double& worst = which == Which::kSmallest ? cost.kpa : cost.ipa;
+        worst = which == Which::kSmallest ? std::max(worst, ratio) : std::min(worst, ratio);
+      }
+    };
+    compare(half.fp64.at(site), half.fp32.at(site), summing);
+    compare(wide.fp64.at(site), half.fp32.at(site), rounding);
+  }
+  std::printf(
+      "%s, rank %lld: fp32 sums of bf16 products against fp64 sums: C off by %.1e, energy KPA "
+      "%.8f, IPA %.8f; bf16 model against fp32 model: C off by %.1e, KPA %.6f, IPA %.6f\n",
+      GetParam().folder, static_cast<long long>(rank), summing.covariance, summing.kpa, summing.ipa,
+      rounding.covariance, rounding.kpa, rounding.ipa);
+  // Some thousand products summed in fp32.
+  EXPECT_LT(summing.covariance, 1e-5);
+  EXPECT_LT(summing.kpa, 1.0001);
+  EXPECT_GT(summing.ipa, 0.99999);
+  // bf16 has 8 bits.
+  EXPECT_LT(rounding.covariance, 0.05);
+  EXPECT_LT(rounding.kpa, 1.05);
+  EXPECT_GT(rounding.ipa, 0.999);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, RealLayers,
+    ::testing::Values(RealModel{"nano-qa-11m", "text/wikitext-2.test.txt.gz", 256, 32},
+                      RealModel{"stories260K/hf", "text/tinystories_sample.txt.gz", 128, 8}),
+    [](const auto& instance) { return std::string(instance.index == 0 ? "nano_qa" : "stories"); });
+
+}  // namespace
+}  // namespace corda::decompose

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Which gradient pass a run gets, what that takes, and what a step computes.
+#include "train/choose_pass.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "corda/adapter/initialise.h"
+#include "corda/core/error.h"
+#include "corda/model/adapt.h"
+#include "support/error_of.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+#include "train/flops.h"
+
+namespace corda::train {
+namespace {
+
+using ::corda::testing::error_of;
+using ::testing::HasSubstr;
+
+class ChoosePass : public ::testing::Test {
+ protected:
+  // The tiny model (2 blocks, hidden 32, intermediate 48, 4 and 2 heads, vocabulary 96), rank 4.
+  model::Model load(double dropout = 0, bool dora = false) {
+    model::Model model = testing::load_tiny_model(directory_.path() / "model");
+    adapter::Adapter adapter;
+    adapter.rank = 4;
+    adapter.alpha = 4;
+    adapter.dropout = dropout;
+    for (const model::Linear* linear : model.projections()) {
+      auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 4, 1,
+                                            linear->name);
+      if (dora) layer.magnitude = adapter::dora_magnitude(linear->weight);
+      adapter.layers[linear->name] = std::move(layer);
+    }
+    model::attach_trainable(model, adapter);
+    return model;
+  }
+  static TrainSettings with(std::string TrainSettings::*setting, const char* value) {
+    TrainSettings settings;
+    settings.*setting = value;
+    return settings;
+  }
+  std::string chosen(const TrainSettings& settings, model::Model model) {
+    core::Reporter reporter;
+    return choose_pass(settings, model, 64, reporter)->describe();
+  }
+
+  testing::TemporaryDirectory directory_;
+};
+
+TEST_F(ChoosePass, AutoIsFusedForPlainLoraAndAutogradForTheRest) {
+  EXPECT_EQ(chosen({}, load()), "fused, nothing recomputed");
+  EXPECT_EQ(chosen({}, load(/*dropout=*/0.1)), "autograd");
+  EXPECT_EQ(chosen({}, load(0, /*dora=*/true)), "autograd");
+}
+
+TEST_F(ChoosePass, WhatIsAskedForIsDone) {
+  EXPECT_EQ(chosen(with(&TrainSettings::gradients, "autograd"), load()), "autograd");
+  EXPECT_EQ(chosen(with(&TrainSettings::recompute, "selective"), load()),
+            "fused, gate and up recomputed");
+  EXPECT_EQ(chosen(with(&TrainSettings::recompute, "block"), load()),
+            "fused, every block recomputed");
+}
+
+TEST_F(ChoosePass, WhatCannotBeDoneIsRefused) {
+  const auto error = [&](const TrainSettings& settings, model::Model model) {
+    return error_of<core::ConfigError>([&] { chosen(settings, std::move(model)); });
+  };
+  EXPECT_THAT(error(with(&TrainSettings::gradients, "fused"), load(0.1)),
+              HasSubstr("a LoRA without dropout"));
+  EXPECT_THAT(error(with(&TrainSettings::recompute, "block"), load(0, true)),
+              HasSubstr("a LoRA without dropout"));
+  EXPECT_THAT(error(with(&TrainSettings::offload, "true"), load()), HasSubstr("needs a GPU"));
+}
+
+TEST_F(ChoosePass, EachStepOfTheLadderTakesLessMemory) {
+  model::Model model = load();
+  const auto bytes = [&](Recompute recompute, bool offload, std::int64_t tokens) {
+    return low_rank_pass_bytes(model, {recompute, offload}, tokens) -
+           low_rank_pass_bytes(model, {recompute, offload}, 0);
+  };
+  EXPECT_GT(bytes(Recompute::kNone, false, 1000), bytes(Recompute::kSelective, false, 1000));
+  EXPECT_GT(bytes(Recompute::kSelective, false, 1000), bytes(Recompute::kBlock, false, 1000));
+  EXPECT_EQ(bytes(Recompute::kBlock, false, 2000), 2 * bytes(Recompute::kBlock, false, 1000));
+  // Gate and up of one of the two blocks: 2 x 48 columns in fp32.
+  EXPECT_EQ(bytes(Recompute::kNone, false, 1) - bytes(Recompute::kSelective, false, 1), 96 * 4);
+}
+
+TEST_F(ChoosePass, FlopsOfAStepAreCountedByHand) {
+  const model::Model model = load();
+  // Weights of a block: q, o 32 x 32; k, v 16 x 32; gate, up, down 48 x 32. Factors: rank 4 times
+  // in + out of each.
+  const double frozen = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32;
+  const double factors = 4 * (2 * (32 + 32) + 2 * (16 + 32) + 3 * (48 + 32));
+  const double head = 96 * 32;
+  EXPECT_EQ(flops_of_step(model, 10, 7), 10 * 2 * (4 * frozen + 6 * factors) + 7 * 4 * head);
+}
+
+}  // namespace
+}  // namespace corda::train
