@@ -124,32 +124,6 @@ def write_adapter(folder, dora, generator):
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def gradients_of(model, batch):
-    model.zero_grad()
-    loss_of(model, batch).backward()
-    return {n: p.grad.double() for n, p in trainable(model).items()}
-
-
-def bf16_error(adapter, batches):
-    """How far PEFT's bf16 gradients (base in bf16, factors in fp32, autocast) are from fp32's on the same
-    rounded base: || a - b || / || b || of every factor, over the batches."""
-    def adapted(dtype):
-        base = load_model(MODEL, torch.bfloat16).to(dtype)
-        model = PeftModel.from_pretrained(base, adapter, is_trainable=True, autocast_adapter_dtype=True)
-        for parameter in trainable(model).values():
-            assert parameter.dtype == torch.float32
-        return model.train()
-
-    exact, rounded = adapted(torch.float32), adapted(torch.bfloat16)
-    errors = []
-    for batch in batches:
-        truth = gradients_of(exact, batch)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = gradients_of(rounded, batch)
-        errors += [((found[n] - truth[n]).norm() / truth[n].norm()).item() for n in truth]
-    return {"batches": len(batches), "mean": sum(errors) / len(errors), "largest": max(errors)}
-
-
 def main():
     folder = golden.start("train", SEED)
     generator = torch.Generator().manual_seed(SEED)
@@ -171,8 +145,6 @@ def main():
                                              "supervised_tokens": counts, **numbers})
         write_tensors(folder / f"{kind}-gradients.safetensors", gradients)
         write_tensors(folder / f"{kind}-final.safetensors", final)
-
-    write_json(folder / "lora-bf16.json", bf16_error(folder / "adapter-lora", batches))
 
     for name in (MODEL, TIED):
         def whole(dtype):

@@ -221,6 +221,26 @@ double energy_share(const DecomposeSettings& settings,
   return total > 0 ? kept / total : 0;
 }
 
+// Everything of the result but time, memory and what was skipped.
+DecomposeResult summarise(const DecomposeSettings& settings, const adapter::Adapter& result,
+                          std::int64_t layers, core::Reporter& reporter) {
+  DecomposeResult summary;
+  summary.layers = layers;
+  summary.rank = settings.rank;
+  summary.energy_share = energy_share(settings, result.reports);
+  summary.reports = result.reports;
+  for (const auto& [module, report] : result.reports) {
+    if (!report.refused.empty()) ++summary.layers_redone;
+    if (std::abs(report.bound - 1) > std::abs(summary.worst_bound - 1))
+      summary.worst_bound = report.bound;
+  }
+  if (summary.layers_redone > 0) {
+    reporter.info(concat(summary.layers_redone, " of ", layers,
+                         " layers were done again by the exact route"));
+  }
+  return summary;
+}
+
 void write_result(const DecomposeSettings& settings, const adapter::Adapter& result,
                   core::AtomicDirectory& directory) {
   adapter::write_adapter(directory.staging(), result);
@@ -306,21 +326,9 @@ DecomposeResult decompose(const DecomposeSettings& settings, core::Reporter& rep
   reporter.end();
   write_result(settings, result, directory);
   work.remove();
-  DecomposeResult summary = {.layers = layers,
-                             .rank = settings.rank,
-                             .energy_share = energy_share(settings, result.reports),
-                             .layers_skipped = finished.layers_taken(),
-                             .peak_memory_bytes = linalg::peak_memory_bytes(device),
-                             .reports = result.reports};
-  for (const auto& [module, report] : result.reports) {
-    if (!report.refused.empty()) ++summary.layers_redone;
-    if (std::abs(report.bound - 1) > std::abs(summary.worst_bound - 1))
-      summary.worst_bound = report.bound;
-  }
-  if (summary.layers_redone > 0) {
-    reporter.info(concat(summary.layers_redone, " of ", layers,
-                         " layers were done again by the exact route"));
-  }
+  DecomposeResult summary = summarise(settings, result, layers, reporter);
+  summary.layers_skipped = finished.layers_taken();
+  summary.peak_memory_bytes = linalg::peak_memory_bytes(device);
   summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return summary;
 }

@@ -219,7 +219,7 @@ Spectrum largest(const at::Tensor& weight, DampedCovariance& covariance, std::in
   double most = 0;
   const RitzPairs pairs = iterate(
       [&](const at::Tensor& y) { return at::mm(gram, y); }, gram.size(0), r, gram.device(), options,
-      {6, 12, 18, 24},
+      {6, 14, 20, 24},
       [&](const RitzPairs& found) {
         // The same allowance for every eigenvalue; 2 (1 - bound) of their mean is the limit.
         const double allowance = 1.5 * (1 - kLargestBound) * found.values.mean().item<double>();

@@ -19,16 +19,32 @@ using core::concat;
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
-// One pass of Cholesky QR. `shift` (relative to the trace of the Gram matrix) lets it pass where
-// the columns are nearly dependent, at the price of orthogonality, which a further pass restores
-// (Fukaya et al. 2020).
-std::optional<at::Tensor> cholesky_qr(const at::Tensor& z, double shift) {
-  at::Tensor gram = at::mm(z.t(), z);
-  if (shift > 0) gram.diagonal().add_(gram.diagonal().sum() * shift);
-  const auto [lower, info] = at::linalg_cholesky_ex(gram);
-  if (info.item<int>() != 0) return std::nullopt;
-  return at::linalg_solve_triangular(lower, z.t(), /*upper=*/false).t();
-}
+// Cholesky QR in passes that are judged together at the end: a look at each would make the GPU wait
+// for the host every time.
+class CholeskyQr {
+ public:
+  // One pass. `shift` (relative to the trace of the Gram matrix) lets it go through where the
+  // columns are nearly dependent, at the price of orthogonality, which a further pass restores
+  // (Fukaya et al. 2020).
+  at::Tensor pass(const at::Tensor& z, double shift) {
+    at::Tensor gram = at::mm(z.t(), z);
+    if (shift > 0) gram.diagonal().add_(gram.diagonal().sum() * shift);
+    const auto [lower, info] = at::linalg_cholesky_ex(gram);
+    info_ = info_.defined() ? info_ + info.abs() : info.abs();
+    return at::linalg_solve_triangular(lower, z.t(), /*upper=*/false).t();
+  }
+  // Two passes: orthonormal to 1e-3 at worst.
+  at::Tensor rough(const at::Tensor& z) {
+    // Columns of one length, so that the shift is small against each of them.
+    const at::Tensor norms = at::linalg_vector_norm(z, 2, at::IntArrayRef{0});
+    return pass(pass(z / norms.clamp_min(std::numeric_limits<double>::min()), 1e-13), 0);
+  }
+  // Whether every pass went through.
+  bool succeeded() const { return info_.item<int>() == 0; }
+
+ private:
+  at::Tensor info_;
+};
 
 std::tuple<at::Tensor, at::Tensor> eigh(const at::Tensor& matrix) {
   try {
@@ -37,14 +53,6 @@ std::tuple<at::Tensor, at::Tensor> eigh(const at::Tensor& matrix) {
     throw core::NumericalError(concat("[linalg::lanczos] syevd failed on a matrix ", matrix.sizes(),
                                       ": ", error.what_without_backtrace()));
   }
-}
-
-// Orthonormal to 1e-3 at worst: two passes.
-std::optional<at::Tensor> roughly_orthonormal(const at::Tensor& z) {
-  // Columns of one length, so that the shift of the first pass is small against each of them.
-  const at::Tensor norms = at::linalg_vector_norm(z, 2, at::IntArrayRef{0});
-  const auto q = cholesky_qr(z / norms.clamp_min(std::numeric_limits<double>::min()), 1e-13);
-  return q ? cholesky_qr(*q, 0) : std::nullopt;
 }
 
 }  // namespace
@@ -64,8 +72,10 @@ at::Tensor scrambled(std::int64_t rows, std::int64_t columns, std::int64_t seed,
 }
 
 std::optional<at::Tensor> orthonormal(const at::Tensor& z) {
-  auto q = roughly_orthonormal(z);
-  return q ? cholesky_qr(*q, 0) : std::nullopt;
+  CholeskyQr qr;
+  const at::Tensor q = qr.pass(qr.rough(z), 0);
+  if (!qr.succeeded()) return std::nullopt;
+  return q;
 }
 
 BlockLanczos::BlockLanczos(Operator apply, std::int64_t n, std::int64_t block, std::int64_t limit,
@@ -87,13 +97,12 @@ bool BlockLanczos::add_block() {
   };
   // Project, orthonormalise, project again: the second projection removes what the scaling of the
   // first orthonormalisation brought up from rounding.
-  auto q = roughly_orthonormal(project(next));
-  if (q) q = cholesky_qr(project(*q), 0);
-  if (!q) {
+  CholeskyQr qr;
+  next = qr.pass(project(qr.rough(project(next))), 0);
+  if (!qr.succeeded()) {
     exhausted_ = true;
     return false;
   }
-  next = *q;
   basis_.narrow(0, columns_, block_).copy_(next.t());
   images_.narrow(0, columns_, block_).copy_(apply_(next).t());
   columns_ += block_;

@@ -352,6 +352,64 @@ TEST_F(Decompose, CovarianceWithNaNNamesTheSite) {
       HasSubstr("model.layers.1.mlp.input: [linalg::damp] the covariance [12, 12] must be finite"));
 }
 
+// One projection of 512 x 512, large enough for the fast route, of the given rank.
+class LargeLayer : public ::testing::Test {
+ protected:
+  DecomposeResult run(std::int64_t rank, bool exact = false) {
+    const std::string module = "model.layers.0.self_attn.q_proj";
+    const fs::path model = scratch_.path() / "model";
+    fs::create_directories(model);
+    io::save_tensors(
+        model / "model.safetensors",
+        {{module + ".weight", at::mm(random({512, rank}, 1), random({rank, 512}, 2))}});
+    io::CovarianceWriter writer(scratch_.path() / "cov", io::CovarianceStorage::kPacked);
+    const at::Tensor x = random({700, 512}, 3);
+    writer.add("model.layers.0.self_attn.input", {module}, 700, at::mm(x.t(), x));
+    io::CovarianceManifest manifest;
+    manifest.model = io::Checkpoint(model).fingerprint();
+    writer.finish(manifest);
+    DecomposeSettings s;
+    s.model = model.string();
+    s.covariance = {(scratch_.path() / "cov").string()};
+    s.target_modules = {"q_proj"};
+    s.rank = 4;
+    s.exact = exact;
+    s.device = "cpu";
+    s.out = (scratch_.path() / "out").string();
+    core::Reporter silent;
+    return decompose(s, silent);
+  }
+  core::Json notes() const {
+    return core::read_json(scratch_.path() / "out" / "corda.json")["layers"].begin().value();
+  }
+
+  TemporaryDirectory scratch_;
+};
+
+TEST_F(LargeLayer, ProvedBoundIsRecorded) {
+  const DecomposeResult result = run(512);
+  EXPECT_EQ(result.layers_redone, 0);
+  EXPECT_GT(result.worst_bound, 1);
+  EXPECT_LE(result.worst_bound, linalg::kSmallestBound);
+  EXPECT_THAT(notes()["route"].get<std::string>(), HasSubstr("lanczos"));
+  EXPECT_EQ(notes()["bound"].get<double>(), result.worst_bound);
+  EXPECT_FALSE(notes().contains("refused"));
+}
+
+TEST_F(LargeLayer, RankDeficientOneIsRedoneCountedAndRecorded) {
+  const DecomposeResult result = run(400);
+  EXPECT_EQ(result.layers_redone, 1);
+  EXPECT_EQ(result.worst_bound, 1);
+  EXPECT_EQ(notes()["route"].get<std::string>(), "svd");
+  EXPECT_NE(notes()["refused"].get<std::string>(), "");
+}
+
+TEST_F(LargeLayer, ExactTakesTheExactRouteWithoutCountingIt) {
+  const DecomposeResult result = run(512, /*exact=*/true);
+  EXPECT_EQ(result.layers_redone, 0);
+  EXPECT_EQ(notes()["route"].get<std::string>(), "svd");
+}
+
 // The reference values of tests/golden/corda, computed by NumPy and SciPy from the same fp32
 // inputs.
 TEST(DecomposeGolden, EnergiesAndDualDirectionsEqualNumpy) {

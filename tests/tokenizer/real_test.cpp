@@ -34,7 +34,7 @@ std::string unpack(const fs::path& path) {
   return content;
 }
 
-// splitmix64, as in scripts/golden/tokenizers.py.
+// splitmix64, as in scripts/golden/tokenizer.py.
 class Generator {
  public:
   std::uint64_t below(std::uint64_t bound) {

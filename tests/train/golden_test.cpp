@@ -9,6 +9,7 @@
 #include "corda/model/adapt.h"
 #include "corda/train/optimizer.h"
 #include "core/json.h"
+#include "support/golden_batches.h"
 #include "train/gradient_pass.h"
 #include "train/step.h"
 
@@ -16,32 +17,13 @@ namespace corda::train {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::golden_batches;
+using testing::micro_batches;
 using Parameters = std::vector<std::pair<std::string, at::Tensor>>;
 
 const fs::path kGolden = fs::path(CORDA_SOURCE_DIR) / "tests" / "golden";
 constexpr double kLearningRate = 1e-3;
 constexpr AdamWSettings kAdamW{.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
-
-std::vector<std::vector<data::Sample>> golden_batches() {
-  const core::Json root = core::read_json(kGolden / "train" / "batches.json");
-  std::vector<std::vector<data::Sample>> batches;
-  for (const auto& batch : root.at("batches")) {
-    batches.emplace_back();
-    for (const auto& sample : batch) {
-      batches.back().push_back(
-          {.ids = sample.at("ids").get<std::vector<data::TokenId>>(),
-           .supervised = sample.at("supervised").get<std::vector<std::uint8_t>>()});
-    }
-  }
-  return batches;
-}
-
-std::vector<data::PackedBatch> micro_batches(const std::vector<data::Sample>& samples,
-                                             std::int64_t tokens, bool packing) {
-  std::vector<const data::Sample*> pointers;
-  for (const auto& sample : samples) pointers.push_back(&sample);
-  return data::make_micro_batches(pointers, tokens, packing);
-}
 
 struct Trained {
   model::Model model;

@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The corda authors
 """Writes tests/golden/tokenizer: small tokenizers and what the Hugging Face libraries make of some texts.
 
-    python scripts/golden/tokenizers.py            # the committed fixtures
-    python scripts/golden/tokenizers.py --shared DIR   # also hashes over the real vocabularies in DIR
+    python scripts/golden/tokenizer.py            # the committed fixtures
+    python scripts/golden/tokenizer.py --shared DIR   # also hashes over the real vocabularies in DIR
 """
 
 import argparse
@@ -570,7 +570,7 @@ def main():
     option_cases()
     if arguments.shared:
         write_real(arguments.shared)
-    dump({"script": "scripts/golden/tokenizers.py", "tokenizers": tokenizers.__version__, "transformers": transformers.__version__,
+    dump({"script": "scripts/golden/tokenizer.py", "tokenizers": tokenizers.__version__, "transformers": transformers.__version__,
           "sentencepiece": sentencepiece.__version__}, OUT / "manifest.json")
 
 
