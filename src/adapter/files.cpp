@@ -93,6 +93,9 @@ Json notes_of(const Adapter& adapter) {
   root["subtracts_start"] = subtracts_start(adapter);
   root["base"] = {{"name", adapter.base_name}, {"fingerprint", adapter.base_fingerprint}};
   root["covariances"] = adapter.covariance_fingerprints;
+  if (!adapter.template_name.empty()) {
+    root["template"] = {{"name", adapter.template_name}, {"chat_template", adapter.chat_template}};
+  }
   root["layers"] = Json::object();
   for (const auto& [module, report] : adapter.reports) {
     root["layers"][module] = {{"rank", report.rank},
@@ -142,6 +145,11 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   adapter.base_fingerprint = base.text("fingerprint");
   adapter.covariance_fingerprints = notes.texts("covariances");
   read_reports(notes.object("layers"), source, adapter);
+  if (root.contains("template")) {
+    const Notes used(notes.object("template"), concat(source, ": 'template'"));
+    adapter.template_name = used.text("name");
+    adapter.chat_template = used.text("chat_template");
+  }
   const std::int64_t factor = subtracts ? 2 : 1;
   if (adapter.rank < 1 || config.rank % factor != 0 || config.rank / factor != adapter.rank ||
       config.alpha != static_cast<double>(factor) * adapter.alpha ||

@@ -7,6 +7,7 @@
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
 #include "corda/data/load.h"
+#include "corda/data/names.h"
 #include "corda/tokenizer/tokenizer.h"
 
 namespace corda::covariance {
@@ -15,12 +16,10 @@ using core::concat;
 using tokenizer::TokenId;
 
 void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
-  list.add("format", s.format, "of the data",
-           {"auto", "text", "qa", "alpaca", "prompt-completion"});
+  list.add("format", s.format, "of the data", data::format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
-  list.add("template", s.template_name, "how a record becomes text; use the one of the training",
-           {"alpaca", "plain"});
+  data::add_template_settings(list, "", s.template_name, s.system, s.skip_bad);
   list.add("qa_text", s.qa_text, "what of question-answer data is read (question: as in the paper)",
            {"question-answer", "question"});
   list.add("samples", s.samples, "samples drawn", {1, 1e9});
@@ -65,14 +64,18 @@ Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& 
                        .format = settings.format,
                        .columns = data::parse_columns(settings.columns)});
   }
-  const std::vector<std::vector<TokenId>> sequences = data::load_calibration(
-      sources, *tokenizer,
-      {.samples = settings.samples,
-       .seq_len = settings.seq_len,
-       .seed = static_cast<std::uint64_t>(settings.seed),
-       .qa_text = settings.qa_text,
-       .encode = {.template_name = settings.template_name, .max_length = settings.seq_len}},
-      reporter);
+  const std::vector<std::vector<TokenId>> sequences =
+      data::load_calibration(sources, *tokenizer,
+                             {.samples = settings.samples,
+                              .seq_len = settings.seq_len,
+                              .seed = static_cast<std::uint64_t>(settings.seed),
+                              .qa_text = settings.qa_text,
+                              .encode = {.template_name = settings.template_name,
+                                         .model_directory = model,
+                                         .system = settings.system,
+                                         .max_length = settings.seq_len,
+                                         .skip_bad = settings.skip_bad}},
+                             reporter);
   Draw draw;
   for (const auto& ids : sequences) {
     const auto count = static_cast<std::int64_t>(ids.size());

@@ -6,6 +6,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/data/names.h"
 
 namespace corda::data {
 
@@ -17,8 +18,20 @@ void check_choice(const char* what, const std::string& word,
                                        core::join(choices, ", ")));
 }
 
+void add_template_settings(core::SettingsList& list, const std::string& prefix,
+                           std::string& template_name, std::string& system, bool& skip_bad) {
+  list.add(prefix + "template", template_name,
+           core::concat("how a record becomes text: ", core::join(template_names(), ", "),
+                        " or a file that ends in .jinja (auto: alpaca for instructions, the "
+                        "model's own chat template for conversations)"));
+  list.add(prefix + "system", system, "system prompt, in place of that of the data");
+  list.add(prefix + "skip_bad", skip_bad, "leave out and list bad records instead of stopping");
+}
+
 void check_encode_settings(const EncodeSettings& settings) {
-  check_choice("template", settings.template_name, {"alpaca", "plain"});
+  if (!settings.template_name.ends_with(".jinja"))
+    check_choice("template", settings.template_name, template_names());
+  check_choice("train_on", settings.train_on, {"assistant", "last", "all"});
   check_choice("treatment of overlong samples", settings.overlong, {"truncate", "drop"});
   if (settings.max_length < 0 || settings.max_length == 1) {
     throw core::ConfigError(

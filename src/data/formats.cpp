@@ -8,7 +8,8 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/data/load.h"
-#include "data/text_reader.h"
+#include "corda/data/names.h"
+#include "data/record_fields.h"
 
 namespace corda::data {
 
@@ -23,9 +24,11 @@ struct Format {
 };
 
 // In the order in which they are tried by detection.
-const std::array<Format, 4>& formats() {
-  static const std::array<Format, 4> kFormats = {
-      {{"alpaca", {"instruction", "output"}, {"input"}},
+const std::array<Format, 6>& formats() {
+  static const std::array<Format, 6> kFormats = {
+      {{"messages", {"messages"}, {"tools", "system"}},
+       {"sharegpt", {"conversations"}, {"tools", "system"}},
+       {"alpaca", {"instruction", "output"}, {"input", "system", "history"}},
        {"prompt-completion", {"prompt", "completion"}, {}},
        {"qa", {"question", "answer|answers"}, {}},
        {"text", {"text"}, {}}}};
@@ -38,50 +41,6 @@ std::vector<std::string> fields_of(const Format& format) {
     for (auto& field : core::split(required, '|')) fields.push_back(std::move(field));
   }
   return fields;
-}
-
-[[noreturn]] void fail(const DataFile& file, const Record& record, std::string_view reason) {
-  throw core::FormatError(located(file.path.string(), record.line, record.column, reason));
-}
-
-std::string columns_found(const Record& record) {
-  std::vector<std::string> names;
-  for (const auto& [name, value] : record.value.items()) {
-    if (names.size() == 20) {
-      names.emplace_back("...");
-      break;
-    }
-    names.push_back(name.size() <= 60 ? name : name.substr(0, 60) + "...");
-  }
-  return names.empty() ? "none" : core::join(names, ", ");
-}
-
-std::string column_of(const DataFile& file, const std::string& field) {
-  const auto mapped = file.columns.find(field);
-  return mapped == file.columns.end() ? field : mapped->second;
-}
-
-// The column itself, or, where its name has dots, a path into nested objects and lists; nullptr if
-// absent.
-const Json* find_column(const Json& object, const std::string& column) {
-  if (object.is_object() && object.contains(column)) return &object.at(column);
-  const Json* value = &object;
-  for (const auto& part : core::split(column, '.')) {
-    const auto index = core::parse_int(part);
-    if (value->is_object() && value->contains(part)) {
-      value = &value->at(part);
-    } else if (value->is_array() && index && *index >= 0 &&
-               *index < static_cast<std::int64_t>(value->size())) {
-      value = &value->at(static_cast<std::size_t>(*index));
-    } else {
-      return nullptr;
-    }
-  }
-  return value;
-}
-
-const Json* find_field(const DataFile& file, const Record& record, const std::string& field) {
-  return find_column(record.value, column_of(file, field));
 }
 
 bool fits(const DataFile& file, const Record& record, const Format& format) {
@@ -100,41 +59,16 @@ bool fits(const DataFile& file, const Record& record, const Format& format) {
              });
 }
 
-[[noreturn]] void fail_missing(const DataFile& file, const Record& record,
-                               const std::string& format, const std::string& field) {
-  fail(file, record,
-       core::concat("the format '", format, "' needs the column '", column_of(file, field),
-                    "'; the columns found are: ", columns_found(record),
-                    "; name the right one with --columns ", field, "=COLUMN"));
-}
-
-std::string string_of(const DataFile& file, const Record& record, const std::string& field,
-                      const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_number()) return value.dump();
-  fail(file, record,
-       core::concat("the column '", column_of(file, field),
-                    "' must hold text; it holds a value of type ", value.type_name()));
-}
-
-std::string required_text(const DataFile& file, const Record& record, const std::string& format,
-                          const std::string& field) {
-  const Json* value = find_field(file, record, field);
-  if (value == nullptr) fail_missing(file, record, format, field);
-  return string_of(file, record, field, *value);
-}
-
-std::string optional_text(const DataFile& file, const Record& record, const std::string& field) {
-  const Json* value = find_field(file, record, field);
-  return value == nullptr || value->is_null() ? std::string()
-                                              : string_of(file, record, field, *value);
-}
-
 }  // namespace
 
-void check_format(const DataFile& file) {
+std::vector<std::string> format_names() {
   std::vector<std::string> names = {"auto"};
   for (const auto& format : formats()) names.emplace_back(format.name);
+  return names;
+}
+
+void check_format(const DataFile& file) {
+  const std::vector<std::string> names = format_names();
   if (std::find(names.begin(), names.end(), file.format) == names.end()) {
     throw core::ConfigError(core::concat("unknown data format '", file.format, "'",
                                          core::suggestion(file.format, names), "; the formats are ",
@@ -167,6 +101,10 @@ std::string detect_format(const DataFile& file, const Record& record) {
        core::concat("no format fits this record; the columns found are: ", columns_found(record),
                     "; the formats are ", core::join(needs, ", "),
                     "; name the columns with --columns FIELD=COLUMN,... (and --format)"));
+}
+
+bool is_chat_format(const std::string& format) {
+  return format == "messages" || format == "sharegpt";
 }
 
 std::string text_of(const DataFile& file, const Record& record) {

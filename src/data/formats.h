@@ -20,6 +20,9 @@ void check_format(const DataFile& file);
 // found.
 std::string detect_format(const DataFile& file, const Record& record);
 
+// Whether its records are conversations: messages, sharegpt.
+bool is_chat_format(const std::string& format);
+
 // What the record says. Throws FormatError with its place for a column that is missing or no text.
 std::string text_of(const DataFile& file, const Record& record);
 QaRecord qa_of(const DataFile& file, const Record& record);

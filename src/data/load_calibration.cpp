@@ -8,6 +8,8 @@
 #include "corda/core/random.h"
 #include "corda/data/load.h"
 #include "data/encode_settings.h"
+#include "data/mistakes.h"
+#include "data/record_encoder.h"
 #include "data/record_stream.h"
 
 namespace corda::data {
@@ -99,27 +101,53 @@ Windows draw_windows(const std::vector<TokenId>& ids, const CalibrationSettings&
   return windows;
 }
 
+// A record of an instruction or chat format, to be rendered if it is drawn.
+struct Pending {
+  const DataFile* file = nullptr;
+  std::string format;
+  Record record;
+};
+
 // Renders only the samples drawn: the others need no tokenising.
-Windows draw_samples(const std::vector<PromptResponse>& texts,
+Windows draw_samples(const std::vector<Pending>& records, const RecordEncoder& encoder,
                      const tokenizer::Tokenizer& tokenizer, const CalibrationSettings& settings,
                      core::Reporter& reporter) {
-  const auto available = static_cast<std::int64_t>(texts.size());
+  const auto available = static_cast<std::int64_t>(records.size());
   if (available < settings.samples) {
     reporter.warn(core::concat(settings.samples,
                                " calibration samples were asked for, but there are only ",
                                available, "; all of them are taken, once"));
   }
-  std::vector<std::size_t> order(texts.size());
+  std::vector<std::size_t> order(records.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   core::Random random(settings.seed);
   core::shuffle(order, random);
-  order.resize(static_cast<std::size_t>(std::min(available, settings.samples)));
+  EncodeCounts counts;
   Windows windows;
   for (const std::size_t index : order) {
-    auto ids = encode_sample(tokenizer, texts[index]).ids;
-    ids.resize(std::min(ids.size(), static_cast<std::size_t>(settings.seq_len)));
-    if (!ids.empty()) windows.push_back(std::move(ids));
+    if (counts.records == settings.samples) break;
+    EncodedRecord encoded;
+    try {
+      encoded = encoder.encode(*records[index].file, records[index].record, records[index].format);
+    } catch (const core::FormatError& error) {
+      if (!settings.encode.skip_bad) throw;
+      reporter.warn(core::concat("skipped: ", error.what()));
+      continue;
+    }
+    ++counts.records;
+    counts.dropped += encoded.unsupervised;
+    counts.without_targets += encoded.unsupervised;
+    counts.eos_appended += encoded.eos_appended;
+    counts.hidden_tools += encoded.hides_tools ? 1 : 0;
+    for (Sample& sample : encoded.samples) {
+      count_sample(sample, tokenizer, counts);
+      auto& ids = sample.ids;
+      ids.resize(std::min(ids.size(), static_cast<std::size_t>(settings.seq_len)));
+      if (!ids.empty()) windows.push_back(std::move(ids));
+    }
   }
+  for (const auto& mistake : find_mistakes(counts, tokenizer, settings.encode, encoder.chat()))
+    reporter.warn(mistake);
   if (windows.empty()) throw core::ConfigError("the calibration data holds no token");
   return windows;
 }
@@ -142,11 +170,20 @@ std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& 
                                                    const CalibrationSettings& settings,
                                                    core::Reporter& reporter) {
   check(files, settings);
+  EncodeSettings whole = settings.encode;
+  whole.max_length = 0;  // a drawn sample is cut at seq_len
+  RecordEncoder encoder(tokenizer, whole);
   TokenStream tokens(tokenizer, settings.qa_text);
-  std::vector<PromptResponse> texts;
+  std::vector<Pending> pending;
   bool documents = false;
   for (const auto& file : files) {
-    RecordStream stream(file);
+    BadRecord bad;
+    if (settings.encode.skip_bad) {
+      bad = [&](const core::FormatError& error) {
+        reporter.warn(core::concat("skipped: ", error.what()));
+      };
+    }
+    RecordStream stream(file, bad);
     const bool document = stream.format() == "text" || stream.format() == "qa";
     if (&file != &files.front() && document != documents) {
       throw core::ConfigError(core::concat("'", file.path.string(), "' has the format ",
@@ -155,21 +192,28 @@ std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& 
                                            "instructions; calibrate on each alone"));
     }
     documents = document;
+    const std::string name = document ? "" : encoder.template_of(stream.format());
     std::int64_t records = 0;
-    while (const auto record = stream.next()) {
+    while (auto raw = stream.next_raw()) {
       if (records++ % 256 == 0) core::throw_if_stopped(reporter, "reading calibration data");
-      if (document) {
-        tokens.add(stream, *record);
-      } else {
-        texts.push_back(prompt_response_of(stream.file(), *record, stream.format(),
-                                           settings.encode.template_name));
+      try {
+        Record record = parse_record(std::move(*raw), file.path.string());
+        if (document) {
+          tokens.add(stream, record);
+        } else {
+          pending.push_back({&file, stream.format(), std::move(record)});
+        }
+      } catch (const core::FormatError& error) {
+        if (!bad) throw;
+        bad(error);
       }
     }
     reporter.info(core::concat(file.path.string(), ": ", records, " records, format ",
-                               stream.format(), stream.detected() ? " (detected)" : ""));
+                               stream.format(), stream.detected() ? " (detected)" : "",
+                               document ? "" : ", template ", name));
   }
   return documents ? draw_windows(tokens.finish(), settings, reporter)
-                   : draw_samples(texts, tokenizer, settings, reporter);
+                   : draw_samples(pending, encoder, tokenizer, settings, reporter);
 }
 
 }  // namespace corda::data

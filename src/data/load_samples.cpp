@@ -1,107 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "corda/core/error.h"
 #include "corda/data/load.h"
 #include "data/encode_settings.h"
+#include "data/mistakes.h"
 #include "data/record_stream.h"
+#include "data/sample_cache.h"
+#include "data/sample_pipeline.h"
 
 namespace corda::data {
 
+using core::concat;
+
 namespace {
 
-// Takes in finished samples, cuts them to the length allowed and counts.
-class Collector {
- public:
-  Collector(const EncodeSettings& settings, Dataset& dataset)
-      : settings_(settings), dataset_(dataset) {}
-
-  void add(Sample sample) {
-    if (settings_.max_length > 0 &&
-        static_cast<std::int64_t>(sample.ids.size()) > settings_.max_length) {
-      if (settings_.overlong == "drop") {
-        ++dataset_.counts.dropped;
-        return;
-      }
-      ++dataset_.counts.truncated;
-      sample.ids.resize(static_cast<std::size_t>(settings_.max_length));
-      sample.supervised.resize(sample.ids.size());
-    }
-    keep(std::move(sample));
+void report(const Dataset& dataset, const tokenizer::Tokenizer& tokenizer,
+            const EncodeSettings& settings, const ChatTemplate* chat, core::Reporter& reporter) {
+  const EncodeCounts& counts = dataset.counts;
+  reporter.info(concat(counts.samples, " samples, ", counts.tokens, " tokens, ", counts.supervised,
+                       " supervised (",
+                       counts.supervised * 100 / std::max<std::int64_t>(counts.tokens, 1), " %)"));
+  if (counts.bad > 0) {
+    reporter.warn(concat(counts.bad, " bad records were skipped",
+                         counts.bad > SamplePipeline::kBadListed
+                             ? concat("; the first ", SamplePipeline::kBadListed, " are listed")
+                             : std::string()));
   }
-
-  // A document becomes as many samples as it has pieces of max_length.
-  void add_pieces(const Sample& document) {
-    const std::size_t size = document.ids.size();
-    const std::size_t piece =
-        settings_.max_length > 0 ? static_cast<std::size_t>(settings_.max_length) : size;
-    for (std::size_t begin = 0; begin < size; begin += piece) {
-      const auto from = static_cast<std::ptrdiff_t>(begin);
-      const auto to = static_cast<std::ptrdiff_t>(std::min(begin + piece, size));
-      Sample sample;
-      sample.ids.assign(document.ids.begin() + from, document.ids.begin() + to);
-      sample.supervised.assign(document.supervised.begin() + from,
-                               document.supervised.begin() + to);
-      sample.supervised[0] = 0;
-      keep(std::move(sample));
-    }
+  for (const auto& mistake : find_mistakes(counts, tokenizer, settings, chat))
+    reporter.warn(mistake);
+  if (dataset.samples.empty()) {
+    throw core::ConfigError(
+        concat("none of the ", counts.records + counts.bad,
+               " records gives a sample with a supervised token; max_length is ",
+               settings.max_length, ", overlong samples: ", settings.overlong));
   }
-
- private:
-  void keep(Sample sample) {
-    const auto supervised =
-        std::count(sample.supervised.begin(), sample.supervised.end(), std::uint8_t{1});
-    if (supervised == 0) {
-      ++dataset_.counts.dropped;
-      return;
-    }
-    ++dataset_.counts.samples;
-    dataset_.counts.tokens += static_cast<std::int64_t>(sample.ids.size());
-    dataset_.counts.supervised += supervised;
-    dataset_.samples.push_back(std::move(sample));
-  }
-
-  const EncodeSettings& settings_;
-  Dataset& dataset_;
-};
-
-void load_file(const DataFile& data_file, const tokenizer::Tokenizer& tokenizer,
-               const EncodeSettings& settings, Dataset& dataset, core::Reporter& reporter) {
-  RecordStream stream(data_file);
-  Collector collector(settings, dataset);
-  std::int64_t records = 0;
-  while (const auto record = stream.next()) {
-    if (records++ % 256 == 0) core::throw_if_stopped(reporter, "tokenizing");
-    if (stream.format() == "text") {
-      collector.add_pieces(encode_document(tokenizer, text_of(stream.file(), *record)));
-    } else {
-      collector.add(encode_sample(
-          tokenizer,
-          prompt_response_of(stream.file(), *record, stream.format(), settings.template_name)));
-    }
-  }
-  dataset.counts.records += records;
-  reporter.info(core::concat(data_file.path.string(), ": ", records, " records, format ",
-                             stream.format(), stream.detected() ? " (detected)" : ""));
 }
 
-void report(const EncodeCounts& counts, const EncodeSettings& settings, core::Reporter& reporter) {
-  reporter.info(core::concat(
-      counts.samples, " samples, ", counts.tokens, " tokens, ", counts.supervised, " supervised (",
-      counts.supervised * 100 / std::max<std::int64_t>(counts.tokens, 1), " %)"));
-  if (counts.truncated > 0) {
-    reporter.warn(core::concat(counts.truncated, " samples were longer than ", settings.max_length,
-                               " tokens and were cut there; they have no EOS"));
-  }
-  if (counts.dropped > 0) {
-    reporter.warn(
-        core::concat(counts.dropped, " samples were dropped: ",
-                     settings.overlong == "drop"
-                         ? core::concat("longer than ", settings.max_length, " tokens, or ")
-                         : std::string(),
-                     "without a supervised token"));
+// nullopt where the cache has no such data, or holds something else under that name.
+std::optional<Dataset> open_cached(const fs::path& path, core::Reporter& reporter) {
+  if (!fs::exists(path)) return std::nullopt;
+  try {
+    Dataset dataset{.samples = SampleStore::open(path), .counts = {}, .template_used = {}};
+    read_notes(dataset.samples.notes(), dataset);
+    reporter.info(concat("tokenised data from ", path.string()));
+    return dataset;
+  } catch (const core::FormatError& error) {
+    reporter.warn(concat(error.what(), "; it is made anew"));
+    return std::nullopt;
   }
 }
 
@@ -111,20 +60,33 @@ Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokeni
                      const EncodeSettings& settings, core::Reporter& reporter) {
   check_encode_settings(settings);
   if (files.empty()) throw core::ConfigError("no data file was given");
-  if (!tokenizer.eos_id) {
-    reporter.warn(
-        "the tokenizer names no EOS token: samples end without one, and the model will not learn "
-        "to stop");
+  std::optional<fs::path> path;
+  SamplePipeline pipeline(tokenizer, settings, reporter);
+  if (!settings.cache.empty()) {
+    std::error_code error;
+    fs::create_directories(settings.cache, error);
+    if (error)
+      throw core::IoError(
+          concat("cannot create '", settings.cache.string(), "': ", error.message()));
+    path = settings.cache / (cache_key(files, settings, reporter) + ".samples");
+    if (auto cached = open_cached(*path, reporter)) {
+      const BadRecord pass =
+          settings.skip_bad ? BadRecord([](const core::FormatError&) {}) : BadRecord();
+      for (const auto& file : files)
+        pipeline.encoder().template_of(RecordStream(file, pass).format());
+      report(*cached, tokenizer, settings, pipeline.encoder().chat(), reporter);
+      return std::move(*cached);
+    }
   }
-  Dataset dataset;
-  for (const auto& file : files) load_file(file, tokenizer, settings, dataset, reporter);
-  report(dataset.counts, settings, reporter);
-  if (dataset.samples.empty()) {
-    throw core::ConfigError(
-        core::concat("none of the ", dataset.counts.records,
-                     " records gives a sample with a supervised token; max_length is ",
-                     settings.max_length, ", overlong samples: ", settings.overlong));
-  }
+  SampleWriter writer(path);
+  pipeline.run(files, [&](const EncodedRecord& encoded) {
+    for (const Sample& sample : encoded.samples) writer.add(sample);
+  });
+  Dataset dataset{.samples = {}, .counts = pipeline.counts(), .template_used = {}};
+  const ChatTemplate* chat = pipeline.encoder().chat();
+  dataset.template_used = {pipeline.template_name(), chat != nullptr ? chat->exported() : ""};
+  dataset.samples = writer.finish(to_notes(dataset));
+  report(dataset, tokenizer, settings, chat, reporter);
   return dataset;
 }
 

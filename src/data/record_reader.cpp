@@ -14,48 +14,29 @@ namespace corda::data {
 
 namespace {
 
-// Parses one record. Only for the message of a failure is the text moved to its column in the file:
-// doing it always would cost the square of a one-line file's length.
-Record parse_record(const std::string& text, const TextReader& reader, std::int64_t line,
-                    std::int64_t column) {
-  Record record{.value = {}, .line = line, .column = column};
-  try {
-    record.value = core::parse_json(text, reader.name(), line);
-  } catch (const core::FormatError&) {
-    if (column == 1) throw;
-    core::parse_json(std::string(static_cast<std::size_t>(column - 1), ' ') + text, reader.name(),
-                     line);
-    throw;
-  }
-  if (!record.value.is_object()) {
-    throw core::FormatError(
-        located(reader.name(), line, column,
-                core::concat("every record must be a JSON object; this one is of type ",
-                             record.value.type_name())));
-  }
-  return record;
-}
-
 class LinesReader : public RecordReader {
  public:
   LinesReader(std::unique_ptr<TextReader> text, ReadLimits limits)
       : text_(std::move(text)), limits_(limits) {}
 
-  std::optional<Record> next() override {
-    std::int64_t line = text_->line();
-    std::int64_t column = text_->column();
-    while (text_->read_line(buffer_, limits_.record_bytes)) {
-      if (!core::trim(buffer_).empty()) return parse_record(buffer_, *text_, line, column);
-      line = text_->line();
-      column = 1;
+  std::optional<RawRecord> next_raw() override {
+    RawRecord raw{.text = {}, .line = text_->line(), .column = text_->column()};
+    while (text_->read_line(raw.text, limits_.record_bytes)) {
+      if (!core::trim(raw.text).empty()) return raw;
+      raw.line = text_->line();
+      raw.column = 1;
     }
     return std::nullopt;
+  }
+
+  bool skip_bad() override {
+    text_->skip_line();
+    return true;
   }
 
  private:
   std::unique_ptr<TextReader> text_;
   ReadLimits limits_;
-  std::string buffer_;
 };
 
 class ListReader : public RecordReader {
@@ -66,7 +47,9 @@ class ListReader : public RecordReader {
     text_->get();  // the opening bracket, which chose this reader
   }
 
-  std::optional<Record> next() override {
+  bool skip_bad() override { return false; }
+
+  std::optional<RawRecord> next_raw() override {
     if (ended_) return std::nullopt;
     text_->skip_space();
     if (first_ && text_->peek() == ']') return finish();
@@ -82,7 +65,7 @@ class ListReader : public RecordReader {
   }
 
  private:
-  std::optional<Record> finish() {
+  std::optional<RawRecord> finish() {
     text_->get();
     text_->skip_space();
     if (text_->peek() != TextReader::kEnd)
@@ -98,10 +81,9 @@ class ListReader : public RecordReader {
 
   // Copies bytes to the brace that closes the record. An unfinished record is parsed too: the
   // parser knows best where it went wrong.
-  Record read_object() {
-    const std::int64_t line = text_->line();
-    const std::int64_t column = text_->column();
-    std::string object;
+  RawRecord read_object() {
+    RawRecord raw{.text = {}, .line = text_->line(), .column = text_->column()};
+    std::string& object = raw.text;
     std::int64_t depth = 0;
     bool quoted = false;
     bool escaped = false;
@@ -109,8 +91,9 @@ class ListReader : public RecordReader {
       const int byte = text_->get();
       if (byte == TextReader::kEnd) break;
       if (static_cast<std::int64_t>(object.size()) >= limits_.record_bytes) {
-        text_->fail(core::concat("the record that begins in line ", line, " is longer than the ",
-                                 limits_.record_bytes, " bytes a record may have"));
+        text_->fail(core::concat("the record that begins in line ", raw.line,
+                                 " is longer than the ", limits_.record_bytes,
+                                 " bytes a record may have"));
       }
       object.push_back(static_cast<char>(byte));
       if (quoted) {
@@ -124,7 +107,7 @@ class ListReader : public RecordReader {
         --depth;
       }
     } while (depth > 0);
-    return parse_record(object, *text_, line, column);
+    return raw;
   }
 
   std::unique_ptr<TextReader> text_;
@@ -139,9 +122,12 @@ class PlainTextReader : public RecordReader {
   PlainTextReader(std::unique_ptr<TextReader> text, ReadLimits limits)
       : text_(std::move(text)), limits_(limits) {}
 
-  std::optional<Record> next() override {
+  bool skip_bad() override { return false; }
+
+  std::optional<RawRecord> next_raw() override {
     if (text_->peek() == TextReader::kEnd) return std::nullopt;
-    std::string content;
+    RawRecord raw{.text = {}, .plain = true};
+    std::string& content = raw.text;
     for (int byte = text_->get(); byte != TextReader::kEnd; byte = text_->get()) {
       if (static_cast<std::int64_t>(content.size()) >= limits_.text_bytes) {
         text_->fail(core::concat("the text is longer than the ", limits_.text_bytes,
@@ -150,9 +136,7 @@ class PlainTextReader : public RecordReader {
       if (byte == '\n' && content.ends_with('\r')) content.pop_back();
       content.push_back(static_cast<char>(byte));
     }
-    Record record;
-    record.value["text"] = std::move(content);
-    return record;
+    return raw;
   }
 
  private:
@@ -166,10 +150,12 @@ class JsonReader : public RecordReader {
   JsonReader(std::unique_ptr<TextReader> text, ReadLimits limits)
       : text_(std::move(text)), limits_(limits) {}
 
-  std::optional<Record> next() override {
+  std::optional<RawRecord> next_raw() override {
     if (!inner_) choose();
-    return inner_->next();
+    return inner_->next_raw();
   }
+
+  bool skip_bad() override { return inner_ && inner_->skip_bad(); }
 
  private:
   void choose() {
@@ -190,6 +176,31 @@ class JsonReader : public RecordReader {
 };
 
 }  // namespace
+
+// Only for the message of a failure is the text moved to its column in the file: doing it always
+// would cost the square of a one-line file's length.
+Record parse_record(RawRecord raw, const std::string& name) {
+  Record record{.value = {}, .line = raw.line, .column = raw.column};
+  if (raw.plain) {
+    record.value["text"] = std::move(raw.text);
+    return record;
+  }
+  try {
+    record.value = core::parse_json(raw.text, name, raw.line);
+  } catch (const core::FormatError&) {
+    if (raw.column == 1) throw;
+    core::parse_json(std::string(static_cast<std::size_t>(raw.column - 1), ' ') + raw.text, name,
+                     raw.line);
+    throw;
+  }
+  if (!record.value.is_object()) {
+    throw core::FormatError(
+        located(name, raw.line, raw.column,
+                core::concat("every record must be a JSON object; this one is of type ",
+                             record.value.type_name())));
+  }
+  return record;
+}
 
 Container container_of(const std::filesystem::path& path, const std::string& format) {
   std::filesystem::path name = path.filename();

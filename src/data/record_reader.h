@@ -20,11 +20,25 @@ struct Record {
   std::int64_t column = 1;
 };
 
+// A record that was found but not parsed.
+struct RawRecord {
+  std::string text;  // the JSON of one object, or a plain text
+  std::int64_t line = 1;
+  std::int64_t column = 1;
+  bool plain = false;
+};
+
+// Throws FormatError "FILE:LINE:COLUMN: reason". `name` is the file's.
+Record parse_record(RawRecord raw, const std::string& name);
+
 class RecordReader {
  public:
   virtual ~RecordReader() = default;
   // The next record, nothing at the end. Throws FormatError "FILE:LINE:COLUMN: reason".
-  virtual std::optional<Record> next() = 0;
+  virtual std::optional<RawRecord> next_raw() = 0;
+  // After next_raw() has thrown: moves behind the record that it could not read. False where the
+  // end of that record cannot be known.
+  virtual bool skip_bad() = 0;
 };
 
 enum class Container {

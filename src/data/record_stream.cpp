@@ -8,7 +8,8 @@
 
 namespace corda::data {
 
-RecordStream::RecordStream(DataFile file) : file_(std::move(file)) {
+RecordStream::RecordStream(DataFile file, BadRecord bad)
+    : file_(std::move(file)), bad_(std::move(bad)) {
   const std::string name = file_.path.string();
   check_format(file_);
   if (file_.first < 0 || file_.count == 0 || file_.count < -1) {
@@ -17,24 +18,51 @@ RecordStream::RecordStream(DataFile file) : file_(std::move(file)) {
         file_.first, " and ", file_.count));
   }
   reader_ = open_records(open_file(file_.path), name, container_of(file_.path, file_.format));
-  head_ = reader_->next();
+  head_ = read();
   if (!head_)
     throw core::FormatError(core::concat(name, ": the file is empty; it holds no record"));
   for (std::int64_t skipped = 0; skipped < file_.first; ++skipped) {
-    head_ = reader_->next();
+    head_ = read();
     if (!head_) {
       throw core::ConfigError(core::concat("'", name, "' has ", skipped + 1, " records; first = ",
                                            file_.first, " leaves none of them"));
     }
   }
-  format_ = detected() ? detect_format(file_, *head_) : file_.format;
+  if (!detected()) format_ = file_.format;
+  while (format_.empty()) {
+    try {
+      format_ = detect_format(file_, parse_record(*head_, name));
+    } catch (const core::FormatError& error) {
+      if (!bad_) throw;
+      bad_(error);
+      head_ = read();
+      if (!head_) throw;
+    }
+  }
+}
+
+std::optional<RawRecord> RecordStream::read() {
+  while (true) {
+    try {
+      return reader_->next_raw();
+    } catch (const core::FormatError& error) {
+      if (!bad_ || !reader_->skip_bad()) throw;
+      bad_(error);
+    }
+  }
 }
 
 std::optional<Record> RecordStream::next() {
+  auto raw = next_raw();
+  if (!raw) return std::nullopt;
+  return parse_record(std::move(*raw), file_.path.string());
+}
+
+std::optional<RawRecord> RecordStream::next_raw() {
   if (file_.count >= 0 && given_ == file_.count) return std::nullopt;
   ++given_;
   if (head_) return std::exchange(head_, std::nullopt);
-  return reader_->next();
+  return read();
 }
 
 }  // namespace corda::data

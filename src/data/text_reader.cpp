@@ -106,4 +106,14 @@ bool TextReader::read_line(std::string& line, std::int64_t max_bytes) {
   return true;
 }
 
+void TextReader::skip_line() {
+  pending_ = 0;
+  while (fill()) {
+    if (buffer_[begin_++] != '\n') continue;
+    ++line_;
+    column_ = 1;
+    return;
+  }
+}
+
 }  // namespace corda::data

@@ -30,6 +30,8 @@ class TextReader {
   // One line without its line feed (and the carriage return before it); false at the end of the
   // text. Throws FormatError for a line longer than `max_bytes`.
   bool read_line(std::string& line, std::int64_t max_bytes);
+  // Moves behind the next line feed without looking at what is before it.
+  void skip_line();
 
   // The place of the next byte.
   std::int64_t line() const { return line_; }

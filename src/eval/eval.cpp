@@ -11,6 +11,7 @@
 #include "corda/core/error.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
+#include "corda/data/names.h"
 #include "corda/data/template.h"
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
@@ -122,11 +123,15 @@ EvalResult evaluate_perplexity(const EvalSettings& settings, core::Reporter& rep
   if (text) {
     samples = text_windows(files, *tokenizer, settings);
   } else {
-    samples =
-        data::load_samples(
-            files, *tokenizer,
-            {.template_name = settings.template_name, .max_length = settings.seq_len}, reporter)
-            .samples;
+    const data::Dataset dataset = data::load_samples(files, *tokenizer,
+                                                     {.template_name = settings.template_name,
+                                                      .model_directory = settings.model,
+                                                      .system = settings.system,
+                                                      .max_length = settings.seq_len,
+                                                      .skip_bad = settings.skip_bad,
+                                                      .threads = settings.threads},
+                                                     reporter);
+    samples.assign(dataset.samples.begin(), dataset.samples.end());
     if (settings.samples > 0 && static_cast<std::int64_t>(samples.size()) > settings.samples)
       samples.resize(static_cast<std::size_t>(settings.samples));
   }
@@ -232,11 +237,10 @@ core::SettingsList settings_of(EvalSettings& s) {
   list.add("adapter", s.adapter, "adapter directory, folded into the weights");
   list.add("task", s.task, "what is measured", {"perplexity", "qa"});
   list.add("data", s.data, "data file; may be given several times").required();
-  list.add("format", s.format, "of the data",
-           {"auto", "text", "qa", "alpaca", "prompt-completion"});
+  list.add("format", s.format, "of the data", data::format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
-  list.add("template", s.template_name, "how a record becomes text", {"alpaca", "plain"});
+  data::add_template_settings(list, "", s.template_name, s.system, s.skip_bad);
   list.add("seq_len", s.seq_len, "window of plain text, longest sample, tokens", {2, 1 << 20});
   list.add("samples", s.samples, "at most so many records or windows; 0: all", {0, 1e12});
   list.add("max_new_tokens", s.max_new_tokens, "longest answer", {1, 4096});

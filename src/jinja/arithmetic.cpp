@@ -93,10 +93,10 @@ Value repeat(Runtime& runtime, const Value& value, std::int64_t count) {
     if (count <= 0 || size == 0) return Value(std::string(), value.markup());
     if (__builtin_mul_overflow(size, count, &total)) fail("a repeated string is too long");
     runtime.budget.bytes(static_cast<std::size_t>(total));
-    std::string text;
-    text.reserve(static_cast<std::size_t>(total));
-    for (; count > 0; --count) text += value.text();
-    return {std::move(text), value.markup()};
+    Text text{.value = {}, .markup = value.markup()};
+    text.value.reserve(static_cast<std::size_t>(total));
+    for (; count > 0; --count) append(text, *value.shared_text());
+    return Value(std::move(text));
   }
   const auto& items = value.sequence().items;
   Value::List repeated;
@@ -115,10 +115,21 @@ bool is_repeatable(const Value& value) {
 
 Value add_texts(Runtime& runtime, const Value& a, const Value& b) {
   const bool markup = a.markup() || b.markup();
-  std::string text = markup && !a.markup() ? escape_html(a.text()) : a.text();
-  runtime.budget.bytes(text.size() + b.text().size());
-  text += markup && !b.markup() ? escape_html(b.text()) : b.text();
-  return {std::move(text), markup};
+  Text text;
+  const auto add = [&](const Value& part) {
+    const std::size_t begin = text.value.size();
+    if (!markup || part.markup()) {
+      append(text, *part.shared_text());
+    } else {
+      append(text, escape_html(part.text()));
+      label_from(text, begin, *part.shared_text());
+    }
+  };
+  runtime.budget.bytes(a.text().size() + b.text().size());
+  add(a);
+  add(b);
+  text.markup = markup;
+  return Value(std::move(text));
 }
 
 }  // namespace
@@ -133,7 +144,8 @@ Value binary(Runtime& runtime, Operator op, const Value& a, const Value& b) {
   }
   if (a.is(Kind::kUndefined)) fail_undefined(a);
   if (op == Operator::kModulo && a.is(Kind::kText))
-    return make_text(runtime, percent_format(runtime, a.text(), b), a.markup());
+    return label_result(make_text(runtime, percent_format(runtime, a.text(), b), a.markup()), a,
+                        {{b}, {}});
   if (b.is(Kind::kUndefined)) fail_undefined(b);
   if (op == Operator::kMultiply) {
     if (is_repeatable(a) && (b.is(Kind::kInt) || b.is(Kind::kBool)))

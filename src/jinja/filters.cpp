@@ -21,9 +21,10 @@ Value text_filter(Runtime& runtime, const Value& input, const Arguments&) {
 Value trim(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const auto [chars] = bind("trim", arguments, {"chars"});
   const bool given = chars != nullptr && chars->is(Kind::kText);
-  const std::string text = to_text(runtime, input);
-  return make_text(runtime, std::string(strip(text, true, true, given ? &chars->text() : nullptr)),
-                   input.markup());
+  const Text text = traced_text(runtime, input);
+  Text kept = part_of(text, strip(text.value, true, true, given ? &chars->text() : nullptr));
+  kept.markup = input.markup();
+  return make_text(runtime, std::move(kept));
 }
 
 // The words begin at the start and after white space, '-', '(', '{', '[' and '<'.
@@ -77,9 +78,14 @@ Value default_filter(Runtime&, const Value& input, const Arguments& arguments) {
 Value replace_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const auto [from, to, count] = bind("replace", arguments, {"old", "new", "count"}, 2);
   Arguments texts;
-  texts.positional = {Value(to_text(runtime, *from)), Value(to_text(runtime, *to))};
+  const auto plain = [&](const Value& value) {
+    Text text = traced_text(runtime, value);
+    text.markup = false;
+    return Value(std::move(text));
+  };
+  texts.positional = {plain(*from), plain(*to)};
   if (count != nullptr && !count->is(Kind::kNone)) texts.positional.push_back(*count);
-  return call_method(runtime, Value(to_text(runtime, input)), "replace", texts);
+  return call_method(runtime, plain(input), "replace", texts);
 }
 
 Value indent_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
@@ -93,16 +99,18 @@ Value indent_filter(Runtime& runtime, const Value& input, const Arguments& argum
     runtime.budget.bytes(static_cast<std::size_t>(count));
     indentation.assign(static_cast<std::size_t>(count), ' ');
   }
-  const std::string text = input.text() + "\n";
-  const auto lines = split_lines(text);
-  std::string out = first != nullptr && truth(*first) ? indentation : "";
+  Text text = *input.shared_text();
+  append(text, "\n");
+  const auto lines = split_lines(text.value);
+  Text out{.value = first != nullptr && truth(*first) ? indentation : "", .markup = text.markup};
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    if (i > 0) out += '\n';
-    if (i > 0 && (!lines[i].empty() || (blank != nullptr && truth(*blank)))) out += indentation;
-    out += lines[i];
-    runtime.budget.check_size(out.size());
+    if (i > 0) append(out, "\n");
+    if (i > 0 && (!lines[i].empty() || (blank != nullptr && truth(*blank))))
+      append(out, indentation);
+    append(out, part_of(text, lines[i]));
+    runtime.budget.check_size(out.value.size());
   }
-  return make_text(runtime, std::move(out), input.markup());
+  return make_text(runtime, std::move(out));
 }
 
 std::optional<double> parse_number(std::string_view text) {
@@ -209,7 +217,7 @@ Value center(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const auto [width] = bind("center", arguments, {"width"});
   Arguments padded;
   padded.positional = {width != nullptr ? *width : Value(80)};
-  return call_method(runtime, Value(to_text(runtime, input)), "center", padded);
+  return call_method(runtime, Value(traced_text(runtime, input)), "center", padded);
 }
 
 Value format_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
@@ -253,11 +261,13 @@ Value escape(Runtime& runtime, const Value& input, const Arguments&) {
 }
 
 Value safe(Runtime& runtime, const Value& input, const Arguments&) {
-  return make_text(runtime, to_text(runtime, input), true);
+  Text text = traced_text(runtime, input);
+  text.markup = true;
+  return make_text(runtime, std::move(text));
 }
 
 Value string_filter(Runtime& runtime, const Value& input, const Arguments&) {
-  return input.is(Kind::kText) ? input : make_text(runtime, to_text(runtime, input));
+  return input.is(Kind::kText) ? input : make_text(runtime, traced_text(runtime, input));
 }
 
 Value length_filter(Runtime&, const Value& input, const Arguments&) { return length_of(input); }
@@ -304,11 +314,25 @@ bool has_filter(const std::string& name) {
   return text_filters().contains(name) || sequence_filters().contains(name);
 }
 
+namespace {
+
+// The filters whose text keeps the sources of its parts; what others make is labelled as a whole.
+bool tracks_sources(std::string_view name) {
+  static constexpr std::string_view kNames[] = {"trim",   "tojson", "default", "d",      "replace",
+                                                "indent", "center", "safe",    "string", "join",
+                                                "first",  "last",   "min",     "max",    "sum"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+}  // namespace
+
 Value apply_filter(Runtime& runtime, const std::string& name, const Value& input,
                    const Arguments& arguments) {
   for (const auto* table : {&text_filters(), &sequence_filters()}) {
-    if (const auto found = table->find(name); found != table->end())
-      return found->second(runtime, input, arguments);
+    if (const auto found = table->find(name); found != table->end()) {
+      Value result = found->second(runtime, input, arguments);
+      return tracks_sources(name) ? result : label_result(std::move(result), input, arguments);
+    }
   }
   fail("no filter named '", name, "'");
 }

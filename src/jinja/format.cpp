@@ -44,14 +44,18 @@ void append_repr_text(std::string& out, std::string_view text) {
   out += quote;
 }
 
-void append_repr(Runtime& runtime, std::string& out, const Value& value) {
+void append_repr(Runtime& runtime, Text& text, const Value& value) {
+  std::string& out = text.value;
   runtime.budget.step();
   switch (value.kind()) {
-    case Kind::kText:
+    case Kind::kText: {
       if (value.markup()) out += "Markup(";
+      const std::size_t begin = out.size();
       append_repr_text(out, value.text());
+      label_from(text, begin, *value.shared_text());
       if (value.markup()) out += ")";
       break;
+    }
     case Kind::kUndefined:
       out += "Undefined";
       break;
@@ -60,9 +64,9 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
       bool first = true;
       for (const auto& [key, item] : value.mapping().entries) {
         if (!std::exchange(first, false)) out += ", ";
-        append_repr(runtime, out, key);
+        append_repr(runtime, text, key);
         out += ": ";
-        append_repr(runtime, out, item);
+        append_repr(runtime, text, item);
       }
       out += '}';
       break;
@@ -78,7 +82,7 @@ void append_repr(Runtime& runtime, std::string& out, const Value& value) {
       out += is_tuple ? '(' : '[';
       for (std::size_t i = 0; i < sequence.items.size(); ++i) {
         if (i > 0) out += ", ";
-        append_repr(runtime, out, sequence.items[i]);
+        append_repr(runtime, text, sequence.items[i]);
       }
       if (is_tuple && sequence.items.size() == 1) out += ',';
       out += is_tuple ? ')' : ']';
@@ -213,12 +217,14 @@ std::string to_text(Runtime& runtime, const Value& value) {
   }
 }
 
-std::string repr(Runtime& runtime, const Value& value) {
-  std::string out;
+Text traced_repr(Runtime& runtime, const Value& value) {
+  Text out;
   append_repr(runtime, out, value);
-  runtime.budget.bytes(out.size());
+  runtime.budget.bytes(out.value.size());
   return out;
 }
+
+std::string repr(Runtime& runtime, const Value& value) { return traced_repr(runtime, value).value; }
 
 std::string percent_format(Runtime& runtime, const std::string& format, const Value& arguments) {
   const bool is_tuple =

@@ -106,10 +106,18 @@ const Value* Interpreter::lookup(Slot slot) const {
   return nullptr;
 }
 
-void Interpreter::write(std::string_view text) {
-  runtime_.budget.bytes(text.size());
-  *output_ += text;
-  runtime_.budget.check_size(output_->size());
+Rendering Interpreter::take() {
+  rendering_.text = std::move(text_.value);
+  rendering_.sources = std::move(text_.sources);
+  return std::move(rendering_);
+}
+
+template <typename Part>
+void Interpreter::write(const Part& part) {
+  const std::size_t before = output_->value.size();
+  append(*output_, part);
+  runtime_.budget.bytes(output_->value.size() - before);
+  runtime_.budget.check_size(output_->value.size());
 }
 
 Flow Interpreter::execute(const Body& body) {
@@ -126,14 +134,14 @@ Flow Interpreter::execute(const Body& body) {
 Flow Interpreter::execute(const Stmt& stmt) {
   switch (stmt.kind) {
     case StmtKind::kData:
-      write(stmt.data);
+      write(std::string_view(stmt.data));
       break;
     case StmtKind::kOutput: {
       const Value value = evaluate(*stmt.expr);
       if (value.is(Kind::kText)) {
-        write(value.text());
+        write(*value.shared_text());
       } else {
-        write(to_text(runtime_, value));
+        write(traced_text(runtime_, value));
       }
       break;
     }
@@ -158,12 +166,12 @@ Flow Interpreter::execute(const Stmt& stmt) {
       Arguments arguments = evaluate_arguments(*stmt.expr->arguments);
       arguments.named.emplace_back("caller", make_macro(stmt, "caller"));
       const Value callee = evaluate(*stmt.expr->children[0]);
-      write(to_text(runtime_, call(callee, arguments)));
+      write(traced_text(runtime_, call(callee, arguments)));
       break;
     }
     case StmtKind::kFilterBlock: {
       const Value value = make_text(runtime_, render_aside(stmt.body));
-      write(to_text(runtime_, evaluate_filter(*stmt.expr, &value)));
+      write(traced_text(runtime_, evaluate_filter(*stmt.expr, &value)));
       break;
     }
     case StmtKind::kGeneration:
@@ -224,19 +232,19 @@ Flow Interpreter::execute_for(const Stmt& stmt) {
 
 void Interpreter::execute_generation(const Stmt& stmt) {
   push_scope();
-  const auto begin = static_cast<std::int64_t>(output_->size());
+  const auto begin = static_cast<std::int64_t>(output_->value.size());
   execute(stmt.body);
   pop_scope();
-  if (output_ == &rendering_.text) {
-    rendering_.generation.push_back({begin, static_cast<std::int64_t>(output_->size())});
+  if (output_ == &text_) {
+    rendering_.generation.push_back({begin, static_cast<std::int64_t>(output_->value.size())});
   } else {
     ++rendering_.unplaced_generation;
   }
 }
 
-std::string Interpreter::render_aside(const Body& body) {
-  std::string text;
-  std::string* outer = std::exchange(output_, &text);
+Text Interpreter::render_aside(const Body& body) {
+  Text text;
+  Text* outer = std::exchange(output_, &text);
   push_scope();
   execute(body);
   pop_scope();
@@ -338,10 +346,10 @@ Value Interpreter::evaluate(const Expr& expr) {
       if (truth(child(0))) return child(1);
       return expr.children.size() > 2 ? child(2) : Value(Undefined{});
     case ExprKind::kConcat: {
-      std::string text;
+      Text text;
       for (std::size_t i = 0; i < expr.children.size(); ++i) {
-        text += to_text(runtime_, child(i));
-        runtime_.budget.check_size(text.size());
+        append(text, traced_text(runtime_, child(i)));
+        runtime_.budget.check_size(text.value.size());
       }
       return make_text(runtime_, std::move(text));
     }
@@ -538,8 +546,8 @@ Value Interpreter::call_macro(const MacroObject& macro, const Arguments& argumen
       scope->set(slot, Value(Undefined{std::make_shared<const Text>(
                            Text{program_.names[static_cast<std::size_t>(slot)], false})}));
   }
-  std::string text;
-  std::string* output = std::exchange(output_, &text);
+  Text text;
+  Text* output = std::exchange(output_, &text);
   execute(stmt.body);
   output_ = output;
   pop_scope();

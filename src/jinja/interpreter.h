@@ -42,20 +42,21 @@ class Interpreter {
   // Throws Failure; `line()` says where.
   void run(const Value& variables);
   std::int32_t line() const { return line_; }
-  Rendering take() { return std::move(rendering_); }
+  Rendering take();
 
  private:
   Scope* push_scope();
   void pop_scope();
   void capture_scopes();
   const Value* lookup(Slot slot) const;
-  void write(std::string_view text);
+  template <typename Part>  // plain text, or a Text with its sources
+  void write(const Part& part);
   Flow execute(const Body& body);
   Flow execute(const Stmt& stmt);
   Flow execute_for(const Stmt& stmt);
   void execute_generation(const Stmt& stmt);
   // What the body writes, as text.
-  std::string render_aside(const Body& body);
+  Text render_aside(const Body& body);
   Value make_macro(const Stmt& stmt, std::string name);
   void assign(const Target& target, const Value& value);
   Value evaluate(const Expr& expr);
@@ -72,7 +73,8 @@ class Interpreter {
   const Program& program_;
   Runtime runtime_;
   Rendering rendering_;
-  std::string* output_ = &rendering_.text;
+  Text text_;
+  Text* output_ = &text_;
   Scope* scope_ = nullptr;
   std::vector<std::unique_ptr<Scope>> pool_;
   std::vector<Scope*> free_;

@@ -8,7 +8,17 @@
 
 namespace corda::jinja {
 
-Value from_json(const core::Json& json) {
+Value labelled_text(std::string text, std::int32_t source) {
+  Text labelled{.value = std::move(text)};
+  if (!labelled.value.empty())
+    labelled.sources = {{0, static_cast<std::int64_t>(labelled.value.size()), source}};
+  return Value(std::move(labelled));
+}
+
+Value from_json(const core::Json& json, std::optional<std::int32_t> source) {
+  const auto text_value = [&](const std::string& text) {
+    return source ? labelled_text(text, *source) : Value(text);
+  };
   using Type = core::Json::value_t;
   switch (json.type()) {
     case Type::boolean:
@@ -25,17 +35,18 @@ Value from_json(const core::Json& json) {
     case Type::number_float:
       return json.get<double>();
     case Type::string:
-      return json.get<std::string>();
+      return text_value(json.get_ref<const std::string&>());
     case Type::array: {
       Value::List items;
       items.reserve(json.size());
-      for (const auto& item : json) items.push_back(from_json(item));
+      for (const auto& item : json) items.push_back(from_json(item, source));
       return Value::list(std::move(items));
     }
     case Type::object: {
       Value::Dict entries;
       entries.reserve(json.size());
-      for (const auto& [key, item] : json.items()) entries.emplace_back(key, from_json(item));
+      for (const auto& [key, item] : json.items())
+        entries.emplace_back(text_value(key), from_json(item, source));
       return Value::dict(std::move(entries));
     }
     default:

@@ -18,13 +18,14 @@ const std::string& text_of(const Value& value, const char* what) {
   fail(what, " must be str, not ", type_name(value));
 }
 
-Value texts(Runtime& runtime, const std::vector<std::string_view>& parts,
+// The parts lie inside the text `whole`.
+Value texts(Runtime& runtime, const Value& whole, const std::vector<std::string_view>& parts,
             Shape shape = Shape::kList) {
   Value::List items;
   items.reserve(parts.size());
   for (const auto part : parts) {
     runtime.budget.bytes(part.size());
-    items.emplace_back(part);
+    items.emplace_back(part_of(*whole.shared_text(), part));
   }
   return make_list(runtime, std::move(items), shape);
 }
@@ -33,11 +34,10 @@ template <bool left, bool right>
 Value strip_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [chars] = bind("strip", arguments, {"chars"});
   const bool given = chars != nullptr && !chars->is(Kind::kNone);
-  return make_text(
-      runtime,
-      std::string(strip(self.text(), left, right,
-                        given ? &text_of(*chars, "the argument of strip()") : nullptr)),
-      self.markup());
+  const auto kept = strip(self.text(), left, right,
+                          given ? &text_of(*chars, "the argument of strip()") : nullptr);
+  runtime.budget.bytes(kept.size());
+  return text_part(self, kept);
 }
 
 template <bool from_right>
@@ -46,13 +46,15 @@ Value split_method(Runtime& runtime, const Value& self, const Arguments& argumen
   const std::int64_t max_splits = max != nullptr ? as_index(*max, "maxsplit") : -1;
   runtime.budget.step(static_cast<std::int64_t>(self.text().size() / 8));
   if (separator == nullptr || separator->is(Kind::kNone)) {
-    return texts(runtime, from_right ? rsplit_space(self.text(), max_splits)
-                                     : split_space(self.text(), max_splits));
+    return texts(
+        runtime, self,
+        from_right ? rsplit_space(self.text(), max_splits) : split_space(self.text(), max_splits));
   }
   const auto& on = text_of(*separator, "the separator of split()");
   if (on.empty()) fail("empty separator");
-  return texts(runtime, from_right ? rsplit_on(self.text(), on, max_splits)
-                                   : split_on(self.text(), on, max_splits));
+  return texts(
+      runtime, self,
+      from_right ? rsplit_on(self.text(), on, max_splits) : split_on(self.text(), on, max_splits));
 }
 
 // The part of the text that the arguments `start` and `end` choose, and the index of its first code
@@ -101,40 +103,41 @@ Value find_method(Runtime& runtime, const Value& self, const Arguments& argument
   return std::int64_t{-1};
 }
 
-std::string replace_text(Runtime& runtime, std::string_view text, const std::string& from,
-                         const std::string& to, std::int64_t count) {
-  std::string out;
+Text replace_text(Runtime& runtime, const Text& whole, const std::string& from, const Text& to,
+                  std::int64_t count) {
+  Text out{.value = {}, .markup = whole.markup};
+  const std::string_view text = whole.value;
   std::size_t at = 0;
   runtime.budget.bytes(text.size());
   for (; count != 0; --count) {
     if (from.empty()) {
-      runtime.budget.bytes(to.size());
-      out += to;
+      runtime.budget.bytes(to.value.size());
+      append(out, to);
       const std::size_t begin = at;
       if (at >= text.size()) return out;
       next_code_point(text, at);
-      out += text.substr(begin, at - begin);
+      append_part(out, whole, begin, at);
     } else {
       const auto found = text.find(from, at);
       if (found == std::string_view::npos) break;
-      out += text.substr(at, found - at);
-      out += to;
+      append_part(out, whole, at, found);
+      append(out, to);
       at = found + from.size();
     }
-    runtime.budget.check_size(out.size());
-    runtime.budget.step(1 + static_cast<std::int64_t>(to.size() / 32));
+    runtime.budget.check_size(out.value.size());
+    runtime.budget.step(1 + static_cast<std::int64_t>(to.value.size() / 32));
   }
-  out += text.substr(at);
+  append_part(out, whole, at, text.size());
   return out;
 }
 
 Value replace_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [from, to, count] = bind("replace", arguments, {"old", "new", "count"}, 2);
   const auto limit = count != nullptr ? as_index(*count, "count") : -1;
+  const std::string& old = text_of(*from, "replace() argument 1");
+  text_of(*to, "replace() argument 2");
   return make_text(runtime,
-                   replace_text(runtime, self.text(), text_of(*from, "replace() argument 1"),
-                                text_of(*to, "replace() argument 2"), limit),
-                   self.markup());
+                   replace_text(runtime, *self.shared_text(), old, *to->shared_text(), limit));
 }
 
 Value count_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
@@ -148,14 +151,15 @@ Value count_method(Runtime& runtime, const Value& self, const Arguments& argumen
 
 Value join_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [list] = bind("join", arguments, {"iterable"}, 1);
-  std::string out;
+  Text out{.value = {}, .markup = self.markup()};
   bool first = true;
   for (const auto& item : iterate(runtime, *list)) {
-    if (!std::exchange(first, false)) out += self.text();
-    out += text_of(item, "an item of join()");
-    runtime.budget.check_size(out.size());
+    if (!std::exchange(first, false)) append(out, *self.shared_text());
+    text_of(item, "an item of join()");
+    append(out, *item.shared_text());
+    runtime.budget.check_size(out.value.size());
   }
-  return make_text(runtime, std::move(out), self.markup());
+  return make_text(runtime, std::move(out));
 }
 
 template <bool from_right>
@@ -166,10 +170,12 @@ Value partition_method(Runtime& runtime, const Value& self, const Arguments& arg
   const std::string_view text = self.text();
   const auto found = from_right ? text.rfind(on) : text.find(on);
   if (found != std::string_view::npos)
-    return texts(runtime, {text.substr(0, found), on, text.substr(found + on.size())},
-                 Shape::kTuple);
-  return from_right ? texts(runtime, {"", "", text}, Shape::kTuple)
-                    : texts(runtime, {text, "", ""}, Shape::kTuple);
+    return texts(
+        runtime, self,
+        {text.substr(0, found), text.substr(found, on.size()), text.substr(found + on.size())},
+        Shape::kTuple);
+  return from_right ? texts(runtime, self, {"", "", text}, Shape::kTuple)
+                    : texts(runtime, self, {text, "", ""}, Shape::kTuple);
 }
 
 template <bool suffix>
@@ -179,7 +185,8 @@ Value remove_method(Runtime& runtime, const Value& self, const Arguments& argume
   const auto& part = text_of(*affix, "the argument");
   if (suffix ? text.ends_with(part) : text.starts_with(part))
     suffix ? text.remove_suffix(part.size()) : text.remove_prefix(part.size());
-  return make_text(runtime, std::string(text), self.markup());
+  runtime.budget.bytes(text.size());
+  return text_part(self, text);
 }
 
 // 'l', 'r' and 'c' as in ljust, rjust and center; 'z' is zfill.
@@ -204,8 +211,12 @@ Value pad_method(Runtime& runtime, const Value& self, const Arguments& arguments
   for (std::int64_t i = left; i < missing; ++i) after += with;
   const std::size_t sign =
       mode == 'z' && (self.text().starts_with('-') || self.text().starts_with('+')) ? 1 : 0;
-  return Value(self.text().substr(0, sign) + before + self.text().substr(sign) + after,
-               self.markup());
+  Text padded{.value = {}, .markup = self.markup()};
+  append_part(padded, *self.shared_text(), 0, sign);
+  append(padded, before);
+  append_part(padded, *self.shared_text(), sign, self.text().size());
+  append(padded, after);
+  return Value(std::move(padded));
 }
 
 template <std::string (*map)(std::string_view)>
@@ -220,7 +231,7 @@ Value class_method(Runtime&, const Value& self, const Arguments&) {
 
 Value lines_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [keep] = bind("splitlines", arguments, {"keepends"});
-  return texts(runtime, split_lines(self.text(), keep != nullptr && truth(*keep)));
+  return texts(runtime, self, split_lines(self.text(), keep != nullptr && truth(*keep)));
 }
 
 const std::map<std::string_view, Method>& text_methods() {
@@ -356,7 +367,14 @@ Value call_method(Runtime& runtime, const Value& self, const std::string& name,
                                         : std::map<std::string_view, Method>::const_iterator{};
   if (methods == nullptr || found == methods->end())
     fail("'", type_name(self), "' object has no method '", name, "'");
-  return found->second(runtime, self, arguments);
+  Value result = found->second(runtime, self, arguments);
+  // The text of these is made anew; that of all others keeps the sources of its parts.
+  static constexpr std::string_view kUntracked[] = {"upper",    "lower",    "title", "capitalize",
+                                                    "swapcase", "casefold", "format"};
+  return self.is(Kind::kText) && std::find(std::begin(kUntracked), std::end(kUntracked), name) !=
+                                     std::end(kUntracked)
+             ? label_result(std::move(result), self, arguments)
+             : result;
 }
 
 }  // namespace corda::jinja

@@ -49,6 +49,11 @@ Value make_text(Runtime& runtime, std::string text, bool markup) {
   return {std::move(text), markup};
 }
 
+Value make_text(Runtime& runtime, Text text) {
+  runtime.budget.bytes(text.value.size());
+  return Value(std::move(text));
+}
+
 Value make_list(Runtime& runtime, Value::List items, Shape shape) {
   runtime.budget.step(static_cast<std::int64_t>(items.size()));
   return Value::list(std::move(items), shape);
@@ -226,7 +231,8 @@ Value::List iterate(Runtime& runtime, const Value& value) {
       break;
     case Kind::kText:
       runtime.budget.step(static_cast<std::int64_t>(value.text().size()));
-      for (const auto part : code_points(value.text())) items.emplace_back(part);
+      for (const auto part : code_points(value.text()))
+        items.emplace_back(part_of(*value.shared_text(), part));
       break;
     case Kind::kMapping:
       for (const auto& entry : value.mapping().entries) items.push_back(entry.first);
@@ -245,6 +251,12 @@ Value::List iterate(Runtime& runtime, const Value& value) {
   }
   runtime.budget.step(static_cast<std::int64_t>(items.size()));
   return items;
+}
+
+Value text_part(const Value& whole, std::string_view view) {
+  Text part = part_of(*whole.shared_text(), view);
+  part.markup = whole.markup();
+  return Value(std::move(part));
 }
 
 namespace {
@@ -323,7 +335,7 @@ Value item(Runtime& runtime, const Value& object, const Value& key) {
       const auto begin = byte_offset(object.text(), index);
       auto end = begin;
       next_code_point(object.text(), end);
-      return {object.text().substr(begin, end - begin), object.markup()};
+      return text_part(object, std::string_view(object.text()).substr(begin, end - begin));
     }
   }
   if (!key.is(Kind::kText)) return Undefined{};
@@ -358,22 +370,22 @@ Value slice(Runtime& runtime, const Value& object, const Value& start, const Val
     if (from >= to) return Value(std::string(), object.markup());
     const std::string_view rest =
         std::string_view(object.text()).substr(byte_offset(object.text(), from));
-    return make_text(runtime, std::string(rest.substr(0, byte_offset(rest, to - from))),
-                     object.markup());
+    runtime.budget.bytes(rest.size());
+    return text_part(object, rest.substr(0, byte_offset(rest, to - from)));
   }
   const auto parts = is_text ? code_points(object.text()) : std::vector<std::string_view>{};
-  std::string text;
+  Text text{.value = {}, .markup = object.markup()};
   Value::List items;
   for (std::int64_t i = from; by > 0 ? i < to : i > to;) {
     if (is_text) {
-      text += parts[static_cast<std::size_t>(i)];
+      append(text, part_of(*object.shared_text(), parts[static_cast<std::size_t>(i)]));
     } else {
       items.push_back(object.sequence().items[static_cast<std::size_t>(i)]);
     }
     if (by > count || by < -count) break;
     i += by;
   }
-  if (is_text) return make_text(runtime, std::move(text), object.markup());
+  if (is_text) return make_text(runtime, std::move(text));
   return make_list(runtime, std::move(items), object.sequence().shape);
 }
 

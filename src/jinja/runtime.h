@@ -14,6 +14,7 @@
 
 #include "corda/jinja/template.h"
 #include "jinja/failure.h"
+#include "jinja/sources.h"
 
 namespace corda::jinja {
 
@@ -126,6 +127,9 @@ Value slice(Runtime& runtime, const Value& object, const Value& start, const Val
             const Value& step);
 [[noreturn]] void fail_undefined(const Value& undefined);
 Value make_text(Runtime& runtime, std::string text, bool markup = false);
+Value make_text(Runtime& runtime, Text text);
+// The part `view` of the text `whole`, with its markup and sources.
+Value text_part(const Value& whole, std::string_view view);
 Value make_list(Runtime& runtime, Value::List items, Shape shape = Shape::kList);
 bool equal_keys(const Value& a, const Value& b);
 bool is_hashable(const Value& value);
@@ -150,7 +154,7 @@ struct JsonOptions {
   std::string key_separator = ": ";
   bool sort_keys = false;
 };
-std::string to_json(Runtime& runtime, const Value& value, const JsonOptions& options);
+Text to_json(Runtime& runtime, const Value& value, const JsonOptions& options);
 
 // methods.cpp: whether the type of `self` has that method, whether the sandbox forbids it, and its
 // call.

@@ -113,15 +113,15 @@ Value sum(Runtime& runtime, const Value& input, const Arguments& arguments) {
 
 Value join(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const auto [separator, path] = bind("join", arguments, {"d", "attribute"});
-  const std::string between = separator != nullptr ? to_text(runtime, *separator) : "";
-  std::string out;
+  const Text between = separator != nullptr ? traced_text(runtime, *separator) : Text{};
+  Text out;
   bool first = true;
   for (const auto& value : iterate(runtime, input)) {
-    if (!std::exchange(first, false)) out += between;
-    out += to_text(runtime, path != nullptr && !path->is(Kind::kNone)
-                                ? dotted_item(runtime, value, *path)
-                                : value);
-    runtime.budget.check_size(out.size());
+    if (!std::exchange(first, false)) append(out, between);
+    append(out, traced_text(runtime, path != nullptr && !path->is(Kind::kNone)
+                                         ? dotted_item(runtime, value, *path)
+                                         : value));
+    runtime.budget.check_size(out.value.size());
   }
   return make_text(runtime, std::move(out));
 }

@@ -15,10 +15,10 @@ class Writer {
  public:
   Writer(Runtime& runtime, const JsonOptions& options) : runtime_(runtime), options_(options) {}
 
-  std::string run(const Value& value) {
+  Text run(const Value& value) {
     write(value);
     runtime_.budget.bytes(out_.size());
-    return std::move(out_);
+    return std::move(text_);
   }
 
  private:
@@ -33,7 +33,7 @@ class Writer {
         out_ += value.boolean() ? "true" : "false";
         break;
       case Kind::kText:
-        write_text(value.text());
+        write_text(*value.shared_text());
         break;
       case Kind::kInt:
         out_ += std::to_string(value.integer());
@@ -61,7 +61,13 @@ class Writer {
     return float_text(value);
   }
 
-  void write_text(std::string_view text) {
+  void write_text(const Text& text) {
+    const std::size_t begin = out_.size();
+    write_quoted(text.value);
+    label_from(text_, begin, text);
+  }
+
+  void write_quoted(std::string_view text) {
     out_ += '"';
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t begin = at;
@@ -121,8 +127,6 @@ class Writer {
 
   std::string key_text(const Value& key) const {
     switch (key.kind()) {
-      case Kind::kText:
-        return key.text();
       case Kind::kNone:
         return "null";
       case Kind::kBool:
@@ -154,7 +158,11 @@ class Writer {
     for (const auto* entry : entries) {
       if (!std::exchange(first, false)) out_ += options_.item_separator;
       new_line();
-      write_text(key_text(entry->first));
+      if (entry->first.is(Kind::kText)) {
+        write_text(*entry->first.shared_text());
+      } else {
+        write_quoted(key_text(entry->first));
+      }
       out_ += options_.key_separator;
       write(entry->second);
     }
@@ -165,13 +173,14 @@ class Writer {
 
   Runtime& runtime_;
   const JsonOptions& options_;
-  std::string out_;
+  Text text_;
+  std::string& out_ = text_.value;
   std::int64_t level_ = 0;
 };
 
 }  // namespace
 
-std::string to_json(Runtime& runtime, const Value& value, const JsonOptions& options) {
+Text to_json(Runtime& runtime, const Value& value, const JsonOptions& options) {
   return Writer(runtime, options).run(value);
 }
 

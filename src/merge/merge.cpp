@@ -14,6 +14,7 @@
 #include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/io/chat_template_file.h"
 #include "corda/io/rewrite_checkpoint.h"
 #include "corda/io/tensor.h"
 
@@ -146,6 +147,11 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   const io::RewriteResult written =
       io::rewrite_checkpoint(base, directory.staging(), content, options);
   reporter.end();
+  if (!adapter.header().chat_template.empty()) {
+    io::write_chat_template(directory.staging(), adapter.header().chat_template);
+    reporter.info(concat("the template '", adapter.header().template_name,
+                         "' of the training is now the model's chat template"));
+  }
   MergeSettings resolved = settings;
   core::write_file_atomic(directory.staging() / "settings.resolved.yaml",
                           core::to_yaml(settings_of(resolved).resolved()));

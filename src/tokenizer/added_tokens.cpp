@@ -45,6 +45,13 @@ bool stands_alone(std::string_view text, const Trie::Hit& hit) {
          (hit.end == text.size() || !is_word_neighbour(next_code_point(text, after)));
 }
 
+bool reaches_into(std::span<const ByteSpan> spans, const Trie::Hit& hit) {
+  const auto begin = static_cast<std::int64_t>(hit.begin);
+  const auto at = std::partition_point(spans.begin(), spans.end(),
+                                       [&](const ByteSpan& span) { return span.end <= begin; });
+  return at != spans.end() && at->begin < static_cast<std::int64_t>(hit.end);
+}
+
 }  // namespace
 
 std::int32_t Trie::child(std::int32_t node, char byte) const {
@@ -121,7 +128,7 @@ const AddedToken* AddedTokens::find(TokenId id) const {
 }
 
 void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special,
-                        std::vector<Piece>& out) const {
+                        std::span<const ByteSpan> literal, std::vector<Piece>& out) const {
   const std::string_view text = piece.text;
   std::size_t done = 0;
   const auto emit = [&](std::size_t begin, std::size_t end, TokenId id) {
@@ -133,6 +140,10 @@ void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special
     from = hit->end;
     const AddedToken& token = tokens_[static_cast<std::size_t>(hit->value)];
     if (token.special && !parse_special) continue;
+    if (token.special && reaches_into(literal, *hit)) {
+      from = hit->begin + 1;
+      continue;
+    }
     if (token.single_word && !stands_alone(text, *hit)) continue;
     std::size_t begin = hit->begin;
     std::size_t end = hit->end;
@@ -145,19 +156,55 @@ void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special
   emit(done, text.size(), -1);
 }
 
+void AddedTokens::extract_raw(std::string_view text, bool parse_special,
+                              std::span<const ByteSpan> literal, std::vector<Piece>& out) const {
+  split({text, -1, true}, raw_, parse_special, literal, out);
+}
+
+void AddedTokens::extract_normalized(Piece piece, const Normalizer* normalizer, bool parse_special,
+                                     std::span<const ByteSpan> literal, Scratch& scratch) const {
+  const Piece raw = piece;
+  if (normalizer != nullptr) normalizer->apply(piece, scratch);
+  if (literal.empty() || normalized_.empty() || piece.text == raw.text) {
+    split(piece, normalized_, parse_special, literal, scratch.pieces);
+    return;
+  }
+  // Where the spans are in the normalized text: behind what is in front of them, normalized.
+  const auto moved = [&](std::int64_t offset) {
+    Piece before{raw.text.substr(0, static_cast<std::size_t>(offset)), -1, raw.at_beginning};
+    normalizer->apply(before, scratch);
+    return static_cast<std::int64_t>(before.text.size());
+  };
+  std::vector<ByteSpan> spans;
+  for (const ByteSpan& span : literal) spans.push_back({moved(span.begin), moved(span.end)});
+  split(piece, normalized_, parse_special, spans, scratch.pieces);
+}
+
 void AddedTokens::extract(std::string_view text, const Normalizer* normalizer, bool parse_special,
-                          Scratch& scratch) const {
+                          Scratch& scratch, std::span<const ByteSpan> literal) const {
   scratch.pieces.clear();
   scratch.spare.clear();
-  split({text, -1, true}, raw_, parse_special, scratch.spare);
-  for (Piece& piece : scratch.spare) {
+  extract_raw(text, parse_special, literal, scratch.spare);
+  std::vector<ByteSpan> inside;
+  for (const Piece& piece : scratch.spare) {
     if (piece.id >= 0) {
       scratch.pieces.push_back(piece);
       continue;
     }
-    if (normalizer != nullptr) normalizer->apply(piece, scratch);
-    split(piece, normalized_, parse_special, scratch.pieces);
+    inside.clear();
+    spans_inside(literal, piece.text.data() - text.data(), piece.text.size(), inside);
+    extract_normalized(piece, normalizer, parse_special, inside, scratch);
   }
+}
+
+void spans_inside(std::span<const ByteSpan> spans, std::ptrdiff_t begin, std::size_t size,
+                  std::vector<ByteSpan>& out) {
+  const std::int64_t from = begin;
+  const std::int64_t to = from + static_cast<std::int64_t>(size);
+  auto at = std::partition_point(spans.begin(), spans.end(),
+                                 [&](const ByteSpan& span) { return span.end <= from; });
+  for (; at != spans.end() && at->begin < to; ++at)
+    out.push_back({std::max(at->begin, from) - from, std::min(at->end, to) - from});
 }
 
 }  // namespace corda::tokenizer

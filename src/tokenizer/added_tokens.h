@@ -5,6 +5,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -59,9 +60,17 @@ class AddedTokens {
   AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer);
 
   // Replaces `scratch.pieces` by pieces of `text`: recognised tokens, and normalized text between
-  // them. Without `parse_special`, special tokens are text.
+  // them. Without `parse_special`, and where they reach into a span of `literal` (offsets into
+  // `text`), special tokens are text.
   void extract(std::string_view text, const Normalizer* normalizer, bool parse_special,
-               Scratch& scratch) const;
+               Scratch& scratch, std::span<const ByteSpan> literal = {}) const;
+  // The first step of `extract`: tokens recognised in the raw text, and the text between them.
+  void extract_raw(std::string_view text, bool parse_special, std::span<const ByteSpan> literal,
+                   std::vector<Piece>& out) const;
+  // The second step: appends a piece of text, normalized, and the tokens recognised in that.
+  // `literal` are offsets into `piece.text`.
+  void extract_normalized(Piece piece, const Normalizer* normalizer, bool parse_special,
+                          std::span<const ByteSpan> literal, Scratch& scratch) const;
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
   const AddedToken* find(std::string_view content) const;
@@ -69,7 +78,7 @@ class AddedTokens {
 
  private:
   void split(const Piece& piece, const Trie& trie, bool parse_special,
-             std::vector<Piece>& out) const;
+             std::span<const ByteSpan> literal, std::vector<Piece>& out) const;
 
   std::vector<AddedToken> tokens_;
   std::unordered_map<std::string, std::size_t> by_content_;
@@ -77,5 +86,9 @@ class AddedTokens {
   Trie raw_;
   Trie normalized_;
 };
+
+// Appends the parts of ascending `spans` that lie in [begin, begin + size), as offsets into that.
+void spans_inside(std::span<const ByteSpan> spans, std::ptrdiff_t begin, std::size_t size,
+                  std::vector<ByteSpan>& out);
 
 }  // namespace corda::tokenizer

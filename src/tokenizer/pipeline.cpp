@@ -7,6 +7,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "cuts.h"
 #include "unicode.h"
 
 namespace corda::tokenizer {
@@ -25,11 +26,18 @@ std::vector<TokenId> PipelineTokenizer::encode(std::string_view text, EncodeOpti
   }
   const ScratchPool::Lease lease(pool_);
   Scratch& scratch = *lease;
-  parts_.added.extract(text, parts_.normalizer.get(), options.parse_special, scratch);
-  if (parts_.pre_tokenizer) parts_.pre_tokenizer->split(scratch);
+  parts_.added.extract(text, parts_.normalizer.get(), options.parse_special, scratch,
+                       options.literal);
   std::vector<TokenId> ids;
   ids.reserve(text.size() / 3 + 4);
   if (options.add_special_tokens) ids = parts_.prefix;
+  tokenize_pieces(scratch, ids);
+  if (options.add_special_tokens) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
+  return ids;
+}
+
+void PipelineTokenizer::tokenize_pieces(Scratch& scratch, std::vector<TokenId>& ids) const {
+  if (parts_.pre_tokenizer) parts_.pre_tokenizer->split(scratch);
   for (const Piece& piece : scratch.pieces) {
     if (piece.id >= 0) {
       ids.push_back(piece.id);
@@ -37,8 +45,52 @@ std::vector<TokenId> PipelineTokenizer::encode(std::string_view text, EncodeOpti
       parts_.model->tokenize(piece.text, scratch, ids);
     }
   }
-  if (options.add_special_tokens) ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
-  return ids;
+}
+
+// Text between two recognised tokens is tokenised for itself, so a place is looked for in its part
+// alone.
+CutEncoding PipelineTokenizer::encode_with_cuts(std::string_view text,
+                                                std::span<const std::int64_t> places,
+                                                EncodeOptions options) const {
+  if (!is_valid_utf8(text)) fail_cut_utf8();
+  const ScratchPool::Lease lease(pool_);
+  Scratch& scratch = *lease;
+  std::vector<Piece> parts;
+  parts_.added.extract_raw(text, options.parse_special, options.literal, parts);
+  CutEncoding result;
+  auto place = places.begin();
+  const auto here = [&] { return static_cast<std::int64_t>(result.ids.size()); };
+  for (const Piece& part : parts) {
+    const std::int64_t begin = part.text.data() - text.data();
+    const std::int64_t end = begin + static_cast<std::int64_t>(part.text.size());
+    for (; place != places.end() && *place <= begin; ++place) result.cuts.push_back(here());
+    if (part.id >= 0) {
+      result.ids.push_back(part.id);
+      for (; place != places.end() && *place < end; ++place) result.cuts.push_back(here());
+      continue;
+    }
+    std::vector<ByteSpan> literal;
+    spans_inside(options.literal, begin, part.text.size(), literal);
+    const auto encode_part = [&](std::string_view front) {
+      std::vector<ByteSpan> clipped;
+      spans_inside(literal, 0, front.size(), clipped);
+      scratch.pieces.clear();
+      parts_.added.extract_normalized({front, -1, part.at_beginning}, parts_.normalizer.get(),
+                                      options.parse_special, clipped, scratch);
+      std::vector<TokenId> ids;
+      tokenize_pieces(scratch, ids);
+      return ids;
+    };
+    const std::vector<TokenId> ids = encode_part(part.text);
+    for (; place != places.end() && *place < end; ++place) {
+      result.cuts.push_back(here() + count_before(*this, part.text, ids,
+                                                  static_cast<std::size_t>(*place - begin),
+                                                  encode_part));
+    }
+    result.ids.insert(result.ids.end(), ids.begin(), ids.end());
+  }
+  for (; place != places.end(); ++place) result.cuts.push_back(here());
+  return result;
 }
 
 std::string PipelineTokenizer::decode(std::span<const TokenId> ids, DecodeOptions options) const {

@@ -33,6 +33,8 @@ class PipelineTokenizer final : public Tokenizer {
   explicit PipelineTokenizer(PipelineParts parts);
 
   std::vector<TokenId> encode(std::string_view text, EncodeOptions options) const override;
+  CutEncoding encode_with_cuts(std::string_view text, std::span<const std::int64_t> places,
+                               EncodeOptions options) const override;
   std::string decode(std::span<const TokenId> ids, DecodeOptions options) const override;
   std::int64_t vocab_size() const override { return size_; }
   std::optional<TokenId> token_to_id(std::string_view token) const override;
@@ -40,6 +42,9 @@ class PipelineTokenizer final : public Tokenizer {
   bool is_special(TokenId id) const override;
 
  private:
+  // Cuts the pieces into words and appends their ids.
+  void tokenize_pieces(Scratch& scratch, std::vector<TokenId>& ids) const;
+
   PipelineParts parts_;
   std::int64_t size_ = 0;
   mutable ScratchPool pool_;

@@ -4,6 +4,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/data/names.h"
 
 namespace corda::train {
 
@@ -113,10 +114,17 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("lora.target_modules", s.lora.target_modules, "projections that get an adapter");
   list.add(data_files("data.train", s.data.train, "training files")).required();
   list.add(data_files("data.eval", s.data.eval, "evaluation files"));
-  list.add("data.template", s.data.template_name, "how a record becomes text", {"alpaca", "plain"});
+  data::add_template_settings(list, "data.", s.data.template_name, s.data.system, s.data.skip_bad);
+  list.add("data.train_on", s.data.train_on,
+           "what of a conversation is learnt: the assistant's turns, its last one, or all; a "
+           "message's own 'train' goes before it",
+           {"assistant", "last", "all"});
   list.add("data.max_length", s.data.max_length, "longest sample, tokens", {2, 1 << 20});
   list.add("data.overlong", s.data.overlong, "what happens to longer samples",
            {"truncate", "drop"});
+  list.add("data.cache", s.data.cache,
+           "directory for tokenised data, kept by content; none: in memory; auto: OUT/data-cache "
+           "where the files have 256 MB or more");
   list.add("data.packing", s.data.packing,
            "several samples share one forward pass (they never see each other)");
   list.add("optim.lr", s.optim.lr, "learning rate at its peak", {0, 10});

@@ -13,7 +13,6 @@
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/random.h"
-#include "corda/core/sha256.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
 #include "corda/linalg/device.h"
@@ -48,14 +47,18 @@ std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& sa
   return result;
 }
 
-// SHA-256 of every sample's ids and loss mask.
-std::string fingerprint_of(const data::Dataset& dataset) {
-  core::Sha256 hash;
-  for (const auto& sample : dataset.samples) {
-    hash.update(std::as_bytes(std::span(sample.ids)));
-    hash.update(std::as_bytes(std::span(sample.supervised)));
+// The directory that `data.cache` means; empty for memory.
+fs::path cache_directory(const TrainSettings& settings, const std::vector<data::DataFile>& files) {
+  constexpr std::uintmax_t kLarge = 256'000'000;
+  if (settings.data.cache == "none") return {};
+  if (settings.data.cache != "auto") return settings.data.cache;
+  std::uintmax_t bytes = 0;
+  for (const auto& file : files) {
+    std::error_code ignored;
+    const auto size = fs::file_size(file.path, ignored);
+    if (!ignored) bytes += size;
   }
-  return hash.hex_digest();
+  return bytes < kLarge ? fs::path() : fs::path(settings.out) / "data-cache";
 }
 
 class Run {
@@ -72,8 +75,9 @@ class Run {
                                              .beta2 = settings.optim.betas[1],
                                              .eps = settings.optim.eps,
                                              .weight_decay = settings.optim.weight_decay}),
-        sampler_(static_cast<std::int64_t>(train_.samples.size()), settings.optim.batch_size,
+        sampler_(train_.samples.size(), settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
+    trainable_.set_template(train_.template_used.name, train_.template_used.chat_template);
     const auto by_epochs = static_cast<std::int64_t>(
         std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
     total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
@@ -90,7 +94,7 @@ class Run {
     identity_.entries.emplace_back("adapter fingerprint",
                                    core::ConfigNode::scalar(trainable_.start_fingerprint()));
     identity_.entries.emplace_back("data fingerprint",
-                                   core::ConfigNode::scalar(fingerprint_of(train_)));
+                                   core::ConfigNode::scalar(train_.samples.fingerprint()));
     if (warmup_ >= total_)
       reporter.warn(
           concat("all ", total_, " steps are warm-up; lower optim.warmup_ratio or train longer"));
@@ -141,16 +145,20 @@ class Run {
   data::Dataset load(const std::vector<data::DataFile>& files) {
     return data::load_samples(files, *tokenizer_,
                               {.template_name = settings_.data.template_name,
+                               .model_directory = settings_.model,
+                               .train_on = settings_.data.train_on,
+                               .system = settings_.data.system,
                                .max_length = settings_.data.max_length,
-                               .overlong = settings_.data.overlong},
+                               .overlong = settings_.data.overlong,
+                               .skip_bad = settings_.data.skip_bad,
+                               .threads = settings_.threads,
+                               .cache = cache_directory(settings_, files)},
                               reporter_);
   }
 
   // Tokens of the largest micro-batch that can come.
   std::int64_t largest_micro_batch() const {
-    std::int64_t longest = 0;
-    for (const auto& sample : train_.samples)
-      longest = std::max(longest, static_cast<std::int64_t>(sample.ids.size()));
+    const std::int64_t longest = train_.counts.longest;
     const std::int64_t of_a_step = longest * settings_.optim.batch_size;
     const std::int64_t packed = settings_.data.packing ? settings_.optim.micro_batch_tokens : 0;
     return std::max(longest, std::min(packed, of_a_step));
@@ -196,11 +204,11 @@ class Run {
 
   StepMetrics take_step(std::int64_t step) {
     const auto begin = Clock::now();
-    std::vector<const data::Sample*> samples;
+    std::vector<data::Sample> samples;
     for (const std::int64_t index : sampler_.indices_of(step))
-      samples.push_back(&train_.samples[static_cast<std::size_t>(index)]);
-    const auto micro_batches = data::make_micro_batches(samples, settings_.optim.micro_batch_tokens,
-                                                        settings_.data.packing);
+      samples.push_back(train_.samples[index]);
+    const auto micro_batches = data::make_micro_batches(
+        pointers_to(samples), settings_.optim.micro_batch_tokens, settings_.data.packing);
     StepMetrics metrics{
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
@@ -250,8 +258,9 @@ class Run {
     const at::NoGradGuard no_grad;
     double sum = 0;
     std::int64_t targets = 0;
-    for (const auto& packed : data::make_micro_batches(pointers_to(eval_.samples),
-                                                       settings_.optim.micro_batch_tokens, true)) {
+    const std::vector<data::Sample> samples(eval_.samples.begin(), eval_.samples.end());
+    for (const auto& packed :
+         data::make_micro_batches(pointers_to(samples), settings_.optim.micro_batch_tokens, true)) {
       if (reporter_.stop_requested()) {
         save(run, metrics.step, metrics);
         interrupt(concat("in the evaluation after step ", metrics.step));

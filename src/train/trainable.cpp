@@ -7,6 +7,7 @@
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/io/chat_template_file.h"
 #include "corda/io/rewrite_checkpoint.h"
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
@@ -131,6 +132,11 @@ TrainSettings Trainable::resolve(TrainSettings settings) const {
   return settings;
 }
 
+void Trainable::set_template(std::string name, std::string chat_template) {
+  adapter_.template_name = std::move(name);
+  adapter_.chat_template = std::move(chat_template);
+}
+
 void Trainable::save(const std::filesystem::path& out) {
   core::AtomicDirectory directory(out);
   if (full_) {
@@ -142,6 +148,8 @@ void Trainable::save(const std::filesystem::path& out) {
       const auto found = values.find(name);
       return found == values.end() ? at::Tensor() : found->second;
     });
+    if (!adapter_.chat_template.empty())
+      io::write_chat_template(directory.staging(), adapter_.chat_template);
   } else {
     for (model::Linear* linear : model_.projections()) {
       if (!linear->low_rank) continue;

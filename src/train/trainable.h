@@ -34,6 +34,9 @@ class Trainable {
   const std::string& base_fingerprint() const { return base_fingerprint_; }
   const std::string& start_fingerprint() const { return start_fingerprint_; }
 
+  // The template that the data went through, for the output to carry.
+  void set_template(std::string name, std::string chat_template);
+
   // Writes the adapter (or for method full the model) as it is now into the new directory `out`.
   void save(const std::filesystem::path& out);
 

@@ -212,7 +212,7 @@ TEST_F(LoadSamples, WrongColumnsListWhatIsThereAndHowToNameIt) {
             "name the right one with --columns instruction=COLUMN");
   EXPECT_THAT(error_of<core::FormatError>(file("{\"problem\":\"p\"}")),
               HasSubstr("f.jsonl:1:1: no format fits this record; the columns found are: problem; "
-                        "the formats are "
+                        "the formats are messages (messages), sharegpt (conversations), "
                         "alpaca (instruction, output), prompt-completion (prompt, completion), qa "
                         "(question, answer|answers), text (text)"));
   EXPECT_THAT(error_of<core::FormatError>(file("{\"text\":\"a\"}\n{\"body\":\"b\"}\n")),
@@ -234,7 +234,7 @@ TEST_F(LoadSamples, WrongSettingsAreNamed) {
               HasSubstr("unknown data format 'alpacas' (did you mean 'alpaca'?)"));
   EXPECT_THAT(error_of<core::ConfigError>(file("{}", "alpaca", "instrution=q")),
               HasSubstr("does not have (did you mean 'instruction'?); its fields are input, "
-                        "instruction, output"));
+                        "system, history, instruction, output"));
   EXPECT_THAT(message_of<core::ConfigError>([&] { load_samples({}, tokenizer_, {}, log_); }),
               HasSubstr("no data file was given"));
   EXPECT_THAT(message_of<core::ConfigError>([&] { load_qa(file("{}", "text")); }),

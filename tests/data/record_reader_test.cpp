@@ -20,8 +20,9 @@ std::vector<std::string> read_all(const std::string& content,
                                   ReadLimits limits = {}) {
   auto reader = open_records(open_memory(content, piece), "f", container, limits);
   std::vector<std::string> records;
-  while (const auto record = reader->next()) {
-    records.push_back(core::concat(record->line, ":", record->column, " ", record->value.dump()));
+  while (auto raw = reader->next_raw()) {
+    const auto record = parse_record(std::move(*raw), "f");
+    records.push_back(core::concat(record.line, ":", record.column, " ", record.value.dump()));
   }
   return records;
 }

@@ -50,6 +50,8 @@ struct Adapter {
   std::string base_fingerprint;
   std::string base_name;
   std::vector<std::string> covariance_fingerprints;
+  std::string template_name;  // that its training data went through; "" where that is not known
+  std::string chat_template;  // Jinja, where it is not the base's own: merging puts it in the model
   std::map<std::string, LayerAdapter> layers;  // by module name, "model.layers.0.self_attn.q_proj"
   std::map<std::string, LayerReport> reports;  // by module name; empty where nothing was decomposed
 

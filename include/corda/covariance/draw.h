@@ -19,7 +19,9 @@ struct DrawSettings {
   std::vector<std::string> data;
   std::string format = "auto";
   std::string columns;
-  std::string template_name = "alpaca";
+  std::string template_name = "auto";
+  std::string system;
+  bool skip_bad = false;
   std::string qa_text = "question-answer";  // question-answer | question
   std::int64_t samples = 256;
   std::int64_t seq_len = 2048;

@@ -6,40 +6,69 @@
 #include <optional>
 
 #include "corda/core/reporter.h"
-#include "corda/data/sample.h"
+#include "corda/data/sample_store.h"
 
 namespace corda::data {
 
 struct EncodeSettings {
-  std::string template_name = "alpaca";  // alpaca | plain
-  std::int64_t max_length = 0;           // tokens; 0: no limit
-  std::string overlong = "truncate";     // truncate | drop
+  // auto | chat | plain | a named template (see include/corda/data/names.h) | FILE.jinja
+  std::string template_name = "auto";
+  fs::path model_directory = {};       // where the model's own chat template is looked for
+  std::string train_on = "assistant";  // assistant | last | all
+  std::string system = {};             // replaces the system prompt of the data where not empty
+  std::int64_t max_length = 0;         // tokens; 0: no limit
+  std::string overlong = "truncate";   // truncate | drop
+  bool skip_bad = false;               // leave out what cannot be read, instead of stopping
+  std::int64_t threads = 0;            // that tokenise; 0: all. The result is the same
+  fs::path cache = {};                 // directory for tokenised data; empty: in memory
 };
 
 struct EncodeCounts {
   std::int64_t records = 0;
   std::int64_t samples = 0;
   std::int64_t truncated = 0;
-  std::int64_t dropped = 0;
+  std::int64_t dropped = 0;  // too long, or without a supervised token
   std::int64_t tokens = 0;
   std::int64_t supervised = 0;
+  std::int64_t longest = 0;          // tokens of the longest sample
+  std::int64_t bad = 0;              // records left out with skip_bad
+  std::int64_t without_targets = 0;  // of the dropped: all prompt, nothing to learn
+  std::int64_t with_end = 0;         // samples with EOS or another special token among the targets
+  std::int64_t double_bos = 0;       // samples that begin with BOS twice
+  std::int64_t eos_appended = 0;     // conversations whose template ends without an end token
+  std::int64_t hidden_tools = 0;     // conversations with tools that the template does not show
+};
+
+// The template that shaped the samples.
+struct TemplateUsed {
+  std::string name;           // "none" for plain text
+  std::string chat_template;  // Jinja, where it is not the model's own: for the exported model
 };
 
 struct Dataset {
-  std::vector<Sample> samples;
+  SampleStore samples;
   EncodeCounts counts;
+  TemplateUsed template_used;
 };
 
 // The format a file would be read in: `file.format`, or for "auto" the one its first record shows.
 // Throws FormatError where none fits, listing the columns found.
 std::string detect_format(const DataFile& file);
 
-// Samples of instruction formats (alpaca, prompt-completion, qa) rendered through the template, and
-// of `text` (every token supervised but the first; a document longer than max_length becomes
-// consecutive samples, a last piece of one token being dropped and counted). BOS first where the
-// tokenizer says so, EOS last and supervised; the response alone is supervised in instruction
-// formats. Reports what it chose, dropped and truncated. Throws FormatError (file:line: reason),
-// and ConfigError where no sample or no supervised token is left.
+// Samples of every format.
+// `text`: every token supervised but the first; a document longer than max_length becomes
+// consecutive samples, a last piece of one token being dropped and counted.
+// Instruction formats (alpaca, prompt-completion, qa) with template auto, alpaca or plain: BOS
+// first where the tokenizer says so, prompt, response, EOS; the response and EOS are supervised.
+// `messages` and `sharegpt`, and instruction formats with another template: the chat template's
+// rendering, the assistant's turns and their end tokens being supervised (`train_on` and each
+// message's `train` choose which); template auto is the model's own.
+// Reports what it chose, dropped and truncated, and warns of the known mistakes. With a cache
+// directory, tokenised data are kept there under a hash of files, tokenizer and settings, and are
+// mapped, not held; several processes may use one directory. Records stream: memory does not grow
+// with the files, but for the samples where there is no cache. Throws FormatError
+// (file:line:column: reason) for the first bad record unless skip_bad, and ConfigError where no
+// sample or no supervised token is left.
 Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokenizer& tokenizer,
                      const EncodeSettings& settings, core::Reporter& reporter);
 

@@ -18,8 +18,9 @@ using tokenizer::TokenId;
 
 // One file of data and how to read it.
 struct DataFile {
-  fs::path path;                                    // .jsonl, .json, .txt, each optionally .gz
-  std::string format = "auto";                      // auto | text | qa | alpaca | prompt-completion
+  fs::path path;  // .jsonl, .json, .txt, each optionally .gz
+  // auto | messages | sharegpt | alpaca | prompt-completion | qa | text
+  std::string format = "auto";
   std::map<std::string, std::string> columns = {};  // field of the format -> column of the file
   std::int64_t first = 0;                           // records before this one are skipped
   std::int64_t count = -1;                          // at most so many records; -1: all

@@ -19,7 +19,9 @@ struct EvalSettings {
   std::vector<std::string> data;
   std::string format = "auto";
   std::string columns;
-  std::string template_name = "alpaca";
+  std::string template_name = "auto";
+  std::string system;
+  bool skip_bad = false;
   std::int64_t seq_len = 2048;
   std::int64_t samples = 0;  // at most so many records or windows; 0: all
   std::int64_t max_new_tokens = 16;

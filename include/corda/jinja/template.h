@@ -39,6 +39,7 @@ struct OutputSpan {
 
 struct Rendering {
   std::string text;
+  SourceSpans sources;                 // what of the text came from labelled variables
   std::vector<OutputSpan> generation;  // what `{% generation %}` blocks wrote, in order
   // `{% generation %}` blocks inside a macro, call, filter or set block: where their text ended up
   // is not known.

@@ -17,11 +17,24 @@ namespace corda::jinja {
 class Value;
 struct Object;  // macros, namespaces, functions: made by the engine only
 
+// Bytes [begin, end) of a text that came from the variables, not from the template. `source` is the
+// label that the caller gave them (from 0), or kMixedSource where an operation blended them with
+// other text.
+struct SourceSpan {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int32_t source = 0;
+  bool operator==(const SourceSpan&) const = default;
+};
+using SourceSpans = std::vector<SourceSpan>;  // ascending, apart
+inline constexpr std::int32_t kMixedSource = -1;
+
 // UTF-8. `markup` marks text that `safe` or `escape` returned: what is added to it is HTML-escaped,
-// as in Jinja.
+// as in Jinja. What no span of `sources` covers was written by the template.
 struct Text {
   std::string value;
   bool markup = false;
+  SourceSpans sources = {};
 };
 
 // What kind of Python sequence it stands for; only kList and kTuple come from outside or from
@@ -63,6 +76,7 @@ class Value {
   Value(const char* value) : Value(std::string(value)) {}
   Value(std::string_view value) : Value(std::string(value)) {}
   Value(std::string value, bool markup = false);
+  explicit Value(Text text) : data_(std::make_shared<const Text>(std::move(text))) {}
   Value(std::shared_ptr<Object> value) : data_(std::move(value)) {}
   Value(Undefined value) : data_(std::move(value)) {}
 
@@ -81,6 +95,7 @@ class Value {
   double number() const { return std::get<double>(data_); }
   const std::string& text() const { return std::get<TextPointer>(data_)->value; }
   bool markup() const { return is(Kind::kText) && std::get<TextPointer>(data_)->markup; }
+  const SourceSpans& sources() const { return std::get<TextPointer>(data_)->sources; }
   const std::shared_ptr<const Text>& shared_text() const { return std::get<TextPointer>(data_); }
   Sequence& sequence() const { return *std::get<std::shared_ptr<Sequence>>(data_); }
   const Mapping& mapping() const { return *std::get<std::shared_ptr<const Mapping>>(data_); }

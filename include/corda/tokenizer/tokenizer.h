@@ -16,11 +16,27 @@ namespace corda::tokenizer {
 
 using TokenId = std::int32_t;
 
+// Bytes [begin, end) of a text.
+struct ByteSpan {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  bool operator==(const ByteSpan&) const = default;
+};
+
 struct EncodeOptions {
   // Run the post-processor: BOS and EOS as the model's own files ask for.
   bool add_special_tokens = false;
   // Recognise special tokens written out in the text. With false, a literal "<s>" is ordinary text.
   bool parse_special = true;
+  // Where special tokens are ordinary text all the same (one that reaches into such a span, too);
+  // ascending, apart.
+  std::span<const ByteSpan> literal = {};
+};
+
+// Ids with places of the text found again among them.
+struct CutEncoding {
+  std::vector<TokenId> ids;
+  std::vector<std::int64_t> cuts;  // for each place, how many ids begin before it
 };
 
 struct DecodeOptions {
@@ -34,6 +50,11 @@ class Tokenizer {
 
   // Invalid UTF-8 is read as U+FFFD, one for each maximal invalid part.
   virtual std::vector<TokenId> encode(std::string_view text, EncodeOptions options = {}) const = 0;
+  // The same ids (add_special_tokens is not looked at), and for each of `places`, ascending byte
+  // offsets into `text`, the number of ids that begin before it. Throws FormatError for invalid
+  // UTF-8, and where a normalizer has blurred which token a place belongs to.
+  virtual CutEncoding encode_with_cuts(std::string_view text, std::span<const std::int64_t> places,
+                                       EncodeOptions options = {}) const;
   // Throws ConfigError for an id outside the vocabulary.
   virtual std::string decode(std::span<const TokenId> ids, DecodeOptions options = {}) const = 0;
 

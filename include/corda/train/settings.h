@@ -28,9 +28,13 @@ struct TrainSettings {
   struct Data {
     std::vector<data::DataFile> train;
     std::vector<data::DataFile> eval;
-    std::string template_name = "alpaca";
+    std::string template_name = "auto";
+    std::string system;
+    bool skip_bad = false;
+    std::string train_on = "assistant";  // assistant | last | all
     std::int64_t max_length = 512;
     std::string overlong = "truncate";
+    std::string cache = "auto";  // auto | none | directory
     bool packing = true;
   } data;
   struct Optim {

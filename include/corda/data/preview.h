@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What training would see of data: samples token by token, totals, and the known mistakes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "corda/core/reporter.h"
+#include "corda/core/settings.h"
+#include "corda/data/load.h"
+
+namespace corda::data {
+
+struct PreviewSettings {
+  std::string model;
+  std::vector<std::string> data;
+  std::string format = "auto";
+  std::string columns;
+  std::string template_name = "auto";
+  std::string system;
+  bool skip_bad = false;
+  std::string train_on = "assistant";
+  std::int64_t max_length = 512;
+  std::string overlong = "truncate";
+  std::int64_t samples = 3;  // so many from the first one
+  std::int64_t sample = -1;  // only this one, from 0
+  std::int64_t threads = 0;
+};
+
+core::SettingsList settings_of(PreviewSettings& settings);
+
+struct PreviewSample {
+  std::int64_t index = 0;
+  std::string place;  // "FILE:LINE:COLUMN" of its record
+  Sample sample;
+  std::vector<std::string> pieces;    // tokens as the vocabulary writes them
+  std::vector<std::int64_t> borders;  // tokens at which a segment begins
+  std::int64_t full_tokens = 0;       // of the record, before anything was cut
+};
+
+struct Preview {
+  std::vector<PreviewSample> samples;
+  EncodeCounts counts;  // of all data
+  TemplateUsed template_used;
+  std::vector<std::string> warnings;
+};
+
+// Encodes all data as training would and keeps the samples to be shown. Throws as load_samples, and
+// ConfigError where there is no such sample.
+Preview preview(const PreviewSettings& settings, const tokenizer::Tokenizer& tokenizer,
+                core::Reporter& reporter);
+
+// For a terminal: what is learnt in green where `color`, else between « and »; segment borders as
+// |; then ids and pieces; totals and warnings at the end.
+std::string to_text(const Preview& preview, const tokenizer::Tokenizer& tokenizer, bool color);
+// One JSON object.
+std::string to_json(const Preview& preview, const tokenizer::Tokenizer& tokenizer);
+// A page that needs no other file.
+std::string to_html(const Preview& preview, const tokenizer::Tokenizer& tokenizer);
+
+}  // namespace corda::data

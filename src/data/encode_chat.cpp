@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "data/encode_chat.h"
+
+#include <algorithm>
+
+#include "corda/core/error.h"
+#include "data/turn_spans.h"
+
+namespace corda::data {
+
+using tokenizer::ByteSpan;
+
+namespace {
+
+std::vector<std::size_t> wanted_messages(const Conversation& conversation,
+                                         const std::string& train_on) {
+  const auto& messages = conversation.messages;
+  std::size_t last = messages.size();
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i].role() == "assistant" || messages[i].role() == "model") last = i;
+  }
+  std::vector<std::size_t> wanted;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const bool assistant = messages[i].role() == "assistant" || messages[i].role() == "model";
+    const bool by_default = train_on == "all" || (train_on == "last" ? i == last : assistant);
+    if (messages[i].train.value_or(by_default)) wanted.push_back(i);
+  }
+  return wanted;
+}
+
+// The spans that are text whatever they read like. A blended one that reads as a special token
+// could be either.
+std::vector<ByteSpan> literal_spans(const tokenizer::Tokenizer& tokenizer,
+                                    const jinja::Rendering& full) {
+  std::vector<ByteSpan> spans;
+  for (const auto& source : full.sources) {
+    spans.push_back({source.begin, source.end});
+    if (source.source != jinja::kMixedSource) continue;
+    const auto text =
+        std::string_view(full.text).substr(static_cast<std::size_t>(source.begin),
+                                           static_cast<std::size_t>(source.end - source.begin));
+    for (const TokenId id : tokenizer.encode(text)) {
+      if (!tokenizer.is_special(id)) continue;
+      throw core::FormatError(core::concat(
+          "the template blends its own text with that of a message, and the result holds the "
+          "special token '",
+          tokenizer.id_to_token(id), "': it cannot be told whose it is"));
+    }
+  }
+  return spans;
+}
+
+// Positions in `places`, which is ascending and has each once.
+std::size_t place_of(const std::vector<std::int64_t>& places, std::int64_t place) {
+  return static_cast<std::size_t>(std::lower_bound(places.begin(), places.end(), place) -
+                                  places.begin());
+}
+
+// The end of a turn belongs to it: without it the model does not learn to stop. Where the turn is
+// its message's text alone, the special token behind it is its end; else only EOS is.
+void supervise_end(const tokenizer::Tokenizer& tokenizer, Sample& sample, std::size_t content_end,
+                   std::size_t end) {
+  for (std::size_t t = content_end; t < end; ++t) {
+    if (tokenizer.is_special(sample.ids[t])) return;
+  }
+  if (end >= sample.ids.size() || !tokenizer.is_special(sample.ids[end])) return;
+  if (content_end == end || sample.ids[end] == tokenizer.eos_id) sample.supervised[end] = 1;
+}
+
+// The byte behind the character that begins at `at`.
+std::int64_t behind(std::string_view text, std::int64_t at) {
+  auto next = static_cast<std::size_t>(at) + 1;
+  while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xC0) == 0x80) ++next;
+  return static_cast<std::int64_t>(std::min(next, text.size()));
+}
+
+// Byte behind the last one in [begin, end) that some message wrote.
+std::int64_t content_end(const jinja::Rendering& full, const ByteSpan& span) {
+  std::int64_t end = span.begin;
+  for (const auto& source : full.sources) {
+    if (source.begin < span.end) end = std::max(end, std::min(source.end, span.end));
+  }
+  return end;
+}
+
+}  // namespace
+
+EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplate& chat,
+                        const Conversation& conversation, const std::string& train_on,
+                        bool with_borders) {
+  const jinja::Rendering full =
+      chat.render(conversation, conversation.messages.size(), /*add_generation_prompt=*/false);
+  const auto wanted = wanted_messages(conversation, train_on);
+  const bool whole = train_on == "all" && wanted.size() == conversation.messages.size();
+  std::vector<ByteSpan> spans;
+  if (whole) {
+    spans = {{0, static_cast<std::int64_t>(full.text.size())}};
+  } else {
+    spans = turn_spans(tokenizer, chat, conversation, full, wanted);
+  }
+  std::vector<std::int64_t> places;
+  for (const ByteSpan& span : spans) {
+    places.insert(places.end(),
+                  {span.begin, behind(full.text, span.begin), content_end(full, span), span.end});
+  }
+  std::vector<std::int64_t> borders;
+  if (with_borders) {
+    for (const ByteSpan& span : spans) borders.insert(borders.end(), {span.begin, span.end});
+    for (const auto& source : full.sources)
+      borders.insert(borders.end(), {source.begin, source.end});
+    places.insert(places.end(), borders.begin(), borders.end());
+  }
+  std::sort(places.begin(), places.end());
+  places.erase(std::unique(places.begin(), places.end()), places.end());
+  const auto literal = literal_spans(tokenizer, full);
+  auto encoding = tokenizer.encode_with_cuts(full.text, places, {.literal = literal});
+  EncodedChat result;
+  Sample& sample = result.sample;
+  sample.ids = std::move(encoding.ids);
+  sample.supervised.assign(sample.ids.size(), 0);
+  const auto token_at = [&](std::int64_t byte) {
+    return static_cast<std::size_t>(encoding.cuts[place_of(places, byte)]);
+  };
+  for (const ByteSpan& span : spans) {
+    std::size_t begin = token_at(span.begin);
+    const std::size_t end = token_at(span.end);
+    // No token begins at the first character: the one that holds it begins before.
+    if (begin > 0 && span.begin < span.end && token_at(behind(full.text, span.begin)) == begin)
+      --begin;
+    std::fill(sample.supervised.begin() + static_cast<std::ptrdiff_t>(begin),
+              sample.supervised.begin() + static_cast<std::ptrdiff_t>(end), std::uint8_t{1});
+    supervise_end(tokenizer, sample, token_at(content_end(full, span)), end);
+  }
+  const bool ends_supervised = !sample.ids.empty() && sample.supervised.back() == 1;
+  if (ends_supervised && tokenizer.eos_id) {
+    const std::size_t from = token_at(content_end(full, spans.back()));
+    if (std::none_of(sample.ids.begin() + static_cast<std::ptrdiff_t>(from), sample.ids.end(),
+                     [&](TokenId id) { return tokenizer.is_special(id); })) {
+      sample.ids.push_back(*tokenizer.eos_id);
+      sample.supervised.push_back(1);
+      result.eos_appended = true;
+    }
+  }
+  if (!sample.supervised.empty()) sample.supervised[0] = 0;
+  std::sort(borders.begin(), borders.end());
+  for (const std::int64_t border : borders) {
+    const auto token = static_cast<std::int64_t>(token_at(border));
+    if (result.borders.empty() || result.borders.back() != token) result.borders.push_back(token);
+  }
+  return result;
+}
+
+}  // namespace corda::data

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "data/record_encoder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+#include "data/encode_chat.h"
+#include "data/encode_settings.h"
+#include "data/formats.h"
+#include "data/named_templates.h"
+#include "data/record_fields.h"
+#include "data/text_reader.h"
+
+namespace corda::data {
+
+using core::concat;
+
+namespace {
+
+std::int64_t size_of(const Sample& sample) { return static_cast<std::int64_t>(sample.ids.size()); }
+
+}  // namespace
+
+RecordEncoder::RecordEncoder(const tokenizer::Tokenizer& tokenizer, const EncodeSettings& settings)
+    : tokenizer_(tokenizer), settings_(settings) {
+  check_encode_settings(settings);
+}
+
+std::string RecordEncoder::template_of(const std::string& format) {
+  const std::string& asked = settings_.template_name;
+  if (format == "text") return "none";
+  const bool chat_format = is_chat_format(format);
+  if (asked == "plain" && (chat_format || !settings_.system.empty())) {
+    throw core::ConfigError(
+        chat_format
+            ? concat("the template 'plain' cannot show the messages of the format '", format,
+                     "'; choose chat or one of ", core::join(named_templates(), ", "))
+            : std::string("the template 'plain' has no place for a system prompt"));
+  }
+  std::string name = asked;
+  if (asked == "auto") {
+    name = !chat_format ? "alpaca" : "chat";
+    if (chat_format && !ChatTemplate::model_has_one(settings_.model_directory)) {
+      throw core::ConfigError(concat(
+          "the data have the format '", format, "', and the model '",
+          settings_.model_directory.string(),
+          "' carries no chat template; choose a named one: ", core::join(named_templates(), ", ")));
+    }
+  }
+  if (name != "plain" && (!chat_ || chat_->name() != name)) {
+    if (chat_ && chat_->name() != name) {
+      throw core::ConfigError(concat("template auto would choose '", chat_->name(),
+                                     "' for some files and '", name, "' for those of the format '",
+                                     format, "'; choose one template"));
+    }
+    chat_ = std::make_unique<ChatTemplate>(name, settings_.model_directory, tokenizer_);
+  }
+  return name;
+}
+
+// Instruction formats through alpaca (the template) and plain are a prompt and a response, each
+// tokenised for itself; everything else is a conversation.
+bool RecordEncoder::goes_through_chat(const std::string& format) const {
+  if (is_chat_format(format)) return true;
+  return settings_.template_name != "plain" && chat_->name() != "alpaca";
+}
+
+bool RecordEncoder::needs_conversation(const DataFile& file, const Record& record,
+                                       const std::string& format) const {
+  if (goes_through_chat(format) || !settings_.system.empty()) return true;
+  if (format != "alpaca") return false;
+  const core::Json* history = find_field(file, record, "history");
+  const bool more = !optional_text(file, record, "system").empty() ||
+                    (history != nullptr && !history->is_null() && !history->empty());
+  if (more && settings_.template_name == "plain")
+    fail(file, record, "the template 'plain' has no place for 'system' and 'history'");
+  return more;
+}
+
+EncodedRecord RecordEncoder::encode(const DataFile& file, const Record& record,
+                                    const std::string& format, bool with_borders) const {
+  EncodedRecord result;
+  if (format == "text") {
+    cut_document(encode_document(tokenizer_, text_of(file, record)), result);
+    return result;
+  }
+  if (!needs_conversation(file, record, format)) {
+    const bool plain = settings_.template_name == "plain";
+    const auto text = prompt_response_of(file, record, format, plain ? "plain" : "alpaca");
+    Sample sample = encode_sample(tokenizer_, text);
+    if (with_borders) {
+      const auto first = std::find(sample.supervised.begin(), sample.supervised.end(), 1);
+      result.borders = {first - sample.supervised.begin()};
+    }
+    if (settings_.train_on == "all" && !sample.ids.empty())
+      std::fill(sample.supervised.begin() + 1, sample.supervised.end(), std::uint8_t{1});
+    cut(std::move(sample), result);
+    return result;
+  }
+  Conversation conversation = conversation_of(file, record, format, settings_.system);
+  result.hides_tools = !chat_->shows_tools(conversation);
+  const auto encoded_chat = [&] {
+    return encode_chat(tokenizer_, *chat_, conversation, settings_.train_on, with_borders);
+  };
+  EncodedChat encoded;
+  try {
+    encoded = encoded_chat();
+  } catch (const core::FormatError& error) {
+    if (!conversation.parsed_arguments) fail(file, record, error.what());
+    // Most templates print the arguments of a call as JSON; some put them in as the text they were.
+    conversation = conversation_of(file, record, format, settings_.system, false);
+    try {
+      encoded = encoded_chat();
+    } catch (const core::FormatError&) {
+      fail(file, record, error.what());
+    }
+  }
+  result.borders = std::move(encoded.borders);
+  result.eos_appended = encoded.eos_appended ? 1 : 0;
+  cut(std::move(encoded.sample), result);
+  return result;
+}
+
+void RecordEncoder::cut(Sample sample, EncodedRecord& into) const {
+  into.full_tokens = size_of(sample);
+  if (settings_.max_length > 0 && size_of(sample) > settings_.max_length) {
+    if (settings_.overlong == "drop") {
+      ++into.too_long;
+      return;
+    }
+    ++into.truncated;
+    sample.ids.resize(static_cast<std::size_t>(settings_.max_length));
+    sample.supervised.resize(sample.ids.size());
+  }
+  keep(std::move(sample), into);
+}
+
+// A document becomes as many samples as it has pieces of max_length.
+void RecordEncoder::cut_document(const Sample& document, EncodedRecord& into) const {
+  const std::size_t size = document.ids.size();
+  into.full_tokens = size_of(document);
+  const std::size_t piece =
+      settings_.max_length > 0 ? static_cast<std::size_t>(settings_.max_length) : size;
+  for (std::size_t begin = 0; begin < size; begin += piece) {
+    const auto from = static_cast<std::ptrdiff_t>(begin);
+    const auto to = static_cast<std::ptrdiff_t>(std::min(begin + piece, size));
+    Sample sample;
+    sample.ids.assign(document.ids.begin() + from, document.ids.begin() + to);
+    sample.supervised.assign(document.supervised.begin() + from, document.supervised.begin() + to);
+    sample.supervised[0] = 0;
+    keep(std::move(sample), into);
+  }
+}
+
+void RecordEncoder::keep(Sample sample, EncodedRecord& into) const {
+  const bool any = std::find(sample.supervised.begin(), sample.supervised.end(), std::uint8_t{1}) !=
+                   sample.supervised.end();
+  if (!any) {
+    ++into.unsupervised;
+    return;
+  }
+  into.samples.push_back(std::move(sample));
+}
+
+}  // namespace corda::data

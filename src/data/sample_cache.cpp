@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "data/sample_cache.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "corda/core/error.h"
+#include "corda/core/sha256.h"
+#include "core/json.h"
+#include "data/byte_source.h"
+
+namespace corda::data {
+
+using core::Json;
+
+namespace {
+
+constexpr int kVersion = 1;
+
+constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
+                                std::pair{"samples", &EncodeCounts::samples},
+                                std::pair{"truncated", &EncodeCounts::truncated},
+                                std::pair{"dropped", &EncodeCounts::dropped},
+                                std::pair{"tokens", &EncodeCounts::tokens},
+                                std::pair{"supervised", &EncodeCounts::supervised},
+                                std::pair{"longest", &EncodeCounts::longest},
+                                std::pair{"bad", &EncodeCounts::bad},
+                                std::pair{"without_targets", &EncodeCounts::without_targets},
+                                std::pair{"with_end", &EncodeCounts::with_end},
+                                std::pair{"double_bos", &EncodeCounts::double_bos},
+                                std::pair{"eos_appended", &EncodeCounts::eos_appended},
+                                std::pair{"hidden_tools", &EncodeCounts::hidden_tools}};
+
+class Key {
+ public:
+  // Length first, so that no two lists of parts run together to the same bytes.
+  Key& add(std::string_view part) {
+    hash_.update(std::to_string(part.size()) + ":").update(part);
+    return *this;
+  }
+  Key& add(std::int64_t number) { return add(std::to_string(number)); }
+  // The digest of the file's bytes.
+  Key& add_file(const fs::path& path, core::Reporter& reporter) {
+    const auto source = open_file(path);
+    core::Sha256 content;
+    std::string buffer(std::size_t{1} << 20, '\0');
+    std::int64_t blocks = 0;
+    while (const std::size_t got = source->read(buffer.data(), buffer.size())) {
+      content.update(std::string_view(buffer).substr(0, got));
+      if (++blocks % 64 == 0) core::throw_if_stopped(reporter, "hashing data");
+    }
+    return add(content.hex_digest());
+  }
+  std::string digest() { return hash_.hex_digest(); }
+
+ private:
+  core::Sha256 hash_;
+};
+
+void add_model_files(Key& key, const fs::path& directory, core::Reporter& reporter) {
+  constexpr std::array kNames = {"tokenizer.json",
+                                 "tokenizer.model",
+                                 "vocab.json",
+                                 "merges.txt",
+                                 "config.json",
+                                 "tokenizer_config.json",
+                                 "special_tokens_map.json",
+                                 "generation_config.json",
+                                 "chat_template.jinja"};
+  std::vector<fs::path> files;
+  for (const char* name : kNames) {
+    if (fs::exists(directory / name)) files.push_back(directory / name);
+  }
+  if (fs::is_directory(directory / "additional_chat_templates")) {
+    for (const auto& entry : fs::directory_iterator(directory / "additional_chat_templates"))
+      if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) key.add(file.filename().string()).add_file(file, reporter);
+}
+
+}  // namespace
+
+std::string cache_key(const std::vector<DataFile>& files, const EncodeSettings& settings,
+                      core::Reporter& reporter) {
+  Key key;
+  key.add("corda samples").add(kVersion);
+  key.add(settings.template_name).add(settings.train_on).add(settings.system);
+  key.add(settings.max_length).add(settings.overlong).add(settings.skip_bad ? 1 : 0);
+  if (settings.template_name.ends_with(".jinja")) key.add_file(settings.template_name, reporter);
+  add_model_files(key, settings.model_directory, reporter);
+  for (const auto& file : files) {
+    key.add("file").add(file.path.extension().string()).add(file.format);
+    key.add(file.first).add(file.count);
+    for (const auto& [field, column] : file.columns) key.add(field).add(column);
+    key.add_file(file.path, reporter);
+  }
+  return key.digest();
+}
+
+std::string to_notes(const Dataset& dataset) {
+  Json counts = Json::object();
+  for (const auto& [name, member] : kCounts) counts[name] = dataset.counts.*member;
+  return Json{{"version", kVersion},
+              {"counts", std::move(counts)},
+              {"template", dataset.template_used.name},
+              {"chat_template", dataset.template_used.chat_template}}
+      .dump();
+}
+
+void read_notes(const std::string& notes, Dataset& dataset) {
+  const std::string source = "tokenised data";
+  const Json json = core::parse_json(notes, source);
+  if (core::require_key(json, "version", source) != kVersion)
+    throw core::FormatError("the tokenised data were cached by another version of corda");
+  const Json& counts = core::require_key(json, "counts", source);
+  for (const auto& [name, member] : kCounts)
+    dataset.counts.*member = core::require_key(counts, name, source).get<std::int64_t>();
+  dataset.template_used = {core::require_key(json, "template", source).get<std::string>(),
+                           core::require_key(json, "chat_template", source).get<std::string>()};
+}
+
+}  // namespace corda::data

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The corda authors
+"""Compares `corda tokenize` with the tokenizers library: ids and decoded text of a large corpus, over real and over generated tokenizers.
+
+    python tests/tokenizer/corpus_check.py --corda build/cpu/bin/corda --shared DIR [--lines 120000] [--generated 150] [--only NAME]
+
+The corpus: lines drawn from all files of DIR/data/datasets, every code point that is no surrogate, lines of random code points of all planes, of one block of 256 each, and of bytes that
+are no UTF-8 (which both sides read as U+FFFD). Prints a row a tokenizer; ends with 1 where anything differs, with 77 where the library or the data are not there.
+"""
+
+import argparse
+import importlib.util
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load_golden():
+    """scripts/golden/tokenizers.py, whose name is that of the library."""
+    spec = importlib.util.spec_from_file_location("golden_tokenizers", ROOT / "scripts" / "golden" / "tokenizers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def dataset_lines(golden, shared):
+    lines = []
+    for path in sorted((shared / "data" / "datasets").rglob("*")):
+        if path.is_file() and path.name.split(".")[-1] in ("gz", "txt", "jsonl", "json"):
+            lines += [line[:600] for line in golden.unpack(path).decode("utf-8", "replace").split("\n") if line]
+    return lines
+
+
+def unicode_lines(rng, count):
+    points = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF and c != 0x0A]
+    lines = ["".join(map(chr, points[i:i + 48])) for i in range(0, len(points), 48)]
+    blocks = sorted({c >> 8 for c in points if chr(c).isprintable()})
+    while len(lines) < count:
+        kind = rng.randrange(4)
+        size = rng.randrange(1, 40)
+        if kind == 0:
+            line = "".join(chr(rng.choice(points)) for _ in range(size))
+        elif kind == 1:
+            block = rng.choice(blocks) << 8
+            line = "".join(chr(block + rng.randrange(256)) if rng.random() < 0.85 else " " for _ in range(size))
+        elif kind == 2:
+            line = "".join(chr(rng.choice((rng.randrange(0x20, 0x7F), rng.randrange(0xA0, 0x3000), 0x20, 0x300 + rng.randrange(0x70), 0x1F300 + rng.randrange(0x300)))) for _ in range(size))
+        else:
+            line = " ".join(rng.choice(("<s>", "</s>", "<|endoftext|>", "'s", "'LL", "  ", "2024", "\r", "\t\t", "▁", "ﬁ", "İ", "ẞ", "ǆ", "한글", "👩‍👩‍👧", "e\u0301")) for _ in range(size))
+        lines.append(line.replace("\n", " "))
+    return ["".join(c for c in line if not 0xD800 <= ord(c) <= 0xDFFF) for line in lines]
+
+
+def broken_lines(rng, count):
+    """Bytes with the beginnings and ends of characters in the wrong places."""
+    parts = [b"a", b" ", b"\x80", b"\xBF", b"\xC0\xAF", b"\xC2", b"\xE0\x80", b"\xE2\x96", b"\xE2\x96\x81", b"\xED\xA0\x80", b"\xEF\xBF\xBD", b"\xF0\x9F\x98", b"\xF4\x90\x80\x80", b"\xF5", b"\xFF",
+             "é".encode(), "😀".encode()]
+    return [b"".join(rng.choice(parts) for _ in range(rng.randrange(1, 20))) for _ in range(count)]
+
+
+def run_corda(corda, folder, path, *flags):
+    begin = time.time()
+    got = subprocess.run([corda, "tokenize", "--model", str(folder), "--data", str(path), "--no-special-tokens", *flags], capture_output=True)
+    return got, time.time() - begin
+
+
+def compare(corda, t, folder, lines, scratch, with_decode=True):
+    """Number of lines whose ids, and whose decoded text, differ; or the error."""
+    source = Path(scratch) / "lines.txt"
+    source.write_bytes(b"\n".join(lines) + b"\n")
+    got, seconds = run_corda(corda, folder, source)
+    if got.returncode != 0:
+        return {"error": got.stderr.decode()[-300:]}
+    ours = [json.loads(row) for row in got.stdout.decode().split("\n")[:-1]]
+    texts = [line.decode("utf-8", "replace") for line in lines]
+    begin = time.time()
+    theirs = []
+    for at in range(0, len(texts), 4096):
+        theirs += [e.ids for e in t.encode_batch(texts[at:at + 4096], add_special_tokens=False)]
+    peer = time.time() - begin
+    differ = [i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b] + list(range(len(ours), len(theirs)))
+    result = {"lines": len(lines), "tokens": sum(map(len, theirs)), "ids differ": len(differ), "seconds": round(seconds, 1), "library": round(peer, 1)}
+    if differ:
+        i = differ[0]
+        result["first"] = {"line": texts[i][:200], "corda": ours[i][:60] if i < len(ours) else None, "library": theirs[i][:60]}
+    if with_decode:
+        ids = Path(scratch) / "ids.txt"
+        wanted = [t.decode(row, skip_special_tokens=True) for row in theirs]
+        kept = [i for i, text in enumerate(wanted) if "\n" not in text]
+        ids.write_text("\n".join(json.dumps(theirs[i]) for i in kept) + "\n")
+        got, _ = run_corda(corda, folder, ids, "--decode")
+        texts = got.stdout.decode("utf-8", "replace").split("\n")[:-1]
+        result["decoded"] = len(kept)
+        wrong = [i for i, (text, at) in enumerate(zip(texts, kept)) if text != wanted[at]]
+        result["texts differ"] = len(wrong) if len(texts) == len(kept) else f"{len(texts)} lines of {len(kept)}: {got.stderr.decode()[-200:]}"
+        if wrong:
+            result["first text"] = {"ids": theirs[kept[wrong[0]]][:40], "corda": texts[wrong[0]][:100], "library": wanted[kept[wrong[0]]][:100]}
+    return result
+
+
+def generated_tokenizers(golden, count, rng):
+    """Small trained models behind random normalizers, pre-tokenizers and decoders of every kind."""
+    bases = [golden.byte_level_gpt2(), golden.byte_level_llama3(), golden.byte_level_prefix_nfc(), golden.llama(True, True), golden.llama(False, False), golden.metaspace_always(), golden.bert(),
+             golden.word_level(), golden.unigram(True), golden.unigram(False), golden.word_prefix(), golden.word_suffix(), golden.partial_bytes()]
+    descriptions = [json.loads(t.to_str()) for t in bases]
+    normalizers = [None] + [case["json"] for case in golden.normalizer_cases()]
+    pre_tokenizers = [None] + [case["json"] for case in golden.pre_tokenizer_cases()]
+    decoders = [None] + [case["json"] for case in golden.decoder_cases()["cases"]]
+    for i in range(count):
+        made = dict(rng.choice(descriptions))
+        made["normalizer"] = normalizers[i % len(normalizers)] if rng.random() < 0.8 else {"type": "Sequence", "normalizers": [n for n in rng.sample(normalizers[1:], 2)]}
+        pre = pre_tokenizers[i % len(pre_tokenizers)] if rng.random() < 0.8 else {"type": "Sequence", "pretokenizers": [p for p in rng.sample(pre_tokenizers[1:], 2)]}
+        made["pre_tokenizer"] = pre
+        made["decoder"] = decoders[i % len(decoders)]
+        made["post_processor"] = None
+        yield f"generated {i}", made
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corda", required=True)
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--lines", type=int, default=120000)
+    parser.add_argument("--generated", type=int, default=150)
+    parser.add_argument("--only")
+    args = parser.parse_args()
+    try:
+        golden = load_golden()
+    except ImportError as error:
+        print(f"SKIPPED: {error}")
+        return 77
+    if not (args.shared / "data" / "tokenizers").is_dir():
+        print(f"SKIPPED: no data at {args.shared}")
+        return 77
+    rng = random.Random(11)
+    broken = broken_lines(rng, 4000)
+    made = [line.encode() for line in unicode_lines(rng, 36000)]
+    data = [line.encode() for line in dataset_lines(golden, args.shared)]
+    data = rng.sample(data, min(len(data), max(0, args.lines - len(made) - len(broken))))
+    corpus = data + made + broken
+    print(f"corpus: {len(data)} lines of datasets, {len(made)} of Unicode, {len(broken)} of broken UTF-8")
+    failed = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, folder, _ in golden.real_directories(args.shared, scratch):
+            if args.only and args.only != name:
+                continue
+            t = golden.real_backend(name, folder)
+            t.no_padding()
+            t.no_truncation()
+            row = compare(args.corda, t, folder, corpus, scratch)
+            failed += "error" in row or row["ids differ"] != 0 or row["texts differ"] != 0
+            print(name, json.dumps(row, ensure_ascii=False), flush=True)
+        few = rng.sample(corpus, 1500)
+        counts = {"same": 0, "refused": 0, "library fails": 0}
+        for name, description in [] if args.only else generated_tokenizers(golden, args.generated, rng):
+            folder = Path(scratch) / name.replace(" ", "-")
+            folder.mkdir()
+            (folder / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False))
+            try:
+                t = golden.Tokenizer.from_file(str(folder / "tokenizer.json"))
+                row = compare(args.corda, t, folder, few, scratch)
+            except BaseException as error:  # the library panics on some of its own components
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                counts["library fails"] += 1
+                continue
+            if "error" in row:
+                counts["refused"] += 1
+                print(name, row["error"].strip())
+            elif row["ids differ"] or row["texts differ"]:
+                failed += 1
+                print(name, json.dumps({k: description[k] for k in ("normalizer", "pre_tokenizer", "decoder")}, ensure_ascii=False)[:600], description["model"]["type"], json.dumps(row, ensure_ascii=False), flush=True)
+            else:
+                counts["same"] += 1
+        print("generated:", json.dumps(counts), "differ:", failed)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
