@@ -25,7 +25,8 @@ constexpr const char* kPrefix = "step-";
 constexpr int kVersion = 1;
 
 // Settings that may differ between a run and its continuation: they do not change the result.
-constexpr std::array kFree = {"out", "device", "threads", "eval", "checkpoint"};
+constexpr std::array kFree = {"out",     "device", "threads",   "recompute",
+                              "offload", "eval",   "checkpoint"};
 
 std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::path& run) {
   std::vector<std::pair<std::int64_t, fs::path>> found;
@@ -93,8 +94,7 @@ Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
   const std::string source = (checkpoint / "state.json").string();
   const core::Json json = core::read_json(source);
   const core::Fields state(json, concat("'", source, "'"));
-  if (state.integer("version") != kVersion)
-    state.fail("no checkpoint of this version of corda");
+  if (state.integer("version") != kVersion) state.fail("no checkpoint of this version of corda");
   const std::string saved = state.text("settings");
   const std::string now = comparable(settings);
   if (saved != now) {

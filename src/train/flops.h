@@ -7,9 +7,9 @@
 
 namespace corda::train {
 
-// Multiplications and additions of the matrix products for one token, forward and backward: frozen
-// weights count twice (no gradient of them), trained ones three times. `head_rows` of all `tokens`
-// go through the head. Attention over the sequence is not counted.
+// Multiplications and additions of the matrix products of a step over `tokens` tokens, forward and
+// backward: frozen weights count twice (no gradient of them), trained ones three times. `head_rows`
+// of the tokens go through the head. Attention over the sequence is not counted.
 double flops_of_step(const model::Model& model, double tokens, double head_rows);
 
 }  // namespace corda::train

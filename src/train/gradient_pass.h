@@ -66,8 +66,8 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
 std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options,
                                  std::int64_t tokens);
 
-// Whether every trained tensor is a factor of a LoRA without dropout and magnitude, and the weights
-// have the compute dtype.
+// Whether every adapted projection has a LoRA without dropout and magnitude, no projection is
+// trained itself, and the weights have the compute dtype.
 bool supports_low_rank_pass(model::Model& model);
 
 }  // namespace corda::train

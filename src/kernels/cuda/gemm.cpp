@@ -7,6 +7,7 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "corda/core/error.h"
@@ -54,7 +55,7 @@ Layout make_layout(const at::Tensor& x, std::int64_t fast, std::int64_t slow, st
 }
 
 Operand operand_of(const at::Tensor& x) {
-  const bool row_major = x.size(1) <= 1 ? x.stride(0) >= 1 && x.stride(1) == 1 : x.stride(1) == 1;
+  const bool row_major = x.size(1) <= 1 || x.stride(1) == 1;
   if (row_major) return {make_layout(x, x.size(1), x.size(0), x.stride(0)), CUBLAS_OP_N};
   return {make_layout(x, x.size(0), x.size(1), x.stride(1)), CUBLAS_OP_T};
 }

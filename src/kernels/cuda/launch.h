@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// What the .cu files offer: raw pointers and sizes, no torch type. Every function launches one
+// What the .cu files offer: raw pointers and sizes, no torch type. Every function launches its
 // kernel on `stream` and throws ResourceError where the launch failed. Strides count elements.
 #pragma once
 
@@ -47,7 +47,7 @@ void swiglu_backward(Type type, Rows gate, Rows up, Rows grad, std::int64_t rows
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
                    std::int64_t rows, std::int64_t vocab, float scale, cudaStream_t stream);
 
-// Copies `rows` x `n` elements from dense fp32 rows to rows at another stride. One block does
+// Copies `elements` in rows of `n` from dense fp32 to rows at another stride. One block does
 // kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.
 struct Window {
   const float* from = nullptr;
