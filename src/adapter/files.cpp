@@ -146,7 +146,7 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   adapter.covariance_fingerprints = notes.texts("covariances");
   read_reports(notes.object("layers"), source, adapter);
   if (root.contains("template")) {
-    const Notes used(notes.object("template"), concat(source, ": 'template'"));
+    const core::Fields used(notes.object("template"), concat(source, ": 'template'"));
     adapter.template_name = used.text("name");
     adapter.chat_template = used.text("chat_template");
   }
