@@ -87,7 +87,7 @@ def lines_of(command, timeout):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
     except subprocess.TimeoutExpired as late:
         print(f"timed out after {timeout} s: {' '.join(map(str, command))}", file=sys.stderr)
-        done, output = None, late.stdout.decode() if late.stdout else ""
+        output = late.stdout.decode() if late.stdout else ""
     else:
         output = done.stdout
         if done.returncode != 0:

@@ -57,9 +57,7 @@ at::Tensor attend_efficient(const Batch& batch, const at::Tensor& q, const at::T
 at::Tensor PackedAttention::attend(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
                                    const at::Tensor& v) {
   if (!q.is_cuda()) return attend_one_by_one(batch_, q, k, v);
-  const std::int64_t d = q.size(2);
-  const bool flash = q.scalar_type() != at::kFloat && d % 8 == 0 && d <= 256;
-  if (!flash) return attend_efficient(batch_, q, k, v);
+  if (!suits_flash(q)) return attend_efficient(batch_, q, k, v);
   return at::GradMode::is_enabled() ? attend_flash(batch_, q, k, v)
                                     : attention_forward(batch_, q, k, v).out;
 }

@@ -14,11 +14,9 @@ namespace {
 constexpr std::int64_t kCudnnLengthStep = 128;
 
 AttentionPass::Route route_of(const Batch& batch, const at::Tensor& q) {
-  const std::int64_t d = q.size(2);
-  if (!q.is_cuda() || q.scalar_type() == at::kFloat || d % 8 != 0 || d > 256)
-    return AttentionPass::Route::kAutograd;
+  if (!suits_flash(q)) return AttentionPass::Route::kAutograd;
   const bool equal = batch.tokens() == batch.sequences() * batch.longest;
-  const bool cudnn = equal && batch.longest % kCudnnLengthStep == 0 && d <= 128;
+  const bool cudnn = equal && batch.longest % kCudnnLengthStep == 0 && q.size(2) <= 128;
   return cudnn ? AttentionPass::Route::kCudnn : AttentionPass::Route::kFlash;
 }
 
@@ -64,6 +62,11 @@ AttentionGradients backward_autograd(const Batch& batch, const at::Tensor& grad_
 }
 
 }  // namespace
+
+bool suits_flash(const at::Tensor& q) {
+  const std::int64_t d = q.size(2);
+  return q.is_cuda() && q.scalar_type() != at::kFloat && d % 8 == 0 && d <= 256;
+}
 
 AttentionPass attention_forward(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
                                 const at::Tensor& v) {

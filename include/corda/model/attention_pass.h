@@ -22,6 +22,10 @@ struct AttentionPass {
   at::Tensor offset;
 };
 
+// Whether q [tokens, heads, d] is a case for flash attention (and so perhaps cuDNN's): 16 bits on a
+// GPU, d a multiple of 8 up to 256.
+bool suits_flash(const at::Tensor& q);
+
 // q [tokens, heads, d], k and v [tokens, kv_heads, d], rotated; views with any token stride. Every
 // token attends to the earlier tokens of its own sequence and itself, scaled by 1 / sqrt(d).
 AttentionPass attention_forward(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
