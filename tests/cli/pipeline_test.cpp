@@ -348,6 +348,24 @@ TEST_F(Pipeline, SameSeedSameBytesAndPackingDoesNotChangeTheLoss) {
   EXPECT_NEAR(packed, apart, 1e-5 * packed);
 }
 
+// What ran out of memory can go on with less of it, and ends in the same bytes.
+TEST_F(Pipeline, AResumedRunMayRecomputeWhatTheFirstKept) {
+  const auto run = [&](const std::string& out) {
+    write(out + ".yaml",
+          train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at(out)));
+    return std::vector<std::string>{"train", "--config", at(out + ".yaml"), "--set",
+                                    "optim.epochs=20"};
+  };
+  result_of(run("whole"));
+  auto parts = run("parts");
+  ASSERT_EQ(run_corda(parts, testing::interrupt_when_written(at("parts/metrics.jsonl"))).exit_code,
+            130);
+  parts.insert(parts.end(), {"--set", "recompute=block", "--resume"});
+  result_of(parts);
+  EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")),
+            core::read_file(path("parts/adapter/adapter_model.safetensors")));
+}
+
 TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
   write("t.yaml",
         train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
