@@ -18,8 +18,9 @@ bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& value
                const at::Tensor& k = {});
 
 // An upper bound of ||E||_2, from E's images e [n, s] of s probes p [n, s] with entries of one
-// variance: twice the estimate of ||E||_F that they give. For s = 16 the estimate is below half of
-// ||E||_F with a probability under 1e-4 even for E of rank one.
+// variance: twice the estimate of ||E||_F that they give. It is a bound but for bad luck: for E of
+// rank one, the worst case, and s = 16 normal probes the estimate is below half of ||E||_F with
+// probability P(chi^2_16 < 4) = 1.1e-3; the more directions E has, the less.
 double norm_bound(const at::Tensor& images, const at::Tensor& probes);
 
 }  // namespace corda::linalg
