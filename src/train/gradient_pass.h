@@ -53,6 +53,7 @@ enum class Recompute {
 struct LowRankPassOptions {
   Recompute recompute = Recompute::kNone;
   bool offload = false;  // keep the blocks' inputs in pinned host memory; needs a GPU
+  bool tune = true;      // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
 };
 
 // The hand-written pass for frozen weights with plain LoRA factors (low_rank_block.h). Moves the

@@ -56,13 +56,14 @@ LowRankBlock::Heads LowRankBlock::heads_of(const at::Tensor& qkv) const {
           cut(config_.num_heads + config_.num_kv_heads, config_.num_kv_heads)};
 }
 
-LowRankBlock::LowRankBlock(model::Block& block, const model::ModelConfig& config)
+LowRankBlock::LowRankBlock(model::Block& block, const model::ModelConfig& config,
+                           const kernels::GemmPlans* plans)
     : block_(block),
       config_(config),
-      qkv_({&block.q, &block.k, &block.v}),
-      o_({&block.o}),
-      gate_up_({&block.gate, &block.up}),
-      down_({&block.down}) {}
+      qkv_({&block.q, &block.k, &block.v}, plans),
+      o_({&block.o}, plans),
+      gate_up_({&block.gate, &block.up}, plans),
+      down_({&block.down}, plans) {}
 
 void LowRankBlock::add_refresh(kernels::WindowCopies& copies) const {
   for (const LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->add_refresh(copies);

@@ -62,7 +62,9 @@ struct BatchContext {
 
 class LowRankBlock {
  public:
-  LowRankBlock(model::Block& block, const model::ModelConfig& config);
+  // All three must outlive the block.
+  LowRankBlock(model::Block& block, const model::ModelConfig& config,
+               const kernels::GemmPlans* plans);
 
   void add_refresh(kernels::WindowCopies& copies) const;
   void begin_step();

@@ -8,6 +8,7 @@
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/gemm.h"
+#include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/model/forward.h"
 #include "train/block_inputs.h"
@@ -30,12 +31,14 @@ class LowRankPass final : public GradientPass {
   std::string describe() const override;
 
  private:
+  const kernels::GemmPlans* plans() const { return options_.tune ? &plans_ : nullptr; }
   void forward(const model::Batch& batch, const BatchContext& context);
   // Of the rows that have a target: the loss, and the gradient into the residual stream.
   at::Tensor loss_and_gradient(const model::Batch& batch, double scale);
   void backward(const BatchContext& context, std::int64_t tokens);
 
   LowRankPassOptions options_;
+  kernels::GemmPlans plans_;
   std::vector<LowRankBlock> blocks_;
   std::unique_ptr<BlockInputs> inputs_;
   RowBuffer last_;  // the output of the last block
@@ -52,7 +55,7 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   WorkspaceColumns columns;
   blocks_.reserve(model.blocks.size());
   for (model::Block& block : model.blocks) {
-    blocks_.emplace_back(block, model.config);
+    blocks_.emplace_back(block, model.config, plans());
     blocks_.back().add_refresh(refresh_);
     columns = widest(columns, blocks_.back().workspace_columns());
     activations_.push_back(blocks_.back().make_activations(like));
@@ -115,10 +118,11 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scal
     const std::int64_t length = std::min(chunk, count - begin);
     const at::Tensor part = normed.narrow(0, begin, length);
     const at::Tensor part_logits = logits.narrow(0, 0, length);
-    kernels::gemm(part_logits, part, m.head_weight().t());
+    kernels::gemm(part_logits, part, m.head_weight().t(), {.plans = plans()});
     kernels::cross_entropy(loss.narrow(0, begin, length), part_logits,
                            batch.target_ids.narrow(0, begin, length), scale);
-    kernels::gemm(part, part_logits, m.head_weight());  // the gradient takes the rows' place
+    // The gradient takes the rows' place.
+    kernels::gemm(part, part_logits, m.head_weight(), {.plans = plans()});
   }
   const at::Tensor grad = at::zeros_like(rows);
   kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false);

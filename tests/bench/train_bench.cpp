@@ -31,6 +31,8 @@ struct Options {
   bool frozen_a = false;
   bool profile = false;
   bool offload = false;
+  bool bias = false;
+  bool untuned = false;
   std::string gradients = "fused";
   std::string recompute = "none";
   std::string device = "cuda";
@@ -103,6 +105,9 @@ model::Model random_model(const Options& o, at::Device device, at::ScalarType ty
     block.o = linear("self_attn.o_proj", o.hidden, queries);
     block.gate = linear("mlp.gate_proj", o.intermediate, o.hidden);
     block.up = linear("mlp.up_proj", o.intermediate, o.hidden);
+    if (o.bias)
+      for (model::Linear* projection : {&block.q, &block.k, &block.v})
+        projection->bias = at::zeros({projection->weight.size(0)}, options);
     block.down = linear("mlp.down_proj", o.hidden, o.intermediate);
     model.blocks.push_back(std::move(block));
   }
@@ -195,7 +200,7 @@ void run(const Options& o) {
                                                                   : train::Recompute::kNone;
   for (const std::string& name : o.batches) {
     const auto pass = o.gradients == "fused"
-                          ? train::make_low_rank_pass(model, {recompute, o.offload})
+                          ? train::make_low_rank_pass(model, {recompute, o.offload, !o.untuned})
                           : train::make_autograd_pass(model);
     if (device.is_cuda()) {
       c10::cuda::CUDACachingAllocator::emptyCache();
@@ -223,11 +228,12 @@ void run(const Options& o) {
     const auto tokens = batches.front().tokens();
     std::printf(
         "{\"batch\": \"%s\", \"tokens\": %ld, \"gradients\": \"%s\", \"recompute\": \"%s\", "
+        "\"tuned\": %s, "
         "\"tokens_per_second\": %.0f, \"step_ms\": %.1f, \"first_step_ms\": %.0f, "
         "\"peak_gb\": %.1f, \"tflops\": %.0f, \"loss\": %.4f}\n",
         name.c_str(), static_cast<long>(tokens), o.gradients.c_str(), o.recompute.c_str(),
-        static_cast<double>(tokens) / median, median * 1e3, first * 1e3,
-        static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
+        o.untuned ? "false" : "true", static_cast<double>(tokens) / median, median * 1e3,
+        first * 1e3, static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
         train::flops_of_step(model, static_cast<double>(tokens),
                              static_cast<double>(batches.front().targets())) /
             median * 1e-12,
@@ -255,6 +261,8 @@ int main(int argc, char** argv) {
   app.add_option("--gradients", o.gradients)->check(CLI::IsMember({"fused", "autograd"}));
   app.add_option("--recompute", o.recompute)->check(CLI::IsMember({"none", "selective", "block"}));
   app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
+  app.add_flag("--bias", o.bias, "biases on the query, key and value projections, as in Qwen2");
+  app.add_flag("--untuned", o.untuned, "cuBLASLt's first proposal for every product");
   app.add_option("--batches", o.batches, "4x2048, or r8192: mixed lengths")->delimiter(',');
   app.add_option("--steps", o.steps);
   app.add_option("--warmup", o.warmup);

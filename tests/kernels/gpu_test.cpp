@@ -7,6 +7,7 @@
 
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/gemm.h"
+#include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/swiglu.h"
@@ -122,20 +123,37 @@ TEST_P(Gpu, GemmMatchesCpu) {
   const at::Tensor b = at::randn({n, k + padding}).to(type).narrow(1, 0, k);
   const at::Tensor added = window(n), c = window(n);
   const at::Tensor ga = on_gpu(a), gb = on_gpu(b), gadded = on_gpu(added), gc = on_gpu(c);
-  gemm(c, a, b.t(), 0.5, 1);
-  gemm(gc, ga, gb.t(), 0.5, 1);
+  gemm(c, a, b.t(), {.alpha = 0.5, .beta = 1});
+  gemm(gc, ga, gb.t(), {.alpha = 0.5, .beta = 1});
   expect_equal(gc, c);
   gemm_add(c, a, b.t(), added);
   gemm_add(gc, ga, gb.t(), gadded);
   expect_equal(gc, c);
   // The gradient of a factor: 16-bit operands, a transpose, an fp32 sum.
   const at::Tensor sum = at::randn({k, n}), gsum = sum.cuda();
-  gemm(sum, a.t(), c, 2, 1);
-  gemm(gsum, ga.t(), on_gpu(c), 2, 1);
+  gemm(sum, a.t(), c, {.alpha = 2, .beta = 1});
+  gemm(gsum, ga.t(), on_gpu(c), {.alpha = 2, .beta = 1});
   // fp32 sums of `rows` products of about one, of which the fp32 route of the GPU keeps 24 bits.
   if (rows > 0) {
     EXPECT_LT((gsum.cpu() - sum).abs().max().item<double>(),
               1e-5 * (1 + sum.abs().max().item<double>()));
+  }
+}
+
+// The first product of a kind tries several algorithms, the later ones use what it found, also for
+// another number of rows; no trial may be seen in a result.
+TEST_P(Gpu, PlannedGemmMatchesUnplanned) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const GemmPlans plans;
+  const at::Tensor b = on_gpu(at::randn({n, n + padding}).to(type).narrow(1, 0, n));
+  for (const std::int64_t used : {rows, rows, rows - 1}) {
+    if (used < 0) continue;
+    const at::Tensor a = on_gpu(window(n)).narrow(0, 0, used);
+    const at::Tensor planned = on_gpu(window(n)).narrow(0, 0, used);
+    const at::Tensor plain = planned.clone();
+    gemm(planned, a, b.t(), {.alpha = 0.5, .beta = 1, .plans = &plans});
+    gemm(plain, a, b.t(), {.alpha = 0.5, .beta = 1});
+    expect_equal(planned, plain.cpu());
   }
 }
 

@@ -13,6 +13,7 @@
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/swiglu.h"
 #include "corda/kernels/window_copies.h"
+#include "kernels/plan_key.h"
 
 namespace corda::kernels {
 namespace {
@@ -127,7 +128,7 @@ TEST_F(Reference, GemmReadsWindowsAndTransposes) {
   const at::Tensor b = at::randn({4, 9}).narrow(1, 0, 7).t();
   const at::Tensor c = at::randn({5, 8}).narrow(1, 1, 4);
   const at::Tensor before = c.clone();
-  gemm(c, a, b, 0.5, 2);
+  gemm(c, a, b, {.alpha = 0.5, .beta = 2});
   expect_near(c, at::mm(a, b) * 0.5 + before * 2, kRounding);
   const at::Tensor added = at::randn({5, 4});
   gemm_add(c, a, b, added);
@@ -138,6 +139,20 @@ TEST_F(Reference, GemmWithBetaZeroDoesNotReadTheResult) {
   const at::Tensor c = at::full({2, 3}, std::numeric_limits<float>::quiet_NaN());
   gemm(c, at::ones({2, 4}), at::ones({4, 3}));
   EXPECT_TRUE(c.equal(at::full({2, 3}, 4.0F)));
+}
+
+TEST(PlanKey, SizesOfOneClassDifferByLessThanAnEighth) {
+  EXPECT_EQ(size_class(0), 0);
+  EXPECT_EQ(size_class(15), 15);
+  EXPECT_EQ(size_class(17), 18);
+  EXPECT_EQ(size_class(8192), 8192);
+  EXPECT_EQ(size_class(7681), 8192);
+  EXPECT_EQ(size_class(7680), 7680);
+  for (std::int64_t size = 1; size < 40000; ++size) {
+    ASSERT_GE(size_class(size), size);
+    ASSERT_LT(8 * (size_class(size) - size), size) << size;
+    ASSERT_EQ(size_class(size_class(size)), size_class(size)) << size;
+  }
 }
 
 TEST_F(Reference, WindowCopiesScaleAndRound) {
