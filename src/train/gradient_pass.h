@@ -52,20 +52,21 @@ enum class Recompute {
 
 struct LowRankPassOptions {
   Recompute recompute = Recompute::kNone;
-  bool offload = false;  // keep the blocks' inputs in pinned host memory; needs a GPU
-  bool tune = true;      // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
+  bool offload = false;     // keep the blocks' inputs in pinned host memory; needs a GPU
+  std::int64_t tokens = 0;  // of the largest batch expected: memory for it is taken at once
+  bool tune = true;         // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
 };
 
 // The hand-written pass for frozen weights with plain LoRA factors (low_rank_block.h). Moves the
-// projections' weights into its own layout; they stay usable through the model. The model must
-// satisfy `supports_low_rank_pass`.
+// projections' weights into its own layout; they stay usable through the model. Nothing is computed
+// in the backward below the lowest block with an adapter. The model must satisfy
+// `supports_low_rank_pass`.
 std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
                                                  const LowRankPassOptions& options);
 
-// Bytes that the pass keeps for `tokens` tokens of a batch, beside weights, factors and their
-// gradients: activations, workspace, one chunk of logits.
-std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options,
-                                 std::int64_t tokens);
+// Bytes that the pass takes for batches of `options.tokens`, beside the model and its factors:
+// their copies in the compute dtype and gradients, activations, workspace, one chunk of logits.
+std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options);
 
 // Whether every adapted projection has a LoRA without dropout and magnitude, no projection is
 // trained itself, and the weights have the compute dtype.

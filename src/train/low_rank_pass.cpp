@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 
 #include <algorithm>
 #include <vector>
@@ -37,9 +38,15 @@ class LowRankPass final : public GradientPass {
   at::Tensor loss_and_gradient(const model::Batch& batch, double scale);
   void backward(const BatchContext& context, std::int64_t tokens);
 
+  // Whether the backward starts by computing again what block i left.
+  bool recomputes(std::size_t i, Recompute what) const {
+    return options_.recompute >= what && i + 1 < blocks_.size();  // the last one's still stands
+  }
+
   LowRankPassOptions options_;
   kernels::GemmPlans plans_;
   std::vector<LowRankBlock> blocks_;
+  std::size_t lowest_ = 0;  // of the blocks with an adapter
   std::unique_ptr<BlockInputs> inputs_;
   RowBuffer last_;  // the output of the last block
   std::vector<BlockActivations> activations_;
@@ -58,14 +65,20 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
     blocks_.emplace_back(block, model.config, plans());
     blocks_.back().add_refresh(refresh_);
     columns = widest(columns, blocks_.back().workspace_columns());
-    activations_.push_back(blocks_.back().make_activations(like));
-    if (activations_.size() > 1) activations_.back().share(activations_.front(), options.recompute);
+    activations_.push_back(blocks_.back().make_activations(like, options.tokens));
   }
+  while (!blocks_[lowest_].is_adapted()) ++lowest_;
+  for (std::size_t i = 1; i < activations_.size(); ++i)
+    activations_[i].share(activations_.front(),
+                          i < lowest_ ? Recompute::kBlock : options.recompute);
+  const std::int64_t count = model.config.num_layers;
   const std::int64_t hidden = model.config.hidden_size;
-  inputs_ = options.offload ? make_host_inputs(model.config.num_layers, hidden, like)
-                            : make_device_inputs(model.config.num_layers, hidden, like);
-  last_ = RowBuffer(hidden, like);
-  workspace_ = std::make_unique<BlockWorkspace>(columns, like);
+  inputs_ = options.offload ? make_host_inputs(count, hidden, like, options.tokens)
+                            : make_device_inputs(count, hidden, like, options.tokens);
+  last_ = RowBuffer(hidden, like, options.tokens);
+  workspace_ = std::make_unique<BlockWorkspace>(columns, like, options.tokens);
+  // Where the weights lay before.
+  if (model.device().is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
 }
 
 void LowRankPass::begin_step() {
@@ -96,7 +109,7 @@ void LowRankPass::forward(const model::Batch& batch, const BatchContext& context
     blocks_[index].forward_attention(context, in, kept, *workspace_);
     blocks_[index].forward_gate_up(tokens, kept, *workspace_);
     blocks_[index].forward_down(out, kept, *workspace_);
-    if (options_.recompute == Recompute::kBlock && !last) kept.attention = {};
+    if (recomputes(index, Recompute::kBlock) || index < lowest_) kept.attention = {};
     in = out;
   }
 }
@@ -134,15 +147,13 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scal
 }
 
 void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
-  for (std::size_t i = blocks_.size(); i-- > 0;) {
+  for (std::size_t i = blocks_.size(); i-- > lowest_;) {
     const at::Tensor in = inputs_->read(static_cast<std::int64_t>(i), tokens);
     BlockActivations& kept = activations_[i];
-    const bool overwritten = i + 1 < blocks_.size();  // by the blocks after this one
-    if (overwritten && options_.recompute == Recompute::kBlock)
+    if (recomputes(i, Recompute::kBlock))
       blocks_[i].forward_attention(context, in, kept, *workspace_);
-    if (overwritten && options_.recompute != Recompute::kNone)
-      blocks_[i].forward_gate_up(tokens, kept, *workspace_);
-    blocks_[i].backward(context, in, kept, *workspace_, /*input_needed=*/i > 0);
+    if (recomputes(i, Recompute::kSelective)) blocks_[i].forward_gate_up(tokens, kept, *workspace_);
+    blocks_[i].backward(context, in, kept, *workspace_, /*input_needed=*/i > lowest_);
     blocks_[i].end_micro_batch();
   }
 }
@@ -165,16 +176,25 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
   return std::make_unique<LowRankPass>(model, options);
 }
 
-std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options,
-                                 std::int64_t tokens) {
+std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options) {
   const model::ModelConfig& c = model.config;
-  std::int64_t rank = 0;  // of all factors of the widest block
-  for (const model::Block& block : model.blocks) {
-    std::int64_t sum = 0;
-    for (const auto* linear :
-         {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down})
-      sum += linear->low_rank ? linear->low_rank->a.size(0) : 0;
-    rank = std::max(rank, sum);
+  std::int64_t rank = 0;       // of all factors of the widest block
+  std::int64_t packed = 0;     // elements that packing adds to the weights
+  std::int64_t gradients = 0;  // elements
+  for (model::Block& block : model.blocks) {
+    std::int64_t of_block = 0;
+    for (const auto& site : sites_of(block)) {
+      std::int64_t out = 0, site_rank = 0;
+      for (const model::Linear* linear : site) {
+        out += linear->weight.size(0);
+        if (!linear->low_rank) continue;
+        site_rank += linear->low_rank->a.size(0);
+        gradients += linear->low_rank->a.numel() + linear->low_rank->b.numel();
+      }
+      packed += site_rank * (out + site.front()->weight.size(1) + site_rank);
+      of_block += site_rank;
+    }
+    rank = std::max(rank, of_block);
   }
   const std::int64_t attended = c.num_heads * c.head_dim;
   const std::int64_t qkv = attended + 2 * c.num_kv_heads * c.head_dim;
@@ -188,7 +208,8 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
-  return element * (tokens * columns + std::max(kLogitElements, c.vocab_size));
+  const std::int64_t logits = std::max(kLogitElements, c.vocab_size);
+  return element * (packed + options.tokens * columns + logits) + 4 * gradients;
 }
 
 bool supports_low_rank_pass(model::Model& model) {

@@ -83,12 +83,18 @@ class Run {
     total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
                                           : std::max<std::int64_t>(1, by_epochs);
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
-    pass_ = choose_pass(settings, trainable_.model(), largest_micro_batch(), reporter);
     warmup_ = static_cast<std::int64_t>(
         std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
     TrainSettings copy = trainable_.resolve(settings);
+    // What auto becomes depends on the memory that is free, and a continuation may find less.
+    identity_ = settings_of(copy).resolved();
+    ChosenPass chosen = choose_pass(copy, trainable_.model(), largest_micro_batch(),
+                                    !eval_.samples.empty(), reporter);
+    pass_ = std::move(chosen.pass);
+    copy.gradients = chosen.gradients;
+    copy.recompute = chosen.recompute;
+    copy.offload = chosen.offload;
     resolved_ = settings_of(copy).resolved();
-    identity_ = resolved_;
     identity_.entries.emplace_back("base fingerprint",
                                    core::ConfigNode::scalar(trainable_.base_fingerprint()));
     identity_.entries.emplace_back("adapter fingerprint",
@@ -259,8 +265,8 @@ class Run {
     double sum = 0;
     std::int64_t targets = 0;
     const std::vector<data::Sample> samples(eval_.samples.begin(), eval_.samples.end());
-    for (const auto& packed :
-         data::make_micro_batches(pointers_to(samples), settings_.optim.micro_batch_tokens, true)) {
+    for (const auto& packed : data::make_micro_batches(
+             pointers_to(samples), settings_.optim.micro_batch_tokens, settings_.data.packing)) {
       if (reporter_.stop_requested()) {
         save(run, metrics.step, metrics);
         interrupt(concat("in the evaluation after step ", metrics.step));

@@ -199,9 +199,11 @@ void run(const Options& o) {
                                      : o.recompute == "selective" ? train::Recompute::kSelective
                                                                   : train::Recompute::kNone;
   for (const std::string& name : o.batches) {
-    const auto pass = o.gradients == "fused"
-                          ? train::make_low_rank_pass(model, {recompute, o.offload, !o.untuned})
-                          : train::make_autograd_pass(model);
+    const auto pass =
+        o.gradients == "fused"
+            ? train::make_low_rank_pass(
+                  model, {.recompute = recompute, .offload = o.offload, .tune = !o.untuned})
+            : train::make_autograd_pass(model);
     if (device.is_cuda()) {
       c10::cuda::CUDACachingAllocator::emptyCache();
       c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());

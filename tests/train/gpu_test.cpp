@@ -27,7 +27,7 @@ struct Case {
 constexpr testing::TinyModelOptions kShape{.vocab = 512,
                                            .hidden = 256,
                                            .intermediate = 704,
-                                           .layers = 3,
+                                           .layers = 7,
                                            .heads = 4,
                                            .kv_heads = 2,
                                            .dtype = at::kBFloat16};
