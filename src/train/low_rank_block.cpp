@@ -8,7 +8,7 @@
 
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
-#include "corda/kernels/swiglu.h"
+#include "corda/kernels/glu.h"
 
 namespace corda::train {
 
@@ -145,7 +145,8 @@ void LowRankBlock::forward_down(const at::Tensor& out, BlockActivations& kept,
       workspace.gated.rows(tokens).narrow(1, 0, down_.in_features() + down_.rank());
   const std::int64_t n = down_.in_features();
   const at::Tensor gate_up = kept.gate_up.rows(tokens);
-  kernels::swiglu(gated.narrow(1, 0, n), gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n));
+  kernels::glu(gated.narrow(1, 0, n), gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n),
+               config_.activation);
   down_.forward_add(gated, out, kept.down_bottom.rows(tokens), kept.middle.rows(tokens));
 }
 
@@ -158,7 +159,8 @@ void LowRankBlock::backward_mlp(std::int64_t tokens, BlockActivations& kept,
   down_.backward(grad_out, kept.down_bottom.rows(tokens), grad_gated);
   const at::Tensor gate_up = kept.gate_up.rows(tokens);
   const std::int64_t n = down_.in_features();
-  kernels::swiglu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated);
+  kernels::glu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated,
+                        config_.activation, /*keep_output=*/down_.trains_a());
   down_.backward_a(grad_out, grad_gated);  // which is the down projection's input by now
 
   const at::Tensor grad_normed = workspace.grad_normed.rows(tokens);

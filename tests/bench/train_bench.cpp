@@ -131,7 +131,7 @@ data::PackedBatch random_batch(const std::vector<std::int64_t>& lengths, std::in
 std::string kind_of(const std::string& kernel) {
   const std::vector<std::pair<const char*, const char*>> kinds = {
       {"rms_norm", "RMS norm"},      {"rotate", "rotary"},
-      {"gather_back", "rotary"},     {"swiglu", "SwiGLU"},
+      {"gather_back", "rotary"},     {"glu", "SwiGLU"},
       {"loss_and_gradient", "loss"}, {"Adam", "optimizer"},
       {"adam", "optimizer"},         {"fmha", "attention"},
       {"flash", "attention"},        {"cudnn", "attention"},

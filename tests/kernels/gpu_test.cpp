@@ -8,9 +8,9 @@
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/gemm_plans.h"
+#include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
-#include "corda/kernels/swiglu.h"
 #include "corda/kernels/window_copies.h"
 
 namespace corda::kernels {
@@ -89,19 +89,24 @@ TEST_P(Gpu, RotaryMatchesCpu) {
   expect_equal(gx, x);
 }
 
-TEST_P(Gpu, SwigluMatchesCpu) {
+TEST_P(Gpu, GluMatchesCpu) {
   const std::int64_t n = GetParam().n;
-  const at::Tensor gate_up = window(2 * n), out = window(n), grad = window(n);
-  const at::Tensor ggate_up = on_gpu(gate_up), gout = on_gpu(out), ggrad = on_gpu(grad);
   const auto gate = [&](const at::Tensor& x) { return x.narrow(1, 0, n); };
   const auto up = [&](const at::Tensor& x) { return x.narrow(1, n, n); };
-  swiglu(out, gate(gate_up), up(gate_up));
-  swiglu(gout, gate(ggate_up), up(ggate_up));
-  expect_equal(gout, out);
-  swiglu_backward(gate(gate_up), up(gate_up), grad);
-  swiglu_backward(gate(ggate_up), up(ggate_up), ggrad);
-  expect_equal(ggate_up, gate_up);
-  expect_equal(ggrad, grad);
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+    for (const bool keep_output : {true, false}) {
+      const at::Tensor gate_up = window(2 * n), out = window(n), grad = window(n);
+      const at::Tensor ggate_up = on_gpu(gate_up), gout = on_gpu(out), ggrad = on_gpu(grad);
+      glu(out, gate(gate_up), up(gate_up), activation);
+      glu(gout, gate(ggate_up), up(ggate_up), activation);
+      expect_equal(gout, out);
+      glu_backward(gate(gate_up), up(gate_up), grad, activation, keep_output);
+      glu_backward(gate(ggate_up), up(ggate_up), ggrad, activation, keep_output);
+      expect_equal(ggate_up, gate_up);
+      expect_equal(ggrad, grad);
+    }
+  }
 }
 
 TEST_P(Gpu, CrossEntropyMatchesCpu) {

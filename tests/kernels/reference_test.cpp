@@ -9,9 +9,9 @@
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/gemm.h"
+#include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
-#include "corda/kernels/swiglu.h"
 #include "corda/kernels/window_copies.h"
 #include "kernels/plan_key.h"
 
@@ -94,21 +94,38 @@ TEST_F(Reference, GatherRotatedBackIsTheBackwardOfRotate) {
   expect_near(back, qkv, kRounding);
 }
 
-TEST_F(Reference, SwigluAndItsBackwardMatchAutograd) {
-  const at::Tensor gate_up = leaf({6, 20});
-  const auto halves = gate_up.chunk(2, 1);
-  const at::Tensor expected = at::silu(halves[0]) * halves[1];
-  const at::Tensor out = at::empty({6, 16}).narrow(1, 0, 10);
-  swiglu(out, halves[0].detach(), halves[1].detach());
-  expect_near(out, expected, kRounding);
+TEST_F(Reference, GluAndItsBackwardMatchAutograd) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+    const at::Tensor gate_up = leaf({6, 20});
+    const auto halves = gate_up.chunk(2, 1);
+    const at::Tensor expected = activate(halves[0], activation) * halves[1];
+    const at::Tensor out = at::empty({6, 16}).narrow(1, 0, 10);
+    glu(out, halves[0].detach(), halves[1].detach(), activation);
+    expect_near(out, expected, kRounding);
 
-  const at::Tensor up = at::randn({6, 10});
-  const at::Tensor down = gradient(expected, gate_up, up);
-  const at::Tensor grad = up.clone();
-  const at::Tensor in_place = gate_up.detach().clone();
-  swiglu_backward(in_place.narrow(1, 0, 10), in_place.narrow(1, 10, 10), grad);
-  expect_near(in_place, down, kRounding);
-  expect_near(grad, expected, kRounding);
+    const at::Tensor up = at::randn({6, 10});
+    const at::Tensor down = gradient(expected, gate_up, up);
+    for (const bool keep_output : {true, false}) {
+      const at::Tensor grad = up.clone();
+      const at::Tensor in_place = gate_up.detach().clone();
+      glu_backward(in_place.narrow(1, 0, 10), in_place.narrow(1, 10, 10), grad, activation,
+                   keep_output);
+      expect_near(in_place, down, kRounding);
+      expect_near(grad, keep_output ? expected.detach() : up, kRounding);
+    }
+  }
+}
+
+TEST_F(Reference, ActivationsAreThoseOfTheirDefinitions) {
+  const at::Tensor x = at::tensor({-1.5, 0.0, 2.0}, at::kDouble);
+  const auto at_two = [&](Activation activation) {
+    return activate(x, activation)[2].item<double>();
+  };
+  EXPECT_NEAR(at_two(Activation::kSilu), 2 / (1 + std::exp(-2.0)), 1e-12);
+  EXPECT_NEAR(at_two(Activation::kGelu), 1 + std::erf(std::sqrt(2.0)), 1e-12);
+  EXPECT_NEAR(at_two(Activation::kGeluTanh),
+              1 + std::tanh(std::sqrt(2 / M_PI) * (2 + 0.044715 * 8)), 1e-12);
 }
 
 TEST_F(Reference, CrossEntropyAndItsGradientMatchAutograd) {
@@ -188,7 +205,7 @@ TEST_F(Reference, WrongShapesAreRefusedByName) {
               }),
               ::testing::HasSubstr("[kernels::gemm]"));
   EXPECT_THAT(message([&] {
-                swiglu(at::zeros({4, 6}), x, at::zeros({4, 7}));
+                glu(at::zeros({4, 6}), x, at::zeros({4, 7}), Activation::kSilu);
               }),
               ::testing::HasSubstr("up must be [4, 6]"));
   EXPECT_THAT(message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), 1); }),

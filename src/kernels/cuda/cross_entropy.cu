@@ -70,9 +70,7 @@ __global__ void loss_and_gradient(float* loss, T* logits, std::int64_t stride,
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
                    std::int64_t rows, std::int64_t vocab, float scale, cudaStream_t stream) {
   if (rows == 0) return;
-  const std::int64_t size = size_of(type);
-  const bool wide = vocab * size % kPackBytes == 0 && aligned(logits, size, kPackBytes);
-  dispatch(type, wide, [&](auto variant) {
+  dispatch(type, can_be_wide(type, vocab, {logits}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     loss_and_gradient<T, decltype(variant)::kPack>
         <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
