@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "corda/model/batch.h"
+#include "corda/data/batch.h"
 #include "corda/model/model.h"
 
 namespace corda::train {
@@ -26,7 +26,7 @@ class GradientPass {
   // Adds the gradient of scale x (sum of the cross-entropy over the batch's targets) to the `grad`
   // of every trained tensor; returns that sum without the scale, an fp64 scalar on the model's
   // device. Does not synchronise.
-  virtual at::Tensor run(const model::Batch& batch, double scale) = 0;
+  virtual at::Tensor run(const data::PackedBatch& batch, double scale) = 0;
   // A few words for the log.
   virtual std::string describe() const = 0;
 
@@ -50,11 +50,19 @@ enum class Recompute {
   kBlock       // all of a block but its input
 };
 
+// Whether batches are filled up to a few sizes and run as CUDA graphs (graph_cache.h).
+enum class Graphs {
+  kNever,
+  kAuto,   // where launching would take longer than computing
+  kAlways  // as far as the GPU and the precision allow
+};
+
 struct LowRankPassOptions {
   Recompute recompute = Recompute::kNone;
   bool offload = false;     // keep the blocks' inputs in pinned host memory; needs a GPU
   std::int64_t tokens = 0;  // of the largest batch expected: memory for it is taken at once
   bool tune = true;         // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
+  Graphs graphs = Graphs::kAuto;
 };
 
 // The hand-written pass for frozen weights with plain LoRA factors (low_rank_block.h). Moves the

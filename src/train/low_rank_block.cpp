@@ -6,9 +6,9 @@
 
 #include <algorithm>
 
+#include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
-#include "corda/kernels/glu.h"
 
 namespace corda::train {
 

@@ -12,8 +12,11 @@
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/model/forward.h"
+#include "train/batch_shape.h"
 #include "train/block_inputs.h"
+#include "train/device_batch.h"
 #include "train/gradient_pass.h"
+#include "train/graph_cache.h"
 #include "train/low_rank_block.h"
 
 namespace corda::train {
@@ -23,20 +26,26 @@ namespace {
 // Logits computed at once: 256 MB in bf16.
 constexpr std::int64_t kLogitElements = std::int64_t{1} << 27;
 
+// Tokens x weights of a block below which the host takes longer to launch a block's work (1.3 ms on
+// the machine of tests/bench/README.md) than an H100 takes to do it.
+constexpr double kLaunchBound = 1e11;
+
 class LowRankPass final : public GradientPass {
  public:
   LowRankPass(model::Model& model, const LowRankPassOptions& options);
 
   void begin_step() override;
-  at::Tensor run(const model::Batch& batch, double scale) override;
+  at::Tensor run(const data::PackedBatch& batch, double scale) override;
   std::string describe() const override;
 
  private:
   const kernels::GemmPlans* plans() const { return options_.tune ? &plans_ : nullptr; }
   void forward(const model::Batch& batch, const BatchContext& context);
   // Of the rows that have a target: the loss, and the gradient into the residual stream.
-  at::Tensor loss_and_gradient(const model::Batch& batch, double scale);
+  at::Tensor loss_and_gradient(const model::Batch& batch);
   void backward(const BatchContext& context, std::int64_t tokens);
+  at::Tensor compute(const model::Batch& batch);
+  bool as_graph(const BatchShape& shape) const;
 
   // Whether the backward starts by computing again what block i left.
   bool recomputes(std::size_t i, Recompute what) const {
@@ -52,6 +61,10 @@ class LowRankPass final : public GradientPass {
   std::vector<BlockActivations> activations_;
   std::unique_ptr<BlockWorkspace> workspace_;
   kernels::WindowCopies refresh_;  // of all factors
+  at::Tensor scale_;               // of the loss, fp32
+  bool fresh_ = true;              // no gradients yet in this step
+  double weights_per_block_ = 0;
+  GraphCache graphs_;
 };
 
 LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
@@ -71,12 +84,16 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   for (std::size_t i = 1; i < activations_.size(); ++i)
     activations_[i].share(activations_.front(),
                           i < lowest_ ? Recompute::kBlock : options.recompute);
+  for (const model::Linear* linear : model.projections())
+    weights_per_block_ +=
+        static_cast<double>(linear->weight.numel()) / static_cast<double>(blocks_.size());
   const std::int64_t count = model.config.num_layers;
   const std::int64_t hidden = model.config.hidden_size;
   inputs_ = options.offload ? make_host_inputs(count, hidden, like, options.tokens)
                             : make_device_inputs(count, hidden, like, options.tokens);
   last_ = RowBuffer(hidden, like, options.tokens);
   workspace_ = std::make_unique<BlockWorkspace>(columns, like, options.tokens);
+  scale_ = at::ones({}, like.dtype(at::kFloat));
   // Where the weights lay before.
   if (model.device().is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
 }
@@ -84,6 +101,7 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
 void LowRankPass::begin_step() {
   const at::NoGradGuard no_grad;
   refresh_.run();
+  fresh_ = true;
   for (LowRankBlock& block : blocks_) block.begin_step();
 }
 
@@ -114,7 +132,7 @@ void LowRankPass::forward(const model::Batch& batch, const BatchContext& context
   }
 }
 
-at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scale) {
+at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
   const model::Model& m = model();
   const at::Tensor rows = last_.rows(batch.tokens()).index_select(0, batch.target_rows);
   const std::int64_t count = rows.size(0);
@@ -133,7 +151,7 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scal
     const at::Tensor part_logits = logits.narrow(0, 0, length);
     kernels::gemm(part_logits, part, m.head_weight().t(), {.plans = plans()});
     kernels::cross_entropy(loss.narrow(0, begin, length), part_logits,
-                           batch.target_ids.narrow(0, begin, length), scale);
+                           batch.target_ids.narrow(0, begin, length), scale_);
     // The gradient takes the rows' place.
     kernels::gemm(part, part_logits, m.head_weight(), {.plans = plans()});
   }
@@ -154,18 +172,44 @@ void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
       blocks_[i].forward_attention(context, in, kept, *workspace_);
     if (recomputes(i, Recompute::kSelective)) blocks_[i].forward_gate_up(tokens, kept, *workspace_);
     blocks_[i].backward(context, in, kept, *workspace_, /*input_needed=*/i > lowest_);
-    blocks_[i].end_micro_batch();
   }
 }
 
-at::Tensor LowRankPass::run(const model::Batch& batch, double scale) {
-  const at::NoGradGuard no_grad;
+at::Tensor LowRankPass::compute(const model::Batch& batch) {
   const model::Rotary rotary = model::rotary_of(model(), batch.positions);
   const BatchContext context{
       .batch = &batch, .cos = rotary.cos.squeeze(1), .sin = rotary.sin.squeeze(1)};
   forward(batch, context);
-  const at::Tensor loss = loss_and_gradient(batch, scale);
+  const at::Tensor loss = loss_and_gradient(batch);
   backward(context, batch.tokens());
+  return loss;
+}
+
+// A graph's memory must stay where it is, and attention must not need autograd.
+bool LowRankPass::as_graph(const BatchShape& shape) const {
+  const model::ModelConfig& c = model().config;
+  const bool possible = model().device().is_cuda() && !options_.offload &&
+                        shape.tokens <= options_.tokens &&
+                        model::suits_flash(model().compute, c.head_dim);
+  if (!possible || options_.graphs != Graphs::kAuto)
+    return possible && options_.graphs == Graphs::kAlways;
+  return static_cast<double>(shape.tokens) * weights_per_block_ < kLaunchBound;
+}
+
+at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
+  const at::NoGradGuard no_grad;
+  scale_.fill_(scale);
+  const BatchShape shape = shape_for(batch);
+  at::Tensor loss;
+  if (as_graph(shape)) {
+    model::Batch filled = to_device(filled_up(batch, shape), model());
+    filled.longest = shape.longest;
+    loss = graphs_.run({shape, !fresh_}, filled, [&](const model::Batch& b) { return compute(b); });
+  } else {
+    loss = compute(to_device(batch, model()));
+  }
+  fresh_ = false;
+  for (LowRankBlock& block : blocks_) block.end_micro_batch();
   return loss;
 }
 

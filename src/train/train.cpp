@@ -21,6 +21,7 @@
 #include "corda/train/schedule.h"
 #include "train/checkpoint.h"
 #include "train/choose_pass.h"
+#include "train/device_batch.h"
 #include "train/flops.h"
 #include "train/metrics.h"
 #include "train/step.h"

@@ -135,9 +135,23 @@ TEST_F(Reference, CrossEntropyAndItsGradientMatchAutograd) {
   const at::Tensor down = gradient(each.sum() * 0.25, logits, at::ones({}));
   const at::Tensor loss = at::empty({9});
   const at::Tensor in_place = logits.detach().clone();
-  cross_entropy(loss, in_place, targets, 0.25);
+  cross_entropy(loss, in_place, targets, at::scalar_tensor(0.25F));
   expect_near(loss, each, kRounding);
   expect_near(in_place, down, kRounding);
+}
+
+TEST_F(Reference, CrossEntropyOfATargetOfMinusOneIsZero) {
+  const at::Tensor all = at::randn({3, 7});
+  const at::Tensor loss = at::empty({3});
+  const at::Tensor logits = all.clone();
+  cross_entropy(loss, logits, at::tensor({2, -1, 6}, at::kLong), at::ones({}));
+  EXPECT_EQ(loss[1].item<float>(), 0);
+  EXPECT_EQ(logits[1].abs().sum().item<float>(), 0);
+  const at::Tensor others = all.index_select(0, at::tensor({0, 2}, at::kLong));
+  const at::Tensor loss_of_others = at::empty({2});
+  cross_entropy(loss_of_others, others, at::tensor({2, 6}, at::kLong), at::ones({}));
+  EXPECT_TRUE(loss.index_select(0, at::tensor({0, 2}, at::kLong)).equal(loss_of_others));
+  EXPECT_TRUE(logits.index_select(0, at::tensor({0, 2}, at::kLong)).equal(others));
 }
 
 TEST_F(Reference, GemmReadsWindowsAndTransposes) {
@@ -208,8 +222,9 @@ TEST_F(Reference, WrongShapesAreRefusedByName) {
                 glu(at::zeros({4, 6}), x, at::zeros({4, 7}), Activation::kSilu);
               }),
               ::testing::HasSubstr("up must be [4, 6]"));
-  EXPECT_THAT(message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), 1); }),
-              ::testing::HasSubstr("the targets must be a contiguous Long"));
+  EXPECT_THAT(
+      message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), at::ones({})); }),
+      ::testing::HasSubstr("the targets must be a contiguous Long"));
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ void glu_backward(Type type, Activation activation, Rows gate, Rows up, Rows gra
                   std::int64_t rows, std::int64_t n, bool keep_output, cudaStream_t stream);
 
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
-                   std::int64_t rows, std::int64_t vocab, float scale, cudaStream_t stream);
+                   std::int64_t rows, std::int64_t vocab, const float* scale, cudaStream_t stream);
 
 // Copies `elements` in rows of `n` from dense fp32 to rows at another stride. One block does
 // kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.
