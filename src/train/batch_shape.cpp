@@ -20,14 +20,17 @@ std::int64_t rounded_up(std::int64_t x, std::int64_t step) { return (x + step - 
 
 }  // namespace
 
+std::int64_t filled_up_tokens(std::int64_t tokens) {
+  return kernels::size_class(rounded_up(tokens, 64));
+}
+
 BatchShape shape_for(const data::PackedBatch& batch) {
   BatchShape shape;
   for (std::size_t i = 1; i < batch.cu_seqlens.size(); ++i) {
     shape.longest =
         std::max<std::int64_t>(shape.longest, batch.cu_seqlens[i] - batch.cu_seqlens[i - 1]);
   }
-  // At least 64, so that very small batches do not need a shape each.
-  shape.tokens = kernels::size_class(rounded_up(batch.tokens(), 64));
+  shape.tokens = filled_up_tokens(batch.tokens());
   shape.targets = std::min(
       shape.tokens, rounded_up(batch.targets(), std::max<std::int64_t>(shape.tokens / 4, 1)));
   const bool equal = batch.tokens() == batch.sequences() * shape.longest;

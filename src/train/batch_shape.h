@@ -18,7 +18,10 @@ struct BatchShape {
   auto operator<=>(const BatchShape&) const = default;
 };
 
-// The shape that `batch` is filled up to: up to an eighth more tokens. Its own where all sequences
+// Tokens of the shape of a batch of so many: at most an eighth more, and a multiple of 64.
+std::int64_t filled_up_tokens(std::int64_t tokens);
+
+// The shape that `batch` is filled up to. Its own where all sequences
 // have one length and the number of tokens is a shape's already, so that attention still sees that.
 BatchShape shape_for(const data::PackedBatch& batch);
 

@@ -26,9 +26,10 @@ namespace {
 // Logits computed at once: 256 MB in bf16.
 constexpr std::int64_t kLogitElements = std::int64_t{1} << 27;
 
-// Tokens x weights of a block below which the host takes longer to launch a block's work (1.3 ms on
-// the machine of tests/bench/README.md) than an H100 takes to do it.
-constexpr double kLaunchBound = 1e11;
+// Tokens x weights of a block below which graphs are faster by the measurements of
+// tests/bench/README.md: where the batch must be filled up, and where it has a shape already.
+constexpr double kLaunchBoundFilled = 1e11;
+constexpr double kLaunchBoundExact = 4e11;
 
 class LowRankPass final : public GradientPass {
  public:
@@ -45,7 +46,7 @@ class LowRankPass final : public GradientPass {
   at::Tensor loss_and_gradient(const model::Batch& batch);
   void backward(const BatchContext& context, std::int64_t tokens);
   at::Tensor compute(const model::Batch& batch);
-  bool as_graph(const BatchShape& shape) const;
+  bool as_graph(const BatchShape& shape, std::int64_t tokens) const;
 
   // Whether the backward starts by computing again what block i left.
   bool recomputes(std::size_t i, Recompute what) const {
@@ -72,13 +73,14 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   const at::TensorOptions like =
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
   const at::NoGradGuard no_grad;
+  options_.tokens = filled_up_tokens(options.tokens);
   WorkspaceColumns columns;
   blocks_.reserve(model.blocks.size());
   for (model::Block& block : model.blocks) {
     blocks_.emplace_back(block, model.config, plans());
     blocks_.back().add_refresh(refresh_);
     columns = widest(columns, blocks_.back().workspace_columns());
-    activations_.push_back(blocks_.back().make_activations(like, options.tokens));
+    activations_.push_back(blocks_.back().make_activations(like, options_.tokens));
   }
   while (!blocks_[lowest_].is_adapted()) ++lowest_;
   for (std::size_t i = 1; i < activations_.size(); ++i)
@@ -89,10 +91,10 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
         static_cast<double>(linear->weight.numel()) / static_cast<double>(blocks_.size());
   const std::int64_t count = model.config.num_layers;
   const std::int64_t hidden = model.config.hidden_size;
-  inputs_ = options.offload ? make_host_inputs(count, hidden, like, options.tokens)
-                            : make_device_inputs(count, hidden, like, options.tokens);
-  last_ = RowBuffer(hidden, like, options.tokens);
-  workspace_ = std::make_unique<BlockWorkspace>(columns, like, options.tokens);
+  inputs_ = options.offload ? make_host_inputs(count, hidden, like, options_.tokens)
+                            : make_device_inputs(count, hidden, like, options_.tokens);
+  last_ = RowBuffer(hidden, like, options_.tokens);
+  workspace_ = std::make_unique<BlockWorkspace>(columns, like, options_.tokens);
   scale_ = at::ones({}, like.dtype(at::kFloat));
   // Where the weights lay before.
   if (model.device().is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
@@ -186,14 +188,15 @@ at::Tensor LowRankPass::compute(const model::Batch& batch) {
 }
 
 // A graph's memory must stay where it is, and attention must not need autograd.
-bool LowRankPass::as_graph(const BatchShape& shape) const {
+bool LowRankPass::as_graph(const BatchShape& shape, std::int64_t tokens) const {
   const model::ModelConfig& c = model().config;
   const bool possible = model().device().is_cuda() && !options_.offload &&
                         shape.tokens <= options_.tokens &&
                         model::suits_flash(model().compute, c.head_dim);
   if (!possible || options_.graphs != Graphs::kAuto)
     return possible && options_.graphs == Graphs::kAlways;
-  return static_cast<double>(shape.tokens) * weights_per_block_ < kLaunchBound;
+  return static_cast<double>(shape.tokens) * weights_per_block_ <
+         (tokens == shape.tokens ? kLaunchBoundExact : kLaunchBoundFilled);
 }
 
 at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
@@ -201,7 +204,7 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
   scale_.fill_(scale);
   const BatchShape shape = shape_for(batch);
   at::Tensor loss;
-  if (as_graph(shape)) {
+  if (as_graph(shape, batch.tokens())) {
     model::Batch filled = to_device(filled_up(batch, shape), model());
     filled.longest = shape.longest;
     loss = graphs_.run({shape, !fresh_}, filled, [&](const model::Batch& b) { return compute(b); });

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -211,11 +213,8 @@ class Run {
 
   StepMetrics take_step(std::int64_t step) {
     const auto begin = Clock::now();
-    std::vector<data::Sample> samples;
-    for (const std::int64_t index : sampler_.indices_of(step))
-      samples.push_back(train_.samples[index]);
-    const auto micro_batches = data::make_micro_batches(
-        pointers_to(samples), settings_.optim.micro_batch_tokens, settings_.data.packing);
+    const std::vector<data::PackedBatch> micro_batches =
+        prepared_ ? *std::exchange(prepared_, std::nullopt) : micro_batches_of(step);
     StepMetrics metrics{
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
@@ -223,6 +222,7 @@ class Run {
     const StepGradients result = gradients_of(step, micro_batches);
     const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
     optimizer_.clear_gradients();
+    if (step + 1 < total_) prepared_ = micro_batches_of(step + 1);  // while the GPU works
     metrics.tokens = result.tokens;
     metrics.supervised_tokens = result.supervised_tokens;
     metrics.loss = result.loss();  // the GPU is waited for here
@@ -237,6 +237,14 @@ class Run {
                             seconds / peak_flops_;
     }
     return metrics;
+  }
+
+  std::vector<data::PackedBatch> micro_batches_of(std::int64_t step) {
+    std::vector<data::Sample> samples;
+    for (const std::int64_t index : sampler_.indices_of(step))
+      samples.push_back(train_.samples[index]);
+    return data::make_micro_batches(pointers_to(samples), settings_.optim.micro_batch_tokens,
+                                    settings_.data.packing);
   }
 
   StepGradients gradients_of(std::int64_t step,
@@ -302,6 +310,7 @@ class Run {
   AdamW optimizer_;
   std::unique_ptr<GradientPass> pass_;
   data::EpochSampler sampler_;
+  std::optional<std::vector<data::PackedBatch>> prepared_;  // of the next step
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
   double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits
