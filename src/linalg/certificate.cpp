@@ -7,7 +7,16 @@
 #include <cmath>
 #include <limits>
 
+#include "linalg/numbers.h"
+
 namespace corda::linalg {
+
+namespace {
+
+constexpr std::int64_t kProbes = 64;
+constexpr double kProbeFactor = 2;
+
+}  // namespace
 
 bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& values, double rest,
                const at::Tensor& k) {
@@ -21,15 +30,19 @@ bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& value
   const at::Tensor largest = at::max(a.diagonal().abs().max(), difference.diagonal().abs().max());
   const double slack = static_cast<double>(a.size(0)) * std::numeric_limits<double>::epsilon();
   difference.diagonal().sub_(largest * slack);
-  const at::Tensor info = std::get<1>(at::linalg_cholesky_ex(difference));
+  const auto [lower, info] = at::linalg_cholesky_ex(difference);
   // A NaN does not always stop the factorisation, so it is looked for.
-  return info.item<int>() == 0 && difference.diagonal().isfinite().all().item<bool>();
+  return at::logical_and(info == 0, lower.diagonal().isfinite().all()).item<bool>();
 }
 
-double norm_bound(const at::Tensor& images, const at::Tensor& probes) {
-  // E ||E p||^2 = variance ||E||_F^2, and ||p||^2 = n variance on average.
-  const double ratio = (at::linalg_norm(images) / at::linalg_norm(probes)).item<double>();
-  return 2 * ratio * std::sqrt(static_cast<double>(probes.size(0)));
+at::Tensor probes(std::int64_t n, at::Device device) {
+  return normal_numbers(n, kProbes, /*seed=*/2, device);
+}
+
+double norm_bound(const at::Tensor& images) {
+  // E ||E p||^2 = ||E||_F^2.
+  const double squares = images.square().sum().item<double>();
+  return kProbeFactor * std::sqrt(squares / static_cast<double>(images.size(1)));
 }
 
 }  // namespace corda::linalg

@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace corda::linalg {
 
 // Let S = rest K + Z diag(values - rest) Z^T with K [n, n] positive definite, Z [n, r] K^-1-
@@ -17,10 +19,14 @@ namespace corda::linalg {
 bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& values, double rest,
                const at::Tensor& k = {});
 
-// An upper bound of ||E||_2, from E's images e [n, s] of s probes p [n, s] with entries of one
-// variance: twice the estimate of ||E||_F that they give. It is a bound but for bad luck: for E of
-// rank one, the worst case, and s = 16 normal probes the estimate is below half of ||E||_F with
-// probability P(chi^2_16 < 4) = 1.1e-3; the more directions E has, the less.
-double norm_bound(const at::Tensor& images, const at::Tensor& probes);
+// Normal numbers [n, 64] to find out about a matrix with.
+at::Tensor probes(std::int64_t n, at::Device device);
+
+// An upper bound of ||E||_F, hence of ||E||_2, from E's images of `probes`: twice the estimate that
+// they give. It is a bound but for bad luck: with singular values s_i and s = 64 probes,
+// sum ||E p||^2 is a sum of s_i^2 chi^2_64, and by Chernoff's inequality it is below x s ||E||_F^2
+// with a probability of at most (x e^(1 - x))^(s / 2), whatever the s_i: E exp(-t sum) =
+// prod (1 + 2 t s_i^2)^(-s / 2) <= (1 + 2 t ||E||_F^2)^(-s / 2). For x = 1/4 that is 1.5e-9.
+double norm_bound(const at::Tensor& images);
 
 }  // namespace corda::linalg

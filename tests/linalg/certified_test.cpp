@@ -10,8 +10,11 @@
 #include "corda/core/error.h"
 #include "corda/linalg/spectrum.h"
 #include "linalg/certificate.h"
-#include "linalg/lanczos.h"
 #include "linalg/layers.h"
+#include "linalg/numbers.h"
+#include "linalg/orthonormal.h"
+#include "linalg/split.h"
+#include "linalg/subspace_iteration.h"
 #include "support/error_of.h"
 
 namespace corda::linalg {
@@ -54,12 +57,13 @@ TEST_P(Certified, EnergyAndBoundHoldAgainstTheExactRoute) {
       EXPECT_GE(reached, found.bound * optimum * (1 - 1e-9) - noise) << "the bound is not true";
     }
     EXPECT_NEAR(at::linalg_norm(found.values).item<double>(), reached, 1e-9 * reached + noise);
-    EXPECT_NEAR(found.total, exact.total, 1e-10 * exact.total);
+    // The largest come from products in fp32.
+    EXPECT_NEAR(found.total, exact.total, (which == Which::kSmallest ? 1e-10 : 1e-6) * exact.total);
     const at::Tensor gram = at::mm(found.vectors.t(), found.vectors);
     EXPECT_LT((gram - at::eye(kRank, at::kDouble)).abs().max().item<double>(), 1e-12);
     // Only a W without full rank has no inverse.
     if (which == Which::kLargest || c.rank == 0) {
-      EXPECT_THAT(found.route, HasSubstr("lanczos"));
+      EXPECT_THAT(found.route, HasSubstr("chebyshev"));
     } else {
       EXPECT_NE(found.refused, "");
       EXPECT_EQ(found.bound, 1);
@@ -70,15 +74,15 @@ TEST_P(Certified, EnergyAndBoundHoldAgainstTheExactRoute) {
 INSTANTIATE_TEST_SUITE_P(Layers, Certified, ::testing::ValuesIn(layer_cases()),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
-TEST(CertifiedSubspace, ShortBasisIsRefusedAndDoneExactly) {
+TEST(CertifiedSubspace, ShortIterationIsRefusedAndDoneExactly) {
   at::manual_seed(4);
   const LayerCase c = {"square", 320, 320};
   const at::Tensor w = weight_of(c);
   DampedCovariance covariance(covariance_of(c), 0.01);
   const Spectrum exact = left_singular_subspace(w, covariance.matrix(), kRank, Which::kSmallest);
   const Spectrum found = certified_subspace(w, covariance, kRank, Which::kSmallest,
-                                            {.smallest_size = 64, .basis_limit = 24});
-  EXPECT_THAT(found.refused, StartsWith("no proof after 24 Krylov columns"));
+                                            {.smallest_size = 64, .application_limit = 2});
+  EXPECT_THAT(found.refused, StartsWith("no proof after 2 products with the block"));
   EXPECT_TRUE(at::equal(found.vectors, exact.vectors));
   const Spectrum forced =
       certified_subspace(w, covariance, kRank, Which::kSmallest, {.exact = true});
@@ -104,7 +108,7 @@ TEST(CertifiedSubspace, SquareLayersOfFullRankNeedOnePass) {
     const at::Tensor w = weight_of(c);
     DampedCovariance covariance(covariance_of(c), 0.01);
     EXPECT_EQ(certified_subspace(w, covariance, kRank, Which::kSmallest, kFast).route,
-              "cholesky-inverse-lanczos")
+              "cholesky-inverse-chebyshev")
         << c.name;
   }
 }
@@ -130,7 +134,7 @@ TEST(CertifiedGeneralisedTop, SumAndBoundHoldAgainstTheExactRoute) {
     DampedCovariance knowledge(covariance_of({"knowledge", 1, 320}), 0.01);
     const Spectrum exact = generalised_top(task, knowledge.matrix(), kRank);
     const Spectrum found = certified_generalised_top(task, knowledge, kRank, kFast);
-    EXPECT_EQ(found.route, "cholesky-lanczos");
+    EXPECT_EQ(found.route, "cholesky-chebyshev");
     const double optimum = exact.values.sum().item<double>();
     EXPECT_GE(found.values.sum().item<double>(), kGeneralisedBound * optimum);
     EXPECT_GE(found.values.sum().item<double>(), found.bound * optimum * (1 - 1e-9));
@@ -200,30 +204,119 @@ TEST(Certificate, NormBoundCoversTheNorm) {
     at::manual_seed(10);
     const at::Tensor e =
         at::mm(at::randn({200, rank}, at::kDouble), at::randn({rank, 200}, at::kDouble));
-    const at::Tensor p = scrambled(200, 16, 2, at::kCPU);
     const double norm = at::linalg_norm(e).item<double>();
-    const double bound = norm_bound(at::mm(e, p), p);
+    const double bound = norm_bound(at::mm(e, probes(200, at::kCPU)));
     EXPECT_GE(bound, norm) << rank;
-    EXPECT_LE(bound, 4 * norm) << rank;
+    EXPECT_LE(bound, 3 * norm) << rank;
   }
 }
 
-TEST(Lanczos, StaysOrthonormalUnderAnOutlierOf1e8) {
+// A chi-square number of 64 degrees of freedom has a mean of 64 and a deviation of 11: an estimate
+// from rank one, the worst case, is within half of the truth even in 20 000 tries.
+TEST(Certificate, NormBoundHoldsForTwentyThousandDirections) {
+  at::manual_seed(12);
+  const at::Tensor directions = at::randn({20000, 50}, at::kDouble);
+  const at::Tensor images = at::mm(directions, probes(50, at::kCPU));
+  const at::Tensor estimates = images.square().mean(at::IntArrayRef{1}).sqrt() /
+                               at::linalg_vector_norm(directions, 2, at::IntArrayRef{1});
+  EXPECT_GT(estimates.min().item<double>(), 0.5);
+  EXPECT_LT(estimates.max().item<double>(), 1.5);
+}
+
+Operator operator_of(const at::Tensor& matrix) {
+  return [matrix](const at::Tensor& y) { return at::mm(matrix, y); };
+}
+
+TEST(SubspaceIteration, StaysOrthonormalUnderAnOutlierOf1e8) {
   at::manual_seed(11);
   Known a = known(200);
   a.values = 100 * at::pow(0.9, at::arange(200, at::kDouble));
   a.values[0] = 1e10;
   a.matrix = at::mm(a.vectors * a.values, a.vectors.t());
-  BlockLanczos lanczos([&](const at::Tensor& y) { return at::mm(a.matrix, y); }, 200, 8, 160,
-                       at::kCPU);
-  ASSERT_TRUE(lanczos.extend_to(160));
-  const RitzPairs pairs = lanczos.largest(10);
+  SubspaceIteration iteration(operator_of(a.matrix), 200, 10, at::kCPU);
+  ASSERT_TRUE(iteration.start());
+  for (int round = 0; round < 6; ++round) ASSERT_TRUE(iteration.filter(1e4));
+  const RitzPairs& pairs = iteration.pairs();
   const at::Tensor gram = at::mm(pairs.vectors.t(), pairs.vectors);
-  EXPECT_LT((gram - at::eye(10, at::kDouble)).abs().max().item<double>(), 1e-12);
-  EXPECT_TRUE(at::allclose(pairs.values.slice(0, 1), a.values.slice(0, 1, 10), 1e-7, 0));
+  EXPECT_LT((gram - at::eye(26, at::kDouble)).abs().max().item<double>(), 1e-12);
+  EXPECT_TRUE(at::allclose(pairs.values.slice(0, 1, 10), a.values.slice(0, 1, 10), 1e-7, 0));
+  EXPECT_EQ(pairs.largest, pairs.values[0].item<double>());
+  EXPECT_EQ(pairs.smallest, pairs.values[9].item<double>());
+  EXPECT_EQ(pairs.beyond, pairs.values[25].item<double>());
 }
 
-TEST(Lanczos, ScrambledNumbersAreCentredAndOfVarianceOneThird) {
+// The filter's degree is what its gain asks for: a power iteration would need some 60 products for
+// the same.
+TEST(SubspaceIteration, FlatSpectrumNeedsFewProducts) {
+  at::manual_seed(13);
+  const Known a = known(400);  // the block ends at 0.94 of the 10th value
+  SubspaceIteration iteration(operator_of(a.matrix), 400, 10, at::kCPU);
+  ASSERT_TRUE(iteration.start());
+  const at::Tensor allowances = at::full({10}, 1e-5 * 400, at::kDouble);
+  EXPECT_GT(iteration.shortfall(allowances), 1);
+  while (iteration.shortfall(allowances) > 1 && iteration.applications() < 100)
+    ASSERT_TRUE(iteration.filter(1e3));
+  EXPECT_LT(iteration.applications(), 45);
+  const double sum = iteration.pairs().top_values(10).sum().item<double>();
+  EXPECT_NEAR(sum, 3955, 1e-5 * 3955);
+}
+
+TEST(SubspaceIteration, RankBelowTheBlockIsHandled) {
+  at::manual_seed(14);
+  Known a = known(200);
+  a.values.narrow(0, 14, 186).zero_();
+  a.matrix = at::mm(a.vectors * a.values, a.vectors.t());
+  SubspaceIteration iteration(operator_of(a.matrix), 200, 10, at::kCPU);
+  ASSERT_TRUE(iteration.start());
+  iteration.filter(1e3);
+  EXPECT_TRUE(at::allclose(iteration.pairs().top_values(10), a.values.narrow(0, 0, 10), 1e-9, 0));
+}
+
+TEST(Orthonormal, DependentColumnsAreReported) {
+  at::manual_seed(15);
+  const at::Tensor z = at::randn({50, 6}, at::kDouble);
+  const auto basis = orthonormal(z);
+  ASSERT_TRUE(basis);
+  EXPECT_LT((at::mm(basis->t(), *basis) - at::eye(6, at::kDouble)).abs().max().item<double>(),
+            1e-14);
+  // The same space.
+  EXPECT_LT((z - at::mm(*basis, at::mm(basis->t(), z))).abs().max().item<double>(), 1e-13);
+  at::Tensor empty = z.clone();
+  empty.select(1, 2).fill_(std::nan(""));
+  EXPECT_FALSE(orthonormal(empty));
+}
+
+TEST(Split, PiecesAddUpAndProductsAreRightTo2ToTheMinus16) {
+  at::manual_seed(16);
+  const at::Tensor a = at::randn({60, 300}, at::kDouble);
+  const at::Tensor b = at::randn({300, 50}, at::kDouble);
+  const Pieces pieces = bf16_pieces_of(a);
+  ASSERT_EQ(pieces.size(), 3U);
+  at::Tensor sum = at::zeros_like(a);
+  for (const auto& piece : pieces) {
+    EXPECT_EQ(piece.scalar_type(), at::kBFloat16);
+    sum += piece.to(at::kDouble);
+  }
+  // 24 bits of fp32, of which the pieces hold all but the last one or two.
+  EXPECT_LT(((sum - a) / a).abs().max().item<double>(), 4 * std::pow(2.0, -24));
+  const auto error = [](const at::Tensor& found, const at::Tensor& expected) {
+    return (at::linalg_norm(found.to(at::kDouble) - expected) / at::linalg_norm(expected))
+        .item<double>();
+  };
+  // What is left out is of the order 2^-24 of each product, and sums are in fp32.
+  EXPECT_LT(error(multiply(pieces, bf16_pieces_of(b)), at::mm(a, b)), 1e-6);
+  const at::Tensor gram = multiply_by_transpose(pieces);
+  EXPECT_TRUE(at::equal(gram, gram.t()));
+  EXPECT_LT(error(gram, at::mm(a, a.t())), 1e-6);
+  // 16-bit matrices lose nothing.
+  const at::Tensor half = a.to(at::kHalf);
+  const Pieces halves = bf16_pieces_of(half);
+  ASSERT_EQ(halves.size(), 2U);
+  EXPECT_TRUE(at::equal(halves[0].to(at::kFloat) + halves[1].to(at::kFloat), half.to(at::kFloat)));
+  EXPECT_EQ(bf16_pieces_of(a.to(at::kBFloat16)).size(), 1U);
+}
+
+TEST(Numbers, ScrambledOnesAreCentredAndOfVarianceOneThird) {
   const at::Tensor x = scrambled(1000, 64, 1, at::kCPU);
   EXPECT_EQ(x.sizes(), at::IntArrayRef({1000, 64}));
   EXPECT_NEAR(x.mean().item<double>(), 0, 0.01);  // four standard errors
@@ -231,6 +324,16 @@ TEST(Lanczos, ScrambledNumbersAreCentredAndOfVarianceOneThird) {
   EXPECT_LE(x.abs().max().item<double>(), 1);
   EXPECT_FALSE(at::equal(x, scrambled(1000, 64, 2, at::kCPU)));
   EXPECT_LT(at::mm(x.t(), x).fill_diagonal_(0).abs().max().item<double>(), 1000.0 / 3 * 0.2);
+}
+
+TEST(Numbers, NormalOnesHaveTheMomentsOfTheNormalDistribution) {
+  const at::Tensor x = normal_numbers(1000, 64, 2, at::kCPU);
+  EXPECT_EQ(x.sizes(), at::IntArrayRef({1000, 64}));
+  // Five standard errors of 64 000 numbers.
+  EXPECT_NEAR(x.mean().item<double>(), 0, 0.02);
+  EXPECT_NEAR(x.square().mean().item<double>(), 1, 0.03);
+  EXPECT_NEAR(x.pow(4).mean().item<double>(), 3, 0.2);
+  EXPECT_LT(at::mm(x.t(), x).fill_diagonal_(0).abs().max().item<double>(), 1000 * 0.2);
 }
 
 }  // namespace

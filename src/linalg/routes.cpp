@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "linalg/routes.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "corda/core/error.h"
+#include "linalg/orthonormal.h"
+
+namespace corda::linalg {
+
+void mark(const SubspaceOptions& options, const char* phase) {
+  if (options.on_phase) options.on_phase(phase);
+}
+
+at::Tensor solve(const at::Tensor& lower, const at::Tensor& b) {
+  return at::linalg_solve_triangular(lower, b, /*upper=*/false);
+}
+
+at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b) {
+  return at::linalg_solve_triangular(lower.t(), b, /*upper=*/true);
+}
+
+RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Device device,
+                  const SubspaceOptions& options,
+                  const std::function<at::Tensor(const RitzPairs&)>& allowances,
+                  const std::function<bool(const RitzPairs&, const at::Tensor&)>& accept) {
+  // A filter enlarges the r-th direction by less than its gain where the cut that it works with was
+  // too low; what a shortfall of residuals asks for is multiplied by this.
+  constexpr double kSafety = 50;
+  constexpr double kLargestGain = 1e6;
+  SubspaceIteration iteration(apply, n, r, device);
+  double shortfall = 0;
+  for (bool grown = iteration.start(); grown;) {
+    const RitzPairs& pairs = iteration.pairs();
+    const at::Tensor allowance = allowances(pairs);
+    shortfall = iteration.shortfall(allowance);
+    mark(options, "iteration");
+    const bool accepted = shortfall <= 1 && accept(pairs, allowance);
+    if (shortfall <= 1) mark(options, "proof");
+    if (accepted) return pairs;
+    if (!std::isfinite(shortfall) || iteration.applications() >= options.application_limit) break;
+    grown = iteration.filter(std::clamp(kSafety * std::sqrt(shortfall), kSafety, kLargestGain));
+  }
+  throw Refused{core::concat("no proof after ", iteration.applications(),
+                             " products with the block, residuals ", std::sqrt(shortfall),
+                             " times what a proof needs")};
+}
+
+at::Tensor checked_basis(const at::Tensor& z) {
+  auto basis = orthonormal(z);
+  if (!basis) throw Refused{"the directions found are linearly dependent"};
+  return *basis;
+}
+
+void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u, Which which,
+            Spectrum& result) {
+  const at::Tensor rows = at::mm(at::mm(u.t(), weight), damped);
+  const auto [values, vectors] = at::linalg_eigh(at::mm(rows, rows.t()));
+  const bool flip = which == Which::kLargest;
+  const at::Tensor turned = at::mm(u, vectors);
+  result.values = (flip ? values.flip(0) : values).clamp_min(0).sqrt();
+  result.vectors = flip ? turned.flip(1) : turned;
+}
+
+double sum_of_squares(const at::Tensor& values) { return values.square().sum().item<double>(); }
+
+}  // namespace corda::linalg
