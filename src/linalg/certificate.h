@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "linalg/subspace_iteration.h"
+
 namespace corda::linalg {
 
 // Let S = rest K + Z diag(values - rest) Z^T with K [n, n] positive definite, Z [n, r] K^-1-
@@ -18,6 +20,24 @@ namespace corda::linalg {
 // Rounding is on the side of refusing: n eps times the largest diagonal entry must be to spare.
 bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& values, double rest,
                const at::Tensor& k = {});
+
+// The same for a subspace of more dimensions, without a matrix, in two steps. The first bounds the
+// eigenvalues outside it: an upper bound of the largest eigenvalue of P A P, P = I - Z Z^T, Z
+// orthonormal [n, p]. T_d(2 P A P / expected - I) is applied to `probes`; an eigenvalue beyond the
+// bound would have made them longer than they came out. d is chosen so that the bound comes down to
+// `enough` where no eigenvalue is above `expected`. It fails with the probability of `norm_bound`.
+double complement_bound(const Operator& apply, const at::Tensor& z, double expected, double enough);
+
+// The degree that it takes.
+std::int64_t complement_degree(std::int64_t n, double expected, double enough);
+
+// True only where no r eigenvalues of A have a larger sum than the first r Ritz values d_i and r
+// times `allowance`, given that the eigenvalues of P A P are at most `outside`. Let rest = d_r +
+// allowance and S = Z diag(d_1 + allowance, ..., d_r + allowance, rest, ..., rest) Z^T + rest P. S
+// dominates A, and proves the claim as above, where the Schur complement of S - A is positive
+// definite; with R = A Z - Z D that is so for diag(allowance, ..., allowance, rest - d_j, ...) -
+// R^T R / (rest - outside), [p, p]. Residuals enter squared.
+bool residuals_allow(const RitzPairs& pairs, double allowance, double outside);
 
 // Normal numbers [n, 64] to find out about a matrix with.
 at::Tensor probes(std::int64_t n, at::Device device);

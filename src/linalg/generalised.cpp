@@ -20,19 +20,20 @@ Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowl
       [&](const at::Tensor& y) { return at::mm(quotient, y); }, task.size(0), r, task.device(),
       options,
       [&](const RitzPairs& found) {
-        return at::full({r}, (1 - kGeneralisedBound) / 2 * found.mean, found.values.options());
+        return at::full({r}, (1 - kGeneralisedBound) / 2 * found.sum / static_cast<double>(r),
+                        found.values.options());
       },
       [&](const RitzPairs& found, const at::Tensor& allowance) {
-        const at::Tensor values = found.top_values(r) + allowance;
+        const at::Tensor values = found.top_values() + allowance;
         most = values.sum().item<double>();
         // In the metric of C_know~, which needs no inverse.
-        return dominates(task, at::mm(lower, found.top_vectors(r)), values,
+        return dominates(task, at::mm(lower, found.top_vectors()), values,
                          values[r - 1].item<double>(), knowledge.matrix());
       });
   Spectrum result;
   result.route = "cholesky-chebyshev";
-  result.values = pairs.top_values(r);
-  result.vectors = solve_transposed(lower, pairs.top_vectors(r));
+  result.values = pairs.top_values();
+  result.vectors = solve_transposed(lower, pairs.top_vectors());
   result.total = quotient.diagonal().sum().item<double>();
   result.bound = result.values.sum().item<double>() / most;
   mark(options, "settle");

@@ -3,12 +3,15 @@
 // IPA: the largest singular directions of W C~ as the largest eigenvectors of a Gram matrix.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "corda/core/error.h"
 #include "linalg/certificate.h"
 #include "linalg/gram.h"
+#include "linalg/numbers.h"
 #include "linalg/routes.h"
 #include "linalg/split.h"
 
@@ -18,76 +21,161 @@ using core::concat;
 
 namespace {
 
-// What kLargestBound allows the sum of squares to miss, relative to it.
-constexpr double kAllowed = 2 * (1 - kLargestBound);
-// The share of it that the error of the Gram matrix may take, and what is left for rounding.
-constexpr double kGramShare = 0.25;
-constexpr double kReserve = 0.05;
+// What the proof may add to the sum of squares, relative to it: what kLargestBound allows less a
+// reserve.
+constexpr double kAllowed = 0.95 * 2 * (1 - kLargestBound);
+constexpr int kRounds = 4;
 
-// M M^T or M^T M of M = W C~, whichever is smaller.
-struct Gram {
-  at::Tensor matrix;  // [k, k], fp64
-  double error = 0;   // bound of its distance from the true one, ||.||_F
-  std::string route;
+// G = M M^T or M^T M of M = W C~, whichever is smaller, k x k.
+class GramOfLayer {
+ public:
+  GramOfLayer(const at::Tensor& weight, DampedCovariance& covariance)
+      : stored_(weight), wide_(weight.to(at::kDouble)), covariance_(covariance) {}
+
+  bool tall() const { return wide_.size(0) >= wide_.size(1); }
+  std::int64_t size() const { return std::min(wide_.size(0), wide_.size(1)); }
+  at::Device device() const { return wide_.device(); }
+
+  // W C~ y, and C~ W^T y.
+  at::Tensor layer(const at::Tensor& y) const {
+    return at::mm(wide_, at::mm(covariance_.matrix(), y));
+  }
+  at::Tensor transposed(const at::Tensor& y) const {
+    return at::mm(covariance_.matrix(), at::mm(wide_.t(), y));
+  }
+  // G y in fp64, from the factors.
+  at::Tensor apply(const at::Tensor& y) const {
+    return tall() ? transposed(layer(y)) : layer(transposed(y));
+  }
+  // G to about 1e-5, from products of 16-bit pieces.
+  at::Tensor fast() const {
+    const at::Tensor product = multiply(pieces_of(stored_), covariance_.pieces());
+    return multiply_by_transpose(pieces_of(tall() ? product.t() : product)).to(at::kDouble);
+  }
+  at::Tensor exact() const {
+    const at::Tensor product = at::mm(wide_, covariance_.matrix());
+    return tall() ? gram_of_columns(product) : gram_of_rows(product);
+  }
+
+  // The r left singular vectors and values that belong to eigenvectors of G.
+  void finish(const at::Tensor& vectors, Spectrum& result) const {
+    result.vectors = tall() ? checked_basis(layer(vectors)) : vectors;
+    const at::Tensor rows = at::mm(at::mm(result.vectors.t(), wide_), covariance_.matrix());
+    const auto sorted =
+        at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}).sort(/*dim=*/0, /*descending=*/true);
+    result.values = std::get<0>(sorted);
+    result.vectors = result.vectors.index_select(1, std::get<1>(sorted));
+  }
+
+ private:
+  at::Tensor stored_;
+  at::Tensor wide_;
+  DampedCovariance& covariance_;
 };
 
-Gram exact_gram(const at::Tensor& wide, const at::Tensor& damped) {
-  const at::Tensor product = at::mm(wide, damped);
-  const bool tall = wide.size(0) >= wide.size(1);
-  return {.matrix = tall ? gram_of_columns(product) : gram_of_rows(product), .route = "gram"};
-}
-
-// From products in fp32, its error measured with fp64 products.
-Gram fast_gram(const at::Tensor& weight, const at::Tensor& wide, DampedCovariance& covariance) {
-  const bool tall = wide.size(0) >= wide.size(1);
-  const at::Tensor product = multiply(pieces_of(weight), covariance.pieces());
-  Gram result;
-  result.matrix = multiply_by_transpose(pieces_of(tall ? product.t() : product)).to(at::kDouble);
-  result.route = "fast-gram";
-  const at::Tensor p = probes(result.matrix.size(0), wide.device());
-  const at::Tensor& c = covariance.matrix();
-  const at::Tensor image = tall ? at::mm(c, at::mm(wide.t(), at::mm(wide, at::mm(c, p))))
-                                : at::mm(wide, at::mm(c, at::mm(c, at::mm(wide.t(), p))));
-  result.error = norm_bound(image - at::mm(result.matrix, p));
-  return result;
-}
-
-// Nothing where the error of the Gram matrix is too large.
-std::optional<Spectrum> largest_of(const Gram& gram, const at::Tensor& wide,
-                                   DampedCovariance& covariance, std::int64_t r,
-                                   const SubspaceOptions& options) {
-  struct TooRough {};
-  const auto rank = static_cast<double>(r);
-  // The sum of the r largest eigenvalues of a matrix whose Frobenius norm is e is at most sqrt(r) e
-  // (Ky Fan), and so much may the sum of the true Gram matrix exceed this one's.
-  const double excess = std::sqrt(rank) * gram.error;
-  double most = 0;
-  RitzPairs pairs;
-  try {
-    pairs = iterate(
-        [&](const at::Tensor& y) { return at::mm(gram.matrix, y); }, gram.matrix.size(0), r,
-        wide.device(), options,
-        [&](const RitzPairs& found) {
-          const double sum = rank * found.mean;
-          if (!(excess <= kGramShare * kAllowed * sum)) throw TooRough{};
-          // The error counts twice: in what the optimum may be and in what was found.
-          const double allowance = (kAllowed * (1 - kReserve) * sum - 2 * excess) / rank;
-          return at::full({r}, allowance, found.values.options());
-        },
-        [&](const RitzPairs& found, const at::Tensor& allowance) {
-          const at::Tensor values = found.top_values(r) + allowance;
-          most = values.sum().item<double>() + excess;
-          return dominates(gram.matrix, found.top_vectors(r), values, values[r - 1].item<double>());
-        });
-  } catch (const TooRough&) {
-    return std::nullopt;
+// An upper bound of G's eigenvalues outside the block. The fast matrix serves where its error,
+// which is measured, is small against the gap that is to be seen.
+double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPairs& pairs,
+                  double allowance) {
+  // Degrees up to this are no more work with the factors than the measurement.
+  constexpr std::int64_t kShort = 5;
+  constexpr double kShare = 0.2;
+  // The block's last Ritz values are not converged, so what is left outside may exceed them a
+  // little.
+  const double limit = pairs.smallest + allowance;
+  const double expected = std::min(1.02 * pairs.beyond, (pairs.beyond + limit) / 2);
+  const double enough = (expected + limit) / 2;
+  const Operator by_factors = [&](const at::Tensor& y) { return gram.apply(y); };
+  if (complement_degree(gram.size(), expected, enough) > kShort) {
+    const at::Tensor p = probes(gram.size(), gram.device());
+    const double error = norm_bound(gram.apply(p) - at::mm(fast, p));
+    if (error <= kShare * (limit - expected)) {
+      const Operator by_matrix = [&](const at::Tensor& y) { return at::mm(fast, y); };
+      return complement_bound(by_matrix, pairs.vectors, expected, enough) + error;
+    }
   }
+  return complement_bound(by_factors, pairs.vectors, expected, enough);
+}
+
+// The block for the next Ritz pairs. A flat spectrum needs a long filter, for which the fast matrix
+// is good enough when a step with the factors follows; a steep one a short filter, in which the
+// fast matrix's error would drown the small directions.
+at::Tensor next_block(const GramOfLayer& gram, const Operator& by_matrix, const RitzPairs& pairs,
+                      double needed, bool first) {
+  constexpr double kSteep = 1e-3;
+  const bool steep = pairs.smallest < kSteep * pairs.largest;
+  const Operator by_factors = [&](const at::Tensor& y) { return gram.apply(y); };
+  // The first pairs are the fast matrix's, and so are their images.
+  const auto block = filter(steep ? by_factors : by_matrix, pairs, gain_for(needed), first);
+  return steep && block && !first ? *block : gram.apply(block ? *block : pairs.vectors);
+}
+
+// Filters, and at last Ritz pairs with the factors, which are what is proved and returned. Nothing
+// where the proof does not succeed.
+std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
+                                     const SubspaceOptions& options) {
+  const at::Tensor fast = gram.fast();
+  mark(options, "fast gram");
+  const Operator by_matrix = [&](const at::Tensor& y) { return at::mm(fast, y); };
+  const Operator by_factors = [&](const at::Tensor& y) { return gram.apply(y); };
+  const std::int64_t n = gram.size();
+  const auto allowance_of = [&](const RitzPairs& found) {
+    return kAllowed * found.sum / static_cast<double>(r);
+  };
+  const auto missing = [&](const RitzPairs& found) {
+    return shortfall(found, at::full({r}, allowance_of(found), found.values.options()));
+  };
+  auto pairs = rayleigh_ritz(
+      by_matrix, at::mm(fast, scrambled(n, block_size(n, r), /*seed=*/1, gram.device())), r);
+  if (!pairs) return std::nullopt;
+  double needed = missing(*pairs);
+  mark(options, "start");
+  for (int round = 0; round < kRounds && std::isfinite(needed); ++round) {
+    const at::Tensor block = next_block(gram, by_matrix, *pairs, needed, round == 0);
+    mark(options, "filter");
+    pairs = rayleigh_ritz(by_factors, block, r);
+    if (!pairs) return std::nullopt;
+    needed = missing(*pairs);
+    mark(options, "ritz");
+    // The proof has half of the gap that `shortfall` counts on, and residuals in all directions.
+    if (needed > 0.5) continue;
+    const double allowance = allowance_of(*pairs);
+    const double outside = outside_of(gram, fast, *pairs, allowance);
+    const bool proved = residuals_allow(*pairs, allowance, outside);
+    mark(options, "proof");
+    if (!proved) continue;
+    Spectrum result;
+    result.route = "fast-gram-chebyshev";
+    result.total = std::sqrt(fast.diagonal().sum().item<double>());
+    gram.finish(pairs->top_vectors(), result);
+    result.bound = std::min(1.0, std::sqrt(sum_of_squares(result.values) /
+                                           (pairs->sum + static_cast<double>(r) * allowance)));
+    mark(options, "settle");
+    if (result.bound >= kLargestBound) return result;
+  }
+  return std::nullopt;
+}
+
+// Everything in fp64, with the proof that needs no gap.
+Spectrum by_exact_gram(const GramOfLayer& gram, std::int64_t r, const SubspaceOptions& options) {
+  const at::Tensor matrix = gram.exact();
+  mark(options, "exact gram");
+  double most = 0;
+  const RitzPairs pairs = iterate(
+      [&](const at::Tensor& y) { return at::mm(matrix, y); }, gram.size(), r, gram.device(),
+      options,
+      [&](const RitzPairs& found) {
+        return at::full({r}, kAllowed * found.sum / static_cast<double>(r), found.values.options());
+      },
+      [&](const RitzPairs& found, const at::Tensor& allowance) {
+        const at::Tensor values = found.top_values() + allowance;
+        most = values.sum().item<double>();
+        return dominates(matrix, found.top_vectors(), values, values[r - 1].item<double>());
+      });
   Spectrum result;
-  result.route = gram.route + "-chebyshev";
-  result.total = std::sqrt(gram.matrix.diagonal().sum().item<double>());
-  at::Tensor u = pairs.top_vectors(r);
-  if (wide.size(0) >= wide.size(1)) u = checked_basis(at::mm(wide, at::mm(covariance.matrix(), u)));
-  settle(wide, covariance.matrix(), u, Which::kLargest, result);
+  result.route = "gram-chebyshev";
+  result.total = std::sqrt(matrix.diagonal().sum().item<double>());
+  gram.finish(pairs.top_vectors(), result);
   result.bound = std::min(1.0, std::sqrt(sum_of_squares(result.values) / most));
   mark(options, "settle");
   if (!(result.bound >= kLargestBound))
@@ -99,13 +187,9 @@ std::optional<Spectrum> largest_of(const Gram& gram, const at::Tensor& wide,
 
 Spectrum largest_by_gram(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
                          const SubspaceOptions& options) {
-  const at::Tensor wide = weight.to(at::kDouble);
-  Gram gram = fast_gram(weight, wide, covariance);
-  mark(options, "gram");
-  if (auto result = largest_of(gram, wide, covariance, r, options)) return *result;
-  gram = exact_gram(wide, covariance.matrix());
-  mark(options, "exact gram");
-  return *largest_of(gram, wide, covariance, r, options);
+  const GramOfLayer gram(weight, covariance);
+  if (auto result = by_fast_gram(gram, r, options)) return *result;
+  return by_exact_gram(gram, r, options);
 }
 
 }  // namespace corda::linalg

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "corda/core/error.h"
+#include "linalg/numbers.h"
 #include "linalg/orthonormal.h"
 
 namespace corda::linalg {
@@ -28,26 +29,28 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
                   const SubspaceOptions& options,
                   const std::function<at::Tensor(const RitzPairs&)>& allowances,
                   const std::function<bool(const RitzPairs&, const at::Tensor&)>& accept) {
-  // A filter enlarges the r-th direction by less than its gain where the cut that it works with was
-  // too low; what a shortfall of residuals asks for is multiplied by this.
-  constexpr double kSafety = 50;
-  constexpr double kLargestGain = 1e6;
-  SubspaceIteration iteration(apply, n, r, device);
-  double shortfall = 0;
-  for (bool grown = iteration.start(); grown;) {
-    const RitzPairs& pairs = iteration.pairs();
-    const at::Tensor allowance = allowances(pairs);
-    shortfall = iteration.shortfall(allowance);
+  std::int64_t products = 0;
+  const auto counted = [&](const at::Tensor& block) {
+    ++products;
+    return apply(block);
+  };
+  double missing = 0;
+  auto pairs =
+      rayleigh_ritz(counted, counted(scrambled(n, block_size(n, r), /*seed=*/1, device)), r);
+  for (bool first = true; pairs; first = false) {
+    const at::Tensor allowance = allowances(*pairs);
+    missing = shortfall(*pairs, allowance);
     mark(options, "iteration");
-    const bool accepted = shortfall <= 1 && accept(pairs, allowance);
-    if (shortfall <= 1) mark(options, "proof");
-    if (accepted) return pairs;
-    if (!std::isfinite(shortfall) || iteration.applications() >= options.application_limit) break;
-    grown = iteration.filter(std::clamp(kSafety * std::sqrt(shortfall), kSafety, kLargestGain));
+    const bool accepted = missing <= 1 && accept(*pairs, allowance);
+    if (missing <= 1) mark(options, "proof");
+    if (accepted) return *pairs;
+    if (!std::isfinite(missing) || products >= options.application_limit) break;
+    const auto block = filter(counted, *pairs, gain_for(missing), first);
+    if (!block) break;
+    pairs = rayleigh_ritz(counted, *block, r);
   }
-  throw Refused{core::concat("no proof after ", iteration.applications(),
-                             " products with the block, residuals ", std::sqrt(shortfall),
-                             " times what a proof needs")};
+  throw Refused{core::concat("no proof after ", products, " products with the block, residuals ",
+                             std::sqrt(missing), " times what a proof needs")};
 }
 
 at::Tensor checked_basis(const at::Tensor& z) {

@@ -147,20 +147,20 @@ Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covaria
   const at::Tensor& h = inverse.matrix;
   const RitzPairs pairs =
       iterate([&](const at::Tensor& y) { return at::mm(h, y); }, h.size(0), r, h.device(), options,
-              [&](const RitzPairs& found) { return found.top_values(r) * kMargin; },
+              [&](const RitzPairs& found) { return found.top_values() * kMargin; },
               [&](const RitzPairs& found, const at::Tensor& allowance) {
-                return dominates(h, found.top_vectors(r), found.top_values(r) + allowance,
+                return dominates(h, found.top_vectors(), found.top_values() + allowance,
                                  found.smallest * (1 + kMargin));
               });
   Spectrum result;
   result.route = inverse.route + "-chebyshev";
   result.total = inverse.total;
   // One more step of the inverse: it takes out what rounding left of the large directions.
-  const at::Tensor u = checked_basis(pairs.top_images(r));
+  const at::Tensor u = checked_basis(pairs.top_images());
   settle(wide, covariance.matrix(), tall ? checked_basis(factors->lift(u)) : u, Which::kSmallest,
          result);
   const double least =
-      (1 - inverse.error) / (1 + kMargin) * pairs.top_values(r).reciprocal().sum().item<double>();
+      (1 - inverse.error) / (1 + kMargin) * pairs.top_values().reciprocal().sum().item<double>();
   result.bound = std::sqrt(sum_of_squares(result.values) / least);
   mark(options, "settle");
   if (!(result.bound <= kSmallestBound))

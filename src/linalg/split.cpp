@@ -12,7 +12,7 @@ namespace corda::linalg {
 
 namespace {
 
-constexpr std::size_t kMostPieces = 3;
+constexpr std::size_t kMostPieces = 2;
 
 // bf16 or fp32 in, fp32 out, summed in fp32.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
@@ -32,15 +32,9 @@ void add(at::Tensor& sum, at::Tensor term) {
 
 Pieces bf16_pieces_of(const at::Tensor& matrix) {
   if (matrix.scalar_type() == at::kBFloat16) return {matrix};
-  // 8 bits a piece.
-  const std::size_t count = matrix.scalar_type() == at::kHalf ? 2 : kMostPieces;
-  Pieces result;
-  at::Tensor rest = matrix.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
-  while (true) {
-    result.push_back(rest.to(at::kBFloat16));
-    if (result.size() == count) return result;
-    rest.sub_(result.back());
-  }
+  const at::Tensor single = matrix.to(at::kFloat);
+  const at::Tensor high = single.to(at::kBFloat16);
+  return {high, (single - high).to(at::kBFloat16)};
 }
 
 Pieces pieces_of(const at::Tensor& matrix) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 namespace corda::linalg {
 
@@ -16,6 +17,7 @@ using Operator = std::function<at::Tensor(const at::Tensor&)>;
 
 // The Ritz pairs of a subspace of p >= r dimensions that aims at the r largest eigenvalues.
 struct RitzPairs {
+  std::int64_t r = 0;
   at::Tensor vectors;  // [n, p], orthonormal
   at::Tensor images;   // [n, p], the operator applied to them
   at::Tensor values;   // [p], largest first
@@ -23,48 +25,33 @@ struct RitzPairs {
   double largest = 0;   // the first value
   double smallest = 0;  // the r-th one
   double beyond = 0;    // the p-th one: near the eigenvalues that are not wanted
-  double mean = 0;      // of the first r
+  double sum = 0;       // of the first r
 
-  // The first r pairs.
-  at::Tensor top_vectors(std::int64_t r) const { return vectors.narrow(1, 0, r); }
-  at::Tensor top_images(std::int64_t r) const { return images.narrow(1, 0, r); }
-  at::Tensor top_values(std::int64_t r) const { return values.narrow(0, 0, r); }
+  // The first r.
+  at::Tensor top_vectors() const { return vectors.narrow(1, 0, r); }
+  at::Tensor top_images() const { return images.narrow(1, 0, r); }
+  at::Tensor top_values() const { return values.narrow(0, 0, r); }
 };
 
-// Applies polynomials of the operator that are small on the unwanted eigenvalues and large on the
-// wanted ones to a block of vectors, which are orthonormalised and turned into Ritz vectors only
-// between polynomials. So nearly all work is products with a block of vectors.
-class SubspaceIteration {
- public:
-  // p = r + max(r / 2, 16) columns, n at most. Starts from scrambled vectors.
-  SubspaceIteration(Operator apply, std::int64_t n, std::int64_t r, at::Device device);
+// Columns of a block that aims at r eigenvalues: r + max(r / 2, 16), n at most.
+std::int64_t block_size(std::int64_t n, std::int64_t r);
 
-  // The first Ritz pairs, or after another filter that is to enlarge the share of the r-th wanted
-  // direction against the unwanted ones `gain` times. What fp64 can hold of the largest direction
-  // beside the smallest limits a filter, so a small gain may be all that one round gives. False
-  // where the block's columns became linearly dependent.
-  bool start();
-  bool filter(double gain);
+// Nothing where the block's columns are dependent.
+std::optional<RitzPairs> rayleigh_ritz(const Operator& apply, const at::Tensor& block,
+                                       std::int64_t r);
 
-  const RitzPairs& pairs() const { return pairs_; }
-  // How much the first r pairs miss of passing `dominates` with these allowances [r] on each value,
-  // as far as residuals tell: at most 1 where they should pass.
-  double shortfall(const at::Tensor& allowances) const;
-  // How often the operator was applied to the block.
-  std::int64_t applications() const { return applications_; }
+// How much the first r pairs miss of passing a proof (certificate.h) with these allowances [r] on
+// each value, as far as residuals tell: at most 1 where they should pass.
+double shortfall(const RitzPairs& pairs, const at::Tensor& allowances);
 
- private:
-  at::Tensor apply(const at::Tensor& block);
-  bool rayleigh_ritz(const at::Tensor& block);
-  std::int64_t degree(double gain, double cut) const;
-
-  Operator apply_;
-  std::int64_t n_;
-  std::int64_t r_;
-  std::int64_t p_;
-  at::Device device_;
-  RitzPairs pairs_;
-  std::int64_t applications_ = 0;
-};
+// A block of vectors, T_d(2 A / cut - I) times the Ritz vectors: unwanted directions, with
+// eigenvalues below the cut, stay while the r-th wanted one grows `gain` times. What fp64 can hold
+// of the largest direction beside the smallest limits a filter, so it may be less. Ritz values of a
+// `first` block, which saw one product, are too low: its cut is raised. Nothing where the values
+// are not positive.
+std::optional<at::Tensor> filter(const Operator& apply, const RitzPairs& pairs, double gain,
+                                 bool first);
+// The gain to ask for with this shortfall.
+double gain_for(double shortfall);
 
 }  // namespace corda::linalg

@@ -143,7 +143,8 @@ TEST_P(GpuCertified, EnergyIsWithinTheBoundOfTheCpuReference) {
     } else {
       EXPECT_GE(reached, kLargestBound * optimum - noise);
     }
-    EXPECT_NEAR(found.total, exact.total, 1e-9 * exact.total);
+    // The largest come from products in 16 bits.
+    EXPECT_NEAR(found.total, exact.total, (which == Which::kSmallest ? 1e-9 : 1e-4) * exact.total);
     if (which == Which::kLargest || c.rank == 0) {
       EXPECT_THAT(found.route, HasSubstr("chebyshev"));
     }

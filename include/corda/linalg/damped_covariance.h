@@ -30,8 +30,7 @@ class DampedCovariance {
   const at::Tensor& inverse();
   // C~ C~.
   const at::Tensor& square();
-  // C~ as a sum of matrices whose products with 16-bit numbers are fast: three in bf16 on a GPU,
-  // one in fp32 on the CPU; to 24 bits.
+  // C~ as a sum of matrices whose products are fast: two in bf16 on a GPU, one in fp32 on the CPU.
   const std::vector<at::Tensor>& pieces();
   // How often C~ was factorised: at most once.
   std::int64_t factorisations() const { return factorisations_; }

@@ -71,9 +71,8 @@ inline constexpr double kGeneralisedBound = 0.999;  // sum of eigenvalues / opti
 // As left_singular_subspace, ||U^T W C~||_F within kSmallestBound or kLargestBound of the optimum.
 // Ties at the cut are broken arbitrarily. Works on the inverse of the k x k Gram matrix, k =
 // min(out, in), made from factors so that the condition number is not squared twice (kSmallest), or
-// on the Gram matrix, made in nearly fp32 precision where the error, which is measured, leaves room
-// for the proof (kLargest; `total` then is right to 1e-6). W may have any floating type; in bf16
-// products are fastest.
+// on the Gram matrix (kLargest), which is made from 16-bit pieces and refined with W and C~
+// themselves; `total` is then right to 1e-4. W may have any floating type, the fastest is bf16.
 Spectrum certified_subspace(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
                             Which which, const SubspaceOptions& options = {});
 
