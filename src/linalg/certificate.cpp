@@ -50,14 +50,15 @@ std::int64_t complement_degree(std::int64_t n, double expected, double enough) {
 
 double complement_bound(const Operator& apply, const at::Tensor& z, double expected,
                         double enough) {
-  const auto project = [&](const at::Tensor& y) { return y - at::mm(z, at::mm(z.t(), y)); };
+  const auto project = [&](at::Tensor y) { return y.addmm_(z, at::mm(z.t(), y), 1, -1); };
   const double scale = 2 / expected;
   // T_0 and T_1 of the probes' part outside Z; the part inside plays no role.
   at::Tensor before = project(probes(z.size(0), z.device()));
   at::Tensor now = project(apply(before)) * scale - before;
   const std::int64_t degree = complement_degree(z.size(0), expected, enough);
   for (std::int64_t d = 2; d <= degree; ++d) {
-    at::Tensor next = project(apply(now)).mul_(2 * scale).sub_(now, 2).sub_(before);
+    // `now` and `before` have no part inside Z, so only the product needs the projection.
+    at::Tensor next = project(apply.next(std::move(before), now, scale));
     before = std::exchange(now, std::move(next));
   }
   // An eigenvector v with T_d(x) alone gives sum ||T_d p||^2 >= T_d(x)^2 sum (v^T p)^2.

@@ -17,8 +17,7 @@ Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowl
   mark(options, "quotient");
   double most = 0;
   const RitzPairs pairs = iterate(
-      [&](const at::Tensor& y) { return at::mm(quotient, y); }, task.size(0), r, task.device(),
-      options,
+      Operator(quotient), task.size(0), r, task.device(), options,
       [&](const RitzPairs& found) {
         return at::full({r}, (1 - kGeneralisedBound) / 2 * found.sum / static_cast<double>(r),
                         found.values.options());

@@ -25,6 +25,7 @@ namespace {
 // reserve.
 constexpr double kAllowed = 0.95 * 2 * (1 - kLargestBound);
 constexpr int kRounds = 4;
+constexpr double kProvable = 0.25;
 
 // G = M M^T or M^T M of M = W C~, whichever is smaller, k x k.
 class GramOfLayer {
@@ -32,7 +33,7 @@ class GramOfLayer {
   GramOfLayer(const at::Tensor& weight, DampedCovariance& covariance)
       : stored_(weight), wide_(weight.to(at::kDouble)), covariance_(covariance) {}
 
-  bool tall() const { return wide_.size(0) >= wide_.size(1); }
+  bool tall() const { return wide_.size(0) > wide_.size(1); }
   std::int64_t size() const { return std::min(wide_.size(0), wide_.size(1)); }
   at::Device device() const { return wide_.device(); }
 
@@ -57,14 +58,19 @@ class GramOfLayer {
     return tall() ? gram_of_columns(product) : gram_of_rows(product);
   }
 
-  // The r left singular vectors and values that belong to eigenvectors of G.
-  void finish(const at::Tensor& vectors, Spectrum& result) const {
-    result.vectors = tall() ? checked_basis(layer(vectors)) : vectors;
-    const at::Tensor rows = at::mm(at::mm(result.vectors.t(), wide_), covariance_.matrix());
-    const auto sorted =
+  // The left singular vectors and values that belong to the first Ritz pairs of G.
+  void finish(const RitzPairs& pairs, Spectrum& result) const {
+    if (!tall()) {
+      result.vectors = pairs.top_vectors();
+      result.values = pairs.top_values().sqrt();
+      return;
+    }
+    const at::Tensor u = checked_basis(layer(pairs.top_vectors()));
+    const at::Tensor rows = at::mm(at::mm(u.t(), wide_), covariance_.matrix());
+    const auto [values, order] =
         at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}).sort(/*dim=*/0, /*descending=*/true);
-    result.values = std::get<0>(sorted);
-    result.vectors = result.vectors.index_select(1, std::get<1>(sorted));
+    result.values = values;
+    result.vectors = u.index_select(1, order);
   }
 
  private:
@@ -79,19 +85,20 @@ double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPai
                   double allowance) {
   // Degrees up to this are no more work with the factors than the measurement.
   constexpr std::int64_t kShort = 5;
-  constexpr double kShare = 0.2;
+  constexpr double kShare = 0.1;
+  // The part of the gap that the bound may use up; the proof gets the rest.
+  constexpr double kSeen = 0.65;
   // The block's last Ritz values are not converged, so what is left outside may exceed them a
   // little.
   const double limit = pairs.smallest + allowance;
   const double expected = std::min(1.02 * pairs.beyond, (pairs.beyond + limit) / 2);
-  const double enough = (expected + limit) / 2;
-  const Operator by_factors = [&](const at::Tensor& y) { return gram.apply(y); };
+  const double enough = expected + kSeen * (limit - expected);
+  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
   if (complement_degree(gram.size(), expected, enough) > kShort) {
     const at::Tensor p = probes(gram.size(), gram.device());
     const double error = norm_bound(gram.apply(p) - at::mm(fast, p));
     if (error <= kShare * (limit - expected)) {
-      const Operator by_matrix = [&](const at::Tensor& y) { return at::mm(fast, y); };
-      return complement_bound(by_matrix, pairs.vectors, expected, enough) + error;
+      return complement_bound(Operator(fast), pairs.vectors, expected, enough) + error;
     }
   }
   return complement_bound(by_factors, pairs.vectors, expected, enough);
@@ -104,10 +111,11 @@ at::Tensor next_block(const GramOfLayer& gram, const Operator& by_matrix, const 
                       double needed, bool first) {
   constexpr double kSteep = 1e-3;
   const bool steep = pairs.smallest < kSteep * pairs.largest;
-  const Operator by_factors = [&](const at::Tensor& y) { return gram.apply(y); };
+  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
   // The first pairs are the fast matrix's, and so are their images.
-  const auto block = filter(steep ? by_factors : by_matrix, pairs, gain_for(needed), first);
-  return steep && block && !first ? *block : gram.apply(block ? *block : pairs.vectors);
+  const auto filtered = filter(steep ? by_factors : by_matrix, pairs, gain_for(needed), first);
+  if (!filtered) return gram.apply(pairs.vectors);
+  return steep && !first ? filtered->block : gram.apply(filtered->block);
 }
 
 // Filters, and at last Ritz pairs with the factors, which are what is proved and returned. Nothing
@@ -116,8 +124,8 @@ std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
                                      const SubspaceOptions& options) {
   const at::Tensor fast = gram.fast();
   mark(options, "fast gram");
-  const Operator by_matrix = [&](const at::Tensor& y) { return at::mm(fast, y); };
-  const Operator by_factors = [&](const at::Tensor& y) { return gram.apply(y); };
+  const Operator by_matrix(fast);
+  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
   const std::int64_t n = gram.size();
   const auto allowance_of = [&](const RitzPairs& found) {
     return kAllowed * found.sum / static_cast<double>(r);
@@ -129,6 +137,7 @@ std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
       by_matrix, at::mm(fast, scrambled(n, block_size(n, r), /*seed=*/1, gram.device())), r);
   if (!pairs) return std::nullopt;
   double needed = missing(*pairs);
+  int failures = 0;
   mark(options, "start");
   for (int round = 0; round < kRounds && std::isfinite(needed); ++round) {
     const at::Tensor block = next_block(gram, by_matrix, *pairs, needed, round == 0);
@@ -137,17 +146,19 @@ std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
     if (!pairs) return std::nullopt;
     needed = missing(*pairs);
     mark(options, "ritz");
-    // The proof has half of the gap that `shortfall` counts on, and residuals in all directions.
-    if (needed > 0.5) continue;
+    // The proof has a part of the gap that `shortfall` counts on, and residuals in all directions.
+    if (needed > kProvable) continue;
     const double allowance = allowance_of(*pairs);
     const double outside = outside_of(gram, fast, *pairs, allowance);
     const bool proved = residuals_allow(*pairs, allowance, outside);
     mark(options, "proof");
+    // Without a gap behind the r-th value there is nothing to wait for.
+    if (!proved && ++failures == 2) return std::nullopt;
     if (!proved) continue;
     Spectrum result;
     result.route = "fast-gram-chebyshev";
     result.total = std::sqrt(fast.diagonal().sum().item<double>());
-    gram.finish(pairs->top_vectors(), result);
+    gram.finish(*pairs, result);
     result.bound = std::min(1.0, std::sqrt(sum_of_squares(result.values) /
                                            (pairs->sum + static_cast<double>(r) * allowance)));
     mark(options, "settle");
@@ -162,8 +173,7 @@ Spectrum by_exact_gram(const GramOfLayer& gram, std::int64_t r, const SubspaceOp
   mark(options, "exact gram");
   double most = 0;
   const RitzPairs pairs = iterate(
-      [&](const at::Tensor& y) { return at::mm(matrix, y); }, gram.size(), r, gram.device(),
-      options,
+      Operator(matrix), gram.size(), r, gram.device(), options,
       [&](const RitzPairs& found) {
         return at::full({r}, kAllowed * found.sum / static_cast<double>(r), found.values.options());
       },
@@ -175,7 +185,7 @@ Spectrum by_exact_gram(const GramOfLayer& gram, std::int64_t r, const SubspaceOp
   Spectrum result;
   result.route = "gram-chebyshev";
   result.total = std::sqrt(matrix.diagonal().sum().item<double>());
-  gram.finish(pairs.top_vectors(), result);
+  gram.finish(pairs, result);
   result.bound = std::min(1.0, std::sqrt(sum_of_squares(result.values) / most));
   mark(options, "settle");
   if (!(result.bound >= kLargestBound))

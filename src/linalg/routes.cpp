@@ -29,14 +29,9 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
                   const SubspaceOptions& options,
                   const std::function<at::Tensor(const RitzPairs&)>& allowances,
                   const std::function<bool(const RitzPairs&, const at::Tensor&)>& accept) {
-  std::int64_t products = 0;
-  const auto counted = [&](const at::Tensor& block) {
-    ++products;
-    return apply(block);
-  };
+  std::int64_t products = 2;
   double missing = 0;
-  auto pairs =
-      rayleigh_ritz(counted, counted(scrambled(n, block_size(n, r), /*seed=*/1, device)), r);
+  auto pairs = rayleigh_ritz(apply, apply(scrambled(n, block_size(n, r), /*seed=*/1, device)), r);
   for (bool first = true; pairs; first = false) {
     const at::Tensor allowance = allowances(*pairs);
     missing = shortfall(*pairs, allowance);
@@ -45,9 +40,10 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
     if (missing <= 1) mark(options, "proof");
     if (accepted) return *pairs;
     if (!std::isfinite(missing) || products >= options.application_limit) break;
-    const auto block = filter(counted, *pairs, gain_for(missing), first);
-    if (!block) break;
-    pairs = rayleigh_ritz(counted, *block, r);
+    const auto filtered = filter(apply, *pairs, gain_for(missing), first);
+    if (!filtered) break;
+    products += filtered->degree;
+    pairs = rayleigh_ritz(apply, filtered->block, r);
   }
   throw Refused{core::concat("no proof after ", products, " products with the block, residuals ",
                              std::sqrt(missing), " times what a proof needs")};

@@ -145,13 +145,13 @@ Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covaria
   if (!(inverse.error <= kInverseError))
     throw Refused{concat("the inverse is off by ", inverse.error)};
   const at::Tensor& h = inverse.matrix;
-  const RitzPairs pairs =
-      iterate([&](const at::Tensor& y) { return at::mm(h, y); }, h.size(0), r, h.device(), options,
-              [&](const RitzPairs& found) { return found.top_values() * kMargin; },
-              [&](const RitzPairs& found, const at::Tensor& allowance) {
-                return dominates(h, found.top_vectors(), found.top_values() + allowance,
-                                 found.smallest * (1 + kMargin));
-              });
+  const RitzPairs pairs = iterate(
+      Operator(h), h.size(0), r, h.device(), options,
+      [&](const RitzPairs& found) { return found.top_values() * kMargin; },
+      [&](const RitzPairs& found, const at::Tensor& allowance) {
+        return dominates(h, found.top_vectors(), found.top_values() + allowance,
+                         found.smallest * (1 + kMargin));
+      });
   Spectrum result;
   result.route = inverse.route + "-chebyshev";
   result.total = inverse.total;

@@ -19,17 +19,52 @@ namespace {
 // A filter may enlarge the largest direction this much against those at the end of the block: what
 // is left of fp64 then still tells these to 1e-5.
 constexpr double kDynamicRange = 1e11;
-constexpr double kHighestDegree = 24;
+constexpr double kHighestDegree = 32;
 constexpr std::int64_t kFewestExtra = 16;
-// The cut is at least this share of the r-th value, should the block reach into the null space.
+// Limits of the cut relative to the r-th value: the block may reach into the null space, or lie in
+// a plateau of equal eigenvalues, which a cut below it separates from the rest.
 constexpr double kLowestCut = 1e-3;
-// After one product with a scrambled block the last Ritz value was 0.48 to 0.6 of the eigenvalue
-// in its place, for flat and for steep spectra; the cut must stay below the r-th.
-constexpr double kFirstRaise = 1.5;
-constexpr double kFirstHighest = 0.95;
+constexpr double kHighestCut = 0.97;
 // A filter enlarges the r-th direction by less than its gain where the cut was too low.
 constexpr double kSafety = 50;
 constexpr double kLargestGain = 1e6;
+
+// Cut and degree of a filter.
+struct Design {
+  double cut = 0;
+  std::int64_t degree = 1;
+};
+
+// After one product with a scrambled block Ritz values are too low: the p-th was 0.54 to 0.58 of
+// the eigenvalue in its place and the r-th 0.64 to 0.74 where the spectrum is flat (Gaussian layers
+// of all shapes), 0.5 to 0.6 and 0.9 where it is steep. So where the p-th is near the r-th the cut
+// goes above the latter, which shows nothing about the degree; 1 - beyond / smallest does (fitted).
+Design design(const RitzPairs& pairs, double gain, bool first) {
+  constexpr double kRaise = 1.8;
+  constexpr double kFlat = 0.55;
+  constexpr double kPlateau = 0.9;
+  constexpr double kFlatCut = 1.15;
+  constexpr double kFlatDegree = 6;
+  const double share = pairs.beyond / pairs.smallest;
+  const bool flat = first && share > kFlat && share < kPlateau;
+  Design result;
+  result.cut = std::clamp((first ? kRaise : 1) * share, kLowestCut, flat ? kFlatCut : kHighestCut) *
+               pairs.smallest;
+  // T_d(cosh t) = cosh(d t).
+  const auto rate = [&](double value) {
+    return std::acosh(std::max(1.0, 2 * value / result.cut - 1));
+  };
+  double degree = kHighestDegree;
+  if (flat) {
+    degree = std::min(degree, std::ceil(kFlatDegree / (1 - share)));
+  } else if (const double wanted = rate(pairs.smallest); wanted > 0) {
+    degree = std::min(degree, std::ceil(std::acosh(gain) / wanted));
+  }
+  if (const double largest = rate(pairs.largest); largest > 0)
+    degree = std::min(degree, std::floor(std::acosh(kDynamicRange) / largest));
+  result.degree = std::max<std::int64_t>(1, static_cast<std::int64_t>(degree));
+  return result;
+}
 
 std::tuple<at::Tensor, at::Tensor> eigh(const at::Tensor& matrix) {
   try {
@@ -40,18 +75,16 @@ std::tuple<at::Tensor, at::Tensor> eigh(const at::Tensor& matrix) {
   }
 }
 
-std::int64_t degree_of(const RitzPairs& pairs, double gain, double cut) {
-  // T_d(cosh t) = cosh(d t).
-  const auto rate = [&](double value) { return std::acosh(std::max(1.0, 2 * value / cut - 1)); };
-  const double wanted = rate(pairs.smallest);
-  const double largest = rate(pairs.largest);
-  double result = kHighestDegree;
-  if (wanted > 0) result = std::min(result, std::ceil(std::acosh(gain) / wanted));
-  if (largest > 0) result = std::min(result, std::floor(std::acosh(kDynamicRange) / largest));
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(result));
+}  // namespace
+
+at::Tensor Operator::operator()(const at::Tensor& y) const {
+  return matrix_.defined() ? at::mm(matrix_, y) : function_(y);
 }
 
-}  // namespace
+at::Tensor Operator::next(at::Tensor before, const at::Tensor& now, double scale) const {
+  if (matrix_.defined()) return before.addmm_(matrix_, now, -1, 2 * scale).sub_(now, 2);
+  return function_(now).mul_(2 * scale).sub_(now, 2).sub_(before);
+}
 
 std::int64_t block_size(std::int64_t n, std::int64_t r) {
   return std::min(n, r + std::max(r / 2, kFewestExtra));
@@ -89,20 +122,18 @@ double shortfall(const RitzPairs& pairs, const at::Tensor& allowances) {
   return (squares / (allowances * gaps)).max().item<double>();
 }
 
-std::optional<at::Tensor> filter(const Operator& apply, const RitzPairs& pairs, double gain,
-                                 bool first) {
-  double cut = std::max(pairs.beyond, kLowestCut * pairs.smallest);
-  if (first) cut = std::min(kFirstRaise * cut, std::max(cut, kFirstHighest * pairs.smallest));
-  if (!(cut > 0)) return std::nullopt;
+std::optional<Filtered> filter(const Operator& apply, const RitzPairs& pairs, double gain,
+                               bool first) {
+  if (!(pairs.smallest > 0)) return std::nullopt;
+  const auto [cut, degree] = design(pairs, gain, first);
   const double scale = 2 / cut;
-  at::Tensor before = pairs.vectors;
+  at::Tensor before = pairs.vectors.clone();
   at::Tensor now = pairs.images * scale - before;
-  const std::int64_t degree = degree_of(pairs, gain, cut);
   for (std::int64_t d = 2; d <= degree; ++d) {
-    at::Tensor next = apply(now).mul_(2 * scale).sub_(now, 2).sub_(before);
+    at::Tensor next = apply.next(std::move(before), now, scale);
     before = std::exchange(now, std::move(next));
   }
-  return now;
+  return Filtered{now, degree};
 }
 
 double gain_for(double shortfall) {

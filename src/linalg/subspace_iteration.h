@@ -9,11 +9,27 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <utility>
 
 namespace corda::linalg {
 
-// A symmetric positive semidefinite n x n operator: [n, b] -> [n, b], fp64.
-using Operator = std::function<at::Tensor(const at::Tensor&)>;
+// A symmetric positive semidefinite n x n operator A, fp64: a matrix, or a function.
+class Operator {
+ public:
+  using Function = std::function<at::Tensor(const at::Tensor&)>;  // [n, b] -> [n, b]
+  explicit Operator(at::Tensor matrix) : matrix_(std::move(matrix)) {}
+  explicit Operator(Function function) : function_(std::move(function)) {}
+
+  // A y.
+  at::Tensor operator()(const at::Tensor& y) const;
+  // The next of the Chebyshev polynomials of X = scale A - I: 2 X now - before. May take the memory
+  // of `before`.
+  at::Tensor next(at::Tensor before, const at::Tensor& now, double scale) const;
+
+ private:
+  at::Tensor matrix_;
+  Function function_;
+};
 
 // The Ritz pairs of a subspace of p >= r dimensions that aims at the r largest eigenvalues.
 struct RitzPairs {
@@ -44,13 +60,17 @@ std::optional<RitzPairs> rayleigh_ritz(const Operator& apply, const at::Tensor& 
 // each value, as far as residuals tell: at most 1 where they should pass.
 double shortfall(const RitzPairs& pairs, const at::Tensor& allowances);
 
-// A block of vectors, T_d(2 A / cut - I) times the Ritz vectors: unwanted directions, with
-// eigenvalues below the cut, stay while the r-th wanted one grows `gain` times. What fp64 can hold
-// of the largest direction beside the smallest limits a filter, so it may be less. Ritz values of a
-// `first` block, which saw one product, are too low: its cut is raised. Nothing where the values
-// are not positive.
-std::optional<at::Tensor> filter(const Operator& apply, const RitzPairs& pairs, double gain,
-                                 bool first);
+struct Filtered {
+  at::Tensor block;         // T_d(2 A / cut - I) times the Ritz vectors
+  std::int64_t degree = 0;  // d, of which the first product was there: the images
+};
+
+// Unwanted directions, with eigenvalues below the cut, stay while the r-th wanted one grows `gain`
+// times. What fp64 can hold of the largest direction beside the smallest limits a filter, so it may
+// be less. Ritz values of a `first` block, which saw one product, are too low, and the cut is
+// raised. Nothing where the r-th value is not positive.
+std::optional<Filtered> filter(const Operator& apply, const RitzPairs& pairs, double gain,
+                               bool first);
 // The gain to ask for with this shortfall.
 double gain_for(double shortfall);
 
