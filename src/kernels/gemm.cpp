@@ -5,7 +5,9 @@
 #include <ATen/ATen.h>
 
 #include "corda/core/error.h"
+#include "corda/kernels/gemm_plans.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/plan_table.h"
 
 namespace corda::kernels {
 
@@ -54,23 +56,27 @@ void gemm_cpu(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, con
 }
 
 void run(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
-         double alpha, double beta) {
+         const GemmOptions& options) {
   check(d, a, b, c);
   if (d.numel() == 0) return;
-  if (!d.is_cuda() || a.size(1) == 0) return gemm_cpu(d, a, b, c, alpha, beta);
-  cuda::gemm(d, a, b, c, static_cast<float>(alpha), static_cast<float>(beta));
+  if (!d.is_cuda() || a.size(1) == 0) return gemm_cpu(d, a, b, c, options.alpha, options.beta);
+  cuda::gemm(d, a, b, c, static_cast<float>(options.alpha), static_cast<float>(options.beta),
+             options.plans == nullptr ? nullptr : &options.plans->table());
 }
 
 }  // namespace
 
-void gemm(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, double alpha,
-          double beta) {
-  run(c, a, b, c, alpha, beta);
+GemmPlans::GemmPlans() : table_(std::make_unique<cuda::PlanTable>()) {}
+GemmPlans::~GemmPlans() = default;
+
+void gemm(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
+          const GemmOptions& options) {
+  run(c, a, b, c, options);
 }
 
 void gemm_add(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
-              const at::Tensor& added) {
-  run(c, a, b, added, 1, 1);
+              const at::Tensor& added, const GemmPlans* plans) {
+  run(c, a, b, added, {.beta = 1, .plans = plans});
 }
 
 }  // namespace corda::kernels

@@ -17,7 +17,8 @@ std::int64_t padded(std::int64_t rank) { return (rank + kRankStep - 1) / kRankSt
 
 }  // namespace
 
-LowRankSite::LowRankSite(std::vector<model::Linear*> linears) {
+LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans)
+    : plans_(plans) {
   in_ = linears.front()->weight.size(1);
   const at::TensorOptions options = linears.front()->weight.options().requires_grad(false);
   for (model::Linear* linear : linears) {
@@ -81,36 +82,37 @@ void LowRankSite::fill_bottom(const at::Tensor& x, const at::Tensor& bottom) con
   if (rank_ == 0) return;
   const at::Tensor given = x.narrow(1, 0, in_);
   const at::Tensor h = x.narrow(1, in_, rank_);
-  kernels::gemm(h, given, factor_a().t());
+  kernels::gemm(h, given, factor_a().t(), {.plans = plans_});
   bottom.copy_(h);
 }
 
 void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y,
                           const at::Tensor& bottom) const {
   fill_bottom(x, bottom);
-  kernels::gemm(y, x, packed_.narrow(0, 0, out_).t());
+  kernels::gemm(y, x, packed_.narrow(0, 0, out_).t(), {.plans = plans_});
   add_bias(y);
 }
 
 void LowRankSite::forward_add(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
                               const at::Tensor& residual) const {
   fill_bottom(x, bottom);
-  kernels::gemm_add(y, x, packed_.narrow(0, 0, out_).t(), residual);
+  kernels::gemm_add(y, x, packed_.narrow(0, 0, out_).t(), residual, plans_);
   add_bias(y);
 }
 
 void LowRankSite::forward_add_apart(const at::Tensor& x, const at::Tensor& y,
                                     const at::Tensor& bottom, const at::Tensor& residual) const {
   const at::Tensor top = packed_.narrow(0, 0, out_);
-  kernels::gemm_add(y, x, top.narrow(1, 0, in_).t(), residual);
+  kernels::gemm_add(y, x, top.narrow(1, 0, in_).t(), residual, plans_);
   if (rank_ > 0) {
-    kernels::gemm(bottom, x, factor_a().t());
-    kernels::gemm(y, bottom, top.narrow(1, in_, rank_).t(), 1, 1);
+    kernels::gemm(bottom, x, factor_a().t(), {.plans = plans_});
+    kernels::gemm(y, bottom, top.narrow(1, in_, rank_).t(), {.beta = 1, .plans = plans_});
   }
   add_bias(y);
 }
 
 void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx) {
+  const double kept = fresh_ ? 0 : 1;
   for (Layer& layer : layers_) {
     if (layer.rank == 0) continue;
     const std::int64_t rows = layer.linear->weight.size(0);
@@ -118,16 +120,17 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
     const at::Tensor dy = grad.narrow(1, layer.row, rows);
     const at::Tensor scaled_b =
         packed_.narrow(0, layer.row, rows).narrow(1, in_ + layer.column, room);
-    kernels::gemm(grad.narrow(1, out_ + layer.column, room), dy, scaled_b);
+    kernels::gemm(grad.narrow(1, out_ + layer.column, room), dy, scaled_b, {.plans = plans_});
     kernels::gemm(layer.grad_b, dy.t(), bottom.narrow(1, layer.column, layer.rank),
-                  layer.linear->low_rank->scale, fresh_ ? 0 : 1);
+                  {.alpha = layer.linear->low_rank->scale, .beta = kept, .plans = plans_});
   }
-  if (dx.defined()) kernels::gemm(dx, grad, packed_.narrow(1, 0, in_));
+  if (dx.defined()) kernels::gemm(dx, grad, packed_.narrow(1, 0, in_), {.plans = plans_});
 }
 
 void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x) {
   if (rank_ == 0 || !trains_a_) return;
-  kernels::gemm(grad_a_, grad.narrow(1, out_, rank_).t(), x, 1, fresh_ ? 0 : 1);
+  kernels::gemm(grad_a_, grad.narrow(1, out_, rank_).t(), x,
+                {.beta = fresh_ ? 0.0 : 1.0, .plans = plans_});
 }
 
 }  // namespace corda::train

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/window_copies.h"
 #include "corda/model/model.h"
 
@@ -27,8 +28,9 @@ namespace corda::train {
 class LowRankSite {
  public:
   // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
-  // without an adapter have rank 0. All weights have one dtype, that of the activations.
-  explicit LowRankSite(std::vector<model::Linear*> linears);
+  // without an adapter have rank 0. All weights have one dtype, that of the activations. `plans`
+  // for the products may be null, or must outlive the site.
+  LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans);
 
   std::int64_t in_features() const { return in_; }
   std::int64_t out_features() const { return out_; }
@@ -73,6 +75,7 @@ class LowRankSite {
   void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
   void add_bias(const at::Tensor& y) const;
 
+  const kernels::GemmPlans* plans_;
   std::vector<Layer> layers_;
   at::Tensor packed_;  // [out + rank, in + rank]
   at::Tensor grad_a_;  // [rank, in], fp32
