@@ -222,6 +222,7 @@ nlohmann::json product_times(at::Device device, std::int64_t n, std::int64_t tok
   const auto options = at::TensorOptions().device(device);
   const at::Tensor x = at::randn({tokens, n}, options).to(at::kBFloat16);
   const at::Tensor scale = at::full({1}, 0.5F, options);
+  const at::Tensor one = at::ones({1}, options);
   at::Tensor sum = at::zeros({n, n}, options);
   const auto time = [&](const auto& call) {
     constexpr int kRepeats = 20;
@@ -240,7 +241,7 @@ nlohmann::json product_times(at::Device device, std::int64_t n, std::int64_t tok
                                    std::int64_t{2048}, std::int64_t{2560}, std::int64_t{3072}}) {
     result["panels of " + std::to_string(width)] = time([&] {
       for (std::int64_t begin = 0; begin < n; begin += width) {
-        corda::linalg::cuda::add_scaled_gram_panel(sum, x, scale, begin,
+        corda::linalg::cuda::add_scaled_gram_panel(sum, x, scale, one, begin,
                                                    std::min(width, n - begin));
       }
     });

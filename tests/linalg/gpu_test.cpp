@@ -171,10 +171,10 @@ TEST(GpuCertifiedTop, SumIsWithinTheBoundOfTheCpuReference) {
 TEST(GpuLinalg, ScaledGramOf16BitActivationsEqualsFp64) {
   CORDA_NEEDS_GPU();
   at::manual_seed(10);
-  // 1500 columns: two panels, the second one narrower.
+  // 2500 columns: two panels, the second one narrower.
   for (const auto type : {at::kBFloat16, at::kHalf, at::kFloat}) {
-    const at::Tensor x = at::randn({300, 1500}).to(type);
-    const at::Tensor start = at::randn({1500, 1500});
+    const at::Tensor x = at::randn({300, 2500}).to(type);
+    const at::Tensor start = at::randn({2500, 2500});
     at::Tensor sum = start.cuda();
     add_scaled_gram(sum, x.cuda(), at::full({1}, 0.25F).cuda());
     mirror_lower(sum);
