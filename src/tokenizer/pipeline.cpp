@@ -75,7 +75,7 @@ CutEncoding PipelineTokenizer::encode_with_cuts(std::string_view text,
       std::vector<ByteSpan> clipped;
       spans_inside(literal, 0, front.size(), clipped);
       scratch.pieces.clear();
-      parts_.added.extract_normalized({front, -1, part.at_beginning}, parts_.normalizer.get(),
+      parts_.added.extract_normalized({front, -1, part.first_bytes}, parts_.normalizer.get(),
                                       options.parse_special, clipped, scratch);
       std::vector<TokenId> ids;
       tokenize_pieces(scratch, ids);

@@ -19,8 +19,18 @@ namespace corda::tokenizer {
 // A part of the text on its way to ids.
 struct Piece {
   std::string_view text;
-  TokenId id = -1;            // an added token, already recognised
-  bool at_beginning = false;  // begins with the first character of the original text
+  TokenId id = -1;  // an added token, already recognised
+  // Leading bytes that the first character of the original text became; may be more than `text`
+  // has. The reference asks whether a piece begins there.
+  std::size_t first_bytes = 0;
+
+  bool at_beginning() const { return first_bytes > 0; }
+  // The leading bytes that are there.
+  std::string_view head() const { return text.substr(0, first_bytes); }
+  // Bytes [begin, end) as a piece of their own.
+  Piece part(std::size_t begin, std::size_t end, TokenId token = -1) const {
+    return {text.substr(begin, end - begin), token, first_bytes > begin ? first_bytes - begin : 0};
+  }
 };
 
 struct Scratch {

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def load_golden():
-    """scripts/golden/tokenizers.py, whose name is that of the library."""
-    spec = importlib.util.spec_from_file_location("golden_tokenizers", ROOT / "scripts" / "golden" / "tokenizers.py")
+    """scripts/golden/tokenizer.py"""
+    spec = importlib.util.spec_from_file_location("golden_tokenizer", ROOT / "scripts" / "golden" / "tokenizer.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -158,7 +158,7 @@ def main():
             print(name, json.dumps(row, ensure_ascii=False), flush=True)
         few = rng.sample(corpus, 1500)
         counts = {"same": 0, "refused": 0, "library fails": 0}
-        for name, description in [] if args.only else generated_tokenizers(golden, args.generated, rng):
+        for name, description in [] if args.only not in (None, "generated") else generated_tokenizers(golden, args.generated, rng):
             folder = Path(scratch) / name.replace(" ", "-")
             folder.mkdir()
             (folder / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False))
