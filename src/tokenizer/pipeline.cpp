@@ -98,8 +98,15 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, DecodeOption
   tokens.reserve(ids.size());
   for (const TokenId id : ids) {
     const AddedToken* added = parts_.added.find(id);
-    if (options.skip_special_tokens && added != nullptr && added->special) continue;
-    tokens.push_back(added != nullptr ? added->text : id_to_token(id));
+    if (added == nullptr) {
+      tokens.push_back(id_to_token(id));
+      continue;
+    }
+    // The reference looks for what it will write among the special tokens: one that a normalizer
+    // changes is not found there and stays.
+    const AddedToken* named =
+        options.skip_special_tokens ? parts_.added.find(added->text) : nullptr;
+    if (named == nullptr || !named->special) tokens.push_back(added->text);
   }
   if (!parts_.decoder) return core::join(tokens, " ");
   parts_.decoder->decode(tokens);
