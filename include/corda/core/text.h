@@ -15,6 +15,9 @@ std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view trim(std::string_view text);
 
+// & < > " ' as HTML and XML write them, numbers for the quotes, as MarkupSafe does.
+std::string escape_html(std::string_view text);
+
 // Whole-string conversions; nullopt where anything is left over or out of range. Accept no spaces.
 std::optional<std::int64_t> parse_int(std::string_view text);
 std::optional<double> parse_double(std::string_view text);
