@@ -17,11 +17,11 @@ import subprocess
 import sys
 import time
 
-SHAPES = {  # hidden, intermediate, layers, heads, key/value heads, vocabulary, tied head
-    "7b": (4096, 11008, 32, 32, 32, 32000, False),
-    "0.5b": (896, 4864, 24, 14, 2, 151936, True),
-    "1b": (2048, 8192, 16, 32, 8, 128256, True),
-    "tiny": (64, 176, 2, 4, 2, 512, True)}
+SHAPES = {  # family, hidden, intermediate, layers, heads, key/value heads, vocabulary, tied head
+    "7b": ("llama", 4096, 11008, 32, 32, 32, 32000, False),
+    "0.5b": ("qwen2", 896, 4864, 24, 14, 2, 151936, True),  # biases on query, key and value
+    "1b": ("llama", 2048, 8192, 16, 32, 8, 128256, True),
+    "tiny": ("qwen2", 64, 176, 2, 4, 2, 512, True)}
 # name -> shape, batches, corda's flags, what the peer does
 JOBS = {
     "7b": ("7b", ["4x2048", "8x512", "1x2048"], [], {}),
@@ -37,18 +37,20 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 def peer(shape, batches, kind, recompute=False, frozen_a=False, rank=128):
     """One JSON line a batch, timed as corda's bench does: median of 6 steps after 3."""
     import torch
-    if kind != "plain":
-        from liger_kernel.transformers import apply_liger_kernel_to_llama
-        apply_liger_kernel_to_llama(rope=True, swiglu=True, rms_norm=True, cross_entropy=False, fused_linear_cross_entropy=True)
+    import transformers
     from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM
-    hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
-    config = LlamaConfig(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
+    family, hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+    if kind != "plain":
+        import liger_kernel.transformers as liger
+        patch = {"llama": liger.apply_liger_kernel_to_llama, "qwen2": liger.apply_liger_kernel_to_qwen2}[family]
+        patch(rope=True, swiglu=True, rms_norm=True, cross_entropy=False, fused_linear_cross_entropy=True)
+    prefix = {"llama": "Llama", "qwen2": "Qwen2"}[family]
+    config = getattr(transformers, prefix + "Config")(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
                          num_key_value_heads=kv_heads, max_position_embeddings=4096, tie_word_embeddings=tied, attn_implementation="sdpa")
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda"):
-        model = LlamaForCausalLM(config)
+        model = getattr(transformers, prefix + "ForCausalLM")(config)
     torch.set_default_dtype(torch.float32)
     model = get_peft_model(model, LoraConfig(target_modules=TARGETS, r=rank, lora_alpha=rank, lora_dropout=0.0))
     model.train()
@@ -110,9 +112,10 @@ def main():
     records = []
     for job in args.only.split(","):
         shape, batches, flags, peer_options = JOBS[job]
-        hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+        family, hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
         ours = [args.bench, "--hidden", hidden, "--intermediate", inner, "--layers", layers, "--heads", heads, "--kv-heads", kv_heads, "--vocab",
-                vocab, "--batches", ",".join(batches), "--device", args.device, *(["--tied"] if tied else []), *flags]
+                vocab, "--batches", ",".join(batches), "--device", args.device, *(["--tied"] if tied else []),
+                *(["--bias"] if family == "qwen2" else []), *flags]
         results = {"corda": lines_of([str(part) for part in ours], args.timeout)}
         for kind in args.peers.split(",") if peer_options is not None and args.peers else []:
             spec = json.dumps({"shape": shape, "batches": batches, "kind": kind, **peer_options})

@@ -54,8 +54,6 @@ void check_layer(const std::string& module, const LayerAdapter& layer, const Ada
                              shape(layer.b0), ", magnitude ", shape(layer.magnitude)));
 }
 
-std::string leaf_of(const std::string& module) { return module.substr(module.rfind('.') + 1); }
-
 // Leaf names ("q_proj"), which every tool knows, where each block adapts the same leaves; else full
 // names, since a leaf name would make PEFT adapt modules that have no tensors.
 std::vector<std::string> target_modules(const Adapter& adapter) {
@@ -68,7 +66,7 @@ std::vector<std::string> target_modules(const Adapter& adapter) {
       if (core::parse_int(part)) break;
     }
     blocks.insert(block);
-    blocks_of_leaf[leaf_of(module)].insert(block);
+    blocks_of_leaf[std::string(core::last_part(module))].insert(block);
   }
   const bool regular =
       std::all_of(blocks_of_leaf.begin(), blocks_of_leaf.end(),

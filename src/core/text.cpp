@@ -106,17 +106,17 @@ std::string format_double(double value) {
   return {buffer.data(), end};
 }
 
+std::string_view last_part(std::string_view name) { return name.substr(name.rfind('.') + 1); }
+
 std::optional<std::string> closest(std::string_view word,
                                    const std::vector<std::string>& candidates) {
   std::optional<std::string> best;
   std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
   for (const auto& candidate : candidates) {
-    // "lr" for "optim.lr": the last part of a dotted name counts as a match too.
-    const auto dot = candidate.rfind('.');
     std::size_t distance = edit_distance(word, candidate);
-    if (dot != std::string::npos && word.find('.') == std::string_view::npos) {
-      distance = std::min(distance, edit_distance(word, candidate.substr(dot + 1)));
-    }
+    // "lr" for "optim.lr": the last part of a dotted name counts as a match too.
+    if (word.find('.') == std::string_view::npos)
+      distance = std::min(distance, edit_distance(word, last_part(candidate)));
     if (distance < best_distance) {
       best_distance = distance;
       best = candidate;

@@ -41,7 +41,7 @@ std::vector<PlannedLayer> select(const io::Checkpoint& model,
                             model.info(name).shape.size() == 2;
     if (!projection) continue;
     const std::string module = name.substr(0, name.size() - kWeight.size());
-    const std::string leaf = module.substr(module.rfind('.') + 1);
+    const std::string leaf(core::last_part(module));
     leaves.insert(leaf);
     if (std::find(targets.begin(), targets.end(), leaf) == targets.end()) continue;
     found.insert(leaf);

@@ -10,25 +10,27 @@
 namespace corda::kernels {
 
 void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::Tensor& targets,
-                   double scale) {
+                   const at::Tensor& scale) {
   const std::int64_t rows = logits.size(0);
   const std::int64_t vocab = logits.size(1);
   check_rows("cross_entropy", "the logits", logits, rows, vocab, logits);
   check_dense("cross_entropy", "the loss", loss, {rows}, at::kFloat, logits);
   check_dense("cross_entropy", "the targets", targets, {rows}, at::kLong, logits);
+  check_dense("cross_entropy", "the scale", scale, {}, at::kFloat, logits);
   if (!logits.is_cuda()) {
     const at::Tensor log_softmax = at::log_softmax(logits.to(at::kFloat), 1);
-    const at::Tensor index = targets.unsqueeze(1);
-    loss.copy_(-log_softmax.gather(1, index).squeeze(1));
+    const at::Tensor counts = targets.ge(0).to(at::kFloat);
+    const at::Tensor index = targets.clamp_min(0).unsqueeze(1);
+    loss.copy_(-log_softmax.gather(1, index).squeeze(1) * counts);
     const at::Tensor gradient = log_softmax.exp();
     gradient.scatter_add_(1, index, gradient.new_full({rows, 1}, -1));
-    logits.copy_(gradient * scale);
+    logits.copy_(gradient * scale * counts.unsqueeze(1));
     return;
   }
   const c10::cuda::CUDAGuard guard(logits.device());
   cuda::cross_entropy(type_of(logits), loss.mutable_data_ptr<float>(), rows_of(logits),
                       targets.const_data_ptr<std::int64_t>(), rows, vocab,
-                      static_cast<float>(scale), stream_of(logits));
+                      scale.const_data_ptr<float>(), stream_of(logits));
 }
 
 }  // namespace corda::kernels

@@ -94,7 +94,7 @@ std::vector<Linear*> select_projections(Model& model, const std::vector<std::str
   std::vector<std::string> unused = targets;
   std::vector<std::string> known;
   for (Linear* linear : model.projections()) {
-    const std::string last = linear->name.substr(linear->name.rfind('.') + 1);
+    const std::string last(core::last_part(linear->name));
     if (std::find(known.begin(), known.end(), last) == known.end()) known.push_back(last);
     if (std::find(targets.begin(), targets.end(), last) == targets.end()) continue;
     selected.push_back(linear);

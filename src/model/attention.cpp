@@ -19,6 +19,7 @@ at::Tensor attend_one_by_one(const Batch& batch, const at::Tensor& q, const at::
   std::vector<at::Tensor> outputs;
   outputs.reserve(static_cast<std::size_t>(batch.sequences()));
   for (std::size_t i = 0; i + 1 < batch.offsets.size(); ++i) {
+    if (batch.offsets[i] == batch.offsets[i + 1]) continue;
     const auto cut = [&](const at::Tensor& x) {
       return heads_first(x.slice(0, batch.offsets[i], batch.offsets[i + 1]));
     };

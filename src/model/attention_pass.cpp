@@ -63,9 +63,12 @@ AttentionGradients backward_autograd(const Batch& batch, const at::Tensor& grad_
 
 }  // namespace
 
+bool suits_flash(at::ScalarType type, std::int64_t d) {
+  return type != at::kFloat && d % 8 == 0 && d <= 256;
+}
+
 bool suits_flash(const at::Tensor& q) {
-  const std::int64_t d = q.size(2);
-  return q.is_cuda() && q.scalar_type() != at::kFloat && d % 8 == 0 && d <= 256;
+  return q.is_cuda() && suits_flash(q.scalar_type(), q.size(2));
 }
 
 AttentionPass attention_forward(const Batch& batch, const at::Tensor& q, const at::Tensor& k,

@@ -217,6 +217,27 @@ void read_rope(Reader& reader, ModelConfig& config) {
   }
 }
 
+// By transformers' names.
+void read_activation(Reader& reader, ModelConfig& config) {
+  using kernels::Activation;
+  constexpr std::array<std::pair<const char*, Activation>, 5> kNames = {
+      {{"silu", Activation::kSilu},
+       {"swish", Activation::kSilu},
+       {"gelu", Activation::kGelu},
+       {"gelu_new", Activation::kGeluTanh},
+       {"gelu_pytorch_tanh", Activation::kGeluTanh}}};
+  const Json* found = reader.value("hidden_act");
+  if (found == nullptr) return;
+  for (const auto& [name, activation] : kNames) {
+    if (*found != name) continue;
+    config.activation = activation;
+    return;
+  }
+  reader.problem(concat("'hidden_act': ", found->dump(),
+                        " is not implemented (silu, swish, gelu, gelu_new and gelu_pytorch_tanh "
+                        "are)"));
+}
+
 }  // namespace
 
 ModelConfig parse_model_config(std::string_view json, const std::string& source) {
@@ -258,7 +279,7 @@ ModelConfig parse_model_config(std::string_view json, const std::string& source)
   config.attention_bias = reader.flag("attention_bias", false);
   config.mlp_bias = reader.flag("mlp_bias", false);
   config.tie_word_embeddings = reader.flag("tie_word_embeddings", false);
-  reader.only("hidden_act", "silu");
+  read_activation(reader, config);
   reader.only("attention_dropout", 0.0);
   reader.only("pretraining_tp", 1);
   reader.only("partial_rotary_factor", 1.0);

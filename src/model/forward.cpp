@@ -6,9 +6,9 @@
 
 #include <algorithm>
 
+#include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
-#include "corda/kernels/swiglu.h"
 
 namespace corda::model {
 
@@ -59,13 +59,14 @@ at::Tensor rotate(const at::Tensor& x, const Rotary& rotary) {
       .to(x.scalar_type());
 }
 
-// silu(gate) * up.
-at::Tensor gated_activation(const Block& block, const at::Tensor& z) {
-  if (!can_fuse(z)) return at::silu(apply(block.gate, z)) * apply(block.up, z);
+// activation(gate) * up.
+at::Tensor gated_activation(const Block& block, const at::Tensor& z,
+                            kernels::Activation activation) {
+  if (!can_fuse(z)) return kernels::activate(apply(block.gate, z), activation) * apply(block.up, z);
   const at::Tensor gate = apply(block.gate, z);
   const at::Tensor up = apply(block.up, z);
   const at::Tensor out = at::empty_like(gate);
-  kernels::swiglu(out, gate, up);
+  kernels::glu(out, gate, up, activation);
   return out;
 }
 
@@ -132,7 +133,7 @@ at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tenso
 
   const at::Tensor z = rms_norm(middle, block.mlp_norm, config.rms_norm_eps);
   seen(".mlp.input", z);
-  const at::Tensor gated = gated_activation(block, z);
+  const at::Tensor gated = gated_activation(block, z, config.activation);
   seen(".mlp.down_proj.input", gated);
   return middle + apply(block.down, gated);
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "corda/model/forward.h"
+#include "train/device_batch.h"
 #include "train/gradient_pass.h"
 
 namespace corda::train {
@@ -15,8 +16,8 @@ class AutogradPass final : public GradientPass {
 
   void begin_step() override {}
 
-  at::Tensor run(const model::Batch& batch, double scale) override {
-    const at::Tensor sum = model::loss_sum(model(), batch);
+  at::Tensor run(const data::PackedBatch& batch, double scale) override {
+    const at::Tensor sum = model::loss_sum(model(), to_device(batch, model()));
     (sum * scale).backward();
     return sum.detach().to(at::kDouble);
   }

@@ -18,8 +18,9 @@ namespace {
 
 class DeviceInputs final : public BlockInputs {
  public:
-  DeviceInputs(std::int64_t count, std::int64_t hidden, at::TensorOptions options) {
-    for (std::int64_t i = 0; i < count; ++i) buffers_.emplace_back(hidden, options);
+  DeviceInputs(std::int64_t count, std::int64_t hidden, at::TensorOptions options,
+               std::int64_t tokens) {
+    for (std::int64_t i = 0; i < count; ++i) buffers_.emplace_back(hidden, options, tokens);
   }
   at::Tensor write(std::int64_t i, std::int64_t tokens) override { return read(i, tokens); }
   void written(std::int64_t /*i*/, std::int64_t /*tokens*/) override {}
@@ -33,12 +34,13 @@ class DeviceInputs final : public BlockInputs {
 
 class HostInputs final : public BlockInputs {
  public:
-  HostInputs(std::int64_t count, std::int64_t hidden, at::TensorOptions options)
+  HostInputs(std::int64_t count, std::int64_t hidden, at::TensorOptions options,
+             std::int64_t tokens)
       : device_(options.device()),
         copies_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index())) {
-    for (Slot& slot : slots_) slot.rows = RowBuffer(hidden, options);
+    for (Slot& slot : slots_) slot.rows = RowBuffer(hidden, options, tokens);
     const at::TensorOptions pinned = options.device(at::kCPU).pinned_memory(true);
-    for (std::int64_t i = 0; i < count; ++i) host_.emplace_back(hidden, pinned);
+    for (std::int64_t i = 0; i < count; ++i) host_.emplace_back(hidden, pinned, tokens);
   }
 
   at::Tensor write(std::int64_t i, std::int64_t tokens) override {
@@ -100,13 +102,13 @@ class HostInputs final : public BlockInputs {
 }  // namespace
 
 std::unique_ptr<BlockInputs> make_device_inputs(std::int64_t count, std::int64_t hidden,
-                                                at::TensorOptions options) {
-  return std::make_unique<DeviceInputs>(count, hidden, options);
+                                                at::TensorOptions options, std::int64_t tokens) {
+  return std::make_unique<DeviceInputs>(count, hidden, options, tokens);
 }
 
 std::unique_ptr<BlockInputs> make_host_inputs(std::int64_t count, std::int64_t hidden,
-                                              at::TensorOptions options) {
-  return std::make_unique<HostInputs>(count, hidden, options);
+                                              at::TensorOptions options, std::int64_t tokens) {
+  return std::make_unique<HostInputs>(count, hidden, options, tokens);
 }
 
 }  // namespace corda::train

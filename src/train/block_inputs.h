@@ -25,12 +25,13 @@ class BlockInputs {
   virtual at::Tensor read(std::int64_t i, std::int64_t tokens) = 0;
 };
 
+// `tokens`: of the largest batch expected.
 std::unique_ptr<BlockInputs> make_device_inputs(std::int64_t count, std::int64_t hidden,
-                                                at::TensorOptions options);
+                                                at::TensorOptions options, std::int64_t tokens);
 
 // Three buffers on the GPU; copies to and from pinned memory run on a stream of their own while the
 // blocks compute. A copy takes tokens x hidden elements over the bus, far less time than a block.
 std::unique_ptr<BlockInputs> make_host_inputs(std::int64_t count, std::int64_t hidden,
-                                              at::TensorOptions options);
+                                              at::TensorOptions options, std::int64_t tokens);
 
 }  // namespace corda::train

@@ -2,8 +2,11 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/choose_pass.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "corda/core/error.h"
@@ -19,63 +22,96 @@ namespace {
 constexpr std::int64_t kMarginBytes = std::int64_t{1} << 30;
 
 // From the fastest to the smallest.
-constexpr std::array<LowRankPassOptions, 4> kLadder = {{{Recompute::kNone, false},
-                                                        {Recompute::kSelective, false},
-                                                        {Recompute::kBlock, false},
-                                                        {Recompute::kBlock, true}}};
+constexpr std::array<std::pair<Recompute, bool>, 4> kLadder = {{{Recompute::kNone, false},
+                                                                {Recompute::kSelective, false},
+                                                                {Recompute::kBlock, false},
+                                                                {Recompute::kBlock, true}}};
+constexpr std::array<const char*, 3> kRecomputeNames = {"none", "selective", "block"};
 
 Recompute recompute_named(const std::string& name) {
-  if (name == "none") return Recompute::kNone;
-  return name == "selective" ? Recompute::kSelective : Recompute::kBlock;
+  const auto found = std::find(kRecomputeNames.begin(), kRecomputeNames.end(), name);
+  return static_cast<Recompute>(found - kRecomputeNames.begin());
 }
 
-// The fastest that fits, of those that the settings allow; the smallest where none does, since the
-// estimate may be too high.
+// Of one forward pass without gradients (corda/model/forward.h): the widest block's intermediate
+// results, and logits in both precisions.
+std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
+                              std::int64_t tokens) {
+  constexpr std::int64_t kLogitBytes = std::int64_t{1} << 30;
+  const std::int64_t heads = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
+  const std::int64_t columns = 5 * c.hidden_size + 2 * heads + 3 * c.intermediate_size;
+  return static_cast<std::int64_t>(c10::elementSize(type)) * tokens * columns + kLogitBytes;
+}
+
+// The fastest that fits, of those that the settings allow; the smallest, with a warning, where none
+// seems to, since the estimate may be too high.
 LowRankPassOptions options_for(const TrainSettings& settings, model::Model& model,
-                               std::int64_t tokens) {
+                               std::int64_t tokens, bool evaluates, core::Reporter& reporter) {
   std::vector<LowRankPassOptions> allowed;
-  for (LowRankPassOptions options : kLadder) {
+  for (const auto& [recompute, offload] : kLadder) {
+    LowRankPassOptions options{.recompute = recompute, .offload = offload, .tokens = tokens};
     if (settings.recompute != "auto") options.recompute = recompute_named(settings.recompute);
     if (settings.offload != "auto") options.offload = settings.offload == "true";
     allowed.push_back(options);
   }
   if (!model.device().is_cuda()) return allowed.front();
-  std::int64_t gradients = 0;  // the pass allocates them
-  for (const model::Linear* linear : model.projections()) {
-    if (linear->low_rank)
-      gradients += 4 * (linear->low_rank->a.numel() + linear->low_rank->b.numel());
-  }
-  const std::int64_t room = linalg::free_memory_bytes(model.device()) - gradients - kMarginBytes;
+  const std::int64_t beside =
+      kMarginBytes + (evaluates ? evaluation_bytes(model.config, model.compute, tokens) : 0);
+  const std::int64_t room = linalg::free_memory_bytes(model.device()) - beside;
   for (const LowRankPassOptions& options : allowed) {
-    if (low_rank_pass_bytes(model, options, tokens) <= room) return options;
+    if (low_rank_pass_bytes(model, options) <= room) return options;
   }
+  const auto gigabytes = [](std::int64_t bytes) {
+    return std::round(static_cast<double>(bytes) * 1e-8) / 10;
+  };
+  reporter.warn(concat("micro-batches of ", tokens, " tokens need about ",
+                       gigabytes(low_rank_pass_bytes(model, allowed.back()) + beside),
+                       " GB beside the model, and ", gigabytes(room + beside),
+                       " GB are free; lower optim.micro_batch_tokens or data.max_length",
+                       allowed.back().offload ? "" : ", or leave recompute and offload at auto"));
   return allowed.back();
+}
+
+// Why the model has no low-rank pass.
+std::string obstacle_of(model::Model& model) {
+  for (const model::Linear* linear : model.projections()) {
+    if (linear->weight.requires_grad()) return "trains the model's own weights";
+    if (!linear->low_rank) continue;
+    if (linear->low_rank->magnitude.defined()) return "is a DoRA";
+    if (linear->low_rank->dropout > 0) return concat("has dropout ", linear->low_rank->dropout);
+  }
+  return "computes in another precision than the weights have";
 }
 
 }  // namespace
 
-std::unique_ptr<GradientPass> choose_pass(const TrainSettings& settings, model::Model& model,
-                                          std::int64_t tokens, core::Reporter& reporter) {
+ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::int64_t tokens,
+                       bool evaluates, core::Reporter& reporter) {
   const bool supported = supports_low_rank_pass(model);
   const bool asked = settings.gradients == "fused" || settings.offload == "true" ||
                      settings.recompute == "selective" || settings.recompute == "block";
   if (asked && !supported) {
     throw core::ConfigError(
         concat("'gradients: fused', 'recompute' and 'offload' need a LoRA without dropout (method "
-               "lora, pissa "
-               "or corda); this run has method ",
-               settings.method, ", lora.dropout ", settings.lora.dropout,
-               "; leave these settings at auto"));
+               "lora, pissa or corda); this run ",
+               obstacle_of(model), "; leave these settings at auto"));
   }
   if (settings.offload == "true" && !model.device().is_cuda())
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
-  std::unique_ptr<GradientPass> pass =
-      supported && settings.gradients != "autograd"
-          ? make_low_rank_pass(model, options_for(settings, model, tokens))
-          : make_autograd_pass(model);
-  reporter.info(
-      concat("gradients: ", pass->describe(), "; micro-batches of up to ", tokens, " tokens"));
-  return pass;
+  ChosenPass chosen{
+      .pass = nullptr, .gradients = "autograd", .recompute = "none", .offload = "false"};
+  if (supported && settings.gradients != "autograd") {
+    const LowRankPassOptions options = options_for(settings, model, tokens, evaluates, reporter);
+    chosen = {.pass = make_low_rank_pass(model, options),
+              .gradients = "fused",
+              .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),
+              .offload = options.offload ? "true" : "false"};
+  } else {
+    chosen.pass = make_autograd_pass(model);
+  }
+  reporter.info(concat("gradients: ", chosen.pass->describe(), "; micro-batches of up to ", tokens,
+                       " tokens"));
+  return chosen;
 }
 
 }  // namespace corda::train

@@ -3,7 +3,9 @@
 // Which gradient pass a run uses, from its settings, the model and the memory there is.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <string>
 
 #include "corda/core/reporter.h"
 #include "corda/model/model.h"
@@ -12,9 +14,19 @@
 
 namespace corda::train {
 
-// `tokens`: the most that one micro-batch can hold. Says what was chosen. Throws ConfigError where
-// the settings ask for a pass that the model's adapters do not allow.
-std::unique_ptr<GradientPass> choose_pass(const TrainSettings& settings, model::Model& model,
-                                          std::int64_t tokens, core::Reporter& reporter);
+struct ChosenPass {
+  std::unique_ptr<GradientPass> pass;
+  // What the settings of these names became.
+  std::string gradients;
+  std::string recompute;
+  std::string offload;
+};
+
+// `tokens`: the most that one micro-batch can hold; `evaluates`: whether losses are computed
+// between steps, for which the GPU keeps room. Says what was chosen, and warns where nothing seems
+// to fit. Throws ConfigError where the settings ask for a pass that the model's adapters do not
+// allow.
+ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::int64_t tokens,
+                       bool evaluates, core::Reporter& reporter);
 
 }  // namespace corda::train

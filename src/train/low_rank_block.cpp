@@ -6,9 +6,9 @@
 
 #include <algorithm>
 
+#include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
-#include "corda/kernels/swiglu.h"
 
 namespace corda::train {
 
@@ -33,12 +33,13 @@ WorkspaceColumns widest(const WorkspaceColumns& a, const WorkspaceColumns& b) {
           .attended = std::max(a.attended, b.attended)};
 }
 
-BlockWorkspace::BlockWorkspace(const WorkspaceColumns& columns, at::TensorOptions options)
-    : normed(columns.normed, options),
-      gated(columns.gated, options),
-      residual(columns.residual, options),
-      grad_normed(columns.hidden, options),
-      grad_attended(columns.attended, options) {}
+BlockWorkspace::BlockWorkspace(const WorkspaceColumns& columns, at::TensorOptions options,
+                               std::int64_t tokens)
+    : normed(columns.normed, options, tokens),
+      gated(columns.gated, options, tokens),
+      residual(columns.residual, options, tokens),
+      grad_normed(columns.hidden, options, tokens),
+      grad_attended(columns.attended, options, tokens) {}
 
 // Views of the rows [q | k | v | ...], each [tokens, its heads, d].
 struct LowRankBlock::Heads {
@@ -56,13 +57,18 @@ LowRankBlock::Heads LowRankBlock::heads_of(const at::Tensor& qkv) const {
           cut(config_.num_heads + config_.num_kv_heads, config_.num_kv_heads)};
 }
 
-LowRankBlock::LowRankBlock(model::Block& block, const model::ModelConfig& config)
+std::array<std::vector<model::Linear*>, 4> sites_of(model::Block& block) {
+  return {{{&block.q, &block.k, &block.v}, {&block.o}, {&block.gate, &block.up}, {&block.down}}};
+}
+
+LowRankBlock::LowRankBlock(model::Block& block, const model::ModelConfig& config,
+                           const kernels::GemmPlans* plans)
     : block_(block),
       config_(config),
-      qkv_({&block.q, &block.k, &block.v}),
-      o_({&block.o}),
-      gate_up_({&block.gate, &block.up}),
-      down_({&block.down}) {}
+      qkv_(sites_of(block)[0], plans),
+      o_(sites_of(block)[1], plans),
+      gate_up_(sites_of(block)[2], plans),
+      down_(sites_of(block)[3], plans) {}
 
 void LowRankBlock::add_refresh(kernels::WindowCopies& copies) const {
   for (const LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->add_refresh(copies);
@@ -76,24 +82,25 @@ void LowRankBlock::end_micro_batch() {
   for (LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->end_micro_batch();
 }
 
-BlockActivations LowRankBlock::make_activations(at::TensorOptions options) const {
+BlockActivations LowRankBlock::make_activations(at::TensorOptions options,
+                                                std::int64_t tokens) const {
   const at::TensorOptions fp32 = options.dtype(at::kFloat);
   const auto with_rank = [&](const LowRankSite& site) {
-    return RowBuffer(site.out_features() + site.rank(), options);
+    return RowBuffer(site.out_features() + site.rank(), options, tokens);
   };
   const auto bottom = [&](const LowRankSite& site) {
     // One column at least: no columns would mean a vector.
-    return RowBuffer(std::max<std::int64_t>(site.rank(), 1), options);
+    return RowBuffer(std::max<std::int64_t>(site.rank(), 1), options, tokens);
   };
   return {.qkv = with_rank(qkv_),
           .gate_up = with_rank(gate_up_),
-          .middle = RowBuffer(config_.hidden_size, options),
+          .middle = RowBuffer(config_.hidden_size, options, tokens),
           .qkv_bottom = bottom(qkv_),
           .o_bottom = bottom(o_),
           .gate_up_bottom = bottom(gate_up_),
           .down_bottom = bottom(down_),
-          .inv_rms_in = RowBuffer(0, fp32),
-          .inv_rms_middle = RowBuffer(0, fp32),
+          .inv_rms_in = RowBuffer(0, fp32, tokens),
+          .inv_rms_middle = RowBuffer(0, fp32, tokens),
           .attention = {}};
 }
 
@@ -138,12 +145,13 @@ void LowRankBlock::forward_down(const at::Tensor& out, BlockActivations& kept,
       workspace.gated.rows(tokens).narrow(1, 0, down_.in_features() + down_.rank());
   const std::int64_t n = down_.in_features();
   const at::Tensor gate_up = kept.gate_up.rows(tokens);
-  kernels::swiglu(gated.narrow(1, 0, n), gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n));
+  kernels::glu(gated.narrow(1, 0, n), gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n),
+               config_.activation);
   down_.forward_add(gated, out, kept.down_bottom.rows(tokens), kept.middle.rows(tokens));
 }
 
 void LowRankBlock::backward_mlp(std::int64_t tokens, BlockActivations& kept,
-                                BlockWorkspace& workspace) {
+                                BlockWorkspace& workspace, bool input_needed) {
   const std::int64_t hidden = gate_up_.in_features();
   const at::Tensor residual = workspace.residual.rows(tokens);
   const at::Tensor grad_out = residual.narrow(1, 0, hidden + down_.rank());
@@ -151,14 +159,21 @@ void LowRankBlock::backward_mlp(std::int64_t tokens, BlockActivations& kept,
   down_.backward(grad_out, kept.down_bottom.rows(tokens), grad_gated);
   const at::Tensor gate_up = kept.gate_up.rows(tokens);
   const std::int64_t n = down_.in_features();
-  kernels::swiglu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated);
+  kernels::glu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated,
+                        config_.activation, /*keep_output=*/down_.trains_a());
   down_.backward_a(grad_out, grad_gated);  // which is the down projection's input by now
 
   const at::Tensor grad_normed = workspace.grad_normed.rows(tokens);
-  gate_up_.backward(gate_up, kept.gate_up_bottom.rows(tokens), grad_normed);
-  kernels::rms_norm_backward(grad_normed, residual.narrow(1, 0, hidden), kept.middle.rows(tokens),
-                             kept.inv_rms_middle.rows(tokens), block_.mlp_norm,
-                             gate_up_.trains_a());
+  gate_up_.backward(gate_up, kept.gate_up_bottom.rows(tokens),
+                    input_needed ? grad_normed : at::Tensor());
+  if (input_needed) {
+    kernels::rms_norm_backward(grad_normed, residual.narrow(1, 0, hidden), kept.middle.rows(tokens),
+                               kept.inv_rms_middle.rows(tokens), block_.mlp_norm,
+                               gate_up_.trains_a());
+  } else if (gate_up_.trains_a()) {
+    kernels::rms_norm(grad_normed, kept.inv_rms_middle.rows(tokens), kept.middle.rows(tokens),
+                      block_.mlp_norm, config_.rms_norm_eps);
+  }
   gate_up_.backward_a(gate_up, grad_normed);
 }
 
@@ -178,7 +193,6 @@ void LowRankBlock::backward_attention(const BatchContext& context, const at::Ten
   const model::AttentionGradients grads = model::attention_backward(
       *context.batch, kept.attention, grad_attended.view_as(kept.attention.out), heads.q, heads.k,
       heads.v);
-  kept.attention = {};
   kernels::gather_rotated_back(qkv.narrow(1, 0, qkv_.out_features()), grads.q, grads.k, grads.v,
                                context.cos, context.sin);
   const at::Tensor grad_normed = workspace.grad_normed.rows(tokens);
@@ -196,8 +210,10 @@ void LowRankBlock::backward_attention(const BatchContext& context, const at::Ten
 
 void LowRankBlock::backward(const BatchContext& context, const at::Tensor& in,
                             BlockActivations& kept, BlockWorkspace& workspace, bool input_needed) {
-  backward_mlp(in.size(0), kept, workspace);
-  backward_attention(context, in, kept, workspace, input_needed);
+  const bool attention_needed = input_needed || adapts_attention();
+  backward_mlp(in.size(0), kept, workspace, attention_needed);
+  if (attention_needed) backward_attention(context, in, kept, workspace, input_needed);
+  kept.attention = {};
 }
 
 }  // namespace corda::train

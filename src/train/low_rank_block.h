@@ -6,7 +6,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
+#include <vector>
 
 #include "corda/model/attention_pass.h"
 #include "corda/model/batch.h"
@@ -44,7 +46,7 @@ WorkspaceColumns widest(const WorkspaceColumns& a, const WorkspaceColumns& b);
 
 // Memory that one block uses and leaves to the next.
 struct BlockWorkspace {
-  BlockWorkspace(const WorkspaceColumns& columns, at::TensorOptions options);
+  BlockWorkspace(const WorkspaceColumns& columns, at::TensorOptions options, std::int64_t tokens);
 
   RowBuffer normed;         // [tokens, H | rank]
   RowBuffer gated;          // [tokens, I | rank]
@@ -60,15 +62,24 @@ struct BatchContext {
   at::Tensor sin;
 };
 
+// A block's projections, those that share an input together: [q, k, v], [o], [gate, up], [down].
+std::array<std::vector<model::Linear*>, 4> sites_of(model::Block& block);
+
 class LowRankBlock {
  public:
-  LowRankBlock(model::Block& block, const model::ModelConfig& config);
+  // All three must outlive the block.
+  LowRankBlock(model::Block& block, const model::ModelConfig& config,
+               const kernels::GemmPlans* plans);
 
   void add_refresh(kernels::WindowCopies& copies) const;
   void begin_step();
   void end_micro_batch();
 
-  BlockActivations make_activations(at::TensorOptions options) const;
+  // Whether a projection of the block, or of its attention, has an adapter.
+  bool is_adapted() const { return adapts_attention() || gate_up_.rank() + down_.rank() > 0; }
+
+  // `tokens`: of the largest batch expected.
+  BlockActivations make_activations(at::TensorOptions options, std::int64_t tokens) const;
   WorkspaceColumns workspace_columns() const;
 
   // in [tokens, H] -> kept.middle: norm, attention, residual.
@@ -88,7 +99,10 @@ class LowRankBlock {
  private:
   struct Heads;
   Heads heads_of(const at::Tensor& qkv) const;
-  void backward_mlp(std::int64_t tokens, BlockActivations& kept, BlockWorkspace& workspace);
+  bool adapts_attention() const { return qkv_.rank() + o_.rank() > 0; }
+  // With `input_needed` false the gradient of the input is not computed.
+  void backward_mlp(std::int64_t tokens, BlockActivations& kept, BlockWorkspace& workspace,
+                    bool input_needed);
   void backward_attention(const BatchContext& context, const at::Tensor& in, BlockActivations& kept,
                           BlockWorkspace& workspace, bool input_needed);
 

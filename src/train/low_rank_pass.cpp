@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 
 #include <algorithm>
 #include <vector>
@@ -8,10 +9,14 @@
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/gemm.h"
+#include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/model/forward.h"
+#include "train/batch_shape.h"
 #include "train/block_inputs.h"
+#include "train/device_batch.h"
 #include "train/gradient_pass.h"
+#include "train/graph_cache.h"
 #include "train/low_rank_block.h"
 
 namespace corda::train {
@@ -21,27 +26,46 @@ namespace {
 // Logits computed at once: 256 MB in bf16.
 constexpr std::int64_t kLogitElements = std::int64_t{1} << 27;
 
+// Tokens x weights of a block below which graphs are faster by the measurements of
+// tests/bench/README.md: where the batch must be filled up, and where it has a shape already.
+constexpr double kLaunchBoundFilled = 1e11;
+constexpr double kLaunchBoundExact = 4e11;
+
 class LowRankPass final : public GradientPass {
  public:
   LowRankPass(model::Model& model, const LowRankPassOptions& options);
 
   void begin_step() override;
-  at::Tensor run(const model::Batch& batch, double scale) override;
+  at::Tensor run(const data::PackedBatch& batch, double scale) override;
   std::string describe() const override;
 
  private:
+  const kernels::GemmPlans* plans() const { return options_.tune ? &plans_ : nullptr; }
   void forward(const model::Batch& batch, const BatchContext& context);
   // Of the rows that have a target: the loss, and the gradient into the residual stream.
-  at::Tensor loss_and_gradient(const model::Batch& batch, double scale);
+  at::Tensor loss_and_gradient(const model::Batch& batch);
   void backward(const BatchContext& context, std::int64_t tokens);
+  at::Tensor compute(const model::Batch& batch);
+  bool as_graph(const BatchShape& shape, std::int64_t tokens) const;
+
+  // Whether the backward starts by computing again what block i left.
+  bool recomputes(std::size_t i, Recompute what) const {
+    return options_.recompute >= what && i + 1 < blocks_.size();  // the last one's still stands
+  }
 
   LowRankPassOptions options_;
+  kernels::GemmPlans plans_;
   std::vector<LowRankBlock> blocks_;
+  std::size_t lowest_ = 0;  // of the blocks with an adapter
   std::unique_ptr<BlockInputs> inputs_;
   RowBuffer last_;  // the output of the last block
   std::vector<BlockActivations> activations_;
   std::unique_ptr<BlockWorkspace> workspace_;
   kernels::WindowCopies refresh_;  // of all factors
+  at::Tensor scale_;               // of the loss, fp32
+  bool fresh_ = true;              // no gradients yet in this step
+  double weights_per_block_ = 0;
+  GraphCache graphs_;
 };
 
 LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
@@ -49,25 +73,37 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   const at::TensorOptions like =
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
   const at::NoGradGuard no_grad;
+  options_.tokens = filled_up_tokens(options.tokens);
   WorkspaceColumns columns;
   blocks_.reserve(model.blocks.size());
   for (model::Block& block : model.blocks) {
-    blocks_.emplace_back(block, model.config);
+    blocks_.emplace_back(block, model.config, plans());
     blocks_.back().add_refresh(refresh_);
     columns = widest(columns, blocks_.back().workspace_columns());
-    activations_.push_back(blocks_.back().make_activations(like));
-    if (activations_.size() > 1) activations_.back().share(activations_.front(), options.recompute);
+    activations_.push_back(blocks_.back().make_activations(like, options_.tokens));
   }
+  while (!blocks_[lowest_].is_adapted()) ++lowest_;
+  for (std::size_t i = 1; i < activations_.size(); ++i)
+    activations_[i].share(activations_.front(),
+                          i < lowest_ ? Recompute::kBlock : options.recompute);
+  for (const model::Linear* linear : model.projections())
+    weights_per_block_ +=
+        static_cast<double>(linear->weight.numel()) / static_cast<double>(blocks_.size());
+  const std::int64_t count = model.config.num_layers;
   const std::int64_t hidden = model.config.hidden_size;
-  inputs_ = options.offload ? make_host_inputs(model.config.num_layers, hidden, like)
-                            : make_device_inputs(model.config.num_layers, hidden, like);
-  last_ = RowBuffer(hidden, like);
-  workspace_ = std::make_unique<BlockWorkspace>(columns, like);
+  inputs_ = options.offload ? make_host_inputs(count, hidden, like, options_.tokens)
+                            : make_device_inputs(count, hidden, like, options_.tokens);
+  last_ = RowBuffer(hidden, like, options_.tokens);
+  workspace_ = std::make_unique<BlockWorkspace>(columns, like, options_.tokens);
+  scale_ = at::ones({}, like.dtype(at::kFloat));
+  // Where the weights lay before.
+  if (model.device().is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
 }
 
 void LowRankPass::begin_step() {
   const at::NoGradGuard no_grad;
   refresh_.run();
+  fresh_ = true;
   for (LowRankBlock& block : blocks_) block.begin_step();
 }
 
@@ -93,12 +129,12 @@ void LowRankPass::forward(const model::Batch& batch, const BatchContext& context
     blocks_[index].forward_attention(context, in, kept, *workspace_);
     blocks_[index].forward_gate_up(tokens, kept, *workspace_);
     blocks_[index].forward_down(out, kept, *workspace_);
-    if (options_.recompute == Recompute::kBlock && !last) kept.attention = {};
+    if (recomputes(index, Recompute::kBlock) || index < lowest_) kept.attention = {};
     in = out;
   }
 }
 
-at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scale) {
+at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
   const model::Model& m = model();
   const at::Tensor rows = last_.rows(batch.tokens()).index_select(0, batch.target_rows);
   const std::int64_t count = rows.size(0);
@@ -115,10 +151,11 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scal
     const std::int64_t length = std::min(chunk, count - begin);
     const at::Tensor part = normed.narrow(0, begin, length);
     const at::Tensor part_logits = logits.narrow(0, 0, length);
-    kernels::gemm(part_logits, part, m.head_weight().t());
+    kernels::gemm(part_logits, part, m.head_weight().t(), {.plans = plans()});
     kernels::cross_entropy(loss.narrow(0, begin, length), part_logits,
-                           batch.target_ids.narrow(0, begin, length), scale);
-    kernels::gemm(part, part_logits, m.head_weight());  // the gradient takes the rows' place
+                           batch.target_ids.narrow(0, begin, length), scale_);
+    // The gradient takes the rows' place.
+    kernels::gemm(part, part_logits, m.head_weight(), {.plans = plans()});
   }
   const at::Tensor grad = at::zeros_like(rows);
   kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false);
@@ -130,27 +167,52 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch, double scal
 }
 
 void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
-  for (std::size_t i = blocks_.size(); i-- > 0;) {
+  for (std::size_t i = blocks_.size(); i-- > lowest_;) {
     const at::Tensor in = inputs_->read(static_cast<std::int64_t>(i), tokens);
     BlockActivations& kept = activations_[i];
-    const bool overwritten = i + 1 < blocks_.size();  // by the blocks after this one
-    if (overwritten && options_.recompute == Recompute::kBlock)
+    if (recomputes(i, Recompute::kBlock))
       blocks_[i].forward_attention(context, in, kept, *workspace_);
-    if (overwritten && options_.recompute != Recompute::kNone)
-      blocks_[i].forward_gate_up(tokens, kept, *workspace_);
-    blocks_[i].backward(context, in, kept, *workspace_, /*input_needed=*/i > 0);
-    blocks_[i].end_micro_batch();
+    if (recomputes(i, Recompute::kSelective)) blocks_[i].forward_gate_up(tokens, kept, *workspace_);
+    blocks_[i].backward(context, in, kept, *workspace_, /*input_needed=*/i > lowest_);
   }
 }
 
-at::Tensor LowRankPass::run(const model::Batch& batch, double scale) {
-  const at::NoGradGuard no_grad;
+at::Tensor LowRankPass::compute(const model::Batch& batch) {
   const model::Rotary rotary = model::rotary_of(model(), batch.positions);
   const BatchContext context{
       .batch = &batch, .cos = rotary.cos.squeeze(1), .sin = rotary.sin.squeeze(1)};
   forward(batch, context);
-  const at::Tensor loss = loss_and_gradient(batch, scale);
+  const at::Tensor loss = loss_and_gradient(batch);
   backward(context, batch.tokens());
+  return loss;
+}
+
+// A graph's memory must stay where it is, and attention must not need autograd.
+bool LowRankPass::as_graph(const BatchShape& shape, std::int64_t tokens) const {
+  const model::ModelConfig& c = model().config;
+  const bool possible = model().device().is_cuda() && !options_.offload &&
+                        shape.tokens <= options_.tokens &&
+                        model::suits_flash(model().compute, c.head_dim);
+  if (!possible || options_.graphs != Graphs::kAuto)
+    return possible && options_.graphs == Graphs::kAlways;
+  return static_cast<double>(shape.tokens) * weights_per_block_ <
+         (tokens == shape.tokens ? kLaunchBoundExact : kLaunchBoundFilled);
+}
+
+at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
+  const at::NoGradGuard no_grad;
+  scale_.fill_(scale);
+  const BatchShape shape = shape_for(batch);
+  at::Tensor loss;
+  if (as_graph(shape, batch.tokens())) {
+    model::Batch filled = to_device(filled_up(batch, shape), model());
+    filled.longest = shape.longest;
+    loss = graphs_.run({shape, !fresh_}, filled, [&](const model::Batch& b) { return compute(b); });
+  } else {
+    loss = compute(to_device(batch, model()));
+  }
+  fresh_ = false;
+  for (LowRankBlock& block : blocks_) block.end_micro_batch();
   return loss;
 }
 
@@ -161,16 +223,25 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
   return std::make_unique<LowRankPass>(model, options);
 }
 
-std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options,
-                                 std::int64_t tokens) {
+std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options) {
   const model::ModelConfig& c = model.config;
-  std::int64_t rank = 0;  // of all factors of the widest block
-  for (const model::Block& block : model.blocks) {
-    std::int64_t sum = 0;
-    for (const auto* linear :
-         {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down})
-      sum += linear->low_rank ? linear->low_rank->a.size(0) : 0;
-    rank = std::max(rank, sum);
+  std::int64_t rank = 0;       // of all factors of the widest block
+  std::int64_t packed = 0;     // elements that packing adds to the weights
+  std::int64_t gradients = 0;  // elements
+  for (model::Block& block : model.blocks) {
+    std::int64_t of_block = 0;
+    for (const auto& site : sites_of(block)) {
+      std::int64_t out = 0, site_rank = 0;
+      for (const model::Linear* linear : site) {
+        out += linear->weight.size(0);
+        if (!linear->low_rank) continue;
+        site_rank += linear->low_rank->a.size(0);
+        gradients += linear->low_rank->a.numel() + linear->low_rank->b.numel();
+      }
+      packed += site_rank * (out + site.front()->weight.size(1) + site_rank);
+      of_block += site_rank;
+    }
+    rank = std::max(rank, of_block);
   }
   const std::int64_t attended = c.num_heads * c.head_dim;
   const std::int64_t qkv = attended + 2 * c.num_kv_heads * c.head_dim;
@@ -184,7 +255,8 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
-  return element * (tokens * columns + std::max(kLogitElements, c.vocab_size));
+  const std::int64_t logits = std::max(kLogitElements, c.vocab_size);
+  return element * (packed + options.tokens * columns + logits) + 4 * gradients;
 }
 
 bool supports_low_rank_pass(model::Model& model) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/window_copies.h"
 #include "corda/model/model.h"
 
@@ -27,8 +28,9 @@ namespace corda::train {
 class LowRankSite {
  public:
   // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
-  // without an adapter have rank 0. All weights have one dtype, that of the activations.
-  explicit LowRankSite(std::vector<model::Linear*> linears);
+  // without an adapter have rank 0. All weights have one dtype, that of the activations. `plans`
+  // for the products may be null, or must outlive the site.
+  LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans);
 
   std::int64_t in_features() const { return in_; }
   std::int64_t out_features() const { return out_; }
@@ -65,17 +67,25 @@ class LowRankSite {
     std::int64_t row = 0;     // of packed, and column of y
     std::int64_t column = 0;  // of h
     std::int64_t rank = 0;    // the adapter's own; 0: none
-    at::Tensor grad_b;        // [out, rank], fp32
+  };
+  // Neighbours of one size, whose gradients are one call.
+  struct Group {
+    std::int64_t first = 0;  // of layers_
+    std::int64_t count = 0;
+    at::Tensor grad_b;  // [count, out, rank], fp32
   };
 
+  void make_groups();
   at::Tensor factor_a() const;  // A [rank, in] in the packed matrix
   // Completes x [tokens, in | rank] with h, and copies h to `bottom`.
   void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
   void add_bias(const at::Tensor& y) const;
 
+  const kernels::GemmPlans* plans_;
   std::vector<Layer> layers_;
-  at::Tensor packed_;  // [out + rank, in + rank]
-  at::Tensor grad_a_;  // [rank, in], fp32
+  std::vector<Group> groups_;  // of those with an adapter
+  at::Tensor packed_;          // [out + rank, in + rank]
+  at::Tensor grad_a_;          // [rank, in], fp32
   std::int64_t in_ = 0;
   std::int64_t out_ = 0;
   std::int64_t rank_ = 0;

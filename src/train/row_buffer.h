@@ -15,8 +15,12 @@ namespace corda::train {
 class RowBuffer {
  public:
   RowBuffer() = default;
-  RowBuffer(std::int64_t columns, at::TensorOptions options)
-      : columns_(columns), options_(options), storage_(std::make_shared<at::Tensor>()) {}
+  // Room for `expected` rows is made at once, when the first are asked for.
+  RowBuffer(std::int64_t columns, at::TensorOptions options, std::int64_t expected = 0)
+      : columns_(columns),
+        expected_(expected),
+        options_(options),
+        storage_(std::make_shared<at::Tensor>()) {}
   // Rows of this buffer's length in the memory of another, for contents that are never needed at
   // the same time.
   RowBuffer in_memory_of(const RowBuffer& other) const;
@@ -26,6 +30,7 @@ class RowBuffer {
 
  private:
   std::int64_t columns_ = 0;
+  std::int64_t expected_ = 0;
   at::TensorOptions options_;
   std::shared_ptr<at::Tensor> storage_;  // flat
 };

@@ -178,10 +178,19 @@ void check(const TrainSettings& s) {
     problems.emplace_back("method full trains the model itself; remove 'adapter'");
   if (s.method == "full" && s.train_a == "false")
     problems.emplace_back("train_a has no meaning with method full");
-  if (s.gradients == "autograd" &&
-      (s.offload == "true" || s.recompute == "selective" || s.recompute == "block"))
+  const bool saves_memory =
+      s.offload == "true" || s.recompute == "selective" || s.recompute == "block";
+  if (s.gradients == "autograd" && saves_memory)
     problems.emplace_back(
         "'recompute' and 'offload' need 'gradients' fused; autograd keeps everything");
+  const bool plain_lora = s.method != "full" && s.method != "dora" && s.lora.dropout <= 0;
+  if ((s.gradients == "fused" || saves_memory) && !plain_lora) {
+    problems.push_back(concat(
+        "'gradients: fused', 'recompute' and 'offload' need a LoRA without dropout; this run has ",
+        s.method == "full" || s.method == "dora" ? concat("method ", s.method)
+                                                 : concat("lora.dropout ", s.lora.dropout),
+        "; leave these settings at auto"));
+  }
   if (s.optim.betas.size() != 2)
     problems.push_back(
         concat("'optim.betas' must hold two numbers; it holds ", s.optim.betas.size()));

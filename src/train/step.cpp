@@ -9,11 +9,6 @@
 
 namespace corda::train {
 
-model::Batch to_device(const data::PackedBatch& packed, const model::Model& model) {
-  return model::make_batch(packed.ids, packed.positions, packed.cu_seqlens, model.config.vocab_size,
-                           model.device(), packed.target_rows, packed.target_ids);
-}
-
 double StepGradients::loss() const {
   return loss_sum.item<double>() / static_cast<double>(supervised_tokens);
 }
@@ -35,7 +30,7 @@ StepGradients accumulate_gradients(GradientPass& pass,
   for (std::size_t i = 0; i < micro_batches.size(); ++i) {
     if (micro_batches[i].targets() == 0) continue;
     at::manual_seed(core::derive_seed(dropout_seed, i));
-    result.loss_sum += pass.run(to_device(micro_batches[i], model), scale);
+    result.loss_sum += pass.run(micro_batches[i], scale);
   }
   return result;
 }

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "corda/data/batch.h"
-#include "corda/model/batch.h"
 #include "corda/model/model.h"
 #include "train/gradient_pass.h"
 
@@ -29,8 +28,5 @@ struct StepGradients {
 StepGradients accumulate_gradients(GradientPass& pass,
                                    const std::vector<data::PackedBatch>& micro_batches,
                                    std::uint64_t dropout_seed);
-
-// The batch on the model's device.
-model::Batch to_device(const data::PackedBatch& packed, const model::Model& model);
 
 }  // namespace corda::train

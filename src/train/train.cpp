@@ -9,6 +9,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -21,6 +23,7 @@
 #include "corda/train/schedule.h"
 #include "train/checkpoint.h"
 #include "train/choose_pass.h"
+#include "train/device_batch.h"
 #include "train/flops.h"
 #include "train/metrics.h"
 #include "train/step.h"
@@ -95,12 +98,18 @@ class Run {
     total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
                                           : std::max<std::int64_t>(1, by_epochs);
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
-    pass_ = choose_pass(settings, trainable_.model(), largest_micro_batch(), reporter);
     warmup_ = static_cast<std::int64_t>(
         std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
     TrainSettings copy = trainable_.resolve(settings);
+    // What auto becomes depends on the memory that is free, and a continuation may find less.
+    identity_ = settings_of(copy).resolved();
+    ChosenPass chosen = choose_pass(copy, trainable_.model(), largest_micro_batch(),
+                                    !eval_.samples.empty(), reporter);
+    pass_ = std::move(chosen.pass);
+    copy.gradients = chosen.gradients;
+    copy.recompute = chosen.recompute;
+    copy.offload = chosen.offload;
     resolved_ = settings_of(copy).resolved();
-    identity_ = resolved_;
     identity_.entries.emplace_back("base fingerprint",
                                    core::ConfigNode::scalar(trainable_.base_fingerprint()));
     identity_.entries.emplace_back("adapter fingerprint",
@@ -217,11 +226,8 @@ class Run {
 
   StepMetrics take_step(std::int64_t step) {
     const auto begin = Clock::now();
-    std::vector<data::Sample> samples;
-    for (const std::int64_t index : sampler_.indices_of(step))
-      samples.push_back(train_.samples[index]);
-    const auto micro_batches = data::make_micro_batches(
-        pointers_to(samples), settings_.optim.micro_batch_tokens, settings_.data.packing);
+    const std::vector<data::PackedBatch> micro_batches =
+        prepared_ ? *std::exchange(prepared_, std::nullopt) : micro_batches_of(step);
     StepMetrics metrics{
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
@@ -229,6 +235,7 @@ class Run {
     const StepGradients result = gradients_of(step, micro_batches);
     const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
     optimizer_.clear_gradients();
+    if (step + 1 < total_) prepared_ = micro_batches_of(step + 1);  // while the GPU works
     metrics.tokens = result.tokens;
     metrics.supervised_tokens = result.supervised_tokens;
     metrics.loss = result.loss();  // the GPU is waited for here
@@ -243,6 +250,14 @@ class Run {
                             seconds / peak_flops_;
     }
     return metrics;
+  }
+
+  std::vector<data::PackedBatch> micro_batches_of(std::int64_t step) {
+    std::vector<data::Sample> samples;
+    for (const std::int64_t index : sampler_.indices_of(step))
+      samples.push_back(train_.samples[index]);
+    return data::make_micro_batches(pointers_to(samples), settings_.optim.micro_batch_tokens,
+                                    settings_.data.packing);
   }
 
   StepGradients gradients_of(std::int64_t step,
@@ -272,8 +287,8 @@ class Run {
     double sum = 0;
     std::int64_t targets = 0;
     const std::vector<data::Sample> samples(eval_.samples.begin(), eval_.samples.end());
-    for (const auto& packed :
-         data::make_micro_batches(pointers_to(samples), settings_.optim.micro_batch_tokens, true)) {
+    for (const auto& packed : data::make_micro_batches(
+             pointers_to(samples), settings_.optim.micro_batch_tokens, settings_.data.packing)) {
       if (reporter_.stop_requested()) {
         save(run, metrics.step, metrics);
         interrupt(concat("in the evaluation after step ", metrics.step));
@@ -308,6 +323,7 @@ class Run {
   AdamW optimizer_;
   std::unique_ptr<GradientPass> pass_;
   data::EpochSampler sampler_;
+  std::optional<std::vector<data::PackedBatch>> prepared_;  // of the next step
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
   double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits

@@ -10,12 +10,12 @@
 
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
-#include "corda/core/random.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/spectrum.h"
 #include "core/json.h"
 #include "support/error_of.h"
+#include "support/random_tensor.h"
 #include "support/temporary_directory.h"
 
 namespace corda::decompose {
@@ -23,6 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::corda::testing::error_of;
+using ::corda::testing::random_tensor;
 using ::corda::testing::TemporaryDirectory;
 using ::testing::HasSubstr;
 
@@ -31,28 +32,20 @@ constexpr std::int64_t kInner = 20;
 constexpr std::int64_t kTokens = 500;
 const std::vector<std::string> kAttention = {"q_proj", "k_proj", "v_proj", "o_proj"};
 
-at::Tensor random(std::vector<std::int64_t> shape, std::uint64_t seed) {
-  core::Random generator(seed);
-  at::Tensor t = at::empty(shape, at::kFloat);
-  for (std::int64_t i = 0; i < t.numel(); ++i)
-    t.data_ptr<float>()[i] = static_cast<float>(2 * generator.uniform() - 1);
-  return t;
-}
-
 // A folder with a two-block model in bf16, as much as decompose looks at.
 fs::path write_model(const fs::path& directory, std::uint64_t seed = 1) {
   fs::create_directories(directory);
   std::vector<std::pair<std::string, at::Tensor>> tensors = {
-      {"model.embed_tokens.weight", random({30, kHidden}, seed)}};
+      {"model.embed_tokens.weight", random_tensor({30, kHidden}, seed)}};
   for (int layer = 0; layer < 2; ++layer) {
     const std::string block = "model.layers." + std::to_string(layer) + ".";
     for (const auto& leaf : kAttention)
       tensors.emplace_back(block + "self_attn." + leaf + ".weight",
-                           random({kHidden, kHidden}, ++seed));
-    tensors.emplace_back(block + "mlp.gate_proj.weight", random({kInner, kHidden}, ++seed));
-    tensors.emplace_back(block + "mlp.up_proj.weight", random({kInner, kHidden}, ++seed));
-    tensors.emplace_back(block + "mlp.down_proj.weight", random({kHidden, kInner}, ++seed));
-    tensors.emplace_back(block + "input_layernorm.weight", random({kHidden}, ++seed));
+                           random_tensor({kHidden, kHidden}, ++seed));
+    tensors.emplace_back(block + "mlp.gate_proj.weight", random_tensor({kInner, kHidden}, ++seed));
+    tensors.emplace_back(block + "mlp.up_proj.weight", random_tensor({kInner, kHidden}, ++seed));
+    tensors.emplace_back(block + "mlp.down_proj.weight", random_tensor({kHidden, kInner}, ++seed));
+    tensors.emplace_back(block + "input_layernorm.weight", random_tensor({kHidden}, ++seed));
   }
   for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kBFloat16);
   io::save_tensors(directory / "model.safetensors", tensors);
@@ -60,7 +53,7 @@ fs::path write_model(const fs::path& directory, std::uint64_t seed = 1) {
 }
 
 at::Tensor covariance(std::int64_t n, std::uint64_t seed) {
-  const at::Tensor x = random({kTokens, n}, seed) * at::logspace(0, -2, n);
+  const at::Tensor x = random_tensor({kTokens, n}, seed) * at::logspace(0, -2, n);
   return at::mm(x.t(), x);
 }
 
@@ -359,11 +352,11 @@ class LargeLayer : public ::testing::Test {
     const std::string module = "model.layers.0.self_attn.q_proj";
     const fs::path model = scratch_.path() / "model";
     fs::create_directories(model);
-    io::save_tensors(
-        model / "model.safetensors",
-        {{module + ".weight", at::mm(random({512, rank}, 1), random({rank, 512}, 2))}});
+    io::save_tensors(model / "model.safetensors",
+                     {{module + ".weight",
+                       at::mm(random_tensor({512, rank}, 1), random_tensor({rank, 512}, 2))}});
     io::CovarianceWriter writer(scratch_.path() / "cov", io::CovarianceStorage::kPacked);
-    const at::Tensor x = random({700, 512}, 3);
+    const at::Tensor x = random_tensor({700, 512}, 3);
     writer.add("model.layers.0.self_attn.input", {module}, 700, at::mm(x.t(), x));
     io::CovarianceManifest manifest;
     manifest.model = io::Checkpoint(model).fingerprint();

@@ -7,9 +7,10 @@
 
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/gemm.h"
+#include "corda/kernels/gemm_plans.h"
+#include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
-#include "corda/kernels/swiglu.h"
 #include "corda/kernels/window_copies.h"
 
 namespace corda::kernels {
@@ -88,19 +89,24 @@ TEST_P(Gpu, RotaryMatchesCpu) {
   expect_equal(gx, x);
 }
 
-TEST_P(Gpu, SwigluMatchesCpu) {
+TEST_P(Gpu, GluMatchesCpu) {
   const std::int64_t n = GetParam().n;
-  const at::Tensor gate_up = window(2 * n), out = window(n), grad = window(n);
-  const at::Tensor ggate_up = on_gpu(gate_up), gout = on_gpu(out), ggrad = on_gpu(grad);
   const auto gate = [&](const at::Tensor& x) { return x.narrow(1, 0, n); };
   const auto up = [&](const at::Tensor& x) { return x.narrow(1, n, n); };
-  swiglu(out, gate(gate_up), up(gate_up));
-  swiglu(gout, gate(ggate_up), up(ggate_up));
-  expect_equal(gout, out);
-  swiglu_backward(gate(gate_up), up(gate_up), grad);
-  swiglu_backward(gate(ggate_up), up(ggate_up), ggrad);
-  expect_equal(ggate_up, gate_up);
-  expect_equal(ggrad, grad);
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+    for (const bool keep_output : {true, false}) {
+      const at::Tensor gate_up = window(2 * n), out = window(n), grad = window(n);
+      const at::Tensor ggate_up = on_gpu(gate_up), gout = on_gpu(out), ggrad = on_gpu(grad);
+      glu(out, gate(gate_up), up(gate_up), activation);
+      glu(gout, gate(ggate_up), up(ggate_up), activation);
+      expect_equal(gout, out);
+      glu_backward(gate(gate_up), up(gate_up), grad, activation, keep_output);
+      glu_backward(gate(ggate_up), up(ggate_up), ggrad, activation, keep_output);
+      expect_equal(ggate_up, gate_up);
+      expect_equal(ggrad, grad);
+    }
+  }
 }
 
 TEST_P(Gpu, CrossEntropyMatchesCpu) {
@@ -109,8 +115,10 @@ TEST_P(Gpu, CrossEntropyMatchesCpu) {
   const at::Tensor targets = at::randint(0, n, {rows}, at::kLong);
   const at::Tensor loss = at::empty({rows});
   const at::Tensor glogits = on_gpu(logits), gloss = loss.cuda();
-  cross_entropy(loss, logits, targets, 0.125);
-  cross_entropy(gloss, glogits, targets.cuda(), 0.125);
+  if (rows > 2) targets[2] = -1;  // counts for nothing
+  const at::Tensor scale = at::scalar_tensor(0.125F);
+  cross_entropy(loss, logits, targets, scale);
+  cross_entropy(gloss, glogits, targets.cuda(), scale.cuda());
   expect_equal(gloss, loss, 10);  // of logits of about 10
   expect_equal(glogits, logits, 0.125);
 }
@@ -122,20 +130,64 @@ TEST_P(Gpu, GemmMatchesCpu) {
   const at::Tensor b = at::randn({n, k + padding}).to(type).narrow(1, 0, k);
   const at::Tensor added = window(n), c = window(n);
   const at::Tensor ga = on_gpu(a), gb = on_gpu(b), gadded = on_gpu(added), gc = on_gpu(c);
-  gemm(c, a, b.t(), 0.5, 1);
-  gemm(gc, ga, gb.t(), 0.5, 1);
+  gemm(c, a, b.t(), {.alpha = 0.5, .beta = 1});
+  gemm(gc, ga, gb.t(), {.alpha = 0.5, .beta = 1});
   expect_equal(gc, c);
   gemm_add(c, a, b.t(), added);
   gemm_add(gc, ga, gb.t(), gadded);
   expect_equal(gc, c);
   // The gradient of a factor: 16-bit operands, a transpose, an fp32 sum.
   const at::Tensor sum = at::randn({k, n}), gsum = sum.cuda();
-  gemm(sum, a.t(), c, 2, 1);
-  gemm(gsum, ga.t(), on_gpu(c), 2, 1);
+  gemm(sum, a.t(), c, {.alpha = 2, .beta = 1});
+  gemm(gsum, ga.t(), on_gpu(c), {.alpha = 2, .beta = 1});
   // fp32 sums of `rows` products of about one, of which the fp32 route of the GPU keeps 24 bits.
   if (rows > 0) {
     EXPECT_LT((gsum.cpu() - sum).abs().max().item<double>(),
               1e-5 * (1 + sum.abs().max().item<double>()));
+  }
+}
+
+// The first product of a kind tries several algorithms, the later ones use what it found, also for
+// another number of rows; no trial may be seen in a result.
+TEST_P(Gpu, PlannedGemmMatchesUnplanned) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const GemmPlans plans;
+  const at::Tensor b = on_gpu(at::randn({n, n + padding}).to(type).narrow(1, 0, n));
+  for (const std::int64_t used : {rows, rows, rows - 1}) {
+    if (used < 0) continue;
+    const at::Tensor a = on_gpu(window(n)).narrow(0, 0, used);
+    const at::Tensor planned = on_gpu(window(n)).narrow(0, 0, used);
+    const at::Tensor plain = planned.clone();
+    gemm(planned, a, b.t(), {.alpha = 0.5, .beta = 1, .plans = &plans});
+    gemm(plain, a, b.t(), {.alpha = 0.5, .beta = 1});
+    expect_equal(planned, plain.cpu());
+  }
+}
+
+// The gradients of the factors of three layers whose outputs stand side by side.
+TEST_P(Gpu, StackedGemmMatchesCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const std::int64_t rank = 8;
+  const GemmPlans plans;
+  const auto stack = [&](const at::Tensor& x, std::int64_t size) {
+    return x.narrow(1, 0, 3 * size).unflatten(1, {3, size}).transpose(0, 1);
+  };
+  const at::Tensor x = window(3 * n), small = window(3 * rank);
+  const at::Tensor gx = on_gpu(x), gsmall = on_gpu(small);
+  const at::Tensor b = at::randn({3, n, rank}).to(type);
+  for (const GemmPlans* used : {static_cast<const GemmPlans*>(nullptr), &plans}) {
+    gemm(stack(small, rank), stack(x, n), b, {.plans = used});
+    gemm(stack(gsmall, rank), stack(gx, n), b.cuda(), {.plans = used});
+    expect_equal(gsmall, small);
+    const at::Tensor sum = at::randn({3, n, rank}), gsum = sum.cuda();
+    gemm(sum, stack(x, n).transpose(1, 2), stack(small, rank),
+         {.alpha = 0.5, .beta = 1, .plans = used});
+    gemm(gsum, stack(gx, n).transpose(1, 2), stack(on_gpu(small), rank),
+         {.alpha = 0.5, .beta = 1, .plans = used});
+    if (rows > 0) {
+      EXPECT_LT((gsum.cpu() - sum).abs().max().item<double>(),
+                1e-5 * (1 + sum.abs().max().item<double>()));
+    }
   }
 }
 

@@ -9,10 +9,11 @@
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/gemm.h"
+#include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
-#include "corda/kernels/swiglu.h"
 #include "corda/kernels/window_copies.h"
+#include "kernels/plan_key.h"
 
 namespace corda::kernels {
 namespace {
@@ -93,21 +94,38 @@ TEST_F(Reference, GatherRotatedBackIsTheBackwardOfRotate) {
   expect_near(back, qkv, kRounding);
 }
 
-TEST_F(Reference, SwigluAndItsBackwardMatchAutograd) {
-  const at::Tensor gate_up = leaf({6, 20});
-  const auto halves = gate_up.chunk(2, 1);
-  const at::Tensor expected = at::silu(halves[0]) * halves[1];
-  const at::Tensor out = at::empty({6, 16}).narrow(1, 0, 10);
-  swiglu(out, halves[0].detach(), halves[1].detach());
-  expect_near(out, expected, kRounding);
+TEST_F(Reference, GluAndItsBackwardMatchAutograd) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+    const at::Tensor gate_up = leaf({6, 20});
+    const auto halves = gate_up.chunk(2, 1);
+    const at::Tensor expected = activate(halves[0], activation) * halves[1];
+    const at::Tensor out = at::empty({6, 16}).narrow(1, 0, 10);
+    glu(out, halves[0].detach(), halves[1].detach(), activation);
+    expect_near(out, expected, kRounding);
 
-  const at::Tensor up = at::randn({6, 10});
-  const at::Tensor down = gradient(expected, gate_up, up);
-  const at::Tensor grad = up.clone();
-  const at::Tensor in_place = gate_up.detach().clone();
-  swiglu_backward(in_place.narrow(1, 0, 10), in_place.narrow(1, 10, 10), grad);
-  expect_near(in_place, down, kRounding);
-  expect_near(grad, expected, kRounding);
+    const at::Tensor up = at::randn({6, 10});
+    const at::Tensor down = gradient(expected, gate_up, up);
+    for (const bool keep_output : {true, false}) {
+      const at::Tensor grad = up.clone();
+      const at::Tensor in_place = gate_up.detach().clone();
+      glu_backward(in_place.narrow(1, 0, 10), in_place.narrow(1, 10, 10), grad, activation,
+                   keep_output);
+      expect_near(in_place, down, kRounding);
+      expect_near(grad, keep_output ? expected.detach() : up, kRounding);
+    }
+  }
+}
+
+TEST_F(Reference, ActivationsAreThoseOfTheirDefinitions) {
+  const at::Tensor x = at::tensor({-1.5, 0.0, 2.0}, at::kDouble);
+  const auto at_two = [&](Activation activation) {
+    return activate(x, activation)[2].item<double>();
+  };
+  EXPECT_NEAR(at_two(Activation::kSilu), 2 / (1 + std::exp(-2.0)), 1e-12);
+  EXPECT_NEAR(at_two(Activation::kGelu), 1 + std::erf(std::sqrt(2.0)), 1e-12);
+  EXPECT_NEAR(at_two(Activation::kGeluTanh),
+              1 + std::tanh(std::sqrt(2 / M_PI) * (2 + 0.044715 * 8)), 1e-12);
 }
 
 TEST_F(Reference, CrossEntropyAndItsGradientMatchAutograd) {
@@ -117,9 +135,23 @@ TEST_F(Reference, CrossEntropyAndItsGradientMatchAutograd) {
   const at::Tensor down = gradient(each.sum() * 0.25, logits, at::ones({}));
   const at::Tensor loss = at::empty({9});
   const at::Tensor in_place = logits.detach().clone();
-  cross_entropy(loss, in_place, targets, 0.25);
+  cross_entropy(loss, in_place, targets, at::scalar_tensor(0.25F));
   expect_near(loss, each, kRounding);
   expect_near(in_place, down, kRounding);
+}
+
+TEST_F(Reference, CrossEntropyOfATargetOfMinusOneIsZero) {
+  const at::Tensor all = at::randn({3, 7});
+  const at::Tensor loss = at::empty({3});
+  const at::Tensor logits = all.clone();
+  cross_entropy(loss, logits, at::tensor({2, -1, 6}, at::kLong), at::ones({}));
+  EXPECT_EQ(loss[1].item<float>(), 0);
+  EXPECT_EQ(logits[1].abs().sum().item<float>(), 0);
+  const at::Tensor others = all.index_select(0, at::tensor({0, 2}, at::kLong));
+  const at::Tensor loss_of_others = at::empty({2});
+  cross_entropy(loss_of_others, others, at::tensor({2, 6}, at::kLong), at::ones({}));
+  EXPECT_TRUE(loss.index_select(0, at::tensor({0, 2}, at::kLong)).equal(loss_of_others));
+  EXPECT_TRUE(logits.index_select(0, at::tensor({0, 2}, at::kLong)).equal(others));
 }
 
 TEST_F(Reference, GemmReadsWindowsAndTransposes) {
@@ -127,17 +159,47 @@ TEST_F(Reference, GemmReadsWindowsAndTransposes) {
   const at::Tensor b = at::randn({4, 9}).narrow(1, 0, 7).t();
   const at::Tensor c = at::randn({5, 8}).narrow(1, 1, 4);
   const at::Tensor before = c.clone();
-  gemm(c, a, b, 0.5, 2);
+  gemm(c, a, b, {.alpha = 0.5, .beta = 2});
   expect_near(c, at::mm(a, b) * 0.5 + before * 2, kRounding);
   const at::Tensor added = at::randn({5, 4});
   gemm_add(c, a, b, added);
   expect_near(c, at::mm(a, b) + added, kRounding);
 }
 
+TEST_F(Reference, GemmDoesSeveralProductsAtOnce) {
+  const at::Tensor a = at::randn({5, 21}).unflatten(1, {3, 7}).transpose(0, 1);  // side by side
+  const at::Tensor b = at::randn({3, 4, 7}).transpose(1, 2);
+  const at::Tensor c = at::randn({5, 14}).narrow(1, 1, 12).unflatten(1, {3, 4}).transpose(0, 1);
+  const at::Tensor before = c.clone();
+  gemm(c, a, b, {.alpha = 0.5, .beta = 2});
+  expect_near(c, at::bmm(a, b) * 0.5 + before * 2, kRounding);
+}
+
 TEST_F(Reference, GemmWithBetaZeroDoesNotReadTheResult) {
   const at::Tensor c = at::full({2, 3}, std::numeric_limits<float>::quiet_NaN());
   gemm(c, at::ones({2, 4}), at::ones({4, 3}));
   EXPECT_TRUE(c.equal(at::full({2, 3}, 4.0F)));
+}
+
+TEST_F(Reference, GemmRefusesStacksThatDoNotFit) {
+  EXPECT_THROW(gemm(at::zeros({3, 5, 4}), at::zeros({3, 5, 7}), at::zeros({2, 7, 4})),
+               core::ShapeError);
+  EXPECT_THROW(gemm(at::zeros({5, 4}), at::zeros({1, 5, 7}), at::zeros({1, 7, 4})),
+               core::ShapeError);
+}
+
+TEST(PlanKey, SizesOfOneClassDifferByLessThanAnEighth) {
+  EXPECT_EQ(size_class(0), 0);
+  EXPECT_EQ(size_class(15), 15);
+  EXPECT_EQ(size_class(17), 18);
+  EXPECT_EQ(size_class(8192), 8192);
+  EXPECT_EQ(size_class(7681), 8192);
+  EXPECT_EQ(size_class(7680), 7680);
+  for (std::int64_t size = 1; size < 40000; ++size) {
+    ASSERT_GE(size_class(size), size);
+    ASSERT_LT(8 * (size_class(size) - size), size) << size;
+    ASSERT_EQ(size_class(size_class(size)), size_class(size)) << size;
+  }
 }
 
 TEST_F(Reference, WindowCopiesScaleAndRound) {
@@ -173,11 +235,12 @@ TEST_F(Reference, WrongShapesAreRefusedByName) {
               }),
               ::testing::HasSubstr("[kernels::gemm]"));
   EXPECT_THAT(message([&] {
-                swiglu(at::zeros({4, 6}), x, at::zeros({4, 7}));
+                glu(at::zeros({4, 6}), x, at::zeros({4, 7}), Activation::kSilu);
               }),
               ::testing::HasSubstr("up must be [4, 6]"));
-  EXPECT_THAT(message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), 1); }),
-              ::testing::HasSubstr("the targets must be a contiguous Long"));
+  EXPECT_THAT(
+      message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), at::ones({})); }),
+      ::testing::HasSubstr("the targets must be a contiguous Long"));
 }
 
 }  // namespace

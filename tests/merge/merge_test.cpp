@@ -11,10 +11,10 @@
 
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
-#include "corda/core/random.h"
 #include "corda/io/tensor.h"
 #include "core/json.h"
 #include "support/error_of.h"
+#include "support/random_tensor.h"
 #include "support/temporary_directory.h"
 
 namespace corda::merge {
@@ -22,22 +22,15 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::corda::testing::error_of;
+using ::corda::testing::random_tensor;
 using ::corda::testing::TemporaryDirectory;
 using ::testing::HasSubstr;
 
 const std::string kQ = "model.layers.0.self_attn.q_proj";
 const std::string kUp = "model.layers.0.mlp.up_proj";
 
-at::Tensor random(std::vector<std::int64_t> shape, std::uint64_t seed) {
-  core::Random generator(seed);
-  at::Tensor t = at::empty(shape, at::kFloat);
-  for (std::int64_t i = 0; i < t.numel(); ++i)
-    t.data_ptr<float>()[i] = static_cast<float>(2 * generator.uniform() - 1);
-  return t;
-}
-
 at::Tensor bf16(std::vector<std::int64_t> shape, std::uint64_t seed) {
-  return random(shape, seed).to(at::kBFloat16);
+  return random_tensor(shape, seed).to(at::kBFloat16);
 }
 
 // Two shards of bf16 with an odd order, an integer tensor, an index with more than it needs, other
@@ -86,8 +79,8 @@ adapter::Adapter make_adapter(const fs::path& base) {
   for (const auto& module : {kQ, kUp}) {
     const at::Tensor w = io::view_tensor(checkpoint, module + ".weight").to(at::kFloat);
     auto layer = adapter::initialise_pissa(w, 2, result.scale());
-    layer.a = layer.a + 0.05 * random({2, w.size(1)}, 11);
-    layer.b = layer.b + 0.05 * random({w.size(0), 2}, 12);
+    layer.a = layer.a + 0.05 * random_tensor({2, w.size(1)}, 11);
+    layer.b = layer.b + 0.05 * random_tensor({w.size(0), 2}, 12);
     result.layers[module] = layer;
   }
   return result;

@@ -56,8 +56,8 @@ TEST(ModelConfig, ReadsRopeFromOldAndNewKeys) {
 TEST(ModelConfig, RefusesWhatChangesTheMathematicsByName) {
   EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "yarn", "factor": 4})")),
               HasSubstr("'rope_scaling' of type 'yarn' is not implemented"));
-  EXPECT_THAT(error_of(config_with(R"(, "hidden_act": "gelu")")),
-              HasSubstr("'hidden_act': \"gelu\" is not implemented"));
+  EXPECT_THAT(error_of(config_with(R"(, "hidden_act": "relu2")")),
+              HasSubstr("'hidden_act': \"relu2\" is not implemented"));
   EXPECT_THAT(error_of(config_with(R"(, "sliding_window": 4096)", "mistral")),
               HasSubstr("'sliding_window': 4096 is not implemented"));
   EXPECT_THAT(error_of(config_with(R"(, "quantization_config": {"bits": 4})")),

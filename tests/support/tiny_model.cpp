@@ -6,24 +6,15 @@
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
-#include "corda/core/random.h"
 #include "corda/io/tensor.h"
 #include "core/json.h"
+#include "support/random_tensor.h"
 
 namespace corda::testing {
 
 namespace {
 
 using core::Json;
-
-at::Tensor random_tensor(const std::vector<std::int64_t>& shape, core::Random& random,
-                         double center, double spread) {
-  at::Tensor result = at::empty(shape, at::kFloat);
-  auto* values = result.data_ptr<float>();
-  for (std::int64_t i = 0; i < result.numel(); ++i)
-    values[i] = static_cast<float>(center + spread * (2 * random.uniform() - 1));
-  return result;
-}
 
 // GPT-2's printable stand-in for a byte, as UTF-8.
 std::string byte_symbol(int byte) {

@@ -46,7 +46,7 @@ class ChoosePass : public ::testing::Test {
   }
   std::string chosen(const TrainSettings& settings, model::Model model) {
     core::Reporter reporter;
-    return choose_pass(settings, model, 64, reporter)->describe();
+    return choose_pass(settings, model, 64, /*evaluates=*/true, reporter).pass->describe();
   }
 
   testing::TemporaryDirectory directory_;
@@ -71,17 +71,38 @@ TEST_F(ChoosePass, WhatCannotBeDoneIsRefused) {
     return error_of<core::ConfigError>([&] { chosen(settings, std::move(model)); });
   };
   EXPECT_THAT(error(with(&TrainSettings::gradients, "fused"), load(0.1)),
-              HasSubstr("a LoRA without dropout"));
+              HasSubstr("this run has dropout 0.1"));
   EXPECT_THAT(error(with(&TrainSettings::recompute, "block"), load(0, true)),
-              HasSubstr("a LoRA without dropout"));
+              HasSubstr("this run is a DoRA"));
   EXPECT_THAT(error(with(&TrainSettings::offload, "true"), load()), HasSubstr("needs a GPU"));
+}
+
+TEST_F(ChoosePass, WhatAutoBecameIsTold) {
+  model::Model model = load();
+  core::Reporter reporter;
+  const ChosenPass chosen = choose_pass({}, model, 64, false, reporter);
+  EXPECT_EQ(chosen.gradients, "fused");
+  EXPECT_EQ(chosen.recompute, "none");
+  EXPECT_EQ(chosen.offload, "false");
+}
+
+TEST_F(ChoosePass, PackedFactorsAndTheirGradientsAreCounted) {
+  model::Model model = load();
+  const std::int64_t fixed = low_rank_pass_bytes(model, {});
+  for (model::Linear* linear : model.projections()) linear->low_rank.reset();
+  // Both blocks, rank 4 a projection: windows of rank columns and rows round [64, 32] (q, k, v),
+  // [32, 32], [96, 32] and [32, 48]; fp32. Gradients: rank x (in + out) of each projection.
+  const std::int64_t packed =
+      12 * (64 + 32 + 12) + 4 * (32 + 32 + 4) + 8 * (96 + 32 + 8) + 4 * (32 + 48 + 4);
+  const std::int64_t gradients = 4 * (2 * (32 + 32) + 2 * (16 + 32) + 3 * (48 + 32));
+  EXPECT_EQ(fixed - low_rank_pass_bytes(model, {}), 2 * 4 * (packed + gradients));
 }
 
 TEST_F(ChoosePass, EachStepOfTheLadderTakesLessMemory) {
   model::Model model = load();
   const auto bytes = [&](Recompute recompute, bool offload, std::int64_t tokens) {
-    return low_rank_pass_bytes(model, {recompute, offload}, tokens) -
-           low_rank_pass_bytes(model, {recompute, offload}, 0);
+    return low_rank_pass_bytes(model, {recompute, offload, tokens}) -
+           low_rank_pass_bytes(model, {recompute, offload, 0});
   };
   EXPECT_GT(bytes(Recompute::kNone, false, 1000), bytes(Recompute::kSelective, false, 1000));
   EXPECT_GT(bytes(Recompute::kSelective, false, 1000), bytes(Recompute::kBlock, false, 1000));

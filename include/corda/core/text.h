@@ -18,6 +18,9 @@ std::string_view trim(std::string_view text);
 // & < > " ' as HTML and XML write them, numbers for the quotes, as MarkupSafe does.
 std::string escape_html(std::string_view text);
 
+// What follows the last dot: "q_proj" of "model.layers.0.self_attn.q_proj"; all of it without one.
+std::string_view last_part(std::string_view name);
+
 // Whole-string conversions; nullopt where anything is left over or out of range. Accept no spaces.
 std::optional<std::int64_t> parse_int(std::string_view text);
 std::optional<double> parse_double(std::string_view text);

@@ -22,8 +22,10 @@ struct AttentionPass {
   at::Tensor offset;
 };
 
-// Whether q [tokens, heads, d] is a case for flash attention (and so perhaps cuDNN's): 16 bits on a
-// GPU, d a multiple of 8 up to 256.
+// Whether heads of d elements of this dtype on a GPU are a case for flash attention (and so perhaps
+// cuDNN's): 16 bits, d a multiple of 8 up to 256.
+bool suits_flash(at::ScalarType type, std::int64_t d);
+// The same of q [tokens, heads, d], wherever it lies.
 bool suits_flash(const at::Tensor& q);
 
 // q [tokens, heads, d], k and v [tokens, kv_heads, d], rotated; views with any token stride. Every

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "corda/kernels/activation.h"
+
 namespace corda::model {
 
 namespace fs = std::filesystem;
@@ -37,6 +39,7 @@ struct ModelConfig {
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000;
   RopeScaling rope_scaling;
+  kernels::Activation activation = kernels::Activation::kSilu;  // of the gate
   bool attention_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;

@@ -38,7 +38,8 @@ __device__ Softmax over_block(Softmax mine, Softmax* shared) {
 
 template <typename T, int N>
 __global__ void loss_and_gradient(float* loss, T* logits, std::int64_t stride,
-                                  const std::int64_t* targets, std::int64_t vocab, float scale) {
+                                  const std::int64_t* targets, std::int64_t vocab,
+                                  const float* scale_at) {
   __shared__ Softmax shared[kThreads / 32];
   T* row = logits + static_cast<std::int64_t>(blockIdx.x) * stride;
   Softmax mine;
@@ -52,7 +53,10 @@ __global__ void loss_and_gradient(float* loss, T* logits, std::int64_t stride,
   }
   const Softmax all = over_block(mine, shared);
   const std::int64_t target = targets[blockIdx.x];
-  if (threadIdx.x == 0) loss[blockIdx.x] = logf(all.sum) + all.largest - widen(row[target]);
+  const bool counts = target >= 0;
+  const float scale = counts ? *scale_at : 0.0F;
+  if (threadIdx.x == 0)
+    loss[blockIdx.x] = counts ? logf(all.sum) + all.largest - widen(row[target]) : 0.0F;
   __syncthreads();  // the target's logit was read before it is overwritten
   const float normaliser = scale / all.sum;
   for (std::int64_t i = threadIdx.x * N; i < vocab; i += kThreads * N) {
@@ -68,11 +72,9 @@ __global__ void loss_and_gradient(float* loss, T* logits, std::int64_t stride,
 }  // namespace
 
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
-                   std::int64_t rows, std::int64_t vocab, float scale, cudaStream_t stream) {
+                   std::int64_t rows, std::int64_t vocab, const float* scale, cudaStream_t stream) {
   if (rows == 0) return;
-  const std::int64_t size = size_of(type);
-  const bool wide = vocab * size % kPackBytes == 0 && aligned(logits, size, kPackBytes);
-  dispatch(type, wide, [&](auto variant) {
+  dispatch(type, can_be_wide(type, vocab, {logits}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     loss_and_gradient<T, decltype(variant)::kPack>
         <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(

@@ -6,6 +6,7 @@
 #include <cuda_bf16.h>
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "corda/core/error.h"
 #include "kernels/cuda/launch.h"
@@ -87,5 +88,13 @@ void dispatch(Type type, bool wide, Launch&& launch) {
 
 inline std::int64_t size_of(Type type) { return type == Type::kFloat ? 4 : 2; }
 constexpr std::int64_t kPackBytes = 16;
+
+// Whether rows of `n` elements can be read in packs of 16 bytes.
+inline bool can_be_wide(Type type, std::int64_t n, std::initializer_list<Rows> all) {
+  const std::int64_t size = size_of(type);
+  bool wide = n * size % kPackBytes == 0;
+  for (const Rows& rows : all) wide = wide && aligned(rows, size, kPackBytes);
+  return wide;
+}
 
 }  // namespace corda::kernels::cuda

@@ -4,13 +4,17 @@
 
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <cublasLt.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "corda/core/error.h"
+#include "kernels/cuda/plan_table.h"
 
 namespace corda::kernels::cuda {
 
@@ -46,18 +50,28 @@ struct Operand {
   cublasOperation_t operation = CUBLAS_OP_N;
 };
 
-Layout make_layout(const at::Tensor& x, std::int64_t fast, std::int64_t slow, std::int64_t stride) {
-  cublasLtMatrixLayout_t layout = nullptr;
-  check(cublasLtMatrixLayoutCreate(&layout, type_of(x), static_cast<std::uint64_t>(fast),
-                                   static_cast<std::uint64_t>(slow), std::max(stride, fast)),
+// `fast` and `slow` are dimensions of x: along the first elements are neighbours.
+Layout make_layout(const at::Tensor& x, std::int64_t fast, std::int64_t slow) {
+  cublasLtMatrixLayout_t raw = nullptr;
+  check(cublasLtMatrixLayoutCreate(&raw, type_of(x), static_cast<std::uint64_t>(x.size(fast)),
+                                   static_cast<std::uint64_t>(x.size(slow)),
+                                   std::max(x.stride(slow), x.size(fast))),
         "cublasLtMatrixLayoutCreate");
-  return Layout(layout);
+  Layout layout(raw);
+  if (x.dim() == 2) return layout;
+  const auto set = [&](cublasLtMatrixLayoutAttribute_t key, const auto& value) {
+    check(cublasLtMatrixLayoutSetAttribute(raw, key, &value, sizeof(value)),
+          "cublasLtMatrixLayoutSetAttribute");
+  };
+  set(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, static_cast<std::int32_t>(x.size(0)));
+  set(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, x.stride(0));
+  return layout;
 }
 
 Operand operand_of(const at::Tensor& x) {
-  const bool row_major = x.size(1) <= 1 || x.stride(1) == 1;
-  if (row_major) return {make_layout(x, x.size(1), x.size(0), x.stride(0)), CUBLAS_OP_N};
-  return {make_layout(x, x.size(0), x.size(1), x.stride(1)), CUBLAS_OP_T};
+  const bool row_major = x.size(-1) <= 1 || x.stride(-1) == 1;
+  if (row_major) return {make_layout(x, -1, -2), CUBLAS_OP_N};
+  return {make_layout(x, -2, -1), CUBLAS_OP_T};
 }
 
 Description describe(const Operand& first, const Operand& second) {
@@ -74,61 +88,171 @@ Description describe(const Operand& first, const Operand& second) {
 }
 
 // The largest power of two, up to 256, that divides an address.
-std::uint32_t alignment_of(const at::Tensor& x) {
-  const auto address = reinterpret_cast<std::uintptr_t>(x.const_data_ptr());
+std::uint32_t alignment_of(const void* pointer) {
+  const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   std::uint32_t alignment = 256;
   while (address % alignment != 0) alignment /= 2;
   return alignment;
 }
 
-Preference preference_of(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
-                         const at::Tensor& d, std::size_t workspace) {
+// d = alpha a b + beta c.
+struct Request {
+  const at::Tensor& d;
+  const at::Tensor& a;
+  const at::Tensor& b;
+  const at::Tensor& c;
+  float alpha;
+  float beta;
+};
+
+// A request as cuBLASLt is told of it.
+struct Product : Request {
+  explicit Product(const Request& request);
+
+  // The `most` best algorithms for it, as cuBLASLt expects; at least one.
+  std::vector<cublasLtMatmulHeuristicResult_t> proposals(int most) const;
+  // Whether `algo`, chosen for another product, can do this one.
+  bool allows(const cublasLtMatmulAlgo_t& algo) const;
+  // Runs on the current stream, into `result`, which is laid out like d.
+  cublasStatus_t run(const cublasLtMatmulAlgo_t& algo, void* result) const;
+
+  Operand first;
+  Operand second;
+  Layout in;
+  Layout out;
+  Description description;
+  cublasLtHandle_t handle;
+  at::Tensor workspace;
+};
+
+Product::Product(const Request& request)
+    : Request(request),
+      first(operand_of(b)),
+      second(operand_of(a)),
+      in(make_layout(c, -1, -2)),
+      out(make_layout(d, -1, -2)),
+      description(describe(first, second)),
+      handle(at::cuda::getCurrentCUDABlasLtHandle()),
+      workspace(at::empty({static_cast<std::int64_t>(at::cuda::getCUDABlasLtWorkspaceSize())},
+                          d.options().dtype(at::kByte))) {}
+
+std::vector<cublasLtMatmulHeuristicResult_t> Product::proposals(int most) const {
   cublasLtMatmulPreference_t raw = nullptr;
   check(cublasLtMatmulPreferenceCreate(&raw), "cublasLtMatmulPreferenceCreate");
-  Preference preference(raw);
+  const Preference preference(raw);
   const auto set = [&](cublasLtMatmulPreferenceAttributes_t key, const auto& value) {
     check(cublasLtMatmulPreferenceSetAttribute(raw, key, &value, sizeof(value)),
           "cublasLtMatmulPreferenceSetAttribute");
   };
-  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace);
+  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace.nbytes());
   // A product that is split over k must not be summed in 16 bits.
   set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
       static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(a));
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(b));
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(c));
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(d));
-  return preference;
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(b.const_data_ptr()));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(a.const_data_ptr()));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(c.const_data_ptr()));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(d.const_data_ptr()));
+  std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(most));
+  int found = 0;
+  check(cublasLtMatmulAlgoGetHeuristic(handle, description.get(), first.layout.get(),
+                                       second.layout.get(), in.get(), out.get(), preference.get(),
+                                       most, results.data(), &found),
+        "cublasLtMatmulAlgoGetHeuristic");
+  if (found == 0) check(CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmulAlgoGetHeuristic");
+  results.resize(static_cast<std::size_t>(found));
+  return results;
+}
+
+bool Product::allows(const cublasLtMatmulAlgo_t& algo) const {
+  cublasLtMatmulHeuristicResult_t result{};
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoCheck(handle, description.get(), first.layout.get(), second.layout.get(),
+                              in.get(), out.get(), &algo, &result);
+  return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= workspace.nbytes();
+}
+
+cublasStatus_t Product::run(const cublasLtMatmulAlgo_t& algo, void* result) const {
+  return cublasLtMatmul(handle, description.get(), &alpha, b.const_data_ptr(), first.layout.get(),
+                        a.const_data_ptr(), second.layout.get(), &beta, c.const_data_ptr(),
+                        in.get(), result, out.get(), &algo, workspace.mutable_data_ptr(),
+                        workspace.nbytes(), at::cuda::getCurrentCUDAStream(d.device().index()));
+}
+
+PlanKey key_of(const Product& p) {
+  std::uint32_t alignment = 16;
+  for (const at::Tensor* x : {&p.a, &p.b, &p.c, &p.d}) {
+    alignment = std::min(alignment, alignment_of(x->const_data_ptr()));
+    for (const std::int64_t stride : x->strides()) {
+      if (stride == 1) continue;
+      while (stride * x->element_size() % alignment != 0) alignment /= 2;
+    }
+  }
+  return {.products = p.d.dim() == 3 ? p.d.size(0) : 1,
+          .m = size_class(p.a.size(-2)),
+          .n = size_class(p.b.size(-1)),
+          .k = size_class(p.a.size(-1)),
+          .transposed_a = p.second.operation == CUBLAS_OP_T,
+          .transposed_b = p.first.operation == CUBLAS_OP_T,
+          .fp32_in = p.a.scalar_type() == at::kFloat,
+          .fp32_out = p.d.scalar_type() == at::kFloat,
+          .adds = p.beta != 0,
+          .alignment = alignment};
+}
+
+// Milliseconds of one run, or nothing where the algorithm cannot do it.
+std::optional<float> time_of(const Product& product, const cublasLtMatmulAlgo_t& algo,
+                             void* scratch) {
+  constexpr int kRuns = 3;
+  if (product.run(algo, scratch) != CUBLAS_STATUS_SUCCESS) return std::nullopt;
+  at::cuda::CUDAEvent begin(cudaEventDefault);
+  at::cuda::CUDAEvent end(cudaEventDefault);
+  begin.record();
+  for (int i = 0; i < kRuns; ++i)
+    if (product.run(algo, scratch) != CUBLAS_STATUS_SUCCESS) return std::nullopt;
+  end.record();
+  end.synchronize();
+  return begin.elapsed_time(end) / kRuns;
+}
+
+// The fastest of what cuBLASLt proposes; the first of it unless another is faster by more than the
+// timing errs.
+cublasLtMatmulAlgo_t fastest(const Product& product) {
+  constexpr int kProposals = 8;
+  constexpr float kMargin = 0.99F;
+  const auto proposals = product.proposals(kProposals);
+  cublasLtMatmulAlgo_t best = proposals.front().algo;
+  if (proposals.size() == 1) return best;
+  const at::Tensor& d = product.d;
+  std::int64_t reach = 1;
+  for (std::int64_t i = 0; i < d.dim(); ++i) reach += (d.size(i) - 1) * d.stride(i);
+  const at::Tensor scratch = at::empty({reach}, d.options());
+  std::optional<float> least;
+  for (const auto& proposal : proposals) {
+    const std::optional<float> ms = time_of(product, proposal.algo, scratch.mutable_data_ptr());
+    if (!ms || (least && *ms > kMargin * *least)) continue;
+    least = ms;
+    best = proposal.algo;
+  }
+  return best;
+}
+
+cublasLtMatmulAlgo_t choose(const Product& product, PlanTable* plans) {
+  if (plans == nullptr) return product.proposals(1).front().algo;
+  const PlanKey key = key_of(product);
+  const auto known = plans->find(key);
+  if (known) return product.allows(*known) ? *known : product.proposals(1).front().algo;
+  const cublasLtMatmulAlgo_t chosen = fastest(product);
+  plans->insert(key, chosen);
+  return chosen;
 }
 
 }  // namespace
 
 void gemm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
-          float alpha, float beta) {
+          float alpha, float beta, PlanTable* plans) {
   const c10::cuda::CUDAGuard guard(d.device());
-  const Operand first = operand_of(b);
-  const Operand second = operand_of(a);
-  const Layout in = make_layout(c, c.size(1), c.size(0), c.stride(0));
-  const Layout out = make_layout(d, d.size(1), d.size(0), d.stride(0));
-  const Description description = describe(first, second);
-
-  const cublasLtHandle_t handle = at::cuda::getCurrentCUDABlasLtHandle();
-  const std::size_t workspace_bytes = at::cuda::getCUDABlasLtWorkspaceSize();
-  const at::Tensor workspace =
-      at::empty({static_cast<std::int64_t>(workspace_bytes)}, d.options().dtype(at::kByte));
-  const Preference preference = preference_of(b, a, c, d, workspace_bytes);
-  cublasLtMatmulHeuristicResult_t choice{};
-  int found = 0;
-  check(cublasLtMatmulAlgoGetHeuristic(handle, description.get(), first.layout.get(),
-                                       second.layout.get(), in.get(), out.get(), preference.get(),
-                                       1, &choice, &found),
-        "cublasLtMatmulAlgoGetHeuristic");
-  if (found == 0) check(CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmulAlgoGetHeuristic");
-  check(cublasLtMatmul(handle, description.get(), &alpha, b.const_data_ptr(), first.layout.get(),
-                       a.const_data_ptr(), second.layout.get(), &beta, c.const_data_ptr(), in.get(),
-                       d.mutable_data_ptr(), out.get(), &choice.algo, workspace.mutable_data_ptr(),
-                       workspace_bytes, at::cuda::getCurrentCUDAStream(d.device().index())),
-        "cublasLtMatmul");
+  const Product product({d, a, b, c, alpha, beta});
+  check(product.run(choose(product, plans), d.mutable_data_ptr()), "cublasLtMatmul");
 }
 
 }  // namespace corda::kernels::cuda

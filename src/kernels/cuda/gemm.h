@@ -7,8 +7,11 @@
 
 namespace corda::kernels::cuda {
 
-// d = alpha a b + beta c; shapes, strides and dtypes were checked. `c` may be `d`.
+class PlanTable;
+
+// d = alpha a b + beta c; shapes, strides and dtypes were checked. `c` may be `d`. Without `plans`
+// by the algorithm that cuBLASLt proposes first.
 void gemm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
-          float alpha, float beta);
+          float alpha, float beta, PlanTable* plans);
 
 }  // namespace corda::kernels::cuda

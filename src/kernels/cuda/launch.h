@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "corda/kernels/activation.h"
+
 namespace corda::kernels::cuda {
 
 enum class Type { kFloat, kBFloat16 };
@@ -39,13 +41,13 @@ void gather_rotated_back(Type type, Rows out, const HeadGradients& gradients, co
                          const float* sin, std::int64_t tokens, std::int64_t half,
                          cudaStream_t stream);
 
-void swiglu(Type type, Rows out, Rows gate, Rows up, std::int64_t rows, std::int64_t n,
-            cudaStream_t stream);
-void swiglu_backward(Type type, Rows gate, Rows up, Rows grad, std::int64_t rows, std::int64_t n,
-                     cudaStream_t stream);
+void glu(Type type, Activation activation, Rows out, Rows gate, Rows up, std::int64_t rows,
+         std::int64_t n, cudaStream_t stream);
+void glu_backward(Type type, Activation activation, Rows gate, Rows up, Rows grad,
+                  std::int64_t rows, std::int64_t n, bool keep_output, cudaStream_t stream);
 
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
-                   std::int64_t rows, std::int64_t vocab, float scale, cudaStream_t stream);
+                   std::int64_t rows, std::int64_t vocab, const float* scale, cudaStream_t stream);
 
 // Copies `elements` in rows of `n` from dense fp32 to rows at another stride. One block does
 // kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.

@@ -74,11 +74,8 @@ __global__ void backward(T* grad, std::int64_t grad_stride, T* residual,
 void rms_norm(Type type, Rows out, float* inv_rms, Rows x, const void* weight, std::int64_t rows,
               std::int64_t n, float eps, cudaStream_t stream) {
   if (rows == 0) return;
-  const std::int64_t size = size_of(type);
   const Rows scale{const_cast<void*>(weight), n};
-  const bool wide = n * size % kPackBytes == 0 && aligned(out, size, kPackBytes) &&
-                    aligned(x, size, kPackBytes) && aligned(scale, size, kPackBytes);
-  dispatch(type, wide, [&](auto variant) {
+  dispatch(type, can_be_wide(type, n, {out, x, scale}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     forward<T, decltype(variant)::kPack><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
         static_cast<T*>(out.data), out.stride, inv_rms, static_cast<const T*>(x.data), x.stride,
@@ -91,12 +88,8 @@ void rms_norm_backward(Type type, Rows grad, Rows residual, Rows x, const float*
                        const void* weight, std::int64_t rows, std::int64_t n, bool keep_output,
                        cudaStream_t stream) {
   if (rows == 0) return;
-  const std::int64_t size = size_of(type);
   const Rows scale{const_cast<void*>(weight), n};
-  const bool wide = n * size % kPackBytes == 0 && aligned(grad, size, kPackBytes) &&
-                    aligned(residual, size, kPackBytes) && aligned(x, size, kPackBytes) &&
-                    aligned(scale, size, kPackBytes);
-  dispatch(type, wide, [&](auto variant) {
+  dispatch(type, can_be_wide(type, n, {grad, residual, x, scale}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     backward<T, decltype(variant)::kPack><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
         static_cast<T*>(grad.data), grad.stride, static_cast<T*>(residual.data), residual.stride,

@@ -97,17 +97,12 @@ __global__ void gather_back(T* out, std::int64_t stride, const T* dq, const T* d
       });
 }
 
-bool can_be_wide(Type type, std::int64_t half, const Rows& rows) {
-  const std::int64_t size = size_of(type);
-  return half * size % kPackBytes == 0 && aligned(rows, size, kPackBytes);
-}
-
 }  // namespace
 
 void rotate(Type type, Rows x, const float* cos, const float* sin, std::int64_t tokens,
             std::int64_t heads, std::int64_t half, cudaStream_t stream) {
   if (tokens == 0 || heads == 0) return;
-  dispatch(type, can_be_wide(type, half, x), [&](auto variant) {
+  dispatch(type, can_be_wide(type, half, {x}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     constexpr int kPack = decltype(variant)::kPack;
     rotate_in_place<T, kPack><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(
@@ -121,9 +116,9 @@ void gather_rotated_back(Type type, Rows out, const HeadGradients& gradients, co
                          const float* sin, std::int64_t tokens, std::int64_t half,
                          cudaStream_t stream) {
   if (tokens == 0) return;
-  bool wide = can_be_wide(type, half, out);
-  for (const void* from : {gradients.q, gradients.k, gradients.v})
-    wide = wide && can_be_wide(type, half, {const_cast<void*>(from), 2 * half});
+  const auto dense = [&](const void* from) { return Rows{const_cast<void*>(from), 2 * half}; };
+  const bool wide =
+      can_be_wide(type, half, {out, dense(gradients.q), dense(gradients.k), dense(gradients.v)});
   dispatch(type, wide, [&](auto variant) {
     using T = typename decltype(variant)::Element;
     constexpr int kPack = decltype(variant)::kPack;

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Sizes that batches are filled up to, so that what was recorded for one serves many.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+#include "corda/data/batch.h"
+
+namespace corda::train {
+
+struct BatchShape {
+  std::int64_t tokens = 0;
+  std::int64_t sequences = 0;
+  std::int64_t targets = 0;
+  std::int64_t longest = 0;  // tokens of the longest sequence
+  auto operator<=>(const BatchShape&) const = default;
+};
+
+// Tokens of the shape of a batch of so many: at most an eighth more, and a multiple of 64.
+std::int64_t filled_up_tokens(std::int64_t tokens);
+
+// The shape that `batch` is filled up to. Its own where all sequences
+// have one length and the number of tokens is a shape's already, so that attention still sees that.
+BatchShape shape_for(const data::PackedBatch& batch);
+
+// `batch` with further sequences of token 0, empty sequences, and targets of id -1, which count for
+// nothing: loss and gradients are those of `batch`. `shape` is its shape_for.
+data::PackedBatch filled_up(const data::PackedBatch& batch, const BatchShape& shape);
+
+}  // namespace corda::train

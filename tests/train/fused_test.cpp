@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The fused gradient pass against autograd, for models and adapters that the goldens do not have.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "corda/adapter/initialise.h"
+#include "corda/model/adapt.h"
+#include "support/golden_batches.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+#include "train/gradient_pass.h"
+#include "train/step.h"
+
+namespace corda::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Which projections have an adapter.
+using Target = std::function<bool(const std::string& name)>;
+
+struct Case {
+  const char* name;
+  bool biased;  // the golden model with biases everywhere, else a plain one of four blocks
+  Target target;
+  bool train_a = true;
+};
+
+bool ends_with_any(const std::string& name, std::initializer_list<const char*> suffixes) {
+  return std::any_of(suffixes.begin(), suffixes.end(),
+                     [&](const char* suffix) { return name.ends_with(suffix); });
+}
+bool in_upper_half(const std::string& name) {
+  return name.find("layers.2.") != std::string::npos || name.find("layers.3.") != std::string::npos;
+}
+
+class Fused : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (GetParam().biased) {
+      directory_ = fs::path(CORDA_SOURCE_DIR) / "tests/golden/models/llama-bias";
+    } else {
+      directory_ = temporary_.path() / "model";
+      testing::write_tiny_model(directory_, {.layers = 4});
+    }
+  }
+
+  model::Model load() const {
+    model::Model model =
+        model::load_model(io::Checkpoint(directory_), model::read_model_config(directory_), {});
+    adapter::Adapter adapter;
+    adapter.rank = 5;  // which is padded to 8
+    adapter.alpha = 10;
+    adapter.train_a = GetParam().train_a;
+    at::manual_seed(3);
+    for (const model::Linear* linear : model.projections()) {
+      if (!GetParam().target(linear->name)) continue;
+      auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 5, 1,
+                                            linear->name);
+      layer.b = at::randn_like(layer.b) * 0.05;
+      adapter.layers[linear->name] = std::move(layer);
+    }
+    model::attach_trainable(model, adapter);
+    return model;
+  }
+
+  // Micro-batches that grow and shrink.
+  static std::vector<data::PackedBatch> batches() {
+    const auto golden = testing::golden_batches();
+    std::vector<data::PackedBatch> result;
+    for (const std::size_t samples : {1, 4, 2}) {
+      const std::vector<data::Sample> some(
+          golden[0].begin(), golden[0].begin() + static_cast<std::ptrdiff_t>(samples));
+      for (auto& batch : testing::micro_batches(some, 1 << 20, true)) result.push_back(batch);
+    }
+    return result;
+  }
+
+  static void expect_same_gradients(model::Model& actual, model::Model& expected) {
+    const auto ours = actual.projections();
+    const auto theirs = expected.projections();
+    int compared = 0;
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      if (!theirs[i]->low_rank) continue;
+      for (at::Tensor model::LowRank::*factor : {&model::LowRank::a, &model::LowRank::b}) {
+        const at::Tensor& reference = (*theirs[i]->low_rank).*factor;
+        if (!reference.requires_grad()) continue;
+        const at::Tensor error = ((*ours[i]->low_rank).*factor).grad() - reference.grad();
+        // fp32 sums in another order, relative to the largest of the tensor.
+        EXPECT_LT(error.abs().max().item<double>(),
+                  2e-5 * reference.grad().abs().max().item<double>())
+            << ours[i]->name;
+        ++compared;
+      }
+    }
+    EXPECT_GT(compared, 0);
+  }
+
+  testing::TemporaryDirectory temporary_;
+  fs::path directory_;
+};
+
+TEST_P(Fused, EveryGradientMatchesAutograd) {
+  model::Model expected = load();
+  const StepGradients reference = accumulate_gradients(*make_autograd_pass(expected), batches(), 0);
+  for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kBlock}) {
+    for (const std::int64_t tokens : {0, 10'000}) {
+      model::Model actual = load();
+      ASSERT_TRUE(supports_low_rank_pass(actual));
+      const auto pass = make_low_rank_pass(actual, {.recompute = recompute, .tokens = tokens});
+      const StepGradients result = accumulate_gradients(*pass, batches(), 0);
+      EXPECT_NEAR(result.loss(), reference.loss(), 1e-6 * reference.loss());
+      expect_same_gradients(actual, expected);
+    }
+  }
+}
+
+bool all(const std::string& /*name*/) { return true; }
+
+INSTANTIATE_TEST_SUITE_P(
+    Adapters, Fused,
+    ::testing::Values(
+        Case{"Biases", true, all}, Case{"BiasesFrozenA", true, all, false},
+        Case{"FrozenA", false, all, false},
+        Case{"QueryAndValue", false,
+             [](const std::string& n) {
+               return ends_with_any(n, {"q_proj", "v_proj"});
+             }},
+        Case{"OutputAndGate", false,
+             [](const std::string& n) {
+               return ends_with_any(n, {"o_proj", "gate_proj"});
+             }},
+        Case{"DownOnly", false,
+             [](const std::string& n) { return ends_with_any(n, {"down_proj"}); }},
+        Case{"UpperBlocks", false, in_upper_half},
+        // The lowest adapted block needs no gradient of its attention.
+        Case{"UpperBlocksUpOnly", true,
+             [](const std::string& n) { return n.ends_with("layers.1.mlp.up_proj"); }},
+        Case{"UpperBlocksFeedForward", false,
+             [](const std::string& n) {
+               return in_upper_half(n) && ends_with_any(n, {"gate_proj", "up_proj", "down_proj"});
+             }},
+        Case{"LastDownOnly", false,
+             [](const std::string& n) { return n.ends_with("layers.3.mlp.down_proj"); }}),
+    [](const auto& tested) { return std::string(tested.param.name); });
+
+}  // namespace
+}  // namespace corda::train
