@@ -106,6 +106,7 @@ class Precompiled final : public Normalizer {
       if (!append_cluster(text.substr(begin, end - begin), out, first))
         append_characters(text.substr(begin, end - begin), out, first);
       begin = end;
+      scratch.require(out.size());
     }
     if (out == text) return;
     piece = {scratch.keep(out), -1, first.finish()};

@@ -105,7 +105,8 @@ class Replacement {
     if (begin < first_bytes_) first_out_ += std::min(end, first_bytes_) - begin;
   }
   // In place of what ends at `end`.
-  void replace(std::size_t end) {
+  void replace(std::size_t end, const Scratch& scratch) {
+    scratch.require(out_.size() + content_.size());
     out_ += content_;
     if (end <= first_bytes_) first_out_ += content_.size();
   }
@@ -131,7 +132,7 @@ class Replace final : public Normalizer {
     pattern_.for_each_part(piece.text, scratch.regex,
                            [&](std::size_t begin, std::size_t end, bool is_match) {
                              if (is_match) {
-                               replacement.replace(end);
+                               replacement.replace(end, scratch);
                              } else {
                                replacement.copy(begin, end);
                              }
@@ -156,7 +157,7 @@ class ReplaceText final : public Normalizer {
     for (; at != std::string_view::npos; at = piece.text.find(text_, done)) {
       replacement.copy(done, at);
       done = at + text_.size();
-      replacement.replace(done);
+      replacement.replace(done, scratch);
     }
     replacement.copy(done, piece.text.size());
     replacement.finish(piece, scratch);

@@ -26,6 +26,7 @@ std::vector<TokenId> PipelineTokenizer::encode(std::string_view text, EncodeOpti
   }
   const ScratchPool::Lease lease(pool_);
   Scratch& scratch = *lease;
+  scratch.begin(text.size());
   parts_.added.extract(text, parts_.normalizer.get(), options.parse_special, scratch,
                        options.literal);
   std::vector<TokenId> ids;
@@ -74,6 +75,7 @@ CutEncoding PipelineTokenizer::encode_with_cuts(std::string_view text,
     const auto encode_part = [&](std::string_view front) {
       std::vector<ByteSpan> clipped;
       spans_inside(literal, 0, front.size(), clipped);
+      scratch.begin(front.size());
       scratch.pieces.clear();
       parts_.added.extract_normalized({front, -1, part.first_bytes}, parts_.normalizer.get(),
                                       options.parse_special, clipped, scratch);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "corda/core/error.h"
 #include "regex.h"
 #include "word_cache.h"
 
@@ -40,13 +41,33 @@ struct Scratch {
   std::vector<Piece> pieces;
   std::vector<Piece> spare;
 
-  // A copy of `text` that lives until the end of the call.
+  // A tokenizer file may write long texts in place of short ones, again and again: what one call
+  // makes of `text_bytes` is bounded.
+  void begin(std::size_t text_bytes) {
+    used_ = 0;
+    allowed_ = kAllowed + 64 * text_bytes;
+  }
+  // Throws ResourceError where another `bytes` are more than that.
+  void require(std::size_t bytes) const {
+    if (bytes <= allowed_ - used_) return;
+    throw core::ResourceError(core::concat("[tokenizer::encode] normalizing makes more than ",
+                                           allowed_, " bytes of this text"));
+  }
+  // A copy of `text` that lives until the end of the call. Throws ResourceError as require().
   std::string_view keep(std::string_view text) {
     if (text.empty()) return {};
+    require(text.size());
+    used_ += text.size();
     auto* copy = static_cast<char*>(arena.allocate(text.size(), 1));
     text.copy(copy, text.size());
     return {copy, text.size()};
   }
+
+ private:
+  static constexpr std::size_t kAllowed = std::size_t{64} << 20;
+
+  std::size_t used_ = 0;
+  std::size_t allowed_ = kAllowed;
 };
 
 // Lends scratch memory to threads; holds as many as were ever in use at once.

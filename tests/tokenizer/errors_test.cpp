@@ -304,6 +304,22 @@ TEST(Regex, SetsInSetsBecomeGroups) {
   EXPECT_EQ(translated("\\p{Garay}"), "(?!)");  // a script that only younger code points have
 }
 
+TEST(TokenizerJson, TextThatGrowsWithoutEndIsStopped) {
+  Json grow = {
+      {"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aaaaaaaaaaaaaaaa"}};
+  Json json = sound();
+  json["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::vector<Json>(12, grow)}};
+  const auto again = load_text(json.dump());
+  EXPECT_THAT(error_of<core::ResourceError>([&] { again->encode("a", {}); }),
+              HasSubstr("normalizing makes more than 67108928 bytes of this text"));
+  EXPECT_EQ(again->encode("b", {}), std::vector<TokenId>{2});
+  grow["content"] = std::string(1'000'000, 'b');
+  json["normalizer"] = grow;
+  const auto once = load_text(json.dump());
+  EXPECT_THAT(error_of<core::ResourceError>([&] { once->encode(std::string(1000, 'a'), {}); }),
+              HasSubstr("normalizing makes more than"));
+}
+
 TEST(TokenizerJson, InsertionsThatTheReferenceRepeatsAreRefused) {
   const auto replace = [](const char* pattern) {
     return Json{{"type", "Replace"}, {"pattern", {{"Regex", pattern}}}, {"content", "-"}};
