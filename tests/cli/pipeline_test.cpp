@@ -370,10 +370,7 @@ TEST_F(Pipeline, AResumedRunMayRecomputeWhatTheFirstKept) {
 
 TEST_F(Pipeline, ARunGoesOnFromItsOwnResolvedSettings) {
   write("t.yaml",
-        train_config("method: lora
-lora: {rank: 4}
-checkpoint: {every: 2}
-out: " + at("run")));
+        train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
   ASSERT_EQ(run_corda({"train", "--config", at("t.yaml"), "--set", "optim.epochs=20"},
                       testing::interrupt_when_written(at("run/metrics.jsonl")))
                 .exit_code,
