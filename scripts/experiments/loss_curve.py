@@ -61,13 +61,18 @@ class Random:
         return product >> 64
 
 
-def corda_order(size, seed):
-    """The order of corda's first epoch: stream 1 of the seed, epoch 0 (src/train/train.cpp, src/data/epoch_sampler.cpp)."""
-    random, order = Random(derive_seed(derive_seed(seed, 1), 0)), list(range(size))
-    for i in range(size, 1, -1):
-        j = random.below(i)
-        order[i - 1], order[j] = order[j], order[i - 1]
-    return order
+def corda_batches(size, seed, steps):
+    """The samples of corda's steps: an epoch shuffles by stream 1 of the seed and its number (src/train/train.cpp,
+    src/data/epoch_sampler.cpp); the last batch of an epoch is what is left."""
+    batches, epoch = [], 0
+    while len(batches) < steps:
+        random, order = Random(derive_seed(derive_seed(seed, 1), epoch)), list(range(size))
+        for i in range(size, 1, -1):
+            j = random.below(i)
+            order[i - 1], order[j] = order[j], order[i - 1]
+        batches += [order[i:i + BATCH] for i in range(0, size, BATCH)]
+        epoch += 1
+    return batches[:steps]
 
 
 def peft_losses(args, seed):
@@ -80,11 +85,8 @@ def peft_losses(args, seed):
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=0.0)
     warmup = math.ceil(0.03 * args.steps)
-    order, losses = corda_order(len(data), seed), []
-    if args.steps * BATCH > len(order):
-        sys.exit(f"{args.steps} steps are more than the one epoch whose order is known")
-    for step in range(args.steps):
-        batch = order[BATCH * step:BATCH * (step + 1)]
+    losses = []
+    for step, batch in enumerate(corda_batches(len(data), seed, args.steps)):
         ids, labels, mask = kpa_swap.collate([data[i] for i in batch], tokenizer.eos_token_id, args.device)
         rate = step / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (args.steps - warmup)))
         optimizer.param_groups[0]["lr"] = args.rate * rate

@@ -26,11 +26,14 @@ void CovarianceAccumulator::add(const at::Tensor& x, const std::vector<std::int3
     linalg::add_scaled_gram(sum_, x, one_);
     return;
   }
-  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
-    const at::Tensor sample = x.slice(0, offsets[i], offsets[i + 1]);
-    // The scale stays on the device: reading it here would make the GPU wait for every sample.
-    linalg::add_scaled_gram(sum_, sample, sample.max().to(at::kFloat).square().reciprocal());
-  }
+  const auto sample = [&](std::size_t i) { return x.slice(0, offsets[i], offsets[i + 1]); };
+  // The scales stay on the device: reading one here would make the GPU wait for every sample. They
+  // are made together, because a launch for each sample and step would show.
+  std::vector<at::Tensor> maxima;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) maxima.push_back(sample(i).max());
+  const at::Tensor scales = at::stack(maxima).to(at::kFloat).square().reciprocal();
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+    linalg::add_scaled_gram(sum_, sample(i), scales.narrow(0, static_cast<std::int64_t>(i), 1));
 }
 
 at::Tensor CovarianceAccumulator::finish() {

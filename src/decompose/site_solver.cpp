@@ -57,14 +57,14 @@ SolvedSite SiteSolver::solve(
   SolvedSite solved;
   for (const auto& layer : site.layers) {
     core::throw_if_stopped(reporter_, "decomposing");
-    const at::Tensor w = is_dual(settings_) ? at::Tensor() : weight(layer.module).to(at::kDouble);
+    const at::Tensor w = is_dual(settings_) ? at::Tensor() : weight(layer.module);
     const linalg::Spectrum found =
         is_dual(settings_) ? directions
         : settings_.method == "pissa"
             ? linalg::svd_top(w, settings_.rank)
             : linalg::certified_subspace(w, *damped, settings_.rank, which, options);
     SolvedLayer& result = solved[layer.module];
-    result.adapter = adapt(layer, w, found);
+    result.adapter = adapt(layer, is_dual(settings_) ? w : w.to(at::kDouble), found);
     result.report = {.rank = settings_.rank,
                      .energy = is_dual(settings_) ? found.values.sum().item<double>()
                                                   : at::linalg_norm(found.values).item<double>(),

@@ -23,6 +23,18 @@ void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tenso
 
 }  // namespace cpu
 
+namespace {
+
+// Columns of the sum that one product adds to. What is above the diagonal is wasted within a
+// panel's own square, and narrow products are slow; the widths are those measured to be fastest
+// (tests/bench/README.md).
+std::int64_t panel_width(std::int64_t n) {
+  if (n <= 2048) return n;
+  return n <= 4096 ? 1536 : 2048;
+}
+
+}  // namespace
+
 void add_scaled_gram(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale) {
   const std::int64_t n = sum.size(0);
   const bool fits = sum.dim() == 2 && sum.size(1) == n && sum.scalar_type() == at::kFloat &&
@@ -35,16 +47,13 @@ void add_scaled_gram(at::Tensor& sum, const at::Tensor& x, const at::Tensor& sca
         sum.sizes(), ", ", x.sizes(), " and ", scale.sizes()));
   }
   if (x.size(0) == 0) return;
-  // Panels at least 1024 wide keep the products efficient; the part above the diagonal is wasted
-  // within a panel's own square only.
-  constexpr std::int64_t kNarrowest = 1024;
-  constexpr std::int64_t kPanels = 4;
-  const std::int64_t width = std::max(kNarrowest, ((n + kPanels - 1) / kPanels + 127) / 128 * 128);
+  const std::int64_t width = panel_width(n);
   const at::Tensor rows = x.is_cuda() ? x.contiguous() : x.to(at::kFloat);
+  const at::Tensor one = at::ones({1}, scale.options());
   for (std::int64_t begin = 0; begin < n; begin += width) {
     const std::int64_t columns = std::min(width, n - begin);
     if (x.is_cuda()) {
-      cuda::add_scaled_gram_panel(sum, rows, scale, begin, columns);
+      cuda::add_scaled_gram_panel(sum, rows, scale, one, begin, columns);
     } else {
       cpu::add_scaled_gram_panel(sum, rows, scale, begin, columns);
     }

@@ -21,8 +21,9 @@ namespace cuda {
 Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
 Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
                          std::int64_t r);
+// As on the CPU; the scale and `one`, which is 1, are read on the device.
 void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale,
-                           std::int64_t begin, std::int64_t columns);
+                           const at::Tensor& one, std::int64_t begin, std::int64_t columns);
 }  // namespace cuda
 
 }  // namespace corda::linalg

@@ -4,10 +4,22 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
+
+#include "linalg/numbers.h"
 
 namespace corda::linalg {
+
+namespace {
+
+constexpr std::int64_t kProbes = 64;
+constexpr double kProbeFactor = 2;
+constexpr double kHighestDegree = 40;
+
+}  // namespace
 
 bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& values, double rest,
                const at::Tensor& k) {
@@ -21,15 +33,62 @@ bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& value
   const at::Tensor largest = at::max(a.diagonal().abs().max(), difference.diagonal().abs().max());
   const double slack = static_cast<double>(a.size(0)) * std::numeric_limits<double>::epsilon();
   difference.diagonal().sub_(largest * slack);
-  const at::Tensor info = std::get<1>(at::linalg_cholesky_ex(difference));
+  const auto [lower, info] = at::linalg_cholesky_ex(difference);
   // A NaN does not always stop the factorisation, so it is looked for.
-  return info.item<int>() == 0 && difference.diagonal().isfinite().all().item<bool>();
+  return at::logical_and(info == 0, lower.diagonal().isfinite().all()).item<bool>();
 }
 
-double norm_bound(const at::Tensor& images, const at::Tensor& probes) {
-  // E ||E p||^2 = variance ||E||_F^2, and ||p||^2 = n variance on average.
-  const double ratio = (at::linalg_norm(images) / at::linalg_norm(probes)).item<double>();
-  return 2 * ratio * std::sqrt(static_cast<double>(probes.size(0)));
+std::int64_t complement_degree(std::int64_t n, double expected, double enough) {
+  // Where no eigenvalue is above `expected` the probes keep half of their squares on average, so
+  // T_d(x)^2 = 2 n shows that none is above x.
+  constexpr double kReserve = 1.1;
+  const double rate = std::acosh(std::max(1.0, 2 * enough / expected - 1));
+  const double degree = kReserve * std::acosh(std::sqrt(2 * static_cast<double>(n))) / rate;
+  return std::max<std::int64_t>(
+      2, static_cast<std::int64_t>(std::ceil(std::min(degree, kHighestDegree))));
+}
+
+double complement_bound(const Operator& apply, const at::Tensor& z, double expected,
+                        double enough) {
+  const auto project = [&](at::Tensor y) { return y.addmm_(z, at::mm(z.t(), y), 1, -1); };
+  const double scale = 2 / expected;
+  // T_0 and T_1 of the probes' part outside Z; the part inside plays no role.
+  at::Tensor before = project(probes(z.size(0), z.device()));
+  at::Tensor now = project(apply(before)) * scale - before;
+  const std::int64_t degree = complement_degree(z.size(0), expected, enough);
+  for (std::int64_t d = 2; d <= degree; ++d) {
+    // `now` and `before` have no part inside Z, so only the product needs the projection.
+    at::Tensor next = project(apply.next(std::move(before), now, scale));
+    before = std::exchange(now, std::move(next));
+  }
+  // An eigenvector v with T_d(x) alone gives sum ||T_d p||^2 >= T_d(x)^2 sum (v^T p)^2.
+  const double growth = norm_bound(now);
+  if (!std::isfinite(growth)) return std::numeric_limits<double>::infinity();
+  if (growth <= 1) return expected;
+  return expected / 2 * (1 + std::cosh(std::acosh(growth) / static_cast<double>(degree)));
+}
+
+bool residuals_allow(const RitzPairs& pairs, double allowance, double outside) {
+  const double rest = pairs.smallest + allowance;
+  const double gap = rest - outside;
+  if (!(gap > 0)) return false;
+  const at::Tensor residuals = pairs.images - pairs.vectors * pairs.values;
+  at::Tensor difference = at::mm(residuals.t(), residuals).mul_(-1 / gap);
+  at::Tensor room = rest - pairs.values;
+  room.narrow(0, 0, pairs.r).fill_(allowance);
+  difference.diagonal().add_(room);
+  const auto [lower, info] = at::linalg_cholesky_ex(difference);
+  return at::logical_and(info == 0, lower.diagonal().isfinite().all()).item<bool>();
+}
+
+at::Tensor probes(std::int64_t n, at::Device device) {
+  return normal_numbers(n, kProbes, /*seed=*/2, device);
+}
+
+double norm_bound(const at::Tensor& images) {
+  // E ||E p||^2 = ||E||_F^2.
+  const double squares = images.square().sum().item<double>();
+  return kProbeFactor * std::sqrt(squares / static_cast<double>(images.size(1)));
 }
 
 }  // namespace corda::linalg

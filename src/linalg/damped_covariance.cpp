@@ -8,6 +8,7 @@
 
 #include "corda/core/error.h"
 #include "linalg/checks.h"
+#include "linalg/split.h"
 
 namespace corda::linalg {
 
@@ -51,6 +52,11 @@ const at::Tensor& DampedCovariance::inverse() {
 const at::Tensor& DampedCovariance::square() {
   if (!square_.defined()) square_ = at::mm(matrix_, matrix_);
   return square_;
+}
+
+const std::vector<at::Tensor>& DampedCovariance::pieces() {
+  if (pieces_.empty()) pieces_ = pieces_of(matrix_);
+  return pieces_;
 }
 
 }  // namespace corda::linalg

@@ -24,24 +24,29 @@ std::int64_t filled_up_tokens(std::int64_t tokens) {
   return kernels::size_class(rounded_up(tokens, 64));
 }
 
-BatchShape shape_for(const data::PackedBatch& batch) {
-  BatchShape shape;
+BatchShape own_shape(const data::PackedBatch& batch) {
+  BatchShape shape{.tokens = batch.tokens(),
+                   .sequences = batch.sequences(),
+                   .targets = batch.targets(),
+                   .longest = 0};
   for (std::size_t i = 1; i < batch.cu_seqlens.size(); ++i) {
-    shape.longest =
-        std::max<std::int64_t>(shape.longest, batch.cu_seqlens[i] - batch.cu_seqlens[i - 1]);
+    const std::int64_t length = batch.cu_seqlens[i] - batch.cu_seqlens[i - 1];
+    shape.longest = std::max(shape.longest, length);
   }
-  shape.tokens = filled_up_tokens(batch.tokens());
-  shape.targets = std::min(
-      shape.tokens, rounded_up(batch.targets(), std::max<std::int64_t>(shape.tokens / 4, 1)));
-  const bool equal = batch.tokens() == batch.sequences() * shape.longest;
-  if (equal && batch.tokens() == shape.tokens) {
-    shape.sequences = batch.sequences();
-    return shape;
-  }
-  shape.longest = power_of_two_from(std::max<std::int64_t>(shape.longest, 64));
-  const std::int64_t fill = shape.tokens - batch.tokens();
-  shape.sequences =
-      power_of_two_from(batch.sequences() + (fill + shape.longest - 1) / shape.longest);
+  return shape;
+}
+
+BatchShape shape_for(const data::PackedBatch& batch) {
+  const BatchShape own = own_shape(batch);
+  BatchShape shape = own;
+  shape.tokens = filled_up_tokens(own.tokens);
+  const std::int64_t step = std::max<std::int64_t>(shape.tokens / 4, 1);
+  shape.targets = std::min(shape.tokens, rounded_up(own.targets, step));
+  const bool equal = own.tokens == own.sequences * own.longest;
+  if (equal && own.tokens == shape.tokens) return shape;
+  shape.longest = power_of_two_from(std::max<std::int64_t>(own.longest, 64));
+  const std::int64_t fill = shape.tokens - own.tokens;
+  shape.sequences = power_of_two_from(own.sequences + (fill + shape.longest - 1) / shape.longest);
   return shape;
 }
 

@@ -18,8 +18,11 @@ struct BatchShape {
   auto operator<=>(const BatchShape&) const = default;
 };
 
-// Tokens of the shape of a batch of so many: at most an eighth more, and a multiple of 64.
+// Tokens of the shape of a batch of so many: the next multiple of 64, rounded up to four binary
+// digits (from 512 on at most an eighth more).
 std::int64_t filled_up_tokens(std::int64_t tokens);
+
+BatchShape own_shape(const data::PackedBatch& batch);
 
 // The shape that `batch` is filled up to. Its own where all sequences
 // have one length and the number of tokens is a shape's already, so that attention still sees that.

@@ -25,8 +25,8 @@ constexpr const char* kPrefix = "step-";
 constexpr int kVersion = 1;
 
 // Settings that may differ between a run and its continuation: they do not change the result.
-constexpr std::array kFree = {"out",     "device", "threads",   "recompute",
-                              "offload", "eval",   "checkpoint"};
+constexpr std::array kFree = {"out",     "device", "threads", "recompute",
+                              "offload", "graphs", "eval",    "checkpoint"};
 
 std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::path& run) {
   std::vector<std::pair<std::int64_t, fs::path>> found;

@@ -46,17 +46,19 @@ std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
 // The fastest that fits, of those that the settings allow; the smallest, with a warning, where none
 // seems to, since the estimate may be too high.
 LowRankPassOptions options_for(const TrainSettings& settings, model::Model& model,
-                               std::int64_t tokens, bool evaluates, core::Reporter& reporter) {
+                               std::int64_t tokens, std::int64_t evaluated,
+                               core::Reporter& reporter) {
   std::vector<LowRankPassOptions> allowed;
   for (const auto& [recompute, offload] : kLadder) {
     LowRankPassOptions options{.recompute = recompute, .offload = offload, .tokens = tokens};
+    if (settings.graphs == "false") options.graphs = Graphs::kNever;
     if (settings.recompute != "auto") options.recompute = recompute_named(settings.recompute);
     if (settings.offload != "auto") options.offload = settings.offload == "true";
     allowed.push_back(options);
   }
   if (!model.device().is_cuda()) return allowed.front();
   const std::int64_t beside =
-      kMarginBytes + (evaluates ? evaluation_bytes(model.config, model.compute, tokens) : 0);
+      kMarginBytes + (evaluated > 0 ? evaluation_bytes(model.config, model.compute, evaluated) : 0);
   const std::int64_t room = linalg::free_memory_bytes(model.device()) - beside;
   for (const LowRankPassOptions& options : allowed) {
     if (low_rank_pass_bytes(model, options) <= room) return options;
@@ -86,7 +88,7 @@ std::string obstacle_of(model::Model& model) {
 }  // namespace
 
 ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::int64_t tokens,
-                       bool evaluates, core::Reporter& reporter) {
+                       std::int64_t evaluated, core::Reporter& reporter) {
   const bool supported = supports_low_rank_pass(model);
   const bool asked = settings.gradients == "fused" || settings.offload == "true" ||
                      settings.recompute == "selective" || settings.recompute == "block";
@@ -101,7 +103,7 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::
   ChosenPass chosen{
       .pass = nullptr, .gradients = "autograd", .recompute = "none", .offload = "false"};
   if (supported && settings.gradients != "autograd") {
-    const LowRankPassOptions options = options_for(settings, model, tokens, evaluates, reporter);
+    const LowRankPassOptions options = options_for(settings, model, tokens, evaluated, reporter);
     chosen = {.pass = make_low_rank_pass(model, options),
               .gradients = "fused",
               .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),

@@ -22,11 +22,11 @@ struct ChosenPass {
   std::string offload;
 };
 
-// `tokens`: the most that one micro-batch can hold; `evaluates`: whether losses are computed
-// between steps, for which the GPU keeps room. Says what was chosen, and warns where nothing seems
-// to fit. Throws ConfigError where the settings ask for a pass that the model's adapters do not
-// allow.
+// `tokens`: the most that one micro-batch can hold; `evaluated`: the most that one of an evaluation
+// between steps can (0: there is none), for which the GPU keeps room. Says what was chosen, and
+// warns where nothing seems to fit. Throws ConfigError where the settings ask for a pass that the
+// model's adapters do not allow.
 ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::int64_t tokens,
-                       bool evaluates, core::Reporter& reporter);
+                       std::int64_t evaluated, core::Reporter& reporter);
 
 }  // namespace corda::train

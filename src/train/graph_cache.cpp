@@ -4,16 +4,18 @@
 
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 
-#include <array>
+#include <exception>
+#include <utility>
 
 namespace corda::train {
 
 namespace {
 
-// Each holds a thousand launches and some of the pool's memory.
-constexpr std::size_t kMostGraphs = 64;
+// Each holds a thousand launches; what the pool has no room for yet is added to it.
+constexpr std::size_t kMostGraphs = 32;
 
 void copy_tensors(model::Batch& to, const model::Batch& from) {
   for (at::Tensor model::Batch::*tensor :
@@ -24,28 +26,44 @@ void copy_tensors(model::Batch& to, const model::Batch& from) {
 
 }  // namespace
 
-void GraphCache::record(Entry& entry, const Work& work) {
-  const c10::cuda::CUDAStream current = c10::cuda::getCurrentCUDAStream();
-  const c10::cuda::CUDAStream side = c10::cuda::getStreamFromPool();  // the default cannot record
+void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& work) {
+  const c10::DeviceIndex device = batch.ids.device().index();
+  if (!side_) {
+    side_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device);
+    pool_ = at::cuda::graph_pool_handle();
+  }
   at::cuda::CUDAEvent before;
-  before.record(current);
-  before.block(side);
-  if (pool_ == at::cuda::MempoolId_t{}) pool_ = at::cuda::graph_pool_handle();
-  entry.graph = std::make_unique<at::cuda::CUDAGraph>();
-  const c10::cuda::CUDAStreamGuard guard(side);
-  entry.graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
-  entry.result = work(entry.batch);
-  entry.graph->capture_end();
+  before.record(c10::cuda::getCurrentCUDAStream(device));
+  before.block(*side_);
+  // While recording, the allocator cannot give back what it keeps for later.
+  c10::cuda::CUDACachingAllocator::emptyCache();
+  auto graph = std::make_unique<at::cuda::CUDAGraph>();
+  const c10::cuda::CUDAStreamGuard guard(*side_);
+  graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
+  try {
+    entry.result = work(batch);
+  } catch (...) {
+    entry.recordable = false;
+    try {
+      graph->capture_end();
+    } catch (const std::exception&) {  // what `work` threw says more
+    }
+    throw;
+  }
+  graph->capture_end();
+  entry.batch = batch;
+  entry.graph = std::move(graph);
+  ++recorded_;
 }
 
 at::Tensor GraphCache::run(const Key& key, const model::Batch& batch, const Work& work) {
+  const c10::cuda::CUDAGuard guard(batch.ids.device());
   const auto [found, fresh] = entries_.try_emplace(key);
   Entry& entry = found->second;
-  if (fresh || (!entry.graph && recorded_ >= kMostGraphs)) return work(batch);
-  if (!entry.graph) {
-    entry.batch = batch;
-    record(entry, work);
-    ++recorded_;
+  const bool records = !entry.graph && entry.recordable && recorded_ < kMostGraphs;
+  if (fresh || (!entry.graph && !records)) return work(batch);
+  if (records) {
+    record(entry, batch, work);
   } else {
     copy_tensors(entry.batch, batch);
   }

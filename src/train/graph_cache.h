@@ -5,10 +5,12 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAStream.h>
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "corda/model/batch.h"
 #include "train/batch_shape.h"
@@ -18,7 +20,9 @@ namespace corda::train {
 // Work on a batch is run as it is the first time that its key comes, so that libraries make their
 // plans; recorded the second time, and replayed from then on. It must depend on nothing but the
 // batch's tensors and memory that stays where it is, wait for nothing on the host, and return one
-// tensor. For one thread, GPU and stream.
+// tensor. All graphs are recorded on one stream and share one pool of memory, which holds about one
+// batch's temporaries. For one thread, GPU and stream. A recording that fails throws what `work`
+// threw, and the key is run as it is from then on.
 class GraphCache {
  public:
   struct Key {
@@ -32,14 +36,16 @@ class GraphCache {
 
  private:
   struct Entry {
+    bool recordable = true;
     std::unique_ptr<at::cuda::CUDAGraph> graph;
     model::Batch batch;  // what the graph reads
     at::Tensor result;   // and writes
   };
-  void record(Entry& entry, const Work& work);
+  void record(Entry& entry, const model::Batch& batch, const Work& work);
 
   std::map<Key, Entry> entries_;
   std::size_t recorded_ = 0;
+  std::optional<c10::cuda::CUDAStream> side_;  // the default stream cannot record
   at::cuda::MempoolId_t pool_{};
 };
 

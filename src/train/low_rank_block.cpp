@@ -25,6 +25,12 @@ void BlockActivations::share(const BlockActivations& other, Recompute recompute)
   inv_rms_in = inv_rms_in.in_memory_of(other.inv_rms_in);
 }
 
+void BlockActivations::reserve(std::int64_t tokens) const {
+  for (const RowBuffer* buffer : {&qkv, &gate_up, &middle, &qkv_bottom, &o_bottom, &gate_up_bottom,
+                                  &down_bottom, &inv_rms_in, &inv_rms_middle})
+    buffer->rows(tokens);
+}
+
 WorkspaceColumns widest(const WorkspaceColumns& a, const WorkspaceColumns& b) {
   return {.normed = std::max(a.normed, b.normed),
           .gated = std::max(a.gated, b.gated),

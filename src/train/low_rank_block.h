@@ -31,6 +31,8 @@ struct BlockActivations {
 
   // Moves what `recompute` computes again into the memory of `other`.
   void share(const BlockActivations& other, Recompute recompute);
+  // Takes the memory for so many tokens.
+  void reserve(std::int64_t tokens) const;
 };
 
 // Columns of the buffers below.

@@ -31,6 +31,37 @@ constexpr std::int64_t kLogitElements = std::int64_t{1} << 27;
 constexpr double kLaunchBoundFilled = 1e11;
 constexpr double kLaunchBoundExact = 4e11;
 
+// Which batches run as graphs.
+struct GraphRule {
+  GraphRule(model::Model& model, const LowRankPassOptions& options);
+
+  bool allows(std::int64_t tokens, bool filled_up) const;
+  // What buffers are made for: room to fill up the largest batch, where it would be a graph.
+  std::int64_t tokens_held(std::int64_t tokens) const {
+    const std::int64_t filled = filled_up_tokens(tokens);
+    return allows(filled, filled > tokens) ? filled : tokens;
+  }
+
+  Graphs graphs = Graphs::kNever;
+  double weights_per_block = 0;
+};
+
+GraphRule::GraphRule(model::Model& model, const LowRankPassOptions& options) {
+  // Buffers must stay where they are, and attention must not need autograd.
+  const bool possible = model.device().is_cuda() && !options.offload && options.tokens > 0 &&
+                        model::suits_flash(model.compute, model.config.head_dim);
+  graphs = possible ? options.graphs : Graphs::kNever;
+  for (const model::Linear* linear : model.projections())
+    weights_per_block += static_cast<double>(linear->weight.numel());
+  weights_per_block /= static_cast<double>(model.config.num_layers);
+}
+
+bool GraphRule::allows(std::int64_t tokens, bool filled_up) const {
+  if (graphs != Graphs::kAuto) return graphs == Graphs::kAlways;
+  return static_cast<double>(tokens) * weights_per_block <
+         (filled_up ? kLaunchBoundFilled : kLaunchBoundExact);
+}
+
 class LowRankPass final : public GradientPass {
  public:
   LowRankPass(model::Model& model, const LowRankPassOptions& options);
@@ -46,7 +77,6 @@ class LowRankPass final : public GradientPass {
   at::Tensor loss_and_gradient(const model::Batch& batch);
   void backward(const BatchContext& context, std::int64_t tokens);
   at::Tensor compute(const model::Batch& batch);
-  bool as_graph(const BatchShape& shape, std::int64_t tokens) const;
 
   // Whether the backward starts by computing again what block i left.
   bool recomputes(std::size_t i, Recompute what) const {
@@ -64,16 +94,16 @@ class LowRankPass final : public GradientPass {
   kernels::WindowCopies refresh_;  // of all factors
   at::Tensor scale_;               // of the loss, fp32
   bool fresh_ = true;              // no gradients yet in this step
-  double weights_per_block_ = 0;
+  GraphRule graph_rule_;
   GraphCache graphs_;
 };
 
 LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
-    : GradientPass(model), options_(options) {
+    : GradientPass(model), options_(options), graph_rule_(model, options) {
   const at::TensorOptions like =
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
   const at::NoGradGuard no_grad;
-  options_.tokens = filled_up_tokens(options.tokens);
+  options_.tokens = graph_rule_.tokens_held(options.tokens);
   WorkspaceColumns columns;
   blocks_.reserve(model.blocks.size());
   for (model::Block& block : model.blocks) {
@@ -86,9 +116,6 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   for (std::size_t i = 1; i < activations_.size(); ++i)
     activations_[i].share(activations_.front(),
                           i < lowest_ ? Recompute::kBlock : options.recompute);
-  for (const model::Linear* linear : model.projections())
-    weights_per_block_ +=
-        static_cast<double>(linear->weight.numel()) / static_cast<double>(blocks_.size());
   const std::int64_t count = model.config.num_layers;
   const std::int64_t hidden = model.config.hidden_size;
   inputs_ = options.offload ? make_host_inputs(count, hidden, like, options_.tokens)
@@ -98,6 +125,9 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   scale_ = at::ones({}, like.dtype(at::kFloat));
   // Where the weights lay before.
   if (model.device().is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
+  // What blocks of unequal ranks share must not grow once a graph knows where it is.
+  if (options_.tokens > 0)
+    for (const BlockActivations& kept : activations_) kept.reserve(options_.tokens);
 }
 
 void LowRankPass::begin_step() {
@@ -112,7 +142,8 @@ std::string LowRankPass::describe() const {
                            : options_.recompute == Recompute::kSelective ? "gate and up"
                                                                          : "every block";
   return core::concat("fused, ", recomputed, " recomputed",
-                      options_.offload ? ", inputs of blocks in host memory" : "");
+                      options_.offload ? ", inputs of blocks in host memory" : "",
+                      graph_rule_.graphs == Graphs::kNever ? "" : ", small batches as CUDA graphs");
 }
 
 void LowRankPass::forward(const model::Batch& batch, const BatchContext& context) {
@@ -187,24 +218,17 @@ at::Tensor LowRankPass::compute(const model::Batch& batch) {
   return loss;
 }
 
-// A graph's memory must stay where it is, and attention must not need autograd.
-bool LowRankPass::as_graph(const BatchShape& shape, std::int64_t tokens) const {
-  const model::ModelConfig& c = model().config;
-  const bool possible = model().device().is_cuda() && !options_.offload &&
-                        shape.tokens <= options_.tokens &&
-                        model::suits_flash(model().compute, c.head_dim);
-  if (!possible || options_.graphs != Graphs::kAuto)
-    return possible && options_.graphs == Graphs::kAlways;
-  return static_cast<double>(shape.tokens) * weights_per_block_ <
-         (tokens == shape.tokens ? kLaunchBoundExact : kLaunchBoundFilled);
-}
-
 at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
   const at::NoGradGuard no_grad;
+  if (options_.tokens > 0 && batch.tokens() > options_.tokens) {
+    throw core::InternalError(core::concat("[train::LowRankPass] a batch of ", batch.tokens(),
+                                           " tokens where ", options_.tokens, " were the most"));
+  }
   scale_.fill_(scale);
   const BatchShape shape = shape_for(batch);
+  const bool filled_up_too = shape != own_shape(batch);
   at::Tensor loss;
-  if (as_graph(shape, batch.tokens())) {
+  if (shape.tokens <= options_.tokens && graph_rule_.allows(shape.tokens, filled_up_too)) {
     model::Batch filled = to_device(filled_up(batch, shape), model());
     filled.longest = shape.longest;
     loss = graphs_.run({shape, !fresh_}, filled, [&](const model::Batch& b) { return compute(b); });
@@ -255,8 +279,14 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
-  const std::int64_t logits = std::max(kLogitElements, c.vocab_size);
-  return element * (packed + options.tokens * columns + logits) + 4 * gradients;
+  std::int64_t logits = std::max(kLogitElements, c.vocab_size);
+  const GraphRule rule(model, options);
+  const std::int64_t tokens = rule.tokens_held(options.tokens);
+  if (rule.allows(tokens, false)) {  // what is temporary, once more in the graphs' own memory
+    columns += (options.recompute == Recompute::kBlock ? 1 : blocks) * attended + 2 * qkv;
+    logits *= 2;
+  }
+  return element * (packed + tokens * columns + logits) + 4 * gradients;
 }
 
 bool supports_low_rank_pass(model::Model& model) {

@@ -158,6 +158,11 @@ core::SettingsList settings_of(TrainSettings& s) {
            "keep the blocks' inputs in host memory until the backward, fused on a GPU only; auto: "
            "where nothing else fits",
            {"auto", "true", "false"});
+  list.add(
+      "graphs", s.graphs,
+      "run small batches as CUDA graphs, fused on a GPU only; auto: where they were measured to "
+      "be faster",
+      {"auto", "false"});
   list.add("eval.every", s.eval.every, "steps between evaluations; 0: only at the end", {0, 1e12});
   list.add("checkpoint.every", s.checkpoint.every,
            "steps between checkpoints; 0: only when interrupted", {0, 1e12});

@@ -101,12 +101,15 @@ class Run {
     warmup_ = static_cast<std::int64_t>(
         std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
     TrainSettings copy = trainable_.resolve(settings);
-    // What auto becomes depends on the memory that is free, and a continuation may find less.
-    identity_ = settings_of(copy).resolved();
-    ChosenPass chosen = choose_pass(copy, trainable_.model(), largest_micro_batch(),
-                                    !eval_.samples.empty(), reporter);
+    const std::int64_t evaluated =
+        eval_.samples.empty() ? 0 : largest_micro_batch(eval_.counts.longest, eval_.samples.size());
+    ChosenPass chosen = choose_pass(
+        copy, trainable_.model(),
+        largest_micro_batch(train_.counts.longest, settings.optim.batch_size), evaluated, reporter);
     pass_ = std::move(chosen.pass);
     copy.gradients = chosen.gradients;
+    // What the others become depends on the memory that is free; a continuation may find less.
+    identity_ = settings_of(copy).resolved();
     copy.recompute = chosen.recompute;
     copy.offload = chosen.offload;
     resolved_ = settings_of(copy).resolved();
@@ -178,12 +181,10 @@ class Run {
                               reporter_);
   }
 
-  // Tokens of the largest micro-batch that can come.
-  std::int64_t largest_micro_batch() const {
-    const std::int64_t longest = train_.counts.longest;
-    const std::int64_t of_a_step = longest * settings_.optim.batch_size;
+  // Tokens of the largest micro-batch that can come, of at most `samples` samples.
+  std::int64_t largest_micro_batch(std::int64_t longest, std::int64_t samples) const {
     const std::int64_t packed = settings_.data.packing ? settings_.optim.micro_batch_tokens : 0;
-    return std::max(longest, std::min(packed, of_a_step));
+    return std::max(longest, std::min(packed, longest * samples));
   }
 
   // Opens the run directory; returns what is already done.
@@ -235,7 +236,7 @@ class Run {
     const StepGradients result = gradients_of(step, micro_batches);
     const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
     optimizer_.clear_gradients();
-    if (step + 1 < total_) prepared_ = micro_batches_of(step + 1);  // while the GPU works
+    if (step + 1 < total_) prepare_batches(step + 1);  // while the GPU works
     metrics.tokens = result.tokens;
     metrics.supervised_tokens = result.supervised_tokens;
     metrics.loss = result.loss();  // the GPU is waited for here
@@ -250,6 +251,14 @@ class Run {
                             seconds / peak_flops_;
     }
     return metrics;
+  }
+
+  void prepare_batches(std::int64_t step) {
+    try {
+      prepared_ = micro_batches_of(step);
+    } catch (const core::Error&) {  // this step still counts; the next will meet it again
+      prepared_.reset();
+    }
   }
 
   std::vector<data::PackedBatch> micro_batches_of(std::int64_t step) {

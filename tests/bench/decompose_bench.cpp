@@ -3,8 +3,11 @@
 // Times the decomposition of a model's layers from covariances in memory, and checks energies
 // against the exact route. Prints one JSON object. Layers are random, of the given shapes:
 //
-//   decompose_bench DEVICE MODE SPECTRUM HIDDEN INNER KV BLOCKS CHECKED RANK [exact]
+//   decompose_bench DEVICE MODE SPECTRUM HIDDEN INNER KV BLOCKS CHECKED RANK [exact] [phases]
 //     MODE kpa | ipa | dual; SPECTRUM normal | decay | outlier; CHECKED blocks are checked
+//     phases: the time of each phase, for which the GPU is waited for after each
+//   decompose_bench DEVICE product WIDTH TOKENS
+//     adds the Gram matrix of bf16 activations to a covariance, in panels of several widths
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
 
@@ -17,8 +20,10 @@
 #include <string>
 #include <vector>
 
+#include "corda/linalg/accumulate.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/spectrum.h"
+#include "linalg/backend.h"
 
 namespace {
 
@@ -32,6 +37,7 @@ struct Arguments {
   std::string spectrum;
   std::int64_t hidden = 0, inner = 0, kv = 0, blocks = 0, checked = 0, rank = 0;
   bool exact = false;
+  bool phases = false;
 };
 
 // Multiplies by a few reflections of 64 random directions, which mixes a diagonal matrix well.
@@ -98,6 +104,7 @@ class Bench {
             {"layers", layers_},
             {"seconds", seconds_},
             {"ms_by_shape", by_shape()},
+            {"ms_by_phase", phases_},
             {"worst_bound", worst_bound_},
             {"redone", redone_},
             {"checked", checked_},
@@ -119,10 +126,21 @@ class Bench {
   void solve(std::int64_t block, const at::Tensor& covariance, const at::Tensor& task,
              const std::vector<at::Tensor>& weights) {
     const auto which = a_.mode == "kpa" ? Which::kSmallest : Which::kLargest;
-    const corda::linalg::SubspaceOptions options = {.exact = a_.exact};
+    corda::linalg::SubspaceOptions options = {.exact = a_.exact};
+    auto phase_begin = std::chrono::steady_clock::now();
+    const auto phase = [&](const char* name) {
+      wait(a_.device);
+      const auto end = std::chrono::steady_clock::now();
+      if (block >= 0)
+        phases_[name] += 1e3 * std::chrono::duration<double>(end - phase_begin).count();
+      phase_begin = end;
+    };
+    if (a_.phases) options.on_phase = phase;
     wait(a_.device);
     auto begin = std::chrono::steady_clock::now();
+    phase_begin = begin;
     DampedCovariance damped(covariance, 0.01);
+    if (a_.phases) phase("damp");
     std::vector<Spectrum> found;
     const auto lap = [&](const std::string& shape) {
       wait(a_.device);
@@ -189,6 +207,7 @@ class Bench {
   Arguments a_;
   std::map<std::string, std::pair<double, std::int64_t>> times_;
   std::map<std::string, std::string> routes_;
+  std::map<std::string, double> phases_;  // all layers together
   double seconds_ = 0;
   double exact_seconds_ = 0;
   double worst_bound_ = 1;
@@ -198,19 +217,61 @@ class Bench {
   std::int64_t checked_ = 0;
 };
 
+// ms of variants of `sum += scale x^T x`, of which the lower triangle is wanted.
+nlohmann::json product_times(at::Device device, std::int64_t n, std::int64_t tokens) {
+  const auto options = at::TensorOptions().device(device);
+  const at::Tensor x = at::randn({tokens, n}, options).to(at::kBFloat16);
+  const at::Tensor scale = at::full({1}, 0.5F, options);
+  const at::Tensor one = at::ones({1}, options);
+  at::Tensor sum = at::zeros({n, n}, options);
+  const auto time = [&](const auto& call) {
+    constexpr int kRepeats = 20;
+    call();
+    wait(device);
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < kRepeats; ++i) call();
+    wait(device);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() * 1e3 /
+           kRepeats;
+  };
+  nlohmann::json result = {{"width", n}, {"tokens", tokens}};
+  result["mm to fp32, then add"] =
+      time([&] { sum.add_(at::mm(x.t(), x, at::kFloat).mul_(scale)); });
+  for (const std::int64_t width : {n, n / 2, n / 4, std::int64_t{1024}, std::int64_t{1536},
+                                   std::int64_t{2048}, std::int64_t{2560}, std::int64_t{3072}}) {
+    result["panels of " + std::to_string(width)] = time([&] {
+      for (std::int64_t begin = 0; begin < n; begin += width) {
+        corda::linalg::cuda::add_scaled_gram_panel(sum, x, scale, one, begin,
+                                                   std::min(width, n - begin));
+      }
+    });
+  }
+  result["as calibration does"] = time([&] { corda::linalg::add_scaled_gram(sum, x, scale); });
+  return result;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 10) {
+  const bool product = argc == 5 && std::string(argv[2]) == "product";
+  if (!product && argc < 10) {
     std::fprintf(stderr,
                  "usage: decompose_bench DEVICE MODE SPECTRUM HIDDEN INNER KV BLOCKS CHECKED RANK "
-                 "[exact]\n");
+                 "[exact] [phases]\n");
     return 2;
   }
   try {
     const at::NoGradGuard no_grad;
     at::manual_seed(1);
     const auto number = [&](int i) { return std::stoll(argv[i]); };
+    const auto given = [&](const std::string& word) {
+      return std::any_of(argv + 10, argv + argc, [&](const char* text) { return word == text; });
+    };
+    if (product) {
+      const auto times = product_times(corda::linalg::device_of(argv[1]), number(3), number(4));
+      std::printf("%s\n", times.dump().c_str());
+      return 0;
+    }
     const Arguments arguments = {.device = corda::linalg::device_of(argv[1]),
                                  .mode = argv[2],
                                  .spectrum = argv[3],
@@ -220,7 +281,8 @@ int main(int argc, char** argv) {
                                  .blocks = number(7),
                                  .checked = number(8),
                                  .rank = number(9),
-                                 .exact = argc > 10 && std::string(argv[10]) == "exact"};
+                                 .exact = given("exact"),
+                                 .phases = given("phases")};
     std::printf("%s\n", Bench(arguments).run().dump().c_str());
     return 0;
   } catch (const std::exception& error) {

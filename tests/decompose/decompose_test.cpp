@@ -384,7 +384,7 @@ TEST_F(LargeLayer, ProvedBoundIsRecorded) {
   EXPECT_EQ(result.layers_redone, 0);
   EXPECT_GT(result.worst_bound, 1);
   EXPECT_LE(result.worst_bound, linalg::kSmallestBound);
-  EXPECT_THAT(notes()["route"].get<std::string>(), HasSubstr("lanczos"));
+  EXPECT_THAT(notes()["route"].get<std::string>(), HasSubstr("chebyshev"));
   EXPECT_EQ(notes()["bound"].get<double>(), result.worst_bound);
   EXPECT_FALSE(notes().contains("refused"));
 }

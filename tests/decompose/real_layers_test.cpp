@@ -75,24 +75,33 @@ class RealLayers : public ::testing::TestWithParam<RealModel> {
     }
   }
 
-  // Scaled covariances summed in fp64, and in fp32 as calibration does, of the same activations.
+  // Covariances summed in fp64, and in fp32 as calibration does, of the same activations: scaled as
+  // the reference does, and as they are.
   struct Sums {
     std::map<std::string, at::Tensor> fp64;
     std::map<std::string, at::Tensor> fp32;
+    std::map<std::string, at::Tensor> plain64;
+    std::map<std::string, at::Tensor> plain32;
   };
   Sums sums(at::ScalarType dtype) const {
     Sums result;
     run(dtype, [&](const std::string& site, const at::Tensor& x) {
       const at::Tensor wide = x.to(at::kDouble);
-      const double scale = std::pow(wide.max().item<double>(), -2);
-      at::Tensor& exact = result.fp64[site];
-      const at::Tensor product = at::mm(wide.t(), wide) * scale;
-      exact = exact.defined() ? exact.add_(product) : product;
-      at::Tensor& sum = result.fp32[site];
-      if (!sum.defined()) sum = at::zeros({x.size(1), x.size(1)}, at::kFloat);
-      linalg::add_scaled_gram(sum, x, x.max().to(at::kFloat).square().reciprocal());
+      const at::Tensor product = at::mm(wide.t(), wide);
+      const at::Tensor scale = x.max().to(at::kFloat).square().reciprocal();
+      const auto add = [&](auto& exact, auto& sums, double factor, const at::Tensor& factor32) {
+        at::Tensor& total = exact[site];
+        total = total.defined() ? total.add_(product, factor) : product * factor;
+        at::Tensor& sum = sums[site];
+        if (!sum.defined()) sum = at::zeros({x.size(1), x.size(1)}, at::kFloat);
+        linalg::add_scaled_gram(sum, x, factor32);
+      };
+      add(result.fp64, result.fp32, std::pow(wide.max().item<double>(), -2), scale);
+      add(result.plain64, result.plain32, 1, at::ones_like(scale));
     });
-    for (auto& [site, sum] : result.fp32) linalg::mirror_lower(sum);
+    for (auto* sums : {&result.fp32, &result.plain32}) {
+      for (auto& [site, sum] : *sums) linalg::mirror_lower(sum);
+    }
     return result;
   }
 
@@ -162,6 +171,8 @@ TEST_P(RealLayers, CostOf16BitProductsIsSmall) {
   };
   Cost summing;
   Cost rounding;
+  Cost plain_summing;
+  Cost scaling;
   for (const auto& [module, site] : modules_and_sites()) {
     // The first block and the middle one: eight SVDs a layer take their time.
     if (!module.starts_with("model.layers.0.") && !module.starts_with("model.layers.4.")) continue;
@@ -169,9 +180,10 @@ TEST_P(RealLayers, CostOf16BitProductsIsSmall) {
     const auto compare = [&](const at::Tensor& reference, const at::Tensor& other, Cost& cost) {
       const at::Tensor c = linalg::damp(reference, 0.01);
       const at::Tensor d = linalg::damp(other, 0.01);
+      // Of one trace: a factor of the covariance changes no subspace.
+      const at::Tensor matched = d * (c.trace() / d.trace());
       cost.covariance = std::max(
-          cost.covariance,
-          (at::linalg_norm(other - reference) / at::linalg_norm(reference)).item<double>());
+          cost.covariance, (at::linalg_norm(matched - c) / at::linalg_norm(c)).item<double>());
       for (const Which which : {Which::kSmallest, Which::kLargest}) {
         const Spectrum best = linalg::left_singular_subspace(w, c, rank, which);
         const Spectrum chosen = linalg::left_singular_subspace(w, d, rank, which);
@@ -182,16 +194,29 @@ TEST_P(RealLayers, CostOf16BitProductsIsSmall) {
     };
     compare(half.fp64.at(site), half.fp32.at(site), summing);
     compare(wide.fp64.at(site), half.fp32.at(site), rounding);
+    compare(half.plain64.at(site), half.plain32.at(site), plain_summing);
+    compare(wide.plain64.at(site), wide.fp64.at(site), scaling);
   }
-  std::printf(
-      "%s, rank %lld: fp32 sums of bf16 products against fp64 sums: C off by %.1e, energy KPA "
-      "%.8f, IPA %.8f; bf16 model against fp32 model: C off by %.1e, KPA %.6f, IPA %.6f\n",
-      GetParam().folder, static_cast<long long>(rank), summing.covariance, summing.kpa, summing.ipa,
-      rounding.covariance, rounding.kpa, rounding.ipa);
+  const auto print = [&](const char* what, const Cost& cost) {
+    std::printf("%s, rank %lld: %s: C off by %.1e, energy KPA %.8f, IPA %.8f\n", GetParam().folder,
+                static_cast<long long>(rank), what, cost.covariance, cost.kpa, cost.ipa);
+  };
+  print("fp32 sums of scaled bf16 activations against fp64 sums", summing);
+  print("the same without scaling", plain_summing);
+  print("bf16 model against fp32 model", rounding);
+  print("scaled against unscaled activations", scaling);
   // Some thousand products summed in fp32.
   EXPECT_LT(summing.covariance, 1e-5);
   EXPECT_LT(summing.kpa, 1.0001);
   EXPECT_GT(summing.ipa, 0.99999);
+  EXPECT_LT(plain_summing.covariance, 1e-5);
+  EXPECT_LT(plain_summing.kpa, 1.0001);
+  EXPECT_GT(plain_summing.ipa, 0.99999);
+  // Scaling is a choice, not an error: it weighs samples differently. It must not change what is
+  // large and what is small.
+  EXPECT_GT(scaling.covariance, 1e-3) << "nothing was scaled";
+  EXPECT_LT(scaling.kpa, 1.5);
+  EXPECT_GT(scaling.ipa, 0.97);
   // bf16 has 8 bits.
   EXPECT_LT(rounding.covariance, 0.05);
   EXPECT_LT(rounding.kpa, 1.05);

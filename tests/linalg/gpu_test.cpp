@@ -143,9 +143,10 @@ TEST_P(GpuCertified, EnergyIsWithinTheBoundOfTheCpuReference) {
     } else {
       EXPECT_GE(reached, kLargestBound * optimum - noise);
     }
-    EXPECT_NEAR(found.total, exact.total, 1e-9 * exact.total);
+    // The largest come from products in 16 bits.
+    EXPECT_NEAR(found.total, exact.total, (which == Which::kSmallest ? 1e-9 : 1e-4) * exact.total);
     if (which == Which::kLargest || c.rank == 0) {
-      EXPECT_THAT(found.route, HasSubstr("lanczos"));
+      EXPECT_THAT(found.route, HasSubstr("chebyshev"));
     }
   }
 }
@@ -161,7 +162,7 @@ TEST(GpuCertifiedTop, SumIsWithinTheBoundOfTheCpuReference) {
   DampedCovariance damped(knowledge.cuda(), 1e-15);
   const Spectrum exact = generalised_top(task, knowledge, 16);
   const Spectrum found = certified_generalised_top(task.cuda(), damped, 16, {.smallest_size = 64});
-  EXPECT_EQ(found.route, "cholesky-lanczos");
+  EXPECT_EQ(found.route, "cholesky-chebyshev");
   EXPECT_GE(found.values.sum().item<double>(),
             kGeneralisedBound * exact.values.sum().item<double>());
   EXPECT_NEAR(found.total, exact.total, 1e-9 * exact.total);
@@ -170,10 +171,10 @@ TEST(GpuCertifiedTop, SumIsWithinTheBoundOfTheCpuReference) {
 TEST(GpuLinalg, ScaledGramOf16BitActivationsEqualsFp64) {
   CORDA_NEEDS_GPU();
   at::manual_seed(10);
-  // 1500 columns: two panels, the second one narrower.
+  // 2500 columns: two panels, the second one narrower.
   for (const auto type : {at::kBFloat16, at::kHalf, at::kFloat}) {
-    const at::Tensor x = at::randn({300, 1500}).to(type);
-    const at::Tensor start = at::randn({1500, 1500});
+    const at::Tensor x = at::randn({300, 2500}).to(type);
+    const at::Tensor start = at::randn({2500, 2500});
     at::Tensor sum = start.cuda();
     add_scaled_gram(sum, x.cuda(), at::full({1}, 0.25F).cuda());
     mirror_lower(sum);

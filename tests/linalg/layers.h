@@ -15,7 +15,13 @@ struct LayerCase {
   const char* name;
   std::int64_t out;
   std::int64_t in;
-  enum class Spectrum { kDecay, kFast, kFlat, kRepeatedBottom } spectrum = Spectrum::kDecay;
+  enum class Spectrum {
+    kDecay,
+    kFast,
+    kFlat,
+    kRepeatedBottom,
+    kRepeatedTop
+  } spectrum = Spectrum::kDecay;
   bool outlier = false;     // one direction of C with 1e4 times the rest's energy together
   std::int64_t rank = 0;    // of W; 0: full
   std::int64_t tokens = 0;  // that C was summed over; 0: C of full rank
@@ -35,13 +41,16 @@ inline at::Tensor weight_of(const LayerCase& c) {
   const double last = c.spectrum == Spectrum::kFast ? -4.5 : -2;
   at::Tensor s = at::logspace(0.5, last, k, 10.0, at::kDouble);
   if (c.spectrum == Spectrum::kRepeatedBottom) s.narrow(0, k - k / 4, k / 4).fill_(0.01);
+  if (c.spectrum == Spectrum::kRepeatedTop) s.narrow(0, 0, k / 4).fill_(3);
   if (c.rank > 0) s.narrow(0, c.rank, k - c.rank).zero_();
   return at::mm(orthogonal(c.out).narrow(1, 0, k) * s, orthogonal(c.in).narrow(1, 0, k).t());
 }
 
 inline at::Tensor covariance_of(const LayerCase& c) {
   const std::int64_t n = c.in;
-  if (c.spectrum == LayerCase::Spectrum::kRepeatedBottom) return at::eye(n, at::kDouble);
+  if (c.spectrum == LayerCase::Spectrum::kRepeatedBottom ||
+      c.spectrum == LayerCase::Spectrum::kRepeatedTop)
+    return at::eye(n, at::kDouble);
   if (c.tokens > 0) {
     const at::Tensor x = at::randn({c.tokens, n}, at::kDouble);
     return at::mm(x.t(), x);
@@ -73,6 +82,8 @@ inline std::vector<LayerCase> layer_cases() {
           {"flat_wide", 256, 640, S::kFlat},
           {"repeated_bottom", 320, 320, S::kRepeatedBottom},
           {"repeated_bottom_wide", 256, 640, S::kRepeatedBottom},
+          {"repeated_top", 320, 320, S::kRepeatedTop},
+          {"repeated_top_tall", 640, 256, S::kRepeatedTop},
           {"few_tokens", 320, 320, S::kDecay, false, 0, 100},
           {"few_tokens_wide", 256, 640, S::kDecay, false, 0, 100},
           {"deficient", 320, 320, S::kDecay, false, 250},

@@ -6,6 +6,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "corda/adapter/initialise.h"
 #include "corda/core/random.h"
 #include "corda/model/adapt.h"
@@ -60,6 +62,11 @@ TEST(BatchShape, AFilledUpBatchHasItsShape) {
     ASSERT_EQ(filled.cu_seqlens.back(), shape.tokens);
     for (std::size_t s = 1; s < filled.cu_seqlens.size(); ++s)
       ASSERT_LE(filled.cu_seqlens[s] - filled.cu_seqlens[s - 1], shape.longest);
+    ASSERT_TRUE(std::equal(batch.ids.begin(), batch.ids.end(), filled.ids.begin()));
+    ASSERT_TRUE(
+        std::equal(batch.target_rows.begin(), batch.target_rows.end(), filled.target_rows.begin()));
+    ASSERT_TRUE(
+        std::equal(batch.target_ids.begin(), batch.target_ids.end(), filled.target_ids.begin()));
     std::vector<std::int64_t> rows = filled.target_rows;
     std::sort(rows.begin(), rows.end());
     ASSERT_EQ(std::adjacent_find(rows.begin(), rows.end()), rows.end()) << "a row comes twice";

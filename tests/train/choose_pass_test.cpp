@@ -46,7 +46,7 @@ class ChoosePass : public ::testing::Test {
   }
   std::string chosen(const TrainSettings& settings, model::Model model) {
     core::Reporter reporter;
-    return choose_pass(settings, model, 64, /*evaluates=*/true, reporter).pass->describe();
+    return choose_pass(settings, model, 64, /*evaluated=*/64, reporter).pass->describe();
   }
 
   testing::TemporaryDirectory directory_;
@@ -80,7 +80,7 @@ TEST_F(ChoosePass, WhatCannotBeDoneIsRefused) {
 TEST_F(ChoosePass, WhatAutoBecameIsTold) {
   model::Model model = load();
   core::Reporter reporter;
-  const ChosenPass chosen = choose_pass({}, model, 64, false, reporter);
+  const ChosenPass chosen = choose_pass({}, model, 64, 0, reporter);
   EXPECT_EQ(chosen.gradients, "fused");
   EXPECT_EQ(chosen.recompute, "none");
   EXPECT_EQ(chosen.offload, "false");

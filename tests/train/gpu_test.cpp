@@ -177,8 +177,8 @@ TEST_P(GpuPass, RecomputingAndOffloadingChangeNothing) {
   }
 }
 
-// The third step replays what the second recorded, for other tokens and another scale; so does a
-// batch that is filled up to the same shape.
+// The third step replays what the second recorded, for other tokens and another scale; so does the
+// last, where lengths are mixed and its batch is filled up to the same shape.
 TEST_P(GpuPass, GraphsChangeNothing) {
   model::Model recorded = load(at::kBFloat16);
   model::Model plain = load(at::kBFloat16);

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace corda::linalg {
 
@@ -29,6 +30,8 @@ class DampedCovariance {
   const at::Tensor& inverse();
   // C~ C~.
   const at::Tensor& square();
+  // C~ as a sum of matrices whose products are fast: two in bf16 on a GPU, one in fp32 on the CPU.
+  const std::vector<at::Tensor>& pieces();
   // How often C~ was factorised: at most once.
   std::int64_t factorisations() const { return factorisations_; }
 
@@ -37,6 +40,7 @@ class DampedCovariance {
   at::Tensor factor_;
   at::Tensor inverse_;
   at::Tensor square_;
+  std::vector<at::Tensor> pieces_;
   std::int64_t factorisations_ = 0;
 };
 

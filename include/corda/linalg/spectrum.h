@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "corda/linalg/damped_covariance.h"
@@ -49,14 +50,17 @@ Spectrum svd_top(const at::Tensor& weight, std::int64_t r);
 Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
                          std::int64_t r);
 
-// Certified routes: block Lanczos iteration, whose result is proved by one Cholesky factorisation
-// to be within a bound of the optimum. What is not proved is computed again by the exact route.
+// Certified routes: Chebyshev-filtered subspace iteration, whose result is proved by one Cholesky
+// factorisation to be within a bound of the optimum. What is not proved is computed again by the
+// exact route.
 
 struct SubspaceOptions {
   bool exact = false;                // take the exact route whatever the size
   std::int64_t smallest_size = 512;  // so do matrices with fewer rows or columns
-  std::int64_t basis_limit =
-      1536;  // columns of the Krylov basis at which the iteration is given up
+  // Products of the matrix with a block of vectors after which the iteration is given up.
+  std::int64_t application_limit = 120;
+  // Called after each phase of the work with its name, for timing.
+  std::function<void(const char* phase)> on_phase = {};
 };
 
 // The least that the certified routes prove; see Spectrum::bound.
@@ -67,7 +71,8 @@ inline constexpr double kGeneralisedBound = 0.999;  // sum of eigenvalues / opti
 // As left_singular_subspace, ||U^T W C~||_F within kSmallestBound or kLargestBound of the optimum.
 // Ties at the cut are broken arbitrarily. Works on the inverse of the k x k Gram matrix, k =
 // min(out, in), made from factors so that the condition number is not squared twice (kSmallest), or
-// on the Gram matrix (kLargest).
+// on the Gram matrix (kLargest), which is made from 16-bit pieces and refined with W and C~
+// themselves; `total` is then right to 1e-4. W may have any floating type, the fastest is bf16.
 Spectrum certified_subspace(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
                             Which which, const SubspaceOptions& options = {});
 

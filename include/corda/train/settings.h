@@ -55,6 +55,7 @@ struct TrainSettings {
   std::string gradients = "auto";  // auto | fused | autograd
   std::string recompute = "auto";  // auto | none | selective | block
   std::string offload = "auto";    // auto | true | false
+  std::string graphs = "auto";     // auto | false
   struct Eval {
     std::int64_t every = 0;  // steps; 0: at the end only
   } eval;

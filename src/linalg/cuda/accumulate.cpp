@@ -52,12 +52,11 @@ cudaDataType_t type_of(const at::Tensor& x) {
 }  // namespace
 
 void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale,
-                           std::int64_t begin, std::int64_t columns) {
+                           const at::Tensor& one, std::int64_t begin, std::int64_t columns) {
   const c10::cuda::CUDAGuard guard(x.device());
   const int n = core::narrow<int>(sum.size(0));
   const int tokens = core::narrow<int>(x.size(0));
   const int rows = core::narrow<int>(sum.size(0) - begin);
-  const at::Tensor one = at::ones({1}, scale.options());
   const auto* from = static_cast<const char*>(x.const_data_ptr()) +
                      static_cast<std::size_t>(begin) * x.element_size();
   float* to = sum.mutable_data_ptr<float>() + begin * n + begin;

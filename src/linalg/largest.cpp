@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// IPA: the largest singular directions of W C~ as the largest eigenvectors of a Gram matrix.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "corda/core/error.h"
+#include "linalg/certificate.h"
+#include "linalg/gram.h"
+#include "linalg/numbers.h"
+#include "linalg/routes.h"
+#include "linalg/split.h"
+
+namespace corda::linalg {
+
+using core::concat;
+
+namespace {
+
+// What the proof may add to the sum of squares, relative to it: what kLargestBound allows less a
+// reserve.
+constexpr double kAllowed = 0.95 * 2 * (1 - kLargestBound);
+constexpr int kRounds = 4;
+constexpr double kProvable = 0.25;
+
+// G = M M^T or M^T M of M = W C~, whichever is smaller, k x k.
+class GramOfLayer {
+ public:
+  GramOfLayer(const at::Tensor& weight, DampedCovariance& covariance)
+      : stored_(weight), wide_(weight.to(at::kDouble)), covariance_(covariance) {}
+
+  bool tall() const { return wide_.size(0) > wide_.size(1); }
+  std::int64_t size() const { return std::min(wide_.size(0), wide_.size(1)); }
+  at::Device device() const { return wide_.device(); }
+
+  // W C~ y, and C~ W^T y.
+  at::Tensor layer(const at::Tensor& y) const {
+    return at::mm(wide_, at::mm(covariance_.matrix(), y));
+  }
+  at::Tensor transposed(const at::Tensor& y) const {
+    return at::mm(covariance_.matrix(), at::mm(wide_.t(), y));
+  }
+  // G y in fp64, from the factors.
+  at::Tensor apply(const at::Tensor& y) const {
+    return tall() ? transposed(layer(y)) : layer(transposed(y));
+  }
+  // G to about 1e-5, from products of 16-bit pieces.
+  at::Tensor fast() const {
+    const at::Tensor product = multiply(pieces_of(stored_), covariance_.pieces());
+    return multiply_by_transpose(pieces_of(tall() ? product.t() : product)).to(at::kDouble);
+  }
+  at::Tensor exact() const {
+    const at::Tensor product = at::mm(wide_, covariance_.matrix());
+    return tall() ? gram_of_columns(product) : gram_of_rows(product);
+  }
+
+  // The left singular vectors and values that belong to the first Ritz pairs of G.
+  void finish(const RitzPairs& pairs, Spectrum& result) const {
+    if (!tall()) {
+      result.vectors = pairs.top_vectors();
+      result.values = pairs.top_values().sqrt();
+      return;
+    }
+    const at::Tensor u = checked_basis(layer(pairs.top_vectors()));
+    const at::Tensor rows = at::mm(at::mm(u.t(), wide_), covariance_.matrix());
+    const auto [values, order] =
+        at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}).sort(/*dim=*/0, /*descending=*/true);
+    result.values = values;
+    result.vectors = u.index_select(1, order);
+  }
+
+ private:
+  at::Tensor stored_;
+  at::Tensor wide_;
+  DampedCovariance& covariance_;
+};
+
+// An upper bound of G's eigenvalues outside the block. The fast matrix serves where its error,
+// which is measured, is small against the gap that is to be seen.
+double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPairs& pairs,
+                  double allowance) {
+  // Degrees up to this are no more work with the factors than the measurement.
+  constexpr std::int64_t kShort = 5;
+  constexpr double kShare = 0.1;
+  // The part of the gap that the bound may use up; the proof gets the rest.
+  constexpr double kSeen = 0.65;
+  // The block's last Ritz values are not converged, so what is left outside may exceed them a
+  // little.
+  const double limit = pairs.smallest + allowance;
+  const double expected = std::min(1.02 * pairs.beyond, (pairs.beyond + limit) / 2);
+  const double enough = expected + kSeen * (limit - expected);
+  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
+  if (complement_degree(gram.size(), expected, enough) > kShort) {
+    const at::Tensor p = probes(gram.size(), gram.device());
+    const double error = norm_bound(gram.apply(p) - at::mm(fast, p));
+    if (error <= kShare * (limit - expected)) {
+      return complement_bound(Operator(fast), pairs.vectors, expected, enough) + error;
+    }
+  }
+  return complement_bound(by_factors, pairs.vectors, expected, enough);
+}
+
+// The block for the next Ritz pairs. A flat spectrum needs a long filter, for which the fast matrix
+// is good enough when a step with the factors follows; a steep one a short filter, in which the
+// fast matrix's error would drown the small directions.
+at::Tensor next_block(const GramOfLayer& gram, const Operator& by_matrix, const RitzPairs& pairs,
+                      double needed, bool first) {
+  constexpr double kSteep = 1e-3;
+  const bool steep = pairs.smallest < kSteep * pairs.largest;
+  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
+  // The first pairs are the fast matrix's, and so are their images.
+  const auto filtered = filter(steep ? by_factors : by_matrix, pairs, gain_for(needed), first);
+  if (!filtered) return gram.apply(pairs.vectors);
+  return steep && !first ? filtered->block : gram.apply(filtered->block);
+}
+
+// Filters, and at last Ritz pairs with the factors, which are what is proved and returned. Nothing
+// where the proof does not succeed.
+std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
+                                     const SubspaceOptions& options) {
+  const at::Tensor fast = gram.fast();
+  mark(options, "fast gram");
+  const Operator by_matrix(fast);
+  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
+  const std::int64_t n = gram.size();
+  const auto allowance_of = [&](const RitzPairs& found) {
+    return kAllowed * found.sum / static_cast<double>(r);
+  };
+  const auto missing = [&](const RitzPairs& found) {
+    return shortfall(found, at::full({r}, allowance_of(found), found.values.options()));
+  };
+  auto pairs = rayleigh_ritz(
+      by_matrix, at::mm(fast, scrambled(n, block_size(n, r), /*seed=*/1, gram.device())), r);
+  if (!pairs) return std::nullopt;
+  double needed = missing(*pairs);
+  int failures = 0;
+  mark(options, "start");
+  for (int round = 0; round < kRounds && std::isfinite(needed); ++round) {
+    const at::Tensor block = next_block(gram, by_matrix, *pairs, needed, round == 0);
+    mark(options, "filter");
+    pairs = rayleigh_ritz(by_factors, block, r);
+    if (!pairs) return std::nullopt;
+    needed = missing(*pairs);
+    mark(options, "ritz");
+    // The proof has a part of the gap that `shortfall` counts on, and residuals in all directions.
+    if (needed > kProvable) continue;
+    const double allowance = allowance_of(*pairs);
+    const double outside = outside_of(gram, fast, *pairs, allowance);
+    const bool proved = residuals_allow(*pairs, allowance, outside);
+    mark(options, "proof");
+    // Without a gap behind the r-th value there is nothing to wait for.
+    if (!proved && ++failures == 2) return std::nullopt;
+    if (!proved) continue;
+    Spectrum result;
+    result.route = "fast-gram-chebyshev";
+    result.total = std::sqrt(fast.diagonal().sum().item<double>());
+    gram.finish(*pairs, result);
+    result.bound = std::min(1.0, std::sqrt(sum_of_squares(result.values) /
+                                           (pairs->sum + static_cast<double>(r) * allowance)));
+    mark(options, "settle");
+    if (result.bound >= kLargestBound) return result;
+  }
+  return std::nullopt;
+}
+
+// Everything in fp64, with the proof that needs no gap.
+Spectrum by_exact_gram(const GramOfLayer& gram, std::int64_t r, const SubspaceOptions& options) {
+  const at::Tensor matrix = gram.exact();
+  mark(options, "exact gram");
+  double most = 0;
+  const RitzPairs pairs = iterate(
+      Operator(matrix), gram.size(), r, gram.device(), options,
+      [&](const RitzPairs& found) {
+        return at::full({r}, kAllowed * found.sum / static_cast<double>(r), found.values.options());
+      },
+      [&](const RitzPairs& found, const at::Tensor& allowance) {
+        const at::Tensor values = found.top_values() + allowance;
+        most = values.sum().item<double>();
+        return dominates(matrix, found.top_vectors(), values, values[r - 1].item<double>());
+      });
+  Spectrum result;
+  result.route = "gram-chebyshev";
+  result.total = std::sqrt(matrix.diagonal().sum().item<double>());
+  gram.finish(pairs, result);
+  result.bound = std::min(1.0, std::sqrt(sum_of_squares(result.values) / most));
+  mark(options, "settle");
+  if (!(result.bound >= kLargestBound))
+    throw Refused{concat("the energy is proved only to ", result.bound, " of the optimum")};
+  return result;
+}
+
+}  // namespace
+
+Spectrum largest_by_gram(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
+                         const SubspaceOptions& options) {
+  const GramOfLayer gram(weight, covariance);
+  if (auto result = by_fast_gram(gram, r, options)) return *result;
+  return by_exact_gram(gram, r, options);
+}
+
+}  // namespace corda::linalg

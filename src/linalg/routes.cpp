@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "linalg/routes.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "corda/core/error.h"
+#include "linalg/numbers.h"
+#include "linalg/orthonormal.h"
+
+namespace corda::linalg {
+
+void mark(const SubspaceOptions& options, const char* phase) {
+  if (options.on_phase) options.on_phase(phase);
+}
+
+at::Tensor solve(const at::Tensor& lower, const at::Tensor& b) {
+  return at::linalg_solve_triangular(lower, b, /*upper=*/false);
+}
+
+at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b) {
+  return at::linalg_solve_triangular(lower.t(), b, /*upper=*/true);
+}
+
+RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Device device,
+                  const SubspaceOptions& options,
+                  const std::function<at::Tensor(const RitzPairs&)>& allowances,
+                  const std::function<bool(const RitzPairs&, const at::Tensor&)>& accept) {
+  std::int64_t products = 2;
+  double missing = 0;
+  auto pairs = rayleigh_ritz(apply, apply(scrambled(n, block_size(n, r), /*seed=*/1, device)), r);
+  for (bool first = true; pairs; first = false) {
+    const at::Tensor allowance = allowances(*pairs);
+    missing = shortfall(*pairs, allowance);
+    mark(options, "iteration");
+    const bool accepted = missing <= 1 && accept(*pairs, allowance);
+    if (missing <= 1) mark(options, "proof");
+    if (accepted) return *pairs;
+    if (!std::isfinite(missing) || products >= options.application_limit) break;
+    const auto filtered = filter(apply, *pairs, gain_for(missing), first);
+    if (!filtered) break;
+    products += filtered->degree;
+    pairs = rayleigh_ritz(apply, filtered->block, r);
+  }
+  throw Refused{core::concat("no proof after ", products, " products with the block, residuals ",
+                             std::sqrt(missing), " times what a proof needs")};
+}
+
+at::Tensor checked_basis(const at::Tensor& z) {
+  auto basis = orthonormal(z);
+  if (!basis) throw Refused{"the directions found are linearly dependent"};
+  return *basis;
+}
+
+void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u, Which which,
+            Spectrum& result) {
+  const at::Tensor rows = at::mm(at::mm(u.t(), weight), damped);
+  const auto [values, vectors] = at::linalg_eigh(at::mm(rows, rows.t()));
+  const bool flip = which == Which::kLargest;
+  const at::Tensor turned = at::mm(u, vectors);
+  result.values = (flip ? values.flip(0) : values).clamp_min(0).sqrt();
+  result.vectors = flip ? turned.flip(1) : turned;
+}
+
+double sum_of_squares(const at::Tensor& values) { return values.square().sum().item<double>(); }
+
+}  // namespace corda::linalg

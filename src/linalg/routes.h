@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The fast routes behind the certified functions, and what they share. Arguments are checked; a
+// route throws Refused, or NumericalError, where it cannot prove its result.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "corda/linalg/spectrum.h"
+#include "linalg/subspace_iteration.h"
+
+namespace corda::linalg {
+
+// Why a fast route gave up.
+struct Refused {
+  std::string reason;
+};
+
+// `weight` is [out, in] of any floating type.
+Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
+                             const SubspaceOptions& options);
+Spectrum largest_by_gram(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
+                         const SubspaceOptions& options);
+Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowledge,
+                                 std::int64_t r, const SubspaceOptions& options);
+
+void mark(const SubspaceOptions& options, const char* phase);
+
+// L^-1 b and L^-T b.
+at::Tensor solve(const at::Tensor& lower, const at::Tensor& b);
+at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b);
+
+// Iterates on the n x n operator until `accept` takes the Ritz pairs, which is asked where
+// residuals tell that a proof with these allowances [r] on the values can succeed.
+RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Device device,
+                  const SubspaceOptions& options,
+                  const std::function<at::Tensor(const RitzPairs&)>& allowances,
+                  const std::function<bool(const RitzPairs&, const at::Tensor&)>& accept);
+
+// The columns of z made orthonormal; Refused where they are dependent.
+at::Tensor checked_basis(const at::Tensor& z);
+
+// Singular values of W C~ within span(u), and u turned to match, in the order of `which`.
+void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u, Which which,
+            Spectrum& result);
+
+double sum_of_squares(const at::Tensor& values);
+
+}  // namespace corda::linalg
