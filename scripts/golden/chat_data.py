@@ -7,6 +7,7 @@
 """
 
 import argparse
+import datetime
 import hashlib
 import json
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 sys.path.pop(0)  # tokenizers.py beside this file is not the package
 import tokenizers
 import transformers
+from transformers.utils import chat_template_utils
 from transformers.utils.chat_template_utils import render_jinja_template
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +27,17 @@ SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|start_header_id|>",
            "<start_of_turn>", "<end_of_turn>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]",
            "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>",
            "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|SYSTEM_TOKEN|>", "<|start|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>", "[gMASK]", "<sop>", "<|observation|>"]
+
+DATE = "2024-07-26"  # what strftime_now shows
+
+
+class FixedTime(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromisoformat(DATE)
+
+
+chat_template_utils.datetime = FixedTime
 
 USER = {"role": "user", "content": "Hello there, how are you?"}
 ANSWER = {"role": "assistant", "content": "I am fine.\nThanks for asking!"}
@@ -123,7 +136,7 @@ def main():
                     row = {"ids": digest(row["ids"]), **({"mask": digest(row["mask"])} if "mask" in row else {})}
                 rows[case] = row
             real[f"{path.parent.name}/{path.name}"] = rows
-        write("real.json", {"transformers": transformers.__version__, "templates": real})
+        write("real.json", {"transformers": transformers.__version__, "date": DATE, "templates": real})
 
 
 def write(name, value):

@@ -81,6 +81,13 @@ DEEPSEEK = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\
             r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
+BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
+KIMI = (r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+SETS = [BLOOM, KIMI, r"[a-z&&[^aeiou]]+", r"[^\W\d_]+", r"[\S\n]+", r"[^a-y[^\w]]", r"[\P{L}&&\p{^N}]+", r"[\p{Latin}\p{Greek}]+",
+        r"\p{Uppercase_Letter}|\p{lu}|\p{Decimal Number}+", r"\P{Han}+", r"[\p{Common}&&[^\s]]+", r"[\p{C}]", r"[^\H]+", r"[\u4e00-\u9fff\x{3040}-\x{30ff}]+", r"\p{LC}+"]
+
+
 def charsmap():
     """A small precompiled normalization as SentencePiece writes one: entries of one and several characters, deletions, prefixes."""
     rules = {"ﬁ": "fi", "①": "1", "½": "1⁄2", "\u00a0": " ", "\u3000": " ", "\u200b": "", "e\u0301": "é", "e\u0301\u0327": "ȩ́", "a\u0301": "á",
@@ -144,11 +151,46 @@ def pre_tokenizer_cases():
     made += [p.Sequence([p.Digits(True), p.Split(Regex(LLAMA3), "isolated", False), p.ByteLevel(False, use_regex=False)]),
              p.Sequence([p.WhitespaceSplit(), p.Metaspace("▁", "first")]), p.Sequence([p.Punctuation(), p.ByteLevel(True)]),
              p.BertPreTokenizer(), p.CharDelimiterSplit("a"), p.CharDelimiterSplit("."), p.FixedLength(3), p.Split(Regex(r"\d\D|\P{L}"), "isolated", False)]
+    made += [p.UnicodeScripts(), p.Sequence([p.UnicodeScripts(), p.Metaspace("▁", "first")])]
+    made += [p.Split(Regex(pattern), "isolated", False) for pattern in SETS]
     cases = []
     for c in made:
         words = [[w for w, _ in c.pre_tokenize_str(text)] for text in TEXTS]
         cases.append({"json": component_json(c), "out": [cuts_or_words(text, w) for text, w in zip(TEXTS, words)]})
     return cases
+
+
+PIPELINE_TEXTS = ["", " ", "  ", "hello", " hello", "hello world.", "éhello", "e\u0301hello", "\u200bhello", "ﬁhello", "\u0001\u0002ab", "\u0301\u0327a", "  x  ", "日本 hello", "<s> a", "▁a b", "½a",
+                  "İx", "e\u0301\u0327e", "\u200b\u200bﬁx", "aabb", "😀 a", "\r\na", "_- a"]
+
+
+def pipeline_cases():
+    """Words of a normalizer with a pre-tokenizer whose Metaspace asks where the text begins."""
+    n, p = normalizers, pre_tokenizers
+    norms = [n.Prepend("ab"), n.NFD(), n.NFKC(), n.Strip(), n.StripAccents(), n.Replace("h", "xyz"), n.Replace("a", ""), n.Replace(Regex("^"), "> "), n.Replace(Regex(r"\s"), "_"),
+             n.Replace(Regex("$"), "<"), n.BertNormalizer(), n.BertNormalizer(False, True, False, False), n.Nmt(), n.Precompiled(CHARSMAP), n.Lowercase(), n.ByteLevel(),
+             n.Sequence([n.NFKD(), n.StripAccents(), n.Strip(True, False), n.Prepend("_")]), n.Sequence([n.Prepend("é"), n.NFD(), n.Replace("e", "é"), n.NFC()])]
+    first = p.Metaspace("▁", "first")
+    pres = [first, p.Sequence([p.Split(Regex("."), "isolated"), first]), p.Sequence([p.WhitespaceSplit(), first]), p.Sequence([first, p.Split(Regex(r"\w"), "merged_with_next"), first]),
+            p.Sequence([p.UnicodeScripts(), first]), p.Sequence([p.ByteLevel(True, use_regex=False), p.FixedLength(2), first])]
+    cases = []
+    for norm in norms:
+        for pre in pres:
+            if isinstance(norm, n.Replace) and component_json(norm)["pattern"].get("Regex") in ("^", "$") and pre is pres[-1]:
+                pre = p.Sequence([p.FixedLength(2), first])  # the library fails where a byte-level step follows an insertion
+            made = [norm.normalize_str(text) for text in PIPELINE_TEXTS]
+            chars = sorted(set("".join(made)) | set("".join(p.ByteLevel.alphabet())) | set("▁ "))
+            t = Tokenizer(models.BPE({c: i for i, c in enumerate(chars)}, []))
+            t.normalizer, t.pre_tokenizer = norm, pre
+            out = []
+            for text in PIPELINE_TEXTS:
+                e = t.encode(text, add_special_tokens=False)
+                words = {}
+                for token, word in zip(e.tokens, e.word_ids):
+                    words[word] = words.get(word, "") + token
+                out.append(list(words.values()))
+            cases.append({"normalizer": component_json(norm), "pre_tokenizer": component_json(pre), "out": out})
+    return {"texts": PIPELINE_TEXTS, "cases": cases}
 
 
 def decoder_cases():
@@ -356,9 +398,15 @@ def code_point_cases():
     between = "a" + "a".join(map(chr, points)) + "a"
     p, n = pre_tokenizers, normalizers
     cases = {}
-    for pattern in (r"\p{L}", r"\p{N}", r"\p{M}", r"\p{P}", r"\p{S}", r"\p{Z}", r"\p{Lu}", r"\p{Ll}", r"\p{Lm}", r"\p{Lo}", r"\p{Nd}", r"\w", r"\s", r"\d"):
+    for pattern in (r"\p{L}", r"\p{N}", r"\p{M}", r"\p{P}", r"\p{S}", r"\p{Z}", r"\p{Lu}", r"\p{Ll}", r"\p{Lm}", r"\p{Lo}", r"\p{Nd}", r"\w", r"\s", r"\d",
+                    r"\p{Han}", r"\p{Latin}", r"\p{Common}", r"\p{Cyrillic}", r"\p{Nagm}", r"\p{Garay}", r"\p{LC}", r"\p{C}", r"\p{Cn}", r"\p{Unknown}"):
         parts = p.Split(Regex(pattern), "removed", True).pre_tokenize_str(every)
         cases[pattern] = ranges(points[i] for _, (a, b) in parts for i in range(a, b))
+    runs, previous = [], ""
+    for point, words in ((c, p.UnicodeScripts().pre_tokenize_str(previous + chr(c))) for c in points):
+        if len(words) == 2 or (words and not previous):
+            runs, previous = runs + [point], chr(point)
+    cases["begins of UnicodeScripts"] = runs
     for component in (p.Digits(True), p.Punctuation(), p.BertPreTokenizer()):
         words = {place for _, place in component.pre_tokenize_str(between)}
         cases[json.dumps(component_json(component))] = ranges(c for i, c in enumerate(points) if (2 * i + 1, 2 * i + 2) in words)
@@ -373,6 +421,7 @@ def write_small():
     folder = OUT / "small"
     dump(TEXTS, folder / "texts.json")
     dump({"normalizers": normalizer_cases(), "pre_tokenizers": pre_tokenizer_cases(), "decoders": decoder_cases()}, folder / "components.json")
+    dump(pipeline_cases(), folder / "pipelines.json")
     dump(code_point_cases(), folder / "code_points.json")
     golden = {}
     for number, (name, make) in enumerate(TOKENIZERS.items()):

@@ -13,6 +13,7 @@
 #include "corda/core/file.h"
 #include "corda/core/work_directory.h"
 #include "corda/covariance/stream.h"
+#include "corda/data/load.h"
 #include "corda/io/covariance_store.h"
 #include "corda/linalg/device.h"
 #include "corda/model/sites.h"
@@ -31,6 +32,7 @@ std::string key_of(const CalibrateSettings& settings, const std::string& model,
   copy.model.clear();
   copy.data.clear();
   copy.threads = 0;
+  copy.date.clear();  // where it shows, it is in the draw
   copy.hidden_states = "auto";
   return concat("calibrate 1\nmodel ", model, "\ndata ", draw.fingerprint(), "\ndevice ",
                 device.is_cuda() ? "cuda" : "cpu", "\ndtype ", at::toString(dtype), "\n",
@@ -106,7 +108,9 @@ core::SettingsList settings_of(CalibrateSettings& s) {
   return list;
 }
 
-CalibrateResult calibrate(const CalibrateSettings& settings, core::Reporter& reporter) {
+CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& reporter) {
+  CalibrateSettings settings = given;
+  if (settings.date.empty()) settings.date = data::today();
   const auto begin = std::chrono::steady_clock::now();
   linalg::set_threads(settings.threads);
   const at::Device device = linalg::device_of(settings.device);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <iterator>
 #include <set>
 #include <vector>
 
@@ -40,29 +42,84 @@ bool all_finite(const Json& value) {
 
 }  // namespace
 
-Json parse_json(std::string_view text, const std::string& source, std::int64_t first_line) {
+namespace {
+
+// What is wrong with JSON that is well formed.
+struct Refusal {
+  std::string reason;
+};
+
+// Throws Refusal and nlohmann's exceptions.
+template <typename Iterator>
+Json parse_strictly(Iterator begin, Iterator end) {
   std::vector<std::set<std::string>> keys;
   const auto callback = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kMaxDepth)
-      throw FormatError(concat(source, ": JSON nested deeper than ", kMaxDepth, " levels"));
+    if (depth > kMaxDepth) throw Refusal{concat("JSON nested deeper than ", kMaxDepth, " levels")};
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key &&
         !keys.back().insert(parsed.get<std::string>()).second) {
-      throw FormatError(concat(source, ": the JSON key '", parsed.get<std::string>(),
-                               "' stands twice in one object (near line ", first_line, ")"));
+      throw Refusal{
+          concat("the JSON key '", parsed.get<std::string>(), "' stands twice in one object")};
     }
     return true;
   };
-  try {
-    return Json::parse(text.begin(), text.end(), callback);
-  } catch (const Json::parse_error& error) {
-    const std::size_t offset = error.byte > 0 ? error.byte - 1 : 0;
-    throw FormatError(concat(source, ":", position(text, offset, first_line),
-                             ": not valid JSON: ", reason(error.what())));
-  } catch (const Json::exception& error) {
-    throw FormatError(concat(source, ":", first_line, ": not valid JSON: ", reason(error.what())));
+  return Json::parse(begin, end, callback);
+}
+
+// Remembers how far it was read.
+struct CountingIterator {
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  const char* at = nullptr;
+  const char** furthest = nullptr;
+
+  const char& operator*() const { return *at; }
+  CountingIterator& operator++() {
+    *furthest = ++at;
+    return *this;
   }
+  CountingIterator operator++(int) {
+    const CountingIterator before = *this;
+    ++*this;
+    return before;
+  }
+  bool operator==(const CountingIterator& other) const { return at == other.at; }
+};
+
+// The offset at which parse_strictly() refuses `text`.
+std::size_t place_of_refusal(std::string_view text) {
+  const char* furthest = text.data();
+  try {
+    parse_strictly(CountingIterator{text.data(), &furthest},
+                   CountingIterator{text.data() + text.size(), &furthest});
+  } catch (const Refusal&) {
+  } catch (const Json::exception&) {
+  }
+  const auto read = static_cast<std::size_t>(furthest - text.data());
+  return read > 0 ? read - 1 : 0;
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& source, std::int64_t first_line) {
+  const auto fail = [&](std::size_t offset, std::string_view why) {
+    throw FormatError(concat(source, ":", position(text, offset, first_line), ": ", why));
+  };
+  try {
+    return parse_strictly(text.begin(), text.end());
+  } catch (const Json::parse_error& error) {
+    fail(error.byte > 0 ? error.byte - 1 : 0, concat("not valid JSON: ", reason(error.what())));
+  } catch (const Json::exception& error) {
+    fail(place_of_refusal(text), concat("not valid JSON: ", reason(error.what())));
+  } catch (const Refusal& refusal) {
+    fail(place_of_refusal(text), refusal.reason);
+  }
+  throw InternalError("[core::parse_json] a failure was not reported");
 }
 
 Json read_json(const fs::path& path) { return parse_json(read_file(path), path.string()); }

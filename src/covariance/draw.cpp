@@ -19,7 +19,7 @@ void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
   list.add("format", s.format, "of the data", data::format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
-  data::add_template_settings(list, "", s.template_name, s.system, s.skip_bad);
+  data::add_template_settings(list, "", s.template_name, s.system, s.date, s.skip_bad);
   list.add("qa_text", s.qa_text, "what of question-answer data is read (question: as in the paper)",
            {"question-answer", "question"});
   list.add("samples", s.samples, "samples drawn", {1, 1e9});
@@ -73,6 +73,7 @@ Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& 
                               .encode = {.template_name = settings.template_name,
                                          .model_directory = model,
                                          .system = settings.system,
+                                         .date = settings.date,
                                          .max_length = settings.seq_len,
                                          .skip_bad = settings.skip_bad}},
                              reporter);

@@ -9,6 +9,7 @@
 #include "corda/core/file.h"
 #include "corda/core/text.h"
 #include "corda/data/names.h"
+#include "data/day.h"
 #include "data/named_templates.h"
 #include "jinja/json_value.h"
 
@@ -69,8 +70,8 @@ Value message_value(const Message& message, std::int32_t label) {
 }  // namespace
 
 ChatTemplate::ChatTemplate(const std::string& name, const fs::path& model_directory,
-                           const tokenizer::Tokenizer& tokenizer)
-    : name_(name) {
+                           const tokenizer::Tokenizer& tokenizer, const std::string& date)
+    : name_(name), now_(midnight_of(date)) {
   if (name == "chat") {
     read_model(model_directory);
   } else if (const NamedTemplate* named = find_named_template(name)) {
@@ -98,6 +99,17 @@ ChatTemplate::ChatTemplate(const std::string& name, const fs::path& model_direct
 
 bool ChatTemplate::model_has_one(const fs::path& model_directory) {
   return !model_templates(model_directory).empty();
+}
+
+bool ChatTemplate::shows_time(const std::string& name, const fs::path& model_directory) {
+  const auto shows = [](std::string_view source) {
+    return source.find("strftime_now") != std::string_view::npos;
+  };
+  if (name.ends_with(".jinja")) return shows(core::read_file(name));
+  if (name != "auto" && name != "chat") return false;  // no named template does
+  const Templates templates = model_templates(model_directory);
+  return std::any_of(templates.begin(), templates.end(),
+                     [&](const auto& each) { return shows(each.second); });
 }
 
 void ChatTemplate::read_model(const fs::path& directory) {
@@ -157,7 +169,8 @@ jinja::Rendering ChatTemplate::render(const Conversation& conversation, std::siz
                                       : jinja::from_json(conversation.tools, kOtherSource));
   variables.emplace_back("documents", Value());
   variables.emplace_back("add_generation_prompt", add_generation_prompt);
-  return template_for(conversation).render(Value::dict(std::move(variables)));
+  return template_for(conversation)
+      .render(Value::dict(std::move(variables)), {.limits = {}, .now = now_});
 }
 
 bool ChatTemplate::has_generation(const Conversation& conversation) const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,11 +25,15 @@ class ChatTemplate {
   // additional_chat_templates/, or chat_template in tokenizer_config.json, a text or a list of
   // named ones), a name of named_templates(), or a path that ends in ".jinja". Throws ConfigError
   // where there is none, FormatError for one that cannot be parsed.
+  // Where the template shows the time, it is the beginning of the day `date` (YYYY-MM-DD).
   ChatTemplate(const std::string& name, const fs::path& model_directory,
-               const tokenizer::Tokenizer& tokenizer);
+               const tokenizer::Tokenizer& tokenizer, const std::string& date);
 
   // Whether the model's directory holds a template of its own.
   static bool model_has_one(const fs::path& model_directory);
+
+  // Whether that template may show the time, so that the date changes what it renders.
+  static bool shows_time(const std::string& name, const fs::path& model_directory);
 
   // As apply_chat_template of transformers with tokenize=False; the first `count` messages.
   // Texts of message i are labelled i, so that what they hold is known from what the template
@@ -60,6 +65,7 @@ class ChatTemplate {
   std::unique_ptr<jinja::Template> main_;
   std::unique_ptr<jinja::Template> with_tools_;  // of a list with "tool_use"; else null
   jinja::Value::Dict tokens_;                    // bos_token and its kin
+  std::tm now_;
 };
 
 }  // namespace corda::data

@@ -57,8 +57,10 @@ std::optional<Dataset> open_cached(const fs::path& path, core::Reporter& reporte
 }  // namespace
 
 Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokenizer& tokenizer,
-                     const EncodeSettings& settings, core::Reporter& reporter) {
-  check_encode_settings(settings);
+                     const EncodeSettings& given, core::Reporter& reporter) {
+  check_encode_settings(given);
+  EncodeSettings settings = given;
+  if (settings.date.empty()) settings.date = today();
   if (files.empty()) throw core::ConfigError("no data file was given");
   std::optional<fs::path> path;
   SamplePipeline pipeline(tokenizer, settings, reporter);

@@ -18,7 +18,7 @@ core::SettingsList settings_of(PreviewSettings& s) {
   list.add("format", s.format, "of the data", format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
-  add_template_settings(list, "", s.template_name, s.system, s.skip_bad);
+  add_template_settings(list, "", s.template_name, s.system, s.date, s.skip_bad);
   list.add("train_on", s.train_on,
            "what of a conversation is learnt: the assistant's turns, its last one, or all",
            {"assistant", "last", "all"});
@@ -41,6 +41,7 @@ Preview preview(const PreviewSettings& settings, const tokenizer::Tokenizer& tok
                               .model_directory = settings.model,
                               .train_on = settings.train_on,
                               .system = settings.system,
+                              .date = settings.date,
                               .max_length = settings.max_length,
                               .overlong = settings.overlong,
                               .skip_bad = settings.skip_bad,

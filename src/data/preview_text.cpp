@@ -5,12 +5,14 @@
 #include <span>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "corda/data/preview.h"
 #include "core/json.h"
 
 namespace corda::data {
 
 using core::concat;
+using core::escape_html;
 using core::Json;
 
 namespace {
@@ -97,29 +99,6 @@ std::string totals_of(const Preview& preview) {
                 " with an end token among the targets; template ", preview.template_used.name);
 }
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 // dump() with what is no UTF-8 (a token may be half a character) replaced.
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -195,21 +174,21 @@ std::string to_html(const Preview& preview, const tokenizer::Tokenizer& tokenize
       "<style>body{font:15px sans-serif;max-width:60em;margin:2em auto}pre{white-space:pre-wrap;"
       "background:#f6f6f6;padding:1em}.y{background:#bfe8c0}.b{border-left:2px solid #c33}"
       "td{font-family:monospace;padding:0 .6em}</style></head><body>\n<h1>corda preview</h1>\n<p>" +
-      escaped(totals_of(preview)) + ". Green is learnt; a red line begins a segment.</p>\n";
+      escape_html(totals_of(preview)) + ". Green is learnt; a red line begins a segment.</p>\n";
   for (const auto& warning : preview.warnings)
-    out += "<p><b>Warning:</b> " + escaped(warning) + "</p>\n";
+    out += "<p><b>Warning:</b> " + escape_html(warning) + "</p>\n";
   for (const auto& shown : preview.samples) {
-    out += "<h2>" + escaped(headline(shown)) + "</h2>\n<pre>";
+    out += "<h2>" + escape_html(headline(shown)) + "</h2>\n<pre>";
     const auto runs = runs_of(shown, tokenizer);
     for (const Run& run : runs) {
       out += concat("<span class=\"", run.learnt ? "y" : "", run.new_segment ? " b" : "", "\">",
-                    escaped(run.text), "</span>");
+                    escape_html(run.text), "</span>");
     }
     out += "</pre>\n<details><summary>tokens</summary><table>\n";
     for (const Run& run : runs) {
       for (std::size_t t = run.begin; t < run.end; ++t) {
         out += concat("<tr class=\"", run.learnt ? "y" : "", "\"><td>", t, "</td><td>",
-                      shown.sample.ids[t], "</td><td>", escaped(visible(shown.pieces[t])),
+                      shown.sample.ids[t], "</td><td>", escape_html(visible(shown.pieces[t])),
                       "</td></tr>\n");
       }
     }

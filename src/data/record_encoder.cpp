@@ -7,6 +7,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "data/document_cutter.h"
 #include "data/encode_chat.h"
 #include "data/encode_settings.h"
 #include "data/formats.h"
@@ -25,7 +26,9 @@ std::int64_t size_of(const Sample& sample) { return static_cast<std::int64_t>(sa
 }  // namespace
 
 RecordEncoder::RecordEncoder(const tokenizer::Tokenizer& tokenizer, const EncodeSettings& settings)
-    : tokenizer_(tokenizer), settings_(settings) {
+    : tokenizer_(tokenizer),
+      settings_(settings),
+      date_(settings.date.empty() ? today() : settings.date) {
   check_encode_settings(settings);
 }
 
@@ -56,7 +59,7 @@ std::string RecordEncoder::template_of(const std::string& format) {
                                      "' for some files and '", name, "' for those of the format '",
                                      format, "'; choose one template"));
     }
-    chat_ = std::make_unique<ChatTemplate>(name, settings_.model_directory, tokenizer_);
+    chat_ = std::make_unique<ChatTemplate>(name, settings_.model_directory, tokenizer_, date_);
   }
   return name;
 }
@@ -84,7 +87,11 @@ EncodedRecord RecordEncoder::encode(const DataFile& file, const Record& record,
                                     const std::string& format, bool with_borders) const {
   EncodedRecord result;
   if (format == "text") {
-    cut_document(encode_document(tokenizer_, text_of(file, record)), result);
+    DocumentCutter cutter(tokenizer_, settings_.max_length,
+                          [&](Sample& sample) { keep(std::move(sample), result); });
+    cutter.add(encode_plain(tokenizer_, text_of(file, record)));
+    cutter.finish();
+    result.full_tokens = cutter.tokens();
     return result;
   }
   if (!needs_conversation(file, record, format)) {
@@ -138,24 +145,7 @@ void RecordEncoder::cut(Sample sample, EncodedRecord& into) const {
   keep(std::move(sample), into);
 }
 
-// A document becomes as many samples as it has pieces of max_length.
-void RecordEncoder::cut_document(const Sample& document, EncodedRecord& into) const {
-  const std::size_t size = document.ids.size();
-  into.full_tokens = size_of(document);
-  const std::size_t piece =
-      settings_.max_length > 0 ? static_cast<std::size_t>(settings_.max_length) : size;
-  for (std::size_t begin = 0; begin < size; begin += piece) {
-    const auto from = static_cast<std::ptrdiff_t>(begin);
-    const auto to = static_cast<std::ptrdiff_t>(std::min(begin + piece, size));
-    Sample sample;
-    sample.ids.assign(document.ids.begin() + from, document.ids.begin() + to);
-    sample.supervised.assign(document.supervised.begin() + from, document.supervised.begin() + to);
-    sample.supervised[0] = 0;
-    keep(std::move(sample), into);
-  }
-}
-
-void RecordEncoder::keep(Sample sample, EncodedRecord& into) const {
+void keep(Sample sample, EncodedRecord& into) {
   const bool any = std::find(sample.supervised.begin(), sample.supervised.end(), std::uint8_t{1}) !=
                    sample.supervised.end();
   if (!any) {

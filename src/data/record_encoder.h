@@ -27,6 +27,9 @@ struct EncodedRecord {
   bool hides_tools = false;  // the conversation has tools that its template does not look at
 };
 
+// Adds a sample, or counts it where no token of it is supervised.
+void keep(Sample sample, EncodedRecord& into);
+
 class RecordEncoder {
  public:
   // Throws ConfigError and FormatError for settings that are wrong and templates that are not
@@ -50,11 +53,10 @@ class RecordEncoder {
   bool needs_conversation(const DataFile& file, const Record& record,
                           const std::string& format) const;
   void cut(Sample sample, EncodedRecord& into) const;
-  void cut_document(const Sample& document, EncodedRecord& into) const;
-  void keep(Sample sample, EncodedRecord& into) const;
 
   const tokenizer::Tokenizer& tokenizer_;
   const EncodeSettings& settings_;
+  std::string date_;
   std::unique_ptr<ChatTemplate> chat_;
 };
 

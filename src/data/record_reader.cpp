@@ -116,7 +116,7 @@ class ListReader : public RecordReader {
   bool ended_ = false;
 };
 
-// The whole text, its lines ended by line feeds alone.
+// The whole text or its parts, lines ended by line feeds alone.
 class PlainTextReader : public RecordReader {
  public:
   PlainTextReader(std::unique_ptr<TextReader> text, ReadLimits limits)
@@ -129,12 +129,14 @@ class PlainTextReader : public RecordReader {
     RawRecord raw{.text = {}, .plain = true};
     std::string& content = raw.text;
     for (int byte = text_->get(); byte != TextReader::kEnd; byte = text_->get()) {
-      if (static_cast<std::int64_t>(content.size()) >= limits_.text_bytes) {
+      if (byte == '\r' && text_->peek() == '\n') continue;
+      if (limits_.part_bytes == 0 &&
+          static_cast<std::int64_t>(content.size()) >= limits_.text_bytes) {
         text_->fail(core::concat("the text is longer than the ", limits_.text_bytes,
                                  " bytes one document may have; split it into several files"));
       }
-      if (byte == '\n' && content.ends_with('\r')) content.pop_back();
       content.push_back(static_cast<char>(byte));
+      if (static_cast<std::int64_t>(content.size()) == limits_.part_bytes) break;
     }
     return raw;
   }

@@ -8,8 +8,8 @@
 
 namespace corda::data {
 
-RecordStream::RecordStream(DataFile file, BadRecord bad)
-    : file_(std::move(file)), bad_(std::move(bad)) {
+RecordStream::RecordStream(DataFile file, BadRecord bad, std::int64_t part_bytes)
+    : file_(std::move(file)), bad_(std::move(bad)), in_parts_(part_bytes > 0 && is_plain_text()) {
   const std::string name = file_.path.string();
   check_format(file_);
   if (file_.first < 0 || file_.count == 0 || file_.count < -1) {
@@ -17,12 +17,13 @@ RecordStream::RecordStream(DataFile file, BadRecord bad)
         "'", name, "': first must be 0 or more and count positive (or -1 for all); they are ",
         file_.first, " and ", file_.count));
   }
-  reader_ = open_records(open_file(file_.path), name, container_of(file_.path, file_.format));
+  reader_ = open_records(open_file(file_.path), name, container_of(file_.path, file_.format),
+                         ReadLimits{.part_bytes = part_bytes});
   head_ = read();
   if (!head_)
     throw core::FormatError(core::concat(name, ": the file is empty; it holds no record"));
   for (std::int64_t skipped = 0; skipped < file_.first; ++skipped) {
-    head_ = read();
+    head_ = in_parts_ ? std::nullopt : read();
     if (!head_) {
       throw core::ConfigError(core::concat("'", name, "' has ", skipped + 1, " records; first = ",
                                            file_.first, " leaves none of them"));
@@ -59,7 +60,7 @@ std::optional<Record> RecordStream::next() {
 }
 
 std::optional<RawRecord> RecordStream::next_raw() {
-  if (file_.count >= 0 && given_ == file_.count) return std::nullopt;
+  if (!in_parts_ && file_.count >= 0 && given_ == file_.count) return std::nullopt;
   ++given_;
   if (head_) return std::exchange(head_, std::nullopt);
   return read();

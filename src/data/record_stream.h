@@ -22,12 +22,16 @@ class RecordStream {
   // first selected record malformed).
   // With `bad`, a record that cannot be read or tells no format is handed to it and left out,
   // where the file can be read on behind it.
-  explicit RecordStream(DataFile file, BadRecord bad = {});
+  // `part_bytes` above 0: a plain text comes as several records of so many bytes, which may end
+  // within a character.
+  explicit RecordStream(DataFile file, BadRecord bad = {}, std::int64_t part_bytes = 0);
 
   const DataFile& file() const { return file_; }
   // Never "auto".
   const std::string& format() const { return format_; }
   bool detected() const { return file_.format == "auto"; }
+
+  bool is_plain_text() const { return container_of(file_.path, file_.format) == Container::kText; }
 
   // The next selected record, not parsed.
   std::optional<RawRecord> next_raw();
@@ -38,6 +42,7 @@ class RecordStream {
 
   DataFile file_;
   BadRecord bad_;
+  bool in_parts_ = false;
   std::unique_ptr<RecordReader> reader_;
   std::optional<RawRecord> head_;
   std::string format_;

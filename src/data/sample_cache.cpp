@@ -10,6 +10,7 @@
 #include "corda/core/sha256.h"
 #include "core/json.h"
 #include "data/byte_source.h"
+#include "data/chat_template.h"
 
 namespace corda::data {
 
@@ -90,6 +91,8 @@ std::string cache_key(const std::vector<DataFile>& files, const EncodeSettings& 
   key.add(settings.template_name).add(settings.train_on).add(settings.system);
   key.add(settings.max_length).add(settings.overlong).add(settings.skip_bad ? 1 : 0);
   if (settings.template_name.ends_with(".jinja")) key.add_file(settings.template_name, reporter);
+  if (ChatTemplate::shows_time(settings.template_name, settings.model_directory))
+    key.add("date").add(settings.date);
   add_model_files(key, settings.model_directory, reporter);
   for (const auto& file : files) {
     key.add("file").add(file.path.extension().string()).add(file.format);

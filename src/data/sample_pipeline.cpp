@@ -6,7 +6,9 @@
 
 #include "corda/core/error.h"
 #include "corda/core/parallel.h"
+#include "data/document_cutter.h"
 #include "data/mistakes.h"
+#include "data/text_tokens.h"
 
 namespace corda::data {
 
@@ -17,6 +19,7 @@ namespace {
 // Records that are in memory at a time: enough to keep the threads busy.
 constexpr std::size_t kChunkRecords = 4096;
 constexpr std::int64_t kChunkBytes = std::int64_t{8} << 20;
+constexpr std::int64_t kPartBytes = std::int64_t{1} << 20;  // of a plain text
 
 }  // namespace
 
@@ -39,9 +42,11 @@ void SamplePipeline::run_file(const DataFile& data_file, const Sink& sink) {
   RecordStream stream(data_file,
                       settings_.skip_bad
                           ? BadRecord([this](const core::FormatError& error) { skip(error); })
-                          : BadRecord());
+                          : BadRecord(),
+                      settings_.max_length > 0 ? kPartBytes : 0);
   const std::string name = encoder_.template_of(stream.format());
   if (template_.empty() || template_ == "none") template_ = name;
+  if (stream.is_plain_text() && settings_.max_length > 0) run_plain_text(stream, sink);
   std::vector<RawRecord> chunk;
   std::int64_t bytes = 0;
   while (auto raw = next(stream, chunk, sink)) {
@@ -56,6 +61,27 @@ void SamplePipeline::run_file(const DataFile& data_file, const Sink& sink) {
                         " records, format ", stream.format(),
                         stream.detected() ? " (detected)" : "", ", template ", name,
                         settings_.template_name == "auto" && name != "none" ? " (chosen)" : ""));
+}
+
+// A document that is cut into samples is never held whole.
+void SamplePipeline::run_plain_text(RecordStream& stream, const Sink& sink) {
+  const std::string name = stream.file().path.string();
+  std::int64_t pieces = 0;
+  DocumentCutter cutter(tokenizer_, settings_.max_length, [&](Sample& sample) {
+    EncodedRecord encoded;
+    encoded.full_tokens = static_cast<std::int64_t>(sample.ids.size());
+    keep(std::move(sample), encoded);
+    if (counts_.samples < borders_until_) encoded.place = concat(name, ":1:1");
+    counts_.records -= pieces++ > 0 ? 1 : 0;  // all are of one record
+    take({.encoded = std::move(encoded), .bad = {}}, sink);
+  });
+  TextTokens tokens(tokenizer_, threads_, [&](std::span<const TokenId> ids) { cutter.add(ids); });
+  while (auto raw = stream.next_raw()) {
+    core::throw_if_stopped(reporter_, "tokenizing");
+    tokens.add(raw->text);
+  }
+  tokens.finish();
+  cutter.finish();
 }
 
 // The records before one that cannot be read may have an error of their own, which comes first.

@@ -40,6 +40,7 @@ class SamplePipeline {
   };
 
   void run_file(const DataFile& data_file, const Sink& sink);
+  void run_plain_text(RecordStream& stream, const Sink& sink);
   std::optional<RawRecord> next(RecordStream& stream, std::vector<RawRecord>& chunk,
                                 const Sink& sink);
   void finish_chunk(const RecordStream& stream, std::vector<RawRecord>& chunk, const Sink& sink);

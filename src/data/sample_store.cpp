@@ -2,11 +2,17 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "corda/data/sample_store.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <bit>
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "corda/core/checked.h"
@@ -31,6 +37,39 @@ struct Trailer {
   std::array<char, 8> magic = {};
 };
 static_assert(sizeof(Trailer) == 32);
+
+constexpr std::string_view kTemporary = ".tmp-";
+
+// A new file beside `path`, of a name that no other process has, and a lock on it. Process numbers
+// would not do: containers that share a directory have the same.
+std::pair<fs::path, int> create_locked(const fs::path& path) {
+  while (true) {
+    std::string name = concat(path.string(), kTemporary, "XXXXXX");
+    const int file = ::mkostemp(name.data(), O_CLOEXEC);
+    if (file < 0) throw core::IoError(concat("cannot create '", name, "': ", std::strerror(errno)));
+    struct stat status = {};
+    ::flock(file, LOCK_EX | LOCK_NB);  // where the file system has no locks there is none
+    // Another process may have found it before it was locked.
+    if (::fstat(file, &status) == 0 && status.st_nlink > 0) {
+      ::fchmod(file, 0644);
+      return {name, file};
+    }
+    ::close(file);
+  }
+}
+
+// Unfinished files of `path` whose writer has ended.
+void remove_abandoned(const fs::path& path) {
+  const std::string prefix = path.filename().string() + std::string(kTemporary);
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path.parent_path(), ignored)) {
+    if (!entry.path().filename().string().starts_with(prefix)) continue;
+    const int file = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) continue;
+    if (::flock(file, LOCK_EX | LOCK_NB) == 0) fs::remove(entry.path(), ignored);
+    ::close(file);
+  }
+}
 
 // What an in-memory store points into.
 struct Memory {
@@ -103,7 +142,8 @@ SampleStore SampleStore::open(const fs::path& path) {
 
 SampleWriter::SampleWriter(std::optional<fs::path> path) : path_(std::move(path)) {
   if (path_) {
-    temporary_ = path_->string() + concat(".tmp-", ::getpid());
+    remove_abandoned(*path_);
+    std::tie(temporary_, lock_) = create_locked(*path_);
     file_.open(temporary_, std::ios::binary | std::ios::trunc);
     if (!file_) throw core::IoError(concat("cannot create '", temporary_.string(), "'"));
   }
@@ -116,6 +156,7 @@ SampleWriter::~SampleWriter() {
     std::error_code ignored;
     fs::remove(temporary_, ignored);
   }
+  if (lock_ >= 0) ::close(lock_);
 }
 
 void SampleWriter::write(const void* data, std::size_t size) {

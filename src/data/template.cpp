@@ -14,17 +14,6 @@ void add(Sample& sample, const std::vector<TokenId>& ids, std::uint8_t supervise
   sample.supervised.resize(sample.ids.size(), supervised);
 }
 
-Sample begin_sample(const tokenizer::Tokenizer& tokenizer) {
-  Sample sample;
-  if (!tokenizer.starts_with_bos) return sample;
-  if (!tokenizer.bos_id) {
-    throw core::ConfigError(
-        "the tokenizer says that samples begin with BOS but names no BOS token");
-  }
-  add(sample, {*tokenizer.bos_id}, 0);
-  return sample;
-}
-
 void finish_sample(Sample& sample, const tokenizer::Tokenizer& tokenizer) {
   if (tokenizer.eos_id) add(sample, {*tokenizer.eos_id}, 1);
   if (!sample.supervised.empty()) sample.supervised[0] = 0;
@@ -56,17 +45,21 @@ std::vector<TokenId> encode_plain(const tokenizer::Tokenizer& tokenizer, std::st
   return tokenizer.encode(text, {.add_special_tokens = false, .parse_special = false});
 }
 
+Sample begin_sample(const tokenizer::Tokenizer& tokenizer) {
+  Sample sample;
+  if (!tokenizer.starts_with_bos) return sample;
+  if (!tokenizer.bos_id) {
+    throw core::ConfigError(
+        "the tokenizer says that samples begin with BOS but names no BOS token");
+  }
+  add(sample, {*tokenizer.bos_id}, 0);
+  return sample;
+}
+
 Sample encode_sample(const tokenizer::Tokenizer& tokenizer, const PromptResponse& text) {
   Sample sample = begin_sample(tokenizer);
   add(sample, encode_plain(tokenizer, text.prompt), 0);
   add(sample, encode_plain(tokenizer, text.response), 1);
-  finish_sample(sample, tokenizer);
-  return sample;
-}
-
-Sample encode_document(const tokenizer::Tokenizer& tokenizer, std::string_view text) {
-  Sample sample = begin_sample(tokenizer);
-  add(sample, encode_plain(tokenizer, text), 1);
   finish_sample(sample, tokenizer);
   return sample;
 }

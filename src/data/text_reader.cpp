@@ -43,7 +43,7 @@ void TextReader::fail_utf8(std::string_view reason) const {
 bool TextReader::fill() {
   if (begin_ < end_) return true;
   if (ended_) return false;
-  begin_ = 0;
+  begin_ = end_ = 0;  // read() may throw, and what was read must not come again
   end_ = source_->read(buffer_.data(), buffer_.size());
   ended_ = end_ == 0;
   return !ended_;

@@ -12,6 +12,7 @@
 #include "corda/core/text.h"
 #include "corda/core/work_directory.h"
 #include "corda/covariance/stream.h"
+#include "corda/data/load.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
@@ -107,6 +108,7 @@ std::string key_of(const DecomposeSettings& settings, const std::string& model,
   copy.task_data.clear();
   copy.out.clear();
   copy.threads = 0;
+  copy.date.clear();  // where it shows, it is in the draws
   copy.hidden_states = "auto";
   std::string key =
       concat("decompose 1\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
@@ -282,7 +284,9 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   return list;
 }
 
-DecomposeResult decompose(const DecomposeSettings& settings, core::Reporter& reporter) {
+DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& reporter) {
+  DecomposeSettings settings = given;
+  if (!settings.data.empty() && settings.date.empty()) settings.date = data::today();
   const auto begin = std::chrono::steady_clock::now();
   check_settings(settings);
   core::AtomicDirectory directory(settings.out);  // first: a refused --out should not cost minutes

@@ -127,6 +127,7 @@ EvalResult evaluate_perplexity(const EvalSettings& settings, core::Reporter& rep
                                                      {.template_name = settings.template_name,
                                                       .model_directory = settings.model,
                                                       .system = settings.system,
+                                                      .date = settings.date,
                                                       .max_length = settings.seq_len,
                                                       .skip_bad = settings.skip_bad,
                                                       .threads = settings.threads},
@@ -240,7 +241,7 @@ core::SettingsList settings_of(EvalSettings& s) {
   list.add("format", s.format, "of the data", data::format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
-  data::add_template_settings(list, "", s.template_name, s.system, s.skip_bad);
+  data::add_template_settings(list, "", s.template_name, s.system, s.date, s.skip_bad);
   list.add("seq_len", s.seq_len, "window of plain text, longest sample, tokens", {2, 1 << 20});
   list.add("samples", s.samples, "at most so many records or windows; 0: all", {0, 1e12});
   list.add("max_new_tokens", s.max_new_tokens, "longest answer", {1, 4096});

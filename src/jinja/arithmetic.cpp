@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include <cmath>
 
+#include "corda/core/text.h"
 #include "jinja/ast.h"
 #include "jinja/runtime.h"
 #include "jinja/text.h"
@@ -121,7 +122,7 @@ Value add_texts(Runtime& runtime, const Value& a, const Value& b) {
     if (!markup || part.markup()) {
       append(text, *part.shared_text());
     } else {
-      append(text, escape_html(part.text()));
+      append(text, core::escape_html(part.text()));
       label_from(text, begin, *part.shared_text());
     }
   };

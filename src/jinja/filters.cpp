@@ -257,7 +257,8 @@ Value url_encode(Runtime& runtime, const Value& input, const Arguments&) {
 }
 
 Value escape(Runtime& runtime, const Value& input, const Arguments&) {
-  return input.markup() ? input : make_text(runtime, escape_html(to_text(runtime, input)), true);
+  return input.markup() ? input
+                        : make_text(runtime, core::escape_html(to_text(runtime, input)), true);
 }
 
 Value safe(Runtime& runtime, const Value& input, const Arguments&) {

@@ -262,33 +262,6 @@ std::string swap_case(std::string_view text) {
   });
 }
 
-std::string escape_html(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 bool all_of_class(std::string_view text, CharClass wanted) {
   for (std::size_t at = 0; at < text.size();) {
     const auto code = next_code_point(text, at);

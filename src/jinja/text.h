@@ -40,7 +40,6 @@ std::string lower(std::string_view text);
 std::string capitalize(std::string_view text);
 std::string title(std::string_view text);
 std::string swap_case(std::string_view text);
-std::string escape_html(std::string_view text);
 
 // The categories behind str.isalpha and its kin.
 enum class CharClass { kAlpha, kDecimal, kAlphaNumeric, kSpace, kNumeric };

@@ -16,24 +16,22 @@ using core::ShapeError;
 
 namespace {
 
-// Whether the rows of a matrix, or of each of several, are contiguous and do not overlap.
-bool has_rows(const at::Tensor& x) {
-  return (x.size(-1) <= 1 || x.stride(-1) == 1) && (x.size(-2) <= 1 || x.stride(-2) >= x.size(-1));
-}
-
 // A window of a matrix that BLAS can read: one stride is 1, the other reaches past a row.
-bool is_window(const at::Tensor& x) { return has_rows(x) || has_rows(x.transpose(-1, -2)); }
-
-bool fit(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
-  const std::int64_t dims = d.dim();
-  if ((dims != 2 && dims != 3) || a.dim() != dims || b.dim() != dims) return false;
-  const bool alike = dims == 2 || (a.size(0) == d.size(0) && b.size(0) == d.size(0));
-  return alike && d.size(-2) == a.size(-2) && d.size(-1) == b.size(-1) &&
-         a.size(-1) == b.size(-2) && c.sizes() == d.sizes();
+bool is_window(const at::Tensor& x) {
+  const auto fits = [&](int rows, int columns) {
+    return (x.size(columns) <= 1 || x.stride(columns) == 1) &&
+           (x.size(rows) <= 1 || x.stride(rows) >= x.size(columns));
+  };
+  return x.dim() == 2 && (fits(0, 1) || fits(1, 0));
 }
 
 void check(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
-  if (!fit(d, a, b, c) || !is_window(a) || !is_window(b) || !has_rows(d) || !has_rows(c)) {
+  const bool shapes = d.dim() == 2 && a.dim() == 2 && b.dim() == 2 && d.size(0) == a.size(0) &&
+                      d.size(1) == b.size(1) && a.size(1) == b.size(0) && c.sizes() == d.sizes();
+  const auto rows = [](const at::Tensor& x) {
+    return (x.size(1) <= 1 || x.stride(1) == 1) && (x.size(0) <= 1 || x.stride(0) >= x.size(1));
+  };
+  if (!shapes || !is_window(a) || !is_window(b) || !rows(d) || !rows(c)) {
     throw ShapeError(concat("[kernels::gemm] expected [m, n] += [m, k] [k, n] with unit strides; ",
                             "received ", d.sizes(), " strides ", d.strides(), ", ", a.sizes(),
                             " strides ", a.strides(), ", ", b.sizes(), " strides ", b.strides()));
@@ -51,7 +49,7 @@ void check(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const 
 
 void gemm_cpu(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
               double alpha, double beta) {
-  at::Tensor product = at::matmul(a.to(at::kFloat), b.to(at::kFloat));
+  at::Tensor product = at::mm(a.to(at::kFloat), b.to(at::kFloat));
   if (alpha != 1) product.mul_(alpha);
   if (beta != 0) product.add_(c.to(at::kFloat), beta);
   d.copy_(product);
@@ -61,7 +59,7 @@ void run(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at
          const GemmOptions& options) {
   check(d, a, b, c);
   if (d.numel() == 0) return;
-  if (!d.is_cuda() || a.size(-1) == 0) return gemm_cpu(d, a, b, c, options.alpha, options.beta);
+  if (!d.is_cuda() || a.size(1) == 0) return gemm_cpu(d, a, b, c, options.alpha, options.beta);
   cuda::gemm(d, a, b, c, static_cast<float>(options.alpha), static_cast<float>(options.beta),
              options.plans == nullptr ? nullptr : &options.plans->table());
 }

@@ -19,7 +19,6 @@ constexpr std::int64_t size_class(std::int64_t size) {
 
 // The kind of a product d [m, n] = a [m, k] b [k, n] + beta c.
 struct PlanKey {
-  std::int64_t products = 1;         // at once
   std::int64_t m = 0, n = 0, k = 0;  // classes of sizes
   bool transposed_a = false, transposed_b = false;
   bool fp32_in = false, fp32_out = false;

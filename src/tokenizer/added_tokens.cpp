@@ -132,8 +132,7 @@ void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special
   const std::string_view text = piece.text;
   std::size_t done = 0;
   const auto emit = [&](std::size_t begin, std::size_t end, TokenId id) {
-    if (begin < end)
-      out.push_back({text.substr(begin, end - begin), id, piece.at_beginning && begin == 0});
+    if (begin < end) out.push_back(piece.part(begin, end, id));
   };
   std::size_t from = 0;
   while (const std::optional<Trie::Hit> hit = trie.find(text, from)) {
@@ -158,7 +157,8 @@ void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special
 
 void AddedTokens::extract_raw(std::string_view text, bool parse_special,
                               std::span<const ByteSpan> literal, std::vector<Piece>& out) const {
-  split({text, -1, true}, raw_, parse_special, literal, out);
+  const std::size_t first = text.empty() ? 0 : utf8_length(text.front());
+  split({text, -1, first}, raw_, parse_special, literal, out);
 }
 
 void AddedTokens::extract_normalized(Piece piece, const Normalizer* normalizer, bool parse_special,
@@ -171,7 +171,7 @@ void AddedTokens::extract_normalized(Piece piece, const Normalizer* normalizer, 
   }
   // Where the spans are in the normalized text: behind what is in front of them, normalized.
   const auto moved = [&](std::int64_t offset) {
-    Piece before{raw.text.substr(0, static_cast<std::size_t>(offset)), -1, raw.at_beginning};
+    Piece before{raw.text.substr(0, static_cast<std::size_t>(offset)), -1, raw.first_bytes};
     normalizer->apply(before, scratch);
     return static_cast<std::int64_t>(before.text.size());
   };

@@ -4,6 +4,8 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "corda/core/error.h"
@@ -19,6 +21,58 @@ struct Unit {
   std::uint32_t value() const { return bits & 0x7FFFFFFFU; }
   std::uint32_t label() const { return bits & 0x800000FFU; }
   std::uint32_t offset() const { return (bits >> 10) << ((bits & 0x200U) >> 6); }
+};
+
+// Counts the leading bytes of the output that belong to the first character of the original. The
+// reference pairs old and new characters one by one, and an entry's surplus with its last one; so
+// it is followed here, deletions at the very beginning, which it does not count, included.
+class FirstBytes {
+ public:
+  explicit FirstBytes(const Piece& piece)
+      : old_(piece.text), first_bytes_(piece.first_bytes), done_(!piece.at_beginning()) {}
+
+  // `from` has become `to`.
+  void replace(std::string_view from, std::string_view to) {
+    if (done_) return;
+    const auto size = [](std::string_view text) {
+      return std::count_if(text.begin(), text.end(),
+                           [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+    };
+    const std::ptrdiff_t more = size(to) - size(from);
+    std::ptrdiff_t rest = size(to);
+    for (std::size_t at = 0; at < to.size(); --rest) {
+      const std::size_t bytes = utf8_length(to[at]);
+      push(bytes, rest <= more ? 1 : 0);
+      at += bytes;
+    }
+    if (more < 0 && bytes_ > 0) change_ += more;
+  }
+  std::size_t finish() {
+    push(0, 0);
+    return first_out_;
+  }
+
+ private:
+  // The character before is complete only now.
+  void push(std::size_t bytes, std::ptrdiff_t change) {
+    if (bytes_ > 0 && !done_) {
+      const bool first = change_ > 0 ? at_ == 0 || at_ - 1 < first_bytes_ : at_ < first_bytes_;
+      if (first) first_out_ += bytes_;
+      done_ = !first;
+      for (std::ptrdiff_t n = 1 - change_; n > 0 && at_ < old_.size(); --n)
+        at_ += utf8_length(old_[at_]);
+    }
+    bytes_ = bytes;
+    change_ = change;
+  }
+
+  std::string_view old_;
+  std::size_t first_bytes_;
+  bool done_;
+  std::size_t at_ = 0;         // in the old text
+  std::size_t bytes_ = 0;      // of the last new character; 0: there is none
+  std::ptrdiff_t change_ = 0;  // 1: it stands for no old one; -n: for n more
+  std::size_t first_out_ = 0;
 };
 
 class Precompiled final : public Normalizer {
@@ -46,14 +100,16 @@ class Precompiled final : public Normalizer {
     std::string out;
     out.reserve(piece.text.size() + 16);
     const std::string_view text = piece.text;
+    FirstBytes first(piece);
     for (std::size_t begin = 0; begin < text.size();) {
       const std::size_t end = cluster_end(text, begin);
-      if (!append_cluster(text.substr(begin, end - begin), out))
-        append_characters(text.substr(begin, end - begin), out);
-      if (begin == 0 && out.empty()) piece.at_beginning = false;
+      if (!append_cluster(text.substr(begin, end - begin), out, first))
+        append_characters(text.substr(begin, end - begin), out, first);
       begin = end;
+      scratch.require(out.size());
     }
-    if (out != text) piece.text = scratch.keep(out);
+    if (out == text) return;
+    piece = {scratch.keep(out), -1, first.finish()};
   }
 
  private:
@@ -74,18 +130,22 @@ class Precompiled final : public Normalizer {
 
   // The reference looks short clusters up as one and takes the shortest entry that begins them for
   // the whole.
-  bool append_cluster(std::string_view cluster, std::string& out) const {
+  bool append_cluster(std::string_view cluster, std::string& out, FirstBytes& first) const {
     constexpr std::size_t kLongest = 5;
     if (cluster.size() > kLongest) return false;
     const std::optional<std::string_view> found = find(cluster);
-    if (found) out += *found;
-    return found.has_value();
+    if (!found) return false;
+    out += *found;
+    first.replace(cluster, *found);
+    return true;
   }
 
-  void append_characters(std::string_view cluster, std::string& out) const {
+  void append_characters(std::string_view cluster, std::string& out, FirstBytes& first) const {
     for (std::size_t at = 0; at < cluster.size();) {
       const std::string_view character = cluster.substr(at, utf8_length(cluster[at]));
-      out += find(character).value_or(character);
+      const std::string_view made = find(character).value_or(character);
+      out += made;
+      first.replace(character, made);
       at += character.size();
     }
   }

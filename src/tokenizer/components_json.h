@@ -35,6 +35,11 @@ bool ends_with_byte_level(const core::Json& pre_tokenizer);
 
 DecoderPtr decoder_from_json(const core::Json& json, const std::string& where);
 
+// Throws FormatError where a Replace puts text between characters and a later step rewrites what
+// that gave: the reference then writes it twice or fails, so that there are no ids to be equal to.
+void check_insertions(const core::Json* normalizer, const core::Json* pre_tokenizer,
+                      const std::string& source);
+
 // What the post-processor puts around the text.
 struct Surroundings {
   std::vector<TokenId> prefix;

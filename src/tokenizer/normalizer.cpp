@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "normalizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "byte_level.h"
@@ -10,12 +11,34 @@ namespace corda::tokenizer {
 
 namespace {
 
+// Replaces the text by `map(text)`, where `map` gives every character what it becomes.
+template <typename Map>
+void rewrite(Piece& piece, Scratch& scratch, Map map) {
+  if (piece.at_beginning()) piece.first_bytes = map(piece.head()).size();
+  piece.text = scratch.keep(map(piece.text));
+}
+
+std::size_t count_characters(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
 class Unicode final : public Normalizer {
  public:
   explicit Unicode(NormalForm form) : form_(form) {}
   void apply(Piece& piece, Scratch& scratch) const override {
-    if (!is_normal_at_sight(piece.text, form_))
-      piece.text = scratch.keep(normalize(piece.text, form_));
+    if (is_normal_at_sight(piece.text, form_)) return;
+    const std::string out = normalize(piece.text, form_);
+    if (piece.at_beginning()) {
+      // As many characters; the last may have taken up some behind it.
+      std::size_t end = 0;
+      for (std::size_t n = count_characters(normalize(piece.head(), form_));
+           n > 0 && end < out.size(); --n)
+        end += utf8_length(out[end]);
+      piece.first_bytes = end;
+    }
+    piece.text = scratch.keep(out);
   }
 
  private:
@@ -25,7 +48,7 @@ class Unicode final : public Normalizer {
 class Lowercase final : public Normalizer {
  public:
   void apply(Piece& piece, Scratch& scratch) const override {
-    piece.text = scratch.keep(to_lower(piece.text));
+    rewrite(piece, scratch, [](std::string_view text) { return to_lower(text); });
   }
 };
 
@@ -47,8 +70,7 @@ class Strip final : public Normalizer {
     }
     if (!left_) begin = 0;
     if (!right_ || end < begin) end = right_ ? begin : text.size();
-    if (begin > 0) piece.at_beginning = false;
-    piece.text = text.substr(begin, end - begin);
+    piece = piece.part(begin, end);
   }
 
  private:
@@ -59,17 +81,45 @@ class Strip final : public Normalizer {
 class StripAccents final : public Normalizer {
  public:
   void apply(Piece& piece, Scratch& scratch) const override {
-    std::string out;
-    for (std::size_t at = 0; at < piece.text.size();) {
-      const std::size_t begin = at;
-      if (!is_mark(next_code_point(piece.text, at))) {
-        out += piece.text.substr(begin, at - begin);
-      } else if (begin == 0) {
-        piece.at_beginning = false;
+    rewrite(piece, scratch, [](std::string_view text) {
+      std::string out;
+      for (std::size_t at = 0; at < text.size();) {
+        const std::size_t begin = at;
+        if (!is_mark(next_code_point(text, at))) out += text.substr(begin, at - begin);
       }
-    }
-    if (out.size() != piece.text.size()) piece.text = scratch.keep(out);
+      return out;
+    });
   }
+};
+
+// Collects a text in which parts are replaced: what is put in belongs to the character before its
+// end.
+class Replacement {
+ public:
+  Replacement(const Piece& piece, std::string_view content)
+      : text_(piece.text), first_bytes_(piece.first_bytes), content_(content) {
+    out_.reserve(text_.size() * 2);
+  }
+  void copy(std::size_t begin, std::size_t end) {
+    out_ += text_.substr(begin, end - begin);
+    if (begin < first_bytes_) first_out_ += std::min(end, first_bytes_) - begin;
+  }
+  // In place of what ends at `end`.
+  void replace(std::size_t end, const Scratch& scratch) {
+    scratch.require(out_.size() + content_.size());
+    out_ += content_;
+    if (end <= first_bytes_) first_out_ += content_.size();
+  }
+  void finish(Piece& piece, Scratch& scratch) {
+    piece = {scratch.keep(out_), -1, piece.at_beginning() ? first_out_ : 0};
+  }
+
+ private:
+  std::string_view text_;
+  std::size_t first_bytes_;
+  std::string_view content_;
+  std::string out_;
+  std::size_t first_out_ = 0;
 };
 
 class Replace final : public Normalizer {
@@ -77,20 +127,17 @@ class Replace final : public Normalizer {
   Replace(Regex pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void apply(Piece& piece, Scratch& scratch) const override {
-    std::string out;
-    const std::string_view text = piece.text;
-    if (text.empty()) return;
-    pattern_.for_each_part(text, scratch.regex,
+    if (piece.text.empty()) return;
+    Replacement replacement(piece, content_);
+    pattern_.for_each_part(piece.text, scratch.regex,
                            [&](std::size_t begin, std::size_t end, bool is_match) {
                              if (is_match) {
-                               out += content_;
-                               if (begin == 0 && end > 0 && content_.empty())
-                                 piece.at_beginning = false;
+                               replacement.replace(end, scratch);
                              } else {
-                               out += text.substr(begin, end - begin);
+                               replacement.copy(begin, end);
                              }
                            });
-    piece.text = scratch.keep(out);
+    replacement.finish(piece, scratch);
   }
 
  private:
@@ -105,17 +152,15 @@ class ReplaceText final : public Normalizer {
   void apply(Piece& piece, Scratch& scratch) const override {
     std::size_t at = piece.text.find(text_);
     if (at == std::string_view::npos) return;
-    if (at == 0 && content_.empty()) piece.at_beginning = false;
-    std::string out;
-    out.reserve(piece.text.size() * 2);
+    Replacement replacement(piece, content_);
     std::size_t done = 0;
     for (; at != std::string_view::npos; at = piece.text.find(text_, done)) {
-      out += piece.text.substr(done, at - done);
-      out += content_;
+      replacement.copy(done, at);
       done = at + text_.size();
+      replacement.replace(done, scratch);
     }
-    out += piece.text.substr(done);
-    piece.text = scratch.keep(out);
+    replacement.copy(done, piece.text.size());
+    replacement.finish(piece, scratch);
   }
 
  private:
@@ -133,6 +178,7 @@ class Prepend final : public Normalizer {
     out += prefix_;
     out += piece.text;
     piece.text = scratch.keep(out);
+    if (piece.at_beginning()) piece.first_bytes += prefix_.size();
   }
 
  private:
@@ -142,7 +188,7 @@ class Prepend final : public Normalizer {
 class ByteLevelNormalizer final : public Normalizer {
  public:
   void apply(Piece& piece, Scratch& scratch) const override {
-    piece.text = scratch.keep(bytes_to_chars(piece.text));
+    rewrite(piece, scratch, [](std::string_view text) { return bytes_to_chars(text); });
   }
 };
 
@@ -150,10 +196,11 @@ class Bert final : public Normalizer {
  public:
   explicit Bert(BertOptions options) : options_(options) {}
   void apply(Piece& piece, Scratch& scratch) const override {
-    std::string out = clean(piece.text);
-    if (options_.strip_accents) out = without_accents(normalize(out, NormalForm::kNfd));
-    if (options_.lowercase) out = to_lower(out);
-    piece.text = scratch.keep(out);
+    rewrite(piece, scratch, [this](std::string_view text) {
+      std::string out = clean(text);
+      if (options_.strip_accents) out = without_accents(normalize(out, NormalForm::kNfd));
+      return options_.lowercase ? to_lower(out) : out;
+    });
   }
 
  private:
@@ -187,13 +234,15 @@ class Bert final : public Normalizer {
 class Nmt final : public Normalizer {
  public:
   void apply(Piece& piece, Scratch& scratch) const override {
-    std::string out;
-    out.reserve(piece.text.size());
-    for (std::size_t at = 0; at < piece.text.size();) {
-      const char32_t c = next_code_point(piece.text, at);
-      if (!is_dropped(c)) append_utf8(out, is_space(c) ? U' ' : c);
-    }
-    piece.text = scratch.keep(out);
+    rewrite(piece, scratch, [](std::string_view text) {
+      std::string out;
+      out.reserve(text.size());
+      for (std::size_t at = 0; at < text.size();) {
+        const char32_t c = next_code_point(text, at);
+        if (!is_dropped(c)) append_utf8(out, is_space(c) ? U' ' : c);
+      }
+      return out;
+    });
   }
 
  private:

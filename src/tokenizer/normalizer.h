@@ -21,7 +21,7 @@ class Normalizer {
   virtual void apply(Piece& piece, Scratch& scratch) const = 0;
   std::string apply(std::string_view text) const {
     Scratch scratch;
-    Piece piece{text, -1, true};
+    Piece piece{text};
     apply(piece, scratch);
     return std::string(piece.text);
   }

@@ -26,6 +26,7 @@ std::vector<TokenId> PipelineTokenizer::encode(std::string_view text, EncodeOpti
   }
   const ScratchPool::Lease lease(pool_);
   Scratch& scratch = *lease;
+  scratch.begin(text.size());
   parts_.added.extract(text, parts_.normalizer.get(), options.parse_special, scratch,
                        options.literal);
   std::vector<TokenId> ids;
@@ -74,8 +75,9 @@ CutEncoding PipelineTokenizer::encode_with_cuts(std::string_view text,
     const auto encode_part = [&](std::string_view front) {
       std::vector<ByteSpan> clipped;
       spans_inside(literal, 0, front.size(), clipped);
+      scratch.begin(front.size());
       scratch.pieces.clear();
-      parts_.added.extract_normalized({front, -1, part.at_beginning}, parts_.normalizer.get(),
+      parts_.added.extract_normalized({front, -1, part.first_bytes}, parts_.normalizer.get(),
                                       options.parse_special, clipped, scratch);
       std::vector<TokenId> ids;
       tokenize_pieces(scratch, ids);
@@ -98,8 +100,15 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, DecodeOption
   tokens.reserve(ids.size());
   for (const TokenId id : ids) {
     const AddedToken* added = parts_.added.find(id);
-    if (options.skip_special_tokens && added != nullptr && added->special) continue;
-    tokens.push_back(added != nullptr ? added->text : id_to_token(id));
+    if (added == nullptr) {
+      tokens.push_back(id_to_token(id));
+      continue;
+    }
+    // The reference looks for what it will write among the special tokens: one that a normalizer
+    // changes is not found there and stays.
+    const AddedToken* named =
+        options.skip_special_tokens ? parts_.added.find(added->text) : nullptr;
+    if (named == nullptr || !named->special) tokens.push_back(added->text);
   }
   if (!parts_.decoder) return core::join(tokens, " ");
   parts_.decoder->decode(tokens);

@@ -7,6 +7,7 @@
 
 #include "byte_level.h"
 #include "unicode.h"
+#include "unicode_scripts.h"
 
 namespace corda::tokenizer {
 
@@ -51,7 +52,7 @@ class Cutter {
 
  private:
   void emit(std::size_t begin, std::size_t end) {
-    out_.push_back({piece_.text.substr(begin, end - begin), -1, piece_.at_beginning && begin == 0});
+    out_.push_back(piece_.part(begin, end));
     if (begin == end) ++empty_;
   }
   void join_if(bool join, std::size_t begin, std::size_t end) {
@@ -146,8 +147,9 @@ class ByteLevel final : public PreTokenizer {
   void split(Scratch& scratch) const override {
     if (options_.add_prefix_space) {
       for (Piece& piece : scratch.pieces) {
-        if (piece.id < 0 && !piece.text.starts_with(' '))
-          piece.text = scratch.keep(" " + std::string(piece.text));
+        if (piece.id >= 0 || piece.text.starts_with(' ')) continue;
+        piece.text = scratch.keep(" " + std::string(piece.text));
+        if (piece.at_beginning()) ++piece.first_bytes;
       }
     }
     if (options_.use_regex) {
@@ -161,7 +163,9 @@ class ByteLevel final : public PreTokenizer {
     }
     if (options_.keep_bytes) return;
     for (Piece& piece : scratch.pieces) {
-      if (piece.id < 0) piece.text = scratch.keep(bytes_to_chars(piece.text));
+      if (piece.id >= 0) continue;
+      if (piece.at_beginning()) piece.first_bytes = bytes_to_chars(piece.head()).size();
+      piece.text = scratch.keep(bytes_to_chars(piece.text));
     }
   }
 
@@ -177,18 +181,14 @@ class Metaspace final : public PreTokenizer {
 
   void split(Scratch& scratch) const override {
     for_each_text(scratch, [&](Piece piece, std::vector<Piece>& out) {
-      std::string text;
-      text.reserve(piece.text.size() * 2);
-      for (const char c : piece.text) {
-        if (c == ' ') {
-          text += replacement_;
-        } else {
-          text += c;
-        }
-      }
+      std::string text = with_replacements(piece.text);
+      if (piece.at_beginning()) piece.first_bytes = with_replacements(piece.head()).size();
       const bool wanted = prepend_ == PrependScheme::kAlways ||
-                          (prepend_ == PrependScheme::kFirst && piece.at_beginning);
-      if (wanted && !text.starts_with(replacement_)) text.insert(0, replacement_);
+                          (prepend_ == PrependScheme::kFirst && piece.at_beginning());
+      if (wanted && !text.starts_with(replacement_)) {
+        text.insert(0, replacement_);
+        if (piece.at_beginning()) piece.first_bytes += replacement_.size();
+      }
       piece.text = scratch.keep(text);
       if (!split_) {
         out.push_back(piece);
@@ -199,6 +199,18 @@ class Metaspace final : public PreTokenizer {
   }
 
  private:
+  std::string with_replacements(std::string_view text) const {
+    std::string out;
+    out.reserve(text.size() * 2);
+    for (const char c : text) {
+      if (c == ' ') {
+        out += replacement_;
+      } else {
+        out += c;
+      }
+    }
+    return out;
+  }
   void cut(const Piece& piece, std::vector<Piece>& out) const {
     Cutter cutter(piece, SplitBehavior::kMergedWithNext, out);
     const std::string_view text = piece.text;
@@ -249,6 +261,28 @@ class Whitespace final : public PreTokenizer {
         kind = next;
       }
       if (done < piece.text.size()) cutter.part(done, piece.text.size(), kind == Kind::kSpace);
+    });
+  }
+};
+
+// Cuts where the writing system changes; characters of no script of their own go with what is
+// before them, and are dropped where nothing is.
+class UnicodeScripts final : public PreTokenizer {
+ public:
+  void split(Scratch& scratch) const override {
+    for_each_text(scratch, [](const Piece& piece, std::vector<Piece>& out) {
+      Cutter cutter(piece, SplitBehavior::kIsolated, out);
+      int script = kNoScript;
+      std::size_t done = 0;
+      for (std::size_t at = 0; at < piece.text.size();) {
+        const std::size_t begin = at;
+        const int next = script_class(next_code_point(piece.text, at));
+        if (next == kNoScript || next == script) continue;
+        if (script != kNoScript) cutter.part(done, begin, true);
+        done = begin;
+        script = next;
+      }
+      if (script != kNoScript) cutter.part(done, piece.text.size(), true);
     });
   }
 };
@@ -305,6 +339,7 @@ PreTokenizerPtr make_char_delimiter_split(char32_t delimiter) {
   append_utf8(text, delimiter);
   return make_split(Regex::literal(text, "CharDelimiterSplit"), SplitBehavior::kRemoved, false);
 }
+PreTokenizerPtr make_unicode_scripts() { return std::make_unique<UnicodeScripts>(); }
 PreTokenizerPtr make_fixed_length(std::int64_t length) {
   return std::make_unique<FixedLength>(length);
 }

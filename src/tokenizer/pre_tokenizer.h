@@ -45,6 +45,7 @@ PreTokenizerPtr make_digits(bool individual);
 PreTokenizerPtr make_punctuation(SplitBehavior behavior);
 PreTokenizerPtr make_bert_pre_tokenizer();  // cut at white space, punctuation each a word
 PreTokenizerPtr make_char_delimiter_split(char32_t delimiter);
+PreTokenizerPtr make_unicode_scripts();                  // cut where the writing system changes
 PreTokenizerPtr make_fixed_length(std::int64_t length);  // in code points
 PreTokenizerPtr make_pre_tokenizer_sequence(std::vector<PreTokenizerPtr> parts);
 

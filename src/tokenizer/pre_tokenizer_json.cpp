@@ -56,6 +56,7 @@ PreTokenizerPtr make(const std::string& type, Fields& fields, bool keep_bytes) {
   if (type == "Punctuation") return make_punctuation(behavior_from_json(fields, "Isolated"));
   if (type == "BertPreTokenizer") return make_bert_pre_tokenizer();
   if (type == "CharDelimiterSplit") return make_char_delimiter_split(fields.character("delimiter"));
+  if (type == "UnicodeScripts") return make_unicode_scripts();
   if (type == "FixedLength") {
     const std::int64_t length = fields.integer("length", 5);
     if (length < 1) fields.fail(core::concat("'length' must be at least 1, found ", length));

@@ -102,6 +102,12 @@ Regex Regex::literal(std::string_view text, const std::string& source) {
   return Regex(escaped, source);
 }
 
+bool Regex::may_match_empty() const {
+  std::uint32_t may = 1;
+  pcre2_pattern_info(code_.get(), PCRE2_INFO_MATCHEMPTY, &may);
+  return may != 0;
+}
+
 std::optional<Match> Regex::match(const Code& code, std::string_view text, std::size_t from,
                                   RegexScratch& scratch) {
   RegexScratch::State& state = *scratch.state_;

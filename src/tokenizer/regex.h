@@ -46,6 +46,9 @@ class Regex {
     return match(*code_for(text), text, from, scratch);
   }
 
+  // Whether some text has an empty match.
+  bool may_match_empty() const;
+
   // Calls `visit(begin, end, is_match)` for each match and each gap between matches, in order. An
   // empty match right behind another match is passed over.
   template <typename Visit>

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <cctype>
-#include <cstdio>
+#include <utility>
 #include <vector>
 
 #include "corda/core/error.h"
 #include "regex.h"
-#include "unicode_late.h"
+#include "regex_property.h"
+#include "unicode.h"
 
 namespace corda::tokenizer {
 
@@ -21,18 +19,62 @@ constexpr std::string_view kSpace =
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{"
     "205f}\\x{3000}";
 constexpr std::string_view kWord =
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}\\x{"
-    "1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
+    "\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{"
+    "1f189}";
+// Superscript digits and fractions of Latin-1 are word characters to Oniguruma, but not in
+// brackets.
+constexpr std::string_view kWordOutside = "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 
-bool compiles(const std::string& pattern) {
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                   PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
-  pcre2_code_free(code);
-  return code != nullptr;
-}
+// A set of characters: members of one [...], and expressions that match one character each.
+class Set {
+ public:
+  // `expression` matches one character and is one atom.
+  static Set of(const std::string& expression) {
+    Set set;
+    set.add_alternative(expression);
+    return set;
+  }
+  void add_members(std::string_view members) { members_ += members; }
+  void add(const Set& other) {
+    // Beside a '-' two lists of members could read as a range.
+    const bool plain = !members_.ends_with('-') && !other.members_.ends_with('-') &&
+                       !other.members_.starts_with('-') && !other.members_.starts_with('^');
+    if (plain) {
+      members_ += other.members_;
+    } else if (!other.members_.empty()) {
+      add_alternative(core::concat("[", other.members_, "]"));
+    }
+    if (other.count_ > 0) add_alternative(other.alternatives_);
+  }
+  Set complement() const {
+    if (count_ > 0) return of(core::concat("(?:(?!", expression(), ")(?s:.))"));
+    if (is_property()) return of("\\P" + members_.substr(2));
+    return of(members_.empty() ? "(?s:.)" : core::concat("[^", members_, "]"));
+  }
+  // Matches one character of the set, and is one atom.
+  std::string expression() const {
+    const std::string bracket = is_property() ? members_ : core::concat("[", members_, "]");
+    if (count_ == 0) return members_.empty() ? "(?!)" : bracket;
+    if (members_.empty())
+      return count_ == 1 ? alternatives_ : core::concat("(?:", alternatives_, ")");
+    return core::concat("(?:", bracket, "|", alternatives_, ")");
+  }
+
+ private:
+  // One \p{...} needs no bracket, and matches faster without.
+  bool is_property() const {
+    return members_.starts_with("\\p{") && members_.find('}') == members_.size() - 1;
+  }
+  void add_alternative(const std::string& expression) {
+    if (count_++ > 0) alternatives_ += '|';
+    alternatives_ += expression;
+  }
+
+  std::string members_;
+  std::string alternatives_;  // joined by |
+  int count_ = 0;             // of them
+};
 
 class Translator {
  public:
@@ -49,31 +91,25 @@ class Translator {
     throw core::FormatError(core::concat(source_, ": the regular expression '", in_, "' uses ",
                                          what, ", which is not implemented"));
   }
-  // What the library's own tables lack of a general category ("L", "Nd"), as members of a bracket;
-  // "" for other names.
-  std::string late_members(std::string_view category) const {
-    std::string members;
-    if (!with_late_ || category.empty() || category.size() > 2) return members;
-    for (const LateRange& range : late_ranges()) {
-      if (!range.category.starts_with(category)) continue;
-      char text[40];
-      std::snprintf(text, sizeof text, "\\x{%x}-\\x{%x}", static_cast<unsigned>(range.first),
-                    static_cast<unsigned>(range.last));
-      members += text;
-    }
-    return members;
+  std::string members_of(std::string_view name) const {
+    return property_members(name, with_late_)->members;
   }
+  // \w: letters, marks, decimal digits and what else is alphabetic.
   std::string word_members() const {
-    return core::concat(kWord, late_members("L"), late_members("M"), late_members("Nd"));
+    return core::concat(members_of("L"), members_of("M"), members_of("Nd"), kWord);
   }
-  std::string digit_members() const { return core::concat("\\p{Nd}", late_members("Nd")); }
+  std::string digit_members() const { return members_of("Nd"); }
 
   char peek(std::size_t ahead) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
 
   void step() {
     const char c = in_[at_];
     if (c == '\\') return escape();
-    if (c == '[') return bracket();
+    if (c == '[') {
+      atom_ = out_.size();
+      out_ += bracket().expression();
+      return;
+    }
     if (c == '(') return open_group();
     if (c == ')') {
       if (!groups_.empty()) {
@@ -138,17 +174,18 @@ class Translator {
       at_ += 2;
     };
     if (c == 's' || c == 'S') return shorthand(kSpace, c == 'S');
-    if (c == 'w' || c == 'W') return shorthand(word_members(), c == 'W');
+    if (c == 'w' || c == 'W')
+      return shorthand(word_members() + std::string(kWordOutside), c == 'W');
     if (c == 'd' || c == 'D') return shorthand(digit_members(), c == 'D');
     if (c == 'h' || c == 'H') return shorthand(kHex, c == 'H');
     if (c == 'b' || c == 'B') return word_boundary(c == 'B');
     if (c == 'Q' || c == 'E' || c == 'C' || c == 'Y' || c == 'y' || c == 'M')
       refuse(core::concat("'\\", c, "'"));
-    common_escape(false);
+    out_ += c == 'p' || c == 'P' ? property().expression() : common_escape();
   }
 
   void word_boundary(bool negated) {
-    const std::string w = core::concat("[", word_members(), "]");
+    const std::string w = core::concat("[", word_members(), kWordOutside, "]");
     const std::string boundary =
         core::concat("(?:(?<=", w, ")(?!", w, ")|(?<!", w, ")(?=", w, "))");
     out_ += negated ? core::concat("(?!", boundary, ")") : boundary;
@@ -156,103 +193,115 @@ class Translator {
   }
 
   // Escapes that read alike inside and outside of brackets.
-  void common_escape(bool in_bracket) {
+  std::string common_escape() {
     const char c = in_[at_ + 1];
     if (c == 'u') {
       const std::string digits(in_.substr(at_ + 2, 4));
       if (digits.size() != 4) refuse("a malformed \\u escape");
-      out_ += core::concat("\\x{", digits, "}");
       at_ += 6;
-      return;
+      return core::concat("\\x{", digits, "}");
     }
     if (c == 'v') {  // vertical tab in Oniguruma, a class in PCRE2
-      out_ += "\\x{b}";
       at_ += 2;
-      return;
-    }
-    if (c == 'p' || c == 'P') {
-      const std::size_t close = in_.find('}', at_);
-      if (peek(2) != '{' || close == std::string_view::npos) refuse("a property without braces");
-      property(c == 'P', in_.substr(at_ + 3, close - at_ - 3), in_bracket);
-      at_ = close + 1;
-      return;
+      return "\\x{b}";
     }
     const std::size_t size = 1 + (static_cast<unsigned char>(c) < 0x80 ? 1 : 0);
-    out_ += in_.substr(at_, size);
-    at_ += size;
+    const std::size_t begin = std::exchange(at_, at_ + size);
+    return std::string(in_.substr(begin, size));
   }
 
-  // A negated property inside a bracket cannot be narrowed and stays as the library has it.
-  void property(bool negated, std::string_view name, bool in_bracket) {
+  // \p{Name}, \P{Name}, \p{^Name}.
+  Set property() {
+    bool negated = peek(1) == 'P';
+    const std::size_t close = in_.find('}', at_);
+    if (peek(2) != '{' || close == std::string_view::npos) refuse("a property without braces");
+    std::string_view name = in_.substr(at_ + 3, close - at_ - 3);
     if (name.starts_with('^')) {
       negated = !negated;
       name.remove_prefix(1);
     }
-    const std::string start = negated ? "\\P{" : "\\p{";
-    const std::string late = late_members(name);
-    if (!late.empty() && !in_bracket) {
-      out_ += core::concat(negated ? "[^" : "[", "\\p{", name, "}", late, "]");
-    } else if (!late.empty() && !negated) {
-      out_ += core::concat("\\p{", name, "}", late);
-    } else {
-      // In PCRE2 a script's bare name also takes characters that several scripts share; in
-      // Oniguruma it does not.
-      const std::string as_script = core::concat(start, "sc:", name, "}");
-      out_ += name.size() > 2 && compiles(as_script) ? as_script : core::concat(start, name, "}");
-    }
+    const auto found = property_members(name, with_late_);
+    if (!found) refuse(core::concat("the property '", name, "'"));
+    at_ = close + 1;
+    Set set;
+    set.add_members(found->members);
+    if (!found->except.empty())
+      set = Set::of(core::concat("(?:(?![", found->except, "])", set.expression(), ")"));
+    return negated ? set.complement() : set;
   }
 
-  void bracket() {
-    atom_ = out_.size();
-    out_ += in_[at_++];
-    if (peek(0) == '^') out_ += in_[at_++];
+  // From '[' to its ']'. Sets may stand in sets, and `&&` intersects what is on its sides.
+  Set bracket() {
+    if (++depth_ > kDeepest) refuse("sets in sets more than 50 deep");
+    ++at_;
+    const bool negated = peek(0) == '^';
+    if (negated) ++at_;
+    Set current;
     if (peek(0) == ']') {
-      out_ += "\\]";
+      current.add_members("\\]");
       ++at_;
     }
+    std::string required;  // what the operands before this one ask for
     while (peek(0) != ']') {
       if (at_ >= in_.size()) refuse("a bracket that is never closed");
+      if (peek(0) == '[' && peek(1) == ':') refuse("a POSIX class such as [:alpha:]");
       if (peek(0) == '[') {
-        if (peek(1) == ':') refuse("a POSIX class such as [:alpha:]");
-        refuse("a set inside a set (escape the inner '[' if it is meant literally)");
-      }
-      if (peek(0) == '&' && peek(1) == '&') refuse("the set intersection '&&'");
-      if (peek(0) == '\\') {
-        bracket_escape();
+        current.add(bracket());
+      } else if (peek(0) == '&' && peek(1) == '&') {
+        required += core::concat("(?=", current.expression(), ")");
+        current = Set();
+        at_ += 2;
+      } else if (peek(0) == '\\' && is_class_escape(peek(1))) {
+        current.add(bracket_class());
+      } else if (peek(0) == '\\') {
+        current.add_members(common_escape());
       } else {
-        out_ += in_[at_++];
+        if (peek(0) == '^') current.add_members("\\");
+        const std::size_t size = utf8_length(in_[at_]);
+        current.add_members(in_.substr(at_, size));
+        at_ += size;
       }
     }
-    out_ += in_[at_++];
+    ++at_;
+    --depth_;
+    if (!required.empty())
+      current = Set::of(core::concat("(?:", required, current.expression(), ")"));
+    return negated ? current.complement() : current;
   }
 
-  void bracket_escape() {
-    const char c = peek(1);
-    if (c == 's' || c == 'w' || c == 'h' || c == 'd') {
-      out_ += c == 's'   ? std::string(kSpace)
-              : c == 'w' ? word_members()
-              : c == 'd' ? digit_members()
-                         : std::string(kHex);
-      at_ += 2;
-    } else if (c == 'S') {
-      // The complement of White_Space as ranges: a negated class cannot stand inside a class.
-      out_ +=
-          "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{"
-          "1fff}\\x{200b}-\\x{2027}"
-          "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{d7ff}\\x{e000}-"
-          "\\x{10ffff}";
-      at_ += 2;
-    } else if (c == 'W' || c == 'H') {
-      refuse(core::concat("'\\", c, "' inside brackets"));
-    } else {
-      common_escape(true);
-    }
+  static bool is_class_escape(char c) {
+    return std::string_view("pPsSwWdDhH").find(c) != std::string_view::npos;
   }
+
+  // An escape that stands for several characters.
+  Set bracket_class() {
+    const char c = peek(1);
+    if (c == 'p' || c == 'P') return property();
+    Set set;
+    switch (std::tolower(static_cast<unsigned char>(c))) {
+      case 's':
+        set.add_members(kSpace);
+        break;
+      case 'w':
+        set.add_members(word_members());
+        break;
+      case 'd':
+        set.add_members(digit_members());
+        break;
+      default:
+        set.add_members(kHex);
+    }
+    at_ += 2;
+    return c >= 'a' ? set : set.complement();
+  }
+
+  static constexpr int kDeepest = 50;
 
   std::string_view in_;
   bool with_late_;
   const std::string& source_;
   std::size_t at_ = 0;
+  int depth_ = 0;  // of sets
   std::string out_;
   std::size_t atom_ = 0;             // where in out_ the last atom begins
   std::vector<std::size_t> groups_;  // where the open groups begin

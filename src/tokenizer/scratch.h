@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "corda/core/error.h"
 #include "regex.h"
 #include "word_cache.h"
 
@@ -19,8 +20,18 @@ namespace corda::tokenizer {
 // A part of the text on its way to ids.
 struct Piece {
   std::string_view text;
-  TokenId id = -1;            // an added token, already recognised
-  bool at_beginning = false;  // begins with the first character of the original text
+  TokenId id = -1;  // an added token, already recognised
+  // Leading bytes that the first character of the original text became; may be more than `text`
+  // has. The reference asks whether a piece begins there.
+  std::size_t first_bytes = 0;
+
+  bool at_beginning() const { return first_bytes > 0; }
+  // The leading bytes that are there.
+  std::string_view head() const { return text.substr(0, first_bytes); }
+  // Bytes [begin, end) as a piece of their own.
+  Piece part(std::size_t begin, std::size_t end, TokenId token = -1) const {
+    return {text.substr(begin, end - begin), token, first_bytes > begin ? first_bytes - begin : 0};
+  }
 };
 
 struct Scratch {
@@ -30,13 +41,33 @@ struct Scratch {
   std::vector<Piece> pieces;
   std::vector<Piece> spare;
 
-  // A copy of `text` that lives until the end of the call.
+  // A tokenizer file may write long texts in place of short ones, again and again: what one call
+  // makes of `text_bytes` is bounded.
+  void begin(std::size_t text_bytes) {
+    used_ = 0;
+    allowed_ = kAllowed + 64 * text_bytes;
+  }
+  // Throws ResourceError where another `bytes` are more than that.
+  void require(std::size_t bytes) const {
+    if (bytes <= allowed_ - used_) return;
+    throw core::ResourceError(core::concat("[tokenizer::encode] normalizing makes more than ",
+                                           allowed_, " bytes of this text"));
+  }
+  // A copy of `text` that lives until the end of the call. Throws ResourceError as require().
   std::string_view keep(std::string_view text) {
     if (text.empty()) return {};
+    require(text.size());
+    used_ += text.size();
     auto* copy = static_cast<char*>(arena.allocate(text.size(), 1));
     text.copy(copy, text.size());
     return {copy, text.size()};
   }
+
+ private:
+  static constexpr std::size_t kAllowed = std::size_t{64} << 20;
+
+  std::size_t used_ = 0;
+  std::size_t allowed_ = kAllowed;
 };
 
 // Lends scratch memory to threads; holds as many as were ever in use at once.

@@ -150,6 +150,7 @@ std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path
   const bool raw_bytes = pre != nullptr && file.has_merges && ends_with_byte_level(*pre);
   if (pre != nullptr)
     parts.pre_tokenizer = pre_tokenizer_from_json(*pre, source + ": pre_tokenizer", raw_bytes);
+  check_insertions(fields.find("normalizer"), pre, source);
   const core::Json* model = fields.find("model");
   if (model == nullptr) fields.fail("the key 'model' is missing");
   parts.model = model_from_json(file, *model, source + ": model", raw_bytes);

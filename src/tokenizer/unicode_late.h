@@ -19,6 +19,16 @@ struct LateRange {
 // or all.
 std::span<const LateRange> late_ranges();
 
+struct LateScript {
+  char32_t first;
+  char32_t last;
+  std::string_view name;   // "nagmundari": lower case, letters alone
+  std::string_view alias;  // "nagm"
+};
+
+// The scripts of late_ranges(), in order.
+std::span<const LateScript> late_scripts();
+
 // The general category of a code point of late_ranges(), or "".
 std::string_view late_category(char32_t c);
 

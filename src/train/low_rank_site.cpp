@@ -22,7 +22,7 @@ LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::Gem
   in_ = linears.front()->weight.size(1);
   const at::TensorOptions options = linears.front()->weight.options().requires_grad(false);
   for (model::Linear* linear : linears) {
-    Layer layer{.linear = linear, .row = out_, .column = rank_, .rank = 0};
+    Layer layer{.linear = linear, .row = out_, .column = rank_, .rank = 0, .grad_b = {}};
     if (linear->low_rank) {
       layer.rank = linear->low_rank->a.size(0);
       trains_a_ = trains_a_ || linear->low_rank->a.requires_grad();
@@ -38,26 +38,8 @@ LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::Gem
     const at::Tensor home = packed_.narrow(0, layer.row, linear.weight.size(0)).narrow(1, 0, in_);
     home.copy_(linear.weight);
     linear.weight = home;
-  }
-  make_groups();
-}
-
-void LowRankSite::make_groups() {
-  const auto alike = [](const Layer& a, const Layer& b) {
-    return a.rank == b.rank && a.linear->weight.size(0) == b.linear->weight.size(0) &&
-           a.linear->low_rank->scale == b.linear->low_rank->scale;
-  };
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (layers_[i].rank == 0) continue;
-    const bool joins = i > 0 && layers_[i - 1].rank > 0 && alike(layers_[i - 1], layers_[i]);
-    if (!joins)
-      groups_.push_back({.first = static_cast<std::int64_t>(i), .count = 0, .grad_b = {}});
-    ++groups_.back().count;
-  }
-  for (Group& group : groups_) {
-    const Layer& layer = layers_[static_cast<std::size_t>(group.first)];
-    group.grad_b = at::zeros({group.count, layer.linear->weight.size(0), layer.rank},
-                             packed_.options().dtype(at::kFloat));
+    if (layer.rank > 0)
+      layer.grad_b = at::zeros({home.size(0), layer.rank}, options.dtype(at::kFloat));
   }
 }
 
@@ -76,14 +58,12 @@ void LowRankSite::add_refresh(kernels::WindowCopies& copies) const {
 
 void LowRankSite::begin_step() {
   fresh_ = true;
-  for (const Group& group : groups_) {
-    for (std::int64_t i = 0; i < group.count; ++i) {
-      const Layer& layer = layers_[static_cast<std::size_t>(group.first + i)];
-      model::LowRank& low_rank = *layer.linear->low_rank;
-      if (low_rank.a.requires_grad())
-        low_rank.a.mutable_grad() = grad_a_.narrow(0, layer.column, layer.rank);
-      if (low_rank.b.requires_grad()) low_rank.b.mutable_grad() = group.grad_b[i];
-    }
+  for (Layer& layer : layers_) {
+    if (layer.rank == 0) continue;
+    model::LowRank& low_rank = *layer.linear->low_rank;
+    if (low_rank.a.requires_grad())
+      low_rank.a.mutable_grad() = grad_a_.narrow(0, layer.column, layer.rank);
+    if (low_rank.b.requires_grad()) low_rank.b.mutable_grad() = layer.grad_b;
   }
 }
 
@@ -132,28 +112,17 @@ void LowRankSite::forward_add_apart(const at::Tensor& x, const at::Tensor& y,
 }
 
 void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx) {
-  for (const Group& group : groups_) {
-    const Layer& first = layers_[static_cast<std::size_t>(group.first)];
-    const std::int64_t count = group.count;
-    const std::int64_t rows = first.linear->weight.size(0);
-    const std::int64_t room = padded(first.rank);
-    // [tokens, count * n] from column `begin` as [count, tokens, n].
-    const auto stack = [&](const at::Tensor& x, std::int64_t begin, std::int64_t n) {
-      return x.narrow(1, begin, count * n).unflatten(1, {count, n}).transpose(0, 1);
-    };
-    const at::Tensor dy = stack(grad, first.row, rows);
-    // The blocks of D, [count, rows, room].
-    const at::Tensor scaled_b = packed_.narrow(0, first.row, count * rows)
-                                    .narrow(1, in_ + first.column, count * room)
-                                    .unflatten(1, {count, room})
-                                    .unflatten(0, {count, rows})
-                                    .diagonal(0, 0, 2)
-                                    .permute({2, 0, 1});
-    kernels::gemm(stack(grad, out_ + first.column, room), dy, scaled_b, {.plans = plans_});
-    kernels::gemm(
-        group.grad_b, dy.transpose(1, 2),
-        stack(bottom, first.column, room).narrow(2, 0, first.rank),
-        {.alpha = first.linear->low_rank->scale, .beta = fresh_ ? 0.0 : 1.0, .plans = plans_});
+  const double kept = fresh_ ? 0 : 1;
+  for (Layer& layer : layers_) {
+    if (layer.rank == 0) continue;
+    const std::int64_t rows = layer.linear->weight.size(0);
+    const std::int64_t room = padded(layer.rank);
+    const at::Tensor dy = grad.narrow(1, layer.row, rows);
+    const at::Tensor scaled_b =
+        packed_.narrow(0, layer.row, rows).narrow(1, in_ + layer.column, room);
+    kernels::gemm(grad.narrow(1, out_ + layer.column, room), dy, scaled_b, {.plans = plans_});
+    kernels::gemm(layer.grad_b, dy.t(), bottom.narrow(1, layer.column, layer.rank),
+                  {.alpha = layer.linear->low_rank->scale, .beta = kept, .plans = plans_});
   }
   if (dx.defined()) kernels::gemm(dx, grad, packed_.narrow(1, 0, in_), {.plans = plans_});
 }

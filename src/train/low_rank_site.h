@@ -67,15 +67,9 @@ class LowRankSite {
     std::int64_t row = 0;     // of packed, and column of y
     std::int64_t column = 0;  // of h
     std::int64_t rank = 0;    // the adapter's own; 0: none
-  };
-  // Neighbours of one size, whose gradients are one call.
-  struct Group {
-    std::int64_t first = 0;  // of layers_
-    std::int64_t count = 0;
-    at::Tensor grad_b;  // [count, out, rank], fp32
+    at::Tensor grad_b;        // [out, rank], fp32
   };
 
-  void make_groups();
   at::Tensor factor_a() const;  // A [rank, in] in the packed matrix
   // Completes x [tokens, in | rank] with h, and copies h to `bottom`.
   void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
@@ -83,9 +77,8 @@ class LowRankSite {
 
   const kernels::GemmPlans* plans_;
   std::vector<Layer> layers_;
-  std::vector<Group> groups_;  // of those with an adapter
-  at::Tensor packed_;          // [out + rank, in + rank]
-  at::Tensor grad_a_;          // [rank, in], fp32
+  at::Tensor packed_;  // [out + rank, in + rank]
+  at::Tensor grad_a_;  // [rank, in], fp32
   std::int64_t in_ = 0;
   std::int64_t out_ = 0;
   std::int64_t rank_ = 0;

@@ -114,7 +114,8 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("lora.target_modules", s.lora.target_modules, "projections that get an adapter");
   list.add(data_files("data.train", s.data.train, "training files")).required();
   list.add(data_files("data.eval", s.data.eval, "evaluation files"));
-  data::add_template_settings(list, "data.", s.data.template_name, s.data.system, s.data.skip_bad);
+  data::add_template_settings(list, "data.", s.data.template_name, s.data.system, s.data.date,
+                              s.data.skip_bad);
   list.add("data.train_on", s.data.train_on,
            "what of a conversation is learnt: the assistant's turns, its last one, or all; a "
            "message's own 'train' goes before it",

@@ -40,6 +40,8 @@ namespace {
 constexpr std::uint64_t kDataStream = 1;
 constexpr std::uint64_t kDropoutStream = 2;
 
+constexpr const char* kResolvedName = "config.resolved.yaml";
+
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
@@ -62,6 +64,16 @@ fs::path cache_directory(const TrainSettings& settings, const std::vector<data::
     if (!ignored) bytes += size;
   }
   return bytes < kLarge ? fs::path() : fs::path(settings.out) / "data-cache";
+}
+
+// The day that a run's templates show: of its start.
+std::string date_of(const fs::path& run, bool resume) {
+  const fs::path before = run / kResolvedName;
+  std::error_code ignored;
+  if (!resume || !fs::exists(before, ignored)) return data::today();
+  TrainSettings settings;
+  settings_of(settings).read(core::parse_yaml(core::read_file(before), before.string()));
+  return settings.data.date.empty() ? data::today() : settings.data.date;
 }
 
 class Run {
@@ -157,6 +169,7 @@ class Run {
                                .model_directory = settings_.model,
                                .train_on = settings_.data.train_on,
                                .system = settings_.data.system,
+                               .date = settings_.data.date,
                                .max_length = settings_.data.max_length,
                                .overlong = settings_.data.overlong,
                                .skip_bad = settings_.data.skip_bad,
@@ -195,7 +208,7 @@ class Run {
       reporter_.warn(concat("--resume: '", run.string(),
                             "' has no complete checkpoint; starting from the beginning"));
     }
-    core::write_file_atomic(run / "config.resolved.yaml", core::to_yaml(resolved_));
+    core::write_file_atomic(run / kResolvedName, core::to_yaml(resolved_));
     return before;
   }
 
@@ -320,9 +333,11 @@ class Run {
 
 }  // namespace
 
-TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter) {
-  check(settings);
-  const core::DirectoryLock lock(settings.out, settings.out);
+TrainResult train(const TrainSettings& given, bool resume, core::Reporter& reporter) {
+  check(given);
+  const core::DirectoryLock lock(given.out, given.out);
+  TrainSettings settings = given;
+  if (settings.data.date.empty()) settings.data.date = date_of(settings.out, resume);
   linalg::set_threads(settings.threads);
   return Run(settings, reporter).go(resume);
 }

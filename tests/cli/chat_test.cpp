@@ -3,6 +3,7 @@
 // Conversations through the program: preview, training, and the template in what it writes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <fstream>
 
@@ -20,6 +21,10 @@ using core::Json;
 using ::testing::HasSubstr;
 using testing::ProcessResult;
 using testing::run_corda;
+
+constexpr const char* kDated =
+    "{% for m in messages %}{{ 'On ' + strftime_now('%d %b %Y') + ': ' }}{% generation %}"
+    "{{ m.content }}{% endgeneration %}{% endfor %}";
 
 class ChatCli : public ::testing::Test {
  protected:
@@ -166,6 +171,46 @@ TEST_F(ChatCli, TheModelsOwnTemplateLeavesItsFilesAlone) {
   ASSERT_EQ(merged.exit_code, 0) << merged.err;
   for (const char* name : {"tokenizer_config.json", "chat_template.jinja"})
     EXPECT_EQ(core::read_file(at("merged/") + name), core::read_file(at("base/") + name)) << name;
+}
+
+TEST_F(ChatCli, PreviewShowsTheDateItIsGiven) {
+  write("own.jinja", kDated);
+  const std::vector<std::string> command = {
+      "preview", "--model", at("base"), "--data", at("chat.jsonl"), "--template", at("own.jinja")};
+  std::vector<std::string> dated = command;
+  dated.insert(dated.end(), {"--date", "2020-02-02"});
+  EXPECT_THAT(run_corda(dated).out, HasSubstr("On 02 Feb 2020: |"));
+  dated.back() = "2020-02-30";
+  const ProcessResult wrong = run_corda(dated);
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("'2020-02-30' is no day"));
+}
+
+TEST_F(ChatCli, AResumedRunKeepsTheDateOfItsStart) {
+  write("own.jinja", kDated);
+  const auto go = [&](std::vector<std::string> more, bool kill) {
+    train(at("own.jinja"), "lora", "run", {"--dry-run"});  // writes train.yaml
+    std::vector<std::string> arguments = {
+        "train", "--config",          at("train.yaml"), "--set", "checkpoint.every=1",
+        "--set", "optim.max_steps=60"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_corda(arguments, [&](pid_t process, const std::string&) {
+      if (!kill || !fs::exists(at("run/checkpoints/step-1/state.json"))) return true;
+      ::kill(process, SIGKILL);
+      return false;
+    });
+  };
+  EXPECT_NE(go({"--set", "data.date=2020-02-02"}, true).exit_code, 0);
+  const ProcessResult other = go({"--resume", "--set", "data.date=2021-02-02"}, false);
+  EXPECT_EQ(other.exit_code, 2) << other.err;
+  EXPECT_THAT(other.err, HasSubstr("the settings differ"));
+  const ProcessResult resumed = go({"--resume"}, false);
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_THAT(core::read_file(at("run/config.resolved.yaml")), HasSubstr("date: 2020-02-02"));
+  // What is not given is the day of the start, and is recorded.
+  ASSERT_EQ(train(at("own.jinja"), "lora", "now").exit_code, 0);
+  EXPECT_THAT(core::read_file(at("now/config.resolved.yaml")),
+              ::testing::ContainsRegex("date: [0-9]{4}-[0-9]{2}-[0-9]{2}"));
 }
 
 TEST_F(ChatCli, ACacheGivesTheSameAdapterAndIsFoundAgain) {

@@ -30,7 +30,7 @@ TEST(NamedTemplates, TextIdsAndMasksEqualTransformers) {
   for (const std::string kind : {"bytes", "pieces"}) {
     const auto tokenizer = chat_tokenizer(kind);
     for (const auto& [name, cases] : file["templates"].items()) {
-      const ChatTemplate chat(name, chat_golden() / kind, *tokenizer);
+      const ChatTemplate chat(name, chat_golden() / kind, *tokenizer, kGoldenDate);
       for (const auto& [label, kinds] : cases.items()) {
         SCOPED_TRACE(kind + ", " + name + ", " + label);
         const auto conversation = conversation_from(file["conversations"][label]);
@@ -60,7 +60,7 @@ TEST(NamedTemplates, RenderTheSameWithoutTheirMarks) {
   const auto tokenizer = chat_tokenizer("bytes");
   int compared = 0;
   for (const auto& name : named_templates()) {
-    const ChatTemplate chat(name, chat_golden() / "bytes", *tokenizer);
+    const ChatTemplate chat(name, chat_golden() / "bytes", *tokenizer, kGoldenDate);
     EXPECT_EQ(chat.exported().find("generation %}"), std::string::npos);
     const jinja::Template bare(chat.exported(), name);
     for (const auto& [label, kinds] : file["templates"][name].items()) {
@@ -88,7 +88,7 @@ class RealChat : public testing::Test {
   }
   std::unique_ptr<ChatTemplate> open(const std::string& path) const {
     return std::make_unique<ChatTemplate>((folder_ / path).string(), chat_golden() / "bytes",
-                                          *tokenizer_);
+                                          *tokenizer_, kGoldenDate);
   }
 
   fs::path folder_ = shared_data("chat_templates");
@@ -177,7 +177,7 @@ TEST_F(RealChat, NamedTemplatesWriteWhatTheirFamiliesDo) {
       {"chatml", "llama.cpp/Qwen-Qwen2.5-7B-Instruct.jinja"}};
   std::map<std::string, int> compared;
   for (const auto& [name, path] : families) {
-    const ChatTemplate named(name, chat_golden() / "bytes", *tokenizer_);
+    const ChatTemplate named(name, chat_golden() / "bytes", *tokenizer_, kGoldenDate);
     const auto real = open(path);
     for (const auto& [label, record] : conversations_.items()) {
       // Qwen2.5 puts in a system prompt of its own; tools are what the named ones do not have.

@@ -14,6 +14,9 @@
 
 namespace corda::data {
 
+// The day that strftime_now shows in the goldens.
+inline constexpr const char* kGoldenDate = "2024-07-26";
+
 inline fs::path chat_golden() {
   return fs::path(CORDA_SOURCE_DIR) / "tests" / "golden" / "chat_data";
 }

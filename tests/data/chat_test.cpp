@@ -163,7 +163,7 @@ TEST_F(Chat, SpecialTokensInDataAreText) {
   int compared = 0;
   for (const auto& name : templates) {
     SCOPED_TRACE(name);
-    const ChatTemplate chat(name, model_, *tokenizer_);
+    const ChatTemplate chat(name, model_, *tokenizer_, kGoldenDate);
     Sample harmless;
     try {
       harmless = encode_chat(*tokenizer_, chat, conversation_from(record("plain")), "last").sample;
@@ -379,6 +379,42 @@ TEST_F(Chat, ThreadsAndCacheGiveTheSameSamples) {
   load(lines + lines, cached, "auto");
   EXPECT_EQ(
       std::distance(fs::directory_iterator(folder_.path() / "cache"), fs::directory_iterator()), 3);
+}
+
+TEST_F(Chat, TheDateShownIsASetting) {
+  EncodeSettings settings = with_template(
+      "{% for m in messages %}{{ strftime_now('%d %b %Y, %A %j %H:%M') }}: {{ m.content }}"
+      "{% endfor %}");
+  settings.train_on = "all";
+  const std::string line = R"({"messages":[{"role":"assistant","content":"a"}]})";
+  settings.date = "2024-02-29";
+  EXPECT_EQ(text_of(line, settings), "29 Feb 2024, Thursday 060 00:00: a</s>");
+  settings.date = "";
+  const std::string now = text_of(line, settings);
+  settings.date = today();
+  EXPECT_EQ(text_of(line, settings), now);
+  for (const char* wrong : {"2023-02-29", "24-07-26", "2024-7-26", "2024-07-2x", "yesterday"}) {
+    settings.date = wrong;
+    EXPECT_THAT(message_of<core::ConfigError>([&] { load(line, settings, "auto"); }),
+                HasSubstr(std::string("'") + wrong + "' is no day"));
+  }
+}
+
+TEST_F(Chat, TheDateIsPartOfACacheOnlyWhereTheTemplateShowsIt) {
+  const std::string line = R"({"messages":[{"role":"assistant","content":"a"}]})";
+  const auto files_after = [&](EncodeSettings settings, const char* folder) {
+    settings.cache = folder_.path() / folder;
+    for (const char* date : {"2024-07-26", "2024-07-27"}) {
+      settings.date = date;
+      load(line, settings, "auto");
+    }
+    return std::distance(fs::directory_iterator(settings.cache), fs::directory_iterator());
+  };
+  EXPECT_EQ(files_after({.template_name = "chatml"}, "plain"), 1);
+  EncodeSettings dated = with_template(
+      "{% for m in messages %}{{ strftime_now('%Y') }}{% generation %}{{ m.content }}"
+      "{% endgeneration %}{% endfor %}");
+  EXPECT_EQ(files_after(dated, "dated"), 2);
 }
 
 TEST_F(Chat, DamagedCacheIsMadeAnew) {

@@ -164,33 +164,6 @@ TEST_P(Gpu, PlannedGemmMatchesUnplanned) {
   }
 }
 
-// The gradients of the factors of three layers whose outputs stand side by side.
-TEST_P(Gpu, StackedGemmMatchesCpu) {
-  const auto& [type, rows, n, padding] = GetParam();
-  const std::int64_t rank = 8;
-  const GemmPlans plans;
-  const auto stack = [&](const at::Tensor& x, std::int64_t size) {
-    return x.narrow(1, 0, 3 * size).unflatten(1, {3, size}).transpose(0, 1);
-  };
-  const at::Tensor x = window(3 * n), small = window(3 * rank);
-  const at::Tensor gx = on_gpu(x), gsmall = on_gpu(small);
-  const at::Tensor b = at::randn({3, n, rank}).to(type);
-  for (const GemmPlans* used : {static_cast<const GemmPlans*>(nullptr), &plans}) {
-    gemm(stack(small, rank), stack(x, n), b, {.plans = used});
-    gemm(stack(gsmall, rank), stack(gx, n), b.cuda(), {.plans = used});
-    expect_equal(gsmall, small);
-    const at::Tensor sum = at::randn({3, n, rank}), gsum = sum.cuda();
-    gemm(sum, stack(x, n).transpose(1, 2), stack(small, rank),
-         {.alpha = 0.5, .beta = 1, .plans = used});
-    gemm(gsum, stack(gx, n).transpose(1, 2), stack(on_gpu(small), rank),
-         {.alpha = 0.5, .beta = 1, .plans = used});
-    if (rows > 0) {
-      EXPECT_LT((gsum.cpu() - sum).abs().max().item<double>(),
-                1e-5 * (1 + sum.abs().max().item<double>()));
-    }
-  }
-}
-
 TEST_P(Gpu, WindowCopiesMatchCpu) {
   const auto& [type, rows, n, padding] = GetParam();
   if (rows == 0) GTEST_SKIP() << "a window has at least one element";

@@ -3,6 +3,7 @@
 // Every component against the Hugging Face library, text by text.
 #include "corda/core/text.h"
 #include "golden.h"
+#include "tokenizer/added_tokens.h"
 #include "tokenizer/components_json.h"
 #include "tokenizer/unicode.h"
 
@@ -50,7 +51,7 @@ TEST(Normalizers, MatchHuggingFace) {
 TEST(PreTokenizers, MatchHuggingFace) {
   const std::vector<std::string> inputs = texts();
   const Json cases = golden_json("small/components.json").at("pre_tokenizers");
-  ASSERT_EQ(cases.size(), 66U);
+  ASSERT_EQ(cases.size(), 83U);
   for (const Json& entry : cases) {
     const PreTokenizerPtr pre_tokenizer =
         pre_tokenizer_from_json(entry.at("json"), "golden", false);
@@ -59,11 +60,35 @@ TEST(PreTokenizers, MatchHuggingFace) {
       const Json& golden = entry.at("out")[i];
       const std::vector<std::string> expected = words_of(golden, inputs[i]);
       Scratch scratch;
-      if (!inputs[i].empty()) scratch.pieces.push_back({inputs[i], -1, true});
+      if (!inputs[i].empty())
+        scratch.pieces.push_back({inputs[i], -1, utf8_length(inputs[i].front())});
       pre_tokenizer->split(scratch);
       std::vector<std::string> words;
       for (const Piece& piece : scratch.pieces) words.emplace_back(piece.text);
       EXPECT_EQ(words, expected) << entry.at("json") << " of text " << i << ": " << inputs[i];
+    }
+  }
+}
+
+// A normalizer and what follows it together: whether a piece stands where the text begins depends
+// on both.
+TEST(Pipelines, MatchHuggingFace) {
+  const Json golden = golden_json("small/pipelines.json");
+  const auto inputs = golden.at("texts").get<std::vector<std::string>>();
+  ASSERT_EQ(golden.at("cases").size(), 108U);
+  for (const Json& entry : golden.at("cases")) {
+    const NormalizerPtr normalizer = normalizer_from_json(entry.at("normalizer"), "golden");
+    const PreTokenizerPtr pre_tokenizer =
+        pre_tokenizer_from_json(entry.at("pre_tokenizer"), "golden", false);
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      Scratch scratch;
+      AddedTokens().extract(inputs[i], normalizer.get(), true, scratch);
+      pre_tokenizer->split(scratch);
+      std::vector<std::string> words;
+      for (const Piece& piece : scratch.pieces) words.emplace_back(piece.text);
+      EXPECT_EQ(words, entry.at("out")[i].get<std::vector<std::string>>())
+          << entry.at("normalizer") << entry.at("pre_tokenizer") << " of text " << i << ": "
+          << inputs[i];
     }
   }
 }

@@ -71,8 +71,8 @@ TEST(LoadTokenizer, MissingFilesAreNamed) {
 TEST(TokenizerJson, UnknownComponentsAreNamed) {
   EXPECT_THAT(refusal_with("/normalizer/type", "Unheard"),
               HasSubstr("tokenizer.json: normalizer: the normalizer 'Unheard' is not implemented"));
-  EXPECT_THAT(refusal_with("/pre_tokenizer/type", "UnicodeScripts"),
-              HasSubstr("pre_tokenizer: the pre-tokenizer 'UnicodeScripts' is not implemented"));
+  EXPECT_THAT(refusal_with("/pre_tokenizer/type", "Unheard"),
+              HasSubstr("pre_tokenizer: the pre-tokenizer 'Unheard' is not implemented"));
   EXPECT_THAT(refusal_with("/post_processor/type", "Unheard"),
               HasSubstr("post_processor: the post-processor 'Unheard' is not implemented"));
   EXPECT_THAT(refusal_with("/decoder/type", "Unheard"),
@@ -277,9 +277,10 @@ TEST(Regex, WhatPcreWouldReadDifferentlyIsRefused) {
   const auto refused = [](const char* pattern) {
     return error_of<FormatError>([&] { Regex(pattern, "f"); });
   };
-  EXPECT_THAT(refused("[a-z&&[^b]]"),
-              HasSubstr("the set intersection '&&', which is not implemented"));
-  EXPECT_THAT(refused("[a[bc]]"), HasSubstr("a set inside a set"));
+  EXPECT_THAT(refused("[[:alpha:]]"), HasSubstr("a POSIX class such as [:alpha:]"));
+  EXPECT_THAT(refused(R"(\p{Emoji})"), HasSubstr("the property 'Emoji', which is not implemented"));
+  EXPECT_THAT(refused("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[a"),
+              HasSubstr("50 deep"));
   EXPECT_THAT(refused("(?x: a)"), HasSubstr("the option 'x'"));
   EXPECT_THAT(refused("(?~a)"), HasSubstr("the absence operator"));
   EXPECT_THAT(
@@ -287,6 +288,61 @@ TEST(Regex, WhatPcreWouldReadDifferentlyIsRefused) {
       HasSubstr("f: the regular expression '(a' is not understood: missing closing parenthesis"));
   EXPECT_THAT(refused("[a"), HasSubstr("a bracket that is never closed"));
   EXPECT_EQ(translate_oniguruma("\\p{N}{2}+a{,3}", false, "f"), "(?:\\p{N}{2})+a{0,3}");
+}
+
+// What it becomes is compared with the reference in ComponentGoldens; this is how it is said.
+TEST(Regex, SetsInSetsBecomeGroups) {
+  const auto translated = [](const char* pattern) {
+    return translate_oniguruma(pattern, false, "f");
+  };
+  EXPECT_EQ(translated("[a[bc]]"), "[abc]");
+  EXPECT_EQ(translated("[a-z&&[^b]]"), "(?:(?=[a-z])[^b])");
+  EXPECT_EQ(translated("[^a[^b]]"), "(?:(?!(?:[a]|[^b]))(?s:.))");
+  EXPECT_EQ(translated("[a-[b]]"), "(?:[a-]|[b])");
+  EXPECT_EQ(translated("[x&&^]"), "(?:(?=[x])[\\^])");
+  EXPECT_EQ(translated("\\P{L}"), "\\P{L}");
+  EXPECT_EQ(translated("\\p{Garay}"), "(?!)");  // a script that only younger code points have
+}
+
+TEST(TokenizerJson, TextThatGrowsWithoutEndIsStopped) {
+  Json grow = {
+      {"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aaaaaaaaaaaaaaaa"}};
+  Json json = sound();
+  json["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::vector<Json>(12, grow)}};
+  const auto again = load_text(json.dump());
+  EXPECT_THAT(error_of<core::ResourceError>([&] { again->encode("a", {}); }),
+              HasSubstr("normalizing makes more than 67108928 bytes of this text"));
+  EXPECT_EQ(again->encode("b", {}), std::vector<TokenId>{2});
+  grow["content"] = std::string(1'000'000, 'b');
+  json["normalizer"] = grow;
+  const auto once = load_text(json.dump());
+  EXPECT_THAT(error_of<core::ResourceError>([&] { once->encode(std::string(1000, 'a'), {}); }),
+              HasSubstr("normalizing makes more than"));
+}
+
+TEST(TokenizerJson, InsertionsThatTheReferenceRepeatsAreRefused) {
+  const auto replace = [](const char* pattern) {
+    return Json{{"type", "Replace"}, {"pattern", {{"Regex", pattern}}}, {"content", "-"}};
+  };
+  const auto sequence = [](std::vector<Json> steps) {
+    return Json{{"type", "Sequence"}, {"normalizers", std::move(steps)}};
+  };
+  const auto with = [](const Json& normalizer, const Json& pre) {
+    Json json = sound();
+    json["normalizer"] = normalizer;
+    json["pre_tokenizer"] = pre;
+    return json;
+  };
+  const Json metaspace = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "first"}};
+  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", true}};
+  EXPECT_THAT(refusal(with(replace("x*"), byte_level)),
+              HasSubstr("a Replace whose pattern matches empty text stands before 'ByteLevel'"));
+  EXPECT_THAT(refusal(with(sequence({replace("^"), Json{{"type", "NFC"}}}), metaspace)),
+              HasSubstr("stands before 'NFC'"));
+  EXPECT_NO_THROW(load_text(with(replace("x*"), metaspace).dump()));
+  EXPECT_NO_THROW(
+      load_text(with(sequence({Json{{"type", "NFC"}}, replace("x*")}), metaspace).dump()));
+  EXPECT_NO_THROW(load_text(with(replace("x+"), byte_level).dump()));
 }
 
 }  // namespace

@@ -15,6 +15,9 @@ std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view trim(std::string_view text);
 
+// & < > " ' as HTML and XML write them, numbers for the quotes, as MarkupSafe does.
+std::string escape_html(std::string_view text);
+
 // What follows the last dot: "q_proj" of "model.layers.0.self_attn.q_proj"; all of it without one.
 std::string_view last_part(std::string_view name);
 

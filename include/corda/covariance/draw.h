@@ -21,6 +21,7 @@ struct DrawSettings {
   std::string columns;
   std::string template_name = "auto";
   std::string system;
+  std::string date;
   bool skip_bad = false;
   std::string qa_text = "question-answer";  // question-answer | question
   std::int64_t samples = 256;

@@ -16,6 +16,7 @@ struct EncodeSettings {
   fs::path model_directory = {};       // where the model's own chat template is looked for
   std::string train_on = "assistant";  // assistant | last | all
   std::string system = {};             // replaces the system prompt of the data where not empty
+  std::string date = {};               // YYYY-MM-DD that templates show; empty: today()
   std::int64_t max_length = 0;         // tokens; 0: no limit
   std::string overlong = "truncate";   // truncate | drop
   bool skip_bad = false;               // leave out what cannot be read, instead of stopping
@@ -38,6 +39,9 @@ struct EncodeCounts {
   std::int64_t eos_appended = 0;     // conversations whose template ends without an end token
   std::int64_t hidden_tools = 0;     // conversations with tools that the template does not show
 };
+
+// The local day of the clock, "2026-11-24".
+std::string today();
 
 // The template that shaped the samples.
 struct TemplateUsed {

@@ -18,8 +18,9 @@ std::vector<std::string> format_names();
 // chat template for conversations; `chat`: the model's own for both.
 std::vector<std::string> template_names();
 
-// The settings `template`, `system` and `skip_bad`, their names beginning with `prefix`.
+// The settings `template`, `system`, `date` and `skip_bad`, their names beginning with `prefix`.
 void add_template_settings(core::SettingsList& list, const std::string& prefix,
-                           std::string& template_name, std::string& system, bool& skip_bad);
+                           std::string& template_name, std::string& system, std::string& date,
+                           bool& skip_bad);
 
 }  // namespace corda::data

@@ -20,6 +20,7 @@ struct PreviewSettings {
   std::string columns;
   std::string template_name = "auto";
   std::string system;
+  std::string date;
   bool skip_bad = false;
   std::string train_on = "assistant";
   std::int64_t max_length = 512;

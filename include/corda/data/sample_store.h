@@ -79,6 +79,7 @@ class SampleStore {
 class SampleWriter {
  public:
   // In memory; `path`: beside it, renamed to it by finish(), so that it is never seen unfinished.
+  // Several processes may write the same one. Removes what killed writers of it left behind.
   explicit SampleWriter(std::optional<fs::path> path = std::nullopt);
   SampleWriter(const SampleWriter&) = delete;
   SampleWriter& operator=(const SampleWriter&) = delete;
@@ -93,6 +94,7 @@ class SampleWriter {
 
   std::optional<fs::path> path_;
   fs::path temporary_;
+  int lock_ = -1;  // on the temporary file, while it is written
   std::ofstream file_;
   std::vector<std::byte> memory_;
   std::vector<std::int64_t> index_;

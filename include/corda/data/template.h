@@ -28,7 +28,7 @@ std::vector<TokenId> encode_plain(const tokenizer::Tokenizer& tokenizer, std::st
 // and EOS are supervised, but never the first token of all, which nothing predicts.
 Sample encode_sample(const tokenizer::Tokenizer& tokenizer, const PromptResponse& text);
 
-// BOS, text, EOS; everything after the first token is supervised.
-Sample encode_document(const tokenizer::Tokenizer& tokenizer, std::string_view text);
+// BOS where the tokenizer starts with it. Throws ConfigError where it does and names none.
+Sample begin_sample(const tokenizer::Tokenizer& tokenizer);
 
 }  // namespace corda::data

@@ -21,6 +21,7 @@ struct EvalSettings {
   std::string columns;
   std::string template_name = "auto";
   std::string system;
+  std::string date;
   bool skip_bad = false;
   std::int64_t seq_len = 2048;
   std::int64_t samples = 0;  // at most so many records or windows; 0: all

@@ -18,7 +18,6 @@ struct GemmOptions {
 // c = alpha a b + beta c for a [m, k], b [k, n], c [m, n]. a and b have one dtype (bf16 or fp32),
 // c that dtype or fp32; products are summed in fp32. Any of them may be a window of a larger matrix
 // (one stride 1, the other at least the length); c's rows are contiguous. beta = 0 does not read c.
-// Or several such products at once: a [g, m, k], b [g, k, n], c [g, m, n], at any distance.
 // On a CUDA device this is one cuBLASLt call on the current stream and, without plans, does not
 // synchronise. Throws ShapeError where sizes, strides, dtypes or devices do not fit, ResourceError
 // for a cuBLAS status.

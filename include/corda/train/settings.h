@@ -30,6 +30,7 @@ struct TrainSettings {
     std::vector<data::DataFile> eval;
     std::string template_name = "auto";
     std::string system;
+    std::string date;  // YYYY-MM-DD; empty: of the run's start, and a continuation keeps it
     bool skip_bad = false;
     std::string train_on = "assistant";  // assistant | last | all
     std::int64_t max_length = 512;

@@ -50,28 +50,18 @@ struct Operand {
   cublasOperation_t operation = CUBLAS_OP_N;
 };
 
-// `fast` and `slow` are dimensions of x: along the first elements are neighbours.
-Layout make_layout(const at::Tensor& x, std::int64_t fast, std::int64_t slow) {
-  cublasLtMatrixLayout_t raw = nullptr;
-  check(cublasLtMatrixLayoutCreate(&raw, type_of(x), static_cast<std::uint64_t>(x.size(fast)),
-                                   static_cast<std::uint64_t>(x.size(slow)),
-                                   std::max(x.stride(slow), x.size(fast))),
+Layout make_layout(const at::Tensor& x, std::int64_t fast, std::int64_t slow, std::int64_t stride) {
+  cublasLtMatrixLayout_t layout = nullptr;
+  check(cublasLtMatrixLayoutCreate(&layout, type_of(x), static_cast<std::uint64_t>(fast),
+                                   static_cast<std::uint64_t>(slow), std::max(stride, fast)),
         "cublasLtMatrixLayoutCreate");
-  Layout layout(raw);
-  if (x.dim() == 2) return layout;
-  const auto set = [&](cublasLtMatrixLayoutAttribute_t key, const auto& value) {
-    check(cublasLtMatrixLayoutSetAttribute(raw, key, &value, sizeof(value)),
-          "cublasLtMatrixLayoutSetAttribute");
-  };
-  set(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, static_cast<std::int32_t>(x.size(0)));
-  set(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, x.stride(0));
-  return layout;
+  return Layout(layout);
 }
 
 Operand operand_of(const at::Tensor& x) {
-  const bool row_major = x.size(-1) <= 1 || x.stride(-1) == 1;
-  if (row_major) return {make_layout(x, -1, -2), CUBLAS_OP_N};
-  return {make_layout(x, -2, -1), CUBLAS_OP_T};
+  const bool row_major = x.size(1) <= 1 || x.stride(1) == 1;
+  if (row_major) return {make_layout(x, x.size(1), x.size(0), x.stride(0)), CUBLAS_OP_N};
+  return {make_layout(x, x.size(0), x.size(1), x.stride(1)), CUBLAS_OP_T};
 }
 
 Description describe(const Operand& first, const Operand& second) {
@@ -129,8 +119,8 @@ Product::Product(const Request& request)
     : Request(request),
       first(operand_of(b)),
       second(operand_of(a)),
-      in(make_layout(c, -1, -2)),
-      out(make_layout(d, -1, -2)),
+      in(make_layout(c, c.size(1), c.size(0), c.stride(0))),
+      out(make_layout(d, d.size(1), d.size(0), d.stride(0))),
       description(describe(first, second)),
       handle(at::cuda::getCurrentCUDABlasLtHandle()),
       workspace(at::empty({static_cast<std::int64_t>(at::cuda::getCUDABlasLtWorkspaceSize())},
@@ -181,16 +171,13 @@ cublasStatus_t Product::run(const cublasLtMatmulAlgo_t& algo, void* result) cons
 PlanKey key_of(const Product& p) {
   std::uint32_t alignment = 16;
   for (const at::Tensor* x : {&p.a, &p.b, &p.c, &p.d}) {
+    const std::int64_t stride = std::max(x->stride(0), x->stride(1)) * x->element_size();
     alignment = std::min(alignment, alignment_of(x->const_data_ptr()));
-    for (const std::int64_t stride : x->strides()) {
-      if (stride == 1) continue;
-      while (stride * x->element_size() % alignment != 0) alignment /= 2;
-    }
+    while (stride % alignment != 0) alignment /= 2;
   }
-  return {.products = p.d.dim() == 3 ? p.d.size(0) : 1,
-          .m = size_class(p.a.size(-2)),
-          .n = size_class(p.b.size(-1)),
-          .k = size_class(p.a.size(-1)),
+  return {.m = size_class(p.a.size(0)),
+          .n = size_class(p.b.size(1)),
+          .k = size_class(p.a.size(1)),
           .transposed_a = p.second.operation == CUBLAS_OP_T,
           .transposed_b = p.first.operation == CUBLAS_OP_T,
           .fp32_in = p.a.scalar_type() == at::kFloat,
@@ -223,9 +210,7 @@ cublasLtMatmulAlgo_t fastest(const Product& product) {
   cublasLtMatmulAlgo_t best = proposals.front().algo;
   if (proposals.size() == 1) return best;
   const at::Tensor& d = product.d;
-  std::int64_t reach = 1;
-  for (std::int64_t i = 0; i < d.dim(); ++i) reach += (d.size(i) - 1) * d.stride(i);
-  const at::Tensor scratch = at::empty({reach}, d.options());
+  const at::Tensor scratch = at::empty({d.size(0), std::max(d.stride(0), d.size(1))}, d.options());
   std::optional<float> least;
   for (const auto& proposal : proposals) {
     const std::optional<float> ms = time_of(product, proposal.algo, scratch.mutable_data_ptr());
