@@ -17,9 +17,9 @@ namespace corda::linalg {
 namespace {
 
 // A filter may enlarge the largest direction this much against those at the end of the block: what
-// is left of fp64 then still tells these to 1e-5.
-constexpr double kDynamicRange = 1e11;
-constexpr double kHighestDegree = 32;
+// is left of fp64 then still tells these to 1e-4.
+constexpr double kDynamicRange = 1e12;
+constexpr double kHighestDegree = 36;
 constexpr std::int64_t kFewestExtra = 16;
 // Limits of the cut relative to the r-th value: the block may reach into the null space, or lie in
 // a plateau of equal eigenvalues, which a cut below it separates from the rest.
@@ -43,8 +43,9 @@ Design design(const RitzPairs& pairs, double gain, bool first) {
   constexpr double kRaise = 1.8;
   constexpr double kFlat = 0.55;
   constexpr double kPlateau = 0.9;
-  constexpr double kFlatCut = 1.15;
-  constexpr double kFlatDegree = 6;
+  constexpr double kFlatCut = 1.25;
+  constexpr double kFlatDegree = 3.4;
+  constexpr double kFlatPower = 1.3;
   const double share = pairs.beyond / pairs.smallest;
   const bool flat = first && share > kFlat && share < kPlateau;
   Design result;
@@ -56,7 +57,7 @@ Design design(const RitzPairs& pairs, double gain, bool first) {
   };
   double degree = kHighestDegree;
   if (flat) {
-    degree = std::min(degree, std::ceil(kFlatDegree / (1 - share)));
+    degree = std::min(degree, std::ceil(kFlatDegree / std::pow(1 - share, kFlatPower)));
   } else if (const double wanted = rate(pairs.smallest); wanted > 0) {
     degree = std::min(degree, std::ceil(std::acosh(gain) / wanted));
   }
