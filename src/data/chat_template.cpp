@@ -101,12 +101,13 @@ bool ChatTemplate::model_has_one(const fs::path& model_directory) {
   return !model_templates(model_directory).empty();
 }
 
-bool ChatTemplate::shows_time(const std::string& name, const fs::path& model_directory) {
+bool ChatTemplate::shows_date(const std::string& name, const fs::path& model_directory) {
   const auto shows = [](std::string_view source) {
     return source.find("strftime_now") != std::string_view::npos;
   };
   if (name.ends_with(".jinja")) return shows(core::read_file(name));
-  if (name != "auto" && name != "chat") return false;  // no named template does
+  if (const NamedTemplate* named = find_named_template(name)) return shows(named->source);
+  if (name != "auto" && name != "chat") return false;
   const Templates templates = model_templates(model_directory);
   return std::any_of(templates.begin(), templates.end(),
                      [&](const auto& each) { return shows(each.second); });

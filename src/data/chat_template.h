@@ -32,8 +32,8 @@ class ChatTemplate {
   // Whether the model's directory holds a template of its own.
   static bool model_has_one(const fs::path& model_directory);
 
-  // Whether that template may show the time, so that the date changes what it renders.
-  static bool shows_time(const std::string& name, const fs::path& model_directory);
+  // Whether the template of that name may show the date, so that it changes what is rendered.
+  static bool shows_date(const std::string& name, const fs::path& model_directory);
 
   // As apply_chat_template of transformers with tokenize=False; the first `count` messages.
   // Texts of message i are labelled i, so that what they hold is known from what the template

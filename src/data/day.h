@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The day that templates show: a setting, so that ids do not depend on when they are made.
+// The day that templates show: a setting, so that ids do not depend on when they are made. today()
+// is declared in corda/data/load.h.
 #pragma once
 
 #include <ctime>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+// What every reader of samples checks before it begins.
 #pragma once
 
 #include "corda/data/load.h"

@@ -116,7 +116,7 @@ class ListReader : public RecordReader {
   bool ended_ = false;
 };
 
-// The whole text or its parts, lines ended by line feeds alone.
+// The whole text, or its parts where part_bytes asks for them; lines end by line feeds alone.
 class PlainTextReader : public RecordReader {
  public:
   PlainTextReader(std::unique_ptr<TextReader> text, ReadLimits limits)

@@ -49,7 +49,8 @@ enum class Container {
 struct ReadLimits {
   std::int64_t record_bytes = std::int64_t{256} << 20;
   std::int64_t text_bytes = std::int64_t{2} << 30;
-  std::int64_t part_bytes = 0;  // above 0: a plain text comes in parts of so many bytes, unlimited
+  // Above 0: plain text comes in parts of so many bytes, and text_bytes does not bound it.
+  std::int64_t part_bytes = 0;
 };
 
 // What a file of that name and format (of DataFile) holds: .json, .jsonl and .ndjson, each perhaps

@@ -91,7 +91,7 @@ std::string cache_key(const std::vector<DataFile>& files, const EncodeSettings& 
   key.add(settings.template_name).add(settings.train_on).add(settings.system);
   key.add(settings.max_length).add(settings.overlong).add(settings.skip_bad ? 1 : 0);
   if (settings.template_name.ends_with(".jinja")) key.add_file(settings.template_name, reporter);
-  if (ChatTemplate::shows_time(settings.template_name, settings.model_directory))
+  if (ChatTemplate::shows_date(settings.template_name, settings.model_directory))
     key.add("date").add(settings.date);
   add_model_files(key, settings.model_directory, reporter);
   for (const auto& file : files) {

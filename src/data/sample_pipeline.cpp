@@ -46,6 +46,7 @@ void SamplePipeline::run_file(const DataFile& data_file, const Sink& sink) {
                       settings_.max_length > 0 ? kPartBytes : 0);
   const std::string name = encoder_.template_of(stream.format());
   if (template_.empty() || template_ == "none") template_ = name;
+  // Reads the stream to its end, so that nothing is left for the loop below.
   if (stream.is_plain_text() && settings_.max_length > 0) run_plain_text(stream, sink);
   std::vector<RawRecord> chunk;
   std::int64_t bytes = 0;
@@ -69,6 +70,7 @@ void SamplePipeline::run_plain_text(RecordStream& stream, const Sink& sink) {
   std::int64_t pieces = 0;
   DocumentCutter cutter(tokenizer_, settings_.max_length, [&](Sample& sample) {
     EncodedRecord encoded;
+    // The document's are not known yet.
     encoded.full_tokens = static_cast<std::int64_t>(sample.ids.size());
     keep(std::move(sample), encoded);
     if (counts_.samples < borders_until_) encoded.place = concat(name, ":1:1");

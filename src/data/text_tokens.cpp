@@ -64,13 +64,13 @@ void TextTokens::give(bool all) {
     parts[at] = tokens_between(places[at], places[at + 1]);
   });
   for (const auto& ids : parts) sink_(ids);
-  const std::size_t keep = character_before(places.back());
-  given_ = places.back() - keep;
-  text_.erase(0, keep);
+  const std::size_t context = context_begin(places.back());
+  given_ = places.back() - context;
+  text_.erase(0, context);
 }
 
-// Where the context of `place` begins.
-std::size_t TextTokens::character_before(std::size_t place) const {
+// Where the context of `place` begins: sizes_.context bytes before it, or the character there.
+std::size_t TextTokens::context_begin(std::size_t place) const {
   std::size_t at = place > sizes_.context ? place - sizes_.context : 0;
   while (at > 0 && is_continuation(text_[at])) --at;
   return at;
@@ -94,7 +94,7 @@ std::size_t TextTokens::find_cut(std::size_t from, std::size_t to) const {
 
 // Whether the tokens before `place` are the same with what follows it and without.
 bool TextTokens::is_cut(std::size_t place) const {
-  const std::size_t begin = character_before(place);
+  const std::size_t begin = context_begin(place);
   std::size_t end = std::min(place + sizes_.context, text_.size());
   while (end > place && end < text_.size() && is_continuation(text_[end])) --end;
   return begins_with(encode_plain(tokenizer_, between(begin, end)),
@@ -102,7 +102,7 @@ bool TextTokens::is_cut(std::size_t place) const {
 }
 
 std::vector<TokenId> TextTokens::tokens_between(std::size_t begin, std::size_t end) const {
-  const std::size_t context = character_before(begin);
+  const std::size_t context = context_begin(begin);
   std::vector<TokenId> ids = encode_plain(tokenizer_, between(context, end));
   if (context == begin) return ids;
   const std::vector<TokenId> front = encode_plain(tokenizer_, between(context, begin));

@@ -30,16 +30,16 @@ class TextTokens {
       : TextTokens(tokenizer, threads, std::move(sink), Sizes()) {}
 
   // Any bytes, also half a character. Text that offers no place for a cut is held until one comes.
+  // add() and finish() throw FormatError where tokens reach further than the context.
   void add(std::string_view text);
-  // The end of the text; what is added next is another one. Throws FormatError where tokens reach
-  // further than the context.
+  // The end of the text; what is added next is another one.
   void finish();
 
  private:
   void give(bool all);
   std::size_t find_cut(std::size_t from, std::size_t to) const;
   bool is_cut(std::size_t place) const;
-  std::size_t character_before(std::size_t place) const;
+  std::size_t context_begin(std::size_t place) const;
   std::string_view between(std::size_t begin, std::size_t end) const {
     return std::string_view(text_).substr(begin, end - begin);
   }
@@ -49,9 +49,9 @@ class TextTokens {
   std::int64_t threads_;
   Sink sink_;
   Sizes sizes_;
-  std::string text_;       // context whose tokens were given, and what is to come
-  std::size_t given_ = 0;  // bytes of it
-  std::size_t wanted_;     // bytes to come before the next attempt
+  std::string text_;       // context, whose tokens were given, and what is to come
+  std::size_t given_ = 0;  // bytes of the context: what is to come begins here
+  std::size_t wanted_;     // bytes to come that the next attempt waits for
 };
 
 }  // namespace corda::data

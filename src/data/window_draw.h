@@ -25,8 +25,6 @@ class WindowDraw {
   explicit WindowDraw(Read read, std::int64_t held = kHeld);
 
   std::int64_t total() const { return total_; }
-  // The whole stream, where it is held.
-  const std::vector<TokenId>& held() const { return ids_; }
   // The `length` tokens from each of `starts`, in their order. Throws IoError where a second
   // reading gives another number of tokens.
   std::vector<std::vector<TokenId>> windows(const std::vector<std::int64_t>& starts,
@@ -36,7 +34,7 @@ class WindowDraw {
   Read read_;
   std::vector<TokenId> ids_;
   std::int64_t total_ = 0;
-  bool whole_ = true;
+  bool whole_ = true;  // ids_ holds the whole stream
 };
 
 }  // namespace corda::data

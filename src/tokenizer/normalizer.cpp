@@ -11,7 +11,8 @@ namespace corda::tokenizer {
 
 namespace {
 
-// Replaces the text by `map(text)`, where `map` gives every character what it becomes.
+// Replaces the text by `map(text)`, where `map` treats each character by itself, so that map(head)
+// begins map(text).
 template <typename Map>
 void rewrite(Piece& piece, Scratch& scratch, Map map) {
   if (piece.at_beginning()) piece.first_bytes = map(piece.head()).size();

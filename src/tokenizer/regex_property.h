@@ -9,8 +9,8 @@
 
 namespace corda::tokenizer {
 
-// What a property's code points are, for use inside [...]: `members`, but for those that are
-// `except` (members, too).
+// The code points of a property, both for use inside [...]: those of `members` without those of
+// `except`.
 struct PropertyMembers {
   std::string members;
   std::string except;

@@ -24,6 +24,9 @@ struct EncodeSettings {
   fs::path cache = {};                 // directory for tokenised data; empty: in memory
 };
 
+// The local day of the clock, as "2026-11-24"; what an empty date stands for.
+std::string today();
+
 struct EncodeCounts {
   std::int64_t records = 0;
   std::int64_t samples = 0;
@@ -39,9 +42,6 @@ struct EncodeCounts {
   std::int64_t eos_appended = 0;     // conversations whose template ends without an end token
   std::int64_t hidden_tools = 0;     // conversations with tools that the template does not show
 };
-
-// The local day of the clock, "2026-11-24".
-std::string today();
 
 // The template that shaped the samples.
 struct TemplateUsed {

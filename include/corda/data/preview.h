@@ -38,7 +38,8 @@ struct PreviewSample {
   Sample sample;
   std::vector<std::string> pieces;    // tokens as the vocabulary writes them
   std::vector<std::int64_t> borders;  // tokens at which a segment begins
-  std::int64_t full_tokens = 0;       // of the record, before anything was cut
+  // Of the record, before anything was cut; of a plain text, of this piece.
+  std::int64_t full_tokens = 0;
 };
 
 struct Preview {
