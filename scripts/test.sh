@@ -10,7 +10,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/bootstrap.sh"
 
-INTEROP_PINS=('transformers==5.17.0' 'peft==0.21.0' 'safetensors==0.8.0' 'sentencepiece==0.2.3')
+INTEROP_PINS=('transformers==5.17.0' 'peft==0.21.0' 'safetensors==0.8.0' 'sentencepiece==0.2.3' 'protobuf==7.36.2')
 
 label='' preset=ci interop=1
 while [ $# -gt 0 ]; do
