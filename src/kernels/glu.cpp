@@ -21,6 +21,14 @@ at::Tensor slope_of(const at::Tensor& x, Activation activation) {
                                          : at::gelu_backward(one, x, approximation_of(activation));
 }
 
+// `what` names x, whose shape, dtype and device the others must have.
+void check_three(const char* function, const char* what, const at::Tensor& x,
+                 const at::Tensor& gate, const at::Tensor& up) {
+  check_rows(function, what, x, x.size(0), x.size(1), x);
+  check_rows(function, "the gate", gate, x.size(0), x.size(1), x);
+  check_rows(function, "up", up, x.size(0), x.size(1), x);
+}
+
 }  // namespace
 
 at::Tensor activate(const at::Tensor& x, Activation activation) {
@@ -31,9 +39,7 @@ void glu(const at::Tensor& out, const at::Tensor& gate, const at::Tensor& up,
          Activation activation) {
   const std::int64_t rows = out.size(0);
   const std::int64_t n = out.size(1);
-  check_rows("glu", "the output", out, rows, n, out);
-  check_rows("glu", "the gate", gate, rows, n, out);
-  check_rows("glu", "up", up, rows, n, out);
+  check_three("glu", "the output", out, gate, up);
   if (!out.is_cuda()) {
     out.copy_(activate(gate.to(at::kFloat), activation) * up.to(at::kFloat));
     return;
@@ -47,9 +53,7 @@ void glu_backward(const at::Tensor& gate, const at::Tensor& up, const at::Tensor
                   Activation activation, bool keep_output) {
   const std::int64_t rows = grad.size(0);
   const std::int64_t n = grad.size(1);
-  check_rows("glu_backward", "the gradient", grad, rows, n, grad);
-  check_rows("glu_backward", "the gate", gate, rows, n, grad);
-  check_rows("glu_backward", "up", up, rows, n, grad);
+  check_three("glu_backward", "the gradient", grad, gate, up);
   if (!grad.is_cuda()) {
     const at::Tensor g = gate.to(at::kFloat);
     const at::Tensor u = up.to(at::kFloat);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/plan_key.h"
+#include "train/round_up.h"
 
 namespace corda::train {
 
@@ -16,12 +17,10 @@ std::int64_t power_of_two_from(std::int64_t x) {
   return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(x)));
 }
 
-std::int64_t rounded_up(std::int64_t x, std::int64_t step) { return (x + step - 1) / step * step; }
-
 }  // namespace
 
 std::int64_t filled_up_tokens(std::int64_t tokens) {
-  return kernels::size_class(rounded_up(tokens, 64));
+  return kernels::size_class(round_up(tokens, 64));
 }
 
 BatchShape own_shape(const data::PackedBatch& batch) {
@@ -41,7 +40,7 @@ BatchShape shape_for(const data::PackedBatch& batch) {
   BatchShape shape = own;
   shape.tokens = filled_up_tokens(own.tokens);
   const std::int64_t step = std::max<std::int64_t>(shape.tokens / 4, 1);
-  shape.targets = std::min(shape.tokens, rounded_up(own.targets, step));
+  shape.targets = std::min(shape.tokens, round_up(own.targets, step));
   const bool equal = own.tokens == own.sequences * own.longest;
   if (equal && own.tokens == shape.tokens) return shape;
   shape.longest = power_of_two_from(std::max<std::int64_t>(own.longest, 64));

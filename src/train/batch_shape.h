@@ -22,10 +22,11 @@ struct BatchShape {
 // digits (from 512 on at most an eighth more).
 std::int64_t filled_up_tokens(std::int64_t tokens);
 
+// The sizes of `batch` as it is.
 BatchShape own_shape(const data::PackedBatch& batch);
 
-// The shape that `batch` is filled up to. Its own where all sequences
-// have one length and the number of tokens is a shape's already, so that attention still sees that.
+// The shape that `batch` is filled up to. Where all sequences have one length and the number of
+// tokens is a shape's already, only targets are added, so that attention still sees equal lengths.
 BatchShape shape_for(const data::PackedBatch& batch);
 
 // `batch` with further sequences of token 0, empty sequences, and targets of id -1, which count for

@@ -87,17 +87,23 @@ std::string obstacle_of(model::Model& model) {
 
 }  // namespace
 
+bool asks_for_fused(const TrainSettings& settings) {
+  return settings.gradients == "fused" || settings.offload == "true" ||
+         settings.recompute == "selective" || settings.recompute == "block";
+}
+
+std::string fused_refusal(const std::string& obstacle) {
+  return concat(
+      "'gradients: fused', 'recompute' and 'offload' need a LoRA without dropout (method lora, "
+      "pissa or corda); this run ",
+      obstacle, "; leave these settings at auto");
+}
+
 ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::int64_t tokens,
                        std::int64_t evaluated, core::Reporter& reporter) {
   const bool supported = supports_low_rank_pass(model);
-  const bool asked = settings.gradients == "fused" || settings.offload == "true" ||
-                     settings.recompute == "selective" || settings.recompute == "block";
-  if (asked && !supported) {
-    throw core::ConfigError(
-        concat("'gradients: fused', 'recompute' and 'offload' need a LoRA without dropout (method "
-               "lora, pissa or corda); this run ",
-               obstacle_of(model), "; leave these settings at auto"));
-  }
+  if (asks_for_fused(settings) && !supported)
+    throw core::ConfigError(fused_refusal(obstacle_of(model)));
   if (settings.offload == "true" && !model.device().is_cuda())
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
   ChosenPass chosen{

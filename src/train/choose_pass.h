@@ -14,6 +14,11 @@
 
 namespace corda::train {
 
+// Whether the settings ask for what the fused pass alone can do.
+bool asks_for_fused(const TrainSettings& settings);
+// Why they cannot have it; `obstacle` completes "this run".
+std::string fused_refusal(const std::string& obstacle);
+
 struct ChosenPass {
   std::unique_ptr<GradientPass> pass;
   // What the settings of these names became.

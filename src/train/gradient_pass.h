@@ -25,7 +25,7 @@ class GradientPass {
   virtual void begin_step() = 0;
   // Adds the gradient of scale x (sum of the cross-entropy over the batch's targets) to the `grad`
   // of every trained tensor; returns that sum without the scale, an fp64 scalar on the model's
-  // device. Does not synchronise.
+  // device. Does not wait for the GPU, but the first time that a shape of batch comes.
   virtual at::Tensor run(const data::PackedBatch& batch, double scale) = 0;
   // A few words for the log.
   virtual std::string describe() const = 0;

@@ -6,6 +6,7 @@
 
 #include "corda/core/error.h"
 #include "corda/kernels/gemm.h"
+#include "train/round_up.h"
 
 namespace corda::train {
 
@@ -13,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kRankStep = 8;
 
-std::int64_t padded(std::int64_t rank) { return (rank + kRankStep - 1) / kRankStep * kRankStep; }
+std::int64_t padded(std::int64_t rank) { return round_up(rank, kRankStep); }
 
 }  // namespace
 

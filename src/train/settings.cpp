@@ -5,6 +5,7 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/data/names.h"
+#include "train/choose_pass.h"
 
 namespace corda::train {
 
@@ -183,19 +184,13 @@ void check(const TrainSettings& s) {
     problems.emplace_back("method full trains the model itself; remove 'adapter'");
   if (s.method == "full" && s.train_a == "false")
     problems.emplace_back("train_a has no meaning with method full");
-  const bool saves_memory =
-      s.offload == "true" || s.recompute == "selective" || s.recompute == "block";
-  if (s.gradients == "autograd" && saves_memory)
+  if (s.gradients == "autograd" && asks_for_fused(s))
     problems.emplace_back(
         "'recompute' and 'offload' need 'gradients' fused; autograd keeps everything");
-  const bool plain_lora = s.method != "full" && s.method != "dora" && s.lora.dropout <= 0;
-  if ((s.gradients == "fused" || saves_memory) && !plain_lora) {
-    problems.push_back(concat(
-        "'gradients: fused', 'recompute' and 'offload' need a LoRA without dropout; this run has ",
-        s.method == "full" || s.method == "dora" ? concat("method ", s.method)
-                                                 : concat("lora.dropout ", s.lora.dropout),
-        "; leave these settings at auto"));
-  }
+  const bool other_method = s.method == "full" || s.method == "dora";
+  if (asks_for_fused(s) && (other_method || s.lora.dropout > 0))
+    problems.push_back(fused_refusal(other_method ? concat("has method ", s.method)
+                                                  : concat("has lora.dropout ", s.lora.dropout)));
   if (s.optim.betas.size() != 2)
     problems.push_back(
         concat("'optim.betas' must hold two numbers; it holds ", s.optim.betas.size()));

@@ -5,13 +5,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <regex>
 
 #include "chat_helpers.h"
 #include "corda/core/random.h"
 #include "corda/data/load.h"
 #include "data_helpers.h"
+#include "support/fuzz_rounds.h"
 
 namespace corda::data {
 namespace {
@@ -49,8 +49,7 @@ std::string damaged(std::string text, core::Random& random) {
 }
 
 TEST(Fuzz, DamagedDataLoadOrFailWithTheirPlace) {
-  const char* given = std::getenv("CORDA_FUZZ_ROUNDS");
-  const int rounds = given != nullptr ? std::atoi(given) : 600;
+  const int rounds = testing::fuzz_rounds(600);
   const auto tokenizer = chat_tokenizer("bytes");
   const TemporaryFolder folder;
   const std::regex place(R"(data\.(jsonl|json|jsonl\.gz):\d+:\d+: )");

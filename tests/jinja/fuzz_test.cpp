@@ -4,11 +4,10 @@
 // sets how many are tried.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "corda/core/error.h"
 #include "corda/core/random.h"
 #include "golden.h"
+#include "support/fuzz_rounds.h"
 
 namespace corda::jinja {
 namespace {
@@ -44,8 +43,7 @@ std::string damaged(std::string text, const std::string& other, core::Random& ra
 }
 
 TEST(Fuzz, DamagedTemplatesRenderOrFailCleanly) {
-  const char* given = std::getenv("CORDA_FUZZ_ROUNDS");
-  const int rounds = given != nullptr ? std::atoi(given) : 4000;
+  const int rounds = testing::fuzz_rounds(4000);
   const auto file = golden("features.json");
   const Value variables = from_json(file["variables"], 7);
   std::vector<std::string> sources;

@@ -4,7 +4,6 @@
 // sets how many are tried.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -12,13 +11,13 @@
 #include "corda/core/file.h"
 #include "corda/core/random.h"
 #include "corda/tokenizer/tokenizer.h"
+#include "support/fuzz_rounds.h"
 
 namespace corda::tokenizer {
 namespace {
 
 TEST(Fuzz, DamagedTokenizersLoadOrFailCleanly) {
-  const char* given = std::getenv("CORDA_FUZZ_ROUNDS");
-  const int rounds = given != nullptr ? std::atoi(given) : 300;
+  const int rounds = testing::fuzz_rounds(300);
   const auto small = std::filesystem::path(CORDA_SOURCE_DIR) / "tests/golden/tokenizer/small";
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(small)) {
