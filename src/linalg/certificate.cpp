@@ -19,6 +19,12 @@ constexpr std::int64_t kProbes = 64;
 constexpr double kProbeFactor = 2;
 constexpr double kHighestDegree = 40;
 
+bool is_positive_definite(const at::Tensor& matrix) {
+  const auto [lower, info] = at::linalg_cholesky_ex(matrix);
+  // A NaN does not always stop the factorisation, so it is looked for.
+  return at::logical_and(info == 0, lower.diagonal().isfinite().all()).item<bool>();
+}
+
 }  // namespace
 
 bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& values, double rest,
@@ -33,9 +39,7 @@ bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& value
   const at::Tensor largest = at::max(a.diagonal().abs().max(), difference.diagonal().abs().max());
   const double slack = static_cast<double>(a.size(0)) * std::numeric_limits<double>::epsilon();
   difference.diagonal().sub_(largest * slack);
-  const auto [lower, info] = at::linalg_cholesky_ex(difference);
-  // A NaN does not always stop the factorisation, so it is looked for.
-  return at::logical_and(info == 0, lower.diagonal().isfinite().all()).item<bool>();
+  return is_positive_definite(difference);
 }
 
 std::int64_t complement_degree(std::int64_t n, double expected, double enough) {
@@ -77,8 +81,7 @@ bool residuals_allow(const RitzPairs& pairs, double allowance, double outside) {
   at::Tensor room = rest - pairs.values;
   room.narrow(0, 0, pairs.r).fill_(allowance);
   difference.diagonal().add_(room);
-  const auto [lower, info] = at::linalg_cholesky_ex(difference);
-  return at::logical_and(info == 0, lower.diagonal().isfinite().all()).item<bool>();
+  return is_positive_definite(difference);
 }
 
 at::Tensor probes(std::int64_t n, at::Device device) {

@@ -48,6 +48,9 @@ class GramOfLayer {
   at::Tensor apply(const at::Tensor& y) const {
     return tall() ? transposed(layer(y)) : layer(transposed(y));
   }
+  Operator by_factors() const {
+    return Operator([this](const at::Tensor& y) { return apply(y); });
+  }
   // G to about 1e-5, from products of 16-bit pieces.
   at::Tensor fast() const {
     const at::Tensor product = multiply(pieces_of(stored_), covariance_.pieces());
@@ -93,7 +96,6 @@ double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPai
   const double limit = pairs.smallest + allowance;
   const double expected = std::min(1.02 * pairs.beyond, (pairs.beyond + limit) / 2);
   const double enough = expected + kSeen * (limit - expected);
-  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
   if (complement_degree(gram.size(), expected, enough) > kShort) {
     const at::Tensor p = probes(gram.size(), gram.device());
     const double error = norm_bound(gram.apply(p) - at::mm(fast, p));
@@ -101,7 +103,7 @@ double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPai
       return complement_bound(Operator(fast), pairs.vectors, expected, enough) + error;
     }
   }
-  return complement_bound(by_factors, pairs.vectors, expected, enough);
+  return complement_bound(gram.by_factors(), pairs.vectors, expected, enough);
 }
 
 // The block for the next Ritz pairs. A flat spectrum needs a long filter, for which the fast matrix
@@ -111,9 +113,9 @@ at::Tensor next_block(const GramOfLayer& gram, const Operator& by_matrix, const 
                       double needed, bool first) {
   constexpr double kSteep = 1e-3;
   const bool steep = pairs.smallest < kSteep * pairs.largest;
-  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
   // The first pairs are the fast matrix's, and so are their images.
-  const auto filtered = filter(steep ? by_factors : by_matrix, pairs, gain_for(needed), first);
+  const auto filtered =
+      filter(steep ? gram.by_factors() : by_matrix, pairs, gain_for(needed), first);
   if (!filtered) return gram.apply(pairs.vectors);
   return steep && !first ? filtered->block : gram.apply(filtered->block);
 }
@@ -125,7 +127,6 @@ std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
   const at::Tensor fast = gram.fast();
   mark(options, "fast gram");
   const Operator by_matrix(fast);
-  const Operator by_factors([&](const at::Tensor& y) { return gram.apply(y); });
   const std::int64_t n = gram.size();
   const auto allowance_of = [&](const RitzPairs& found) {
     return kAllowed * found.sum / static_cast<double>(r);
@@ -142,7 +143,7 @@ std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
   for (int round = 0; round < kRounds && std::isfinite(needed); ++round) {
     const at::Tensor block = next_block(gram, by_matrix, *pairs, needed, round == 0);
     mark(options, "filter");
-    pairs = rayleigh_ritz(by_factors, block, r);
+    pairs = rayleigh_ritz(gram.by_factors(), block, r);
     if (!pairs) return std::nullopt;
     needed = missing(*pairs);
     mark(options, "ritz");
