@@ -3,45 +3,32 @@
 #include "data/day.h"
 
 #include <array>
-#include <charconv>
 #include <chrono>
-#include <optional>
 #include <string_view>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "corda/data/load.h"
 
 namespace corda::data {
 
-namespace {
-
-std::optional<int> digits(std::string_view text) {
-  int value = 0;
-  const char* end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, value);
-  if (text.starts_with('-') || result.ec != std::errc() || result.ptr != end) return std::nullopt;
-  return value;
-}
-
-}  // namespace
-
 std::tm midnight_of(const std::string& date) {
   const std::string_view text = date;
-  if (text.size() == 10 && text[4] == '-' && text[7] == '-') {
-    const auto year = digits(text.substr(0, 4));
-    const auto month = digits(text.substr(5, 2));
-    const auto day = digits(text.substr(8, 2));
+  if (text.size() == 10 && text[0] != '-' && text[4] == '-' && text[7] == '-') {
+    const auto year = core::parse_int(text.substr(0, 4));
+    const auto month = core::parse_int(text.substr(5, 2));
+    const auto day = core::parse_int(text.substr(8, 2));
     if (year && month && day) {
-      const std::chrono::year_month_day found(std::chrono::year(*year),
+      const std::chrono::year_month_day found(std::chrono::year(static_cast<int>(*year)),
                                               std::chrono::month(static_cast<unsigned>(*month)),
                                               std::chrono::day(static_cast<unsigned>(*day)));
       if (found.ok()) {
         const std::chrono::sys_days days = found;
-        const std::chrono::sys_days new_year = std::chrono::year(*year) / 1 / 1;
+        const std::chrono::sys_days new_year = found.year() / 1 / 1;
         std::tm result = {};
-        result.tm_year = *year - 1900;
-        result.tm_mon = *month - 1;
-        result.tm_mday = *day;
+        result.tm_year = static_cast<int>(*year) - 1900;
+        result.tm_mon = static_cast<int>(*month) - 1;
+        result.tm_mday = static_cast<int>(*day);
         result.tm_wday = static_cast<int>(std::chrono::weekday(days).c_encoding());
         result.tm_yday = static_cast<int>((days - new_year).count());
         return result;
