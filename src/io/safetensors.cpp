@@ -309,8 +309,13 @@ void SafetensorsInPlace::open() {
   descriptor_ = ::open(path_.c_str(), flags, 0644);
   if (descriptor_ < 0) core::throw_output_error("create", path_, errno);
   if (!is_new_) return;
-  put(descriptor_, std::as_bytes(std::span(header_)), 0, path_);
-  if (::ftruncate(descriptor_, size_) != 0) core::throw_output_error("create", path_, errno);
+  try {
+    put(descriptor_, std::as_bytes(std::span(header_)), 0, path_);
+    if (::ftruncate(descriptor_, size_) != 0) core::throw_output_error("create", path_, errno);
+  } catch (...) {
+    ::unlink(path_.c_str());  // nothing is in it
+    throw;
+  }
 }
 
 void SafetensorsInPlace::write(const std::string& name, std::span<const std::byte> data) {

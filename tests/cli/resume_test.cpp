@@ -154,6 +154,7 @@ TEST_F(Resume, AFullDiskIsReportedThoughMetInTheBackground) {
   EXPECT_EQ(full.exit_code, 5) << full.err;
   EXPECT_THAT(full.err, HasSubstr("free some space"));
   EXPECT_FALSE(fs::exists(at("start")));
+  EXPECT_FALSE(fs::exists(at("start.work"))) << "nothing was finished";
   succeed(arguments);
   EXPECT_EQ(contents(at("start")), contents(at("undisturbed")));
 }
@@ -174,10 +175,24 @@ TEST_F(Resume, PartsOfOtherSettingsAreThrownAway) {
 // One pass equals calibrating first: the covariances are the same numbers, stored in fp32 between.
 TEST_F(Resume, DecomposeFromDataEqualsCalibrateThenDecompose) {
   succeed(drawn("calibrate", {"--data", at("text.txt"), "--out", at("cov")}));
-  succeed(command("decompose", {"--covariance", at("cov"), "--rank", "4", "--out", at("two")}));
-  succeed(drawn("decompose", {"--data", at("text.txt"), "--rank", "4", "--out", at("one")}));
-  EXPECT_EQ(core::read_file(at("one/adapter_model.safetensors")),
-            core::read_file(at("two/adapter_model.safetensors")));
+  succeed(drawn("calibrate", {"--data", at("task.txt"), "--out", at("task-cov")}));
+  EXPECT_EQ(core::read_json(at("cov/manifest.json")).at("sites").begin().value().at("storage"),
+            "packed");
+  for (const std::string mode : {"kpa", "ipa", "dual"}) {
+    std::vector<std::string> two = {"--covariance", at("cov"), "--mode", mode,
+                                    "--rank",       "4",       "--out",  at(mode + "-2")};
+    std::vector<std::string> one = {"--data", at("text.txt"), "--mode",       mode, "--rank",
+                                    "4",      "--out",        at(mode + "-1")};
+    if (mode == "dual") {
+      two.insert(two.end(), {"--task-covariance", at("task-cov")});
+      one.insert(one.end(), {"--task-data", at("task.txt")});
+    }
+    succeed(command("decompose", two));
+    succeed(drawn("decompose", one));
+    EXPECT_EQ(core::read_file(at(mode + "-1/adapter_model.safetensors")),
+              core::read_file(at(mode + "-2/adapter_model.safetensors")))
+        << mode;
+  }
 }
 
 }  // namespace

@@ -172,6 +172,18 @@ bool passes(const Known& a, const at::Tensor& u, const at::Tensor& values, doubl
   return dominates(a.matrix, u, lifted, lifted[values.size(0) - 1].item<double>());
 }
 
+TEST(CertifiedGeneralisedTop, ATaskWithoutDirectionsIsRefused) {
+  DampedCovariance knowledge(at::eye(96, at::kDouble), 0.01);
+  at::Tensor not_finite = at::eye(96, at::kDouble);
+  not_finite[3][4] = std::nan("");
+  for (const at::Tensor& task :
+       {at::zeros({96, 96}, at::kDouble), -at::eye(96, at::kDouble), not_finite}) {
+    EXPECT_THAT(error_of<core::NumericalError>(
+                    [&] { certified_generalised_top(task, knowledge, 4, kFast); }),
+                HasSubstr("the task covariance [96, 96] must be finite with a positive diagonal"));
+  }
+}
+
 TEST(Certificate, TrueSubspacePassesAndPlantedOnesDoNot) {
   at::manual_seed(8);
   const Known a = known(120);
