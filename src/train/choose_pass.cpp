@@ -107,15 +107,18 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::
   if (settings.offload == "true" && !model.device().is_cuda())
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
   ChosenPass chosen{
-      .pass = nullptr, .gradients = "autograd", .recompute = "none", .offload = "false"};
-  if (supported && settings.gradients != "autograd") {
+      .pass = nullptr, .gradients = settings.gradients, .recompute = "none", .offload = "false"};
+  if (settings.gradients == "autograd") {
+    chosen.pass = make_autograd_pass(model, model::Operations::kAten);
+  } else if (supported && settings.gradients != "kernels") {
     const LowRankPassOptions options = options_for(settings, model, tokens, evaluated, reporter);
     chosen = {.pass = make_low_rank_pass(model, options),
               .gradients = "fused",
               .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),
               .offload = options.offload ? "true" : "false"};
   } else {
-    chosen.pass = make_autograd_pass(model);
+    chosen.gradients = "kernels";
+    chosen.pass = make_autograd_pass(model, model::Operations::kKernels);
   }
   reporter.info(concat("gradients: ", chosen.pass->describe(), "; micro-batches of up to ", tokens,
                        " tokens"));

@@ -52,14 +52,15 @@ class ChoosePass : public ::testing::Test {
   testing::TemporaryDirectory directory_;
 };
 
-TEST_F(ChoosePass, AutoIsFusedForPlainLoraAndAutogradForTheRest) {
+TEST_F(ChoosePass, AutoIsFusedForPlainLoraAndKernelsForTheRest) {
   EXPECT_EQ(chosen({}, load()), "fused, nothing recomputed");
-  EXPECT_EQ(chosen({}, load(/*dropout=*/0.1)), "autograd");
-  EXPECT_EQ(chosen({}, load(0, /*dora=*/true)), "autograd");
+  EXPECT_EQ(chosen({}, load(/*dropout=*/0.1)), "autograd over kernels");
+  EXPECT_EQ(chosen({}, load(0, /*dora=*/true)), "autograd over kernels");
 }
 
 TEST_F(ChoosePass, WhatIsAskedForIsDone) {
   EXPECT_EQ(chosen(with(&TrainSettings::gradients, "autograd"), load()), "autograd");
+  EXPECT_EQ(chosen(with(&TrainSettings::gradients, "kernels"), load()), "autograd over kernels");
   EXPECT_EQ(chosen(with(&TrainSettings::recompute, "selective"), load()),
             "fused, gate and up recomputed");
   EXPECT_EQ(chosen(with(&TrainSettings::recompute, "block"), load()),
@@ -84,6 +85,8 @@ TEST_F(ChoosePass, WhatAutoBecameIsTold) {
   EXPECT_EQ(chosen.gradients, "fused");
   EXPECT_EQ(chosen.recompute, "none");
   EXPECT_EQ(chosen.offload, "false");
+  model::Model dora = load(0, /*dora=*/true);
+  EXPECT_EQ(choose_pass({}, dora, 64, 0, reporter).gradients, "kernels");
 }
 
 TEST_F(ChoosePass, PackedFactorsAndTheirGradientsAreCounted) {

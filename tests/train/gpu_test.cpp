@@ -9,6 +9,7 @@
 
 #include "corda/adapter/initialise.h"
 #include "corda/model/adapt.h"
+#include "operations.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 #include "train/gradient_pass.h"
@@ -205,6 +206,46 @@ INSTANTIATE_TEST_SUITE_P(Batches, GpuPass,
                                            Case{"OddRank", Lengths::kMixed, 5, true},
                                            Case{"FrozenA", Lengths::kEqual, 16, false}),
                          [](const auto& tested) { return std::string(tested.param.name); });
+
+// Autograd over kernels: its bf16 error against fp32, beside that of ATen's operations.
+class GpuNodes : public ::testing::TestWithParam<std::pair<testing::Method, Lengths>> {};
+
+TEST_P(GpuNodes, GradientsAreAtens) {
+  if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
+  const testing::TemporaryDirectory directory;
+  const Case lengths{"", GetParam().second, 0, true};
+  const testing::OperationsRun run{
+      .directory = directory.path() / "model",
+      .method = GetParam().first,
+      .shape = kShape,
+      .device = at::kCUDA,
+      .batches = {batch_of(lengths_of(lengths)), batch_of(lengths_of(lengths), 1)}};
+  using model::Operations;
+  const auto truth = run.gradients(at::kFloat, Operations::kAten);
+  const auto exact = run.gradients(at::kFloat, Operations::kKernels);
+  EXPECT_NEAR(exact.loss, truth.loss, 1e-5 * truth.loss);
+  EXPECT_LT(largest(relative_errors(exact, truth)), 1e-4);
+  const auto plain = relative_errors(run.gradients(at::kBFloat16, Operations::kAten), truth);
+  const auto ours = relative_errors(run.gradients(at::kBFloat16, Operations::kKernels), truth);
+  std::printf("bf16 error against fp32, mean over tensors: kernels %.5f, ATen %.5f\n", mean(ours),
+              mean(plain));
+  EXPECT_LE(mean(ours), 1.05 * mean(plain));
+  EXPECT_LE(largest(ours), 1.25 * largest(plain));
+}
+
+// Dropout draws from the same stream whatever the operations, so it can be compared.
+INSTANTIATE_TEST_SUITE_P(
+    Methods, GpuNodes,
+    ::testing::Values(std::pair{testing::Method::kDora, Lengths::kEqual},
+                      std::pair{testing::Method::kDora, Lengths::kMixed},
+                      std::pair{testing::Method::kLoraDropout, Lengths::kMixed},
+                      std::pair{testing::Method::kDoraDropout, Lengths::kEqual},
+                      std::pair{testing::Method::kFull, Lengths::kEqual},
+                      std::pair{testing::Method::kFullTied, Lengths::kMixed}),
+    [](const auto& tested) {
+      return testing::name_of(tested.param.first) +
+             (tested.param.second == Lengths::kEqual ? "EqualLengths" : "MixedLengths");
+    });
 
 }  // namespace
 }  // namespace corda::train
