@@ -245,7 +245,6 @@ DecomposeResult summarise(const DecomposeSettings& settings, const adapter::Adap
 
 void write_result(const DecomposeSettings& settings, const adapter::Adapter& result,
                   FinishedSites& finished, core::AtomicDirectory& directory) {
-  finished.finish(directory.staging());
   std::vector<std::string> modules;
   for (const auto& [module, report] : result.reports) modules.push_back(module);
   adapter::write_adapter_notes(directory.staging(), result, modules, !is_dual(settings));
@@ -253,6 +252,7 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
   resolved.alpha = result.alpha;
   core::write_file_atomic(directory.staging() / kSettingsFile,
                           core::to_yaml(settings_of(resolved).resolved()));
+  finished.finish(directory.staging());  // last: a run killed before it has lost nothing
   directory.commit();
 }
 

@@ -298,6 +298,12 @@ TEST(SubspaceIteration, FlatSpectrumNeedsFewProducts) {
   EXPECT_NEAR(pairs->sum, 3955, 1e-5 * 3955);
 }
 
+TEST(SubspaceIteration, AFailingEigenproblemIsANumericalError) {
+  const at::Tensor bad = at::full({5, 5}, std::nan(""), at::kDouble);
+  EXPECT_THAT(error_of<core::NumericalError>([&] { eigenpairs(bad); }),
+              HasSubstr("syevd failed on a matrix [5, 5]"));
+}
+
 TEST(SubspaceIteration, RankBelowTheBlockIsHandled) {
   at::manual_seed(14);
   Known a = known(200);
