@@ -23,9 +23,12 @@ namespace {
 constexpr const char* kTensors = "adapter_model.safetensors";
 constexpr std::size_t kSitesWaiting = 1;
 
-// Layers without covariance stand alone and go by their own name.
+// Layers without covariance stand alone and go by their own name. Names come from files of others.
 std::string note_of(const PlannedSite& site) {
-  return (site.name.empty() ? site.layers.front().module : site.name) + ".json";
+  const std::string& name = site.name.empty() ? site.layers.front().module : site.name;
+  if (name.starts_with('.') || name.find('/') != std::string::npos)
+    throw core::FormatError(concat("'", name, "' cannot be decomposed: it cannot name a file"));
+  return name + ".json";
 }
 
 Json to_json(const adapter::LayerReport& r) {

@@ -280,8 +280,9 @@ TEST_F(Decompose, WarnsWhereASiteSawFewerTokensThanItsWidth) {
   Messages messages;
   decompose::decompose(s, messages);
   ASSERT_EQ(messages.warnings.size(), 2u);  // down_proj (20 wide) of two blocks
-  EXPECT_THAT(messages.warnings[0], HasSubstr("model.layers.0.mlp.down_proj.input: the covariance saw "
-                                           "15 tokens, fewer than its 20 features"));
+  EXPECT_THAT(messages.warnings[0],
+              HasSubstr("model.layers.0.mlp.down_proj.input: the covariance saw "
+                        "15 tokens, fewer than its 20 features"));
 }
 
 TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
@@ -370,6 +371,21 @@ TEST_F(Decompose, NotesCountOnlyWithTheirTensors) {
   core::Reporter quiet;
   EXPECT_THAT(error_of<core::FormatError>([&] { decompose::decompose(s, quiet); }),
               HasSubstr("remove this folder and run again"));
+}
+
+// The names of modules become names of files in the work directory.
+TEST_F(Decompose, AModuleThatCannotNameAFileIsRefused) {
+  const fs::path model = scratch_.path() / "hostile";
+  fs::create_directories(model);
+  io::save_tensors(model / "model.safetensors",
+                   {{"model.layers.0/../x.q_proj.weight", random_tensor({8, 8}, 1)}});
+  DecomposeSettings s = settings();
+  s.model = model.string();
+  s.method = "pissa";
+  s.covariance.clear();
+  s.target_modules = {"q_proj"};
+  EXPECT_THAT(failure<core::FormatError>(s),
+              HasSubstr("'model.layers.0/../x.q_proj' cannot be decomposed"));
 }
 
 // One projection of 512 x 512, large enough for the fast route, of the given rank.
