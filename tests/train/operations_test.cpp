@@ -86,5 +86,28 @@ TEST(CrossEntropyNode, GradientsDoNotDependOnTheChunk) {
   }
 }
 
+TEST(AttentionNode, GradientsAreAtens) {
+  const std::vector<std::int32_t> offsets = {0, 5, 6, 13};
+  std::vector<std::int32_t> positions;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i)
+    for (std::int32_t t = offsets[i]; t < offsets[i + 1]; ++t) positions.push_back(t - offsets[i]);
+  const std::vector<std::int32_t> ids(13, 1);
+  const model::Batch batch = model::make_batch(ids, positions, offsets, 2, at::kCPU);
+  const auto leaf = [](std::int64_t heads, std::uint64_t seed) {
+    return testing::random_tensor({13, heads, 8}, seed).set_requires_grad(true);
+  };
+  const at::Tensor q = leaf(4, 1), k = leaf(2, 2), v = leaf(2, 3);
+  const at::Tensor direction = testing::random_tensor({13, 4, 8}, 4);
+  const auto gradients = [&](const at::Tensor& out) {
+    q.mutable_grad() = k.mutable_grad() = v.mutable_grad() = at::Tensor();
+    (out * direction).sum().backward();
+    return std::vector<at::Tensor>{out.detach(), q.grad(), k.grad(), v.grad()};
+  };
+  const auto expected = gradients(model::PackedAttention(batch).attend(0, q, k, v));
+  const auto actual = gradients(model::attention_node(batch, q, k, v));
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    EXPECT_LT((actual[i] - expected[i]).abs().max().item<double>(), 1e-6) << i;
+}
+
 }  // namespace
 }  // namespace corda::train
