@@ -61,7 +61,7 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& base, const at::Te
   const at::ScalarType type = base.scalar_type();
   const at::Tensor sum =
       at::addmm(dropped_base, bottom, as(low_rank.b, type).t(), 1, low_rank.scale);
-  at::Tensor y = with_nodes(operations) ? feature_scale_node(sum, factor) : as(sum * factor, type);
+  at::Tensor y = with_nodes(operations) ? scale_columns_node(sum, factor) : as(sum * factor, type);
   if (!dropped_base.is_same(base)) y = base - dropped_base + y;
   return linear.bias.defined() ? y + as(linear.bias, type) : y;
 }

@@ -12,6 +12,7 @@
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rotary.h"
+#include "corda/kernels/scale_columns.h"
 #include "corda/model/attention_pass.h"
 
 namespace corda::model {
@@ -40,19 +41,21 @@ struct MasterProduct : Function<MasterProduct> {
   }
 };
 
-struct FeatureScale : Function<FeatureScale> {
+struct ScaleColumns : Function<ScaleColumns> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& y,
                             const at::Tensor& factor) {
     context->save_for_backward({y, factor});
-    return scaled(y, factor);
+    const at::Tensor out = at::empty_like(y);
+    kernels::scale_columns(out, y, factor);
+    return out;
   }
   static Tensors backward(AutogradContext* context, const Tensors& grads) {
     const Tensors kept = context->get_saved_variables();
-    return {scaled(grads[0], kept[1]), at::sum(grads[0] * kept[0], {0}, false, at::kFloat)};
-  }
-  static at::Tensor scaled(const at::Tensor& y, const at::Tensor& factor) {
-    at::Tensor out = at::empty_like(y);
-    return at::mul_out(out, y, factor);
+    const at::Tensor grad = grads[0].contiguous();
+    const at::Tensor dy = at::empty_like(grad);
+    const at::Tensor grad_factor = at::empty_like(kept[1]);
+    kernels::scale_columns_backward(dy, grad_factor, grad, kept[0], kept[1]);
+    return {dy, grad_factor};
   }
 };
 
@@ -162,8 +165,8 @@ at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight) {
   return MasterProduct::apply(x, weight);
 }
 
-at::Tensor feature_scale_node(const at::Tensor& y, const at::Tensor& factor) {
-  return FeatureScale::apply(y, factor);
+at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor) {
+  return ScaleColumns::apply(y, factor);
 }
 
 at::Tensor rotate_node(const at::Tensor& x, const Rotary& rotary) {

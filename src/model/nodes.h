@@ -18,7 +18,7 @@ namespace corda::model {
 at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight);
 
 // y [tokens, out] times factor [out] fp32, rounded once.
-at::Tensor feature_scale_node(const at::Tensor& y, const at::Tensor& factor);
+at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor);
 
 // Rotates all heads of x [tokens, heads * d] in place. x is the result of an operation whose
 // backward does not look at it.
