@@ -92,6 +92,7 @@ struct Glu : Function<Glu> {
     const auto activation = context->saved_data["activation"].toInt();
     kernels::glu_backward(kept[0], kept[1], grads[0].contiguous(),
                           static_cast<kernels::Activation>(activation), /*keep_output=*/false);
+    for (const at::Tensor& overwritten : kept) overwritten.unsafeGetTensorImpl()->bump_version();
     return {kept[0].detach(), kept[1].detach(), {}};
   }
 };
@@ -134,7 +135,7 @@ struct CrossEntropy : Function<CrossEntropy> {
     const at::Tensor loss = at::empty({count}, fp32);
     const at::Tensor grad_rows = at::empty_like(rows);
     at::Tensor grad_weight;
-    if (weight.requires_grad()) grad_weight = at::empty(weight.sizes(), fp32);
+    if (weight.requires_grad()) grad_weight = at::zeros(weight.sizes(), fp32);
     const at::Tensor buffer = at::empty({std::min(chunk, count), weight.size(0)}, rows.options());
     for (std::int64_t begin = 0; begin < count; begin += chunk) {
       const std::int64_t length = std::min(chunk, count - begin);
@@ -163,6 +164,24 @@ struct CrossEntropy : Function<CrossEntropy> {
 
 at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight) {
   return MasterProduct::apply(x, weight);
+}
+
+at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank) {
+  constexpr double kLeastShare = 1e-8;
+  const at::ScalarType type = weight.scalar_type();
+  const at::Tensor a = low_rank.a.detach();
+  const at::Tensor b = low_rank.b.detach();
+  const std::int64_t rank = a.size(0);
+  at::Tensor parts = a.to(type);
+  if (type != at::kFloat) parts = at::cat({parts, (a - parts.to(at::kFloat)).to(type)});
+  at::Tensor projected = at::empty({weight.size(0), parts.size(0)}, a.options());  // W A^T
+  kernels::gemm(projected, weight, parts.t());
+  if (type != at::kFloat)
+    projected = projected.narrow(1, 0, rank) + projected.narrow(1, rank, rank);
+  const double s = low_rank.scale;
+  const at::Tensor crossed = 2 * s * projected + s * s * at::mm(b, at::mm(a, a.t()));
+  const at::Tensor plain = at::linalg_vector_norm(weight, 2, {1}, false, at::kFloat).square();
+  return at::maximum(plain + (b * crossed).sum(1), kLeastShare * plain).sqrt();
 }
 
 at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor) {
