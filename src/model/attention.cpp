@@ -58,11 +58,10 @@ at::Tensor attend_efficient(const Batch& batch, const at::Tensor& q, const at::T
 
 at::Tensor PackedAttention::attend(std::int64_t /*layer*/, const at::Tensor& q, const at::Tensor& k,
                                    const at::Tensor& v) {
-  if (fused_ && at::GradMode::is_enabled()) return attention_node(batch_, q, k, v);
   if (!q.is_cuda()) return attend_one_by_one(batch_, q, k, v);
   if (!suits_flash(q)) return attend_efficient(batch_, q, k, v);
-  return at::GradMode::is_enabled() ? attend_flash(batch_, q, k, v)
-                                    : attention_forward(batch_, q, k, v).out;
+  if (!at::GradMode::is_enabled()) return attention_forward(batch_, q, k, v).out;
+  return fused_ ? attention_node(batch_, q, k, v) : attend_flash(batch_, q, k, v);
 }
 
 KeyValueCache::KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads,

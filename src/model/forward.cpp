@@ -6,10 +6,10 @@
 
 #include <algorithm>
 
-#include "corda/kernels/gemm.h"
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
+#include "corda/kernels/scale_columns.h"
 #include "model/nodes.h"
 
 namespace corda::model {
@@ -33,17 +33,13 @@ bool with_nodes(Operations operations) {
   return operations == Operations::kKernels && at::GradMode::is_enabled();
 }
 
-// || W_i + s B_i A || of every row, without the matrix: ||W_i||^2 + 2 s B_i (A W_i^T) + s^2 B_i (A
-// A^T) B_i^T. [out], fp32.
-at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank) {
-  const at::Tensor a = low_rank.a.detach();
-  const at::Tensor b = low_rank.b.detach();
-  const at::Tensor projected = at::empty({weight.size(0), a.size(0)}, a.options());  // W A^T
-  kernels::gemm(projected, weight, as(a, weight.scalar_type()).t());
-  const at::Tensor crossed = 2 * low_rank.scale * projected +
-                             low_rank.scale * low_rank.scale * at::mm(b, at::mm(a, a.t()));
-  const at::Tensor plain = at::linalg_vector_norm(weight, 2, {1}, false, at::kFloat);
-  return (plain.square() + (b * crossed).sum(1)).clamp_min(0).sqrt();
+// y times the factor of its columns, rounded once.
+at::Tensor scaled_columns(const at::Tensor& y, const at::Tensor& factor, Operations operations) {
+  if (with_nodes(operations)) return scale_columns_node(y, factor);
+  if (!can_fuse(y)) return as(y * factor, y.scalar_type());
+  const at::Tensor out = at::empty_like(y);
+  kernels::scale_columns(out, y, factor);
+  return out;
 }
 
 // PEFT's DoRA, f = m / ||W + s B A||: y = W x + (f - 1) W d(x) + f s B A d(x) + bias, d being
@@ -55,15 +51,21 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& base, const at::Te
   at::Tensor norms;
   {
     const at::NoGradGuard no_grad;
-    norms = adapted_row_norms(linear.weight, low_rank);
+    norms = with_nodes(operations) || can_fuse(base)
+                ? adapted_row_norms(linear.weight, low_rank)
+                : at::addmm(linear.weight.to(at::kFloat), low_rank.b, low_rank.a, 1, low_rank.scale)
+                      .norm(2, {1});
   }
   const at::Tensor factor = low_rank.magnitude / norms;
-  const at::ScalarType type = base.scalar_type();
-  const at::Tensor sum =
-      at::addmm(dropped_base, bottom, as(low_rank.b, type).t(), 1, low_rank.scale);
-  at::Tensor y = with_nodes(operations) ? feature_scale_node(sum, factor) : as(sum * factor, type);
-  if (!dropped_base.is_same(base)) y = base - dropped_base + y;
-  return linear.bias.defined() ? y + as(linear.bias, type) : y;
+  const at::Tensor b = as(low_rank.b, base.scalar_type()).t();
+  at::Tensor y;
+  if (dropped_base.is_same(base)) {
+    y = scaled_columns(at::addmm(base, bottom, b, 1, low_rank.scale), factor, operations);
+  } else {
+    y = base + (scaled_columns(dropped_base, factor - 1, operations) +
+                scaled_columns(at::mm(bottom, b), factor * low_rank.scale, operations));
+  }
+  return linear.bias.defined() ? y + as(linear.bias, base.scalar_type()) : y;
 }
 
 // x W^T + bias, the bias perhaps undefined.

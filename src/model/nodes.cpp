@@ -12,6 +12,7 @@
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rotary.h"
+#include "corda/kernels/scale_columns.h"
 #include "corda/model/attention_pass.h"
 
 namespace corda::model {
@@ -40,19 +41,21 @@ struct MasterProduct : Function<MasterProduct> {
   }
 };
 
-struct FeatureScale : Function<FeatureScale> {
+struct ScaleColumns : Function<ScaleColumns> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& y,
                             const at::Tensor& factor) {
     context->save_for_backward({y, factor});
-    return scaled(y, factor);
+    const at::Tensor out = at::empty_like(y);
+    kernels::scale_columns(out, y, factor);
+    return out;
   }
   static Tensors backward(AutogradContext* context, const Tensors& grads) {
     const Tensors kept = context->get_saved_variables();
-    return {scaled(grads[0], kept[1]), at::sum(grads[0] * kept[0], {0}, false, at::kFloat)};
-  }
-  static at::Tensor scaled(const at::Tensor& y, const at::Tensor& factor) {
-    at::Tensor out = at::empty_like(y);
-    return at::mul_out(out, y, factor);
+    const at::Tensor grad = grads[0].contiguous();
+    const at::Tensor dy = at::empty_like(grad);
+    const at::Tensor grad_factor = at::empty_like(kept[1]);
+    kernels::scale_columns_backward(dy, grad_factor, grad, kept[0], kept[1]);
+    return {dy, grad_factor};
   }
 };
 
@@ -89,6 +92,7 @@ struct Glu : Function<Glu> {
     const auto activation = context->saved_data["activation"].toInt();
     kernels::glu_backward(kept[0], kept[1], grads[0].contiguous(),
                           static_cast<kernels::Activation>(activation), /*keep_output=*/false);
+    for (const at::Tensor& overwritten : kept) overwritten.unsafeGetTensorImpl()->bump_version();
     return {kept[0].detach(), kept[1].detach(), {}};
   }
 };
@@ -131,7 +135,7 @@ struct CrossEntropy : Function<CrossEntropy> {
     const at::Tensor loss = at::empty({count}, fp32);
     const at::Tensor grad_rows = at::empty_like(rows);
     at::Tensor grad_weight;
-    if (weight.requires_grad()) grad_weight = at::empty(weight.sizes(), fp32);
+    if (weight.requires_grad()) grad_weight = at::zeros(weight.sizes(), fp32);
     const at::Tensor buffer = at::empty({std::min(chunk, count), weight.size(0)}, rows.options());
     for (std::int64_t begin = 0; begin < count; begin += chunk) {
       const std::int64_t length = std::min(chunk, count - begin);
@@ -162,8 +166,26 @@ at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight) {
   return MasterProduct::apply(x, weight);
 }
 
-at::Tensor feature_scale_node(const at::Tensor& y, const at::Tensor& factor) {
-  return FeatureScale::apply(y, factor);
+at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank) {
+  constexpr double kLeastShare = 1e-8;
+  const at::ScalarType type = weight.scalar_type();
+  const at::Tensor a = low_rank.a.detach();
+  const at::Tensor b = low_rank.b.detach();
+  const std::int64_t rank = a.size(0);
+  at::Tensor parts = a.to(type);
+  if (type != at::kFloat) parts = at::cat({parts, (a - parts.to(at::kFloat)).to(type)});
+  at::Tensor projected = at::empty({weight.size(0), parts.size(0)}, a.options());  // W A^T
+  kernels::gemm(projected, weight, parts.t());
+  if (type != at::kFloat)
+    projected = projected.narrow(1, 0, rank) + projected.narrow(1, rank, rank);
+  const double s = low_rank.scale;
+  const at::Tensor crossed = 2 * s * projected + s * s * at::mm(b, at::mm(a, a.t()));
+  const at::Tensor plain = at::linalg_vector_norm(weight, 2, {1}, false, at::kFloat).square();
+  return at::maximum(plain + (b * crossed).sum(1), kLeastShare * plain).sqrt();
+}
+
+at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor) {
+  return ScaleColumns::apply(y, factor);
 }
 
 at::Tensor rotate_node(const at::Tensor& x, const Rotary& rotary) {

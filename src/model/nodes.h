@@ -17,8 +17,14 @@ namespace corda::model {
 // weight is rounded to x's dtype, its gradient is not.
 at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight);
 
+// || W_i + s B_i A || of every row, [out] fp32, without the matrix: the root of ||W_i||^2 + 2 s B_i
+// (A W_i^T) + s^2 B_i (A A^T) B_i^T; for a W of 16 bits A is taken in two pieces. Where B A nearly
+// cancels W, so do the terms: the square is right to 1e-5 of ||W_i||^2 (fp32: 1e-7) and no better,
+// and is taken as 1e-8 of that at least.
+at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank);
+
 // y [tokens, out] times factor [out] fp32, rounded once.
-at::Tensor feature_scale_node(const at::Tensor& y, const at::Tensor& factor);
+at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor);
 
 // Rotates all heads of x [tokens, heads * d] in place. x is the result of an operation whose
 // backward does not look at it.

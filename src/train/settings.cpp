@@ -187,8 +187,8 @@ void check(const TrainSettings& s) {
   if (s.method == "full" && s.train_a == "false")
     problems.emplace_back("train_a has no meaning with method full");
   if ((s.gradients == "autograd" || s.gradients == "kernels") && asks_for_fused(s))
-    problems.emplace_back(
-        "'recompute' and 'offload' need 'gradients' fused; autograd keeps everything");
+    problems.emplace_back(concat("'recompute' and 'offload' need 'gradients' fused; ", s.gradients,
+                                 " keeps everything"));
   const bool other_method = s.method == "full" || s.method == "dora";
   if (asks_for_fused(s) && (other_method || s.lora.dropout > 0))
     problems.push_back(fused_refusal(other_method ? concat("has method ", s.method)

@@ -52,10 +52,10 @@ class ChoosePass : public ::testing::Test {
   testing::TemporaryDirectory directory_;
 };
 
-TEST_F(ChoosePass, AutoIsFusedForPlainLoraAndKernelsForTheRest) {
+TEST_F(ChoosePass, AutoOnTheCpuIsFusedForPlainLoraAndAutogradForTheRest) {
   EXPECT_EQ(chosen({}, load()), "fused, nothing recomputed");
-  EXPECT_EQ(chosen({}, load(/*dropout=*/0.1)), "autograd over kernels");
-  EXPECT_EQ(chosen({}, load(0, /*dora=*/true)), "autograd over kernels");
+  EXPECT_EQ(chosen({}, load(/*dropout=*/0.1)), "autograd");
+  EXPECT_EQ(chosen({}, load(0, /*dora=*/true)), "autograd");
 }
 
 TEST_F(ChoosePass, WhatIsAskedForIsDone) {
@@ -86,7 +86,10 @@ TEST_F(ChoosePass, WhatAutoBecameIsTold) {
   EXPECT_EQ(chosen.recompute, "none");
   EXPECT_EQ(chosen.offload, "false");
   model::Model dora = load(0, /*dora=*/true);
-  EXPECT_EQ(choose_pass({}, dora, 64, 0, reporter).gradients, "kernels");
+  EXPECT_EQ(choose_pass({}, dora, 64, 0, reporter).gradients, "autograd");
+  TrainSettings settings;
+  settings.gradients = "kernels";
+  EXPECT_EQ(choose_pass(settings, dora, 64, 0, reporter).gradients, "kernels");
 }
 
 TEST_F(ChoosePass, PackedFactorsAndTheirGradientsAreCounted) {

@@ -5,7 +5,11 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -98,16 +102,25 @@ struct OperationsRun {
   }
 };
 
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
 // || a - b || / || b || of each tensor.
-inline std::vector<double> relative_errors(const OperationsRun::Result& a,
-                                           const OperationsRun::Result& b) {
+inline std::vector<double> relative_errors(const NamedTensors& a, const NamedTensors& b) {
   std::vector<double> errors;
-  for (std::size_t i = 0; i < b.gradients.size(); ++i) {
-    const at::Tensor& expected = b.gradients[i].second;
-    errors.push_back(
-        ((a.gradients.at(i).second - expected).norm() / expected.norm()).item<double>());
+  EXPECT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    EXPECT_EQ(a[i].first, b[i].first);
+    const at::Tensor& expected = b[i].second;
+    errors.push_back(((a[i].second - expected).norm() / expected.norm()).item<double>());
   }
   return errors;
+}
+
+inline double largest(const std::vector<double>& values) {
+  return *std::max_element(values.begin(), values.end());
+}
+inline double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 }  // namespace corda::testing

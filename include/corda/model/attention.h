@@ -27,7 +27,7 @@ class Attention {
 // Every token attends to the earlier tokens of its own sequence and itself. Differentiable. Never
 // pads: flash attention with cu_seqlens for 16-bit tensors on the GPU, the memory-efficient kernel
 // for fp32 there, one call a sequence on the CPU. Key/value heads are shared by groups of query
-// heads. With `fused` the gradients come from attention_pass.h.
+// heads. With `fused`, cuDNN's attention where attention_pass.h has it, gradients too.
 class PackedAttention final : public Attention {
  public:
   explicit PackedAttention(const Batch& batch, bool fused = false) : batch_(batch), fused_(fused) {}
