@@ -132,7 +132,7 @@ def whole(args, shape, table):
 
     def call(label, *arguments):
         out = arguments[arguments.index("--out") + 1]
-        for program in filter(None, ("--covariance" in arguments and args.before, args.corda)):
+        for program in filter(None, (args.before, args.corda)):
             shutil.rmtree(out, ignore_errors=True)
             try:
                 found, seconds, _ = run_json([program, *arguments, *common], 300)
@@ -166,7 +166,7 @@ def whole(args, shape, table):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corda", required=True)
-    parser.add_argument("--before", help="another corda, which runs every decomposition from disk first")
+    parser.add_argument("--before", help="another corda, which runs every step first")
     parser.add_argument("--driver")
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--parts", default="solvers,peft,7b,1b,qwen7b,70b-pair,13b")

@@ -102,6 +102,7 @@ class SafetensorsWriter {
   fs::path path_;
   fs::path temporary_;
   SafetensorsLayout layout_;
+  std::int64_t data_begin_ = 0;
   std::size_t next_ = 0;
   int descriptor_ = -1;
 };
