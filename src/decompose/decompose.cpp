@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -220,7 +221,8 @@ double energy_share(const DecomposeSettings& settings,
     kept += is_dual(settings) ? report.energy : report.energy * report.energy;
     total += is_dual(settings) ? report.total_energy : report.total_energy * report.total_energy;
   }
-  return total > 0 ? kept / total : 0;
+  // Rounding: a covariance summed in fp32 may have eigenvalues below zero.
+  return total > 0 ? std::min(1.0, kept / total) : 0;
 }
 
 // Everything of the result but time, memory and what was skipped.
