@@ -11,6 +11,11 @@
 
 namespace corda::core {
 
+// Whether a byte goes on with a UTF-8 character that an earlier byte began.
+constexpr bool is_utf8_continuation(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
+}
+
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view trim(std::string_view text);
