@@ -20,6 +20,9 @@ std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view trim(std::string_view text);
 
+// ASCII letters in lower case; other bytes as they are.
+std::string to_lower_ascii(std::string text);
+
 // & < > " ' as HTML and XML write them, numbers for the quotes, as MarkupSafe does.
 std::string escape_html(std::string_view text);
 
