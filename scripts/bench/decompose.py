@@ -7,7 +7,8 @@
 DECOMPOSE_BENCH is the target `decompose_bench`. Parts: `solvers` times the decomposition of 224 layers of Llama-2-7B's shape from
 covariances in memory and compares energies with the exact route; `peft` times PEFT's calibration and decomposition of the same
 shapes (needs peft); every other part is a shape of SHAPES, run as whole processes on random weights. Prints Markdown tables; a part
-that fails says so and the others go on. Predicted times and memory are those of tests/bench/README.md.
+that fails says so and the others go on. The time of a whole process is followed by the verb's own, without start and end. Predicted
+times and memory are those of tests/bench/README.md.
 """
 import argparse
 import gc
@@ -118,42 +119,54 @@ def peft_calibrate(args, table):
 
 def whole(args, shape, table):
     work = args.work / shape
-    model, text = work / "model", args.work / "text.txt"
+    model, text, task = work / "model", args.work / "text.txt", args.work / "task.txt"
     llama_shape.SHAPES[shape] = SHAPES[shape]
     if not model.exists():
         root = pathlib.Path(__file__).resolve().parents[2]
         llama_shape.write_model(model, shape, root / "scripts" / "demo" / "model")
     if not text.exists():
         llama_shape.write_text(text, 4)
+        llama_shape.write_text(task, 4, seed=2)
     common = ["--model", model, "--device", args.device, "--json"]
     draw = ["--samples", args.samples, "--seq-len", args.seq_len]
 
     def call(label, *arguments):
         out = arguments[arguments.index("--out") + 1]
-        shutil.rmtree(out, ignore_errors=True)
-        found, seconds, _ = run_json([args.corda, *arguments, *common], 300)
-        extra = f"bound {found['worst_bound']:.6f}, redone {found['layers_redone']}" if "worst_bound" in found else ""
-        table.add(f"{shape} {label}", f"{seconds:.1f} s", f"{found['peak_memory_bytes'] / 1e9:.1f} GB", extra)
+        for program in filter(None, (args.before, args.corda)):
+            shutil.rmtree(out, ignore_errors=True)
+            try:
+                found, seconds, _ = run_json([program, *arguments, *common], 300)
+            except Exception as error:  # one step must not cost the others
+                print(f"{shape} {label}: FAILED: {error}", flush=True)
+                continue
+            extra = f"bound {found['worst_bound']:.6f}, redone {found['layers_redone']}" if "worst_bound" in found else ""
+            table.add(f"{shape} {label}{' (before)' if program == args.before else ''}", f"{seconds:.1f} s", f"{found['seconds']:.1f} s in the verb",
+                      f"{found['peak_memory_bytes'] / 1e9:.1f} GB", extra)
 
     steps = [step for step in args.steps.split(",") if shape == args.solver_shape or step in ("data-kpa",)]
     if "calibrate" in steps:
         call(f"calibrate {args.samples} x {args.seq_len}", "calibrate", "--data", text, *draw, "--out", work / "cov")
+    if "dual" in steps:  # a quarter of the samples is enough for a covariance of full rank
+        draw_task = ["--samples", args.samples // 4, "--seq-len", args.seq_len]
+        call("calibrate the task", "calibrate", "--data", task, *draw_task, "--out", work / "task-cov")
     for mode in ("kpa", "ipa", "dual"):
         if mode in steps and (work / "cov").exists():
-            task = ["--task-covariance", work / "cov"] if mode == "dual" else []
-            call(f"decompose {mode} from disk", "decompose", "--covariance", work / "cov", *task, "--mode", mode, "--rank", args.rank, "--out",
+            more = ["--task-covariance", work / "task-cov"] if mode == "dual" else []
+            call(f"decompose {mode} from disk", "decompose", "--covariance", work / "cov", *more, "--mode", mode, "--rank", args.rank, "--out",
                  work / "adapter")
+    shutil.rmtree(work / "task-cov", ignore_errors=True)
     shutil.rmtree(work / "cov", ignore_errors=True)
     for mode in ("kpa", "ipa", "dual"):
         if f"data-{mode}" in steps:
-            task = ["--task-data", text] if mode == "dual" else []
-            call(f"decompose --data {mode}", "decompose", "--data", text, *task, *draw, "--mode", mode, "--rank", args.rank, "--out", work / "adapter")
+            more = ["--task-data", task] if mode == "dual" else []
+            call(f"decompose --data {mode}", "decompose", "--data", text, *more, *draw, "--mode", mode, "--rank", args.rank, "--out", work / "adapter")
     shutil.rmtree(work, ignore_errors=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corda", required=True)
+    parser.add_argument("--before", help="another corda, which runs every step first")
     parser.add_argument("--driver")
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--parts", default="solvers,peft,7b,1b,qwen7b,70b-pair,13b")

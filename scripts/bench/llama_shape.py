@@ -60,8 +60,8 @@ def write_model(folder, shape, tokenizer):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
 
 
-def write_text(path, megabytes):
-    words = random.Random(1)
+def write_text(path, megabytes, seed=1):
+    words = random.Random(seed)
     syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
     lexicon = ["".join(words.choices(syllables, k=words.randint(1, 4))) for _ in range(5000)]
     with open(path, "w") as file:

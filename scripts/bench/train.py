@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""LoRA training steps of corda beside Hugging Face PEFT with Liger kernels, in one call on one GPU.
+"""Training steps of corda beside Hugging Face PEFT with Liger kernels, in one call on one GPU.
 
     cmake --build build/cpu --target train_bench
-    scripts/bench/train.py --bench build/cpu/bin/train_bench [--only 7b,0.5b,1b,recompute,frozen,mixed] [--peers liger,compile]
+    scripts/bench/train.py --bench build/cpu/bin/train_bench [--only 7b,0.5b,1b,recompute,frozen,mixed,dora,full] [--peers liger,compile]
 
-Random weights at a model's shape, rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16. A step is forward,
+Random weights at a model's shape, LoRA of rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16; dora: the same
+as DoRA; full: every weight, kept in fp32, without PEFT. A step is forward,
 backward, clipping (corda only) and the optimizer. Every program runs in a process of its own. Needs torch, transformers, PEFT and
 liger-kernel for the peers. Prints a Markdown table; OUT.jsonl has every figure.
 """
@@ -30,11 +31,14 @@ JOBS = {
     "mixed": ("7b", ["r8192"], [], None),  # a padded peer would not compute the same tokens
     "0.5b": ("0.5b", ["8x512"], [], {}),
     "1b": ("1b", ["8x512"], [], {}),
+    "dora": ("7b", ["1x2048"], ["--method", "dora"], {"method": "dora"}),
+    "dora-1b": ("1b", ["8x512"], ["--method", "dora"], {"method": "dora"}),
+    "full": ("1b", ["8x512"], ["--method", "full"], {"method": "full"}),
     "tiny": ("tiny", ["2x64"], [], {})}
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def peer(shape, batches, kind, recompute=False, frozen_a=False, rank=128):
+def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", rank=128):
     """One JSON line a batch, timed as corda's bench does: median of 6 steps after 3."""
     import torch
     import transformers
@@ -48,11 +52,13 @@ def peer(shape, batches, kind, recompute=False, frozen_a=False, rank=128):
     config = getattr(transformers, prefix + "Config")(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
                          num_key_value_heads=kv_heads, max_position_embeddings=4096, tie_word_embeddings=tied, attn_implementation="sdpa")
     torch.backends.cuda.matmul.allow_tf32 = True
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(torch.float32 if method == "full" else torch.bfloat16)
     with torch.device("cuda"):
         model = getattr(transformers, prefix + "ForCausalLM")(config)
     torch.set_default_dtype(torch.float32)
-    model = get_peft_model(model, LoraConfig(target_modules=TARGETS, r=rank, lora_alpha=rank, lora_dropout=0.0))
+    layers_of = model.model
+    if method != "full":
+        model = get_peft_model(model, LoraConfig(target_modules=TARGETS, r=rank, lora_alpha=rank, lora_dropout=0.0, use_dora=method == "dora"))
     model.train()
     if recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -62,7 +68,7 @@ def peer(shape, batches, kind, recompute=False, frozen_a=False, rank=128):
             if "lora_A" in name:
                 parameter.requires_grad_(False)
     if kind == "compile":
-        for layer in model.base_model.model.model.layers:
+        for layer in layers_of.layers:
             layer.forward = torch.compile(layer.forward)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-5, fused=True)
     for batch in batches:

@@ -33,6 +33,28 @@ bool subtracts_start(const Adapter& adapter) {
   return !adapter.layers.empty() && adapter.layers.begin()->second.subtracts_start();
 }
 
+std::int64_t stored_rank(const Adapter& adapter, bool subtracts) {
+  return subtracts ? 2 * adapter.rank : adapter.rank;
+}
+
+AdapterReader::Entry tensor_names(const std::string& module) {
+  const std::string name = concat(kPrefix, module);
+  return {.a = name + ".lora_A.weight",
+          .b = name + ".lora_B.weight",
+          .magnitude = name + ".lora_magnitude_vector"};
+}
+
+io::SafetensorsLayout empty_layout() {
+  return io::SafetensorsLayout(std::map<std::string, std::string>{{"format", "pt"}});
+}
+
+void declare(io::SafetensorsLayout& layout, const std::string& module,
+             const AdapterTensors::Shape& shape, std::int64_t stored_rank) {
+  const AdapterReader::Entry names = tensor_names(module);
+  layout.declare(names.a, io::DType::kF32, {stored_rank, shape.in_features});
+  layout.declare(names.b, io::DType::kF32, {shape.out_features, stored_rank});
+}
+
 void check_layer(const std::string& module, const LayerAdapter& layer, const Adapter& adapter) {
   const auto shape = [](const at::Tensor& t) {
     return t.defined() ? concat(t.sizes()) : std::string("undefined");
@@ -56,10 +78,10 @@ void check_layer(const std::string& module, const LayerAdapter& layer, const Ada
 
 // Leaf names ("q_proj"), which every tool knows, where each block adapts the same leaves; else full
 // names, since a leaf name would make PEFT adapt modules that have no tensors.
-std::vector<std::string> target_modules(const Adapter& adapter) {
+std::vector<std::string> target_modules(const std::vector<std::string>& modules) {
   std::map<std::string, std::set<std::string>> blocks_of_leaf;
   std::set<std::string> blocks;
-  for (const auto& [module, layer] : adapter.layers) {
+  for (const auto& module : modules) {
     std::string block;  // the part up to the first number: "model.layers.17"
     for (const auto& part : core::split(module, '.')) {
       block += "." + part;
@@ -71,16 +93,13 @@ std::vector<std::string> target_modules(const Adapter& adapter) {
   const bool regular =
       std::all_of(blocks_of_leaf.begin(), blocks_of_leaf.end(),
                   [&](const auto& entry) { return entry.second.size() == blocks.size(); });
+  if (!regular) return modules;
   std::vector<std::string> names;
-  if (regular) {
-    for (const auto& [leaf, where] : blocks_of_leaf) names.push_back(leaf);
-  } else {
-    for (const auto& [module, layer] : adapter.layers) names.push_back(module);
-  }
+  for (const auto& [leaf, where] : blocks_of_leaf) names.push_back(leaf);
   return names;
 }
 
-Json notes_of(const Adapter& adapter) {
+Json notes_of(const Adapter& adapter, bool subtracts) {
   Json root;
   root["version"] = kVersion;
   root["method"] = adapter.method;
@@ -88,7 +107,7 @@ Json notes_of(const Adapter& adapter) {
   root["rank"] = adapter.rank;
   root["alpha"] = adapter.alpha;
   root["train_a"] = adapter.train_a;
-  root["subtracts_start"] = subtracts_start(adapter);
+  root["subtracts_start"] = subtracts;
   root["base"] = {{"name", adapter.base_name}, {"fingerprint", adapter.base_fingerprint}};
   root["covariances"] = adapter.covariance_fingerprints;
   if (!adapter.template_name.empty()) {
@@ -229,37 +248,55 @@ void write_adapter(const fs::path& directory, const Adapter& adapter) {
   if (adapter.layers.empty())
     throw InternalError("[adapter::write_adapter] the adapter has no layers");
   const bool subtracts = subtracts_start(adapter);
-  io::SafetensorsWriter writer(directory / "adapter_model.safetensors", {{"format", "pt"}});
-  const std::int64_t stored_rank = subtracts ? 2 * adapter.rank : adapter.rank;
+  io::SafetensorsLayout layout = empty_layout();
+  std::vector<std::string> modules;
   for (const auto& [module, layer] : adapter.layers) {
     check_layer(module, layer, adapter);
-    const std::string name = concat(kPrefix, module);
-    writer.declare(name + ".lora_A.weight", io::DType::kF32, {stored_rank, layer.a.size(1)});
-    writer.declare(name + ".lora_B.weight", io::DType::kF32, {layer.b.size(0), stored_rank});
+    declare(layout, module, {layer.b.size(0), layer.a.size(1)}, stored_rank(adapter, subtracts));
     if (layer.magnitude.defined())
-      writer.declare(name + ".lora_magnitude_vector", io::DType::kF32, {layer.magnitude.numel()});
+      layout.declare(tensor_names(module).magnitude, io::DType::kF32, {layer.magnitude.numel()});
+    modules.push_back(module);
   }
-  core::require_disk_space(directory, writer.data_bytes());
+  core::require_disk_space(directory, layout.data_bytes());
+  io::SafetensorsWriter writer(directory / "adapter_model.safetensors", std::move(layout));
   const auto put = [&](const std::string& name, const at::Tensor& tensor) {
     writer.write(name, io::tensor_bytes(tensor.to(at::kCPU, at::kFloat).contiguous()));
   };
   for (const auto& [module, layer] : adapter.layers) {
-    const std::string name = concat(kPrefix, module);
+    const AdapterReader::Entry names = tensor_names(module);
     const Factors factors = exported_factors(layer);
-    put(name + ".lora_A.weight", factors.a);
-    put(name + ".lora_B.weight", factors.b);
-    if (layer.magnitude.defined()) put(name + ".lora_magnitude_vector", layer.magnitude.flatten());
+    put(names.a, factors.a);
+    put(names.b, factors.b);
+    if (layer.magnitude.defined()) put(names.magnitude, layer.magnitude.flatten());
   }
   writer.finish();
-  const double factor = subtracts ? 2 : 1;
+  write_adapter_notes(directory, adapter, modules, subtracts);
+}
+
+void write_adapter_notes(const fs::path& directory, const Adapter& adapter,
+                         const std::vector<std::string>& modules, bool subtracts_start) {
   core::write_json(directory / "adapter_config.json",
-                   to_json({.rank = stored_rank,
-                            .alpha = factor * adapter.alpha,
+                   to_json({.rank = stored_rank(adapter, subtracts_start),
+                            .alpha = (subtracts_start ? 2 : 1) * adapter.alpha,
                             .dropout = adapter.dropout,
                             .use_dora = adapter.method == "dora",
                             .base_name = adapter.base_name,
-                            .target_modules = target_modules(adapter)}));
-  core::write_json(directory / kNotes, notes_of(adapter));
+                            .target_modules = target_modules(modules)}));
+  core::write_json(directory / kNotes, notes_of(adapter, subtracts_start));
+}
+
+AdapterTensors::AdapterTensors(const fs::path& path, const std::map<std::string, Shape>& layers,
+                               std::int64_t stored_rank)
+    : file_(path, [&] {
+        io::SafetensorsLayout layout = empty_layout();
+        for (const auto& [module, shape] : layers) declare(layout, module, shape, stored_rank);
+        return layout;
+      }()) {}
+
+void AdapterTensors::put(const std::string& module, const Factors& stored) {
+  const AdapterReader::Entry names = tensor_names(module);
+  file_.write(names.a, io::tensor_bytes(stored.a));
+  file_.write(names.b, io::tensor_bytes(stored.b));
 }
 
 AdapterReader::AdapterReader(const fs::path& directory) {

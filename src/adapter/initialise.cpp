@@ -30,9 +30,7 @@ double noise_floor(const linalg::Spectrum& u, std::int64_t rows, std::int64_t co
          u.total;
 }
 
-at::Tensor to_fp32(const at::Tensor& tensor) {
-  return tensor.to(at::kCPU, at::kFloat).contiguous();
-}
+at::Tensor to_fp32(const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); }
 
 }  // namespace
 
@@ -68,12 +66,14 @@ LayerAdapter initialise_dual(const linalg::Spectrum& directions, std::int64_t ou
   const at::Tensor norms = at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}, /*keepdim=*/true);
   LayerAdapter layer;
   layer.a = to_fp32(rows / (norms * std::sqrt(3.0)));
-  layer.b = at::zeros({out_features, layer.a.size(0)}, at::kFloat);
+  layer.b = at::zeros({out_features, layer.a.size(0)}, layer.a.options());
   return layer;
 }
 
 LayerAdapter initialise_pissa(const at::Tensor& weight, std::int64_t rank, double scale) {
-  return initialise_from_subspace(weight, linalg::svd_top(weight, rank), scale);
+  LayerAdapter layer = initialise_from_subspace(weight, linalg::svd_top(weight, rank), scale);
+  for (at::Tensor* tensor : {&layer.a, &layer.b, &layer.a0, &layer.b0}) *tensor = tensor->cpu();
+  return layer;
 }
 
 LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features, std::int64_t rank,
@@ -94,7 +94,7 @@ LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features
 }
 
 at::Tensor dora_magnitude(const at::Tensor& weight) {
-  return to_fp32(at::linalg_vector_norm(weight.to(at::kFloat), 2, at::IntArrayRef{1}));
+  return at::linalg_vector_norm(weight.to(at::kFloat), 2, at::IntArrayRef{1}).cpu();
 }
 
 }  // namespace corda::adapter

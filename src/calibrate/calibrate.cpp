@@ -7,8 +7,9 @@
 #include <algorithm>
 #include <chrono>
 #include <set>
+#include <utility>
 
-#include "calibrate/background_writer.h"
+#include "corda/core/background.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/work_directory.h"
@@ -16,6 +17,7 @@
 #include "corda/data/load.h"
 #include "corda/io/covariance_store.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/download.h"
 #include "corda/model/sites.h"
 
 namespace corda::calibrate {
@@ -65,6 +67,20 @@ std::int64_t adopt_finished(const std::vector<model::Site>& sites, std::int64_t 
   return count;
 }
 
+// Writes a block's covariances while the next block is run.
+void write_later(covariance::BlockCovariances block, io::CovarianceWriter& writer,
+                 core::Background& background) {
+  background.wait_for_room();  // one block's covariances on the host are enough
+  std::vector<at::Tensor> covariances;
+  for (auto& site : block) covariances.push_back(std::exchange(site.covariance, {}));
+  background.add(
+      [&writer, block = std::move(block), download = linalg::Download(std::move(covariances))] {
+        const auto& host = download.wait();
+        for (std::size_t i = 0; i < block.size(); ++i)
+          writer.add(block[i].site.name, block[i].site.modules, block[i].tokens, host[i]);
+      });
+}
+
 void collect(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
              const covariance::Draw& draw, covariance::StreamOptions options,
              io::CovarianceWriter& writer, core::Reporter& reporter) {
@@ -78,14 +94,14 @@ void collect(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
     }
   }
   options.wanted = [&](const std::string& site) { return wanted.contains(site); };
-  BackgroundWriter background(writer);
+  core::Background background(/*waiting=*/0);
   reporter.begin("calibrate", config.num_layers, "block",
                  config.num_layers - static_cast<std::int64_t>(blocks.size()));
   covariance::stream_blocks(
       checkpoint, config, {draw}, options,
       [&](std::int64_t layer, const model::Block&,
           std::vector<covariance::BlockCovariances>& draws) {
-        background.add(draws.front());
+        write_later(std::move(draws.front()), writer, background);
         reporter.advance(1, concat("block ", layer));
       },
       reporter);

@@ -98,8 +98,9 @@ class Streamer {
       if (!covariance.isfinite().all().item<bool>()) {
         throw core::NumericalError(
             concat("the covariance of '", site.name,
-                   "' is not finite: an activation overflowed, or a sample's largest ",
-                   "activation is zero; try --dtype fp32 or --activation-scaling none"));
+                   "' is not finite: a weight is not, an activation overflowed, or a sample's ",
+                   "largest activation is zero; check the model, try --dtype fp32 or ",
+                   "--activation-scaling none"));
       }
       result.push_back({site, covariance, sum.tokens()});
     }

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <utility>
@@ -111,7 +112,7 @@ std::string key_of(const DecomposeSettings& settings, const std::string& model,
   copy.date.clear();  // where it shows, it is in the draws
   copy.hidden_states = "auto";
   std::string key =
-      concat("decompose 1\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
+      concat("decompose 2\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
   for (const auto& source : sources) key += concat("covariance ", source, "\n");
   return key + core::to_yaml(settings_of(copy).resolved());
 }
@@ -220,7 +221,8 @@ double energy_share(const DecomposeSettings& settings,
     kept += is_dual(settings) ? report.energy : report.energy * report.energy;
     total += is_dual(settings) ? report.total_energy : report.total_energy * report.total_energy;
   }
-  return total > 0 ? kept / total : 0;
+  // Rounding: a covariance summed in fp32 may have eigenvalues below zero.
+  return total > 0 ? std::min(1.0, kept / total) : 0;
 }
 
 // Everything of the result but time, memory and what was skipped.
@@ -244,12 +246,15 @@ DecomposeResult summarise(const DecomposeSettings& settings, const adapter::Adap
 }
 
 void write_result(const DecomposeSettings& settings, const adapter::Adapter& result,
-                  core::AtomicDirectory& directory) {
-  adapter::write_adapter(directory.staging(), result);
+                  FinishedSites& finished, core::AtomicDirectory& directory) {
+  std::vector<std::string> modules;
+  for (const auto& [module, report] : result.reports) modules.push_back(module);
+  adapter::write_adapter_notes(directory.staging(), result, modules, !is_dual(settings));
   DecomposeSettings resolved = settings;
   resolved.alpha = result.alpha;
   core::write_file_atomic(directory.staging() / kSettingsFile,
                           core::to_yaml(settings_of(resolved).resolved()));
+  finished.finish(directory.staging());  // last: a run killed before it has lost nothing
   directory.commit();
 }
 
@@ -310,7 +315,8 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   }
   core::WorkDirectory work(settings.out, key_of(settings, fingerprint, sources, device), reporter);
   adapter::Adapter result = empty_adapter(settings, fingerprint, sources);
-  FinishedSites finished(work, sites, result);
+  FinishedSites finished(work, sites, is_dual(settings) ? settings.rank : 2 * settings.rank,
+                         result.reports);
   std::int64_t layers = 0;
   for (const auto& site : sites) layers += static_cast<std::int64_t>(site.layers.size());
   reporter.info(concat("decomposing ", layers, " layers on ", linalg::describe(device), ", rank ",
@@ -326,9 +332,8 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   } else {
     run_from_data(settings, model, config, draws, sites, solver, device, finished, reporter);
   }
-  finished.finish();
   reporter.end();
-  write_result(settings, result, directory);
+  write_result(settings, result, finished, directory);
   work.remove();
   DecomposeResult summary = summarise(settings, result, layers, reporter);
   summary.layers_skipped = finished.layers_taken();

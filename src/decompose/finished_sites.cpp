@@ -5,10 +5,12 @@
 #include <ATen/ATen.h>
 
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "corda/core/error.h"
-#include "corda/io/tensor.h"
+#include "corda/core/file.h"
+#include "corda/linalg/download.h"
 
 namespace corda::decompose {
 
@@ -18,9 +20,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Layers without covariance stand alone and go by their own name.
-std::string file_of(const PlannedSite& site) {
-  return (site.name.empty() ? site.layers.front().module : site.name) + ".safetensors";
+constexpr const char* kTensors = "adapter_model.safetensors";
+constexpr std::size_t kSitesWaiting = 1;
+
+// Layers without covariance stand alone and go by their own name. Names come from files of others.
+std::string note_of(const PlannedSite& site) {
+  const std::string& name = site.name.empty() ? site.layers.front().module : site.name;
+  if (name.starts_with('.') || name.find('/') != std::string::npos)
+    throw core::FormatError(concat("'", name, "' cannot be decomposed: it cannot name a file"));
+  return name + ".json";
 }
 
 Json to_json(const adapter::LayerReport& r) {
@@ -40,80 +48,76 @@ adapter::LayerReport report_of(const Json& json) {
           .refused = json.at("refused")};
 }
 
-// A layer that subtracts its start begins there, so A0 and B0 say everything.
-void write(const fs::path& path, const SolvedSite& solved) {
-  std::vector<std::pair<std::string, at::Tensor>> tensors;
-  std::map<std::string, std::string> metadata;
-  for (const auto& [module, layer] : solved) {
-    const bool subtracts = layer.adapter.subtracts_start();
-    tensors.emplace_back(module + (subtracts ? ".a0" : ".a"), layer.adapter.a);
-    tensors.emplace_back(module + (subtracts ? ".b0" : ".b"), layer.adapter.b);
-    metadata[module] = to_json(layer.report).dump();
+std::map<std::string, adapter::LayerReport> read_note(const fs::path& path,
+                                                      const PlannedSite& site) {
+  std::map<std::string, adapter::LayerReport> reports;
+  try {
+    const Json note = Json::parse(core::read_file(path));
+    for (const auto& layer : site.layers) reports[layer.module] = report_of(note.at(layer.module));
+  } catch (const Json::exception& error) {
+    throw core::FormatError(concat("'", path.string(),
+                                   "' does not hold the reports of its layers (", error.what(),
+                                   "); remove this folder and run again"));
   }
-  io::save_tensors(path, tensors, metadata);
+  return reports;
 }
 
-SolvedSite read(const fs::path& path, const PlannedSite& site) {
-  const io::SafetensorsFile file(path);
-  SolvedSite solved;
-  for (const auto& layer : site.layers) {
-    SolvedLayer& result = solved[layer.module];
-    const auto load = [&](const char* name) {
-      return io::view_tensor(file, layer.module + name).clone();
-    };
-    if (file.tensors().contains(layer.module + ".a0")) {
-      result.adapter.a0 = load(".a0");
-      result.adapter.b0 = load(".b0");
-      result.adapter.a = result.adapter.a0.clone();
-      result.adapter.b = result.adapter.b0.clone();
-    } else {
-      result.adapter.a = load(".a");
-      result.adapter.b = load(".b");
-    }
-    try {
-      result.report = report_of(Json::parse(file.metadata().at(layer.module)));
-    } catch (const std::exception& error) {
-      throw core::FormatError(concat("'", path.string(), "': no report of '", layer.module, "' (",
-                                     error.what(), "); remove this folder and run again"));
-    }
+std::map<std::string, adapter::AdapterTensors::Shape> shapes_of(
+    const std::vector<PlannedSite>& sites) {
+  std::map<std::string, adapter::AdapterTensors::Shape> shapes;
+  for (const auto& site : sites) {
+    for (const auto& layer : site.layers)
+      shapes[layer.module] = {layer.out_features, layer.in_features};
   }
-  return solved;
-}
-
-void put(adapter::Adapter& result, const SolvedSite& solved) {
-  for (const auto& [module, layer] : solved) {
-    result.layers[module] = layer.adapter;
-    result.reports[module] = layer.report;
-  }
+  return shapes;
 }
 
 }  // namespace
 
 FinishedSites::FinishedSites(const core::WorkDirectory& work, const std::vector<PlannedSite>& sites,
-                             adapter::Adapter& result)
-    : work_(work), result_(result) {
+                             std::int64_t stored_rank,
+                             std::map<std::string, adapter::LayerReport>& reports)
+    : work_(work),
+      reports_(reports),
+      tensors_(work.path() / kTensors, shapes_of(sites), stored_rank),
+      background_(kSitesWaiting) {
   for (const auto& site : sites) {
-    if (!has(site)) continue;
-    put(result, read(work.path() / file_of(site), site));
+    const fs::path note = work.path() / note_of(site);
+    // Without the tensors a note is worth nothing.
+    if (tensors_.is_new()) fs::remove(note);
+    if (!fs::exists(note)) continue;
+    reports_.merge(read_note(note, site));
+    taken_.insert(site.layers.front().module);
     layers_taken_ += static_cast<std::int64_t>(site.layers.size());
   }
 }
 
-FinishedSites::~FinishedSites() {
-  if (writing_.valid()) writing_.wait();
+void FinishedSites::add(const PlannedSite& site, const SolvedSite& solved) {
+  std::vector<std::string> modules;
+  std::vector<at::Tensor> factors;
+  Json note;
+  for (const auto& [module, layer] : solved) {
+    reports_[module] = layer.report;
+    note[module] = to_json(layer.report);
+    modules.push_back(module);
+    factors.push_back(layer.stored.a);
+    factors.push_back(layer.stored.b);
+  }
+  background_.add([this, modules = std::move(modules), path = work_.path() / note_of(site),
+                   text = note.dump(), download = linalg::Download(std::move(factors))] {
+    const auto& host = download.wait();
+    for (std::size_t i = 0; i < modules.size(); ++i)
+      tensors_.put(modules[i], {host[2 * i], host[2 * i + 1]});
+    tensors_.flush();
+    core::write_file_atomic(path, text);
+  });
 }
 
-bool FinishedSites::has(const PlannedSite& site) const { return work_.has(file_of(site)); }
-
-void FinishedSites::add(const PlannedSite& site, SolvedSite solved) {
-  finish();
-  put(result_, solved);
-  writing_ = std::async(std::launch::async, [path = work_.path() / file_of(site),
-                                             solved = std::move(solved)] { write(path, solved); });
-}
-
-void FinishedSites::finish() {
-  if (writing_.valid()) std::exchange(writing_, {}).get();
+void FinishedSites::finish(const fs::path& directory) {
+  background_.finish();
+  std::error_code error;
+  fs::rename(tensors_.path(), directory / kTensors, error);
+  if (error) core::throw_output_error("complete", directory / kTensors, error.value());
 }
 
 }  // namespace corda::decompose

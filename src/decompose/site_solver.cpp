@@ -64,7 +64,7 @@ SolvedSite SiteSolver::solve(
             ? linalg::svd_top(w, settings_.rank)
             : linalg::certified_subspace(w, *damped, settings_.rank, which, options);
     SolvedLayer& result = solved[layer.module];
-    result.adapter = adapt(layer, is_dual(settings_) ? w : w.to(at::kDouble), found);
+    result.stored = adapt(layer, is_dual(settings_) ? w : w.to(at::kDouble), found);
     result.report = {.rank = settings_.rank,
                      .energy = is_dual(settings_) ? found.values.sum().item<double>()
                                                   : at::linalg_norm(found.values).item<double>(),
@@ -88,16 +88,17 @@ SolvedSite SiteSolver::solve(
   return solved;
 }
 
-adapter::LayerAdapter SiteSolver::adapt(const PlannedLayer& layer, const at::Tensor& weight,
-                                        const linalg::Spectrum& found) const {
-  if (is_dual(settings_)) return adapter::initialise_dual(found, layer.out_features);
+adapter::Factors SiteSolver::adapt(const PlannedLayer& layer, const at::Tensor& weight,
+                                   const linalg::Spectrum& found) const {
+  if (is_dual(settings_))
+    return adapter::exported_factors(adapter::initialise_dual(found, layer.out_features));
   const auto zero = adapter::vanishing_components(found, layer.out_features, layer.in_features);
   if (zero > 0) {
     reporter_.warn(concat(layer.module, ": ", zero, " of the ", settings_.rank,
                           " components have no weight (the matrix is rank-deficient); their rows "
                           "start at zero and cannot learn"));
   }
-  return adapter::initialise_from_subspace(weight, found, scale_);
+  return adapter::exported_factors(adapter::initialise_from_subspace(weight, found, scale_));
 }
 
 void SiteSolver::warn_of_few_tokens(const PlannedSite& site, const SiteInput& input) const {

@@ -25,7 +25,7 @@ struct SiteInput {
 };
 
 struct SolvedLayer {
-  adapter::LayerAdapter adapter;
+  adapter::Factors stored;  // as the adapter's file holds them, fp32 on the device
   adapter::LayerReport report;
 };
 using SolvedSite = std::map<std::string, SolvedLayer>;  // by module name
@@ -42,8 +42,8 @@ class SiteSolver {
 
  private:
   void warn_of_few_tokens(const PlannedSite& site, const SiteInput& input) const;
-  adapter::LayerAdapter adapt(const PlannedLayer& layer, const at::Tensor& weight,
-                              const linalg::Spectrum& found) const;
+  adapter::Factors adapt(const PlannedLayer& layer, const at::Tensor& weight,
+                         const linalg::Spectrum& found) const;
 
   const DecomposeSettings& settings_;
   double scale_;

@@ -11,6 +11,7 @@
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
+#include "corda/core/parallel.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
@@ -105,15 +106,16 @@ at::Tensor pack_lower(const at::Tensor& covariance) {
     throw core::ShapeError(
         concat("[io::pack_lower] a covariance must be square; it is ", covariance.sizes()));
   }
+  constexpr std::int64_t kThreads = 4;  // more are hardly faster (tests/bench/README.md)
+  constexpr std::int64_t kRows = 256;   // that one of them takes at a time
   const at::Tensor full = covariance.to(at::kCPU, at::kFloat).contiguous();
   const std::int64_t n = full.size(0);
   at::Tensor packed = at::empty({triangle(n)}, at::kFloat);
   const float* from = full.const_data_ptr<float>();
   float* to = packed.mutable_data_ptr<float>();
-  for (std::int64_t row = 0; row < n; ++row) {
-    std::copy_n(from + row * n, row + 1, to);
-    to += row + 1;
-  }
+  core::parallel_for(n, kThreads, kRows, [&](std::int64_t row) {
+    std::copy_n(from + row * n, row + 1, to + row * (row + 1) / 2);
+  });
   return packed;
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <system_error>
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
@@ -180,10 +181,57 @@ std::span<const std::byte> SafetensorsFile::data(const std::string& name) const 
                                static_cast<std::size_t>(found->second.bytes));
 }
 
+void SafetensorsLayout::declare(const std::string& name, DType dtype,
+                                const std::vector<std::int64_t>& shape) {
+  TensorInfo info{.dtype = dtype, .shape = shape, .offset = total_, .bytes = 0};
+  info.bytes = core::checked_mul(element_count(shape, name), size_of(dtype), name.c_str());
+  total_ = core::checked_add(total_, info.bytes, name.c_str());
+  tensors_.push_back({name, std::move(info)});
+}
+
+std::string SafetensorsLayout::header() const {
+  Json header = Json::object();
+  if (!metadata_.empty()) header["__metadata__"] = metadata_;
+  for (const auto& [name, info] : tensors_) {
+    header[name] = {{"dtype", to_string(info.dtype)},
+                    {"shape", info.shape},
+                    {"data_offsets", {info.offset, info.offset + info.bytes}}};
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  std::string length;
+  for (std::size_t i = 0; i < 8; ++i)
+    length.push_back(static_cast<char>((text.size() >> (8 * i)) & 0xff));
+  return length + text;
+}
+
+namespace {
+
+// Writes to `path`'s descriptor from `offset` on. The disk begins at once: what is only begun by
+// fsync waits until everything has been copied.
+void put(int descriptor, std::span<const std::byte> data, std::int64_t offset,
+         const fs::path& path) {
+  constexpr std::size_t kStep = std::size_t{16} << 20;
+  while (!data.empty()) {
+    const ssize_t written = ::pwrite(descriptor, data.data(), std::min(data.size(), kStep), offset);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) core::throw_output_error("write", path, errno);
+    // A hint: where it is not understood, fsync does it all.
+    ::sync_file_range(descriptor, offset, written, SYNC_FILE_RANGE_WRITE);
+    data = data.subspan(static_cast<std::size_t>(written));
+    offset += written;
+  }
+}
+
+}  // namespace
+
 SafetensorsWriter::SafetensorsWriter(fs::path path, std::map<std::string, std::string> metadata)
+    : SafetensorsWriter(std::move(path), SafetensorsLayout(std::move(metadata))) {}
+
+SafetensorsWriter::SafetensorsWriter(fs::path path, SafetensorsLayout layout)
     : path_(std::move(path)),
       temporary_(path_.string() + concat(".tmp-", ::getpid())),
-      metadata_(std::move(metadata)) {}
+      layout_(std::move(layout)) {}
 
 SafetensorsWriter::~SafetensorsWriter() {
   if (descriptor_ >= 0) {
@@ -196,54 +244,32 @@ void SafetensorsWriter::declare(const std::string& name, DType dtype,
                                 const std::vector<std::int64_t>& shape) {
   if (descriptor_ >= 0)
     throw core::InternalError("[io::SafetensorsWriter] declare() after write()");
-  TensorInfo info{.dtype = dtype, .shape = shape, .offset = total_, .bytes = 0};
-  info.bytes = core::checked_mul(element_count(shape, name), size_of(dtype), name.c_str());
-  total_ = core::checked_add(total_, info.bytes, name.c_str());
-  declared_.push_back({name, std::move(info)});
-}
-
-void SafetensorsWriter::put(std::span<const std::byte> data) {
-  while (!data.empty()) {
-    const ssize_t written = ::write(descriptor_, data.data(), data.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) core::throw_output_error("write", path_, errno);
-    data = data.subspan(static_cast<std::size_t>(written));
-  }
+  layout_.declare(name, dtype, shape);
 }
 
 void SafetensorsWriter::open() {
-  Json header = Json::object();
-  if (!metadata_.empty()) header["__metadata__"] = metadata_;
-  for (const auto& [name, info] : declared_) {
-    header[name] = {{"dtype", to_string(info.dtype)},
-                    {"shape", info.shape},
-                    {"data_offsets", {info.offset, info.offset + info.bytes}}};
-  }
-  std::string text = header.dump();
-  text.append((8 - text.size() % 8) % 8, ' ');
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) core::throw_output_error("create", path_, errno);
-  std::array<std::byte, 8> length;
-  for (std::size_t i = 0; i < 8; ++i)
-    length[i] = static_cast<std::byte>((text.size() >> (8 * i)) & 0xff);
-  put(length);
-  put(std::as_bytes(std::span(text)));
+  const std::string header = layout_.header();
+  put(descriptor_, std::as_bytes(std::span(header)), 0, path_);
+  data_begin_ = static_cast<std::int64_t>(header.size());
 }
 
 void SafetensorsWriter::write(const std::string& name, std::span<const std::byte> data) {
   if (descriptor_ < 0) open();
-  if (next_ >= declared_.size() || declared_[next_].name != name ||
-      declared_[next_].info.bytes != static_cast<std::int64_t>(data.size())) {
+  const auto& declared = layout_.tensors();
+  if (next_ >= declared.size() || declared[next_].name != name ||
+      declared[next_].info.bytes != static_cast<std::int64_t>(data.size())) {
     throw core::InternalError(concat("[io::SafetensorsWriter::write] tensor '", name, "' with ",
                                      data.size(), " bytes is not the next one declared"));
   }
-  put(data);
+  put(descriptor_, data, data_begin_ + declared[next_].info.offset, path_);
   ++next_;
 }
 
 void SafetensorsWriter::finish() {
   if (descriptor_ < 0) open();
-  if (next_ != declared_.size())
+  if (next_ != layout_.tensors().size())
     throw core::InternalError("[io::SafetensorsWriter::finish] a declared tensor was not written");
   const bool flushed = ::fsync(descriptor_) == 0;
   const int code = errno;
@@ -254,6 +280,61 @@ void SafetensorsWriter::finish() {
     ::unlink(temporary_.c_str());
     core::throw_output_error("complete", path_, cause);
   }
+}
+
+namespace {
+
+bool begins_with(const fs::path& path, std::string_view header, std::int64_t size) {
+  std::error_code error;
+  if (fs::file_size(path, error) != static_cast<std::uintmax_t>(size) || error) return false;
+  const core::MappedFile file(path);
+  const auto bytes = file.bytes().first(header.size());
+  return std::equal(bytes.begin(), bytes.end(), std::as_bytes(std::span(header)).begin());
+}
+
+}  // namespace
+
+SafetensorsInPlace::SafetensorsInPlace(fs::path path, const SafetensorsLayout& layout)
+    : path_(std::move(path)),
+      header_(layout.header()),
+      size_(static_cast<std::int64_t>(header_.size()) + layout.data_bytes()) {
+  for (const auto& [name, info] : layout.tensors()) tensors_[name] = info;
+  is_new_ = !begins_with(path_, header_, size_);
+  if (is_new_) core::require_disk_space(path_, size_);
+}
+
+SafetensorsInPlace::~SafetensorsInPlace() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void SafetensorsInPlace::open() {
+  const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (is_new_ ? O_TRUNC : 0);
+  descriptor_ = ::open(path_.c_str(), flags, 0644);
+  if (descriptor_ < 0) core::throw_output_error("create", path_, errno);
+  if (!is_new_) return;
+  try {
+    put(descriptor_, std::as_bytes(std::span(header_)), 0, path_);
+    if (::ftruncate(descriptor_, size_) != 0) core::throw_output_error("create", path_, errno);
+  } catch (...) {
+    ::unlink(path_.c_str());  // nothing is in it
+    throw;
+  }
+}
+
+void SafetensorsInPlace::write(const std::string& name, std::span<const std::byte> data) {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end() || found->second.bytes != static_cast<std::int64_t>(data.size())) {
+    throw core::InternalError(concat("[io::SafetensorsInPlace::write] tensor '", name, "' with ",
+                                     data.size(), " bytes is not in the layout"));
+  }
+  if (descriptor_ < 0) open();
+  const auto begin = static_cast<std::int64_t>(header_.size()) + found->second.offset;
+  put(descriptor_, data, begin, path_);
+}
+
+void SafetensorsInPlace::flush() {
+  if (descriptor_ >= 0 && ::fdatasync(descriptor_) != 0)
+    core::throw_output_error("flush", path_, errno);
 }
 
 }  // namespace corda::io

@@ -56,6 +56,7 @@ Spectrum certified_generalised_top(const at::Tensor& task, DampedCovariance& kno
   check_pair("certified_generalised_top", task, knowledge.matrix());
   check_rank("certified_generalised_top", r, task.size(0));
   const at::Tensor wide = task.to(at::kDouble);
+  mean_diagonal("certified_generalised_top", "the task covariance", wide);
   return fast_or_exact(
       task.size(0), r, options,
       [&] { return generalised_by_cholesky(wide, knowledge, r, options); },

@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include "corda/core/error.h"
 
 namespace corda::linalg {
@@ -51,6 +53,18 @@ void check_pair(const char* function, const at::Tensor& task, const at::Tensor& 
                             "] the covariances must be of one size; they are ", task.sizes(),
                             " and ", knowledge.sizes()));
   }
+}
+
+double mean_diagonal(const char* function, const char* what, const at::Tensor& covariance) {
+  const double mean = covariance.diagonal().mean().item<double>();
+  const double norm = at::linalg_norm(covariance).item<double>();
+  if (!std::isfinite(norm) || !(mean > 0)) {
+    throw core::NumericalError(concat(
+        "[linalg::", function, "] ", what, " ", covariance.sizes(),
+        " must be finite with a positive diagonal; its mean diagonal is ", mean, ", its norm ",
+        norm, mean == 0 ? "; what is always zero has no directions, so leave its layers out" : ""));
+  }
+  return mean;
 }
 
 at::Tensor fix_signs(const at::Tensor& vectors) {

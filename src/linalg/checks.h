@@ -18,6 +18,9 @@ void check_layer(const char* function, const at::Tensor& weight, const at::Tenso
 // C_task and C_know are square and of one size.
 void check_pair(const char* function, const at::Tensor& task, const at::Tensor& knowledge);
 
+// The mean of the diagonal of C, fp64. Throws NumericalError where C is zero or not finite.
+double mean_diagonal(const char* function, const char* what, const at::Tensor& covariance);
+
 // Makes each column's entry of largest magnitude positive.
 at::Tensor fix_signs(const at::Tensor& vectors);
 

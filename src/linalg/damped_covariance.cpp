@@ -4,8 +4,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-
 #include "corda/core/error.h"
 #include "linalg/checks.h"
 #include "linalg/split.h"
@@ -18,13 +16,7 @@ using core::NumericalError;
 at::Tensor damp(const at::Tensor& covariance, double damping) {
   check_square("damp", "the covariance", covariance);
   at::Tensor damped = covariance.to(at::kDouble, /*non_blocking=*/false, /*copy=*/true);
-  const double mean = damped.diagonal().mean().item<double>();
-  const double norm = at::linalg_norm(damped).item<double>();
-  if (!std::isfinite(norm) || !(mean > 0)) {
-    throw NumericalError(concat("[linalg::damp] the covariance ", covariance.sizes(),
-                                " must be finite with a positive diagonal; its mean diagonal is ",
-                                mean, ", its norm ", norm));
-  }
+  const double mean = mean_diagonal("damp", "the covariance", damped);
   damped.diagonal().add_(damping * mean);
   return damped;
 }

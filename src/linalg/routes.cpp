@@ -58,7 +58,7 @@ at::Tensor checked_basis(const at::Tensor& z) {
 void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u, Which which,
             Spectrum& result) {
   const at::Tensor rows = at::mm(at::mm(u.t(), weight), damped);
-  const auto [values, vectors] = at::linalg_eigh(at::mm(rows, rows.t()));
+  const auto [values, vectors] = eigenpairs(at::mm(rows, rows.t()));
   const bool flip = which == Which::kLargest;
   const at::Tensor turned = at::mm(u, vectors);
   result.values = (flip ? values.flip(0) : values).clamp_min(0).sqrt();

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 #include <utility>
 
 #include "corda/core/error.h"
@@ -67,16 +66,16 @@ Design design(const RitzPairs& pairs, double gain, bool first) {
   return result;
 }
 
-std::tuple<at::Tensor, at::Tensor> eigh(const at::Tensor& matrix) {
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor> eigenpairs(const at::Tensor& matrix) {
   try {
     return at::linalg_eigh(matrix);
   } catch (const c10::LinAlgError& error) {
-    throw core::NumericalError(core::concat("[linalg::rayleigh_ritz] syevd failed on a matrix ",
+    throw core::NumericalError(core::concat("[linalg::eigenpairs] syevd failed on a matrix ",
                                             matrix.sizes(), ": ", error.what_without_backtrace()));
   }
 }
-
-}  // namespace
 
 at::Tensor Operator::operator()(const at::Tensor& y) const {
   return matrix_.defined() ? at::mm(matrix_, y) : function_(y);
@@ -97,7 +96,7 @@ std::optional<RitzPairs> rayleigh_ritz(const Operator& apply, const at::Tensor& 
   if (!basis) return std::nullopt;
   const at::Tensor images = apply(*basis);
   const at::Tensor small = at::mm(basis->t(), images);
-  const auto [values, vectors] = eigh((small + small.t()).div_(2));
+  const auto [values, vectors] = eigenpairs((small + small.t()).div_(2));
   const at::Tensor turn = vectors.flip(1);
   RitzPairs pairs;
   pairs.r = r;

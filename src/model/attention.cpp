@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "corda/model/attention_pass.h"
+#include "model/nodes.h"
 
 namespace corda::model {
 
@@ -59,8 +60,8 @@ at::Tensor PackedAttention::attend(std::int64_t /*layer*/, const at::Tensor& q, 
                                    const at::Tensor& v) {
   if (!q.is_cuda()) return attend_one_by_one(batch_, q, k, v);
   if (!suits_flash(q)) return attend_efficient(batch_, q, k, v);
-  return at::GradMode::is_enabled() ? attend_flash(batch_, q, k, v)
-                                    : attention_forward(batch_, q, k, v).out;
+  if (!at::GradMode::is_enabled()) return attention_forward(batch_, q, k, v).out;
+  return fused_ ? attention_node(batch_, q, k, v) : attend_flash(batch_, q, k, v);
 }
 
 KeyValueCache::KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads,

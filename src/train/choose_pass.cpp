@@ -108,14 +108,18 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
   ChosenPass chosen{
       .pass = nullptr, .gradients = "autograd", .recompute = "none", .offload = "false"};
-  if (supported && settings.gradients != "autograd") {
+  const bool any = settings.gradients == "auto";
+  if (supported && (any || settings.gradients == "fused")) {
     const LowRankPassOptions options = options_for(settings, model, tokens, evaluated, reporter);
     chosen = {.pass = make_low_rank_pass(model, options),
               .gradients = "fused",
               .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),
               .offload = options.offload ? "true" : "false"};
+  } else if (settings.gradients == "kernels" || (any && model.device().is_cuda())) {
+    chosen.pass = make_autograd_pass(model, model::Operations::kKernels);
+    chosen.gradients = "kernels";
   } else {
-    chosen.pass = make_autograd_pass(model);
+    chosen.pass = make_autograd_pass(model, model::Operations::kAten);
   }
   reporter.info(concat("gradients: ", chosen.pass->describe(), "; micro-batches of up to ", tokens,
                        " tokens"));

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "corda/data/batch.h"
+#include "corda/model/forward.h"
 #include "corda/model/model.h"
 
 namespace corda::train {
@@ -39,9 +40,10 @@ class GradientPass {
   model::Model& model_;
 };
 
-// The forward pass of corda/model/forward.h with autograd: for every method, and the oracle of the
-// one below.
-std::unique_ptr<GradientPass> make_autograd_pass(model::Model& model);
+// The forward pass of corda/model/forward.h with autograd, for every method: over kernels, or over
+// ATen's operations, which is the oracle of that and of the one below.
+std::unique_ptr<GradientPass> make_autograd_pass(
+    model::Model& model, model::Operations operations = model::Operations::kAten);
 
 // What is computed again in the backward instead of being kept.
 enum class Recompute {

@@ -147,10 +147,12 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("precision", s.precision,
            "of weights and activations; adapters and optimizer state are always fp32",
            {"auto", "bf16", "fp32"});
-  list.add("gradients", s.gradients,
-           "how they are computed: fused (LoRA without dropout: lora, pissa, corda) or autograd; "
-           "auto: fused where it can be",
-           {"auto", "fused", "autograd"});
+  list.add(
+      "gradients", s.gradients,
+      "how they are computed: fused (LoRA without dropout: lora, pissa, corda), kernels (any "
+      "method: autograd over the fused kernels), autograd (over plain operations); auto: fused "
+      "where it can be, else kernels",
+      {"auto", "fused", "kernels", "autograd"});
   list.add("recompute", s.recompute,
            "what the backward computes again to save memory, fused only: none, selective (gate and "
            "up), block (all but a block's input); auto: the fastest that fits the GPU",
@@ -184,9 +186,9 @@ void check(const TrainSettings& s) {
     problems.emplace_back("method full trains the model itself; remove 'adapter'");
   if (s.method == "full" && s.train_a == "false")
     problems.emplace_back("train_a has no meaning with method full");
-  if (s.gradients == "autograd" && asks_for_fused(s))
-    problems.emplace_back(
-        "'recompute' and 'offload' need 'gradients' fused; autograd keeps everything");
+  if ((s.gradients == "autograd" || s.gradients == "kernels") && asks_for_fused(s))
+    problems.emplace_back(concat("'recompute' and 'offload' need 'gradients' fused; ", s.gradients,
+                                 " keeps everything"));
   const bool other_method = s.method == "full" || s.method == "dora";
   if (asks_for_fused(s) && (other_method || s.lora.dropout > 0))
     problems.push_back(fused_refusal(other_method ? concat("has method ", s.method)

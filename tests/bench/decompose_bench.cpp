@@ -8,6 +8,8 @@
 //     phases: the time of each phase, for which the GPU is waited for after each
 //   decompose_bench DEVICE product WIDTH TOKENS
 //     adds the Gram matrix of bf16 activations to a covariance, in panels of several widths
+//   decompose_bench DEVICE pack WIDTH
+//     a covariance to its packed triangle on the host and back, packed by the CPU or by the device
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAFunctions.h>
 
@@ -20,6 +22,8 @@
 #include <string>
 #include <vector>
 
+#include "corda/core/parallel.h"
+#include "corda/io/covariance_store.h"
 #include "corda/linalg/accumulate.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/spectrum.h"
@@ -217,6 +221,17 @@ class Bench {
   std::int64_t checked_ = 0;
 };
 
+template <typename Call>
+double milliseconds(at::Device device, int repeats, const Call& call) {
+  call();
+  wait(device);
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < repeats; ++i) call();
+  wait(device);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+  return elapsed.count() * 1e3 / repeats;
+}
+
 // ms of variants of `sum += scale x^T x`, of which the lower triangle is wanted.
 nlohmann::json product_times(at::Device device, std::int64_t n, std::int64_t tokens) {
   const auto options = at::TensorOptions().device(device);
@@ -224,16 +239,7 @@ nlohmann::json product_times(at::Device device, std::int64_t n, std::int64_t tok
   const at::Tensor scale = at::full({1}, 0.5F, options);
   const at::Tensor one = at::ones({1}, options);
   at::Tensor sum = at::zeros({n, n}, options);
-  const auto time = [&](const auto& call) {
-    constexpr int kRepeats = 20;
-    call();
-    wait(device);
-    const auto begin = std::chrono::steady_clock::now();
-    for (int i = 0; i < kRepeats; ++i) call();
-    wait(device);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() * 1e3 /
-           kRepeats;
-  };
+  const auto time = [&](const auto& call) { return milliseconds(device, 20, call); };
   nlohmann::json result = {{"width", n}, {"tokens", tokens}};
   result["mm to fp32, then add"] =
       time([&] { sum.add_(at::mm(x.t(), x, at::kFloat).mul_(scale)); });
@@ -250,11 +256,60 @@ nlohmann::json product_times(at::Device device, std::int64_t n, std::int64_t tok
   return result;
 }
 
+// ms of the ways between a covariance on the device and its packed triangle in host memory.
+nlohmann::json pack_times(at::Device device, std::int64_t n) {
+  const at::Tensor x = at::randn({n, 64}, at::TensorOptions().device(device));
+  const at::Tensor full = at::mm(x, x.t());
+  const at::Tensor mask = at::ones({n, n}, full.options().dtype(at::kBool)).tril();
+  at::Tensor target = at::zeros_like(full);
+  const auto pinned = at::TensorOptions().dtype(at::kFloat).pinned_memory(device.is_cuda());
+  at::Tensor host = at::empty({n, n}, pinned);
+  at::Tensor triangle = at::empty({n * (n + 1) / 2}, pinned);
+  at::Tensor stored = corda::io::pack_lower(full);  // as a mapped file holds it
+  const auto time = [&](const auto& call) { return milliseconds(device, 5, call); };
+  // Copies rows [begin, end) between the triangle and a row-major square.
+  const auto rows = [&](std::int64_t threads, float* square, float* packed, bool pack) {
+    corda::core::parallel_for(n, threads, (n + 15) / 16, [&](std::int64_t row) {
+      float* line = square + row * n;
+      float* part = packed + row * (row + 1) / 2;
+      std::copy_n(pack ? line : part, row + 1, pack ? part : line);
+    });
+  };
+  nlohmann::json result = {{"width", n}};
+  for (const std::int64_t threads : {1, 4, 8}) {
+    const std::string by = " by " + std::to_string(threads) + " CPU threads";
+    result["pack" + by + ", square copied"] = time([&] {
+      host.copy_(full);
+      rows(threads, host.data_ptr<float>(), stored.data_ptr<float>(), true);
+    });
+    result["unpack" + by + ", square copied"] = time([&] {
+      rows(threads, host.data_ptr<float>(), stored.data_ptr<float>(), false);
+      target.copy_(host);
+      corda::linalg::mirror_lower(target);
+    });
+  }
+  result["pack by the device, triangle copied"] =
+      time([&] { triangle.copy_(full.masked_select(mask)); });
+  result["unpack by the device, triangle copied"] = time([&] {
+    std::copy_n(stored.const_data_ptr<float>(), stored.numel(), triangle.data_ptr<float>());
+    target.masked_scatter_(mask, triangle.to(device, /*non_blocking=*/true));
+    corda::linalg::mirror_lower(target);
+  });
+  if (!target.equal(full)) throw std::runtime_error("the device's unpacking is wrong");
+  result["square copied to the host, nothing else"] = time([&] { host.copy_(full); });
+  result["triangle copied to the host, nothing else"] =
+      time([&] { triangle.copy_(target.view({-1}).narrow(0, 0, triangle.numel())); });
+  result["mirrored on the device, nothing else"] =
+      time([&] { corda::linalg::mirror_lower(target); });
+  return result;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const bool product = argc == 5 && std::string(argv[2]) == "product";
-  if (!product && argc < 10) {
+  const bool pack = argc == 4 && std::string(argv[2]) == "pack";
+  if (!product && !pack && argc < 10) {
     std::fprintf(stderr,
                  "usage: decompose_bench DEVICE MODE SPECTRUM HIDDEN INNER KV BLOCKS CHECKED RANK "
                  "[exact] [phases]\n");
@@ -269,6 +324,11 @@ int main(int argc, char** argv) {
     };
     if (product) {
       const auto times = product_times(corda::linalg::device_of(argv[1]), number(3), number(4));
+      std::printf("%s\n", times.dump().c_str());
+      return 0;
+    }
+    if (pack) {
+      const auto times = pack_times(corda::linalg::device_of(argv[1]), number(3));
       std::printf("%s\n", times.dump().c_str());
       return 0;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Times optimizer steps of LoRA on a random model of a given shape, built in the GPU's memory: no
+// Times optimizer steps on a random model of a given shape, built in the GPU's memory: no
 // files, no tokenizer. One JSON line a batch; with --profile where the time of a step goes.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -34,7 +34,8 @@ struct Options {
   bool bias = false;
   bool untuned = false;
   std::string graphs = "auto";
-  std::string gradients = "fused";
+  std::string method = "lora";
+  std::string gradients;  // empty: fused for lora, else kernels
   std::string recompute = "none";
   std::string device = "cuda";
   std::vector<std::string> batches = {"4x2048"};
@@ -58,7 +59,9 @@ std::vector<std::int64_t> lengths_of(const std::string& batch) {
   return lengths;
 }
 
-model::Model random_model(const Options& o, at::Device device, at::ScalarType type) {
+// Full fine-tuning has its weights in fp32.
+model::Model random_model(const Options& o, at::Device device, at::ScalarType compute) {
+  const at::ScalarType type = o.method == "full" ? at::kFloat : compute;
   model::Model model;
   model::ModelConfig& c = model.config;
   c = {.model_type = "llama",
@@ -76,7 +79,7 @@ model::Model random_model(const Options& o, at::Device device, at::ScalarType ty
   const auto normal = [&](std::int64_t rows, std::int64_t columns) {
     return at::empty({rows, columns}, options).normal_(0, 0.02);
   };
-  model.compute = type;
+  model.compute = compute;
   model.embedding = normal(o.vocab, o.hidden);
   model.final_norm = at::ones({o.hidden}, options);
   if (!o.tied) model.head.weight = normal(o.vocab, o.hidden);
@@ -91,12 +94,16 @@ model::Model random_model(const Options& o, at::Device device, at::ScalarType ty
       model::Linear result;
       result.name = block.name + "." + name;
       result.weight = normal(rows, columns);
+      if (o.method == "full") return result;
       const at::TensorOptions fp32 = options.dtype(at::kFloat);
       model::LowRank low_rank;
       low_rank.a = at::empty({o.rank, columns}, fp32).normal_(0, 0.01);
       low_rank.b = at::empty({rows, o.rank}, fp32).normal_(0, 0.001);
       low_rank.a.set_requires_grad(!o.frozen_a);
       low_rank.b.set_requires_grad(true);
+      if (o.method == "dora")
+        low_rank.magnitude = at::linalg_vector_norm(result.weight, 2, {1}, false, at::kFloat)
+                                 .set_requires_grad(true);
       result.low_rank = std::move(low_rank);
       return result;
     };
@@ -192,9 +199,15 @@ void run(const Options& o) {
   model::Model model = random_model(o, device, type);
   std::vector<std::pair<std::string, at::Tensor>> parameters;
   for (model::Linear* linear : model.projections()) {
+    if (!linear->low_rank) continue;
     if (!o.frozen_a) parameters.emplace_back(linear->name + ".A", linear->low_rank->a);
     parameters.emplace_back(linear->name + ".B", linear->low_rank->b);
+    if (linear->low_rank->magnitude.defined())
+      parameters.emplace_back(linear->name + ".m", linear->low_rank->magnitude);
   }
+  if (o.method == "full")
+    for (auto& [name, tensor] : model.parameters())
+      parameters.emplace_back(name, tensor->set_requires_grad(true));
   train::AdamW optimizer(std::move(parameters), {});
   const train::Recompute recompute = o.recompute == "block"       ? train::Recompute::kBlock
                                      : o.recompute == "selective" ? train::Recompute::kSelective
@@ -209,8 +222,11 @@ void run(const Options& o) {
                                                       : o.graphs == "always"
                                                           ? train::Graphs::kAlways
                                                           : train::Graphs::kAuto};
-    const auto pass = o.gradients == "fused" ? train::make_low_rank_pass(model, options)
-                                             : train::make_autograd_pass(model);
+    const auto pass = o.gradients == "fused"
+                          ? train::make_low_rank_pass(model, options)
+                          : train::make_autograd_pass(model, o.gradients == "kernels"
+                                                                 ? model::Operations::kKernels
+                                                                 : model::Operations::kAten);
     if (device.is_cuda()) {
       c10::cuda::CUDACachingAllocator::emptyCache();
       c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
@@ -235,13 +251,15 @@ void run(const Options& o) {
     const double median = seconds[static_cast<std::size_t>(o.warmup + o.steps / 2)];
     const auto tokens = batches.front().tokens();
     std::printf(
-        "{\"batch\": \"%s\", \"tokens\": %ld, \"gradients\": \"%s\", \"recompute\": \"%s\", "
+        "{\"batch\": \"%s\", \"tokens\": %ld, \"method\": \"%s\", \"gradients\": \"%s\", "
+        "\"recompute\": \"%s\", "
         "\"tuned\": %s, \"graphs\": \"%s\", "
         "\"tokens_per_second\": %.0f, \"step_ms\": %.1f, \"first_step_ms\": %.0f, "
         "\"peak_gb\": %.1f, \"tflops\": %.0f, \"loss\": %.4f}\n",
-        name.c_str(), static_cast<long>(tokens), o.gradients.c_str(), o.recompute.c_str(),
-        o.untuned ? "false" : "true", o.graphs.c_str(), static_cast<double>(tokens) / median,
-        median * 1e3, first * 1e3, static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
+        name.c_str(), static_cast<long>(tokens), o.method.c_str(), o.gradients.c_str(),
+        o.recompute.c_str(), o.untuned ? "false" : "true", o.graphs.c_str(),
+        static_cast<double>(tokens) / median, median * 1e3, first * 1e3,
+        static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
         train::flops_of_step(model, static_cast<double>(tokens),
                              static_cast<double>(batches.front().targets())) /
             median * 1e-12,
@@ -255,7 +273,7 @@ void run(const Options& o) {
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app("Times LoRA steps on a random model of a Llama's shape");
+  CLI::App app("Times training steps on a random model of a Llama's shape");
   app.add_option("--hidden", o.hidden);
   app.add_option("--intermediate", o.intermediate);
   app.add_option("--layers", o.layers);
@@ -266,7 +284,9 @@ int main(int argc, char** argv) {
   app.add_option("--rank", o.rank);
   app.add_flag("--tied", o.tied, "the head is the embedding");
   app.add_flag("--frozen-a", o.frozen_a, "A is not trained, as in mode dual");
-  app.add_option("--gradients", o.gradients)->check(CLI::IsMember({"fused", "autograd"}));
+  app.add_option("--method", o.method)->check(CLI::IsMember({"lora", "dora", "full"}));
+  app.add_option("--gradients", o.gradients, "default: fused for lora, else kernels")
+      ->check(CLI::IsMember({"fused", "kernels", "autograd"}));
   app.add_option("--recompute", o.recompute)->check(CLI::IsMember({"none", "selective", "block"}));
   app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
   app.add_flag("--bias", o.bias, "biases on the query, key and value projections, as in Qwen2");
@@ -278,6 +298,7 @@ int main(int argc, char** argv) {
   app.add_option("--device", o.device);
   app.add_flag("--profile", o.profile, "device time of one more step by kernel");
   CLI11_PARSE(app, argc, argv);
+  if (o.gradients.empty()) o.gradients = o.method == "lora" ? "fused" : "kernels";
   run(o);
   return 0;
 }

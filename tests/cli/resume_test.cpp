@@ -66,16 +66,27 @@ class Resume : public ::testing::Test {
     return result;
   }
 
+  // calibrate keeps a file for each site, decompose a note for each site and one file for the
+  // tensors of all.
+  static int finished_parts(const fs::path& work) {
+    int count = 0;
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(work, ignored)) {
+      const auto extension = entry.path().extension();
+      count += (extension == ".safetensors" && entry.path().stem() != "adapter_model") ||
+                       extension == ".json"
+                   ? 1
+                   : 0;
+    }
+    return count;
+  }
+
   // Kills the command once `count` parts are finished.
   void kill_midway(const std::vector<std::string>& arguments, const std::string& out,
                    int count) const {
     const fs::path work = at(out + ".work");
     const ProcessResult killed = run_corda(arguments, [&](pid_t process, const std::string&) {
-      int finished = 0;
-      std::error_code ignored;
-      for (const auto& entry : fs::directory_iterator(work, ignored))
-        finished += entry.path().extension() == ".safetensors" ? 1 : 0;
-      if (finished < count) return true;
+      if (finished_parts(work) < count) return true;
       ::kill(process, SIGKILL);
       return false;
     });
@@ -130,6 +141,24 @@ TEST_F(Resume, DualFromDataGoesOnToTheSameBytes) {
       "start", 5, "layers_skipped");
 }
 
+// The file-size limit stands in for a full disk.
+TEST_F(Resume, AFullDiskIsReportedThoughMetInTheBackground) {
+  const auto arguments = drawn("decompose", {"--data", at("text.txt"), "--mode", "ipa", "--rank",
+                                             "4", "--out", at("start")});
+  succeed(arguments);
+  fs::rename(at("start"), at("undisturbed"));
+  const auto tensors = fs::file_size(at("undisturbed/adapter_model.safetensors"));
+  std::string line = "ulimit -f " + std::to_string(tensors / 512 / 2) + "; exec " + CORDA_BINARY;
+  for (const auto& argument : arguments) line += " '" + argument + "'";
+  const ProcessResult full = testing::run_process({"/bin/sh", "-c", line});
+  EXPECT_EQ(full.exit_code, 5) << full.err;
+  EXPECT_THAT(full.err, HasSubstr("free some space"));
+  EXPECT_FALSE(fs::exists(at("start")));
+  EXPECT_FALSE(fs::exists(at("start.work"))) << "nothing was finished";
+  succeed(arguments);
+  EXPECT_EQ(contents(at("start")), contents(at("undisturbed")));
+}
+
 TEST_F(Resume, PartsOfOtherSettingsAreThrownAway) {
   const auto with_rank = [&](const char* rank) {
     return drawn("decompose", {"--data", at("text.txt"), "--rank", rank, "--out", at("start")});
@@ -146,10 +175,24 @@ TEST_F(Resume, PartsOfOtherSettingsAreThrownAway) {
 // One pass equals calibrating first: the covariances are the same numbers, stored in fp32 between.
 TEST_F(Resume, DecomposeFromDataEqualsCalibrateThenDecompose) {
   succeed(drawn("calibrate", {"--data", at("text.txt"), "--out", at("cov")}));
-  succeed(command("decompose", {"--covariance", at("cov"), "--rank", "4", "--out", at("two")}));
-  succeed(drawn("decompose", {"--data", at("text.txt"), "--rank", "4", "--out", at("one")}));
-  EXPECT_EQ(core::read_file(at("one/adapter_model.safetensors")),
-            core::read_file(at("two/adapter_model.safetensors")));
+  succeed(drawn("calibrate", {"--data", at("task.txt"), "--out", at("task-cov")}));
+  EXPECT_EQ(core::read_json(at("cov/manifest.json")).at("sites").begin().value().at("storage"),
+            "packed");
+  for (const std::string mode : {"kpa", "ipa", "dual"}) {
+    std::vector<std::string> two = {"--covariance", at("cov"), "--mode", mode,
+                                    "--rank",       "4",       "--out",  at(mode + "-2")};
+    std::vector<std::string> one = {"--data", at("text.txt"), "--mode",       mode, "--rank",
+                                    "4",      "--out",        at(mode + "-1")};
+    if (mode == "dual") {
+      two.insert(two.end(), {"--task-covariance", at("task-cov")});
+      one.insert(one.end(), {"--task-data", at("task.txt")});
+    }
+    succeed(command("decompose", two));
+    succeed(drawn("decompose", one));
+    EXPECT_EQ(core::read_file(at(mode + "-1/adapter_model.safetensors")),
+              core::read_file(at(mode + "-2/adapter_model.safetensors")))
+        << mode;
+  }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
@@ -96,6 +97,19 @@ class Decompose : public ::testing::Test {
       : model_(write_model(scratch_.path() / "model")),
         covariance_(write_covariance(scratch_.path() / "cov", model_)) {}
 
+  fs::path write_covariance_with_nan(const std::string& at_site) const {
+    fs::path directory = scratch_.path() / "nan";
+    io::CovarianceWriter writer(directory, io::CovarianceStorage::kFull);
+    for (const auto& site : sites()) {
+      at::Tensor c = covariance(site.width, 3);
+      if (site.name == at_site) c[1][1] = std::nan("");
+      writer.add(site.name, site.modules, kTokens, c);
+    }
+    io::CovarianceManifest manifest;
+    manifest.model = io::Checkpoint(model_).fingerprint();
+    writer.finish(manifest);
+    return directory;
+  }
   DecomposeSettings settings(const std::string& out = "adapter") const {
     DecomposeSettings s;
     s.model = model_.string();
@@ -251,22 +265,24 @@ TEST_F(Decompose, PissaNeedsNoCovariance) {
   EXPECT_LT((at::mm(layer.b0, layer.a0).to(at::kDouble) - best).abs().max().item<double>(), 1e-5);
 }
 
-class Warnings : public core::Reporter {
+class Messages : public core::Reporter {
  public:
   void log(core::LogLevel level, std::string_view message) override {
-    if (level == core::LogLevel::kWarning) lines.emplace_back(message);
+    (level == core::LogLevel::kWarning ? warnings : infos).emplace_back(message);
   }
-  std::vector<std::string> lines;
+  std::vector<std::string> warnings;
+  std::vector<std::string> infos;
 };
 
 TEST_F(Decompose, WarnsWhereASiteSawFewerTokensThanItsWidth) {
   DecomposeSettings s = settings();
   s.covariance = {write_covariance(scratch_.path() / "few", model_, 100, 1, 15).string()};
-  Warnings warnings;
-  decompose::decompose(s, warnings);
-  ASSERT_EQ(warnings.lines.size(), 2u);  // down_proj (20 wide) of two blocks
-  EXPECT_THAT(warnings.lines[0], HasSubstr("model.layers.0.mlp.down_proj.input: the covariance saw "
-                                           "15 tokens, fewer than its 20 features"));
+  Messages messages;
+  decompose::decompose(s, messages);
+  ASSERT_EQ(messages.warnings.size(), 2u);  // down_proj (20 wide) of two blocks
+  EXPECT_THAT(messages.warnings[0],
+              HasSubstr("model.layers.0.mlp.down_proj.input: the covariance saw "
+                        "15 tokens, fewer than its 20 features"));
 }
 
 TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
@@ -282,10 +298,10 @@ TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
   DecomposeSettings s = settings();
   s.model = (scratch_.path() / "deficient").string();
   s.covariance = {write_covariance(scratch_.path() / "cov2", s.model).string()};
-  Warnings warnings;
-  decompose::decompose(s, warnings);
-  ASSERT_EQ(warnings.lines.size(), 1u);
-  EXPECT_THAT(warnings.lines[0],
+  Messages messages;
+  decompose::decompose(s, messages);
+  ASSERT_EQ(messages.warnings.size(), 1u);
+  EXPECT_THAT(messages.warnings[0],
               HasSubstr("model.layers.0.self_attn.q_proj: 2 of the 3 components have no weight"));
   for (const auto& [module, layer] : adapter::read_adapter(s.out).layers) {
     EXPECT_TRUE(layer.a0.isfinite().all().item<bool>() && layer.b0.isfinite().all().item<bool>())
@@ -328,21 +344,48 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
 }
 
 TEST_F(Decompose, CovarianceWithNaNNamesTheSite) {
-  const fs::path directory = scratch_.path() / "nan";
-  io::CovarianceWriter writer(directory, io::CovarianceStorage::kFull);
-  for (const auto& site : sites()) {
-    at::Tensor c = covariance(site.width, 3);
-    if (site.name == "model.layers.1.mlp.input") c[1][1] = std::nan("");
-    writer.add(site.name, site.modules, kTokens, c);
-  }
-  io::CovarianceManifest manifest;
-  manifest.model = io::Checkpoint(model_).fingerprint();
-  writer.finish(manifest);
   DecomposeSettings s = settings();
-  s.covariance = {directory.string()};
+  s.covariance = {write_covariance_with_nan("model.layers.1.mlp.input").string()};
   EXPECT_THAT(
       failure<core::NumericalError>(s),
       HasSubstr("model.layers.1.mlp.input: [linalg::damp] the covariance [12, 12] must be finite"));
+}
+
+// Runs that fail at a site keep the sites before it; a note without its tensors counts for nothing.
+TEST_F(Decompose, NotesCountOnlyWithTheirTensors) {
+  DecomposeSettings s = settings();
+  s.covariance = {write_covariance_with_nan("model.layers.1.mlp.input").string()};
+  const fs::path work = s.out + ".work";
+  const auto infos = [&] {
+    Messages messages;
+    EXPECT_THROW(decompose::decompose(s, messages), core::NumericalError);
+    return messages.infos;
+  };
+  const auto going_on = ::testing::Contains(HasSubstr("going on after 8 of 14 layers"));
+  EXPECT_THAT(infos(), ::testing::Not(going_on));
+  EXPECT_THAT(infos(), going_on);
+  fs::resize_file(work / "adapter_model.safetensors", 100);
+  EXPECT_THAT(infos(), ::testing::Not(going_on));
+  EXPECT_THAT(infos(), going_on);
+  std::ofstream(work / "model.layers.0.mlp.input.json") << "{";
+  core::Reporter quiet;
+  EXPECT_THAT(error_of<core::FormatError>([&] { decompose::decompose(s, quiet); }),
+              HasSubstr("remove this folder and run again"));
+}
+
+// The names of modules become names of files in the work directory.
+TEST_F(Decompose, AModuleThatCannotNameAFileIsRefused) {
+  const fs::path model = scratch_.path() / "hostile";
+  fs::create_directories(model);
+  io::save_tensors(model / "model.safetensors",
+                   {{"model.layers.0/../x.q_proj.weight", random_tensor({8, 8}, 1)}});
+  DecomposeSettings s = settings();
+  s.model = model.string();
+  s.method = "pissa";
+  s.covariance.clear();
+  s.target_modules = {"q_proj"};
+  EXPECT_THAT(failure<core::FormatError>(s),
+              HasSubstr("'model.layers.0/../x.q_proj' cannot be decomposed"));
 }
 
 // One projection of 512 x 512, large enough for the fast route, of the given rank.

@@ -189,5 +189,59 @@ TEST_F(Safetensors, AMissingTensorIsNamed) {
             "'" + file().string() + "' has no tensor 'w'");
 }
 
+using Metadata = std::map<std::string, std::string>;
+
+SafetensorsLayout two_tensors() {
+  SafetensorsLayout layout(Metadata{{"format", "pt"}});
+  layout.declare("b", DType::kU8, {4});
+  layout.declare("a", DType::kU8, {2, 2});
+  return layout;
+}
+
+std::span<const std::byte> bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+TEST_F(Safetensors, InPlaceInAnyOrderGivesTheFileOfTheWriter) {
+  const fs::path in_place = folder_.path() / "in-place.safetensors";
+  {
+    SafetensorsWriter writer(file(), two_tensors());
+    writer.write("b", bytes("1234"));
+    writer.write("a", bytes("5678"));
+    writer.finish();
+  }
+  {
+    SafetensorsInPlace first(in_place, two_tensors());
+    EXPECT_TRUE(first.is_new());
+    EXPECT_FALSE(fs::exists(in_place)) << "nothing was written";
+    first.write("a", bytes("5678"));
+    first.flush();
+  }
+  SafetensorsInPlace second(in_place, two_tensors());
+  EXPECT_FALSE(second.is_new());
+  second.write("b", bytes("1234"));
+  second.flush();
+  EXPECT_EQ(core::read_file(in_place), core::read_file(file()));
+}
+
+TEST_F(Safetensors, InPlaceBeginsAnewWhereTheLayoutIsAnother) {
+  { SafetensorsInPlace(file(), two_tensors()).write("a", bytes("5678")); }
+  SafetensorsLayout other(Metadata{{"format", "pt"}});
+  other.declare("b", DType::kU8, {4});
+  other.declare("c", DType::kU8, {2, 2});  // of the same length
+  {
+    SafetensorsInPlace renamed(file(), other);
+    EXPECT_TRUE(renamed.is_new());
+    renamed.write("b", bytes("1234"));
+  }
+  EXPECT_EQ(SafetensorsFile(file()).data("c")[0], std::byte{0});
+  fs::resize_file(file(), fs::file_size(file()) - 1);
+  EXPECT_TRUE(SafetensorsInPlace(file(), other).is_new());
+}
+
+TEST_F(Safetensors, InPlaceRefusesWhatTheLayoutDoesNotHave) {
+  SafetensorsInPlace target(file(), two_tensors());
+  EXPECT_THROW(target.write("c", bytes("1234")), core::InternalError);
+  EXPECT_THROW(target.write("a", bytes("123")), core::InternalError);
+}
+
 }  // namespace
 }  // namespace corda::io

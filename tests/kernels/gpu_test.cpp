@@ -11,6 +11,7 @@
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
+#include "corda/kernels/scale_columns.h"
 #include "corda/kernels/window_copies.h"
 
 namespace corda::kernels {
@@ -70,6 +71,22 @@ TEST_P(Gpu, RmsNormMatchesCpu) {
   rms_norm_backward(ggrad, gresidual, gx, ginv_rms, gweight);
   expect_equal(ggrad, grad);
   expect_equal(gresidual, residual);
+}
+
+TEST_P(Gpu, ScaledColumnsMatchCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const at::Tensor y = window(n), out = window(n), grad = window(n), dy = window(n);
+  const at::Tensor factor = at::rand({n}) + 0.5, grad_factor = at::empty({n});
+  const at::Tensor gy = on_gpu(y), gout = on_gpu(out), ggrad = on_gpu(grad), gdy = on_gpu(dy);
+  const at::Tensor gfactor = factor.cuda(), ggrad_factor = grad_factor.cuda();
+  scale_columns(out, y, factor);
+  scale_columns(gout, gy, gfactor);
+  expect_equal(gout, out);
+  scale_columns_backward(dy, grad_factor, grad, y, factor);
+  scale_columns_backward(gdy, ggrad_factor, ggrad, gy, gfactor);
+  expect_equal(gdy, dy);
+  // A sum of both signs, in fp32 whatever the type; relative to its terms.
+  expect_equal(ggrad_factor, grad_factor, static_cast<double>(1 + rows));
 }
 
 TEST_P(Gpu, RotaryMatchesCpu) {

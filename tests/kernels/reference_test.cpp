@@ -12,6 +12,7 @@
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
+#include "corda/kernels/scale_columns.h"
 #include "corda/kernels/window_copies.h"
 #include "kernels/plan_key.h"
 
@@ -65,6 +66,20 @@ TEST_F(Reference, RmsNormBackwardLeavesTheGradientWhereTheOutputIsNotWanted) {
   const at::Tensor before = grad.clone();
   rms_norm_backward(grad, at::zeros({3, 8}), x, inv_rms, at::ones({8}), /*keep_output=*/false);
   EXPECT_TRUE(grad.equal(before));
+}
+
+TEST_F(Reference, ScaleColumnsAndItsBackwardMatchAutograd) {
+  const at::Tensor y = leaf({5, 9}), factor = leaf({9}), up = at::randn({5, 9});
+  const at::Tensor expected = y * factor;
+  const at::Tensor out = at::empty({5, 16}).narrow(1, 0, 9);
+  scale_columns(out, y.detach(), factor.detach());
+  expect_near(out, expected, kRounding);
+  const at::Tensor grad_factor = at::empty({9}), dy = at::empty({5, 9});
+  scale_columns_backward(dy, grad_factor, up, y.detach(), factor.detach());
+  expect_near(dy, gradient(expected, y, up), kRounding);
+  expect_near(grad_factor, gradient(expected, factor, up), kRounding);
+  scale_columns_backward(up, grad_factor, up, y.detach(), factor.detach());  // in place
+  expect_near(up, dy, kRounding);
 }
 
 TEST_F(Reference, GatherRotatedBackIsTheBackwardOfRotate) {

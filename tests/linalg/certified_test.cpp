@@ -172,6 +172,38 @@ bool passes(const Known& a, const at::Tensor& u, const at::Tensor& values, doubl
   return dominates(a.matrix, u, lifted, lifted[values.size(0) - 1].item<double>());
 }
 
+// Few distinct inputs, as at the first site of a model whose text has a small vocabulary: sums in
+// fp32 leave eigenvalues on both sides of zero behind the true ones.
+TEST(CertifiedGeneralisedTop, ATaskOfLowerRankThanTheAdapterIsProved) {
+  at::manual_seed(8);
+  constexpr std::int64_t kSize = 400;
+  const at::Tensor inputs = at::randn({40, kSize}, at::kDouble);
+  const auto seen = [&](std::int64_t count) {
+    const at::Tensor x = inputs.narrow(0, 0, count);
+    at::Tensor c = at::mm(x.t(), x);
+    const at::Tensor noise = at::randn({kSize, kSize}, at::kDouble);
+    return c + (noise + noise.t()) * (1e-7 * c.abs().max().item<double>());
+  };
+  for (const std::int64_t count : {10, 15, 16, 20, 40}) {
+    DampedCovariance knowledge(seen(40), 0.01);
+    const Spectrum found = certified_generalised_top(seen(count), knowledge, kRank, kFast);
+    EXPECT_EQ(found.refused, "") << count;
+    EXPECT_GE(found.bound, kGeneralisedBound);
+  }
+}
+
+TEST(CertifiedGeneralisedTop, ATaskWithoutDirectionsIsRefused) {
+  DampedCovariance knowledge(at::eye(96, at::kDouble), 0.01);
+  at::Tensor not_finite = at::eye(96, at::kDouble);
+  not_finite[3][4] = std::nan("");
+  for (const at::Tensor& task :
+       {at::zeros({96, 96}, at::kDouble), -at::eye(96, at::kDouble), not_finite}) {
+    EXPECT_THAT(error_of<core::NumericalError>(
+                    [&] { certified_generalised_top(task, knowledge, 4, kFast); }),
+                HasSubstr("the task covariance [96, 96] must be finite with a positive diagonal"));
+  }
+}
+
 TEST(Certificate, TrueSubspacePassesAndPlantedOnesDoNot) {
   at::manual_seed(8);
   const Known a = known(120);
@@ -284,6 +316,12 @@ TEST(SubspaceIteration, FlatSpectrumNeedsFewProducts) {
   EXPECT_LE(shortfall(*pairs, allowances), 1);
   EXPECT_LT(products, 80);
   EXPECT_NEAR(pairs->sum, 3955, 1e-5 * 3955);
+}
+
+TEST(SubspaceIteration, AFailingEigenproblemIsANumericalError) {
+  const at::Tensor bad = at::full({5, 5}, std::nan(""), at::kDouble);
+  EXPECT_THAT(error_of<core::NumericalError>([&] { eigenpairs(bad); }),
+              HasSubstr("syevd failed on a matrix [5, 5]"));
 }
 
 TEST(SubspaceIteration, RankBelowTheBlockIsHandled) {

@@ -5,8 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+#include <vector>
+
 #include "corda/core/error.h"
 #include "corda/linalg/accumulate.h"
+#include "corda/linalg/download.h"
 #include "corda/linalg/spectrum.h"
 #include "corda/linalg/upload.h"
 #include "linalg/layers.h"
@@ -206,6 +210,28 @@ TEST(GpuLinalg, UploadEqualsTheHostTensors) {
   rows[1].fill = [](std::int64_t, std::int64_t, std::byte*) { throw core::IoError("torn"); };
   auto upload = uploader.start(rows);
   EXPECT_EQ(error_of<core::IoError>([&] { upload.wait(); }), "torn");
+}
+
+// The memory of a tensor that was dropped is used again by the current stream, but not before it
+// was copied.
+TEST(GpuLinalg, DownloadEqualsTheDeviceTensorsThoughTheyAreDropped) {
+  CORDA_NEEDS_GPU();
+  const auto options = at::TensorOptions().device(at::kCUDA, 0);
+  const at::Tensor host = at::full({3}, 7.0F);
+  std::vector<Download> downloads;
+  for (int i = 0; i < 20; ++i) {
+    at::Tensor large = at::full({4'000'000}, static_cast<float>(i), options);
+    const at::Tensor columns = at::arange(6, options).view({2, 3}).t();
+    downloads.emplace_back(std::vector<at::Tensor>{std::move(large), host, columns});
+    at::zeros({4'000'000}, options);
+  }
+  for (int i = 0; i < 20; ++i) {
+    const auto& found = downloads[static_cast<std::size_t>(i)].wait();
+    ASSERT_EQ(found.size(), 3U);
+    EXPECT_TRUE(found[0].is_cpu() && (found[0] == static_cast<float>(i)).all().item<bool>()) << i;
+    EXPECT_TRUE(found[1].is_same(host));
+    EXPECT_TRUE(at::equal(found[2], at::arange(6).view({2, 3}).t()));
+  }
 }
 
 }  // namespace

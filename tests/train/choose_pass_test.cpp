@@ -52,7 +52,7 @@ class ChoosePass : public ::testing::Test {
   testing::TemporaryDirectory directory_;
 };
 
-TEST_F(ChoosePass, AutoIsFusedForPlainLoraAndAutogradForTheRest) {
+TEST_F(ChoosePass, AutoOnTheCpuIsFusedForPlainLoraAndAutogradForTheRest) {
   EXPECT_EQ(chosen({}, load()), "fused, nothing recomputed");
   EXPECT_EQ(chosen({}, load(/*dropout=*/0.1)), "autograd");
   EXPECT_EQ(chosen({}, load(0, /*dora=*/true)), "autograd");
@@ -60,6 +60,7 @@ TEST_F(ChoosePass, AutoIsFusedForPlainLoraAndAutogradForTheRest) {
 
 TEST_F(ChoosePass, WhatIsAskedForIsDone) {
   EXPECT_EQ(chosen(with(&TrainSettings::gradients, "autograd"), load()), "autograd");
+  EXPECT_EQ(chosen(with(&TrainSettings::gradients, "kernels"), load()), "autograd over kernels");
   EXPECT_EQ(chosen(with(&TrainSettings::recompute, "selective"), load()),
             "fused, gate and up recomputed");
   EXPECT_EQ(chosen(with(&TrainSettings::recompute, "block"), load()),
@@ -84,6 +85,11 @@ TEST_F(ChoosePass, WhatAutoBecameIsTold) {
   EXPECT_EQ(chosen.gradients, "fused");
   EXPECT_EQ(chosen.recompute, "none");
   EXPECT_EQ(chosen.offload, "false");
+  model::Model dora = load(0, /*dora=*/true);
+  EXPECT_EQ(choose_pass({}, dora, 64, 0, reporter).gradients, "autograd");
+  TrainSettings settings;
+  settings.gradients = "kernels";
+  EXPECT_EQ(choose_pass(settings, dora, 64, 0, reporter).gradients, "kernels");
 }
 
 TEST_F(ChoosePass, PackedFactorsAndTheirGradientsAreCounted) {

@@ -30,7 +30,7 @@ struct Trained {
   Parameters parameters;
 };
 
-enum class Pass { kAutograd, kKeepAll, kRecomputeSome, kRecomputeBlocks };
+enum class Pass { kAutograd, kKernels, kKeepAll, kRecomputeSome, kRecomputeBlocks };
 
 std::unique_ptr<GradientPass> make_pass(Trained& trained, Pass pass = Pass::kAutograd) {
   switch (pass) {
@@ -40,6 +40,8 @@ std::unique_ptr<GradientPass> make_pass(Trained& trained, Pass pass = Pass::kAut
       return make_low_rank_pass(trained.model, {Recompute::kSelective});
     case Pass::kRecomputeBlocks:
       return make_low_rank_pass(trained.model, {Recompute::kBlock});
+    case Pass::kKernels:
+      return make_autograd_pass(trained.model, model::Operations::kKernels);
     case Pass::kAutograd:
       break;
   }
@@ -147,23 +149,33 @@ INSTANTIATE_TEST_SUITE_P(
                       GoldenCase{"LoraFused", "lora", Pass::kKeepAll},
                       GoldenCase{"LoraFusedSelective", "lora", Pass::kRecomputeSome},
                       GoldenCase{"LoraFusedBlock", "lora", Pass::kRecomputeBlocks},
-                      GoldenCase{"Dora", "dora", Pass::kAutograd}),
+                      GoldenCase{"LoraKernels", "lora", Pass::kKernels},
+                      GoldenCase{"Dora", "dora", Pass::kAutograd},
+                      GoldenCase{"DoraKernels", "dora", Pass::kKernels}),
     [](const auto& tested) { return std::string(tested.param.name); });
 
-TEST(GoldenFull, FiveStepsMatchTransformers) {
+class GoldenFull : public ::testing::TestWithParam<Pass> {};
+
+TEST_P(GoldenFull, FiveStepsMatchTransformers) {
   for (const char* name : {"llama3-gqa", "llama-tied"}) {
     Trained trained = load_full(name);
-    expect_losses(trained, std::string("full-") + name + ".json", "", 1.0);
+    expect_losses(trained, std::string("full-") + name + ".json", "", 1.0, GetParam());
   }
 }
 
-TEST(GoldenFull, EveryGradientOfATiedModelMatches) {
+TEST_P(GoldenFull, EveryGradientOfATiedModelMatches) {
   Trained trained = load_full("llama-tied");
-  gradients_of(trained, micro_batches(golden_batches()[0], 8192, true));
+  gradients_of(trained, micro_batches(golden_batches()[0], 8192, true), GetParam());
   expect_close(trained.parameters,
                io::SafetensorsFile(kGolden / "train" / "full-llama-tied-gradients.safetensors"),
                true, 1e-4);
 }
+
+INSTANTIATE_TEST_SUITE_P(Passes, GoldenFull, ::testing::Values(Pass::kAutograd, Pass::kKernels),
+                         [](const auto& tested) {
+                           return std::string(tested.param == Pass::kKernels ? "Kernels"
+                                                                             : "Autograd");
+                         });
 
 // At the start B A is what PEFT saved; with DoRA's magnitude set to the norm of W + s B A the
 // factor is one, so dropout may only touch the low-rank path, as in PEFT: two runs differ by B A
@@ -234,9 +246,11 @@ TEST_P(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Passes, Accumulation,
-                         ::testing::Values(Pass::kAutograd, Pass::kKeepAll, Pass::kRecomputeBlocks),
+                         ::testing::Values(Pass::kAutograd, Pass::kKernels, Pass::kKeepAll,
+                                           Pass::kRecomputeBlocks),
                          [](const auto& tested) {
                            return std::string(tested.param == Pass::kAutograd  ? "Autograd"
+                                              : tested.param == Pass::kKernels ? "Kernels"
                                               : tested.param == Pass::kKeepAll ? "Fused"
                                                                                : "FusedBlock");
                          });

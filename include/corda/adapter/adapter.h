@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "corda/io/safetensors.h"
+
 namespace corda::adapter {
 
 namespace fs = std::filesystem;
@@ -74,6 +76,35 @@ struct Factors {
   at::Tensor b;
 };
 Factors exported_factors(const LayerAdapter& layer);
+
+// adapter_model.safetensors of an adapter that is made layer by layer, in any order, perhaps by
+// several processes one after the other (io::SafetensorsInPlace).
+class AdapterTensors {
+ public:
+  struct Shape {
+    std::int64_t out_features = 0;
+    std::int64_t in_features = 0;
+  };
+  // `stored_rank` is that of the file: twice the adapter's where the start is subtracted. Goes on
+  // with the file at `path` where it is for these layers, else makes it anew. Throws ResourceError.
+  AdapterTensors(const fs::path& path, const std::map<std::string, Shape>& layers,
+                 std::int64_t stored_rank);
+
+  const fs::path& path() const { return file_.path(); }
+  bool is_new() const { return file_.is_new(); }
+  // `stored` as `exported_factors` gives it, fp32 on the CPU. Throws InternalError for another
+  // shape.
+  void put(const std::string& module, const Factors& stored);
+  void flush() { file_.flush(); }
+
+ private:
+  io::SafetensorsInPlace file_;
+};
+
+// Writes adapter_config.json and corda.json for the tensors of `modules`, which stand in `adapter`
+// or were written apart; `subtracts_start` as in LayerAdapter.
+void write_adapter_notes(const fs::path& directory, const Adapter& adapter,
+                         const std::vector<std::string>& modules, bool subtracts_start);
 
 // s (B A - B0 A0), fp32 [out, in], computed as s ((B - B0) A + B0 (A - A0)). Without the magnitude.
 at::Tensor update_of(const LayerAdapter& layer, double scale);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// How an adapter starts: A0 and B0 of one layer for each method. All results are fp32 on the CPU.
+// How an adapter starts: A0 and B0 of one layer for each method. All results are fp32, on the CPU
+// unless the function says otherwise.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ namespace corda::adapter {
 // W): A0 = (s S_r)^-1/2 U_r^T W and B0 = U_r sqrt(S_r / s), so that s B0 A0 = U_r U_r^T W. No
 // inverse of C~ is needed, since S V^T C~^-1 = U^T W. A component whose S is zero to rounding gets
 // a zero row of A0 and a zero column of B0. `weight` is W [out, in], `u` comes from
-// left_singular_subspace or svd_top of it. The result's a, b are copies of its a0, b0. Throws
-// ShapeError where the sizes do not fit.
+// left_singular_subspace or svd_top of it. The result's a, b are copies of its a0, b0, on
+// the device of `u`. Throws ShapeError where the sizes do not fit.
 LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u,
                                       double scale);
 
@@ -26,7 +27,7 @@ std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows,
 
 // Dual: the rows of A are the generalised eigenvectors scaled to norm 1/sqrt(3), which is what a
 // row of `initialise_lora` has on average; B [out, r] is zero, nothing is subtracted, and A is
-// meant to stay frozen.
+// meant to stay frozen. On the device of `directions`.
 LayerAdapter initialise_dual(const linalg::Spectrum& directions, std::int64_t out_features);
 
 // PiSSA without the detour over files: `initialise_from_subspace` of the top r components of W.

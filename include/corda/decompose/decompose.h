@@ -57,7 +57,7 @@ struct DecomposeResult {
 // block at a time (covariance/stream.h). Several directories are averaged after each was divided by
 // its trace, then scaled back by the mean of the traces, so that A0 and B0 stay as balanced as with
 // one. In the device's memory: two sites with the weights of their layers, or what streaming needs,
-// and the solver's workspace; the adapter itself is on the host. Every layer's energy is proved to
+// and the solver's workspace; the adapter itself is on the disk. Every layer's energy is proved to
 // be within the bounds of linalg/spectrum.h, or computed by the exact route. Finished sites are
 // kept in `OUT.work` until the adapter is complete: after a kill the same command goes on there.
 // Throws ConfigError (settings, a rank above a layer's size, covariances of another model),

@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "corda/core/file.h"
@@ -52,18 +53,44 @@ class SafetensorsFile {
   std::int64_t data_begin_ = 0;
 };
 
+// Where the tensors of a file that is to be written will stand.
+class SafetensorsLayout {
+ public:
+  explicit SafetensorsLayout(std::map<std::string, std::string> metadata = {})
+      : metadata_(std::move(metadata)) {}
+
+  // Tensors stand in the order in which they are declared.
+  void declare(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape);
+  // Bytes of the declared tensors together.
+  std::int64_t data_bytes() const { return total_; }
+
+  struct Declared {
+    std::string name;
+    TensorInfo info;
+  };
+  const std::vector<Declared>& tensors() const { return tensors_; }
+  // Everything of the file that stands before the data.
+  std::string header() const;
+
+ private:
+  std::map<std::string, std::string> metadata_;
+  std::vector<Declared> tensors_;
+  std::int64_t total_ = 0;
+};
+
 // Writes one file in two phases: every tensor is declared, then filled in the order of declaration.
 // The file appears under its name only at `finish()`; destroyed before that, nothing remains.
 class SafetensorsWriter {
  public:
   explicit SafetensorsWriter(fs::path path, std::map<std::string, std::string> metadata = {});
+  SafetensorsWriter(fs::path path, SafetensorsLayout layout);
   SafetensorsWriter(const SafetensorsWriter&) = delete;
   SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
   ~SafetensorsWriter();
 
   void declare(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape);
   // Bytes of the declared tensors together.
-  std::int64_t data_bytes() const { return total_; }
+  std::int64_t data_bytes() const { return layout_.data_bytes(); }
   // Throws InternalError where name or size differ from the declaration; ResourceError on a full
   // disk.
   void write(const std::string& name, std::span<const std::byte> data);
@@ -71,18 +98,42 @@ class SafetensorsWriter {
 
  private:
   void open();
-  void put(std::span<const std::byte> data);
 
-  struct Declared {
-    std::string name;
-    TensorInfo info;
-  };
   fs::path path_;
   fs::path temporary_;
-  std::map<std::string, std::string> metadata_;
-  std::vector<Declared> declared_;
+  SafetensorsLayout layout_;
+  std::int64_t data_begin_ = 0;
   std::size_t next_ = 0;
-  std::int64_t total_ = 0;
+  int descriptor_ = -1;
+};
+
+// A file that is filled in any order, perhaps by several processes one after the other. It stands
+// under its name from the first write on, zeros where nothing was written: what is in it must be
+// noted elsewhere, after `flush()`.
+class SafetensorsInPlace {
+ public:
+  // Goes on with the file where it has this layout, else makes it anew. Throws ResourceError.
+  SafetensorsInPlace(fs::path path, const SafetensorsLayout& layout);
+  SafetensorsInPlace(const SafetensorsInPlace&) = delete;
+  SafetensorsInPlace& operator=(const SafetensorsInPlace&) = delete;
+  ~SafetensorsInPlace();
+
+  const fs::path& path() const { return path_; }
+  // Whether there was no such file.
+  bool is_new() const { return is_new_; }
+  // Throws InternalError for a tensor or a size that the layout does not have; ResourceError.
+  void write(const std::string& name, std::span<const std::byte> data);
+  // Returns when everything written is on the disk. Throws ResourceError.
+  void flush();
+
+ private:
+  void open();
+
+  fs::path path_;
+  std::string header_;
+  std::int64_t size_;
+  std::map<std::string, TensorInfo> tensors_;
+  bool is_new_ = false;
   int descriptor_ = -1;
 };
 

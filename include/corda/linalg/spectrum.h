@@ -76,7 +76,8 @@ inline constexpr double kGeneralisedBound = 0.999;  // sum of eigenvalues / opti
 Spectrum certified_subspace(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
                             Which which, const SubspaceOptions& options = {});
 
-// As generalised_top, the sum of the values within kGeneralisedBound of the optimum.
+// As generalised_top, the sum of the values within kGeneralisedBound of the optimum. Throws
+// NumericalError where the task's covariance is zero or not finite too.
 Spectrum certified_generalised_top(const at::Tensor& task, DampedCovariance& knowledge,
                                    std::int64_t r, const SubspaceOptions& options = {});
 

@@ -18,7 +18,7 @@ namespace corda::linalg {
 struct HostRows {
   std::vector<std::int64_t> shape;  // rows first
   at::ScalarType type = at::kFloat;
-  // Writes the rows [begin, end) to `to`; called from another thread.
+  // Writes the rows [begin, end) to `to`; called from other threads, several at a time.
   std::function<void(std::int64_t begin, std::int64_t end, std::byte* to)> fill;
 };
 

@@ -27,15 +27,16 @@ class Attention {
 // Every token attends to the earlier tokens of its own sequence and itself. Differentiable. Never
 // pads: flash attention with cu_seqlens for 16-bit tensors on the GPU, the memory-efficient kernel
 // for fp32 there, one call a sequence on the CPU. Key/value heads are shared by groups of query
-// heads.
+// heads. With `fused`, cuDNN's attention where attention_pass.h has it, gradients too.
 class PackedAttention final : public Attention {
  public:
-  explicit PackedAttention(const Batch& batch) : batch_(batch) {}
+  explicit PackedAttention(const Batch& batch, bool fused = false) : batch_(batch), fused_(fused) {}
   at::Tensor attend(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
                     const at::Tensor& v) override;
 
  private:
   const Batch& batch_;
+  bool fused_;
 };
 
 // Keys and values of the tokens seen so far, for generation without gradients.

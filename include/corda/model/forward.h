@@ -17,6 +17,11 @@ namespace corda::model {
 // (gate, up), "<block>.mlp.down_proj.input".
 using SiteObserver = std::function<void(const std::string& site, const at::Tensor& input)>;
 
+// What stands in autograd's graph: ATen's operations alone (the oracle of everything else), or
+// corda's kernels, which go over memory less often, round less often and keep no logits. A graph of
+// kernels may be gone through backward once. Without gradients there is no difference.
+enum class Operations { kAten, kKernels };
+
 // cos and sin of the rotary angles of a batch, [tokens, 1, head_dim / 2], fp32.
 struct Rotary {
   at::Tensor cos;
@@ -25,7 +30,8 @@ struct Rotary {
 Rotary rotary_of(const Model& model, const at::Tensor& positions);
 
 // x W^T + bias, and the low-rank adapter where there is one. `x` [tokens, in] in the compute dtype.
-at::Tensor apply(const Linear& linear, const at::Tensor& x);
+at::Tensor apply(const Linear& linear, const at::Tensor& x,
+                 Operations operations = Operations::kAten);
 
 // Root-mean-square norm over the last dimension, computed in fp32.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
@@ -36,11 +42,13 @@ at::Tensor embed(const Model& model, const at::Tensor& ids);
 // One decoder block, [tokens, hidden] -> [tokens, hidden]. `layer` is its number.
 at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden,
                          const Rotary& rotary, Attention& attention,
-                         const SiteObserver& observe = {});
+                         const SiteObserver& observe = {},
+                         Operations operations = Operations::kAten);
 
 // All blocks and the final norm.
 at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& attention,
-                          const SiteObserver& observe = {});
+                          const SiteObserver& observe = {},
+                          Operations operations = Operations::kAten);
 
 // The head on some rows: [rows, hidden] -> [rows, vocab].
 at::Tensor logits_of(const Model& model, const at::Tensor& hidden);
@@ -48,9 +56,11 @@ at::Tensor logits_of(const Model& model, const at::Tensor& hidden);
 // Sum of the cross-entropy, natural logarithm, of `target_ids` [n] given the rows `target_rows` [n]
 // of `hidden`; fp32 scalar. Only those rows' logits are computed.
 at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
-                             const at::Tensor& target_rows, const at::Tensor& target_ids);
+                             const at::Tensor& target_rows, const at::Tensor& target_ids,
+                             Operations operations = Operations::kAten);
 
 // Forward pass and `cross_entropy_sum` over the batch's targets.
-at::Tensor loss_sum(const Model& model, const Batch& batch);
+at::Tensor loss_sum(const Model& model, const Batch& batch,
+                    Operations operations = Operations::kAten);
 
 }  // namespace corda::model

@@ -52,7 +52,7 @@ struct TrainSettings {
     std::int64_t micro_batch_tokens = 8192;
   } optim;
   std::string precision = "auto";  // auto | bf16 | fp32
-  std::string gradients = "auto";  // auto | fused | autograd
+  std::string gradients = "auto";  // auto | fused | kernels | autograd
   std::string recompute = "auto";  // auto | none | selective | block
   std::string offload = "auto";    // auto | true | false
   std::string graphs = "auto";     // auto | false

@@ -46,6 +46,14 @@ void glu(Type type, Activation activation, Rows out, Rows gate, Rows up, std::in
 void glu_backward(Type type, Activation activation, Rows gate, Rows up, Rows grad,
                   std::int64_t rows, std::int64_t n, bool keep_output, cudaStream_t stream);
 
+void scale_columns(Type type, Rows out, Rows y, const float* factor, std::int64_t rows,
+                   std::int64_t n, cudaStream_t stream);
+// `partial` has room for kScaleColumnsParts rows of n.
+constexpr int kScaleColumnsParts = 32;
+void scale_columns_backward(Type type, Rows dy, float* grad_factor, float* partial, Rows grad,
+                            Rows y, const float* factor, std::int64_t rows, std::int64_t n,
+                            cudaStream_t stream);
+
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
                    std::int64_t rows, std::int64_t vocab, const float* scale, cudaStream_t stream);
 

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Copies tensors to the host while the device goes on.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+namespace corda::linalg {
+
+class Download {
+ public:
+  // Starts copying into pinned memory, beside what the current stream goes on with; tensors that
+  // are on the host are taken as they are, those on a device are all on one. Does not wait.
+  explicit Download(std::vector<at::Tensor> tensors);
+
+  // The tensors on the host, in their order, once they are there. From any thread.
+  const std::vector<at::Tensor>& wait() const;
+
+ private:
+  std::vector<at::Tensor> host_;
+  std::shared_ptr<void> copied_;  // the event of the last copy
+};
+
+}  // namespace corda::linalg

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "model/nodes.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/gemm.h"
+#include "corda/kernels/glu.h"
+#include "corda/kernels/rotary.h"
+#include "corda/kernels/scale_columns.h"
+#include "corda/model/attention_pass.h"
+
+namespace corda::model {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using Tensors = torch::autograd::variable_list;
+
+struct MasterProduct : Function<MasterProduct> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& weight) {
+    const at::Tensor rounded = weight.to(x.scalar_type());
+    context->save_for_backward({x, rounded});
+    return at::mm(x, rounded.t());
+  }
+  static Tensors backward(AutogradContext* context, const Tensors& grads) {
+    const Tensors kept = context->get_saved_variables();
+    const at::Tensor dy = grads[0].contiguous();
+    at::Tensor dx;
+    if (context->needs_input_grad(0)) dx = at::mm(dy, kept[1]);
+    const at::Tensor dw = at::empty(kept[1].sizes(), kept[1].options().dtype(at::kFloat));
+    kernels::gemm(dw, dy.t(), kept[0]);
+    return {dx, dw};
+  }
+};
+
+struct ScaleColumns : Function<ScaleColumns> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& y,
+                            const at::Tensor& factor) {
+    context->save_for_backward({y, factor});
+    const at::Tensor out = at::empty_like(y);
+    kernels::scale_columns(out, y, factor);
+    return out;
+  }
+  static Tensors backward(AutogradContext* context, const Tensors& grads) {
+    const Tensors kept = context->get_saved_variables();
+    const at::Tensor grad = grads[0].contiguous();
+    const at::Tensor dy = at::empty_like(grad);
+    const at::Tensor grad_factor = at::empty_like(kept[1]);
+    kernels::scale_columns_backward(dy, grad_factor, grad, kept[0], kept[1]);
+    return {dy, grad_factor};
+  }
+};
+
+struct Rotate : Function<Rotate> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
+                            const at::Tensor& sin) {
+    kernels::rotate(x, heads_of(x, cos), cos, sin);
+    context->mark_dirty({x});
+    context->save_for_backward({cos, sin});
+    return x;
+  }
+  static Tensors backward(AutogradContext* context, const Tensors& grads) {
+    const Tensors kept = context->get_saved_variables();
+    const at::Tensor dx = grads[0].clone(at::MemoryFormat::Contiguous);
+    kernels::rotate(dx, heads_of(dx, kept[0]), kept[0], -kept[1]);
+    return {dx, {}, {}};
+  }
+  static std::int64_t heads_of(const at::Tensor& x, const at::Tensor& cos) {
+    return x.size(1) / (2 * cos.size(1));
+  }
+};
+
+struct Glu : Function<Glu> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& up,
+                            std::int64_t activation) {
+    const at::Tensor out = at::empty_like(gate);
+    kernels::glu(out, gate, up, static_cast<kernels::Activation>(activation));
+    context->save_for_backward({gate, up});
+    context->saved_data["activation"] = activation;
+    return out;
+  }
+  static Tensors backward(AutogradContext* context, const Tensors& grads) {
+    const Tensors kept = context->get_saved_variables();
+    const auto activation = context->saved_data["activation"].toInt();
+    kernels::glu_backward(kept[0], kept[1], grads[0].contiguous(),
+                          static_cast<kernels::Activation>(activation), /*keep_output=*/false);
+    for (const at::Tensor& overwritten : kept) overwritten.unsafeGetTensorImpl()->bump_version();
+    return {kept[0].detach(), kept[1].detach(), {}};
+  }
+};
+
+struct AttentionNode : Function<AttentionNode> {
+  struct Kept : torch::CustomClassHolder {
+    Batch batch;
+    AttentionPass::Route route = AttentionPass::Route::kAutograd;
+  };
+
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const Batch& batch) {
+    const AttentionPass pass = attention_forward(batch, q, k, v);
+    auto kept = c10::make_intrusive<Kept>();
+    kept->batch = batch;
+    kept->route = pass.route;
+    context->saved_data["kept"] = c10::IValue::make_capsule(std::move(kept));
+    context->save_for_backward({q, k, v, pass.out, pass.log_sum_exp, pass.seed, pass.offset});
+    return pass.out;
+  }
+  static Tensors backward(AutogradContext* context, const Tensors& grads) {
+    const auto capsule = context->saved_data["kept"].toCapsule();
+    const auto& kept = static_cast<const Kept&>(*capsule);
+    const Tensors saved = context->get_saved_variables();
+    const AttentionPass pass{kept.route, saved[3], saved[4], saved[5], saved[6]};
+    const AttentionGradients g =
+        attention_backward(kept.batch, pass, grads[0].contiguous(), saved[0], saved[1], saved[2]);
+    return {g.q, g.k, g.v, {}};
+  }
+};
+
+struct CrossEntropy : Function<CrossEntropy> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
+                            const at::Tensor& weight, const at::Tensor& targets,
+                            std::int64_t chunk) {
+    const std::int64_t count = rows.size(0);
+    const at::TensorOptions fp32 = rows.options().dtype(at::kFloat);
+    const at::Tensor rounded = weight.to(rows.scalar_type());
+    const at::Tensor one = at::ones({}, fp32);
+    const at::Tensor loss = at::empty({count}, fp32);
+    const at::Tensor grad_rows = at::empty_like(rows);
+    at::Tensor grad_weight;
+    if (weight.requires_grad()) grad_weight = at::zeros(weight.sizes(), fp32);
+    const at::Tensor buffer = at::empty({std::min(chunk, count), weight.size(0)}, rows.options());
+    for (std::int64_t begin = 0; begin < count; begin += chunk) {
+      const std::int64_t length = std::min(chunk, count - begin);
+      const at::Tensor part = rows.narrow(0, begin, length);
+      const at::Tensor logits = buffer.narrow(0, 0, length);
+      kernels::gemm(logits, part, rounded.t());
+      kernels::cross_entropy(loss.narrow(0, begin, length), logits,
+                             targets.narrow(0, begin, length), one);
+      kernels::gemm(grad_rows.narrow(0, begin, length), logits, rounded);
+      if (grad_weight.defined())
+        kernels::gemm(grad_weight, logits.t(), part, {.beta = begin == 0 ? 0.0 : 1.0});
+    }
+    context->save_for_backward({grad_rows, grad_weight});
+    return loss.sum();
+  }
+  static Tensors backward(AutogradContext* context, const Tensors& grads) {
+    const Tensors kept = context->get_saved_variables();
+    const auto times = [&](const at::Tensor& x) {
+      return x.defined() ? x.mul_(grads[0]).detach() : x;
+    };
+    return {times(kept[0]), times(kept[1]), {}, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight) {
+  return MasterProduct::apply(x, weight);
+}
+
+at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank) {
+  constexpr double kLeastShare = 1e-8;
+  const at::ScalarType type = weight.scalar_type();
+  const at::Tensor a = low_rank.a.detach();
+  const at::Tensor b = low_rank.b.detach();
+  const std::int64_t rank = a.size(0);
+  at::Tensor parts = a.to(type);
+  if (type != at::kFloat) parts = at::cat({parts, (a - parts.to(at::kFloat)).to(type)});
+  at::Tensor projected = at::empty({weight.size(0), parts.size(0)}, a.options());  // W A^T
+  kernels::gemm(projected, weight, parts.t());
+  if (type != at::kFloat)
+    projected = projected.narrow(1, 0, rank) + projected.narrow(1, rank, rank);
+  const double s = low_rank.scale;
+  const at::Tensor crossed = 2 * s * projected + s * s * at::mm(b, at::mm(a, a.t()));
+  const at::Tensor plain = at::linalg_vector_norm(weight, 2, {1}, false, at::kFloat).square();
+  return at::maximum(plain + (b * crossed).sum(1), kLeastShare * plain).sqrt();
+}
+
+at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor) {
+  return ScaleColumns::apply(y, factor);
+}
+
+at::Tensor rotate_node(const at::Tensor& x, const Rotary& rotary) {
+  return Rotate::apply(x, rotary.cos.squeeze(1), rotary.sin.squeeze(1));
+}
+
+at::Tensor glu_node(const at::Tensor& gate, const at::Tensor& up, kernels::Activation activation) {
+  return Glu::apply(gate, up, static_cast<std::int64_t>(activation));
+}
+
+at::Tensor attention_node(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
+                          const at::Tensor& v) {
+  return AttentionNode::apply(q, k, v, batch);
+}
+
+at::Tensor cross_entropy_node(const at::Tensor& rows, const at::Tensor& weight,
+                              const at::Tensor& targets, std::int64_t chunk) {
+  return CrossEntropy::apply(rows, weight, targets, chunk);
+}
+
+}  // namespace corda::model
