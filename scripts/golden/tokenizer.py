@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import json
 import random
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -88,14 +89,19 @@ SETS = [BLOOM, KIMI, r"[a-z&&[^aeiou]]+", r"[^\W\d_]+", r"[\S\n]+", r"[^a-y[^\w]
         r"\p{Uppercase_Letter}|\p{lu}|\p{Decimal Number}+", r"\P{Han}+", r"[\p{Common}&&[^\s]]+", r"[\p{C}]", r"[^\H]+", r"[\u4e00-\u9fff\x{3040}-\x{30ff}]+", r"\p{LC}+"]
 
 
+def charsmap_rules(rules):
+    """As SentencePiece's trainer reads them."""
+    spell = lambda text: " ".join(f"{ord(c):X}" for c in text)
+    return "".join(f"{spell(a)}\t{spell(b)}\n" for a, b in sorted(rules.items()))
+
+
 def charsmap():
     """A small precompiled normalization as SentencePiece writes one: entries of one and several characters, deletions, prefixes."""
     rules = {"ﬁ": "fi", "①": "1", "½": "1⁄2", "\u00a0": " ", "\u3000": " ", "\u200b": "", "e\u0301": "é", "e\u0301\u0327": "ȩ́", "a\u0301": "á",
              "\u212b": "\u00c5", "ﷺ": "صلى الله عليه وسلم", "\r\n": "\n", "ｱ": "ア", "ſ": "s", "Straße": "S", "²": "2", "👍": "+", "क": "k", "İ": "i"}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        spell = lambda text: " ".join(f"{ord(c):X}" for c in text)
-        (folder / "rules.tsv").write_text("".join(f"{spell(a)}\t{spell(b)}\n" for a, b in sorted(rules.items())))
+        (folder / "rules.tsv").write_text(charsmap_rules(rules))
         (folder / "corpus.txt").write_text("a b c d\n" * 20)
         sentencepiece.SentencePieceTrainer.train(input=str(folder / "corpus.txt"), model_prefix=str(folder / "m"), vocab_size=8, minloglevel=2,
                                                  normalization_rule_tsv=str(folder / "rules.tsv"), hard_vocab_limit=False)
@@ -344,11 +350,28 @@ def unigram(fallback):
     return Tokenizer.from_str(json.dumps(data))
 
 
+def unigram_ties():
+    """Many segmentations of equal score, over texts that no pre-tokenizer cuts: the rounding of the sum of all before decides."""
+    rng = Random(6)
+    score = lambda: -0.3 * (1 + rng.below(9))
+    vocabulary = [["<unk>", 0.0], ["▁", score()]] + [[c, score()] for c in "abcdefghilmnoprstuvwy"]
+    seen = {piece for piece, _ in vocabulary}
+    text = "".join(line.replace(" ", "▁") for line in CORPUS if line.isascii())
+    while len(vocabulary) < 260:
+        at = rng.below(len(text) - 4)
+        piece = text[at:at + 2 + rng.below(2)]
+        if piece not in seen and "▁" not in piece[1:]:
+            seen.add(piece)
+            vocabulary.append([piece, score()])
+    return Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
+                                          "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}, "model": {"type": "Unigram", "unk_id": 0, "vocab": vocabulary}}))
+
+
 TOKENIZERS = {"byte_level_gpt2": byte_level_gpt2, "byte_level_llama3": byte_level_llama3, "byte_level_prefix_nfc": byte_level_prefix_nfc,
               "llama_fallback": lambda: llama(True, True), "llama_unk_fused": lambda: llama(True, False), "llama_unk": lambda: llama(False, False),
               "llama_metaspace": lambda: llama(True, True, "metaspace"), "partial_bytes": partial_bytes, "word_suffix": word_suffix,
               "word_prefix": word_prefix, "metaspace_always": metaspace_always, "bert": bert, "word_level": word_level,
-              "unigram": lambda: unigram(False), "unigram_fallback": lambda: unigram(True)}
+              "unigram": lambda: unigram(False), "unigram_fallback": lambda: unigram(True), "unigram_ties": unigram_ties}
 
 
 def outputs(t):
@@ -417,12 +440,26 @@ def code_point_cases():
     return cases
 
 
+def number_cases():
+    """Numbers as tokenizer.json files may write scores, and as the library reads them."""
+    rng = Random(5)
+    written = ["-0.0", "0.1", "-1.0999999999999999", "1e3", "1E-7", "-2.5e+2", "1.7976931348623157e308", "4.9e-324", "1e-400", "123456789012345678901234567890.5", "0.00000000000000000000000000000012345678901234567",
+               "-18446744073709551615.0", "-18446744073709551616.0", "1.18446744073709551616", "-3.0517578125", "9007199254740993.0"]
+    while len(written) < 200:
+        digits = "".join(str(rng.below(10)) for _ in range(1 + rng.below(20)))
+        written.append(f"-{rng.below(20)}.{digits}" + (f"e{rng.below(40) - 20}" if rng.below(4) == 0 else ""))
+    vocabulary = ",".join(f'["{i}",{number}]' for i, number in enumerate(written))
+    t = Tokenizer.from_str('{"version":"1.0","added_tokens":[],"model":{"type":"Unigram","unk_id":null,"vocab":[' + vocabulary + "]}}")
+    return [[number, score] for number, (_, score) in zip(written, json.loads(t.to_str())["model"]["vocab"])]
+
+
 def write_small():
     folder = OUT / "small"
     dump(TEXTS, folder / "texts.json")
     dump({"normalizers": normalizer_cases(), "pre_tokenizers": pre_tokenizer_cases(), "decoders": decoder_cases()}, folder / "components.json")
     dump(pipeline_cases(), folder / "pipelines.json")
     dump(code_point_cases(), folder / "code_points.json")
+    dump(number_cases(), folder / "numbers.json")
     golden = {}
     for number, (name, make) in enumerate(TOKENIZERS.items()):
         file = folder / name / "tokenizer.json"
@@ -457,6 +494,118 @@ def llama_golden():
     dump(config, folder / "tokenizer_config.json")
     t = transformers.AutoTokenizer.from_pretrained(str(folder))
     dump(outputs(t.backend_tokenizer), folder / "outputs.json")
+
+
+def sentencepiece_trained(path, rules=None, score=None, **options):
+    """Trains a small SentencePiece model; `score(piece)` gives the ordinary pieces other scores."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "corpus.txt").write_text("\n".join(line.replace("\n", " ") for line in CORPUS), encoding="utf-8")
+        if rules:
+            (folder / "rules.tsv").write_text(charsmap_rules(rules))
+            options["normalization_rule_tsv"] = str(folder / "rules.tsv")
+        sentencepiece.SentencePieceTrainer.train(input=str(folder / "corpus.txt"), model_prefix=str(folder / "m"), minloglevel=3, hard_vocab_limit=False, **options)
+        model = sentencepiece_model_pb2.ModelProto()
+        model.ParseFromString((folder / "m.model").read_bytes())
+    if score:
+        for piece in model.pieces:
+            if piece.type == piece.NORMAL:
+                piece.score = score(piece)
+    model.trainer_spec.ClearField("input")  # paths of this machine
+    model.trainer_spec.ClearField("model_prefix")
+    model.normalizer_spec.ClearField("normalization_rule_tsv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+class SentencePieceLibrary:
+    """What the sentencepiece library makes of the stretches of a text between special tokens. The first stretch, and with `legacy` every one, gets the model's space in front
+    (where the model is BPE that keeps white space, as Llama's, only a stretch that does not begin with a space: transformers' LlamaTokenizer)."""
+
+    def __init__(self, path, legacy=False):
+        from sentencepiece import sentencepiece_model_pb2
+
+        model = sentencepiece_model_pb2.ModelProto()
+        model.ParseFromString(Path(path).read_bytes())
+        self.legacy = legacy
+        self.special = {piece.piece: i for i, piece in enumerate(model.pieces) if piece.type in (piece.UNKNOWN, piece.CONTROL)}
+        self.pattern = re.compile("(" + "|".join(map(re.escape, sorted(self.special, key=len, reverse=True))) + ")")
+        norm = model.normalizer_spec
+        self.like_llama = (model.trainer_spec.model_type == 2 and not norm.precompiled_charsmap and norm.add_dummy_prefix and not norm.remove_extra_whitespaces
+                           and norm.escape_whitespaces and not model.trainer_spec.treat_whitespace_as_suffix)
+        self.whole = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+        norm.add_dummy_prefix = False
+        self.inside = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+
+    def encode(self, text):
+        ids, at = [], 0
+        for part in self.pattern.split(text):
+            if part in self.special:
+                ids.append(self.special[part])
+            elif part:
+                ids += self.stretch(part, self.legacy or at == 0)
+            at += len(part)
+        return ids
+
+    def stretch(self, text, begins):
+        if not self.like_llama:
+            return (self.whole if begins else self.inside).encode(text)
+        text = text.replace(" ", "▁")
+        return self.inside.encode("▁" + text if begins and not text.startswith("▁") else text)
+
+    def decode(self, ids):
+        """Special tokens left out."""
+        return self.whole.decode([i for i in ids if i not in self.special.values()])
+
+
+RULES = {"ﬁ": "fi", "①": "1", "½": "1⁄2", "\u00a0": " ", "\u3000": " ", "\u200b": "", "e\u0301": "é", "e\u0301\u0327": "ȩ́", "ﷺ": "صلى الله عليه وسلم", "\t": " ", "\n": " ", "\r": "", "\u2028": " "}
+RUNS = ["▁▁", "▁▁▁", "▁▁▁▁"]
+
+
+def sentencepiece_models():
+    """Options of SentencePiece models that change ids, apart and together."""
+    keep = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False}
+    ties = {"vocab_size": 300, "character_coverage": 0.98, "model_type": "unigram"}
+    bpe = {"vocab_size": 320, "character_coverage": 0.98, "model_type": "bpe"}
+    whole = lambda piece: float(round(piece.score))
+    return {
+        "unigram_runs": ties | keep | {"user_defined_symbols": RUNS},
+        "unigram_ties": ties | keep | {"user_defined_symbols": ["the", "▁the", "▁▁"], "score": lambda piece: -0.1 - round(-piece.score) / 10, "split_by_whitespace": False},
+        "unigram_cleaned": ties | {"rules": RULES, "remove_extra_whitespaces": True, "vocab_size": 600, "byte_fallback": True, "split_digits": True, "score": whole},
+        "bpe_cleaned": bpe | {"rules": RULES, "remove_extra_whitespaces": True, "user_defined_symbols": ["ﬁ", "▁the"]},
+        "bpe_without_prefix": bpe | keep | {"add_dummy_prefix": False, "byte_fallback": True, "vocab_size": 560, "user_defined_symbols": RUNS + ["<tool>"]},
+        "bpe_suffix": bpe | {"rules": RULES, "remove_extra_whitespaces": False, "treat_whitespace_as_suffix": True},
+        "bpe_runs": bpe | keep | {"user_defined_symbols": RUNS, "split_by_whitespace": False},
+        "characters": {"vocab_size": 120, "character_coverage": 0.98, "model_type": "char", "rules": RULES, "remove_extra_whitespaces": True},
+    }
+
+
+def sentencepiece_texts():
+    """TEXTS, and lines of runs of spaces, symbols and special tokens."""
+    rng = Random(3)
+    parts = [" ", "  ", "   ", "▁", "▁▁", "a", "the", " the", "The", "dog", "1999", "ﬁ", "e\u0301", "½", "\u3000", "\u00a0", "\t", "\n\n", "\r", "<s>", "</s>", "<unk>", "<tool>", "人工", "😀", "\u200b", "\u0001",
+             "quick brown", "Würde", "<0x0A>", " . ", "\ufffd"]
+    return TEXTS + ["".join(parts[rng.below(len(parts))] for _ in range(1 + rng.below(40))) for _ in range(36)]
+
+
+def write_sentencepiece_options():
+    folder = OUT / "sentencepiece_options"
+    texts = sentencepiece_texts()
+    golden = {"texts": texts, "models": {}}
+    for name, options in sentencepiece_models().items():
+        file = folder / name / "tokenizer.model"
+        if not file.exists():
+            sentencepiece_trained(file, **options)
+        golden["models"][name] = []
+        for legacy in (False, True):
+            library = SentencePieceLibrary(file, legacy)
+            ids = [library.encode(text) for text in texts]
+            golden["models"][name].append({"legacy": legacy, "ids": ids, "decoded": [None if (o := library.decode(row)) == text else o for text, row in zip(texts, ids)]})
+        if golden["models"][name][0]["ids"] == golden["models"][name][1]["ids"]:
+            del golden["models"][name][1]
+    dump(golden, folder / "outputs.json")
 
 
 def option_cases():
@@ -616,6 +765,7 @@ def main():
     arguments = parser.parse_args()
     write_small()
     llama_golden()
+    write_sentencepiece_options()
     option_cases()
     if arguments.shared:
         write_real(arguments.shared)

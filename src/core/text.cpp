@@ -125,6 +125,12 @@ std::optional<std::string> closest(std::string_view word,
   return best;
 }
 
+std::string to_lower_ascii(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
 std::string suggestion(std::string_view word, const std::vector<std::string>& candidates) {
   const auto match = closest(word, candidates);
   return match ? concat(" (did you mean '", *match, "'?)") : std::string();

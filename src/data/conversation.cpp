@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "data/formats.h"
 #include "data/record_fields.h"
 
@@ -36,6 +37,12 @@ const std::map<std::string_view, std::string_view>& sharegpt_roles() {
       {"tool_response", "tool"}, {"function_response", "tool"},
       {"function_call", "call"}, {"tool_call", "call"}};
   return kNames;
+}
+
+std::vector<std::string> speakers() {
+  std::vector<std::string> names;
+  for (const auto& [name, role] : sharegpt_roles()) names.emplace_back(name);
+  return names;
 }
 
 // One conversation being read; knows where it is for its messages.
@@ -110,6 +117,7 @@ class Reader {
     message.value.erase("weight");
     const std::string role = text_at(item, "role");
     if (role.empty()) fail_here("the role is empty");
+    check_role(role);
     const bool calls = read_tool_calls(message.value);
     read_content(message.value, calls);
     for (const char* key : {"reasoning", "reasoning_text"}) {
@@ -117,6 +125,14 @@ class Reader {
         message.value["reasoning_content"] = message.value[key];
     }
     return message;
+  }
+
+  // Templates know roles by their names; one they do not know is often left out without a word.
+  void check_role(const std::string& role) const {
+    if (is_known_role(role)) return;
+    const std::string lower = core::to_lower_ascii(role);
+    if (is_known_role(lower))
+      fail_here(concat("unknown role '", role, "' (did you mean '", lower, "'?)"));
   }
 
   std::optional<bool> train_flag(const Json& item) const {
@@ -195,8 +211,9 @@ class Reader {
     const std::string from = text_at(item, "from");
     const auto known = sharegpt_roles().find(from);
     if (known == sharegpt_roles().end())
-      fail_here(concat("unknown speaker '", from,
-                       "'; the usual ones are human, gpt, system, function_call and observation"));
+      fail_here(concat("unknown speaker '", from, "'",
+                       core::suggestion(core::to_lower_ascii(from), speakers()),
+                       "; the usual ones are human, gpt, system, function_call and observation"));
     const std::string value = text_at(item, "value");
     Message message{.value = {}, .train = train_flag(item)};
     if (known->second == "call") {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "data/turn_spans.h"
 
 namespace corda::data {
@@ -71,7 +72,7 @@ void supervise_end(const tokenizer::Tokenizer& tokenizer, Sample& sample, std::s
 // The byte behind the character that begins at `at`.
 std::int64_t behind(std::string_view text, std::int64_t at) {
   auto next = static_cast<std::size_t>(at) + 1;
-  while (next < text.size() && (static_cast<unsigned char>(text[next]) & 0xC0) == 0x80) ++next;
+  while (next < text.size() && core::is_utf8_continuation(text[next])) ++next;
   return static_cast<std::int64_t>(std::min(next, text.size()));
 }
 

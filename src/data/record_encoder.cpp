@@ -88,7 +88,7 @@ EncodedRecord RecordEncoder::encode(const DataFile& file, const Record& record,
   EncodedRecord result;
   if (format == "text") {
     DocumentCutter cutter(tokenizer_, settings_.max_length,
-                          [&](Sample& sample) { keep(std::move(sample), result); });
+                          [&](Sample& sample) { add_if_supervised(std::move(sample), result); });
     cutter.add(encode_plain(tokenizer_, text_of(file, record)));
     cutter.finish();
     result.full_tokens = cutter.tokens();
@@ -142,10 +142,10 @@ void RecordEncoder::cut(Sample sample, EncodedRecord& into) const {
     sample.ids.resize(static_cast<std::size_t>(settings_.max_length));
     sample.supervised.resize(sample.ids.size());
   }
-  keep(std::move(sample), into);
+  add_if_supervised(std::move(sample), into);
 }
 
-void keep(Sample sample, EncodedRecord& into) {
+void add_if_supervised(Sample sample, EncodedRecord& into) {
   const bool any = std::find(sample.supervised.begin(), sample.supervised.end(), std::uint8_t{1}) !=
                    sample.supervised.end();
   if (!any) {

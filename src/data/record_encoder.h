@@ -28,7 +28,7 @@ struct EncodedRecord {
 };
 
 // Adds a sample, or counts it where no token of it is supervised.
-void keep(Sample sample, EncodedRecord& into);
+void add_if_supervised(Sample sample, EncodedRecord& into);
 
 class RecordEncoder {
  public:

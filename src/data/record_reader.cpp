@@ -3,7 +3,8 @@
 #include "data/record_reader.h"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include "corda/core/error.h"
@@ -189,7 +190,11 @@ Record parse_record(RawRecord raw, const std::string& name) {
   }
   try {
     record.value = core::parse_json(raw.text, name, raw.line);
-  } catch (const core::FormatError&) {
+  } catch (const core::FormatError& error) {
+    if (core::trim(raw.text) == "{") {
+      throw core::FormatError(core::concat(
+          error.what(), ": each record stands on one line, or in a list [...] over several"));
+    }
     if (raw.column == 1) throw;
     core::parse_json(std::string(static_cast<std::size_t>(raw.column - 1), ' ') + raw.text, name,
                      raw.line);
@@ -204,14 +209,33 @@ Record parse_record(RawRecord raw, const std::string& name) {
   return record;
 }
 
-Container container_of(const std::filesystem::path& path, const std::string& format) {
+namespace {
+
+// In lower case, of the name without ".gz".
+std::string extension_of(const std::filesystem::path& path) {
   std::filesystem::path name = path.filename();
   if (name.extension() == ".gz") name = name.stem();
-  std::string extension = name.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return core::to_lower_ascii(name.extension().string());
+}
+
+}  // namespace
+
+Container container_of(const std::filesystem::path& path, const std::string& format) {
+  const std::string extension = extension_of(path);
   const bool json = extension == ".json" || extension == ".jsonl" || extension == ".ndjson";
   return json || (format != "auto" && format != "text") ? Container::kJson : Container::kText;
+}
+
+void refuse_other_containers(const std::filesystem::path& path, const std::string& format) {
+  constexpr std::array<std::string_view, 14> kOthers = {
+      ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx", ".pdf",
+      ".zip", ".tar", ".tgz",     ".xz",    ".zst",     ".bz2",  ".pkl"};
+  const std::string extension = extension_of(path);
+  if (format != "auto" || std::find(kOthers.begin(), kOthers.end(), extension) == kOthers.end())
+    return;
+  throw core::FormatError(core::concat(
+      path.string(), ": '", extension, "' files are not read; write the data as JSONL (one object ",
+      "a line, gzip if you like), or give the format 'text' if it is plain text all the same"));
 }
 
 std::unique_ptr<RecordReader> open_records(std::unique_ptr<ByteSource> source, std::string name,

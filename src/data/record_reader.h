@@ -59,6 +59,10 @@ struct ReadLimits {
 Container container_of(const std::filesystem::path& path, const std::string& format);
 
 // `source` may be gzip; `name` is for messages.
+// Throws FormatError for a path whose name says that the file is neither JSON nor text (a table, an
+// archive), where `format` is auto: its bytes would be read as a text.
+void refuse_other_containers(const std::filesystem::path& path, const std::string& format);
+
 std::unique_ptr<RecordReader> open_records(std::unique_ptr<ByteSource> source, std::string name,
                                            Container container, ReadLimits limits = {});
 

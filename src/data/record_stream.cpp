@@ -12,6 +12,7 @@ RecordStream::RecordStream(DataFile file, BadRecord bad, std::int64_t part_bytes
     : file_(std::move(file)), bad_(std::move(bad)), in_parts_(part_bytes > 0 && is_plain_text()) {
   const std::string name = file_.path.string();
   check_format(file_);
+  refuse_other_containers(file_.path, file_.format);
   if (file_.first < 0 || file_.count == 0 || file_.count < -1) {
     throw core::ConfigError(core::concat(
         "'", name, "': first must be 0 or more and count positive (or -1 for all); they are ",

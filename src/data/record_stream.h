@@ -16,6 +16,9 @@ namespace corda::data {
 
 using BadRecord = std::function<void(const core::FormatError&)>;
 
+// How much of a plain text is read at a time where it need not be held whole.
+inline constexpr std::int64_t kTextPartBytes = std::int64_t{1} << 20;
+
 class RecordStream {
  public:
   // Throws ConfigError (wrong settings, nothing selected), IoError, FormatError (empty, or the

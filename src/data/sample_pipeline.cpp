@@ -19,7 +19,6 @@ namespace {
 // Records that are in memory at a time: enough to keep the threads busy.
 constexpr std::size_t kChunkRecords = 4096;
 constexpr std::int64_t kChunkBytes = std::int64_t{8} << 20;
-constexpr std::int64_t kPartBytes = std::int64_t{1} << 20;  // of a plain text
 
 }  // namespace
 
@@ -43,7 +42,7 @@ void SamplePipeline::run_file(const DataFile& data_file, const Sink& sink) {
                       settings_.skip_bad
                           ? BadRecord([this](const core::FormatError& error) { skip(error); })
                           : BadRecord(),
-                      settings_.max_length > 0 ? kPartBytes : 0);
+                      settings_.max_length > 0 ? kTextPartBytes : 0);
   const std::string name = encoder_.template_of(stream.format());
   if (template_.empty() || template_ == "none") template_ = name;
   // Reads the stream to its end, so that nothing is left for the loop below.
@@ -72,7 +71,7 @@ void SamplePipeline::run_plain_text(RecordStream& stream, const Sink& sink) {
     EncodedRecord encoded;
     // The document's are not known yet.
     encoded.full_tokens = static_cast<std::int64_t>(sample.ids.size());
-    keep(std::move(sample), encoded);
+    add_if_supervised(std::move(sample), encoded);
     if (counts_.samples < borders_until_) encoded.place = concat(name, ":1:1");
     counts_.records -= pieces++ > 0 ? 1 : 0;  // all are of one record
     take({.encoded = std::move(encoded), .bad = {}}, sink);

@@ -12,6 +12,7 @@ namespace corda::data {
 namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr std::string_view kWideMarks[] = {"\xFF\xFE", "\xFE\xFF"};
 
 }  // namespace
 
@@ -27,8 +28,12 @@ TextReader::TextReader(std::unique_ptr<ByteSource> source, std::string name)
     if (got == 0) break;
     end_ += got;
   }
-  if (std::string_view(buffer_.data(), end_).starts_with(kByteOrderMark))
-    begin_ = kByteOrderMark.size();
+  const std::string_view head(buffer_.data(), end_);
+  if (head.starts_with(kByteOrderMark)) begin_ = kByteOrderMark.size();
+  for (const std::string_view mark : kWideMarks) {
+    if (head.starts_with(mark))
+      fail("the file is UTF-16; only UTF-8 is read (iconv -f UTF-16 -t UTF-8 turns it into that)");
+  }
 }
 
 void TextReader::fail(std::string_view reason) const {

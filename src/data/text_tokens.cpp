@@ -7,6 +7,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/parallel.h"
+#include "corda/core/text.h"
 #include "corda/data/template.h"
 
 namespace corda::data {
@@ -16,8 +17,6 @@ namespace {
 constexpr int kAttempts = 16;  // places of each kind that are tried for one cut
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
 bool begins_with(const std::vector<TokenId>& ids, const std::vector<TokenId>& front) {
   return front.size() <= ids.size() && std::equal(front.begin(), front.end(), ids.begin());
@@ -72,7 +71,7 @@ void TextTokens::give(bool all) {
 // Where the context of `place` begins: sizes_.context bytes before it, or the character there.
 std::size_t TextTokens::context_begin(std::size_t place) const {
   std::size_t at = place > sizes_.context ? place - sizes_.context : 0;
-  while (at > 0 && is_continuation(text_[at])) --at;
+  while (at > 0 && core::is_utf8_continuation(text_[at])) --at;
   return at;
 }
 
@@ -96,7 +95,7 @@ std::size_t TextTokens::find_cut(std::size_t from, std::size_t to) const {
 bool TextTokens::is_cut(std::size_t place) const {
   const std::size_t begin = context_begin(place);
   std::size_t end = std::min(place + sizes_.context, text_.size());
-  while (end > place && end < text_.size() && is_continuation(text_[end])) --end;
+  while (end > place && end < text_.size() && core::is_utf8_continuation(text_[end])) --end;
   return begins_with(encode_plain(tokenizer_, between(begin, end)),
                      encode_plain(tokenizer_, between(begin, place)));
 }

@@ -24,7 +24,9 @@ class TextTokens {
     std::size_t context = 4096;               // bytes on both sides that a cut is tried with
   };
 
-  // `sink` gets the ids in order: those of encode_plain() over the whole text.
+  // `sink` gets the ids in order: those of encode_plain() over the whole text, but for segments of
+  // a SentencePiece unigram model that are equally likely: there the rounding of the sum over all
+  // text before decides, which here is the sum since the context began.
   TextTokens(const tokenizer::Tokenizer& tokenizer, std::int64_t threads, Sink sink, Sizes sizes);
   TextTokens(const tokenizer::Tokenizer& tokenizer, std::int64_t threads, Sink sink)
       : TextTokens(tokenizer, threads, std::move(sink), Sizes()) {}

@@ -111,8 +111,9 @@ class Incremental {
   [[noreturn]] void refuse(std::size_t index, const std::string& why) const {
     throw core::FormatError(
         concat("the loss mask of message ", index, " cannot be told from the template '",
-               chat_.name(), "': it has no generation marks, and ", why,
-               "; use train_on: last, a named template, or one with {% generation %} marks"));
+               chat_.name(), "': it has no generation marks, and ", why, "; use ",
+               index + 1 < conversation_.messages.size() ? "train_on: last, " : "",
+               "a named template, or one with {% generation %} marks"));
   }
 
   const tokenizer::Tokenizer& tokenizer_;

@@ -22,6 +22,7 @@ Value trim(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const auto [chars] = bind("trim", arguments, {"chars"});
   const bool given = chars != nullptr && chars->is(Kind::kText);
   const Text text = traced_text(runtime, input);
+  if (given) runtime.budget.search(text.value.size(), 32 * chars->text().size());
   Text kept = part_of(text, strip(text.value, true, true, given ? &chars->text() : nullptr));
   kept.markup = input.markup();
   return make_text(runtime, std::move(kept));
@@ -32,6 +33,7 @@ Value title_filter(Runtime& runtime, const Value& input, const Arguments&) {
   std::string out;
   bool begins = true;
   const std::string text = to_text(runtime, input);
+  runtime.budget.step(static_cast<std::int64_t>(text.size()));
   for (const auto part : code_points(text)) {
     std::size_t at = 0;
     const auto code = next_code_point(part, at);
@@ -329,6 +331,7 @@ bool tracks_sources(std::string_view name) {
 
 Value apply_filter(Runtime& runtime, const std::string& name, const Value& input,
                    const Arguments& arguments) {
+  count_texts(runtime, input, arguments);
   for (const auto* table : {&text_filters(), &sequence_filters()}) {
     if (const auto found = table->find(name); found != table->end()) {
       Value result = found->second(runtime, input, arguments);

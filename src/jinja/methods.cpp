@@ -34,8 +34,10 @@ template <bool left, bool right>
 Value strip_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [chars] = bind("strip", arguments, {"chars"});
   const bool given = chars != nullptr && !chars->is(Kind::kNone);
-  const auto kept = strip(self.text(), left, right,
-                          given ? &text_of(*chars, "the argument of strip()") : nullptr);
+  const std::string* set = given ? &text_of(*chars, "the argument of strip()") : nullptr;
+  // Every character of the text may be looked for among all of the set.
+  if (given) runtime.budget.search(self.text().size(), 32 * set->size());
+  const auto kept = strip(self.text(), left, right, set);
   runtime.budget.bytes(kept.size());
   return text_part(self, kept);
 }
@@ -52,6 +54,7 @@ Value split_method(Runtime& runtime, const Value& self, const Arguments& argumen
   }
   const auto& on = text_of(*separator, "the separator of split()");
   if (on.empty()) fail("empty separator");
+  runtime.budget.search(self.text().size(), on.size());
   return texts(
       runtime, self,
       from_right ? rsplit_on(self.text(), on, max_splits) : split_on(self.text(), on, max_splits));
@@ -94,9 +97,9 @@ Value affix_method(Runtime& runtime, const Value& self, const Arguments& argumen
 template <bool from_right, bool must_exist>
 Value find_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [part, start, end] = bind("find", arguments, {"sub", "start", "end"}, 1);
-  runtime.budget.step(static_cast<std::int64_t>(self.text().size() / 32));
   const auto [text, offset] = window(self, start, end);
   const auto& wanted = text_of(*part, "the argument of find()");
+  runtime.budget.search(text.size(), wanted.size());
   const auto found = from_right ? text.rfind(wanted) : text.find(wanted);
   if (found != std::string_view::npos) return offset + length(text.substr(0, found));
   if (must_exist) fail("substring not found");
@@ -109,6 +112,7 @@ Text replace_text(Runtime& runtime, const Text& whole, const std::string& from, 
   const std::string_view text = whole.value;
   std::size_t at = 0;
   runtime.budget.bytes(text.size());
+  runtime.budget.search(text.size(), from.size());
   for (; count != 0; --count) {
     if (from.empty()) {
       runtime.budget.bytes(to.value.size());
@@ -142,9 +146,9 @@ Value replace_method(Runtime& runtime, const Value& self, const Arguments& argum
 
 Value count_method(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const auto [part, start, end] = bind("count", arguments, {"sub", "start", "end"}, 1);
-  runtime.budget.step(static_cast<std::int64_t>(self.text().size() / 32));
   const auto text = window(self, start, end).first;
   const auto& wanted = text_of(*part, "the argument of count()");
+  runtime.budget.search(text.size(), wanted.size());
   if (wanted.empty()) return length(text) + 1;
   return static_cast<std::int64_t>(split_on(text, wanted, -1).size()) - 1;
 }
@@ -168,6 +172,7 @@ Value partition_method(Runtime& runtime, const Value& self, const Arguments& arg
   const auto& on = text_of(*separator, "the separator of partition()");
   if (on.empty()) fail("empty separator");
   const std::string_view text = self.text();
+  runtime.budget.search(text.size(), on.size());
   const auto found = from_right ? text.rfind(on) : text.find(on);
   if (found != std::string_view::npos)
     return texts(
@@ -367,6 +372,7 @@ Value call_method(Runtime& runtime, const Value& self, const std::string& name,
                                         : std::map<std::string_view, Method>::const_iterator{};
   if (methods == nullptr || found == methods->end())
     fail("'", type_name(self), "' object has no method '", name, "'");
+  count_texts(runtime, self, arguments);
   Value result = found->second(runtime, self, arguments);
   // The text of these is made anew; that of all others keeps the sources of its parts.
   static constexpr std::string_view kUntracked[] = {"upper",    "lower",    "title", "capitalize",

@@ -123,8 +123,19 @@ bool equal_keys(const Value& a, const Value& b) {
          std::equal(left.items.begin(), left.items.end(), right.items.begin(), equal_keys);
 }
 
+void count_texts(Runtime& runtime, const Value& input, const Arguments& arguments) {
+  const auto count = [&](const Value& value) {
+    if (value.is(Kind::kText)) runtime.budget.read(value.text().size());
+  };
+  count(input);
+  for (const Value& value : arguments.positional) count(value);
+  for (const auto& [name, value] : arguments.named) count(value);
+}
+
 bool equal(Runtime& runtime, const Value& a, const Value& b) {
   runtime.budget.step();
+  if (a.is(Kind::kText) && b.is(Kind::kText) && a.text().size() == b.text().size())
+    runtime.budget.read(a.text().size());
   if (a.kind() != b.kind() || (!a.is(Kind::kSequence) && !a.is(Kind::kMapping)))
     return equal_keys(a, b);
   if (a.is(Kind::kMapping)) {
@@ -161,6 +172,7 @@ int compare(Runtime& runtime, const Value& a, const Value& b, const char* symbol
     return left < right ? -1 : left > right ? 1 : left == right ? 0 : 2;  // 2: NaN, neither
   }
   if (a.is(Kind::kText) && b.is(Kind::kText)) {
+    runtime.budget.read(std::min(a.text().size(), b.text().size()));
     const int order = a.text().compare(b.text());
     return order < 0 ? -1 : order > 0 ? 1 : 0;
   }
@@ -179,6 +191,17 @@ int compare(Runtime& runtime, const Value& a, const Value& b, const char* symbol
        "'");
 }
 
+namespace {
+
+// Keys are compared one by one.
+void count_lookup(Runtime& runtime, const Value& mapping, const Value& key) {
+  const auto entries = static_cast<std::int64_t>(mapping.mapping().entries.size());
+  const auto size = key.is(Kind::kText) ? static_cast<std::int64_t>(key.text().size()) : 0;
+  runtime.budget.step(entries / 8 + entries * (size / 32));
+}
+
+}  // namespace
+
 bool contains(Runtime& runtime, const Value& container, const Value& item) {
   switch (container.kind()) {
     case Kind::kUndefined:
@@ -186,11 +209,11 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
     case Kind::kText:
       if (!item.is(Kind::kText))
         fail("'in <string>' requires string as left operand, not ", type_name(item));
-      runtime.budget.step(static_cast<std::int64_t>(container.text().size() / 64));
+      runtime.budget.search(container.text().size(), item.text().size());
       return container.text().find(item.text()) != std::string::npos;
     case Kind::kMapping:
       if (!is_hashable(item)) fail("unhashable type: '", type_name(item), "'");
-      runtime.budget.step(static_cast<std::int64_t>(container.mapping().entries.size() / 8));
+      count_lookup(runtime, container, item);
       return container.mapping().find(item) != nullptr;
     case Kind::kSequence: {
       const auto items = iterate(runtime, container);
@@ -319,7 +342,7 @@ Value attribute(Runtime& runtime, const Value& object, const Value& name) {
 Value item(Runtime& runtime, const Value& object, const Value& key) {
   if (object.is(Kind::kUndefined)) fail_undefined(object);
   if (object.is(Kind::kMapping) && is_hashable(key)) {
-    runtime.budget.step(static_cast<std::int64_t>(object.mapping().entries.size() / 8));
+    count_lookup(runtime, object, key);
     if (const Value* found = object.mapping().find(key)) return *found;
   } else if (key.is(Kind::kInt) || key.is(Kind::kBool)) {
     std::int64_t index = as_index(key, "");
@@ -353,7 +376,7 @@ Value slice(Runtime& runtime, const Value& object, const Value& start, const Val
        object.sequence().shape == Shape::kItems)) {
     fail("'", type_name(object), "' object cannot be sliced");
   }
-  if (is_text) runtime.budget.step(static_cast<std::int64_t>(object.text().size() / 32));
+  if (is_text) runtime.budget.read(object.text().size());
   const std::int64_t count = length_of(object);
   const std::int64_t by = step.is(Kind::kNone) ? 1 : as_index(step, "a slice step");
   if (by == 0) fail("slice step cannot be zero");
@@ -373,6 +396,7 @@ Value slice(Runtime& runtime, const Value& object, const Value& start, const Val
     runtime.budget.bytes(rest.size());
     return text_part(object, rest.substr(0, byte_offset(rest, to - from)));
   }
+  if (is_text) runtime.budget.step(count);
   const auto parts = is_text ? code_points(object.text()) : std::vector<std::string_view>{};
   Text text{.value = {}, .markup = object.markup()};
   Value::List items;

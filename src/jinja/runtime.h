@@ -82,7 +82,12 @@ class Budget {
   // To be called before (or soon after) a string of that size is made.
   void bytes(std::size_t size) {
     check_size(size);
-    step(static_cast<std::int64_t>(size / 32));
+    read(size);
+  }
+  void read(std::size_t size) { step(static_cast<std::int64_t>(size / 32)); }
+  // Looking for `part` bytes anywhere in `size`: the worst case is their product.
+  void search(std::size_t size, std::size_t part) {
+    step(static_cast<std::int64_t>(size / 32) * (1 + static_cast<std::int64_t>(part / 32)));
   }
   void check_size(std::size_t size) const {
     if (size > static_cast<std::size_t>(limits_.max_bytes))
@@ -106,6 +111,9 @@ struct Runtime {
   std::vector<std::shared_ptr<NamespaceObject>>
       namespaces;  // emptied at the end: they may refer to themselves
 };
+
+// What a filter, a test or a method may read of the texts it is given.
+void count_texts(Runtime& runtime, const Value& input, const Arguments& arguments);
 
 // operations.cpp: Python's operators.
 const char* type_name(const Value& value);

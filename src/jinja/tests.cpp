@@ -132,6 +132,7 @@ bool apply_test(Runtime& runtime, const std::string& name, const Value& input,
                 const Arguments& arguments) {
   const auto found = tests().find(name);
   if (found == tests().end()) fail("no test named '", name, "'");
+  count_texts(runtime, input, arguments);
   return found->second(runtime, input, arguments);
 }
 

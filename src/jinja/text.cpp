@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "corda/core/text.h"
+
 namespace corda::jinja {
 
 namespace {
@@ -150,9 +152,7 @@ std::string_view strip(std::string_view text, bool left, bool right, const std::
   }
   while (right && !text.empty()) {
     std::size_t begin = text.size() - 1;
-    while (begin > 0 && text.size() - begin < 4 &&
-           (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80)
-      --begin;
+    while (begin > 0 && text.size() - begin < 4 && core::is_utf8_continuation(text[begin])) --begin;
     if (!drops(text.substr(begin))) break;
     text.remove_suffix(text.size() - begin);
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "corda/core/text.h"
 #include "unicode.h"
 
 namespace corda::tokenizer {
@@ -12,7 +13,7 @@ namespace {
 
 char32_t last_code_point(std::string_view text) {
   std::size_t at = text.size() - 1;
-  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+  while (at > 0 && core::is_utf8_continuation(text[at])) --at;
   return next_code_point(text, at);
 }
 
@@ -25,7 +26,7 @@ std::size_t without_trailing_space(std::string_view text) {
     const char32_t c = last_code_point(text);
     if (!is_whitespace(c)) break;
     std::size_t size = 1;
-    while ((static_cast<unsigned char>(text[text.size() - size]) & 0xC0) == 0x80) ++size;
+    while (core::is_utf8_continuation(text[text.size() - size])) ++size;
     text.remove_suffix(size);
   }
   return text.size();

@@ -16,12 +16,6 @@ namespace {
 
 constexpr std::size_t kShortWord = 48;
 
-std::string fallback_token(unsigned byte) {
-  char text[8];
-  std::snprintf(text, sizeof text, "<0x%02X>", byte);
-  return text;
-}
-
 }  // namespace
 
 Bpe::Bpe(Vocabulary vocabulary, const MergeList& merges, BpeOptions options,
@@ -37,8 +31,8 @@ Bpe::Bpe(Vocabulary vocabulary, const MergeList& merges, BpeOptions options,
   for (unsigned byte = 0; byte < 256; ++byte) {
     const std::string written = bytes_to_chars(std::string(1, static_cast<char>(byte)));
     byte_ids_[byte] = vocabulary_.find(written).value_or(-1);
-    fallback_[byte] = vocabulary_.find(fallback_token(byte)).value_or(-1);
   }
+  fallback_ = byte_tokens(vocabulary_);
   add_merges(merges, source);
   // Llama's files have no pre-tokenizer: this is what makes their words short.
   if (!options_.raw_bytes && plain_ && !options_.ignore_merges)
@@ -73,28 +67,22 @@ void Bpe::tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>
 }
 
 void Bpe::tokenize_word(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-  if (word.empty()) return;
-  const std::uint64_t hash = hash_bytes(word);
-  std::span<const TokenId> known;
-  if (scratch.words.find(word, hash, known)) {
-    ids.insert(ids.end(), known.begin(), known.end());
-    return;
-  }
-  const std::size_t begin = ids.size();
-  std::optional<TokenId> whole;
-  if (options_.ignore_merges)
-    whole = vocabulary_.find(options_.raw_bytes ? bytes_to_chars(word) : std::string(word));
-  if (whole) {
-    ids.push_back(*whole);
-  } else {
+  scratch.words.append(word, ids, [&] {
+    const std::size_t begin = ids.size();
+    std::optional<TokenId> whole;
+    if (options_.ignore_merges)
+      whole = vocabulary_.find(options_.raw_bytes ? bytes_to_chars(word) : std::string(word));
+    if (whole) {
+      ids.push_back(*whole);
+      return;
+    }
     initial_symbols(word, ids);
     if (ids.size() - begin <= kShortWord) {
       merge_short(ids, begin);
     } else {
       merge_long(ids, begin);
     }
-  }
-  scratch.words.add(word, hash, std::span(ids).subspan(begin));
+  });
 }
 
 // One symbol a character (or byte): its token, else its bytes' tokens, else the unknown token.

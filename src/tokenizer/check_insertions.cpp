@@ -35,10 +35,7 @@ void check_insertions(const core::Json* normalizer, const core::Json* pre_tokeni
   bool inserted = false;
   for (const core::Json& step : steps) {
     const std::string type = step.at("type").get<std::string>();
-    const bool rewrites = type.starts_with("NF") || type == "Lowercase" || type == "Strip" ||
-                          type == "StripAccents" || type == "ByteLevel" || type == "Nmt" ||
-                          type == "BertNormalizer" || type == "Precompiled";
-    if (inserted && rewrites) {
+    if (inserted && rewrites_characters(type)) {
       throw core::FormatError(core::concat(
           source, ": a Replace whose pattern matches empty text stands before '", type,
           "', which rewrites what it inserted; Hugging Face tokenizers repeats the insertion or "

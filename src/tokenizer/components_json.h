@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/json.h"
@@ -17,6 +18,10 @@
 namespace corda::tokenizer {
 
 NormalizerPtr normalizer_from_json(const core::Json& json, const std::string& where);
+
+// Whether a normalizer of this type writes other characters in place of those it is given (and does
+// not only add to them); a ByteLevel pre-tokenizer does what the normalizer of that name does.
+bool rewrites_characters(std::string_view type);
 
 // With `keep_bytes`, a byte-level step at the very end leaves the bytes to the model.
 PreTokenizerPtr pre_tokenizer_from_json(const core::Json& json, const std::string& where,

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "unicode.h"
 
 namespace corda::tokenizer {
@@ -15,8 +16,6 @@ namespace {
 
 // How far to look for a place where the text can be cut without changing the tokens before it.
 constexpr int kReach = 64;
-
-bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 bool is_front(const std::vector<TokenId>& front, const std::vector<TokenId>& ids) {
   return front.size() <= ids.size() && std::equal(front.begin(), front.end(), ids.begin());
@@ -85,13 +84,13 @@ std::int64_t count_before(const Tokenizer& tokenizer, std::string_view text,
   std::size_t at = place;
   for (int i = 0; i < kReach && !left; ++i) {
     do --at;
-    while (at > 0 && is_continuation(text[at]));
+    while (at > 0 && core::is_utf8_continuation(text[at]));
     left = stable_at(text, at, ids, encode_front);
   }
   at = place;
   for (int i = 0; i < kReach && !right; ++i) {
     do ++at;
-    while (at < text.size() && is_continuation(text[at]));
+    while (at < text.size() && core::is_utf8_continuation(text[at]));
     right = stable_at(text, at, ids, encode_front);
   }
   if (left && right && right->count == left->count + 1)

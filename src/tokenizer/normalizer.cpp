@@ -19,12 +19,6 @@ void rewrite(Piece& piece, Scratch& scratch, Map map) {
   piece.text = scratch.keep(map(piece.text));
 }
 
-std::size_t count_characters(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
-
 class Unicode final : public Normalizer {
  public:
   explicit Unicode(NormalForm form) : form_(form) {}
@@ -34,7 +28,7 @@ class Unicode final : public Normalizer {
     if (piece.at_beginning()) {
       // As many characters; the last may have taken up some behind it.
       std::size_t end = 0;
-      for (std::size_t n = count_characters(normalize(piece.head(), form_));
+      for (std::int64_t n = count_characters(normalize(piece.head(), form_));
            n > 0 && end < out.size(); --n)
         end += utf8_length(out[end]);
       piece.first_bytes = end;

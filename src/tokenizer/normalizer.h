@@ -49,6 +49,9 @@ struct BertOptions {
 NormalizerPtr make_bert(BertOptions options);
 // The cleaning of SentencePiece's "nmt" rules: control characters go, odd spaces become plain ones.
 NormalizerPtr make_nmt();
+// A Charsmap applied as Hugging Face's library does it, grapheme cluster by grapheme cluster.
+// Throws FormatError with `source` as Charsmap does.
+NormalizerPtr make_precompiled(std::string_view blob, const std::string& source);
 NormalizerPtr make_normalizer_sequence(std::vector<NormalizerPtr> parts);
 
 }  // namespace corda::tokenizer

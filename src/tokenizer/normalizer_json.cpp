@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include <algorithm>
+#include <iterator>
+#include <string_view>
 #include <utility>
 
 #include "charsmap.h"
@@ -43,41 +46,68 @@ NormalizerPtr precompiled_from_json(Fields& fields) {
   return make_precompiled(*blob, fields.where());
 }
 
-NormalizerPtr make(const std::string& type, Fields& fields) {
-  if (type == "NFC") return make_unicode_normalizer(NormalForm::kNfc);
-  if (type == "NFD") return make_unicode_normalizer(NormalForm::kNfd);
-  if (type == "NFKC") return make_unicode_normalizer(NormalForm::kNfkc);
-  if (type == "NFKD") return make_unicode_normalizer(NormalForm::kNfkd);
-  if (type == "Lowercase") return make_lowercase();
-  if (type == "StripAccents") return make_strip_accents();
-  if (type == "ByteLevel") return make_byte_level_normalizer();
-  if (type == "Prepend") return make_prepend(fields.text("prepend"));
-  if (type == "Replace") return replace_from_json(fields);
-  if (type == "Nmt") return make_nmt();
-  if (type == "BertNormalizer") return bert_from_json(fields);
-  if (type == "Precompiled") return precompiled_from_json(fields);
-  if (type == "Strip") {
-    const bool left = fields.boolean("strip_left", true);
-    return make_strip(left, fields.boolean("strip_right", true));
+NormalizerPtr strip_from_json(Fields& fields) {
+  const bool left = fields.boolean("strip_left", true);
+  return make_strip(left, fields.boolean("strip_right", true));
+}
+
+NormalizerPtr sequence_from_json(Fields& fields) {
+  std::vector<NormalizerPtr> parts;
+  for (const core::Json& part : fields.list("normalizers")) {
+    parts.push_back(
+        normalizer_from_json(part, core::concat(fields.where(), "[", parts.size(), "]")));
   }
-  if (type == "Sequence") {
-    std::vector<NormalizerPtr> parts;
-    for (const core::Json& part : fields.list("normalizers")) {
-      parts.push_back(
-          normalizer_from_json(part, core::concat(fields.where(), "[", parts.size(), "]")));
-    }
-    return make_normalizer_sequence(std::move(parts));
-  }
-  fields.fail(core::concat("the normalizer '", type, "' is not implemented"));
+  return make_normalizer_sequence(std::move(parts));
+}
+
+template <NormalForm kForm>
+NormalizerPtr unicode_from_json(Fields&) {
+  return make_unicode_normalizer(kForm);
+}
+
+struct Kind {
+  std::string_view type;
+  bool rewrites;  // the characters that it is given
+  NormalizerPtr (*from_json)(Fields&);
+};
+
+constexpr Kind kKinds[] = {
+    {"NFC", true, unicode_from_json<NormalForm::kNfc>},
+    {"NFD", true, unicode_from_json<NormalForm::kNfd>},
+    {"NFKC", true, unicode_from_json<NormalForm::kNfkc>},
+    {"NFKD", true, unicode_from_json<NormalForm::kNfkd>},
+    {"Lowercase", true, [](Fields&) { return make_lowercase(); }},
+    {"Strip", true, strip_from_json},
+    {"StripAccents", true, [](Fields&) { return make_strip_accents(); }},
+    {"ByteLevel", true, [](Fields&) { return make_byte_level_normalizer(); }},
+    {"Nmt", true, [](Fields&) { return make_nmt(); }},
+    {"BertNormalizer", true, bert_from_json},
+    {"Precompiled", true, precompiled_from_json},
+    {"Prepend", false, [](Fields& fields) { return make_prepend(fields.text("prepend")); }},
+    {"Replace", false, replace_from_json},
+    {"Sequence", false, sequence_from_json}};
+
+const Kind* find_kind(std::string_view type) {
+  const Kind* found = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                   [&](const Kind& kind) { return kind.type == type; });
+  return found == std::end(kKinds) ? nullptr : found;
 }
 
 }  // namespace
 
 NormalizerPtr normalizer_from_json(const core::Json& json, const std::string& where) {
   Fields fields(json, where);
-  NormalizerPtr made = make(fields.text("type"), fields);
+  const std::string type = fields.text("type");
+  const Kind* kind = find_kind(type);
+  if (kind == nullptr) fields.fail(core::concat("the normalizer '", type, "' is not implemented"));
+  NormalizerPtr made = kind->from_json(fields);
   fields.done();
   return made;
+}
+
+bool rewrites_characters(std::string_view type) {
+  const Kind* kind = find_kind(type);
+  return kind != nullptr && kind->rewrites;
 }
 
 }  // namespace corda::tokenizer

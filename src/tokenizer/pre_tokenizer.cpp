@@ -77,20 +77,6 @@ class Cutter {
   std::size_t empty_ = 0;
 };
 
-// Runs `cut(piece, out)` on every piece that is still text.
-template <typename Cut>
-void for_each_text(Scratch& scratch, Cut cut) {
-  scratch.spare.clear();
-  for (const Piece& piece : scratch.pieces) {
-    if (piece.id >= 0) {
-      scratch.spare.push_back(piece);
-    } else {
-      cut(piece, scratch.spare);
-    }
-  }
-  scratch.pieces.swap(scratch.spare);
-}
-
 class Split final : public PreTokenizer {
  public:
   Split(Regex pattern, SplitBehavior behavior, bool invert)

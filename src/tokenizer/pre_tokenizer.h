@@ -20,6 +20,20 @@ class PreTokenizer {
   virtual void split(Scratch& scratch) const = 0;
 };
 
+// Runs `cut(piece, out)` on every piece that is still text.
+template <typename Cut>
+void for_each_text(Scratch& scratch, Cut cut) {
+  scratch.spare.clear();
+  for (const Piece& piece : scratch.pieces) {
+    if (piece.id >= 0) {
+      scratch.spare.push_back(piece);
+    } else {
+      cut(piece, scratch.spare);
+    }
+  }
+  scratch.pieces.swap(scratch.spare);
+}
+
 using PreTokenizerPtr = std::unique_ptr<const PreTokenizer>;
 
 // What becomes of a delimiter: each a word, dropped, part of the word before, of the one behind, or

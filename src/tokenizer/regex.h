@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "corda/core/text.h"
+
 struct pcre2_real_code_8;
 
 namespace corda::tokenizer {
@@ -82,7 +84,7 @@ void Regex::for_each_part(std::string_view text, RegexScratch& scratch, Visit vi
     if (!found) break;
     if (found->begin == found->end && last_end == found->end) {
       ++from;
-      while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
+      while (from < text.size() && core::is_utf8_continuation(text[from])) ++from;
       continue;
     }
     if (done != found->begin) visit(done, found->begin, false);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Where a text without pre-tokenizer may be cut into words all the same.
+// Where a text without pre-tokenizer may be cut into words all the same, for a model that merges
+// (one that adds up scores must see the whole).
 #pragma once
 
 #include <string>

@@ -2,12 +2,16 @@
 // SPDX-FileCopyrightText: The corda authors
 #include <sentencepiece_processor.h>
 
+#include <memory>
 #include <utility>
 
 #include "corda/core/error.h"
 #include "load.h"
 #include "pipeline.h"
 #include "safe_cut.h"
+#include "sentencepiece_normalizer.h"
+#include "sentencepiece_spec.h"
+#include "sentencepiece_unigram.h"
 
 namespace corda::tokenizer {
 
@@ -16,98 +20,127 @@ namespace {
 constexpr const char* kMetaspace = "\xE2\x96\x81";  // U+2581
 
 // A field of a serialized message may stand twice: the parser merges. This is normalizer_spec
-// (field 3) with add_dummy_prefix (3) and remove_extra_whitespaces (4) false: white space is left
-// to the Metaspace step, so that text behind a special token gets no prefix of its own, as in
-// Hugging Face's tokenizers.
-constexpr std::string_view kPlainSpaces("\x1A\x04\x18\x00\x20\x00", 6);
+// (field 3) with an empty precompiled_charsmap (2), and add_dummy_prefix (3) and
+// remove_extra_whitespaces (4) false: the text comes normalized, because whether a stretch of it
+// gets a prefix depends on the special tokens around, of which the library knows nothing.
+constexpr std::string_view kPlainText("\x1A\x06\x12\x00\x18\x00\x20\x00", 8);
 
-class SentencePiece final : public Model {
+using Processor = sentencepiece::SentencePieceProcessor;
+
+std::unique_ptr<Processor> load_processor(const std::string& content, const std::string& source) {
+  auto processor = std::make_unique<Processor>();
+  const auto status = processor->LoadFromSerializedProto(content + std::string(kPlainText));
+  if (status.ok()) return processor;
+  throw core::FormatError(core::concat(source, ": not a SentencePiece model: ", status.ToString()));
+}
+
+// Pieces by merging, or one a character, as the library finds them.
+class SentencePieceBpe final : public Model {
  public:
-  SentencePiece(const std::filesystem::path& file) {
-    const std::string content = core::read_file(file) + std::string(kPlainSpaces);
-    if (const auto status = processor_.LoadFromSerializedProto(content); !status.ok()) {
-      throw core::FormatError(
-          core::concat(file.string(), ": not a SentencePiece model: ", status.ToString()));
-    }
-    std::vector<Vocabulary::Entry> entries;
-    for (int id = 0; id < processor_.GetPieceSize(); ++id)
-      entries.emplace_back(processor_.IdToPiece(id), id);
-    vocabulary_ = Vocabulary(entries, file.string());
-    safe_cut_ = find_safe_cut(vocabulary_);
+  SentencePieceBpe(std::unique_ptr<const Processor> processor, Vocabulary vocabulary)
+      : processor_(std::move(processor)), vocabulary_(std::move(vocabulary)) {
+    const int space = processor_->PieceToId(kMetaspace);
+    const bool is_text = !processor_->IsUnknown(space) && !processor_->IsControl(space) &&
+                         !processor_->IsUnused(space);
+    if (is_text) safe_cut_ = find_safe_cut(vocabulary_);
   }
 
   void tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const override {
-    for_each_safe_part(word, safe_cut_,
-                       [&](std::string_view part) { tokenize_part(part, scratch, ids); });
+    for_each_safe_part(word, safe_cut_, [&](std::string_view part) {
+      scratch.words.append(part, ids, [&] {
+        std::vector<int> found;
+        if (const auto status = processor_->Encode({part.data(), part.size()}, &found);
+            !status.ok()) {
+          throw core::InternalError(
+              core::concat("[tokenizer::SentencePieceBpe] ", status.ToString()));
+        }
+        ids.insert(ids.end(), found.begin(), found.end());
+      });
+    });
   }
   const Vocabulary& vocabulary() const override { return vocabulary_; }
-  const sentencepiece::SentencePieceProcessor& processor() const { return processor_; }
 
  private:
-  void tokenize_part(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
-    if (word.empty()) return;
-    const std::uint64_t hash = hash_bytes(word);
-    std::span<const TokenId> known;
-    if (scratch.words.find(word, hash, known)) {
-      ids.insert(ids.end(), known.begin(), known.end());
-      return;
-    }
-    std::vector<int> found;
-    if (const auto status = processor_.Encode({word.data(), word.size()}, &found); !status.ok()) {
-      throw core::InternalError(core::concat("[tokenizer::SentencePiece] ", status.ToString()));
-    }
-    ids.insert(ids.end(), found.begin(), found.end());
-    scratch.words.add(word, hash, found);
-  }
-
-  sentencepiece::SentencePieceProcessor processor_;
+  std::unique_ptr<const Processor> processor_;
   Vocabulary vocabulary_;
   std::string safe_cut_;
 };
 
 // Control pieces and the unknown piece, then what tokenizer_config.json adds.
-std::vector<AddedToken> special_tokens(const sentencepiece::SentencePieceProcessor& processor,
-                                       const SideFiles& side) {
+std::vector<AddedToken> special_tokens(const SentencePieceSpec& spec, const SideFiles& side) {
   std::vector<AddedToken> tokens;
-  for (int id = 0; id < processor.GetPieceSize(); ++id) {
-    if (!processor.IsControl(id) && !processor.IsUnknown(id)) continue;
-    tokens.push_back({processor.IdToPiece(id), id, true, false, false, false, false, {}});
+  TokenId id = 0;
+  for (const SentencePiecePiece& piece : spec.pieces) {
+    const TokenId its = id++;
+    if (piece.type == SentencePiecePiece::kControl || piece.type == SentencePiecePiece::kUnknown)
+      tokens.push_back({piece.text, its, true, false, false, false, false, {}});
   }
   for (AddedToken& token : side.added_tokens()) tokens.push_back(std::move(token));
   return tokens;
+}
+
+std::optional<TokenId> id_or_none(int id) {
+  return id >= 0 ? std::optional<TokenId>(id) : std::nullopt;
+}
+
+// Takes one space from the first piece, and with `all` from each of the following until there is
+// text.
+class LeadingSpaceDecoder final : public Decoder {
+ public:
+  explicit LeadingSpaceDecoder(bool all) : all_(all) {}
+  void decode(std::vector<std::string>& tokens) const override {
+    for (std::string& token : tokens) {
+      const bool spaced = token.starts_with(kMetaspace);
+      if (spaced) token.erase(0, std::string_view(kMetaspace).size());
+      if (!token.empty() || (spaced && !all_)) return;
+    }
+  }
+
+ private:
+  bool all_;
+};
+
+DecoderPtr make_sentencepiece_decoder(const SentencePieceSpec& spec, bool prefix_space,
+                                      const std::string& source) {
+  std::vector<DecoderPtr> steps;
+  if (!spec.is_like_llama() && (prefix_space || spec.remove_extra_whitespaces))
+    steps.push_back(std::make_unique<LeadingSpaceDecoder>(spec.remove_extra_whitespaces));
+  steps.push_back(make_replace_decoder(Regex::literal(kMetaspace, source), " "));
+  steps.push_back(make_byte_fallback_decoder());
+  steps.push_back(make_fuse_decoder());
+  if (spec.is_like_llama() && prefix_space) steps.push_back(make_strip_decoder(U' ', 1, 0));
+  return make_decoder_sequence(std::move(steps));
 }
 
 }  // namespace
 
 std::shared_ptr<Tokenizer> load_sentencepiece(const std::filesystem::path& file,
                                               const SideFiles& side) {
-  auto model = std::make_unique<SentencePiece>(file);
-  const sentencepiece::SentencePieceProcessor& processor = model->processor();
+  const std::string source = file.string();
+  const std::string content = core::read_file(file);
+  const SentencePieceSpec spec = read_sentencepiece_spec(content, source);
+  auto processor = load_processor(content, source);
   PipelineParts parts;
-  parts.added = AddedTokens(special_tokens(processor, side), nullptr);
-  const bool prefix_space = side.flag("add_prefix_space").value_or(true);
+  parts.added = AddedTokens(special_tokens(spec, side), nullptr);
+  const bool prefix_space = side.flag("add_prefix_space").value_or(spec.add_dummy_prefix);
   const bool legacy = side.flag("legacy").value_or(false);
   const PrependScheme scheme = !prefix_space ? PrependScheme::kNever
                                : legacy      ? PrependScheme::kAlways
                                              : PrependScheme::kFirst;
-  parts.pre_tokenizer = make_metaspace(kMetaspace, scheme, false);
-  std::vector<DecoderPtr> steps;
-  steps.push_back(make_replace_decoder(Regex::literal(kMetaspace, file.string()), " "));
-  steps.push_back(make_byte_fallback_decoder());
-  steps.push_back(make_fuse_decoder());
-  if (prefix_space) steps.push_back(make_strip_decoder(U' ', 1, 0));
-  parts.decoder = make_decoder_sequence(std::move(steps));
-  if (side.flag("add_bos_token").value_or(true) && processor.bos_id() >= 0)
-    parts.prefix = {processor.bos_id()};
-  if (side.flag("add_eos_token").value_or(false) && processor.eos_id() >= 0)
-    parts.suffix = {processor.eos_id()};
-  const std::optional<TokenId> bos =
-      processor.bos_id() >= 0 ? std::optional<TokenId>(processor.bos_id()) : std::nullopt;
-  const std::optional<TokenId> eos =
-      processor.eos_id() >= 0 ? std::optional<TokenId>(processor.eos_id()) : std::nullopt;
-  const std::optional<TokenId> pad =
-      processor.pad_id() >= 0 ? std::optional<TokenId>(processor.pad_id()) : std::nullopt;
-  parts.model = std::move(model);
+  // LlamaTokenizer puts no second space before a text that begins with one; the library does.
+  parts.pre_tokenizer = spec.is_like_llama() ? make_metaspace(kMetaspace, scheme, false)
+                                             : make_sentencepiece_normalizer(spec, scheme, source);
+  parts.decoder = make_sentencepiece_decoder(spec, prefix_space, source);
+  const std::optional<TokenId> bos = id_or_none(processor->bos_id());
+  const std::optional<TokenId> eos = id_or_none(processor->eos_id());
+  const std::optional<TokenId> pad = id_or_none(processor->pad_id());
+  if (bos && side.flag("add_bos_token").value_or(true)) parts.prefix = {*bos};
+  if (eos && side.flag("add_eos_token").value_or(false)) parts.suffix = {*eos};
+  if (spec.model_type == SentencePieceSpec::kUnigram) {
+    parts.model = std::make_unique<SentencePieceUnigram>(spec, source);
+  } else {
+    parts.model = std::make_unique<SentencePieceBpe>(std::move(processor), spec.vocabulary(source));
+  }
   auto made = std::make_shared<PipelineTokenizer>(std::move(parts));
   made->bos_id = bos;
   made->eos_id = eos;

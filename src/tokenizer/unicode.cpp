@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "unicode_late.h"
 
 namespace corda::tokenizer {
@@ -166,6 +167,11 @@ bool is_enclosed_letter(char32_t c) {
 }
 
 }  // namespace
+
+std::int64_t count_characters(std::string_view text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return !core::is_utf8_continuation(c); });
+}
 
 void append_utf8(std::string& out, char32_t c) {
   const auto put = [&](char32_t byte) {

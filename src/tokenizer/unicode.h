@@ -30,6 +30,9 @@ inline std::size_t utf8_length(char lead) {
   return byte < 0x80 ? 1 : byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : 2;
 }
 
+// Code points of valid UTF-8.
+std::int64_t count_characters(std::string_view text);
+
 void append_utf8(std::string& out, char32_t code_point);
 
 bool is_valid_utf8(std::string_view text);

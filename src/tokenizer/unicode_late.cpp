@@ -9,6 +9,7 @@ namespace corda::tokenizer {
 
 namespace {
 
+// Written by scripts/golden/unicode_tables.py.
 constexpr LateRange kLate[] = {
     {0x897, 0x897, "Mn"},     {0xCF3, 0xCF3, "Mc"},     {0xECE, 0xECE, "Mn"},
     {0x1B4E, 0x1B4F, "Po"},   {0x1B7F, 0x1B7F, "Po"},   {0x1C89, 0x1C89, "Lu"},

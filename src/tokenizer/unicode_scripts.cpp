@@ -16,6 +16,7 @@ struct Run {
   std::int16_t script;
 };
 
+// Written by scripts/golden/unicode_tables.py.
 // In order. Scripts are numbered by their first code point, Common and Inherited among them.
 // clang-format off
 constexpr Run kRuns[] = {

@@ -10,9 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "hash.h"
+#include "best_path.h"
 #include "model.h"
-#include "safe_cut.h"
 
 namespace corda::tokenizer {
 
@@ -21,11 +20,12 @@ struct UnigramOptions {
   bool byte_fallback = false;  // an unknown part becomes <0xNN> tokens where all of them exist
 };
 
+// As Hugging Face's library computes it: in double precision, over each word whole.
 class Unigram final : public Model {
  public:
   // `scores[id]` is the logarithm of the probability of token `id`. Throws FormatError with
   // `source` where the unknown id has no token.
-  Unigram(Vocabulary vocabulary, std::vector<double> scores, UnigramOptions options,
+  Unigram(Vocabulary vocabulary, const std::vector<double>& scores, UnigramOptions options,
           const std::string& source);
 
   // Throws ConfigError for a character without a token where the model has no unknown token.
@@ -33,29 +33,13 @@ class Unigram final : public Model {
   const Vocabulary& vocabulary() const override { return vocabulary_; }
 
  private:
-  struct Step {
-    double score = 0;
-    std::int32_t from = -1;
-    TokenId id = -1;
-  };
-
-  void add_token(std::string_view token, TokenId id);
-  void tokenize_part(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const;
-  void best_path(std::string_view word, std::vector<Step>& steps) const;
-  void write_path(std::string_view word, const std::vector<Step>& steps,
-                  std::vector<TokenId>& ids) const;
   void write(std::string_view piece, std::vector<TokenId>& ids) const;
 
   Vocabulary vocabulary_;
-  std::vector<double> scores_;
   UnigramOptions options_;
-  double unknown_score_ = 0;
-  TokenId unknown_ = -1;
-  std::vector<TokenId> ends_;        // of each node of the trie: the token that ends there, or -1
-  PairMap<std::uint32_t> children_;  // (node, byte) -> node
-  std::array<std::uint32_t, 256> first_{};  // children of the root; 0 = none
+  BestPath<double> paths_;
+  BestPath<double>::Unknown unknown_;
   std::array<TokenId, 256> bytes_{};
-  std::string safe_cut_;
 };
 
 }  // namespace corda::tokenizer

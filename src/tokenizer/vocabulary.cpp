@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdio>
 #include <limits>
 
 #include "corda/core/error.h"
@@ -70,6 +71,16 @@ std::optional<TokenId> Vocabulary::find(std::string_view token) const {
 std::optional<std::string_view> Vocabulary::token(TokenId id) const {
   if (id < 0 || id >= end() || spans_[static_cast<std::size_t>(id)].length < 0) return std::nullopt;
   return view(id);
+}
+
+std::array<TokenId, 256> byte_tokens(const Vocabulary& vocabulary) {
+  std::array<TokenId, 256> tokens{};
+  for (unsigned byte = 0; byte < tokens.size(); ++byte) {
+    char text[8];
+    std::snprintf(text, sizeof text, "<0x%02X>", byte);
+    tokens[byte] = vocabulary.find(text).value_or(-1);
+  }
+  return tokens;
 }
 
 }  // namespace corda::tokenizer

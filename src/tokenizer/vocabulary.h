@@ -3,6 +3,7 @@
 // Tokens and their ids, both ways.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,6 +30,8 @@ class Vocabulary {
   std::optional<TokenId> find(std::string_view token) const;
   // nullopt where no token has that id.
   std::optional<std::string_view> token(TokenId id) const;
+  // Of all tokens together.
+  std::size_t bytes() const { return text_.size(); }
   // Number of tokens.
   std::int64_t size() const { return count_; }
   // One more than the largest id.
@@ -51,5 +54,8 @@ class Vocabulary {
   std::vector<Slot> slots_;
   std::int64_t count_ = 0;
 };
+
+// The tokens <0x00> to <0xFF>, -1 for each that is not there.
+std::array<TokenId, 256> byte_tokens(const Vocabulary& vocabulary);
 
 }  // namespace corda::tokenizer

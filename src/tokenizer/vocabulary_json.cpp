@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "corda/core/error.h"
+#include "quick_decimal.h"
 
 namespace corda::tokenizer {
 
@@ -28,8 +29,8 @@ class Handler final : public nlohmann::json_sax<Json> {
   bool number_unsigned(number_unsigned_t v) override {
     return number(v > INT64_MAX ? INT64_MAX : static_cast<std::int64_t>(v), Json(v));
   }
-  bool number_float(number_float_t v, const string_t&) override {
-    return value(Json(v), "a number with a fraction");
+  bool number_float(number_float_t, const string_t& written) override {
+    return value(Json(quick_decimal(written)), "a number with a fraction");
   }
   bool binary(binary_t&) override { return false; }
 

@@ -19,7 +19,23 @@ class WordCache {
  public:
   static constexpr std::size_t kLongestWord = 96;
 
-  // The ids of `word`, or nullptr data where it is not known; `hash` is hash_bytes(word).
+  // Appends the ids of `word`, made by `make()`, which appends them, where it is not known.
+  template <typename Make>
+  void append(std::string_view word, std::vector<TokenId>& ids, Make make) {
+    if (word.empty()) return;
+    const std::uint64_t hash = hash_bytes(word);
+    std::span<const TokenId> known;
+    if (find(word, hash, known)) {
+      ids.insert(ids.end(), known.begin(), known.end());
+      return;
+    }
+    const std::size_t begin = ids.size();
+    make();
+    add(word, hash, std::span(ids).subspan(begin));
+  }
+
+ private:
+  // The ids of `word`, or false where it is not known; `hash` is hash_bytes(word).
   bool find(std::string_view word, std::uint64_t hash, std::span<const TokenId>& ids) const {
     if (slots_.empty()) return false;
     for (std::size_t at = static_cast<std::size_t>(hash) & (kSlots - 1); slots_[at].length != 0;
@@ -32,7 +48,6 @@ class WordCache {
     }
     return false;
   }
-
   void add(std::string_view word, std::uint64_t hash, std::span<const TokenId> ids) {
     if (word.empty() || word.size() > kLongestWord) return;
     if (slots_.empty() || used_ >= kSlots / 2) {
@@ -51,7 +66,6 @@ class WordCache {
     ++used_;
   }
 
- private:
   static constexpr std::size_t kSlots = std::size_t{1} << 15;
   struct Slot {
     std::uint64_t hash = 0;

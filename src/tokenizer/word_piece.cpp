@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "unicode.h"
 
 namespace corda::tokenizer {
@@ -19,8 +20,6 @@ TokenId unknown_id(const Vocabulary& vocabulary, const std::string& token, std::
                                        "' is not in the vocabulary"));
 }
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
-
 }  // namespace
 
 WordPiece::WordPiece(Vocabulary vocabulary, WordPieceOptions options)
@@ -31,9 +30,7 @@ WordPiece::WordPiece(Vocabulary vocabulary, WordPieceOptions options)
 
 void WordPiece::tokenize(std::string_view word, Scratch&, std::vector<TokenId>& ids) const {
   const std::size_t begin = ids.size();
-  const auto length =
-      std::count_if(word.begin(), word.end(), [](char c) { return !is_continuation(c); });
-  if (length <= options_.longest_word && cut(word, ids)) return;
+  if (count_characters(word) <= options_.longest_word && cut(word, ids)) return;
   ids.resize(begin);
   ids.push_back(unknown_id(vocabulary_, options_.unknown_token, word));
 }
@@ -43,7 +40,7 @@ bool WordPiece::cut(std::string_view word, std::vector<TokenId>& ids) const {
   for (std::size_t begin = 0; begin < word.size();) {
     // Nothing longer than the longest token needs to be tried.
     std::size_t end = std::min(word.size(), begin + longest_token_);
-    while (end < word.size() && is_continuation(word[end])) --end;
+    while (end < word.size() && core::is_utf8_continuation(word[end])) --end;
     std::optional<TokenId> id;
     while (end > begin) {
       std::string_view part = word.substr(begin, end - begin);
@@ -54,7 +51,7 @@ bool WordPiece::cut(std::string_view word, std::vector<TokenId>& ids) const {
       id = vocabulary_.find(part);
       if (id) break;
       do --end;
-      while (end > begin && is_continuation(word[end]));
+      while (end > begin && core::is_utf8_continuation(word[end]));
     }
     if (!id) return false;
     ids.push_back(*id);

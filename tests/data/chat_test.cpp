@@ -265,7 +265,11 @@ TEST_F(Chat, BadConversationsNameTheirPlace) {
   EXPECT_THAT(error_of(R"({"messages":[{"role":"user","content":[{"type":"image_url"}]}]})"),
               HasSubstr("message 0: a part of 'content' is not text"));
   EXPECT_THAT(error_of(R"({"conversations":[{"from":"alien","value":"x"}]})"),
-              HasSubstr("message 0: unknown speaker 'alien'"));
+              HasSubstr("message 0: unknown speaker 'alien'; the usual"));
+  EXPECT_THAT(error_of(R"({"conversations":[{"from":"Human","value":"x"}]})"),
+              HasSubstr("unknown speaker 'Human' (did you mean 'human'?)"));
+  EXPECT_THAT(error_of(R"({"messages":[{"role":"Assistant","content":"x"}]})"),
+              HasSubstr("message 0: unknown role 'Assistant' (did you mean 'assistant'?)"));
   EXPECT_THAT(
       error_of(R"({"messages":[{"role":"user","content":"a"},{"role":"user","content":"a"}]})",
                {.template_name = "gemma"}),

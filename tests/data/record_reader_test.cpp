@@ -122,6 +122,22 @@ TEST(RecordReader, InvalidUtf8IsNamedWithLineAndColumn) {
             "f:1:3: not valid UTF-8: the text ends in the middle of a character");
 }
 
+TEST(RecordReader, OtherEncodingsAndContainersAreNamed) {
+  EXPECT_THAT(error_of(std::string("\xFF\xFE{\0", 4)), StartsWith("f:1:1: the file is UTF-16"));
+  EXPECT_THAT(error_of(std::string("\xFE\xFF\0{", 4), Container::kText),
+              StartsWith("f:1:1: the file is UTF-16"));
+  EXPECT_THAT(error_of("{\n \"a\": 1\n}\n"),
+              HasSubstr("each record stands on one line, or in a list"));
+  for (const char* name : {"a.csv", "a.CSV.gz", "b.parquet", "c.jsonl.zst"}) {
+    EXPECT_THAT(message_of<core::FormatError>([&] { refuse_other_containers(name, "auto"); }),
+                HasSubstr("files are not read; write the data as JSONL"))
+        << name;
+    EXPECT_NO_THROW(refuse_other_containers(name, "text"));
+  }
+  for (const char* name : {"a.txt", "a.py", "a", "a.jsonl.gz"})
+    EXPECT_NO_THROW(refuse_other_containers(name, "auto")) << name;
+}
+
 TEST(RecordReader, SizesAreBounded) {
   const ReadLimits limits{.record_bytes = 20, .text_bytes = 5};
   EXPECT_THAT(error_of("{\"a\":1}\n{\"a\":\"0123456789012345\"}", Container::kJson, limits),

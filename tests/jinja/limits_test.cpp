@@ -52,6 +52,21 @@ TEST(JinjaLimits, DoublingLists_EndAtTheStepLimit) {
               HasSubstr("more than"));
 }
 
+TEST(JinjaLimits, ReadingLongText_EndsAtTheStepLimit) {
+  const std::string texts =
+      "{% set a = 'a' * 6000000 %}{% set b = 'a' * 3000000 ~ 'b' %}{% for i in range(99999) %}";
+  for (const char* use : {"a | length",         "a.find(b)",   "a.count(b)",      "b in a",
+                          "a.replace(b, 'c')",  "a.rfind(b)",  "a.partition(b)",  "a.rsplit(b)",
+                          "a == 'a' * 6000000", "{a: 1}[a]",   "a | int",         "a | float",
+                          "a is lower",         "a.isalpha()", "a.startswith(a)", "a | wordcount",
+                          "[a, a] | sort",      "a[::-1]",     "b.strip(a)",      "b | trim(a)",
+                          "a < a ~ 'b'",        "a | title"}) {
+    EXPECT_THAT(failure(texts + "{% set x = " + use + " %}{% endfor %}", {.max_steps = 1000000}),
+                HasSubstr("1000000 steps"))
+        << use;
+  }
+}
+
 TEST(JinjaLimits, DeepValues_AreRefused) {
   EXPECT_THAT(failure("{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = "
                       "[ns.x] %}{% endfor %}"),

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The corda authors
-"""Compares `corda tokenize` with the tokenizers library: ids and decoded text of a large corpus, over real and over generated tokenizers.
+"""Compares `corda tokenize` with the tokenizers and sentencepiece libraries: ids and decoded text of a large corpus, over real and over generated tokenizers.
 
-    python tests/tokenizer/corpus_check.py --corda build/cpu/bin/corda --shared DIR [--lines 120000] [--generated 150] [--generated-lines 1500] [--seed 11] [--only NAME]
+    python tests/tokenizer/corpus_check.py --corda build/cpu/bin/corda --shared DIR [--lines 120000] [--generated 150] [--generated-lines 1500] [--models 100] [--seed 11] [--only NAME]
 
 The corpus: lines drawn from all files of DIR/data/datasets, every code point that is no surrogate, lines of random code points of all planes, of one block of 256 each, and of bytes that
-are no UTF-8 (which both sides read as U+FFFD). Prints a row a tokenizer; ends with 1 where anything differs, with 77 where the library or the data are not there.
+are no UTF-8 (which both sides read as U+FFFD). --models: SentencePiece models trained with random options, on lines of spaces, symbols and special tokens. Prints a row a tokenizer; ends with 1 where anything differs, with 77 where the library or the data are not there.
 """
 
 import argparse
@@ -74,8 +74,8 @@ def run_corda(corda, folder, path, *flags):
     return got, time.time() - begin
 
 
-def compare(corda, t, folder, lines, add_special_tokens=False):
-    """Number of lines whose ids, and whose decoded text, differ; or the error."""
+def compare(corda, encode, decode, folder, lines, add_special_tokens=False):
+    """Number of lines whose ids, and whose decoded text, differ from `encode(texts)` and `decode(ids)`; or the error."""
     source = Path(folder) / "lines.txt"
     source.write_bytes(b"\n".join(lines) + b"\n")
     got, seconds = run_corda(corda, folder, source, *([] if add_special_tokens else ["--no-special-tokens"]))
@@ -86,7 +86,7 @@ def compare(corda, t, folder, lines, add_special_tokens=False):
     begin = time.time()
     theirs = []
     for at in range(0, len(texts), 4096):
-        theirs += [e.ids for e in t.encode_batch(texts[at:at + 4096], add_special_tokens=add_special_tokens)]
+        theirs += encode(texts[at:at + 4096])
     peer = time.time() - begin
     differ = [i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b] + list(range(len(ours), len(theirs)))
     result = {"lines": len(lines), "tokens": sum(map(len, theirs)), "ids differ": len(differ), "seconds": round(seconds, 1), "library": round(peer, 1)}
@@ -94,7 +94,7 @@ def compare(corda, t, folder, lines, add_special_tokens=False):
         i = differ[0]
         result["first"] = {"line": texts[i][:200], "corda": ours[i][:60] if i < len(ours) else None, "library": theirs[i][:60]}
     ids = Path(folder) / "ids.txt"
-    wanted = [t.decode(row, skip_special_tokens=True) for row in theirs]
+    wanted = [decode(row) for row in theirs]
     kept = [i for i, text in enumerate(wanted) if "\n" not in text]
     ids.write_text("\n".join(json.dumps(theirs[i]) for i in kept) + "\n")
     got, _ = run_corda(corda, folder, ids, "--no-special-tokens", "--decode")
@@ -105,6 +105,51 @@ def compare(corda, t, folder, lines, add_special_tokens=False):
     if wrong:
         result["first text"] = {"ids": theirs[kept[wrong[0]]][:40], "corda": texts[wrong[0]][:100], "library": wanted[kept[wrong[0]]][:100]}
     return result
+
+
+def compare_tokenizer(corda, t, folder, lines, add_special_tokens=False):
+    """compare() with a tokenizer of the tokenizers library."""
+    encode = lambda texts: [e.ids for e in t.encode_batch(texts, add_special_tokens=add_special_tokens)]
+    return compare(corda, encode, lambda ids: t.decode(ids, skip_special_tokens=True), folder, lines, add_special_tokens)
+
+
+def sentencepiece_options(golden, rng):
+    """Options of a SentencePiece model, drawn; unigram scores may be made to tie."""
+    symbols = ["▁▁", "▁▁▁", "▁▁▁▁", "<tool>", "ab", "ﬁ", "▁the", "a▁b", "\n\n", "12", "é", "▁"]
+    kind = rng.choice(["bpe", "bpe", "unigram", "unigram", "unigram", "char"])
+    made = {"model_type": kind, "byte_fallback": kind != "char" and rng.random() < 0.5, "add_dummy_prefix": rng.random() < 0.6, "remove_extra_whitespaces": rng.random() < 0.5,
+            "treat_whitespace_as_suffix": rng.random() < 0.2, "split_digits": rng.random() < 0.5, "split_by_whitespace": rng.random() < 0.7, "allow_whitespace_only_pieces": rng.random() < 0.5,
+            "user_defined_symbols": rng.sample(symbols, rng.randrange(0, 5)), "character_coverage": rng.choice([0.98, 1.0]), "vocab_size": rng.choice([450, 600, 800]),
+            "normalization_rule_name": rng.choice(["identity", "identity", "nmt_nfkc", "nfkc", "nmt_nfkc_cf"])}
+    scores = {"rounded": lambda piece: float(round(piece.score)), "by length": lambda piece: -1.1 - 0.3 * len(piece.piece), "tenths": lambda piece: -0.1 - round(-3 * piece.score) / 10}
+    if kind == "unigram" and rng.random() < 0.75:
+        made["score"] = rng.choice(list(scores.values()))
+    return made
+
+
+def sentencepiece_lines(golden, rng, count):
+    parts = [" ", "  ", "   ", "▁", "▁▁", "a", "b", "ab", "the", " the", "The", "dog", "12", "1999", "ﬁ", "é", "e\u0301", "½", "\u3000", "\u00a0", "\t", "\r", "<s>", "</s>", "<unk>", "<tool>", "人工", "😀", "\u200b", "\0",
+             "\x01", "\ufeff", "ſ", "quick brown", "Würde", "xxxxxxxxx", "lower", "<0x0A>", " . ", "\ufffd"]
+    made = ["".join(rng.choice(parts) for _ in range(rng.randrange(1, 60))) for _ in range(count)]
+    return [line.replace("\n", " ").encode() for line in golden.TEXTS + rng.sample(unicode_lines(rng, 1), 200) + made]
+
+
+def check_models(golden, corda, scratch, count, rng):
+    """How many models of `count` differ."""
+    lines = sentencepiece_lines(golden, rng, 600)
+    failed = 0
+    for i in range(count):
+        options, legacy = sentencepiece_options(golden, rng), rng.random() < 0.3
+        folder = Path(scratch) / f"model-{i}"
+        golden.sentencepiece_trained(folder / "tokenizer.model", **options)
+        (folder / "tokenizer_config.json").write_text(json.dumps({"legacy": legacy}))
+        library = golden.SentencePieceLibrary(folder / "tokenizer.model", legacy)
+        row = compare(corda, lambda texts: [library.encode(text) for text in texts], library.decode, folder, lines)
+        if "error" in row or row["ids differ"] or row["texts differ"]:
+            failed += 1
+            print("model", i, {k: v for k, v in options.items() if k != "score"}, "legacy", legacy, json.dumps(row, ensure_ascii=False), flush=True)
+    print(f"SentencePiece models: {count} of random options on {len(lines)} lines, {failed} differ")
+    return failed
 
 
 def with_added_tokens(made, rng):
@@ -147,7 +192,7 @@ def kinds_of(component):
 def generated_tokenizers(golden, count, rng):
     """Small trained models behind random normalizers, pre-tokenizers, post-processors and decoders of every kind."""
     bases = [golden.byte_level_gpt2(), golden.byte_level_llama3(), golden.byte_level_prefix_nfc(), golden.llama(True, True), golden.llama(False, False), golden.metaspace_always(), golden.bert(),
-             golden.word_level(), golden.unigram(True), golden.unigram(False), golden.word_prefix(), golden.word_suffix(), golden.partial_bytes()]
+             golden.word_level(), golden.unigram(True), golden.unigram(False), golden.word_prefix(), golden.word_suffix(), golden.partial_bytes(), golden.unigram_ties()]
     descriptions = [json.loads(t.to_str()) for t in bases]
     normalizers = [None] + [case["json"] for case in golden.normalizer_cases()]
     pre_tokenizers = [None] + [case["json"] for case in golden.pre_tokenizer_cases()]
@@ -163,6 +208,14 @@ def generated_tokenizers(golden, count, rng):
         yield f"generated {i}", made
 
 
+def is_random(golden, folder, lines):
+    """Whether the library gives other ids when it loads the same file again: of added tokens that a normalizer makes the same text it takes any."""
+    texts = [line.decode("utf-8", "replace") for line in lines]
+    load = lambda: [e.ids for e in golden.Tokenizer.from_file(str(folder / "tokenizer.json")).encode_batch(texts)]
+    first = load()
+    return any(load() != first for _ in range(12))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corda", required=True)
@@ -170,6 +223,7 @@ def main():
     parser.add_argument("--lines", type=int, default=120000)
     parser.add_argument("--generated", type=int, default=150)
     parser.add_argument("--generated-lines", type=int, default=1500)
+    parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--only")
     args = parser.parse_args()
@@ -197,11 +251,13 @@ def main():
             t = golden.real_backend(name, folder)
             t.no_padding()
             t.no_truncation()
-            row = compare(args.corda, t, folder, corpus)
+            row = compare_tokenizer(args.corda, t, folder, corpus)
             failed += "error" in row or row["ids differ"] != 0 or row["texts differ"] != 0
             print(name, json.dumps(row, ensure_ascii=False), flush=True)
+        if args.only in (None, "models"):
+            failed += check_models(golden, args.corda, scratch, args.models, rng)
         few = rng.sample(corpus, min(len(corpus), args.generated_lines))
-        counts = {"same": 0, "refused": 0, "library fails": 0}
+        counts = {"same": 0, "refused": 0, "library fails": 0, "library differs from itself": 0}
         kinds = set()
         for name, description in [] if args.only not in (None, "generated") else generated_tokenizers(golden, args.generated, rng):
             folder = Path(scratch) / name.replace(" ", "-")
@@ -209,11 +265,14 @@ def main():
             (folder / "tokenizer.json").write_text(json.dumps(description, ensure_ascii=False))
             try:
                 t = golden.Tokenizer.from_file(str(folder / "tokenizer.json"))
-                row = compare(args.corda, t, folder, few, add_special_tokens=True)
+                row = compare_tokenizer(args.corda, t, folder, few, add_special_tokens=True)
             except BaseException as error:  # the library panics on some of its own components
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 counts["library fails"] += 1
+                continue
+            if ("error" not in row) and (row["ids differ"] or row["texts differ"]) and is_random(golden, folder, few):
+                counts["library differs from itself"] += 1
                 continue
             if "error" in row and REFUSED in row["error"]:
                 counts["refused"] += 1

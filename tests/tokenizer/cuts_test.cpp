@@ -66,7 +66,7 @@ TEST(Cuts, NeverChangeTheIdsAndAscend) {
       EXPECT_EQ(got.cuts[1], static_cast<std::int64_t>(got.ids.size()));
     }
   }
-  EXPECT_EQ(tokenizers, 15);
+  EXPECT_EQ(tokenizers, 16);
 }
 
 TEST(Literal, SpecialTokensInsideOrReachingInAreText) {

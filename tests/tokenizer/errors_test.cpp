@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/tokenizer/tokenizer.h"
 #include "golden.h"
 #include "tokenizer/regex.h"
@@ -271,6 +272,20 @@ TEST(SentencePieceFiles, GarbageIsRefused) {
   folder.write("tokenizer.model", "this is no model");
   EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }),
               HasSubstr("not a SentencePiece model"));
+}
+
+TEST(SentencePieceFiles, WhatIsNotImplementedIsNamed) {
+  const TemporaryFolder folder;
+  const std::string sound = core::read_file(golden_path("sentencepiece/tokenizer.model"));
+  // A message that stands twice is merged: trainer_spec with another model_type, and
+  // denormalizer_spec with a charsmap.
+  folder.write("tokenizer.model", sound + "\x12\x02\x18\x03");
+  EXPECT_THAT(error_of<FormatError>([&] { load_tokenizer(folder.path()); }),
+              HasSubstr("tokenizer.model: the model_type 'word' is not implemented"));
+  folder.write("tokenizer.model", sound + "\x2A\x03\x12\x01x");
+  EXPECT_THAT(
+      error_of<FormatError>([&] { load_tokenizer(folder.path()); }),
+      HasSubstr("'denormalizer_spec' (rules that rewrite decoded text) is not implemented"));
 }
 
 TEST(Regex, WhatPcreWouldReadDifferentlyIsRefused) {

@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -16,14 +18,8 @@
 namespace corda::tokenizer {
 namespace {
 
-TEST(Fuzz, DamagedTokenizersLoadOrFailCleanly) {
-  const int rounds = testing::fuzz_rounds(300);
-  const auto small = std::filesystem::path(CORDA_SOURCE_DIR) / "tests/golden/tokenizer/small";
-  std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(small)) {
-    if (entry.is_directory()) files.push_back(core::read_file(entry.path() / "tokenizer.json"));
-  }
-  ASSERT_EQ(files.size(), 15U);
+// Tries `rounds` damaged copies of `files` under the name `name`; how many could be loaded.
+int load_damaged(const std::vector<std::string>& files, const char* name, int rounds) {
   std::string pattern = (std::filesystem::temp_directory_path() / "corda-fuzz-XXXXXX").string();
   const std::filesystem::path folder = ::mkdtemp(pattern.data());
   core::Random random(11);
@@ -47,7 +43,7 @@ TEST(Fuzz, DamagedTokenizersLoadOrFailCleanly) {
           text[at] = static_cast<char>('0' + random.below(10));
       }
     }
-    std::ofstream(folder / "tokenizer.json", std::ios::binary) << text;
+    std::ofstream(folder / name, std::ios::binary) << text;
     try {
       const auto tokenizer = load_tokenizer(folder);
       ++loaded;
@@ -59,7 +55,31 @@ TEST(Fuzz, DamagedTokenizersLoadOrFailCleanly) {
   }
   std::error_code ignored;
   std::filesystem::remove_all(folder, ignored);
-  EXPECT_GT(loaded, rounds / 50);
+  return loaded;
+}
+
+// The files NAME of all folders in `folder` of the goldens.
+std::vector<std::string> golden_files(const char* folder, const char* name) {
+  std::vector<std::string> files;
+  const auto goldens = std::filesystem::path(CORDA_SOURCE_DIR) / "tests/golden/tokenizer";
+  for (const auto& entry : std::filesystem::directory_iterator(goldens / folder)) {
+    if (entry.is_directory()) files.push_back(core::read_file(entry.path() / name));
+  }
+  return files;
+}
+
+TEST(Fuzz, DamagedTokenizersLoadOrFailCleanly) {
+  const int rounds = testing::fuzz_rounds(300);
+  const std::vector<std::string> files = golden_files("small", "tokenizer.json");
+  ASSERT_EQ(files.size(), 16U);
+  EXPECT_GT(load_damaged(files, "tokenizer.json", rounds), rounds / 50);
+}
+
+TEST(Fuzz, DamagedSentencePieceModelsLoadOrFailCleanly) {
+  const int rounds = testing::fuzz_rounds(300);
+  const std::vector<std::string> files = golden_files("sentencepiece_options", "tokenizer.model");
+  ASSERT_EQ(files.size(), 8U);
+  EXPECT_GT(load_damaged(files, "tokenizer.model", rounds), rounds / 50);
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ void expect_rows(const Tokenizer& tokenizer, const Json& rows, const std::string
 
 TEST(SmallTokenizers, MatchHuggingFace) {
   const Json golden = golden_json("small/outputs.json");
-  ASSERT_EQ(golden.size(), 15U);
+  ASSERT_EQ(golden.size(), 16U);
   for (const auto& [name, rows] : golden.items()) {
     expect_rows(*load_tokenizer(golden_path("small") / name), rows, name);
   }
@@ -56,6 +56,45 @@ TEST(SentencePieceTokenizer, MatchesHuggingFace) {
   EXPECT_EQ(tokenizer->vocab_size(), 560);
   EXPECT_TRUE(tokenizer->is_special(1));
   EXPECT_FALSE(tokenizer->is_special(300));
+}
+
+TEST(SentencePieceTokenizer, EveryOptionMatchesItsLibrary) {
+  const Json golden = golden_json("sentencepiece_options/outputs.json");
+  const auto texts = golden.at("texts").get<std::vector<std::string>>();
+  ASSERT_EQ(golden.at("models").size(), 8U);
+  for (const auto& [name, cases] : golden.at("models").items()) {
+    for (const Json& entry : cases) {
+      const TemporaryFolder folder;
+      fs::copy_file(golden_path("sentencepiece_options") / name / "tokenizer.model",
+                    folder.path() / "tokenizer.model");
+      folder.write("tokenizer_config.json", Json{{"legacy", entry.at("legacy")}}.dump());
+      const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder.path());
+      ASSERT_EQ(entry.at("ids").size(), texts.size());
+      for (std::size_t i = 0; i < texts.size(); ++i) {
+        const Ids expected = entry.at("ids")[i].get<Ids>();
+        const Json& decoded = entry.at("decoded")[i];
+        EXPECT_EQ(tokenizer->encode(texts[i]), expected) << name << ": " << texts[i];
+        EXPECT_EQ(tokenizer->decode(expected, {.skip_special_tokens = true}),
+                  decoded.is_null() ? texts[i] : decoded.get<std::string>())
+            << name << ": " << texts[i];
+      }
+    }
+  }
+}
+
+TEST(SentencePieceTokenizer, AddPrefixSpaceOverridesTheModel) {
+  const auto first_piece = [](const char* model, const char* config) {
+    const TemporaryFolder folder;
+    fs::copy_file(golden_path("sentencepiece_options") / model / "tokenizer.model",
+                  folder.path() / "tokenizer.model");
+    folder.write("tokenizer_config.json", config);
+    const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder.path());
+    return tokenizer->id_to_token(tokenizer->encode("x").front());
+  };
+  EXPECT_EQ(first_piece("bpe_without_prefix", "{}"), "x");
+  EXPECT_EQ(first_piece("bpe_without_prefix", R"({"add_prefix_space": true})"), "\u2581x");
+  EXPECT_EQ(first_piece("bpe_cleaned", "{}"), "\u2581x");
+  EXPECT_EQ(first_piece("bpe_cleaned", R"({"add_prefix_space": false})"), "x");
 }
 
 TEST(TokenizerConfig, OptionsMatchHuggingFace) {

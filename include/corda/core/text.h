@@ -11,9 +11,17 @@
 
 namespace corda::core {
 
+// Whether a byte goes on with a UTF-8 character that an earlier byte began.
+constexpr bool is_utf8_continuation(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
+}
+
 std::vector<std::string> split(std::string_view text, char separator);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view trim(std::string_view text);
+
+// ASCII letters in lower case; other bytes as they are.
+std::string to_lower_ascii(std::string text);
 
 // & < > " ' as HTML and XML write them, numbers for the quotes, as MarkupSafe does.
 std::string escape_html(std::string_view text);

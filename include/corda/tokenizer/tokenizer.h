@@ -81,13 +81,21 @@ std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer,
                                                std::span<const std::string> texts,
                                                std::int64_t threads, EncodeOptions options = {});
 
-// Loads `tokenizer.json`, else `tokenizer.model` (SentencePiece, read as Llama's tokenizer does),
-// else `vocab.json` with `merges.txt` (cut as Qwen2 does where the configs name that class, else as
-// GPT-2 does). `truncation` and `padding` of a tokenizer.json are settings of its writer's last
-// call and are not applied. `add_bos_token`, `add_eos_token`, `legacy` and `add_prefix_space` of
+// Loads `tokenizer.json`, else `tokenizer.model` (SentencePiece: below), else `vocab.json` with
+// `merges.txt` (cut as Qwen2 does where the configs name that class, else as GPT-2 does).
+// `truncation` and `padding` of a tokenizer.json are settings of its writer's last call and are not
+// applied. `add_bos_token`, `add_eos_token`, `legacy` and `add_prefix_space` of
 // tokenizer_config.json shape a tokenizer.model; a tokenizer.json says these things itself, and its
 // post-processor stays whatever they say, as in transformers 5. Throws IoError (no such files) and
 // FormatError, naming the part of the file that is not implemented.
+//
+// A `tokenizer.model` of BPE that keeps white space and puts a space in front (Llama's, Mistral's)
+// is read as transformers' LlamaTokenizer reads it, which puts none before a text that begins with
+// one. Any other, which LlamaTokenizer misreads (it looks at neither the model's kind nor its
+// normalization), is what the sentencepiece library (0.2) makes of each stretch of text between
+// special tokens: unigram, BPE or characters; charsmap, white space, prefix or suffix, symbols of
+// the user's, byte fallback. In front of the first stretch alone, with `legacy: true` of each,
+// stands the space that `add_prefix_space`, else the model itself asks for.
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& model_directory);
 
 }  // namespace corda::tokenizer
