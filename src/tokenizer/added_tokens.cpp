@@ -159,11 +159,12 @@ void AddedTokens::split(const Piece& piece, const Trie& trie, bool parse_special
 void AddedTokens::extract_raw(std::string_view text, bool parse_special,
                               std::span<const ByteSpan> literal, std::vector<Piece>& out) const {
   const std::size_t first = text.empty() ? 0 : utf8_length(text.front());
-  split({text, -1, first}, raw_, parse_special, literal, out);
+  split({.text = text, .first_bytes = first}, raw_, parse_special, literal, out);
 }
 
 void AddedTokens::extract_normalized(Piece piece, const Normalizer* normalizer, bool parse_special,
                                      std::span<const ByteSpan> literal, Scratch& scratch) const {
+  piece.from_beginning = piece.at_beginning();
   const Piece raw = piece;
   if (normalizer != nullptr) normalizer->apply(piece, scratch);
   if (literal.empty() || normalized_.empty() || piece.text == raw.text) {
@@ -172,7 +173,8 @@ void AddedTokens::extract_normalized(Piece piece, const Normalizer* normalizer, 
   }
   // Where the spans are in the normalized text: behind what is in front of them, normalized.
   const auto moved = [&](std::int64_t offset) {
-    Piece before{raw.text.substr(0, static_cast<std::size_t>(offset)), -1, raw.first_bytes};
+    Piece before = raw;
+    before.text = raw.text.substr(0, static_cast<std::size_t>(offset));
     normalizer->apply(before, scratch);
     return static_cast<std::int64_t>(before.text.size());
   };

@@ -65,7 +65,9 @@ class Strip final : public Normalizer {
     }
     if (!left_) begin = 0;
     if (!right_ || end < begin) end = right_ ? begin : text.size();
-    piece = piece.part(begin, end);
+    const Piece left = piece.part(begin, end);
+    piece.text = left.text;
+    piece.first_bytes = left.first_bytes;
   }
 
  private:
@@ -106,7 +108,8 @@ class Replacement {
     if (end <= first_bytes_) first_out_ += content_.size();
   }
   void finish(Piece& piece, Scratch& scratch) {
-    piece = {scratch.keep(out_), -1, piece.at_beginning() ? first_out_ : 0};
+    piece.text = scratch.keep(out_);
+    piece.first_bytes = piece.from_beginning ? first_out_ : 0;
   }
 
  private:

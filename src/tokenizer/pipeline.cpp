@@ -77,8 +77,9 @@ CutEncoding PipelineTokenizer::encode_with_cuts(std::string_view text,
       spans_inside(literal, 0, front.size(), clipped);
       scratch.begin(front.size());
       scratch.pieces.clear();
-      parts_.added.extract_normalized({front, -1, part.first_bytes}, parts_.normalizer.get(),
-                                      options.parse_special, clipped, scratch);
+      parts_.added.extract_normalized({.text = front, .first_bytes = part.first_bytes},
+                                      parts_.normalizer.get(), options.parse_special, clipped,
+                                      scratch);
       std::vector<TokenId> ids;
       tokenize_pieces(scratch, ids);
       return ids;

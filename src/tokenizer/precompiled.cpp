@@ -76,7 +76,8 @@ class Precompiled final : public Normalizer {
       scratch.require(out.size());
     }
     if (out == text) return;
-    piece = {scratch.keep(out), -1, first.finish()};
+    piece.text = scratch.keep(out);
+    piece.first_bytes = first.finish();
   }
 
  private:

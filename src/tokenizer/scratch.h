@@ -24,13 +24,18 @@ struct Piece {
   // Leading bytes that the first character of the original text became; may be more than `text`
   // has. The reference asks whether a piece begins there.
   std::size_t first_bytes = 0;
+  // Whether it began there before it was normalized: what a pattern then puts in front of
+  // everything stands there, even where the first character was taken away.
+  bool from_beginning = false;
 
   bool at_beginning() const { return first_bytes > 0; }
   // The leading bytes that are there.
   std::string_view head() const { return text.substr(0, first_bytes); }
   // Bytes [begin, end) as a piece of their own.
   Piece part(std::size_t begin, std::size_t end, TokenId token = -1) const {
-    return {text.substr(begin, end - begin), token, first_bytes > begin ? first_bytes - begin : 0};
+    return {.text = text.substr(begin, end - begin),
+            .id = token,
+            .first_bytes = first_bytes > begin ? first_bytes - begin : 0};
   }
 };
 

@@ -47,7 +47,8 @@ class SentencePieceNormalizer final : public PreTokenizer {
       const bool dummy = dummy_ == PrependScheme::kAlways ||
                          (dummy_ == PrependScheme::kFirst && piece.at_beginning());
       const std::string text = normalize(piece.text, dummy, scratch);
-      if (!text.empty()) out.push_back({scratch.keep(text), -1, piece.first_bytes});
+      if (!text.empty())
+        out.push_back({.text = scratch.keep(text), .first_bytes = piece.first_bytes});
     });
   }
 
