@@ -135,7 +135,8 @@ struct CrossEntropy : Function<CrossEntropy> {
     const at::Tensor loss = at::empty({count}, fp32);
     const at::Tensor grad_rows = at::empty_like(rows);
     at::Tensor grad_weight;
-    if (weight.requires_grad()) grad_weight = at::zeros(weight.sizes(), fp32);
+    if (weight.requires_grad())  // the first chunk writes it
+      grad_weight = count > 0 ? at::empty(weight.sizes(), fp32) : at::zeros(weight.sizes(), fp32);
     const at::Tensor buffer = at::empty({std::min(chunk, count), weight.size(0)}, rows.options());
     for (std::int64_t begin = 0; begin < count; begin += chunk) {
       const std::int64_t length = std::min(chunk, count - begin);

@@ -151,7 +151,7 @@ core::SettingsList settings_of(TrainSettings& s) {
       "gradients", s.gradients,
       "how they are computed: fused (LoRA without dropout: lora, pissa, corda), kernels (any "
       "method: autograd over the fused kernels), autograd (over plain operations); auto: fused "
-      "where it can be, else kernels",
+      "where it can be, else kernels on a GPU and autograd on the CPU",
       {"auto", "fused", "kernels", "autograd"});
   list.add("recompute", s.recompute,
            "what the backward computes again to save memory, fused only: none, selective (gate and "
