@@ -65,9 +65,9 @@ class Strip final : public Normalizer {
     }
     if (!left_) begin = 0;
     if (!right_ || end < begin) end = right_ ? begin : text.size();
-    const Piece left = piece.part(begin, end);
-    piece.text = left.text;
-    piece.first_bytes = left.first_bytes;
+    const Piece inner = piece.part(begin, end);
+    piece.text = inner.text;
+    piece.first_bytes = inner.first_bytes;
   }
 
  private:
