@@ -8,7 +8,6 @@
 
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
-#include "corda/kernels/gemm.h"
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/model/forward.h"
@@ -175,19 +174,9 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
   kernels::rms_norm(normed, inv_rms, rows, m.final_norm, m.config.rms_norm_eps);
 
   const at::Tensor loss = at::empty({count}, fp32);
-  const std::int64_t chunk =
-      std::clamp<std::int64_t>(kLogitElements / m.config.vocab_size, 1, count);
-  const at::Tensor logits = at::empty({chunk, m.config.vocab_size}, rows.options());
-  for (std::int64_t begin = 0; begin < count; begin += chunk) {
-    const std::int64_t length = std::min(chunk, count - begin);
-    const at::Tensor part = normed.narrow(0, begin, length);
-    const at::Tensor part_logits = logits.narrow(0, 0, length);
-    kernels::gemm(part_logits, part, m.head_weight().t(), {.plans = plans()});
-    kernels::cross_entropy(loss.narrow(0, begin, length), part_logits,
-                           batch.target_ids.narrow(0, begin, length), scale_);
-    // The gradient takes the rows' place.
-    kernels::gemm(part, part_logits, m.head_weight(), {.plans = plans()});
-  }
+  const std::int64_t chunk = std::max<std::int64_t>(1, kLogitElements / m.config.vocab_size);
+  kernels::linear_cross_entropy(loss, normed, normed, m.head_weight(), batch.target_ids, scale_,
+                                {.chunk = chunk, .plans = plans()});
   const at::Tensor grad = at::zeros_like(rows);
   kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false);
   const at::Tensor residual =

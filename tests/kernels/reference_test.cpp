@@ -169,6 +169,40 @@ TEST_F(Reference, CrossEntropyOfATargetOfMinusOneIsZero) {
   EXPECT_TRUE(logits.index_select(0, at::tensor({0, 2}, at::kLong)).equal(others));
 }
 
+TEST_F(Reference, LinearCrossEntropyMatchesAutogradInChunksOfEverySize) {
+  const at::Tensor rows = leaf({9, 12});
+  const at::Tensor weight = leaf({33, 12});
+  const at::Tensor targets = at::randint(0, 33, {9}, at::kLong);
+  const at::Tensor each =
+      at::cross_entropy_loss(at::mm(rows, weight.t()), targets, {}, at::Reduction::None);
+  const at::Tensor sum = each.sum() * 0.25;
+  const at::Tensor by_rows = gradient(sum, rows, at::ones({}));
+  const at::Tensor by_weight = gradient(sum, weight, at::ones({}));
+  const at::NoGradGuard no_grad;
+  const at::Tensor scale = at::scalar_tensor(0.25F);
+  for (const std::int64_t chunk : {1, 4, 9, 20}) {
+    const at::Tensor loss = at::empty({9});
+    const at::Tensor grad_rows = at::empty({9, 12});
+    const at::Tensor grad_weight = at::full({33, 12}, std::numeric_limits<float>::quiet_NaN());
+    linear_cross_entropy(loss, grad_rows, rows, weight, targets, scale,
+                         {.chunk = chunk, .grad_weight = grad_weight});
+    expect_near(loss, each, kRounding);
+    expect_near(grad_rows, by_rows, kRounding);
+    expect_near(grad_weight, by_weight, kRounding);
+    const at::Tensor in_place = rows.clone();
+    linear_cross_entropy(loss, in_place, in_place, weight, targets, scale, {.chunk = chunk});
+    EXPECT_TRUE(in_place.equal(grad_rows)) << chunk;
+  }
+}
+
+TEST_F(Reference, LinearCrossEntropyOfNoRowsLeavesAGradientOfZeros) {
+  const at::Tensor grad_weight = at::ones({33, 12});
+  linear_cross_entropy(at::empty({0}), at::empty({0, 12}), at::empty({0, 12}), at::ones({33, 12}),
+                       at::empty({0}, at::kLong), at::ones({}),
+                       {.chunk = 4, .grad_weight = grad_weight});
+  EXPECT_EQ(grad_weight.abs().sum().item<float>(), 0);
+}
+
 TEST_F(Reference, GemmReadsWindowsAndTransposes) {
   const at::Tensor a = at::randn({5, 12}).narrow(1, 2, 7);
   const at::Tensor b = at::randn({4, 9}).narrow(1, 0, 7).t();
