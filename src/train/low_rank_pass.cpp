@@ -8,6 +8,7 @@
 
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/model/forward.h"
@@ -149,7 +150,7 @@ void LowRankPass::forward(const model::Batch& batch, const BatchContext& context
   const std::int64_t tokens = batch.tokens();
   const std::int64_t count = model().config.num_layers;
   at::Tensor in = inputs_->write(0, tokens);
-  at::index_select_out(in, model().embedding, 0, batch.ids);
+  kernels::embedding(in, model().embedding, batch.ids);
   for (std::int64_t i = 0; i < count; ++i) {
     inputs_->written(i, tokens);
     const auto index = static_cast<std::size_t>(i);

@@ -8,6 +8,7 @@
 
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
@@ -203,6 +204,25 @@ TEST_F(Reference, LinearCrossEntropyOfNoRowsLeavesAGradientOfZeros) {
   EXPECT_EQ(grad_weight.abs().sum().item<float>(), 0);
 }
 
+TEST_F(Reference, EmbeddingAndItsGradientMatchAutograd) {
+  const at::Tensor table = leaf({7, 5});
+  const at::Tensor ids = at::tensor({3, 0, 3, 6, 3}, at::kLong);
+  const at::Tensor expected = at::embedding(table, ids);
+  const at::Tensor up = at::randn({5, 5});
+  const at::Tensor down = gradient(expected, table, up);
+  const at::NoGradGuard no_grad;
+  const at::Tensor out = at::empty({5, 8}).narrow(1, 2, 5);
+  embedding(out, table, ids);
+  EXPECT_TRUE(out.equal(expected));
+  const at::Tensor narrow = at::empty({5, 5}, at::kBFloat16);
+  embedding(narrow, table, ids);
+  EXPECT_TRUE(narrow.equal(expected.to(at::kBFloat16)));
+  const at::Tensor before = at::randn({7, 5});
+  const at::Tensor grad_table = before.clone();
+  embedding_backward(grad_table, up, ids);
+  expect_near(grad_table, before + down, kRounding);
+}
+
 TEST_F(Reference, GemmReadsWindowsAndTransposes) {
   const at::Tensor a = at::randn({5, 12}).narrow(1, 2, 7);
   const at::Tensor b = at::randn({4, 9}).narrow(1, 0, 7).t();
@@ -271,6 +291,10 @@ TEST_F(Reference, WrongShapesAreRefusedByName) {
                 glu(at::zeros({4, 6}), x, at::zeros({4, 7}), Activation::kSilu);
               }),
               ::testing::HasSubstr("up must be [4, 6]"));
+  EXPECT_THAT(message([&] {
+                embedding(x, at::zeros({3, 6}, at::kInt), at::zeros({4}, at::kLong));
+              }),
+              ::testing::HasSubstr("the table must be a contiguous Float [3, 6]"));
   EXPECT_THAT(
       message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), at::ones({})); }),
       ::testing::HasSubstr("the targets must be a contiguous Long"));
