@@ -166,7 +166,7 @@ at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank) 
     projected = projected.narrow(1, 0, rank) + projected.narrow(1, rank, rank);
   const double s = low_rank.scale;
   const at::Tensor crossed = 2 * s * projected + s * s * at::mm(b, at::mm(a, a.t()));
-  const at::Tensor plain = at::linalg_vector_norm(weight, 2, {1}, false, at::kFloat).square();
+  const at::Tensor& plain = low_rank.row_squares;
   return at::maximum(plain + (b * crossed).sum(1), kLeastShare * plain).sqrt();
 }
 

@@ -101,9 +101,10 @@ model::Model random_model(const Options& o, at::Device device, at::ScalarType co
       low_rank.b = at::empty({rows, o.rank}, fp32).normal_(0, 0.001);
       low_rank.a.set_requires_grad(!o.frozen_a);
       low_rank.b.set_requires_grad(true);
-      if (o.method == "dora")
-        low_rank.magnitude = at::linalg_vector_norm(result.weight, 2, {1}, false, at::kFloat)
-                                 .set_requires_grad(true);
+      if (o.method == "dora") {
+        low_rank.row_squares = model::row_squares(result.weight);
+        low_rank.magnitude = low_rank.row_squares.sqrt().set_requires_grad(true);
+      }
       result.low_rank = std::move(low_rank);
       return result;
     };
