@@ -61,7 +61,7 @@ void write_all(const Descriptor& file, std::string_view content, const fs::path&
 void throw_output_error(const char* doing, const fs::path& path, int code) {
   const bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
   throw ResourceError(concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code),
-                             full ? "; free some space or" : ";", " choose another --out"));
+                             full ? "; free some space or" : ";", " write elsewhere"));
 }
 
 std::string read_file(const fs::path& path, std::int64_t max_bytes) {
@@ -94,7 +94,7 @@ void write_file_atomic(const fs::path& path, std::string_view content) {
   const fs::path temporary = path.string() + concat(".tmp-", ::getpid());
   {
     const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    if (file.get() < 0) throw_output_error("create", temporary, errno);
+    if (file.get() < 0) throw_output_error("create", path, errno);
     try {
       write_all(file, content, path);
       if (::fsync(file.get()) != 0) throw_output_error("flush", path, errno);
@@ -147,7 +147,8 @@ bool is_still_at(int descriptor, const fs::path& directory) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-// The absolute path that a rename can put a directory at: no symbolic link, no mount point.
+}  // namespace
+
 fs::path resolved_output(const fs::path& given) {
   fs::path path = fs::absolute(given).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
@@ -156,20 +157,18 @@ fs::path resolved_output(const fs::path& given) {
     const fs::path target = fs::canonical(path, error);
     if (error)
       throw ConfigError(concat("the output '", path.string(),
-                               "' is a symbolic link to nothing; choose another --out"));
+                               "' is a symbolic link to nothing; write elsewhere"));
     path = target;
   }
   struct stat self {};
   struct stat parent {};
   if (::stat(path.c_str(), &self) == 0 && ::stat(path.parent_path().c_str(), &parent) == 0 &&
       (self.st_dev != parent.st_dev || self.st_ino == parent.st_ino)) {
-    throw ConfigError(concat("the output '", path.string(),
-                             "' is a mount point; choose a folder below it as --out"));
+    throw ConfigError(
+        concat("the output '", path.string(), "' is a mount point; write to a folder below it"));
   }
   return path;
 }
-
-}  // namespace
 
 DirectoryLock::DirectoryLock(const fs::path& directory, const fs::path& output)
     : directory_(directory) {
@@ -187,7 +186,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory, const fs::path& output)
     if (busy) break;
   }
   throw ResourceError(concat("another process is writing '", output.string(),
-                             "'; wait until it ends or choose another --out"));
+                             "'; wait until it ends or write elsewhere"));
 }
 
 DirectoryLock::~DirectoryLock() {
@@ -201,9 +200,8 @@ AtomicDirectory::AtomicDirectory(const fs::path& final_path, bool replace)
   if (fs::exists(final_path_, error) && !replace_) {
     const bool empty = fs::is_directory(final_path_, error) && fs::is_empty(final_path_, error);
     if (!empty) {
-      throw ConfigError(
-          concat("the output '", final_path_.string(),
-                 "' already exists and is not empty; remove it or choose another --out"));
+      throw ConfigError(concat("the output '", final_path_.string(),
+                               "' already exists and is not empty; remove it or write elsewhere"));
     }
   }
   staging_ = final_path_.string() + ".corda-partial";
@@ -249,7 +247,7 @@ void require_disk_space(const fs::path& path, std::int64_t bytes) {
   const auto space = fs::space(existing, error);
   if (!error && space.available < static_cast<std::uintmax_t>(bytes)) {
     throw ResourceError(concat("'", path.string(), "' needs ", bytes, " bytes but its disk has ",
-                               space.available, " free; free some space or choose another --out"));
+                               space.available, " free; free some space or write elsewhere"));
   }
 }
 

@@ -29,11 +29,10 @@ void empty(const fs::path& folder) {
 }  // namespace
 
 WorkDirectory::WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter) {
-  fs::path final_path = fs::absolute(out).lexically_normal();
-  if (!final_path.has_filename()) final_path = final_path.parent_path();
+  const fs::path final_path = resolved_output(out);
   path_ = final_path.string() + ".work";
   lock_.emplace(path_, final_path);
-  if (has(kKey) && read_file(path_ / kKey) == key) return;
+  if (fs::exists(path_ / kKey) && read_file(path_ / kKey) == key) return;
   if (holds_results(path_)) {
     reporter.warn(concat("'", path_.string(),
                          "' holds parts made with other settings, another model or other data: "

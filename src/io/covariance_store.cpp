@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/core/parallel.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
@@ -225,8 +227,12 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                      {"settings", to_json(manifest.settings)},
                      {"sites", std::move(sites)}};
   if (work_ != directory_.staging()) {
-    for (const auto& [name, site] : sites_)
-      fs::rename(work_ / site.file, directory_.staging() / site.file);
+    for (const auto& [name, site] : sites_) {
+      const fs::path to = directory_.staging() / site.file;
+      std::error_code error;
+      fs::rename(work_ / site.file, to, error);
+      if (error) core::throw_output_error("complete", to, error.value());
+    }
   }
   core::write_json(directory_.staging() / kManifest, root);
   directory_.commit();

@@ -11,6 +11,8 @@
 #include <optional>
 
 #include "corda/core/error.h"
+#include "corda/core/reporter.h"
+#include "corda/core/work_directory.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
 
@@ -70,7 +72,7 @@ TEST_F(FileTest, AtomicDirectory_RefusesASecondWriterOfTheSameOutput) {
   std::optional<AtomicDirectory> first(at("out"));
   EXPECT_EQ(error_of<ResourceError>([&] { AtomicDirectory second(at("out")); }),
             concat("another process is writing '", at("out").string(),
-                   "'; wait until it ends or choose another --out"));
+                   "'; wait until it ends or write elsewhere"));
   write_file_atomic(first->staging() / "a", "1");  // the refusal took nothing from the first
   first->commit();
   EXPECT_EQ(read_file(at("out") / "a"), "1");
@@ -101,9 +103,20 @@ TEST_F(FileTest, AtomicDirectory_FollowsALinkAndRefusesADanglingOne) {
               HasSubstr("is a symbolic link to nothing"));
 }
 
+// Only within one folder is it certain that the parts can be renamed into the output.
+TEST_F(FileTest, WorkDirectory_OfALinkStandsBesideTheAtomicDirectoryOfTheSameLink) {
+  fs::create_directories(at("disk") / "real");
+  fs::create_directory_symlink(at("disk") / "real", at("link"));
+  Reporter reporter;
+  const WorkDirectory work(at("link"), "key", reporter);
+  const AtomicDirectory directory(at("link"));
+  EXPECT_EQ(work.path(), at("disk") / "real.work");
+  EXPECT_EQ(directory.staging().parent_path(), work.path().parent_path());
+}
+
 TEST_F(FileTest, AtomicDirectory_RefusesAMountPointAndAFullDirectory) {
   EXPECT_THAT(error_of<ConfigError>([&] { AtomicDirectory refused("/proc", /*replace=*/true); }),
-              HasSubstr("'/proc' is a mount point; choose a folder below it"));
+              HasSubstr("'/proc' is a mount point; write to a folder below it"));
   write_file_atomic(at("file"), "1");
   EXPECT_THAT(error_of<ConfigError>([&] { AtomicDirectory refused(folder_.path()); }),
               HasSubstr("already exists and is not empty"));
@@ -136,9 +149,10 @@ TEST_F(FileTest, DirectoryLock_RemovesADirectoryThatStayedEmpty) {
 TEST_F(FileTest, OutputThatCannotBeMadeIsAResourceError) {
   write_file_atomic(at("file"), "1");
   EXPECT_THAT(error_of<ResourceError>([&] { AtomicDirectory refused(at("file") / "out"); }),
-              HasSubstr("; choose another --out"));
-  EXPECT_THAT(error_of<ResourceError>([&] { write_file_atomic(at("none") / "a", "1"); }),
-              HasSubstr("No such file or directory; choose another --out"));
+              HasSubstr("; write elsewhere"));
+  EXPECT_EQ(error_of<ResourceError>([&] { write_file_atomic(at("none") / "a", "1"); }),
+            concat("cannot create '", (at("none") / "a").string(),
+                   "': No such file or directory; write elsewhere"));
 }
 
 TEST_F(FileTest, ReadFile_RefusesWhatIsNoRegularFile) {

@@ -45,6 +45,10 @@ class MappedFile {
   fs::path path_;
 };
 
+// The absolute path that a rename can put a directory at: a link to a folder is followed. Throws
+// ConfigError where it is a link to nothing or a mount point.
+fs::path resolved_output(const fs::path& given);
+
 // A directory that this process alone may write to. The lock (flock) ends with the object, or with
 // the process, however that ends; where the file system has no locks there is none.
 class DirectoryLock {

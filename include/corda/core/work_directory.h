@@ -15,13 +15,14 @@ namespace corda::core {
 
 namespace fs = std::filesystem;
 
-// The folder `OUT.work`. It outlives a killed process, so that the same command goes on from what
-// it finds there; each file in it must appear atomically. One process at a time may hold it.
+// The folder `OUT.work`, beside `resolved_output(OUT)`. It outlives a killed process, so that the
+// same command goes on from what it finds there; each file in it must appear atomically. One
+// process at a time may hold it.
 class WorkDirectory {
  public:
   // `key` says everything the results depend on. What was made with another key is thrown away
   // with a warning. Throws ResourceError where another process works on the same output or the
-  // folder cannot be made.
+  // folder cannot be made, ConfigError as `resolved_output`.
   WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter);
   WorkDirectory(const WorkDirectory&) = delete;
   WorkDirectory& operator=(const WorkDirectory&) = delete;
@@ -29,7 +30,6 @@ class WorkDirectory {
   ~WorkDirectory();
 
   const fs::path& path() const { return path_; }
-  bool has(const std::string& file) const { return fs::exists(path_ / file); }
   void remove();
 
  private:
