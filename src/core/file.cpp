@@ -58,6 +58,10 @@ void write_all(const Descriptor& file, std::string_view content, const fs::path&
 
 }  // namespace
 
+bool can_name_file(std::string_view name) {
+  return !name.empty() && !name.starts_with('.') && name.find('/') == std::string_view::npos;
+}
+
 void throw_output_error(const char* doing, const fs::path& path, int code) {
   const bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
   throw ResourceError(concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code),

@@ -23,8 +23,8 @@ struct StepMetrics {
   std::int64_t tokens = 0;  // of this step
   std::int64_t supervised_tokens = 0;
   double tokens_per_second = 0;
-  // Share of the GPU's 16-bit peak that the matrix products of forward and backward used, recomputed
-  // ones not counted; 0 where the peak is not known.
+  // Share of the GPU's 16-bit peak that the matrix products of forward and backward used,
+  // recomputed ones not counted; 0 where the peak is not known.
   double utilisation = 0;
   std::int64_t peak_memory_bytes = 0;
   std::optional<double> eval_loss;
