@@ -454,6 +454,12 @@ TEST_F(Pipeline, TokenizesAndDecodesBack) {
   write("ids.jsonl", encoded.out);
   EXPECT_EQ(run_corda({"tokenize", "--model", base(), "--data", at("ids.jsonl"), "--decode"}).out,
             "hello\n\nA b\u00e9 \U0001F600\n");
+  // A text may hold a line's end; with --json it is one line all the same.
+  write("ids.jsonl", "[105,11,109]\n[]\n");
+  EXPECT_EQ(
+      run_corda({"tokenize", "--model", base(), "--data", at("ids.jsonl"), "--decode", "--json"})
+          .out,
+      "\"h\\nl\"\n\"\"\n");
 }
 
 TEST_F(Pipeline, QaScoresExactMatchesAndCountsSamples) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -23,6 +24,11 @@ struct TokenizeFlags {
   bool no_special_tokens = false;
 };
 
+// A text as one line of JSON. A token may be part of a character: what is no UTF-8 becomes U+FFFD.
+std::string json_line(const std::string& text) {
+  return core::Json(text).dump(-1, ' ', false, core::Json::error_handler_t::replace);
+}
+
 std::string encode_line(const tokenizer::Tokenizer& tokenizer, const std::string& line,
                         const TokenizeFlags& flags) {
   return core::Json(tokenizer.encode(line, {.add_special_tokens = !flags.no_special_tokens}))
@@ -43,7 +49,8 @@ std::string decode_line(const tokenizer::Tokenizer& tokenizer, const std::string
                           {.skip_special_tokens = flags.no_special_tokens});
 }
 
-void tokenize(const TokenizeFlags& flags, const core::Reporter& reporter) {
+// With --json a decoded text is a JSON string; ids are JSON anyway.
+void tokenize(const TokenizeFlags& flags, bool json, const core::Reporter& reporter) {
   const auto tokenizer = tokenizer::load_tokenizer(flags.model);
   auto lines = core::split(core::read_file(flags.data), '\n');
   if (!lines.empty() && lines.back().empty()) lines.pop_back();
@@ -51,8 +58,9 @@ void tokenize(const TokenizeFlags& flags, const core::Reporter& reporter) {
   for (const auto& line : lines) {
     core::throw_if_stopped(reporter, "tokenizing");
     ++number;
-    const std::string result = flags.decode ? decode_line(*tokenizer, line, flags, number)
-                                            : encode_line(*tokenizer, line, flags);
+    std::string result = flags.decode ? decode_line(*tokenizer, line, flags, number)
+                                      : encode_line(*tokenizer, line, flags);
+    if (flags.decode && json) result = json_line(result);
     std::fwrite(result.data(), 1, result.size(), stdout);
     std::fputc('\n', stdout);
   }
@@ -71,11 +79,11 @@ void add_tokenize(CLI::App& app, CommonFlags& common, Action& action) {
                    "text file, one text a line; with --decode one JSON array of ids a line")
       ->type_name("FILE")
       ->required();
-  verb->add_flag("--decode", flags->decode, "from ids to text");
+  verb->add_flag("--decode", flags->decode, "from ids to text; with --json a JSON string a line");
   verb->add_flag("--no-special-tokens", flags->no_special_tokens,
                  "add no BOS or EOS; with --decode leave special tokens out");
   verb->callback([flags, &common, &action] {
-    action = [flags, &common] { tokenize(*flags, ConsoleReporter(common.quiet)); };
+    action = [flags, &common] { tokenize(*flags, common.json, ConsoleReporter(common.quiet)); };
   });
 }
 
