@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/core/text.h"
 
 namespace corda::core {
@@ -299,6 +300,10 @@ std::string SettingsList::markdown() const {
                item.required ? "required" : default_text(item.write()), " | ", item.help, " |\n");
   }
   return table;
+}
+
+void write_settings(const fs::path& directory, const SettingsList& list) {
+  write_file_atomic(directory / kSettingsFile, to_yaml(list.resolved()));
 }
 
 }  // namespace corda::core

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "support/temporary_directory.h"
 
 namespace corda::core {
 namespace {
@@ -72,9 +74,10 @@ TEST(Settings, DuplicateKeyIsAnError) {
 TEST(Settings, ResolvedDumpReadsBackToTheSameValues) {
   Example written{
       .model = "m: with colon", .rank = 7, .lr = 0.1, .packing = false, .targets = {"a", "b"}};
-  const std::string yaml = to_yaml(list_of(written).resolved());
+  const testing::TemporaryDirectory folder;
+  write_settings(folder.path(), list_of(written));
   Example read;
-  list_of(read).read(parse_yaml(yaml, "dump"));
+  list_of(read).read(parse_yaml(read_file(folder.path() / "settings.resolved.yaml"), "dump"));
   EXPECT_EQ(read.model, written.model);
   EXPECT_EQ(read.rank, 7);
   EXPECT_EQ(read.lr, 0.1);
