@@ -247,7 +247,8 @@ class Run {
     metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds;
     if (peak_flops_ > 0) {
       metrics.utilisation = flops_of_step(trainable_.model(), static_cast<double>(metrics.tokens),
-                                          static_cast<double>(metrics.supervised_tokens)) /
+                                          static_cast<double>(metrics.supervised_tokens),
+                                          static_cast<double>(micro_batches.size())) /
                             seconds / peak_flops_;
     }
     return metrics;
