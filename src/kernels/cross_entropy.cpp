@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "corda/core/error.h"
 #include "corda/kernels/gemm.h"
 #include "kernels/tensors.h"
 
@@ -36,10 +37,21 @@ void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::T
                       scale.const_data_ptr<float>(), stream_of(logits));
 }
 
+std::int64_t logit_rows(std::int64_t vocab) {
+  constexpr std::int64_t kElements = std::int64_t{1} << 26;
+  constexpr std::int64_t kStep = 256;  // whole tiles of a matrix product
+  const std::int64_t rows = std::max<std::int64_t>(1, kElements / vocab);
+  return rows < kStep ? rows : rows / kStep * kStep;
+}
+
 void linear_cross_entropy(const at::Tensor& loss, const at::Tensor& grad_rows,
                           const at::Tensor& rows, const at::Tensor& weight,
                           const at::Tensor& targets, const at::Tensor& scale,
                           const LinearCrossEntropyOptions& options) {
+  if (options.chunk < 1) {
+    throw core::ShapeError(core::concat(
+        "[kernels::linear_cross_entropy] a chunk has at least one row; it has ", options.chunk));
+  }
   const std::int64_t count = rows.size(0);
   const at::Tensor& grad_weight = options.grad_weight;
   const at::Tensor buffer =

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/embedding.h"
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
@@ -16,9 +17,6 @@
 namespace corda::model {
 
 namespace {
-
-// Rows of logits computed at once: bounds the largest temporary to about 256 MB in fp32.
-constexpr std::int64_t kLogitElements = std::int64_t{1} << 26;
 
 at::Tensor as(const at::Tensor& weight, at::ScalarType type) {
   return weight.scalar_type() == type ? weight : weight.to(type);
@@ -203,7 +201,7 @@ at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
                              const at::Tensor& target_rows, const at::Tensor& target_ids,
                              Operations operations) {
   const std::int64_t count = target_ids.size(0);
-  const std::int64_t chunk = std::max<std::int64_t>(1, kLogitElements / model.config.vocab_size);
+  const std::int64_t chunk = kernels::logit_rows(model.config.vocab_size);
   if (with_nodes(operations)) {
     return cross_entropy_node(hidden.index_select(0, target_rows), model.head_weight(), target_ids,
                               chunk);

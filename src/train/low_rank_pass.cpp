@@ -23,9 +23,6 @@ namespace corda::train {
 
 namespace {
 
-// Logits computed at once: 256 MB in bf16.
-constexpr std::int64_t kLogitElements = std::int64_t{1} << 27;
-
 // Tokens x weights of a block below which graphs are faster by the measurements of
 // tests/bench/README.md: where the batch must be filled up, and where it has a shape already.
 constexpr double kLaunchBoundFilled = 1e11;
@@ -175,9 +172,9 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
   kernels::rms_norm(normed, inv_rms, rows, m.final_norm, m.config.rms_norm_eps);
 
   const at::Tensor loss = at::empty({count}, fp32);
-  const std::int64_t chunk = std::max<std::int64_t>(1, kLogitElements / m.config.vocab_size);
-  kernels::linear_cross_entropy(loss, normed, normed, m.head_weight(), batch.target_ids, scale_,
-                                {.chunk = chunk, .plans = plans()});
+  kernels::linear_cross_entropy(
+      loss, normed, normed, m.head_weight(), batch.target_ids, scale_,
+      {.chunk = kernels::logit_rows(m.config.vocab_size), .plans = plans()});
   const at::Tensor grad = at::zeros_like(rows);
   kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false);
   const at::Tensor residual =
@@ -269,7 +266,7 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
-  std::int64_t logits = std::max(kLogitElements, c.vocab_size);
+  std::int64_t logits = kernels::logit_rows(c.vocab_size) * c.vocab_size;
   const GraphRule rule(model, options);
   const std::int64_t tokens = rule.tokens_held(options.tokens);
   if (rule.allows(tokens, false)) {  // what is temporary, once more in the graphs' own memory

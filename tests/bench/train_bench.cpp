@@ -140,14 +140,15 @@ data::PackedBatch random_batch(const std::vector<std::int64_t>& lengths, std::in
 std::string kind_of(const std::string& kernel) {
   const std::vector<std::pair<const char*, const char*>> kinds = {
       {"rms_norm", "RMS norm"},      {"rotate", "rotary"},
-      {"gather_back", "rotary"},     {"glu", "SwiGLU"},
-      {"loss_and_gradient", "loss"}, {"Adam", "optimizer"},
-      {"adam", "optimizer"},         {"fmha", "attention"},
+      {"gather_rotated", "rotary"},  {"glu", "SwiGLU"},
+      {"embedding", "embedding"},    {"scale_columns", "DoRA"},
+      {"cross_entropy", "loss"},     {"adam", "optimizer"},
+      {"Adam", "optimizer"},         {"fmha", "attention"},
       {"flash", "attention"},        {"cudnn", "attention"},
       {"LpNorm", "gradient norm"},   {"gemm", "matrix products"},
       {"nvjet", "matrix products"},  {"cutlass", "matrix products"},
-      {"splitK", "matrix products"}, {"Memcpy", "copies"},
-      {"Memset", "copies"}};
+      {"splitK", "matrix products"}, {"copy_windows", "copies"},
+      {"Memcpy", "copies"},          {"Memset", "copies"}};
   for (const auto& [part, kind] : kinds) {
     if (kernel.find(part) != std::string::npos) return kind;
   }

@@ -229,6 +229,9 @@ std::vector<Case> cases() {
       for (const std::int64_t n : {8, 13, 264, 4096})
         for (const std::int64_t padding : {0, 16, 3}) result.push_back({type, rows, n, padding});
   }
+  // Several launches of a grid of rows, and several rounds of a block over one.
+  result.push_back({at::kBFloat16, 70001, 8, 0});
+  result.push_back({at::kBFloat16, 3, 4608, 0});
   return result;
 }
 

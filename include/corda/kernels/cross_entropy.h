@@ -20,6 +20,10 @@ class GemmPlans;
 void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::Tensor& targets,
                    const at::Tensor& scale);
 
+// Rows whose logits are computed at once: 2^26 elements or one row, in multiples of 256 rows where
+// there are as many.
+std::int64_t logit_rows(std::int64_t vocab);
+
 struct LinearCrossEntropyOptions {
   std::int64_t chunk = 1;            // rows whose logits are there at once, at least 1
   at::Tensor grad_weight = {};       // [vocab, hidden] fp32, overwritten; may be undefined

@@ -11,8 +11,8 @@ constexpr int kThreads = 256;
 
 // From the table's type From to T, N elements at a time.
 template <typename T, typename From, int N>
-__global__ void forward(T* out, std::int64_t stride, const From* table, const std::int64_t* ids,
-                        std::int64_t n) {
+__global__ void embedding_forward_kernel(T* out, std::int64_t stride, const From* table,
+                                         const std::int64_t* ids, std::int64_t n) {
   const std::int64_t row = blockIdx.x;
   const From* from = table + ids[row] * n;
   T* to = out + row * stride;
@@ -26,9 +26,9 @@ __global__ void forward(T* out, std::int64_t stride, const From* table, const st
 
 // The block of an id's first place in `sorted` adds up its rows; the others have nothing to do.
 template <typename T, int N>
-__global__ void backward(float* grad_table, const T* grad, std::int64_t stride,
-                         const std::int64_t* sorted, const std::int64_t* order, std::int64_t rows,
-                         std::int64_t n) {
+__global__ void embedding_backward_kernel(float* grad_table, const T* grad, std::int64_t stride,
+                                          const std::int64_t* sorted, const std::int64_t* order,
+                                          std::int64_t rows, std::int64_t n) {
   const std::int64_t first = blockIdx.x;
   const std::int64_t id = sorted[first];
   if (first > 0 && sorted[first - 1] == id) return;
@@ -57,8 +57,9 @@ void embedding(Type type, Rows out, Type table_type, const void* table, const st
     constexpr int kPack = decltype(variant)::kPack;
     const auto launch = [&](auto from) {
       using From = decltype(from);
-      forward<T, From, kPack><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-          static_cast<T*>(out.data), out.stride, static_cast<const From*>(table), ids, n);
+      embedding_forward_kernel<T, From, kPack>
+          <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
+              static_cast<T*>(out.data), out.stride, static_cast<const From*>(table), ids, n);
     };
     table_type == type ? launch(T{}) : launch(float{});
   });
@@ -78,8 +79,8 @@ void embedding_backward(Type type, float* grad_table, Rows grad, const std::int6
     const std::int64_t columns = static_cast<std::int64_t>(kThreads) * kPack;
     const dim3 grid(static_cast<unsigned>(rows),
                     static_cast<unsigned>((n + columns - 1) / columns));
-    backward<T, kPack><<<grid, kThreads, 0, stream>>>(grad_table, static_cast<const T*>(grad.data),
-                                                      grad.stride, sorted, order, rows, n);
+    embedding_backward_kernel<T, kPack><<<grid, kThreads, 0, stream>>>(
+        grad_table, static_cast<const T*>(grad.data), grad.stride, sorted, order, rows, n);
   });
   check_launch("embedding_backward");
 }
