@@ -54,7 +54,7 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
                read(comma ? core::ConfigNode::scalar(core::join(values, ",")) : list_of(values));
              },
              help)
-          ->type_name("TEXT ...")
+          ->type_name("TEXT")
           ->allow_extra_args(true);
     } else {
       app.add_option_function<std::string>(
