@@ -26,8 +26,8 @@ const std::string& scalar_text(const std::string& name, const ConfigNode& node) 
 
 void check_range(const std::string& name, double value, Range range, const ConfigNode& node) {
   if (value >= range.min && value <= range.max) return;
-  throw ConfigError(concat(at(node), "'", name, "' must lie between ", range.min, " and ",
-                           range.max, "; it is ", node.text));
+  throw ConfigError(concat(at(node), "'", name, "' must lie between ", format_double(range.min),
+                           " and ", format_double(range.max), "; it is ", node.text));
 }
 
 double read_number(const std::string& name, const ConfigNode& node, Range range) {
