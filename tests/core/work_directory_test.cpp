@@ -26,7 +26,7 @@ class WorkDirectoryTest : public ::testing::Test {
   fs::path part() const { return work_path(out()) / "part"; }
 
   testing::TemporaryDirectory folder_;
-  testing::CapturedLog log_;
+  CapturedLog log_;
 };
 
 TEST_F(WorkDirectoryTest, FinishedPartsStayAndItIsSaid) {

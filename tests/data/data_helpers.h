@@ -56,8 +56,6 @@ class ByteTokenizer : public tokenizer::Tokenizer {
   mutable std::vector<std::string> segments;
 };
 
-using testing::CapturedLog;
-
 class TemporaryFolder {
  public:
   TemporaryFolder() {

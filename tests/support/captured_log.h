@@ -7,7 +7,7 @@
 
 #include "corda/core/reporter.h"
 
-namespace corda::testing {
+namespace corda {
 
 class CapturedLog : public core::Reporter {
  public:
@@ -19,4 +19,4 @@ class CapturedLog : public core::Reporter {
   std::string text;  // "info: ..." or "warning: ...", a line each
 };
 
-}  // namespace corda::testing
+}  // namespace corda
