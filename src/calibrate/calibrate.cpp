@@ -152,14 +152,14 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
            .wanted = {}},
           writer, reporter);
   CalibrateSettings copy = settings;
-  const core::ConfigNode resolved = settings_of(copy).resolved();
-  core::write_file_atomic(writer.staging() / "settings.resolved.yaml", core::to_yaml(resolved));
+  const core::SettingsList resolved = settings_of(copy);
+  core::write_settings(writer.staging(), resolved);
   writer.finish({.model = fingerprint,
                  .model_name = settings.model,
                  .tokens = draw.tokens,
                  .samples = draw.samples,
                  .activation_scaling = settings.activation_scaling,
-                 .settings = resolved,
+                 .settings = resolved.resolved(),
                  .sites = {}});
   work.remove();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;

@@ -58,10 +58,17 @@ void write_all(const Descriptor& file, std::string_view content, const fs::path&
 
 }  // namespace
 
+std::string why_absent(const fs::path& directory, std::string_view file) {
+  std::error_code ignored;
+  if (!fs::exists(directory, ignored)) return "it does not exist";
+  if (!fs::is_directory(directory, ignored)) return "it is no directory";
+  return concat("it holds no ", file);
+}
+
 void throw_output_error(const char* doing, const fs::path& path, int code) {
   const bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
   throw ResourceError(concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code),
-                             full ? "; free some space or" : ";", " choose another --out"));
+                             full ? "; free some space or" : ";", " write somewhere else"));
 }
 
 std::string read_file(const fs::path& path, std::int64_t max_bytes) {

@@ -29,8 +29,6 @@ using core::ConfigError;
 
 namespace {
 
-constexpr const char* kSettingsFile = "settings.resolved.yaml";
-
 void check_settings(const DecomposeSettings& s) {
   std::vector<std::string> problems;
   const bool streams = !s.data.empty();
@@ -252,8 +250,7 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
   adapter::write_adapter_notes(directory.staging(), result, modules, !is_dual(settings));
   DecomposeSettings resolved = settings;
   resolved.alpha = result.alpha;
-  core::write_file_atomic(directory.staging() / kSettingsFile,
-                          core::to_yaml(settings_of(resolved).resolved()));
+  core::write_settings(directory.staging(), settings_of(resolved));
   finished.finish(directory.staging());  // last: a run killed before it has lost nothing
   directory.commit();
 }

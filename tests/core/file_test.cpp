@@ -136,9 +136,9 @@ TEST_F(FileTest, DirectoryLock_RemovesADirectoryThatStayedEmpty) {
 TEST_F(FileTest, OutputThatCannotBeMadeIsAResourceError) {
   write_file_atomic(at("file"), "1");
   EXPECT_THAT(error_of<ResourceError>([&] { AtomicDirectory refused(at("file") / "out"); }),
-              HasSubstr("; choose another --out"));
+              HasSubstr("; write somewhere else"));
   EXPECT_THAT(error_of<ResourceError>([&] { write_file_atomic(at("none") / "a", "1"); }),
-              HasSubstr("No such file or directory; choose another --out"));
+              HasSubstr("No such file or directory; write somewhere else"));
 }
 
 TEST_F(FileTest, ReadFile_RefusesWhatIsNoRegularFile) {
@@ -149,6 +149,13 @@ TEST_F(FileTest, ReadFile_RefusesWhatIsNoRegularFile) {
   write_file_atomic(at("long"), "12345");
   EXPECT_THAT(error_of<IoError>([&] { read_file(at("long"), 4); }),
               HasSubstr("has 5 bytes, more than the 4"));
+}
+
+TEST_F(FileTest, WhyAbsentSaysWhatStandsThere) {
+  write_file_atomic(at("file"), "1");
+  EXPECT_EQ(why_absent(at("none"), "a.json"), "it does not exist");
+  EXPECT_EQ(why_absent(at("file"), "a.json"), "it is no directory");
+  EXPECT_EQ(why_absent(folder_.path(), "a.json"), "it holds no a.json");
 }
 
 }  // namespace

@@ -18,6 +18,10 @@ namespace fs = std::filesystem;
 // Throws ResourceError: "cannot DOING 'path': why", with what to do; `code` is an errno.
 [[noreturn]] void throw_output_error(const char* doing, const fs::path& path, int code);
 
+// Why `directory` has no `file`, for messages: "it does not exist", "it is no directory" or "it
+// holds no FILE".
+std::string why_absent(const fs::path& directory, std::string_view file);
+
 // The whole content of a regular file. Throws IoError (missing, unreadable, larger than
 // `max_bytes`).
 std::string read_file(const fs::path& path, std::int64_t max_bytes = std::int64_t{1} << 31);

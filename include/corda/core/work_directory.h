@@ -15,6 +15,9 @@ namespace corda::core {
 
 namespace fs = std::filesystem;
 
+// Where the finished parts of the output `out` are kept: `OUT.work`, absolute.
+fs::path work_path(const fs::path& out);
+
 // The folder `OUT.work`. It outlives a killed process, so that the same command goes on from what
 // it finds there; each file in it must appear atomically. One process at a time may hold it.
 class WorkDirectory {
@@ -25,7 +28,7 @@ class WorkDirectory {
   WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter);
   WorkDirectory(const WorkDirectory&) = delete;
   WorkDirectory& operator=(const WorkDirectory&) = delete;
-  // The folder stays, unless `remove` was called or nothing was put into it.
+  // The folder stays, which is said, unless `remove` was called or nothing was put into it.
   ~WorkDirectory();
 
   const fs::path& path() const { return path_; }
@@ -34,6 +37,7 @@ class WorkDirectory {
 
  private:
   fs::path path_;
+  Reporter& reporter_;
   std::optional<DirectoryLock> lock_;
 };
 
