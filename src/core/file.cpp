@@ -147,7 +147,8 @@ bool is_still_at(int descriptor, const fs::path& directory) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-// The absolute path that a rename can put a directory at: no symbolic link, no mount point.
+}  // namespace
+
 fs::path resolved_output(const fs::path& given) {
   fs::path path = fs::absolute(given).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
@@ -169,7 +170,10 @@ fs::path resolved_output(const fs::path& given) {
   return path;
 }
 
-}  // namespace
+void link_or_move(const fs::path& from, const fs::path& to) {
+  if (::link(from.c_str(), to.c_str()) == 0 || ::rename(from.c_str(), to.c_str()) == 0) return;
+  throw_output_error("create", to, errno);
+}
 
 DirectoryLock::DirectoryLock(const fs::path& directory, const fs::path& output)
     : directory_(directory) {

@@ -20,8 +20,10 @@ bool holds_results(const fs::path& folder) {
   return false;
 }
 
+// The key first: what is left by a process that is killed here is not taken for whole.
 void empty(const fs::path& folder) {
   std::error_code ignored;
+  fs::remove(folder / kKey, ignored);
   for (const auto& entry : fs::directory_iterator(folder, ignored))
     fs::remove_all(entry.path(), ignored);
 }
@@ -29,8 +31,7 @@ void empty(const fs::path& folder) {
 }  // namespace
 
 WorkDirectory::WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter) {
-  fs::path final_path = fs::absolute(out).lexically_normal();
-  if (!final_path.has_filename()) final_path = final_path.parent_path();
+  const fs::path final_path = resolved_output(out);
   path_ = final_path.string() + ".work";
   lock_.emplace(path_, final_path);
   if (has(kKey) && read_file(path_ / kKey) == key) return;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "corda/core/error.h"
+#include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "core/json.h"
 
@@ -300,6 +301,12 @@ ModelConfig read_model_config(const fs::path& directory) {
                                "' is not a Hugging Face model directory: it has no config.json"));
   }
   return parse_model_config(core::read_file(path), path.string());
+}
+
+std::string config_fingerprint(const fs::path& directory) {
+  core::Sha256 hash;
+  hash.update(core::read_file(directory / "config.json"));
+  return "sha256:" + hash.hex_digest();
 }
 
 }  // namespace corda::model

@@ -52,4 +52,7 @@ ModelConfig read_model_config(const fs::path& directory);
 // The same from JSON text; `source` names it in errors.
 ModelConfig parse_model_config(std::string_view json, const std::string& source);
 
+// "sha256:..." of DIR/config.json, which changes what a model computes though no weight changes.
+std::string config_fingerprint(const fs::path& directory);
+
 }  // namespace corda::model
