@@ -37,6 +37,8 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Takes a part's pages out of this process's memory; who looks at it again reads it again.
+  void forget(std::span<const std::byte> part) const;
   const fs::path& path() const { return path_; }
 
  private:
