@@ -7,8 +7,8 @@
 DECOMPOSE_BENCH is the target `decompose_bench`. Parts: `solvers` times the decomposition of 224 layers of Llama-2-7B's shape from
 covariances in memory and compares energies with the exact route; `peft` times PEFT's calibration and decomposition of the same
 shapes (needs peft); every other part is a shape of SHAPES, run as whole processes on random weights. Prints Markdown tables; a part
-that fails says so and the others go on. The time of a whole process is followed by the verb's own, without start and end. Predicted
-times and memory are those of tests/bench/README.md.
+that fails says so and the others go on. The time of a whole process is followed by the verb's own, without start and end, and by what
+the formulas of tests/bench/README.md predict for `decompose --data`.
 """
 import argparse
 import gc
@@ -42,6 +42,42 @@ def run_json(arguments, limit):
     if done.returncode != 0:
         raise RuntimeError(f"{arguments[1]} ended with {done.returncode}: {done.stderr[-800:]}")
     return json.loads(done.stdout), time.perf_counter() - begin, done.stderr
+
+
+def widths(shape):
+    """(out, in) of the layers of one block, site after site."""
+    hidden, inner, _, heads, kv_heads, _ = SHAPES[shape]
+    kv = kv_heads * (hidden // heads)
+    return [[(hidden, hidden), (kv, hidden), (kv, hidden)], [(hidden, hidden)], [(inner, hidden)] * 2, [(hidden, inner)]]
+
+
+def solver_seconds(shape, mode, rank):
+    """The solvers' share of one block; an H100."""
+    total = 0.0
+    for site in widths(shape):
+        n = site[0][1]
+        if mode == "dual":
+            total += 15e-3 + 1.07e-13 * n**3
+        elif mode == "ipa":
+            total += sum(10.7e-3 + 2 * out * n**2 / 5.8e13 for out, _ in site)
+        else:
+            total += 2e-13 * n**3 * any(out >= n for out, _ in site)
+            total += sum(14e-3 + (2.5e-13 * n**3 if out >= n else 14e-3 + (2 * out * n**2 + 1.25 * out**2 * n) / 6e13 + 1.3e-13 * out**3)
+                         for out, _ in site)
+    return total
+
+
+def predict(shape, mode, samples, seq_len, rank):
+    """Seconds and bytes of GPU memory of `decompose --data` as a whole process; the formulas of tests/bench/README.md."""
+    hidden, _, blocks, _, _, _ = SHAPES[shape]
+    sites = widths(shape)
+    tokens = samples * seq_len * (2 if mode == "dual" else 1)
+    weights = sum(out * n for site in sites for out, n in site)
+    squares = sum(site[0][1]**2 for site in sites)
+    seconds = 3 + blocks * ((2 * tokens * weights + 1.25 * tokens * squares) / 4.8e14 + solver_seconds(shape, mode, rank))
+    solver = max(8 * n**2 + 24 * min(out, n) * n + 40 * min(out, n)**2 + {"kpa": 0, "ipa": 4, "dual": 32}[mode] * n**2
+                 for site in sites for out, n in site)
+    return seconds, 2 * tokens * hidden + 4 * weights + solver
 
 
 def solvers(args, table):
@@ -135,11 +171,15 @@ def whole(args, shape, table):
         for program in filter(None, (args.before, args.corda)):
             shutil.rmtree(out, ignore_errors=True)
             try:
-                found, seconds, _ = run_json([program, *arguments, *common], 300)
+                found, seconds, log = run_json([program, *arguments, *common], 300)
             except Exception as error:  # one step must not cost the others
                 print(f"{shape} {label}: FAILED: {error}", flush=True)
                 continue
             extra = f"bound {found['worst_bound']:.6f}, redone {found['layers_redone']}" if "worst_bound" in found else ""
+            if label.startswith("decompose --data"):
+                expected, memory = predict(shape, label.split()[-1], args.samples, args.seq_len, args.rank)
+                extra += f", predicted {expected:.1f} s ({100 * (seconds / expected - 1):+.0f} %), {memory / 1e9:.1f} GB"
+            print("".join(f"    {line}\n" for line in log.splitlines() if "done again" in line), end="", flush=True)
             table.add(f"{shape} {label}{' (before)' if program == args.before else ''}", f"{seconds:.1f} s", f"{found['seconds']:.1f} s in the verb",
                       f"{found['peak_memory_bytes'] / 1e9:.1f} GB", extra)
 

@@ -5,6 +5,10 @@
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <algorithm>
+
+#include "corda/core/error.h"
+#include "corda/kernels/gemm.h"
 #include "kernels/tensors.h"
 
 namespace corda::kernels {
@@ -31,6 +35,39 @@ void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::T
   cuda::cross_entropy(type_of(logits), loss.mutable_data_ptr<float>(), rows_of(logits),
                       targets.const_data_ptr<std::int64_t>(), rows, vocab,
                       scale.const_data_ptr<float>(), stream_of(logits));
+}
+
+std::int64_t logit_rows(std::int64_t vocab) {
+  constexpr std::int64_t kElements = std::int64_t{1} << 26;
+  constexpr std::int64_t kStep = 256;  // whole tiles of a matrix product
+  const std::int64_t rows = std::max<std::int64_t>(1, kElements / vocab);
+  return rows < kStep ? rows : rows / kStep * kStep;
+}
+
+void linear_cross_entropy(const at::Tensor& loss, const at::Tensor& grad_rows,
+                          const at::Tensor& rows, const at::Tensor& weight,
+                          const at::Tensor& targets, const at::Tensor& scale,
+                          const LinearCrossEntropyOptions& options) {
+  if (options.chunk < 1) {
+    throw core::ShapeError(core::concat(
+        "[kernels::linear_cross_entropy] a chunk has at least one row; it has ", options.chunk));
+  }
+  const std::int64_t count = rows.size(0);
+  const at::Tensor& grad_weight = options.grad_weight;
+  const at::Tensor buffer =
+      at::empty({std::min(options.chunk, count), weight.size(0)}, rows.options());
+  for (std::int64_t begin = 0; begin < count; begin += options.chunk) {
+    const std::int64_t length = std::min(options.chunk, count - begin);
+    const at::Tensor part = rows.narrow(0, begin, length);
+    const at::Tensor logits = buffer.narrow(0, 0, length);
+    gemm(logits, part, weight.t(), {.plans = options.plans});
+    cross_entropy(loss.narrow(0, begin, length), logits, targets.narrow(0, begin, length), scale);
+    gemm(grad_rows.narrow(0, begin, length), logits, weight, {.plans = options.plans});
+    if (grad_weight.defined()) {  // the first chunk writes it
+      gemm(grad_weight, logits.t(), part, {.beta = begin == 0 ? 0.0 : 1.0, .plans = options.plans});
+    }
+  }
+  if (count == 0 && grad_weight.defined()) grad_weight.zero_();
 }
 
 }  // namespace corda::kernels

@@ -41,6 +41,12 @@ at::Tensor leaf(const at::Tensor& value, at::Device device, bool trained) {
       .set_requires_grad(trained);
 }
 
+void add_magnitude(LowRank& low_rank, const at::Tensor& weight, const at::Tensor& magnitude,
+                   bool trained) {
+  low_rank.magnitude = leaf(magnitude, weight.device(), trained);
+  low_rank.row_squares = row_squares(weight);
+}
+
 }  // namespace
 
 void fold_adapter(Model& model, const Adapter& adapter) {
@@ -63,9 +69,9 @@ void attach_exported(Model& model, const Adapter& adapter) {
     const at::Device device = linear.weight.device();
     LowRank low_rank{.a = leaf(factors.a, device, false),
                      .b = leaf(factors.b, device, false),
-                     .magnitude = layer.magnitude,
+                     .magnitude = {},
                      .scale = adapter.scale()};
-    if (low_rank.magnitude.defined()) low_rank.magnitude = leaf(low_rank.magnitude, device, false);
+    if (layer.magnitude.defined()) add_magnitude(low_rank, linear.weight, layer.magnitude, false);
     linear.low_rank = std::move(low_rank);
   });
 }
@@ -84,9 +90,14 @@ void attach_trainable(Model& model, const Adapter& adapter) {
                      .magnitude = {},
                      .scale = adapter.scale(),
                      .dropout = adapter.dropout};
-    if (layer.magnitude.defined()) low_rank.magnitude = leaf(layer.magnitude, device, true);
+    if (layer.magnitude.defined()) add_magnitude(low_rank, linear.weight, layer.magnitude, true);
     linear.low_rank = std::move(low_rank);
   });
+}
+
+at::Tensor row_squares(const at::Tensor& weight) {
+  const at::NoGradGuard no_grad;
+  return at::linalg_vector_norm(weight, 2, {1}, false, at::kFloat).square();
 }
 
 std::vector<Linear*> select_projections(Model& model, const std::vector<std::string>& targets) {

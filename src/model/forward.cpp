@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/embedding.h"
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
@@ -16,18 +18,16 @@ namespace corda::model {
 
 namespace {
 
-// Rows of logits computed at once: bounds the largest temporary to about 256 MB in fp32.
-constexpr std::int64_t kLogitElements = std::int64_t{1} << 26;
-
 at::Tensor as(const at::Tensor& weight, at::ScalarType type) {
   return weight.scalar_type() == type ? weight : weight.to(type);
 }
 
 // Without gradients the fused kernels do the work on a GPU, whatever the operations.
-bool can_fuse(const at::Tensor& x) {
-  return !at::GradMode::is_enabled() && x.is_cuda() &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+bool can_fuse(at::Device device, at::ScalarType type) {
+  return !at::GradMode::is_enabled() && device.is_cuda() &&
+         (type == at::kFloat || type == at::kBFloat16);
 }
+bool can_fuse(const at::Tensor& x) { return can_fuse(x.device(), x.scalar_type()); }
 
 bool with_nodes(Operations operations) {
   return operations == Operations::kKernels && at::GradMode::is_enabled();
@@ -145,7 +145,13 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
 }
 
 at::Tensor embed(const Model& model, const at::Tensor& ids) {
-  return as(at::embedding(model.embedding, ids), model.compute);
+  const at::ScalarType type = model.embedding.scalar_type();
+  if (!can_fuse(model.device(), model.compute) || (type != at::kFloat && type != model.compute))
+    return as(at::embedding(model.embedding, ids), model.compute);
+  const at::Tensor out = at::empty({ids.size(0), model.config.hidden_size},
+                                   model.embedding.options().dtype(model.compute));
+  kernels::embedding(out, model.embedding, ids);
+  return out;
 }
 
 at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden,
@@ -174,8 +180,13 @@ at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tenso
 
 at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& attention,
                           const SiteObserver& observe, Operations operations) {
+  return forward_embedded(model, batch, embed(model, batch.ids), attention, observe, operations);
+}
+
+at::Tensor forward_embedded(const Model& model, const Batch& batch, at::Tensor hidden,
+                            Attention& attention, const SiteObserver& observe,
+                            Operations operations) {
   const Rotary rotary = rotary_of(model, batch.positions);
-  at::Tensor hidden = embed(model, batch.ids);
   for (std::int64_t layer = 0; layer < model.config.num_layers; ++layer) {
     hidden = forward_block(model, layer, hidden, rotary, attention, observe, operations);
   }
@@ -190,7 +201,7 @@ at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
                              const at::Tensor& target_rows, const at::Tensor& target_ids,
                              Operations operations) {
   const std::int64_t count = target_ids.size(0);
-  const std::int64_t chunk = std::max<std::int64_t>(1, kLogitElements / model.config.vocab_size);
+  const std::int64_t chunk = kernels::logit_rows(model.config.vocab_size);
   if (with_nodes(operations)) {
     return cross_entropy_node(hidden.index_select(0, target_rows), model.head_weight(), target_ids,
                               chunk);
@@ -207,8 +218,14 @@ at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
 }
 
 at::Tensor loss_sum(const Model& model, const Batch& batch, Operations operations) {
+  return loss_sum(model, batch, embed(model, batch.ids), operations);
+}
+
+at::Tensor loss_sum(const Model& model, const Batch& batch, const at::Tensor& embedded,
+                    Operations operations) {
   PackedAttention attention(batch, /*fused=*/operations == Operations::kKernels);
-  return cross_entropy_sum(model, forward_hidden(model, batch, attention, {}, operations),
+  return cross_entropy_sum(model,
+                           forward_embedded(model, batch, embedded, attention, {}, operations),
                            batch.target_rows, batch.target_ids, operations);
 }
 

@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "corda/kernels/cross_entropy.h"
@@ -128,27 +127,13 @@ struct CrossEntropy : Function<CrossEntropy> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
                             const at::Tensor& weight, const at::Tensor& targets,
                             std::int64_t chunk) {
-    const std::int64_t count = rows.size(0);
     const at::TensorOptions fp32 = rows.options().dtype(at::kFloat);
-    const at::Tensor rounded = weight.to(rows.scalar_type());
-    const at::Tensor one = at::ones({}, fp32);
-    const at::Tensor loss = at::empty({count}, fp32);
+    const at::Tensor loss = at::empty({rows.size(0)}, fp32);
     const at::Tensor grad_rows = at::empty_like(rows);
     at::Tensor grad_weight;
-    if (weight.requires_grad())  // the first chunk writes it
-      grad_weight = count > 0 ? at::empty(weight.sizes(), fp32) : at::zeros(weight.sizes(), fp32);
-    const at::Tensor buffer = at::empty({std::min(chunk, count), weight.size(0)}, rows.options());
-    for (std::int64_t begin = 0; begin < count; begin += chunk) {
-      const std::int64_t length = std::min(chunk, count - begin);
-      const at::Tensor part = rows.narrow(0, begin, length);
-      const at::Tensor logits = buffer.narrow(0, 0, length);
-      kernels::gemm(logits, part, rounded.t());
-      kernels::cross_entropy(loss.narrow(0, begin, length), logits,
-                             targets.narrow(0, begin, length), one);
-      kernels::gemm(grad_rows.narrow(0, begin, length), logits, rounded);
-      if (grad_weight.defined())
-        kernels::gemm(grad_weight, logits.t(), part, {.beta = begin == 0 ? 0.0 : 1.0});
-    }
+    if (weight.requires_grad()) grad_weight = at::empty(weight.sizes(), fp32);
+    kernels::linear_cross_entropy(loss, grad_rows, rows, weight.to(rows.scalar_type()), targets,
+                                  at::ones({}, fp32), {.chunk = chunk, .grad_weight = grad_weight});
     context->save_for_backward({grad_rows, grad_weight});
     return loss.sum();
   }
@@ -181,7 +166,7 @@ at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank) 
     projected = projected.narrow(1, 0, rank) + projected.narrow(1, rank, rank);
   const double s = low_rank.scale;
   const at::Tensor crossed = 2 * s * projected + s * s * at::mm(b, at::mm(a, a.t()));
-  const at::Tensor plain = at::linalg_vector_norm(weight, 2, {1}, false, at::kFloat).square();
+  const at::Tensor& plain = low_rank.row_squares;
   return at::maximum(plain + (b * crossed).sum(1), kLeastShare * plain).sqrt();
 }
 

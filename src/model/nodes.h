@@ -18,9 +18,9 @@ namespace corda::model {
 at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight);
 
 // || W_i + s B_i A || of every row, [out] fp32, without the matrix: the root of ||W_i||^2 + 2 s B_i
-// (A W_i^T) + s^2 B_i (A A^T) B_i^T; for a W of 16 bits A is taken in two pieces. Where B A nearly
-// cancels W, so do the terms: the square is right to 1e-5 of ||W_i||^2 (fp32: 1e-7) and no better,
-// and is taken as 1e-8 of that at least.
+// (A W_i^T) + s^2 B_i (A A^T) B_i^T, the first being `low_rank.row_squares`; for a W of 16 bits A
+// is taken in two pieces. Where B A nearly cancels W, so do the terms: the square is right to 1e-5
+// of ||W_i||^2 (fp32: 1e-7) and no better, and is taken as 1e-8 of that at least.
 at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank);
 
 // y [tokens, out] times factor [out] fp32, rounded once.

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include <ATen/ATen.h>
 
+#include "corda/kernels/embedding.h"
 #include "corda/model/forward.h"
 #include "train/device_batch.h"
 #include "train/gradient_pass.h"
@@ -18,9 +19,11 @@ class AutogradPass final : public GradientPass {
   void begin_step() override {}
 
   at::Tensor run(const data::PackedBatch& batch, double scale) override {
-    const at::Tensor sum = model::loss_sum(model(), to_device(batch, model()), operations_);
-    (sum * scale).backward();
-    return sum.detach().to(at::kDouble);
+    const model::Batch rows = to_device(batch, model());
+    const bool apart =
+        operations_ == model::Operations::kKernels && model().embedding.requires_grad();
+    return apart ? run_embedding_apart(rows, scale)
+                 : differentiate(model::loss_sum(model(), rows, operations_), scale);
   }
 
   std::string describe() const override {
@@ -28,6 +31,29 @@ class AutogradPass final : public GradientPass {
   }
 
  private:
+  static at::Tensor differentiate(const at::Tensor& sum, double scale) {
+    (sum * scale).backward();
+    return sum.detach().to(at::kDouble);
+  }
+
+  // Autograd would make a dense gradient of the whole table and add it to that of a tied head;
+  // here only the rows of the batch's tokens are touched.
+  at::Tensor run_embedding_apart(const model::Batch& batch, double scale) {
+    const at::Tensor& table = model().embedding;
+    at::Tensor embedded;
+    {
+      const at::NoGradGuard no_grad;
+      embedded = model::embed(model(), batch.ids);
+    }
+    embedded.requires_grad_();
+    const at::Tensor sum =
+        differentiate(model::loss_sum(model(), batch, embedded, operations_), scale);
+    const at::NoGradGuard no_grad;
+    if (!table.grad().defined()) table.mutable_grad() = at::zeros_like(table, at::kFloat);
+    kernels::embedding_backward(table.grad(), embedded.grad(), batch.ids);
+    return sum;
+  }
+
   model::Operations operations_;
 };
 

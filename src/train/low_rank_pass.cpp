@@ -8,7 +8,7 @@
 
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
-#include "corda/kernels/gemm.h"
+#include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/model/forward.h"
@@ -22,9 +22,6 @@
 namespace corda::train {
 
 namespace {
-
-// Logits computed at once: 256 MB in bf16.
-constexpr std::int64_t kLogitElements = std::int64_t{1} << 27;
 
 // Tokens x weights of a block below which graphs are faster by the measurements of
 // tests/bench/README.md: where the batch must be filled up, and where it has a shape already.
@@ -150,7 +147,7 @@ void LowRankPass::forward(const model::Batch& batch, const BatchContext& context
   const std::int64_t tokens = batch.tokens();
   const std::int64_t count = model().config.num_layers;
   at::Tensor in = inputs_->write(0, tokens);
-  at::index_select_out(in, model().embedding, 0, batch.ids);
+  kernels::embedding(in, model().embedding, batch.ids);
   for (std::int64_t i = 0; i < count; ++i) {
     inputs_->written(i, tokens);
     const auto index = static_cast<std::size_t>(i);
@@ -175,19 +172,9 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
   kernels::rms_norm(normed, inv_rms, rows, m.final_norm, m.config.rms_norm_eps);
 
   const at::Tensor loss = at::empty({count}, fp32);
-  const std::int64_t chunk =
-      std::clamp<std::int64_t>(kLogitElements / m.config.vocab_size, 1, count);
-  const at::Tensor logits = at::empty({chunk, m.config.vocab_size}, rows.options());
-  for (std::int64_t begin = 0; begin < count; begin += chunk) {
-    const std::int64_t length = std::min(chunk, count - begin);
-    const at::Tensor part = normed.narrow(0, begin, length);
-    const at::Tensor part_logits = logits.narrow(0, 0, length);
-    kernels::gemm(part_logits, part, m.head_weight().t(), {.plans = plans()});
-    kernels::cross_entropy(loss.narrow(0, begin, length), part_logits,
-                           batch.target_ids.narrow(0, begin, length), scale_);
-    // The gradient takes the rows' place.
-    kernels::gemm(part, part_logits, m.head_weight(), {.plans = plans()});
-  }
+  kernels::linear_cross_entropy(
+      loss, normed, normed, m.head_weight(), batch.target_ids, scale_,
+      {.chunk = kernels::logit_rows(m.config.vocab_size), .plans = plans()});
   const at::Tensor grad = at::zeros_like(rows);
   kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false);
   const at::Tensor residual =
@@ -279,7 +266,7 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
-  std::int64_t logits = std::max(kLogitElements, c.vocab_size);
+  std::int64_t logits = kernels::logit_rows(c.vocab_size) * c.vocab_size;
   const GraphRule rule(model, options);
   const std::int64_t tokens = rule.tokens_held(options.tokens);
   if (rule.allows(tokens, false)) {  // what is temporary, once more in the graphs' own memory

@@ -101,9 +101,10 @@ model::Model random_model(const Options& o, at::Device device, at::ScalarType co
       low_rank.b = at::empty({rows, o.rank}, fp32).normal_(0, 0.001);
       low_rank.a.set_requires_grad(!o.frozen_a);
       low_rank.b.set_requires_grad(true);
-      if (o.method == "dora")
-        low_rank.magnitude = at::linalg_vector_norm(result.weight, 2, {1}, false, at::kFloat)
-                                 .set_requires_grad(true);
+      if (o.method == "dora") {
+        low_rank.row_squares = model::row_squares(result.weight);
+        low_rank.magnitude = low_rank.row_squares.sqrt().set_requires_grad(true);
+      }
       result.low_rank = std::move(low_rank);
       return result;
     };
@@ -139,14 +140,15 @@ data::PackedBatch random_batch(const std::vector<std::int64_t>& lengths, std::in
 std::string kind_of(const std::string& kernel) {
   const std::vector<std::pair<const char*, const char*>> kinds = {
       {"rms_norm", "RMS norm"},      {"rotate", "rotary"},
-      {"gather_back", "rotary"},     {"glu", "SwiGLU"},
-      {"loss_and_gradient", "loss"}, {"Adam", "optimizer"},
-      {"adam", "optimizer"},         {"fmha", "attention"},
+      {"gather_rotated", "rotary"},  {"glu", "SwiGLU"},
+      {"embedding", "embedding"},    {"scale_columns", "DoRA"},
+      {"cross_entropy", "loss"},     {"adam", "optimizer"},
+      {"Adam", "optimizer"},         {"fmha", "attention"},
       {"flash", "attention"},        {"cudnn", "attention"},
       {"LpNorm", "gradient norm"},   {"gemm", "matrix products"},
       {"nvjet", "matrix products"},  {"cutlass", "matrix products"},
-      {"splitK", "matrix products"}, {"Memcpy", "copies"},
-      {"Memset", "copies"}};
+      {"splitK", "matrix products"}, {"copy_windows", "copies"},
+      {"Memcpy", "copies"},          {"Memset", "copies"}};
   for (const auto& [part, kind] : kinds) {
     if (kernel.find(part) != std::string::npos) return kind;
   }

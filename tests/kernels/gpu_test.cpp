@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/glu.h"
@@ -140,6 +141,27 @@ TEST_P(Gpu, CrossEntropyMatchesCpu) {
   expect_equal(glogits, logits, 0.125);
 }
 
+TEST_P(Gpu, EmbeddingMatchesCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const at::Tensor out = window(n), grad = window(n);
+  // Few ids: most come again and again, some never.
+  const at::Tensor ids = at::randint(0, 5, {rows}, at::kLong), gids = ids.cuda();
+  for (const at::ScalarType stored : {type, at::kFloat}) {
+    const at::Tensor table = at::randn({9, n}).to(stored);
+    const at::Tensor gout = on_gpu(out);
+    embedding(out, table, ids);
+    embedding(gout, table.cuda(), gids);
+    EXPECT_TRUE(gout.cpu().equal(out));
+  }
+  const at::Tensor sum = at::randn({9, n}), gsum = sum.cuda(), again = sum.cuda();
+  const at::Tensor ggrad = on_gpu(grad);
+  embedding_backward(sum, grad, ids);
+  embedding_backward(gsum, ggrad, gids);
+  embedding_backward(again, ggrad, gids);
+  expect_equal(gsum, sum, static_cast<double>(1 + rows));
+  EXPECT_TRUE(again.equal(gsum));
+}
+
 TEST_P(Gpu, GemmMatchesCpu) {
   const auto& [type, rows, n, padding] = GetParam();
   const std::int64_t k = n + 8;
@@ -207,6 +229,9 @@ std::vector<Case> cases() {
       for (const std::int64_t n : {8, 13, 264, 4096})
         for (const std::int64_t padding : {0, 16, 3}) result.push_back({type, rows, n, padding});
   }
+  // Several launches of a grid of rows, and several rounds of a block over one.
+  result.push_back({at::kBFloat16, 70001, 8, 0});
+  result.push_back({at::kBFloat16, 3, 4608, 0});
   return result;
 }
 

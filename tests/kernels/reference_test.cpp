@@ -8,6 +8,7 @@
 
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
@@ -169,6 +170,59 @@ TEST_F(Reference, CrossEntropyOfATargetOfMinusOneIsZero) {
   EXPECT_TRUE(logits.index_select(0, at::tensor({0, 2}, at::kLong)).equal(others));
 }
 
+TEST_F(Reference, LinearCrossEntropyMatchesAutogradInChunksOfEverySize) {
+  const at::Tensor rows = leaf({9, 12});
+  const at::Tensor weight = leaf({33, 12});
+  const at::Tensor targets = at::randint(0, 33, {9}, at::kLong);
+  const at::Tensor each =
+      at::cross_entropy_loss(at::mm(rows, weight.t()), targets, {}, at::Reduction::None);
+  const at::Tensor sum = each.sum() * 0.25;
+  const at::Tensor by_rows = gradient(sum, rows, at::ones({}));
+  const at::Tensor by_weight = gradient(sum, weight, at::ones({}));
+  const at::NoGradGuard no_grad;
+  const at::Tensor scale = at::scalar_tensor(0.25F);
+  for (const std::int64_t chunk : {1, 4, 9, 20}) {
+    const at::Tensor loss = at::empty({9});
+    const at::Tensor grad_rows = at::empty({9, 12});
+    const at::Tensor grad_weight = at::full({33, 12}, std::numeric_limits<float>::quiet_NaN());
+    linear_cross_entropy(loss, grad_rows, rows, weight, targets, scale,
+                         {.chunk = chunk, .grad_weight = grad_weight});
+    expect_near(loss, each, kRounding);
+    expect_near(grad_rows, by_rows, kRounding);
+    expect_near(grad_weight, by_weight, kRounding);
+    const at::Tensor in_place = rows.clone();
+    linear_cross_entropy(loss, in_place, in_place, weight, targets, scale, {.chunk = chunk});
+    EXPECT_TRUE(in_place.equal(grad_rows)) << chunk;
+  }
+}
+
+TEST_F(Reference, LinearCrossEntropyOfNoRowsLeavesAGradientOfZeros) {
+  const at::Tensor grad_weight = at::ones({33, 12});
+  linear_cross_entropy(at::empty({0}), at::empty({0, 12}), at::empty({0, 12}), at::ones({33, 12}),
+                       at::empty({0}, at::kLong), at::ones({}),
+                       {.chunk = 4, .grad_weight = grad_weight});
+  EXPECT_EQ(grad_weight.abs().sum().item<float>(), 0);
+}
+
+TEST_F(Reference, EmbeddingAndItsGradientMatchAutograd) {
+  const at::Tensor table = leaf({7, 5});
+  const at::Tensor ids = at::tensor({3, 0, 3, 6, 3}, at::kLong);
+  const at::Tensor expected = at::embedding(table, ids);
+  const at::Tensor up = at::randn({5, 5});
+  const at::Tensor down = gradient(expected, table, up);
+  const at::NoGradGuard no_grad;
+  const at::Tensor out = at::empty({5, 8}).narrow(1, 2, 5);
+  embedding(out, table, ids);
+  EXPECT_TRUE(out.equal(expected));
+  const at::Tensor narrow = at::empty({5, 5}, at::kBFloat16);
+  embedding(narrow, table, ids);
+  EXPECT_TRUE(narrow.equal(expected.to(at::kBFloat16)));
+  const at::Tensor before = at::randn({7, 5});
+  const at::Tensor grad_table = before.clone();
+  embedding_backward(grad_table, up, ids);
+  expect_near(grad_table, before + down, kRounding);
+}
+
 TEST_F(Reference, GemmReadsWindowsAndTransposes) {
   const at::Tensor a = at::randn({5, 12}).narrow(1, 2, 7);
   const at::Tensor b = at::randn({4, 9}).narrow(1, 0, 7).t();
@@ -237,6 +291,10 @@ TEST_F(Reference, WrongShapesAreRefusedByName) {
                 glu(at::zeros({4, 6}), x, at::zeros({4, 7}), Activation::kSilu);
               }),
               ::testing::HasSubstr("up must be [4, 6]"));
+  EXPECT_THAT(message([&] {
+                embedding(x, at::zeros({3, 6}, at::kInt), at::zeros({4}, at::kLong));
+              }),
+              ::testing::HasSubstr("the table must be a contiguous Float [3, 6]"));
   EXPECT_THAT(
       message([&] { cross_entropy(at::zeros({4}), x, at::zeros({4}, at::kInt), at::ones({})); }),
       ::testing::HasSubstr("the targets must be a contiguous Long"));

@@ -96,8 +96,9 @@ void write_tiny_model(const std::filesystem::path& directory, const TinyModelOpt
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const auto& [name, shape] : model::expected_tensors(config)) {
     const bool norm = shape.size() == 1;
-    tensors.emplace_back(
-        name, random_tensor(shape, random, norm ? 1.0 : 0.0, norm ? 0.2 : 0.3).to(options.dtype));
+    tensors.emplace_back(name,
+                         random_tensor(shape, random, norm ? 1.0 : 0.0, norm ? 0.2 : options.spread)
+                             .to(options.dtype));
   }
   if (options.shards == 1) {
     io::save_tensors(directory / "model.safetensors", tensors, {{"format", "pt"}});

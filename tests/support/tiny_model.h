@@ -20,6 +20,7 @@ struct TinyModelOptions {
   bool tied = false;
   at::ScalarType dtype = at::kFloat;
   std::uint64_t seed = 1;
+  double spread = 0.3;  // weights are uniform between -spread and spread
   std::int64_t shards = 1;
 };
 

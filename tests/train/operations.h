@@ -52,6 +52,7 @@ struct OperationsRun {
     std::vector<std::pair<std::string, at::Tensor>> gradients;
   };
 
+  bool drops() const { return method == Method::kLoraDropout || method == Method::kDoraDropout; }
   bool full() const { return method == Method::kFull || method == Method::kFullTied; }
 
   // Full fine-tuning has its weights in fp32 whatever the compute dtype.

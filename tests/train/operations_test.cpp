@@ -7,6 +7,7 @@
 
 #include <limits>
 
+#include "corda/model/adapt.h"
 #include "model/nodes.h"
 #include "support/golden_batches.h"
 #include "support/random_tensor.h"
@@ -121,6 +122,7 @@ TEST(AdaptedRowNorms, AreThoseOfTheMatrix) {
     for (const double size : {0.01, 1.0, 30.0, -1.0}) {
       model::LowRank low_rank;
       low_rank.scale = 0.5;
+      low_rank.row_squares = model::row_squares(weight);
       low_rank.a = testing::random_tensor({6, 40}, 2);
       low_rank.b = size * testing::random_tensor({24, 6}, 3);
       if (size < 0) {  // takes 0.98 of the first six rows away
@@ -139,6 +141,7 @@ TEST(AdaptedRowNorms, AreThoseOfTheMatrix) {
           << type << " " << size;
     }
     model::LowRank removed;
+    removed.row_squares = model::row_squares(weight);
     removed.a = weight.slice(0, 0, 6).to(at::kFloat);
     removed.b = at::zeros({24, 6});
     removed.b.slice(0, 0, 6).fill_diagonal_(-1);

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Cross-entropy of rows of logits, the gradient taking the place of the logits.
+// Cross-entropy of rows of logits, the gradient taking the place of the logits; and of rows before
+// the head, whose logits are never all there.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace corda::kernels {
+
+class GemmPlans;
 
 // loss [rows] fp32 = log sum exp(logits) - logits[target], natural logarithm; `logits` [rows,
 // vocab] (bf16 or fp32, contiguous rows at any stride) becomes scale * (softmax(logits) -
@@ -14,5 +19,24 @@ namespace corda::kernels {
 // Computed in fp32. Does not synchronise. Throws ShapeError.
 void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::Tensor& targets,
                    const at::Tensor& scale);
+
+// Rows whose logits are computed at once: 2^26 elements or one row, in multiples of 256 rows where
+// there are as many.
+std::int64_t logit_rows(std::int64_t vocab);
+
+struct LinearCrossEntropyOptions {
+  std::int64_t chunk = 1;            // rows whose logits are there at once, at least 1
+  at::Tensor grad_weight = {};       // [vocab, hidden] fp32, overwritten; may be undefined
+  const GemmPlans* plans = nullptr;  // gemm_plans.h
+};
+
+// cross_entropy of logits rows weight^T, `chunk` rows after the other: loss [rows] fp32; grad_rows
+// [rows, hidden] = dlogits weight, which may be `rows` itself where no grad_weight is asked for;
+// grad_weight = dlogits^T rows. rows [rows, hidden] and weight [vocab, hidden] of one dtype; no
+// rows are no work, and a grad_weight of zeros. Throws ShapeError.
+void linear_cross_entropy(const at::Tensor& loss, const at::Tensor& grad_rows,
+                          const at::Tensor& rows, const at::Tensor& weight,
+                          const at::Tensor& targets, const at::Tensor& scale,
+                          const LinearCrossEntropyOptions& options);
 
 }  // namespace corda::kernels

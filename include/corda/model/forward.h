@@ -50,6 +50,11 @@ at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& att
                           const SiteObserver& observe = {},
                           Operations operations = Operations::kAten);
 
+// The same from embedded tokens [tokens, hidden] on.
+at::Tensor forward_embedded(const Model& model, const Batch& batch, at::Tensor hidden,
+                            Attention& attention, const SiteObserver& observe = {},
+                            Operations operations = Operations::kAten);
+
 // The head on some rows: [rows, hidden] -> [rows, vocab].
 at::Tensor logits_of(const Model& model, const at::Tensor& hidden);
 
@@ -59,8 +64,11 @@ at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
                              const at::Tensor& target_rows, const at::Tensor& target_ids,
                              Operations operations = Operations::kAten);
 
-// Forward pass and `cross_entropy_sum` over the batch's targets.
+// Forward pass and `cross_entropy_sum` over the batch's targets; the second from embedded tokens
+// on.
 at::Tensor loss_sum(const Model& model, const Batch& batch,
                     Operations operations = Operations::kAten);
+at::Tensor loss_sum(const Model& model, const Batch& batch, const at::Tensor& embedded,
+                    Operations operations);
 
 }  // namespace corda::model

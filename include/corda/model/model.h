@@ -20,9 +20,10 @@ namespace corda::model {
 // of W + scale B A are rescaled to it (DoRA, Liu et al. 2024, eq. 5; the norm is a constant in the
 // backward).
 struct LowRank {
-  at::Tensor a;          // [r, in], fp32
-  at::Tensor b;          // [out, r], fp32
-  at::Tensor magnitude;  // [out], fp32, or undefined
+  at::Tensor a;                 // [r, in], fp32
+  at::Tensor b;                 // [out, r], fp32
+  at::Tensor magnitude;         // [out], fp32, or undefined
+  at::Tensor row_squares = {};  // ||W_i||^2 of the frozen weight, [out], fp32, with a magnitude
   double scale = 1;
   double dropout = 0;
 };

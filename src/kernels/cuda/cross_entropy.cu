@@ -37,9 +37,9 @@ __device__ Softmax over_block(Softmax mine, Softmax* shared) {
 }
 
 template <typename T, int N>
-__global__ void loss_and_gradient(float* loss, T* logits, std::int64_t stride,
-                                  const std::int64_t* targets, std::int64_t vocab,
-                                  const float* scale_at) {
+__global__ void cross_entropy_kernel(float* loss, T* logits, std::int64_t stride,
+                                     const std::int64_t* targets, std::int64_t vocab,
+                                     const float* scale_at) {
   __shared__ Softmax shared[kThreads / 32];
   T* row = logits + static_cast<std::int64_t>(blockIdx.x) * stride;
   Softmax mine;
@@ -76,7 +76,7 @@ void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targ
   if (rows == 0) return;
   dispatch(type, can_be_wide(type, vocab, {logits}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
-    loss_and_gradient<T, decltype(variant)::kPack>
+    cross_entropy_kernel<T, decltype(variant)::kPack>
         <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
             loss, static_cast<T*>(logits.data), logits.stride, targets, vocab, scale);
   });

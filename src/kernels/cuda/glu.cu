@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 // One thread works on N neighbours of one row.
+#include <algorithm>
+
 #include "kernels/cuda/device.cuh"
 
 namespace corda::kernels::cuda {
@@ -44,8 +46,9 @@ __device__ inline Point activate<Activation::kGeluTanh>(float x) {
 }
 
 template <typename T, int N, Activation kActivation>
-__global__ void forward(T* out, std::int64_t out_stride, const T* gates, std::int64_t gate_stride,
-                        const T* ups, std::int64_t up_stride, std::int64_t n) {
+__global__ void glu_forward_kernel(T* out, std::int64_t out_stride, const T* gates,
+                                   std::int64_t gate_stride, const T* ups, std::int64_t up_stride,
+                                   std::int64_t n) {
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) * N;
   if (i >= n) return;
   const auto row = static_cast<std::int64_t>(blockIdx.y);
@@ -59,8 +62,9 @@ __global__ void forward(T* out, std::int64_t out_stride, const T* gates, std::in
 }
 
 template <typename T, int N, Activation kActivation>
-__global__ void backward(T* gates, std::int64_t gate_stride, T* ups, std::int64_t up_stride,
-                         T* grad, std::int64_t grad_stride, std::int64_t n, bool keep_output) {
+__global__ void glu_backward_kernel(T* gates, std::int64_t gate_stride, T* ups,
+                                    std::int64_t up_stride, T* grad, std::int64_t grad_stride,
+                                    std::int64_t n, bool keep_output) {
   const std::int64_t i = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) * N;
   if (i >= n) return;
   const auto row = static_cast<std::int64_t>(blockIdx.y);
@@ -81,15 +85,6 @@ __global__ void backward(T* gates, std::int64_t gate_stride, T* ups, std::int64_
   store(gate_at, gate);
   store(up_at, up);
   if (keep_output) store(grad_at, down);
-}
-
-// Rows go into the grid's second dimension, which ends at 65535.
-constexpr std::int64_t kMaxGridRows = 65535;
-
-template <typename Launch>
-void for_row_ranges(std::int64_t rows, Launch&& launch) {
-  for (std::int64_t begin = 0; begin < rows; begin += kMaxGridRows)
-    launch(begin, rows - begin < kMaxGridRows ? rows - begin : kMaxGridRows);
 }
 
 dim3 grid_of(std::int64_t n, int pack, std::int64_t rows) {
@@ -120,39 +115,49 @@ void dispatch_activation(Activation activation, Launch&& launch) {
   }
 }
 
+// Rows go into the grid's second dimension, which ends at 65535.
+constexpr std::int64_t kMaxGridRows = 65535;
+
+// Calls `launch(variant, activation constant, first row, number of rows)` as often as it takes.
+template <typename Launch>
+void for_launches(Type type, bool wide, Activation activation, std::int64_t rows, Launch&& launch) {
+  dispatch(type, wide, [&](auto variant) {
+    dispatch_activation(activation, [&](auto constant) {
+      for (std::int64_t begin = 0; begin < rows; begin += kMaxGridRows)
+        launch(variant, constant, begin, std::min(rows - begin, kMaxGridRows));
+    });
+  });
+}
+
 }  // namespace
 
 void glu(Type type, Activation activation, Rows out, Rows gate, Rows up, std::int64_t rows,
          std::int64_t n, cudaStream_t stream) {
-  dispatch(type, can_be_wide(type, n, {out, gate, up}), [&](auto variant) {
-    using T = typename decltype(variant)::Element;
-    constexpr int kPack = decltype(variant)::kPack;
-    dispatch_activation(activation, [&](auto constant) {
-      for_row_ranges(rows, [&](std::int64_t begin, std::int64_t count) {
-        forward<T, kPack, decltype(constant)::value>
-            <<<grid_of(n, kPack, count), kThreads, 0, stream>>>(row<T>(out, begin), out.stride,
-                                                                row<T>(gate, begin), gate.stride,
-                                                                row<T>(up, begin), up.stride, n);
-      });
-    });
-  });
+  const bool wide = can_be_wide(type, n, {out, gate, up});
+  for_launches(type, wide, activation, rows,
+               [&](auto variant, auto constant, std::int64_t begin, std::int64_t count) {
+                 using T = typename decltype(variant)::Element;
+                 constexpr int kPack = decltype(variant)::kPack;
+                 glu_forward_kernel<T, kPack, decltype(constant)::value>
+                     <<<grid_of(n, kPack, count), kThreads, 0, stream>>>(
+                         row<T>(out, begin), out.stride, row<T>(gate, begin), gate.stride,
+                         row<T>(up, begin), up.stride, n);
+               });
   check_launch("glu");
 }
 
 void glu_backward(Type type, Activation activation, Rows gate, Rows up, Rows grad,
                   std::int64_t rows, std::int64_t n, bool keep_output, cudaStream_t stream) {
-  dispatch(type, can_be_wide(type, n, {gate, up, grad}), [&](auto variant) {
-    using T = typename decltype(variant)::Element;
-    constexpr int kPack = decltype(variant)::kPack;
-    dispatch_activation(activation, [&](auto constant) {
-      for_row_ranges(rows, [&](std::int64_t begin, std::int64_t count) {
-        backward<T, kPack, decltype(constant)::value>
-            <<<grid_of(n, kPack, count), kThreads, 0, stream>>>(
-                row<T>(gate, begin), gate.stride, row<T>(up, begin), up.stride, row<T>(grad, begin),
-                grad.stride, n, keep_output);
-      });
-    });
-  });
+  const bool wide = can_be_wide(type, n, {gate, up, grad});
+  for_launches(type, wide, activation, rows,
+               [&](auto variant, auto constant, std::int64_t begin, std::int64_t count) {
+                 using T = typename decltype(variant)::Element;
+                 constexpr int kPack = decltype(variant)::kPack;
+                 glu_backward_kernel<T, kPack, decltype(constant)::value>
+                     <<<grid_of(n, kPack, count), kThreads, 0, stream>>>(
+                         row<T>(gate, begin), gate.stride, row<T>(up, begin), up.stride,
+                         row<T>(grad, begin), grad.stride, n, keep_output);
+               });
   check_launch("glu_backward");
 }
 

@@ -54,6 +54,14 @@ void scale_columns_backward(Type type, Rows dy, float* grad_factor, float* parti
                             Rows y, const float* factor, std::int64_t rows, std::int64_t n,
                             cudaStream_t stream);
 
+// `table` [vocab, n] is dense, of `type` or fp32.
+void embedding(Type type, Rows out, Type table_type, const void* table, const std::int64_t* ids,
+               std::int64_t rows, std::int64_t n, cudaStream_t stream);
+// `sorted` are the ids in rising order, `order` where each of them stood.
+void embedding_backward(Type type, float* grad_table, Rows grad, const std::int64_t* sorted,
+                        const std::int64_t* order, std::int64_t rows, std::int64_t n,
+                        cudaStream_t stream);
+
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
                    std::int64_t rows, std::int64_t vocab, const float* scale, cudaStream_t stream);
 

@@ -10,8 +10,9 @@ namespace {
 constexpr int kThreads = 256;
 
 template <typename T, int N>
-__global__ void forward(T* out, std::int64_t out_stride, float* inv_rms, const T* x,
-                        std::int64_t x_stride, const T* weight, std::int64_t n, float eps) {
+__global__ void rms_norm_forward_kernel(T* out, std::int64_t out_stride, float* inv_rms, const T* x,
+                                        std::int64_t x_stride, const T* weight, std::int64_t n,
+                                        float eps) {
   __shared__ float shared[32];
   const std::int64_t row = blockIdx.x;
   const T* in = x + row * x_stride;
@@ -34,9 +35,10 @@ __global__ void forward(T* out, std::int64_t out_stride, float* inv_rms, const T
 
 // With h = x / rms: dx = (w dy - h mean(w dy h)) / rms.
 template <typename T, int N>
-__global__ void backward(T* grad, std::int64_t grad_stride, T* residual,
-                         std::int64_t residual_stride, const T* x, std::int64_t x_stride,
-                         const float* inv_rms, const T* weight, std::int64_t n, bool keep_output) {
+__global__ void rms_norm_backward_kernel(T* grad, std::int64_t grad_stride, T* residual,
+                                         std::int64_t residual_stride, const T* x,
+                                         std::int64_t x_stride, const float* inv_rms,
+                                         const T* weight, std::int64_t n, bool keep_output) {
   __shared__ float shared[32];
   const std::int64_t row = blockIdx.x;
   const T* in = x + row * x_stride;
@@ -77,9 +79,10 @@ void rms_norm(Type type, Rows out, float* inv_rms, Rows x, const void* weight, s
   const Rows scale{const_cast<void*>(weight), n};
   dispatch(type, can_be_wide(type, n, {out, x, scale}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
-    forward<T, decltype(variant)::kPack><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-        static_cast<T*>(out.data), out.stride, inv_rms, static_cast<const T*>(x.data), x.stride,
-        static_cast<const T*>(weight), n, eps);
+    rms_norm_forward_kernel<T, decltype(variant)::kPack>
+        <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
+            static_cast<T*>(out.data), out.stride, inv_rms, static_cast<const T*>(x.data), x.stride,
+            static_cast<const T*>(weight), n, eps);
   });
   check_launch("rms_norm");
 }
@@ -91,10 +94,11 @@ void rms_norm_backward(Type type, Rows grad, Rows residual, Rows x, const float*
   const Rows scale{const_cast<void*>(weight), n};
   dispatch(type, can_be_wide(type, n, {grad, residual, x, scale}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
-    backward<T, decltype(variant)::kPack><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-        static_cast<T*>(grad.data), grad.stride, static_cast<T*>(residual.data), residual.stride,
-        static_cast<const T*>(x.data), x.stride, inv_rms, static_cast<const T*>(weight), n,
-        keep_output);
+    rms_norm_backward_kernel<T, decltype(variant)::kPack>
+        <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
+            static_cast<T*>(grad.data), grad.stride, static_cast<T*>(residual.data),
+            residual.stride, static_cast<const T*>(x.data), x.stride, inv_rms,
+            static_cast<const T*>(weight), n, keep_output);
   });
   check_launch("rms_norm_backward");
 }

@@ -59,8 +59,8 @@ __device__ void for_heads(int heads, int half, MakeAngles&& make_angles, Act&& a
 }
 
 template <typename T, int N>
-__global__ void rotate_in_place(T* x, std::int64_t stride, const float* cos, const float* sin,
-                                int heads, int half) {
+__global__ void rotate_kernel(T* x, std::int64_t stride, const float* cos, const float* sin,
+                              int heads, int half) {
   const std::int64_t token = blockIdx.x;
   T* row = x + token * stride;
   for_heads<N>(
@@ -73,8 +73,9 @@ __global__ void rotate_in_place(T* x, std::int64_t stride, const float* cos, con
 }
 
 template <typename T, int N>
-__global__ void gather_back(T* out, std::int64_t stride, const T* dq, const T* dk, const T* dv,
-                            int heads, int kv_heads, const float* cos, const float* sin, int half) {
+__global__ void gather_rotated_back_kernel(T* out, std::int64_t stride, const T* dq, const T* dk,
+                                           const T* dv, int heads, int kv_heads, const float* cos,
+                                           const float* sin, int half) {
   const std::int64_t token = blockIdx.x;
   T* row = out + token * stride;
   const T* q = dq + token * heads * 2 * half;
@@ -105,7 +106,7 @@ void rotate(Type type, Rows x, const float* cos, const float* sin, std::int64_t 
   dispatch(type, can_be_wide(type, half, {x}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     constexpr int kPack = decltype(variant)::kPack;
-    rotate_in_place<T, kPack><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(
+    rotate_kernel<T, kPack><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(
         static_cast<T*>(x.data), x.stride, cos, sin, static_cast<int>(heads),
         static_cast<int>(half));
   });
@@ -122,7 +123,7 @@ void gather_rotated_back(Type type, Rows out, const HeadGradients& gradients, co
   dispatch(type, wide, [&](auto variant) {
     using T = typename decltype(variant)::Element;
     constexpr int kPack = decltype(variant)::kPack;
-    gather_back<T, kPack><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(
+    gather_rotated_back_kernel<T, kPack><<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(
         static_cast<T*>(out.data), out.stride, static_cast<const T*>(gradients.q),
         static_cast<const T*>(gradients.k), static_cast<const T*>(gradients.v),
         static_cast<int>(gradients.heads), static_cast<int>(gradients.kv_heads), cos, sin,

@@ -21,8 +21,9 @@ __device__ void for_rows(std::int64_t rows, std::int64_t n, Act&& act) {
 }
 
 template <typename T, int N>
-__global__ void forward(T* out, std::int64_t out_stride, const T* y, std::int64_t y_stride,
-                        const float* factor, std::int64_t rows, std::int64_t n) {
+__global__ void scale_columns_forward_kernel(T* out, std::int64_t out_stride, const T* y,
+                                             std::int64_t y_stride, const float* factor,
+                                             std::int64_t rows, std::int64_t n) {
   for_rows<N>(rows, n, [&](std::int64_t row, std::int64_t i) {
     auto pack = load<T, N>(y + row * y_stride + i);
     for (int j = 0; j < N; ++j) pack.values[j] = rounded<T>(widen(pack.values[j]) * factor[i + j]);
@@ -32,9 +33,10 @@ __global__ void forward(T* out, std::int64_t out_stride, const T* y, std::int64_
 
 // partial [gridDim.y, n]: the sums over each part of the rows.
 template <typename T, int N>
-__global__ void backward(T* dy, std::int64_t dy_stride, float* partial, const T* grad,
-                         std::int64_t grad_stride, const T* y, std::int64_t y_stride,
-                         const float* factor, std::int64_t rows, std::int64_t n) {
+__global__ void scale_columns_backward_kernel(T* dy, std::int64_t dy_stride, float* partial,
+                                              const T* grad, std::int64_t grad_stride, const T* y,
+                                              std::int64_t y_stride, const float* factor,
+                                              std::int64_t rows, std::int64_t n) {
   __shared__ float sums[kWarps][kLanes * N];
   float mine[N] = {};
   for_rows<N>(rows, n, [&](std::int64_t row, std::int64_t i) {
@@ -59,7 +61,7 @@ __global__ void backward(T* dy, std::int64_t dy_stride, float* partial, const T*
   }
 }
 
-__global__ void add_parts(float* grad_factor, const float* partial, std::int64_t n) {
+__global__ void add_parts_kernel(float* grad_factor, const float* partial, std::int64_t n) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n) return;
   float sum = 0;
@@ -80,7 +82,7 @@ void scale_columns(Type type, Rows out, Rows y, const float* factor, std::int64_
   dispatch(type, can_be_wide(type, n, {out, y}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     constexpr int kPack = decltype(variant)::kPack;
-    forward<T, kPack><<<grid_of(n, kPack), dim3(kLanes, kWarps), 0, stream>>>(
+    scale_columns_forward_kernel<T, kPack><<<grid_of(n, kPack), dim3(kLanes, kWarps), 0, stream>>>(
         static_cast<T*>(out.data), out.stride, static_cast<const T*>(y.data), y.stride, factor,
         rows, n);
   });
@@ -94,13 +96,13 @@ void scale_columns_backward(Type type, Rows dy, float* grad_factor, float* parti
   dispatch(type, can_be_wide(type, n, {dy, grad, y}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     constexpr int kPack = decltype(variant)::kPack;
-    backward<T, kPack><<<grid_of(n, kPack), dim3(kLanes, kWarps), 0, stream>>>(
+    scale_columns_backward_kernel<T, kPack><<<grid_of(n, kPack), dim3(kLanes, kWarps), 0, stream>>>(
         static_cast<T*>(dy.data), dy.stride, partial, static_cast<const T*>(grad.data), grad.stride,
         static_cast<const T*>(y.data), y.stride, factor, rows, n);
   });
   check_launch("scale_columns_backward");
   constexpr int kThreads = 256;
-  add_parts<<<static_cast<unsigned>((n + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
+  add_parts_kernel<<<static_cast<unsigned>((n + kThreads - 1) / kThreads), kThreads, 0, stream>>>(
       grad_factor, partial, n);
   check_launch("scale_columns_backward");
 }

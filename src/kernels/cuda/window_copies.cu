@@ -10,7 +10,7 @@ namespace {
 constexpr int kThreads = 256;
 
 template <typename T>
-__global__ void copy(const Window* windows, std::int64_t count) {
+__global__ void copy_windows_kernel(const Window* windows, std::int64_t count) {
   std::int64_t low = 0;
   std::int64_t high = count;
   while (high - low > 1) {
@@ -42,7 +42,7 @@ void copy_windows(Type type, const Window* windows, std::int64_t count, std::int
   if (blocks == 0) return;
   dispatch(type, false, [&](auto variant) {
     using T = typename decltype(variant)::Element;
-    copy<T><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(windows, count);
+    copy_windows_kernel<T><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(windows, count);
   });
   check_launch("copy_windows");
 }
