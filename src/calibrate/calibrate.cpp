@@ -36,9 +36,10 @@ std::string key_of(const CalibrateSettings& settings, const std::string& model,
   copy.threads = 0;
   copy.date.clear();  // where it shows, it is in the draw
   copy.hidden_states = "auto";
-  return concat("calibrate 1\nmodel ", model, "\ndata ", draw.fingerprint(), "\ndevice ",
-                device.is_cuda() ? "cuda" : "cpu", "\ndtype ", at::toString(dtype), "\n",
-                core::to_yaml(settings_of(copy).resolved()));
+  return concat("calibrate 1\nmodel ", model, "\nconfig ",
+                model::config_fingerprint(settings.model), "\ndata ", draw.fingerprint(),
+                "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\ndtype ", at::toString(dtype),
+                "\n", core::to_yaml(settings_of(copy).resolved()));
 }
 
 void warn_about_few_tokens(const std::vector<model::Site>& sites, std::int64_t tokens,

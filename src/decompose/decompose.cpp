@@ -111,6 +111,8 @@ std::string key_of(const DecomposeSettings& settings, const std::string& model,
   copy.hidden_states = "auto";
   std::string key =
       concat("decompose 2\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
+  if (!settings.data.empty())
+    key += concat("config ", model::config_fingerprint(settings.model), "\n");
   for (const auto& source : sources) key += concat("covariance ", source, "\n");
   return key + core::to_yaml(settings_of(copy).resolved());
 }
@@ -251,7 +253,7 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
   DecomposeSettings resolved = settings;
   resolved.alpha = result.alpha;
   core::write_settings(directory.staging(), settings_of(resolved));
-  finished.finish(directory.staging());  // last: a run killed before it has lost nothing
+  finished.finish(directory.staging());
   directory.commit();
 }
 

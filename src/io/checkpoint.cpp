@@ -112,6 +112,7 @@ std::string Checkpoint::fingerprint() const {
       const std::size_t begin = bytes.size() / kSampleBlocks * i;
       hash.update(bytes.subspan(begin, std::min(kSampleBlockBytes, bytes.size() - begin)));
     }
+    forget(name);  // looking at a page may have brought in many
   }
   return "sha256-sampled:" + hash.hex_digest();
 }

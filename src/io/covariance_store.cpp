@@ -227,7 +227,7 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                      {"sites", std::move(sites)}};
   if (work_ != directory_.staging()) {
     for (const auto& [name, site] : sites_)
-      fs::rename(work_ / site.file, directory_.staging() / site.file);
+      core::link_or_move(work_ / site.file, directory_.staging() / site.file);
   }
   core::write_json(directory_.staging() / kManifest, root);
   directory_.commit();

@@ -9,6 +9,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "core/json.h"
 
@@ -309,6 +310,12 @@ ModelConfig read_model_config(const fs::path& directory) {
                                core::why_absent(directory, "config.json")));
   }
   return parse_model_config(core::read_file(path), path.string());
+}
+
+std::string config_fingerprint(const fs::path& directory) {
+  core::Sha256 hash;
+  hash.update(core::read_file(directory / "config.json"));
+  return "sha256:" + hash.hex_digest();
 }
 
 }  // namespace corda::model

@@ -111,6 +111,15 @@ TEST_F(FileTest, AtomicDirectory_RefusesAMountPointAndAFullDirectory) {
               HasSubstr("already exists and is not empty"));
 }
 
+TEST_F(FileTest, LinkOrMove_GivesTheFileASecondName) {
+  write_file_atomic(at("part"), "1");
+  link_or_move(at("part"), at("whole"));
+  EXPECT_EQ(read_file(at("part")), "1");
+  EXPECT_EQ(read_file(at("whole")), "1");
+  EXPECT_THAT(error_of<ResourceError>([&] { link_or_move(at("none"), at("other")); }),
+              HasSubstr("cannot create '" + at("other").string() + "'"));
+}
+
 TEST_F(FileTest, DirectoryLock_IsExclusiveAndEndsWithTheObject) {
   {
     const DirectoryLock first(at("run"), at("run"));

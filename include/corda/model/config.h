@@ -57,4 +57,7 @@ ModelConfig parse_model_config(std::string_view json, const std::string& source)
 void warn_beyond_positions(const ModelConfig& config, std::int64_t length, std::string_view what,
                            core::Reporter& reporter);
 
+// "sha256:..." of DIR/config.json, which changes what a model computes though no weight changes.
+std::string config_fingerprint(const fs::path& directory);
+
 }  // namespace corda::model
