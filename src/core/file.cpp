@@ -62,10 +62,17 @@ bool can_name_file(std::string_view name) {
   return !name.empty() && !name.starts_with('.') && name.find('/') == std::string_view::npos;
 }
 
+std::string why_absent(const fs::path& directory, std::string_view file) {
+  std::error_code ignored;
+  if (!fs::exists(directory, ignored)) return "it does not exist";
+  if (!fs::is_directory(directory, ignored)) return "it is no directory";
+  return concat("it holds no ", file);
+}
+
 void throw_output_error(const char* doing, const fs::path& path, int code) {
   const bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
   throw ResourceError(concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code),
-                             full ? "; free some space or" : ";", " write elsewhere"));
+                             full ? "; free some space or" : ";", " write somewhere else"));
 }
 
 std::string read_file(const fs::path& path, std::int64_t max_bytes) {
@@ -137,6 +144,16 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+void MappedFile::forget(std::span<const std::byte> part) const {
+  if (part.empty()) return;
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto offset = static_cast<std::size_t>(part.data() - data_);
+  const std::size_t begin = offset / page * page;
+  // The pages are the file's own, so a failure costs nothing but memory, nor does what stands
+  // beside the part on its first and last page.
+  ::madvise(const_cast<std::byte*>(data_) + begin, offset + part.size() - begin, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
@@ -161,7 +178,7 @@ fs::path resolved_output(const fs::path& given) {
     const fs::path target = fs::canonical(path, error);
     if (error)
       throw ConfigError(concat("the output '", path.string(),
-                               "' is a symbolic link to nothing; write elsewhere"));
+                               "' is a symbolic link to nothing; write somewhere else"));
     path = target;
   }
   struct stat self {};
@@ -172,6 +189,11 @@ fs::path resolved_output(const fs::path& given) {
         concat("the output '", path.string(), "' is a mount point; write to a folder below it"));
   }
   return path;
+}
+
+void link_or_move(const fs::path& from, const fs::path& to) {
+  if (::link(from.c_str(), to.c_str()) == 0 || ::rename(from.c_str(), to.c_str()) == 0) return;
+  throw_output_error("create", to, errno);
 }
 
 DirectoryLock::DirectoryLock(const fs::path& directory, const fs::path& output)
@@ -190,7 +212,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory, const fs::path& output)
     if (busy) break;
   }
   throw ResourceError(concat("another process is writing '", output.string(),
-                             "'; wait until it ends or write elsewhere"));
+                             "'; wait until it ends or write somewhere else"));
 }
 
 DirectoryLock::~DirectoryLock() {
@@ -204,8 +226,9 @@ AtomicDirectory::AtomicDirectory(const fs::path& final_path, bool replace)
   if (fs::exists(final_path_, error) && !replace_) {
     const bool empty = fs::is_directory(final_path_, error) && fs::is_empty(final_path_, error);
     if (!empty) {
-      throw ConfigError(concat("the output '", final_path_.string(),
-                               "' already exists and is not empty; remove it or write elsewhere"));
+      throw ConfigError(
+          concat("the output '", final_path_.string(),
+                 "' already exists and is not empty; remove it or write somewhere else"));
     }
   }
   staging_ = final_path_.string() + ".corda-partial";
@@ -251,7 +274,7 @@ void require_disk_space(const fs::path& path, std::int64_t bytes) {
   const auto space = fs::space(existing, error);
   if (!error && space.available < static_cast<std::uintmax_t>(bytes)) {
     throw ResourceError(concat("'", path.string(), "' needs ", bytes, " bytes but its disk has ",
-                               space.available, " free; free some space or write elsewhere"));
+                               space.available, " free; free some space or write somewhere else"));
   }
 }
 

@@ -4,7 +4,6 @@
 
 #include <ATen/ATen.h>
 
-#include <system_error>
 #include <utility>
 
 #include "adapter/layer_report.h"
@@ -102,9 +101,7 @@ void FinishedSites::add(const PlannedSite& site, const SolvedSite& solved) {
 
 void FinishedSites::finish(const fs::path& directory) {
   background_.finish();
-  std::error_code error;
-  fs::rename(tensors_.path(), directory / kTensors, error);
-  if (error) core::throw_output_error("complete", directory / kTensors, error.value());
+  core::link_or_move(tensors_.path(), directory / kTensors);
 }
 
 }  // namespace corda::decompose

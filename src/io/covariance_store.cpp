@@ -16,6 +16,7 @@
 #include "corda/core/parallel.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
+#include "corda/core/work_directory.h"
 #include "corda/io/tensor.h"
 #include "core/fields.h"
 #include "core/json.h"
@@ -220,12 +221,8 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                      {"settings", to_json(manifest.settings)},
                      {"sites", std::move(sites)}};
   if (work_ != directory_.staging()) {
-    for (const auto& [name, site] : sites_) {
-      const fs::path to = directory_.staging() / site.file;
-      std::error_code error;
-      fs::rename(work_ / site.file, to, error);
-      if (error) core::throw_output_error("complete", to, error.value());
-    }
+    for (const auto& [name, site] : sites_)
+      core::link_or_move(work_ / site.file, directory_.staging() / site.file);
   }
   core::write_json(directory_.staging() / kManifest, root);
   directory_.commit();
@@ -234,9 +231,12 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
 CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(directory) {
   const fs::path path = directory / kManifest;
   if (!fs::exists(path)) {
-    throw core::IoError(concat("'", directory.string(),
-                               "' is not a covariance directory: it holds no ", kManifest,
-                               "; make one with corda calibrate"));
+    throw core::IoError(
+        concat("'", directory.string(),
+               "' is not a covariance directory: ", core::why_absent(directory, kManifest),
+               fs::exists(core::work_path(directory))
+                   ? "; its calibration was not finished: the same corda calibrate goes on with it"
+                   : "; make one with corda calibrate"));
   }
   const std::string source = concat("'", path.string(), "'");
   const Json root = core::read_json(path);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -48,17 +49,32 @@ std::string comparable(ConfigNode settings) {
   return core::to_yaml(settings);
 }
 
-// The first line that differs, "saved / now".
-std::string first_difference(const std::string& saved, const std::string& now) {
-  const auto a = core::split(saved, '\n');
-  const auto b = core::split(now, '\n');
-  for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
-    const std::string left = i < a.size() ? a[i] : "";
-    const std::string right = i < b.size() ? b[i] : "";
-    if (left != right)
-      return concat("'", core::trim(left), "' then, '", core::trim(right), "' now");
+// Every leaf of the tree under its dotted name, as YAML.
+void flatten(const ConfigNode& node, const std::string& name,
+             std::map<std::string, std::string>& into) {
+  if (node.kind != ConfigNode::Kind::kMap) {
+    into[name] = core::trim(core::to_yaml(node));
+    return;
   }
-  return "";
+  for (const auto& [key, value] : node.entries)
+    flatten(value, name.empty() ? key : concat(name, ".", key), into);
+}
+
+// "'optim.lr' was 0.1 and is 0.2 now", for every setting that differs.
+std::string differences(const std::string& saved, const std::string& now) {
+  std::map<std::string, std::string> before;
+  std::map<std::string, std::string> after;
+  flatten(core::parse_yaml(saved, "the checkpoint's settings"), "", before);
+  flatten(core::parse_yaml(now, "the settings"), "", after);
+  for (const auto& [name, value] : before) after.try_emplace(name, "not there");
+  std::vector<std::string> found;
+  for (const auto& [name, value] : after) {
+    const auto old = before.find(name);
+    const std::string then = old == before.end() ? "not there" : old->second;
+    if (then != value)
+      found.push_back(concat("'", name, "' was ", then, " and is ", value, " now"));
+  }
+  return core::join(found, ", ");
 }
 
 }  // namespace
@@ -100,8 +116,9 @@ Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
   if (saved != now) {
     throw core::ConfigError(concat(
         "--resume: the settings differ from those of '", checkpoint.string(),
-        "': ", first_difference(saved, now),
-        "; continue with the same settings, model, adapter and data, or choose another --out"));
+        "': ", differences(saved, now),
+        "; continue with the earlier values (--set NAME=VALUE), the same model, adapter and data, "
+        "or choose another --out"));
   }
   const io::SafetensorsFile file(checkpoint / "state.safetensors");
   auto tensors = optimizer.state();

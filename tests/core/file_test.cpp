@@ -11,8 +11,6 @@
 #include <optional>
 
 #include "corda/core/error.h"
-#include "corda/core/reporter.h"
-#include "corda/core/work_directory.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
 
@@ -72,7 +70,7 @@ TEST_F(FileTest, AtomicDirectory_RefusesASecondWriterOfTheSameOutput) {
   std::optional<AtomicDirectory> first(at("out"));
   EXPECT_EQ(error_of<ResourceError>([&] { AtomicDirectory second(at("out")); }),
             concat("another process is writing '", at("out").string(),
-                   "'; wait until it ends or write elsewhere"));
+                   "'; wait until it ends or write somewhere else"));
   write_file_atomic(first->staging() / "a", "1");  // the refusal took nothing from the first
   first->commit();
   EXPECT_EQ(read_file(at("out") / "a"), "1");
@@ -103,17 +101,6 @@ TEST_F(FileTest, AtomicDirectory_FollowsALinkAndRefusesADanglingOne) {
               HasSubstr("is a symbolic link to nothing"));
 }
 
-// Only within one folder is it certain that the parts can be renamed into the output.
-TEST_F(FileTest, WorkDirectory_OfALinkStandsBesideTheAtomicDirectoryOfTheSameLink) {
-  fs::create_directories(at("disk") / "real");
-  fs::create_directory_symlink(at("disk") / "real", at("link"));
-  Reporter reporter;
-  const WorkDirectory work(at("link"), "key", reporter);
-  const AtomicDirectory directory(at("link"));
-  EXPECT_EQ(work.path(), at("disk") / "real.work");
-  EXPECT_EQ(directory.staging().parent_path(), work.path().parent_path());
-}
-
 TEST_F(FileTest, AtomicDirectory_RefusesAMountPointAndAFullDirectory) {
   EXPECT_THAT(error_of<ConfigError>([&] { AtomicDirectory refused("/proc", /*replace=*/true); }),
               HasSubstr("'/proc' is a mount point; write to a folder below it"));
@@ -122,6 +109,15 @@ TEST_F(FileTest, AtomicDirectory_RefusesAMountPointAndAFullDirectory) {
               HasSubstr("already exists and is not empty"));
   EXPECT_THAT(error_of<ConfigError>([&] { AtomicDirectory refused(at("file")); }),
               HasSubstr("already exists and is not empty"));
+}
+
+TEST_F(FileTest, LinkOrMove_GivesTheFileASecondName) {
+  write_file_atomic(at("part"), "1");
+  link_or_move(at("part"), at("whole"));
+  EXPECT_EQ(read_file(at("part")), "1");
+  EXPECT_EQ(read_file(at("whole")), "1");
+  EXPECT_THAT(error_of<ResourceError>([&] { link_or_move(at("none"), at("other")); }),
+              HasSubstr("cannot create '" + at("other").string() + "'"));
 }
 
 TEST_F(FileTest, DirectoryLock_IsExclusiveAndEndsWithTheObject) {
@@ -149,10 +145,10 @@ TEST_F(FileTest, DirectoryLock_RemovesADirectoryThatStayedEmpty) {
 TEST_F(FileTest, OutputThatCannotBeMadeIsAResourceError) {
   write_file_atomic(at("file"), "1");
   EXPECT_THAT(error_of<ResourceError>([&] { AtomicDirectory refused(at("file") / "out"); }),
-              HasSubstr("; write elsewhere"));
+              HasSubstr("; write somewhere else"));
   EXPECT_EQ(error_of<ResourceError>([&] { write_file_atomic(at("none") / "a", "1"); }),
             concat("cannot create '", (at("none") / "a").string(),
-                   "': No such file or directory; write elsewhere"));
+                   "': No such file or directory; write somewhere else"));
 }
 
 TEST_F(FileTest, ReadFile_RefusesWhatIsNoRegularFile) {
@@ -163,6 +159,13 @@ TEST_F(FileTest, ReadFile_RefusesWhatIsNoRegularFile) {
   write_file_atomic(at("long"), "12345");
   EXPECT_THAT(error_of<IoError>([&] { read_file(at("long"), 4); }),
               HasSubstr("has 5 bytes, more than the 4"));
+}
+
+TEST_F(FileTest, WhyAbsentSaysWhatStandsThere) {
+  write_file_atomic(at("file"), "1");
+  EXPECT_EQ(why_absent(at("none"), "a.json"), "it does not exist");
+  EXPECT_EQ(why_absent(at("file"), "a.json"), "it is no directory");
+  EXPECT_EQ(why_absent(folder_.path(), "a.json"), "it holds no a.json");
 }
 
 }  // namespace
