@@ -48,6 +48,16 @@ std::string comparable(ConfigNode settings) {
   return core::to_yaml(settings);
 }
 
+// What a run was that recorded `precision: auto`, as runs once did, nobody knows: it goes on in the
+// precision of now.
+std::string with_known_precision(std::string saved, const ConfigNode& now) {
+  constexpr std::string_view kUnknown = "\nprecision: auto\n";
+  const ConfigNode* precision = now.find("precision");
+  const auto found = saved.find(kUnknown);
+  if (found == std::string::npos || precision == nullptr) return saved;
+  return saved.replace(found, kUnknown.size(), concat("\nprecision: ", precision->text, "\n"));
+}
+
 // The first line that differs, "saved / now".
 std::string first_difference(const std::string& saved, const std::string& now) {
   const auto a = core::split(saved, '\n');
@@ -95,7 +105,7 @@ Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
   const core::Json json = core::read_json(source);
   const core::Fields state(json, concat("'", source, "'"));
   if (state.integer("version") != kVersion) state.fail("no checkpoint of this version of corda");
-  const std::string saved = state.text("settings");
+  const std::string saved = with_known_precision(state.text("settings"), settings);
   const std::string now = comparable(settings);
   if (saved != now) {
     throw core::ConfigError(concat(

@@ -145,7 +145,8 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("optim.micro_batch_tokens", s.optim.micro_batch_tokens,
            "tokens of one forward pass; bounds the memory, not the result", {1, 1 << 24});
   list.add("precision", s.precision,
-           "of weights and activations; adapters and optimizer state are always fp32",
+           "of weights and activations, auto: bf16 on a GPU, fp32 on the CPU; adapters and "
+           "optimizer state are always fp32",
            {"auto", "bf16", "fp32"});
   list.add(
       "gradients", s.gradients,

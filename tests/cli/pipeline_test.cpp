@@ -400,6 +400,39 @@ TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
   EXPECT_THAT(data.err, HasSubstr("data fingerprint"));
 }
 
+// `precision: auto` is another on a CPU than on a GPU, so what it became counts. A checkpoint that
+// does not say what it became goes on.
+TEST_F(Pipeline, ResumeRefusesAnotherPrecision) {
+  write("t.yaml",
+        train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
+  const std::vector<std::string> command = {"train", "--config", at("t.yaml"),     "--device",
+                                            "cpu",   "--set",    "optim.epochs=20"};
+  ASSERT_EQ(run_corda(command, testing::interrupt_when_written(at("run/metrics.jsonl"))).exit_code,
+            130);
+  EXPECT_THAT(core::read_file(path("run/config.resolved.yaml")), HasSubstr("precision: fp32\n"));
+  auto resume = command;
+  resume.emplace_back("--resume");
+  auto other = resume;
+  other.insert(other.end(), {"--set", "precision=bf16"});
+  const ProcessResult refused = run_corda(other);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("'precision: fp32' then, 'precision: bf16' now"));
+
+  std::int64_t states = 0;
+  for (const auto& checkpoint : fs::directory_iterator(path("run/checkpoints"))) {
+    const std::string name = (checkpoint.path() / "state.json").string();
+    Json state = core::read_json(name);
+    auto settings = state.at("settings").get<std::string>();
+    const std::string recorded = "precision: fp32";
+    settings.replace(settings.find(recorded), recorded.size(), "precision: auto");
+    state["settings"] = settings;
+    std::ofstream(name) << state.dump();
+    ++states;
+  }
+  ASSERT_GT(states, 0);
+  result_of(resume);
+}
+
 TEST_F(Pipeline, AnAdaptersOwnRankIsResolvedAndAConflictIsRefused) {
   calibrate("facts.jsonl", "cov");
   result_of({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "4", "--out",
