@@ -307,7 +307,12 @@ class Run {
           model::loss_sum(trainable_.model(), to_device(packed, trainable_.model())).item<double>();
       targets += packed.targets();
     }
-    return sum / static_cast<double>(targets);
+    const double loss = sum / static_cast<double>(targets);
+    if (!std::isfinite(loss)) {
+      throw core::NumericalError(concat("the evaluation loss after step ", metrics.step, " is ",
+                                        loss, "; start again with a lower optim.lr"));
+    }
+    return loss;
   }
 
   static std::string summary(const StepMetrics& metrics) {

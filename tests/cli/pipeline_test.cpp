@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <fstream>
+#include <limits>
 
 #include "corda/core/file.h"
 #include "core/json.h"
@@ -454,6 +456,30 @@ TEST_F(Pipeline, ADivergedRunWritesNoAdapter) {
   EXPECT_EQ(diverged.exit_code, 4) << diverged.err;
   EXPECT_THAT(diverged.err, HasSubstr("lower optim.lr"));
   EXPECT_FALSE(fs::exists(path("run/adapter")));
+}
+
+// The embedding of a byte that only the evaluation holds is not a number.
+TEST_F(Pipeline, AnEvaluationLossThatIsNotFiniteEndsTheRun) {
+  constexpr std::size_t kHidden = 32;
+  const std::string file = at("base/model.safetensors");
+  std::string bytes = core::read_file(file);
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const Json tensors = core::parse_json(bytes.substr(8, header), file);
+  const auto begin =
+      tensors.at("model.embed_tokens.weight").at("data_offsets").at(0).get<std::size_t>();
+  const auto token = static_cast<std::size_t>('Z') + 1;
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(bytes.data() + 8 + header + begin + token * kHidden * sizeof bad, &bad, sizeof bad);
+  write("base/model.safetensors", bytes);
+  write("other.jsonl", R"({"instruction": "Z", "output": "Z"})");
+  write("t.yaml", train_config("method: lora\nlora: {rank: 2}\nout: " + at("run")));
+  const ProcessResult result = run_corda({"train", "--config", at("t.yaml"), "--set",
+                                          "data.eval=[{path: " + at("other.jsonl") + "}]"});
+  EXPECT_EQ(result.exit_code, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("the evaluation loss after step 6 is nan"));
+  EXPECT_FALSE(fs::exists(path("run/adapter")));
+  EXPECT_EQ(losses("run").size(), 5U);
 }
 
 // A progress bar is only drawn on a terminal; `script` gives the program one.
