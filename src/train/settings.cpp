@@ -143,7 +143,9 @@ core::SettingsList settings_of(TrainSettings& s) {
            {0, 1e12});
   list.add("optim.batch_size", s.optim.batch_size, "samples an optimizer step", {1, 1 << 24});
   list.add("optim.micro_batch_tokens", s.optim.micro_batch_tokens,
-           "tokens of one forward pass; bounds the memory, not the result", {1, 1 << 24});
+           "tokens of one forward pass; bounds the memory, not the result (but which masks dropout "
+           "draws)",
+           {1, 1 << 24});
   list.add("precision", s.precision,
            "of weights and activations, auto: bf16 on a GPU, fp32 on the CPU; adapters and "
            "optimizer state are always fp32",

@@ -23,8 +23,8 @@ struct StepMetrics {
   std::int64_t tokens = 0;  // of this step
   std::int64_t supervised_tokens = 0;
   double tokens_per_second = 0;
-  // Share of the GPU's 16-bit peak that the matrix products of forward and backward used, recomputed
-  // ones not counted; 0 where the peak is not known.
+  // Share of the GPU's 16-bit peak that the matrix products of forward and backward used,
+  // recomputed ones not counted; 0 where the peak is not known.
   double utilisation = 0;
   std::int64_t peak_memory_bytes = 0;
   std::optional<double> eval_loss;
@@ -41,11 +41,12 @@ struct TrainResult {
 
 // Trains and writes RUN/adapter (full: RUN/model), checkpoints, config.resolved.yaml,
 // metrics.jsonl. The loss of a step is the sum over its supervised tokens divided by their number,
-// so micro-batches and packing do not change it. With `resume` it continues from the latest
-// complete checkpoint as if it had never stopped (the same bytes on a CPU with the same thread
-// count). When the reporter asks to stop, the present step is finished and saved, and Interrupted
-// is thrown. Throws ConfigError, IoError, FormatError, ShapeError; NumericalError where the loss of
-// a step or of an evaluation is not finite.
+// so micro-batches and packing do not change it, but for the masks that dropout draws for each
+// forward pass. With `resume` it continues from the latest complete checkpoint as if it had never
+// stopped (the same bytes on a CPU with the same thread count). When the reporter asks to stop, the
+// present step is finished and saved, and Interrupted is thrown. Throws ConfigError, IoError,
+// FormatError, ShapeError; NumericalError where the loss of a step or of an evaluation is not
+// finite.
 TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter);
 
 }  // namespace corda::train
