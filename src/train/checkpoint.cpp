@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
+#include <map>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -24,10 +24,6 @@ namespace {
 constexpr const char* kPrefix = "step-";
 constexpr int kVersion = 1;
 
-// Settings that may differ between a run and its continuation: they do not change the result.
-constexpr std::array kFree = {"out",     "device", "threads", "recompute",
-                              "offload", "graphs", "eval",    "checkpoint"};
-
 std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::path& run) {
   std::vector<std::pair<std::int64_t, fs::path>> found;
   std::error_code error;
@@ -41,13 +37,6 @@ std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::pa
   return found;
 }
 
-std::string comparable(ConfigNode settings) {
-  std::erase_if(settings.entries, [](const auto& entry) {
-    return std::find(kFree.begin(), kFree.end(), entry.first) != kFree.end();
-  });
-  return core::to_yaml(settings);
-}
-
 // What a run was that recorded `precision: auto`, as runs once did, nobody knows: it goes on in the
 // precision of now.
 std::string with_known_precision(std::string saved, const ConfigNode& now) {
@@ -58,17 +47,31 @@ std::string with_known_precision(std::string saved, const ConfigNode& now) {
   return saved.replace(found, kUnknown.size(), concat("\nprecision: ", precision->text, "\n"));
 }
 
-// The first line that differs, "saved / now".
-std::string first_difference(const std::string& saved, const std::string& now) {
-  const auto a = core::split(saved, '\n');
-  const auto b = core::split(now, '\n');
-  for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
-    const std::string left = i < a.size() ? a[i] : "";
-    const std::string right = i < b.size() ? b[i] : "";
-    if (left != right)
-      return concat("'", core::trim(left), "' then, '", core::trim(right), "' now");
+// Every leaf of the tree under its dotted name, as YAML.
+void flatten(const ConfigNode& node, const std::string& name,
+             std::map<std::string, std::string>& into) {
+  if (node.kind != ConfigNode::Kind::kMap) {
+    into[name] = core::trim(core::to_yaml(node));
+    return;
   }
-  return "";
+  for (const auto& [key, value] : node.entries)
+    flatten(value, name.empty() ? key : concat(name, ".", key), into);
+}
+
+// "'optim.lr' was 0.1 and is 0.2 now", for every setting that differs, of those that count now.
+std::string differences(const ConfigNode& saved, const ConfigNode& now) {
+  std::map<std::string, std::string> before;
+  std::map<std::string, std::string> after;
+  flatten(saved, "", before);
+  flatten(now, "", after);
+  std::vector<std::string> found;
+  for (const auto& [name, value] : after) {
+    const auto old = before.find(name);
+    const std::string then = old == before.end() ? "not there" : old->second;
+    if (then != value)
+      found.push_back(concat("'", name, "' was ", then, " and is ", value, " now"));
+  }
+  return core::join(found, ", ");
 }
 
 }  // namespace
@@ -81,7 +84,7 @@ void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimi
   for (const auto& [name, parameter] : optimizer.parameters())
     tensors.emplace_back(name, parameter.detach());
   io::save_tensors(directory.staging() / "state.safetensors", tensors);
-  core::Json state = {{"version", kVersion}, {"step", step}, {"settings", comparable(settings)}};
+  core::Json state = {{"version", kVersion}, {"step", step}, {"settings", core::to_yaml(settings)}};
   if (unevaluated) state["unevaluated"] = to_json(*unevaluated);
   core::write_json(directory.staging() / "state.json", state);
   directory.commit();
@@ -106,12 +109,12 @@ Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
   const core::Fields state(json, concat("'", source, "'"));
   if (state.integer("version") != kVersion) state.fail("no checkpoint of this version of corda");
   const std::string saved = with_known_precision(state.text("settings"), settings);
-  const std::string now = comparable(settings);
-  if (saved != now) {
+  const std::string changed = differences(core::parse_yaml(saved, source), settings);
+  if (!changed.empty()) {
     throw core::ConfigError(concat(
-        "--resume: the settings differ from those of '", checkpoint.string(),
-        "': ", first_difference(saved, now),
-        "; continue with the same settings, model, adapter and data, or choose another --out"));
+        "--resume: the settings differ from those of '", checkpoint.string(), "': ", changed,
+        "; continue with the earlier values (--set NAME=VALUE), the same model, adapter and data, "
+        "or choose another --out"));
   }
   const io::SafetensorsFile file(checkpoint / "state.safetensors");
   auto tensors = optimizer.state();

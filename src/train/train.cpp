@@ -108,11 +108,10 @@ class Run {
         largest_micro_batch(train_.counts.longest, settings.optim.batch_size), evaluated, reporter);
     pass_ = std::move(chosen.pass);
     copy.gradients = chosen.gradients;
-    // What the others become depends on the memory that is free; a continuation may find less.
-    identity_ = settings_of(copy).resolved();
     copy.recompute = chosen.recompute;
     copy.offload = chosen.offload;
     resolved_ = settings_of(copy).resolved();
+    identity_ = settings_of(copy).binding();
     identity_.entries.emplace_back("base fingerprint",
                                    core::ConfigNode::scalar(trainable_.base_fingerprint()));
     identity_.entries.emplace_back("adapter fingerprint",

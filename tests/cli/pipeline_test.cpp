@@ -394,7 +394,7 @@ TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
   other_rate.insert(other_rate.end(), {"--set", "optim.lr=0.5"});
   const ProcessResult settings = run_corda(other_rate);
   EXPECT_EQ(settings.exit_code, 2);
-  EXPECT_THAT(settings.err, HasSubstr("lr: 0.001' then, 'lr: 0.5' now"));
+  EXPECT_THAT(settings.err, HasSubstr("'optim.lr' was 0.001 and is 0.5 now"));
   std::ofstream(path("task.jsonl"), std::ios::app)
       << "{\"instruction\": \"new\", \"output\": \"line\"}\n";
   const ProcessResult data = run_corda(resume);
@@ -418,7 +418,7 @@ TEST_F(Pipeline, ResumeRefusesAnotherPrecision) {
   other.insert(other.end(), {"--set", "precision=bf16"});
   const ProcessResult refused = run_corda(other);
   EXPECT_EQ(refused.exit_code, 2);
-  EXPECT_THAT(refused.err, HasSubstr("'precision: fp32' then, 'precision: bf16' now"));
+  EXPECT_THAT(refused.err, HasSubstr("'precision' was fp32 and is bf16 now"));
 
   std::int64_t states = 0;
   for (const auto& checkpoint : fs::directory_iterator(path("run/checkpoints"))) {
