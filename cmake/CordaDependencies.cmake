@@ -38,6 +38,10 @@ if(NOT CORDA_CUSOLVER)
   find_library(CORDA_CUSOLVER NAMES cusolver libcusolver.so.12 PATHS "${CUDAToolkit_LIBRARY_DIR}" REQUIRED)
 endif()
 cmake_path(GET CORDA_CUSOLVER PARENT_PATH CORDA_CUDA_LIBRARY_DIR)
+# Programs look there alone: a toolkit has libraries of the same names, and CMake's own order of all directories that were
+# linked from (a cycle, of which it warns) might prefer them.
+list(PREPEND CMAKE_INSTALL_RPATH "${CORDA_TORCH_LIBRARY_DIR}" "${CORDA_CUDA_LIBRARY_DIR}")
+set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
 find_library(CORDA_CUBLAS NAMES libcublas.so.13 cublas PATHS "${CORDA_CUDA_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_DIR}"
              NO_DEFAULT_PATH REQUIRED)
 find_library(CORDA_CUDART NAMES libcudart.so.13 cudart PATHS "${CORDA_CUDA_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_DIR}"

@@ -122,8 +122,12 @@ Json to_json(const PeftConfig& config) {
 PeftConfig read_peft_config(const fs::path& directory) {
   const fs::path path = directory / "adapter_config.json";
   if (!fs::exists(path)) {
-    throw core::IoError(concat("'", directory.string(),
-                               "' is not an adapter directory: it holds no adapter_config.json"));
+    const fs::path inside = directory / "adapter";
+    throw core::IoError(concat("'", directory.string(), "' is not an adapter directory: ",
+                               core::why_absent(directory, "adapter_config.json"),
+                               fs::exists(inside / "adapter_config.json")
+                                   ? concat("; did you mean '", inside.string(), "'?")
+                                   : std::string()));
   }
   const std::string source = path.string();
   const Json root = core::read_json(path);

@@ -36,9 +36,10 @@ std::string key_of(const CalibrateSettings& settings, const std::string& model,
   copy.threads = 0;
   copy.date.clear();  // where it shows, it is in the draw
   copy.hidden_states = "auto";
-  return concat("calibrate 1\nmodel ", model, "\ndata ", draw.fingerprint(), "\ndevice ",
-                device.is_cuda() ? "cuda" : "cpu", "\ndtype ", at::toString(dtype), "\n",
-                core::to_yaml(settings_of(copy).resolved()));
+  return concat("calibrate 1\nmodel ", model, "\nconfig ",
+                model::config_fingerprint(settings.model), "\ndata ", draw.fingerprint(),
+                "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\ndtype ", at::toString(dtype),
+                "\n", core::to_yaml(settings_of(copy).resolved()));
 }
 
 void warn_about_few_tokens(const std::vector<model::Site>& sites, std::int64_t tokens,
@@ -152,14 +153,14 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
            .wanted = {}},
           writer, reporter);
   CalibrateSettings copy = settings;
-  const core::ConfigNode resolved = settings_of(copy).resolved();
-  core::write_file_atomic(writer.staging() / "settings.resolved.yaml", core::to_yaml(resolved));
+  const core::SettingsList resolved = settings_of(copy);
+  core::write_settings(writer.staging(), resolved);
   writer.finish({.model = fingerprint,
                  .model_name = settings.model,
                  .tokens = draw.tokens,
                  .samples = draw.samples,
                  .activation_scaling = settings.activation_scaling,
-                 .settings = resolved,
+                 .settings = resolved.resolved(),
                  .sites = {}});
   work.remove();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;

@@ -58,10 +58,17 @@ void write_all(const Descriptor& file, std::string_view content, const fs::path&
 
 }  // namespace
 
+std::string why_absent(const fs::path& directory, std::string_view file) {
+  std::error_code ignored;
+  if (!fs::exists(directory, ignored)) return "it does not exist";
+  if (!fs::is_directory(directory, ignored)) return "it is no directory";
+  return concat("it holds no ", file);
+}
+
 void throw_output_error(const char* doing, const fs::path& path, int code) {
   const bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
   throw ResourceError(concat("cannot ", doing, " '", path.string(), "': ", std::strerror(code),
-                             full ? "; free some space or" : ";", " choose another --out"));
+                             full ? "; free some space or" : ";", " write somewhere else"));
 }
 
 std::string read_file(const fs::path& path, std::int64_t max_bytes) {
@@ -133,6 +140,16 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+void MappedFile::forget(std::span<const std::byte> part) const {
+  if (part.empty()) return;
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto offset = static_cast<std::size_t>(part.data() - data_);
+  const std::size_t begin = offset / page * page;
+  // The pages are the file's own, so a failure costs nothing but memory, nor does what stands
+  // beside the part on its first and last page.
+  ::madvise(const_cast<std::byte*>(data_) + begin, offset + part.size() - begin, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
@@ -147,7 +164,8 @@ bool is_still_at(int descriptor, const fs::path& directory) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-// The absolute path that a rename can put a directory at: no symbolic link, no mount point.
+}  // namespace
+
 fs::path resolved_output(const fs::path& given) {
   fs::path path = fs::absolute(given).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
@@ -169,7 +187,10 @@ fs::path resolved_output(const fs::path& given) {
   return path;
 }
 
-}  // namespace
+void link_or_move(const fs::path& from, const fs::path& to) {
+  if (::link(from.c_str(), to.c_str()) == 0 || ::rename(from.c_str(), to.c_str()) == 0) return;
+  throw_output_error("create", to, errno);
+}
 
 DirectoryLock::DirectoryLock(const fs::path& directory, const fs::path& output)
     : directory_(directory) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/core/text.h"
 
 namespace corda::core {
@@ -25,8 +26,8 @@ const std::string& scalar_text(const std::string& name, const ConfigNode& node) 
 
 void check_range(const std::string& name, double value, Range range, const ConfigNode& node) {
   if (value >= range.min && value <= range.max) return;
-  throw ConfigError(concat(at(node), "'", name, "' must lie between ", range.min, " and ",
-                           range.max, "; it is ", node.text));
+  throw ConfigError(concat(at(node), "'", name, "' must lie between ", format_double(range.min),
+                           " and ", format_double(range.max), "; it is ", node.text));
 }
 
 double read_number(const std::string& name, const ConfigNode& node, Range range) {
@@ -312,6 +313,10 @@ std::string SettingsList::markdown() const {
                item.required ? "required" : default_text(item.write()), " | ", item.help, " |\n");
   }
   return table;
+}
+
+void write_settings(const fs::path& directory, const SettingsList& list) {
+  write_file_atomic(directory / kSettingsFile, to_yaml(list.resolved()));
 }
 
 }  // namespace corda::core

@@ -20,19 +20,21 @@ bool holds_results(const fs::path& folder) {
   return false;
 }
 
+// The key first: what is left by a process that is killed here is not taken for whole.
 void empty(const fs::path& folder) {
   std::error_code ignored;
+  fs::remove(folder / kKey, ignored);
   for (const auto& entry : fs::directory_iterator(folder, ignored))
     fs::remove_all(entry.path(), ignored);
 }
 
 }  // namespace
 
-WorkDirectory::WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter) {
-  fs::path final_path = fs::absolute(out).lexically_normal();
-  if (!final_path.has_filename()) final_path = final_path.parent_path();
-  path_ = final_path.string() + ".work";
-  lock_.emplace(path_, final_path);
+fs::path work_path(const fs::path& out) { return resolved_output(out).string() + ".work"; }
+
+WorkDirectory::WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter)
+    : path_(work_path(out)), reporter_(reporter) {
+  lock_.emplace(path_, resolved_output(out));
   if (has(kKey) && read_file(path_ / kKey) == key) return;
   if (holds_results(path_)) {
     reporter.warn(concat("'", path_.string(),
@@ -44,7 +46,15 @@ WorkDirectory::WorkDirectory(const fs::path& out, std::string_view key, Reporter
 }
 
 WorkDirectory::~WorkDirectory() {
-  if (!holds_results(path_)) empty(path_);  // the lock removes the folder that is left
+  if (!holds_results(path_)) {
+    empty(path_);  // the lock removes the folder that is left
+    return;
+  }
+  try {
+    reporter_.info(concat("what is finished stays in '", path_.string(),
+                          "': the same command goes on from there"));
+  } catch (...) {  // the error that ended the work says more
+  }
 }
 
 void WorkDirectory::remove() { empty(path_); }

@@ -20,7 +20,8 @@ void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
   data::add_template_settings(list, "", s.template_name, s.system, s.date, s.skip_bad);
-  list.add("qa_text", s.qa_text, "what of question-answer data is read (question: as in the paper)",
+  list.add("qa_text", s.qa_text,
+           "what of question-answer data is read, without a template (question: as in the paper)",
            {"question-answer", "question"});
   list.add("samples", s.samples, "samples drawn", {1, 1e9});
   list.add("seq_len", s.seq_len, "tokens of a sample", {1, 1 << 20});
@@ -54,10 +55,8 @@ Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& 
                   const std::string& model, const model::ModelConfig& config,
                   core::Reporter& reporter) {
   const auto tokenizer = tokenizer::load_tokenizer(model);
-  if (settings.seq_len > config.max_positions) {
-    reporter.warn(concat("--seq-len ", settings.seq_len, " is longer than the ",
-                         config.max_positions, " positions the model was trained for"));
-  }
+  model::warn_beyond_positions(config, settings.seq_len, concat("--seq-len ", settings.seq_len),
+                               reporter);
   std::vector<data::DataFile> sources;
   for (const auto& path : files) {
     sources.push_back({.path = path,

@@ -71,7 +71,10 @@ class Streamer {
   const model::Block& block(std::int64_t layer) const {
     return model_.blocks[static_cast<std::size_t>(layer)];
   }
-  void release(std::int64_t layer) { model_.blocks[static_cast<std::size_t>(layer)] = {}; }
+  void release(std::int64_t layer) {
+    model_.blocks[static_cast<std::size_t>(layer)] = {};
+    loader_.forget(layer);
+  }
 
  private:
   BlockCovariances run_lane(Lane& lane, std::int64_t layer, const std::vector<model::Site>& sites) {

@@ -36,7 +36,8 @@ void report(const Dataset& dataset, const tokenizer::Tokenizer& tokenizer,
     throw core::ConfigError(
         concat("none of the ", counts.records + counts.bad,
                " records gives a sample with a supervised token; max_length is ",
-               settings.max_length, ", overlong samples: ", settings.overlong));
+               settings.max_length, ", overlong samples: ", settings.overlong,
+               "; raise max_length, or see with corda preview what the data become"));
   }
 }
 

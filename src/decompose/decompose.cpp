@@ -29,8 +29,6 @@ using core::ConfigError;
 
 namespace {
 
-constexpr const char* kSettingsFile = "settings.resolved.yaml";
-
 void check_settings(const DecomposeSettings& s) {
   std::vector<std::string> problems;
   const bool streams = !s.data.empty();
@@ -113,6 +111,8 @@ std::string key_of(const DecomposeSettings& settings, const std::string& model,
   copy.hidden_states = "auto";
   std::string key =
       concat("decompose 2\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
+  if (!settings.data.empty())
+    key += concat("config ", model::config_fingerprint(settings.model), "\n");
   for (const auto& source : sources) key += concat("covariance ", source, "\n");
   return key + core::to_yaml(settings_of(copy).resolved());
 }
@@ -252,9 +252,8 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
   adapter::write_adapter_notes(directory.staging(), result, modules, !is_dual(settings));
   DecomposeSettings resolved = settings;
   resolved.alpha = result.alpha;
-  core::write_file_atomic(directory.staging() / kSettingsFile,
-                          core::to_yaml(settings_of(resolved).resolved()));
-  finished.finish(directory.staging());  // last: a run killed before it has lost nothing
+  core::write_settings(directory.staging(), settings_of(resolved));
+  finished.finish(directory.staging());
   directory.commit();
 }
 

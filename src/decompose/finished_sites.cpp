@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <utility>
 
 #include "corda/core/error.h"
@@ -115,9 +114,7 @@ void FinishedSites::add(const PlannedSite& site, const SolvedSite& solved) {
 
 void FinishedSites::finish(const fs::path& directory) {
   background_.finish();
-  std::error_code error;
-  fs::rename(tensors_.path(), directory / kTensors, error);
-  if (error) core::throw_output_error("complete", directory / kTensors, error.value());
+  core::link_or_move(tensors_.path(), directory / kTensors);
 }
 
 }  // namespace corda::decompose

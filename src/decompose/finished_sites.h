@@ -30,7 +30,7 @@ class FinishedSites {
   // Copies a site's tensors to the host and the disk in the background; waits while more than one
   // site is behind. Throws what an earlier site's writing threw.
   void add(const PlannedSite& site, const SolvedSite& solved);
-  // Waits for the last site and moves the tensors' file into `directory`.
+  // Waits for the last site and puts the tensors' file into `directory` too.
   void finish(const std::filesystem::path& directory);
 
  private:

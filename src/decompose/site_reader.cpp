@@ -65,7 +65,10 @@ SiteReader::Loaded SiteReader::take(const PlannedSite& site, const PlannedSite* 
       loaded.input.task.push_back(covariance(reader, loaded.input.task_tokens));
   }
   if (with_weights_) {
-    for (const auto& layer : site.layers) loaded.weights[layer.module] = tensors[used++];
+    for (const auto& layer : site.layers) {
+      loaded.weights[layer.module] = tensors[used++];
+      if (loaded.weights[layer.module].is_cpu()) model_.forget(layer.module + ".weight");
+    }
   }
   return loaded;
 }

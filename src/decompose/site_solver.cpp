@@ -75,10 +75,12 @@ SolvedSite SiteSolver::solve(
                      .bound = found.bound,
                      .refused = found.refused};
     const auto& report = result.report;
-    reporter_.info(concat(layer.module, " [", layer.out_features, ", ", layer.in_features,
-                          "]: rank ", report.rank, ", energy ", report.energy, " of ",
-                          report.total_energy, ", damping ", report.damping, ", ", report.route,
-                          ", within ", report.bound, " of the optimum"));
+    reporter_.info(
+        concat(layer.module, " [", layer.out_features, ", ", layer.in_features, "]: rank ",
+               report.rank, ", energy ", report.energy, " of ", report.total_energy, ", damping ",
+               report.damping, ", ", report.route, ", ",
+               report.bound == 1 ? std::string("the optimum")
+                                 : concat("within a factor ", report.bound, " of the optimum")));
     if (!report.refused.empty()) {
       reporter_.info(
           concat(layer.module, ": done again by the exact route, because ", report.refused));

@@ -122,6 +122,10 @@ EvalResult evaluate_perplexity(const EvalSettings& settings, core::Reporter& rep
   });
   if (text) {
     samples = text_windows(files, *tokenizer, settings);
+    const std::size_t longest = samples.empty() ? 0 : samples.front().ids.size();
+    model::warn_beyond_positions(model::read_model_config(settings.model),
+                                 static_cast<std::int64_t>(longest),
+                                 concat("a window of ", longest, " tokens (--seq-len)"), reporter);
   } else {
     const data::Dataset dataset = data::load_samples(files, *tokenizer,
                                                      {.template_name = settings.template_name,

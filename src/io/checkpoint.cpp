@@ -39,8 +39,6 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
 }  // namespace
 
 Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem) : directory_(directory) {
-  if (!fs::is_directory(directory))
-    throw core::IoError(concat("'", directory.string(), "' is not a directory"));
   const fs::path single = directory / (stem + ".safetensors");
   const fs::path index = directory / (stem + ".safetensors.index.json");
   std::map<std::string, std::string> weight_map;
@@ -54,8 +52,10 @@ Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem) : dir
   } else if (fs::exists(single)) {
     file_names.push_back(single.filename().string());
   } else {
-    throw core::IoError(concat("'", directory.string(), "' holds neither ",
-                               single.filename().string(), " nor ", index.filename().string()));
+    throw core::IoError(concat(
+        "'", directory.string(), "' has no weights that corda reads: ",
+        core::why_absent(
+            directory, concat(single.filename().string(), " and no ", index.filename().string()))));
   }
   std::vector<std::string> problems;
   for (std::size_t i = 0; i < file_names.size(); ++i) {
@@ -112,6 +112,7 @@ std::string Checkpoint::fingerprint() const {
       const std::size_t begin = bytes.size() / kSampleBlocks * i;
       hash.update(bytes.subspan(begin, std::min(kSampleBlockBytes, bytes.size() - begin)));
     }
+    forget(name);  // looking at a page may have brought in many
   }
   return "sha256-sampled:" + hash.hex_digest();
 }

@@ -14,6 +14,7 @@
 #include "corda/core/parallel.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
+#include "corda/core/work_directory.h"
 #include "corda/io/tensor.h"
 #include "core/fields.h"
 #include "core/json.h"
@@ -226,7 +227,7 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                      {"sites", std::move(sites)}};
   if (work_ != directory_.staging()) {
     for (const auto& [name, site] : sites_)
-      fs::rename(work_ / site.file, directory_.staging() / site.file);
+      core::link_or_move(work_ / site.file, directory_.staging() / site.file);
   }
   core::write_json(directory_.staging() / kManifest, root);
   directory_.commit();
@@ -235,9 +236,12 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
 CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(directory) {
   const fs::path path = directory / kManifest;
   if (!fs::exists(path)) {
-    throw core::IoError(concat("'", directory.string(),
-                               "' is not a covariance directory: it holds no ", kManifest,
-                               "; make one with corda calibrate"));
+    throw core::IoError(
+        concat("'", directory.string(),
+               "' is not a covariance directory: ", core::why_absent(directory, kManifest),
+               fs::exists(core::work_path(directory))
+                   ? "; its calibration was not finished: the same corda calibrate goes on with it"
+                   : "; make one with corda calibrate"));
   }
   const std::string source = concat("'", path.string(), "'");
   const Json root = core::read_json(path);

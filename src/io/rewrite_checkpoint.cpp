@@ -11,6 +11,7 @@
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
+#include "corda/core/settings.h"
 #include "corda/io/tensor.h"
 #include "core/json.h"
 
@@ -43,7 +44,7 @@ bool is_left_behind(const std::string& name) {
                                    ".ckpt",        ".gguf",
                                    ".h5",          ".msgpack",
                                    ".onnx"};
-  constexpr std::array kNames = {"adapter_config.json", "corda.json", "settings.resolved.yaml"};
+  constexpr std::array kNames = {"adapter_config.json", "corda.json", core::kSettingsFile};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end() ||
          std::any_of(kEndings.begin(), kEndings.end(),
                      [&](const char* ending) { return name.ends_with(ending); });

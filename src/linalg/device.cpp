@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
@@ -77,7 +79,13 @@ std::int64_t peak_memory_bytes(at::Device device) {
     const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
     return stats.allocated_bytes[0].peak;
   }
-  rusage usage{};
+  // getrusage counts the process that started this one too, as large as it was at exec.
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (constexpr std::string_view kPeak = "VmHWM:"; line.starts_with(kPeak))
+      return std::stoll(line.substr(kPeak.size())) * 1024;
+  }
+  rusage usage{};  // where the kernel does not say
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }

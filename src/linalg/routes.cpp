@@ -25,6 +25,15 @@ at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b) {
   return at::linalg_solve_triangular(lower.t(), b, /*upper=*/true);
 }
 
+namespace {
+
+// A matrix of lower rank than the block, summed in fp32, has eigenvalues on both sides of zero
+// behind the true ones. A filter that takes zero for the lower end would enlarge those below as
+// much as those above. The lower end is twice the last Ritz value, which is too high.
+double lower_end(const RitzPairs& pairs) { return 2 * std::min(0.0, pairs.beyond); }
+
+}  // namespace
+
 RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Device device,
                   const SubspaceOptions& options,
                   const std::function<at::Tensor(const RitzPairs&)>& allowances,
@@ -40,7 +49,7 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
     if (missing <= 1) mark(options, "proof");
     if (accepted) return *pairs;
     if (!std::isfinite(missing) || products >= options.application_limit) break;
-    const auto filtered = filter(apply, *pairs, gain_for(missing), first);
+    const auto filtered = filter(apply, *pairs, gain_for(missing), first, lower_end(*pairs));
     if (!filtered) break;
     products += filtered->degree;
     pairs = rayleigh_ritz(apply, filtered->block, r);

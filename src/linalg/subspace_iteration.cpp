@@ -28,7 +28,7 @@ constexpr double kHighestCut = 0.97;
 constexpr double kSafety = 50;
 constexpr double kLargestGain = 1e6;
 
-// Cut and degree of a filter.
+// Cut and degree of a filter, the cut above the lower end.
 struct Design {
   double cut = 0;
   std::int64_t degree = 1;
@@ -38,18 +38,19 @@ struct Design {
 // the eigenvalue in its place and the r-th 0.64 to 0.74 where the spectrum is flat (Gaussian layers
 // of all shapes), 0.5 to 0.6 and 0.9 where it is steep. So where the p-th is near the r-th the cut
 // goes above the latter, which shows nothing about the degree; 1 - beyond / smallest does (fitted).
-Design design(const RitzPairs& pairs, double gain, bool first) {
+Design design(const RitzPairs& pairs, double gain, bool first, double lowest) {
   constexpr double kRaise = 1.8;
   constexpr double kFlat = 0.55;
   constexpr double kPlateau = 0.9;
   constexpr double kFlatCut = 1.25;
   constexpr double kFlatDegree = 3.4;
   constexpr double kFlatPower = 1.3;
-  const double share = pairs.beyond / pairs.smallest;
+  const double smallest = pairs.smallest - lowest;
+  const double share = (pairs.beyond - lowest) / smallest;
   const bool flat = first && share > kFlat && share < kPlateau;
   Design result;
   result.cut = std::clamp((first ? kRaise : 1) * share, kLowestCut, flat ? kFlatCut : kHighestCut) *
-               pairs.smallest;
+               smallest;
   // T_d(cosh t) = cosh(d t).
   const auto rate = [&](double value) {
     return std::acosh(std::max(1.0, 2 * value / result.cut - 1));
@@ -57,10 +58,10 @@ Design design(const RitzPairs& pairs, double gain, bool first) {
   double degree = kHighestDegree;
   if (flat) {
     degree = std::min(degree, std::ceil(kFlatDegree / std::pow(1 - share, kFlatPower)));
-  } else if (const double wanted = rate(pairs.smallest); wanted > 0) {
+  } else if (const double wanted = rate(smallest); wanted > 0) {
     degree = std::min(degree, std::ceil(std::acosh(gain) / wanted));
   }
-  if (const double largest = rate(pairs.largest); largest > 0)
+  if (const double largest = rate(pairs.largest - lowest); largest > 0)
     degree = std::min(degree, std::floor(std::acosh(kDynamicRange) / largest));
   result.degree = std::max<std::int64_t>(1, static_cast<std::int64_t>(degree));
   return result;
@@ -81,9 +82,10 @@ at::Tensor Operator::operator()(const at::Tensor& y) const {
   return matrix_.defined() ? at::mm(matrix_, y) : function_(y);
 }
 
-at::Tensor Operator::next(at::Tensor before, const at::Tensor& now, double scale) const {
-  if (matrix_.defined()) return before.addmm_(matrix_, now, -1, 2 * scale).sub_(now, 2);
-  return function_(now).mul_(2 * scale).sub_(now, 2).sub_(before);
+at::Tensor Operator::next(at::Tensor before, const at::Tensor& now, double scale,
+                          double shift) const {
+  if (matrix_.defined()) return before.addmm_(matrix_, now, -1, 2 * scale).sub_(now, 2 * shift);
+  return function_(now).mul_(2 * scale).sub_(now, 2 * shift).sub_(before);
 }
 
 std::int64_t block_size(std::int64_t n, std::int64_t r) {
@@ -123,14 +125,15 @@ double shortfall(const RitzPairs& pairs, const at::Tensor& allowances) {
 }
 
 std::optional<Filtered> filter(const Operator& apply, const RitzPairs& pairs, double gain,
-                               bool first) {
-  if (!(pairs.smallest > 0)) return std::nullopt;
-  const auto [cut, degree] = design(pairs, gain, first);
+                               bool first, double lowest) {
+  if (!(pairs.smallest > lowest)) return std::nullopt;
+  const auto [cut, degree] = design(pairs, gain, first, lowest);
   const double scale = 2 / cut;
+  const double shift = 1 + scale * lowest;
   at::Tensor before = pairs.vectors.clone();
-  at::Tensor now = pairs.images * scale - before;
+  at::Tensor now = (pairs.images * scale).sub_(before, shift);
   for (std::int64_t d = 2; d <= degree; ++d) {
-    at::Tensor next = apply.next(std::move(before), now, scale);
+    at::Tensor next = apply.next(std::move(before), now, scale, shift);
     before = std::exchange(now, std::move(next));
   }
   return Filtered{now, degree};

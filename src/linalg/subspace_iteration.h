@@ -23,9 +23,9 @@ class Operator {
 
   // A y.
   at::Tensor operator()(const at::Tensor& y) const;
-  // The next of the Chebyshev polynomials of X = scale A - I: 2 X now - before. May take the memory
-  // of `before`.
-  at::Tensor next(at::Tensor before, const at::Tensor& now, double scale) const;
+  // The next of the Chebyshev polynomials of X = scale A - shift I: 2 X now - before. May take the
+  // memory of `before`.
+  at::Tensor next(at::Tensor before, const at::Tensor& now, double scale, double shift = 1) const;
 
  private:
   at::Tensor matrix_;
@@ -66,16 +66,16 @@ std::optional<RitzPairs> rayleigh_ritz(const Operator& apply, const at::Tensor& 
 double shortfall(const RitzPairs& pairs, const at::Tensor& allowances);
 
 struct Filtered {
-  at::Tensor block;         // T_d(2 A / cut - I) times the Ritz vectors
+  at::Tensor block;         // T_d(2 (A - lowest) / (cut - lowest) - I) times the Ritz vectors
   std::int64_t degree = 0;  // d, of which the first product was there: the images
 };
 
-// Unwanted directions, with eigenvalues below the cut, stay while the r-th wanted one grows `gain`
-// times. What fp64 can hold of the largest direction beside the smallest limits a filter, so it may
-// be less. Ritz values of a `first` block, which saw one product, are too low, and the cut is
-// raised. Nothing where the r-th value is not positive.
+// Unwanted directions, with eigenvalues between `lowest` and the cut, stay while the r-th wanted
+// one grows `gain` times. What fp64 can hold of the largest direction beside the smallest limits a
+// filter, so it may be less. Ritz values of a `first` block, which saw one product, are too low,
+// and the cut is raised. Nothing where the r-th value is not above `lowest`.
 std::optional<Filtered> filter(const Operator& apply, const RitzPairs& pairs, double gain,
-                               bool first);
+                               bool first, double lowest = 0);
 // The gain to ask for with this shortfall.
 double gain_for(double shortfall);
 

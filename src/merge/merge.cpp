@@ -153,8 +153,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
                          "' of the training is now the model's chat template"));
   }
   MergeSettings resolved = settings;
-  core::write_file_atomic(directory.staging() / "settings.resolved.yaml",
-                          core::to_yaml(settings_of(resolved).resolved()));
+  core::write_settings(directory.staging(), settings_of(resolved));
   if (check) check(directory.staging());
   directory.commit();
   result.tensors = written.tensors;

@@ -41,9 +41,19 @@ Block BlockLoader::take(std::int64_t layer) {
   return make_block(config_, layer, [&](const std::string&) { return tensors[next++]; });
 }
 
+void BlockLoader::forget(const std::vector<std::string>& names) const {
+  if (!options_.device.is_cpu()) return;
+  for (const auto& name : names) checkpoint_.forget(name);
+}
+
+void BlockLoader::forget(std::int64_t layer) const { forget(block_tensors(config_, layer)); }
+
 at::Tensor BlockLoader::embedding() {
-  linalg::Uploader::Upload upload = start({"model.embed_tokens.weight"});
-  return finish(upload).front();
+  const std::vector<std::string> names = {"model.embed_tokens.weight"};
+  linalg::Uploader::Upload upload = start(names);
+  at::Tensor embedding = finish(upload).front();
+  forget(names);
+  return embedding;
 }
 
 }  // namespace corda::model

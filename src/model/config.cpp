@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "core/json.h"
 
@@ -150,8 +152,9 @@ class Reader {
                            std::find(kIgnored.begin(), kIgnored.end(), key) != kIgnored.end();
       const bool says_nothing = entry.is_null() || entry == false;
       if (!used_.contains(key) && !ignored && !says_nothing) {
-        problem(concat("'", key, "': ", entry.dump().substr(0, 80),
-                       " is not known to corda and might change the mathematics"));
+        problem(concat(
+            "'", key, "': ", entry.dump().substr(0, 80),
+            " is not known to corda and might change the mathematics; take it out if it does not"));
       }
     }
     if (!problems_.empty())
@@ -293,13 +296,26 @@ ModelConfig parse_model_config(std::string_view json, const std::string& source)
   return config;
 }
 
+void warn_beyond_positions(const ModelConfig& config, std::int64_t length, std::string_view what,
+                           core::Reporter& reporter) {
+  if (length <= config.max_positions) return;
+  reporter.warn(concat(what, " is longer than the ", config.max_positions,
+                       " positions the model was trained for"));
+}
+
 ModelConfig read_model_config(const fs::path& directory) {
   const fs::path path = directory / "config.json";
   if (!fs::exists(path)) {
-    throw core::IoError(concat("'", directory.string(),
-                               "' is not a Hugging Face model directory: it has no config.json"));
+    throw core::IoError(concat("'", directory.string(), "' is not a Hugging Face model directory: ",
+                               core::why_absent(directory, "config.json")));
   }
   return parse_model_config(core::read_file(path), path.string());
+}
+
+std::string config_fingerprint(const fs::path& directory) {
+  core::Sha256 hash;
+  hash.update(core::read_file(directory / "config.json"));
+  return "sha256:" + hash.hex_digest();
 }
 
 }  // namespace corda::model

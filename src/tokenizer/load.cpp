@@ -10,7 +10,8 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& dir
   namespace fs = std::filesystem;
   if (!fs::is_directory(directory)) {
     throw core::IoError(
-        core::concat("[tokenizer::load_tokenizer] '", directory.string(), "' is not a directory"));
+        core::concat("[tokenizer::load_tokenizer] '", directory.string(),
+                     "' is not a model directory: ", core::why_absent(directory, "")));
   }
   const SideFiles side(directory);
   std::shared_ptr<Tokenizer> made;

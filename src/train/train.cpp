@@ -66,6 +66,25 @@ fs::path cache_directory(const TrainSettings& settings, const std::vector<data::
   return bytes < kLarge ? fs::path() : fs::path(settings.out) / "data-cache";
 }
 
+// What a run leaves when it is complete.
+fs::path result_of(const TrainSettings& settings) {
+  return fs::path(settings.out) / (settings.method == "full" ? "model" : "adapter");
+}
+
+// Throws ConfigError where the run directory holds another run than the one that is asked for.
+void check_run_directory(const TrainSettings& settings, bool resume) {
+  std::error_code error;
+  if (fs::exists(result_of(settings), error)) {
+    throw core::ConfigError(
+        concat("'", settings.out, "' holds a finished run; choose another --out"));
+  }
+  if (!resume && fs::exists(fs::path(settings.out) / "metrics.jsonl", error)) {
+    throw core::ConfigError(
+        concat("'", settings.out,
+               "' holds an unfinished run; continue it with --resume or choose another --out"));
+  }
+}
+
 // The day that a run's templates show: of its start.
 std::string date_of(const fs::path& run, bool resume) {
   const fs::path before = run / kResolvedName;
@@ -92,6 +111,9 @@ class Run {
                                              .weight_decay = settings.optim.weight_decay}),
         sampler_(train_.samples.size(), settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
+    model::warn_beyond_positions(trainable_.model().config, train_.counts.longest,
+                                 concat("a sample of ", train_.counts.longest, " tokens"),
+                                 reporter);
     trainable_.set_template(train_.template_used.name, train_.template_used.chat_template);
     const auto by_epochs = static_cast<std::int64_t>(
         std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
@@ -157,7 +179,7 @@ class Run {
     }
     reporter_.end();
     optimizer_.require_finite_parameters();
-    const fs::path output = run / (trainable_.is_full() ? "model" : "adapter");
+    const fs::path output = result_of(settings_);
     trainable_.save(output);
     result.output = output.string();
     result.seconds = seconds_since(begin);
@@ -186,19 +208,9 @@ class Run {
     return std::max(longest, std::min(packed, longest * samples));
   }
 
-  // Opens the run directory; returns what is already done.
+  // Takes up the run directory; returns what is already done.
   Progress prepare(const fs::path& run, bool resume) {
     const auto checkpoint = latest_checkpoint(run);
-    std::error_code error;
-    if (fs::exists(run / (trainable_.is_full() ? "model" : "adapter"), error)) {
-      throw core::ConfigError(
-          concat("'", run.string(), "' holds a finished run; choose another --out"));
-    }
-    if (!resume && fs::exists(run / "metrics.jsonl", error)) {
-      throw core::ConfigError(
-          concat("'", run.string(),
-                 "' holds an unfinished run; continue it with --resume or choose another --out"));
-    }
     Progress before;
     if (resume && checkpoint) {
       before = restore_checkpoint(*checkpoint, optimizer_, identity_);
@@ -246,7 +258,8 @@ class Run {
     metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds;
     if (peak_flops_ > 0) {
       metrics.utilisation = flops_of_step(trainable_.model(), static_cast<double>(metrics.tokens),
-                                          static_cast<double>(metrics.supervised_tokens)) /
+                                          static_cast<double>(metrics.supervised_tokens),
+                                          static_cast<double>(micro_batches.size())) /
                             seconds / peak_flops_;
     }
     return metrics;
@@ -349,6 +362,7 @@ class Run {
 TrainResult train(const TrainSettings& given, bool resume, core::Reporter& reporter) {
   check(given);
   const core::DirectoryLock lock(given.out, given.out);
+  check_run_directory(given, resume);
   TrainSettings settings = given;
   if (settings.data.date.empty()) settings.data.date = date_of(settings.out, resume);
   linalg::set_threads(settings.threads);

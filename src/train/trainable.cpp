@@ -31,15 +31,29 @@ std::int64_t rank_of(const TrainSettings& settings) {
   return settings.lora.rank > 0 ? settings.lora.rank : kDefaultRank;
 }
 
+std::int64_t narrower_side(const model::Linear& linear) {
+  return std::min(linear.weight.size(0), linear.weight.size(1));
+}
+
+void check_rank(const TrainSettings& settings, const std::vector<model::Linear*>& layers) {
+  const auto narrowest =
+      std::min_element(layers.begin(), layers.end(), [](const auto* one, const auto* other) {
+        return narrower_side(*one) < narrower_side(*other);
+      });
+  const std::int64_t rank = rank_of(settings);
+  if (narrowest == layers.end() || rank <= narrower_side(**narrowest)) return;
+  const model::Linear& layer = **narrowest;
+  throw core::ConfigError(concat("lora.rank ", rank, settings.lora.rank > 0 ? "" : " (the default)",
+                                 " is larger than '", layer.name, "' allows: its weight is [",
+                                 layer.weight.size(0), ", ", layer.weight.size(1),
+                                 "]; set it to at most ", narrower_side(layer),
+                                 " or leave such layers out of lora.target_modules"));
+}
+
 adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::Linear& linear,
                                     double scale) {
   const auto& weight = linear.weight;
   const std::int64_t rank = rank_of(settings);
-  if (rank > std::min(weight.size(0), weight.size(1))) {
-    throw core::ConfigError(concat("lora.rank ", rank, " is larger than '", linear.name,
-                                   "' allows: its weight is [", weight.size(0), ", ",
-                                   weight.size(1), "]"));
-  }
   if (settings.method == "pissa")
     return adapter::initialise_pissa(weight.to(at::kFloat), rank, scale);
   auto layer = adapter::initialise_lora(weight.size(0), weight.size(1), rank,
@@ -56,6 +70,7 @@ adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
   result.alpha = settings.lora.alpha > 0 ? settings.lora.alpha : static_cast<double>(result.rank);
   result.dropout = std::max(settings.lora.dropout, 0.0);
   const auto selected = model::select_projections(model, settings.lora.target_modules);
+  check_rank(settings, selected);
   reporter.begin("initialise", static_cast<std::int64_t>(selected.size()), "layer");
   for (const model::Linear* linear : selected) {
     result.layers[linear->name] = initial_layer(settings, *linear, result.scale());

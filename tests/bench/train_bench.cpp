@@ -263,7 +263,8 @@ void run(const Options& o) {
         static_cast<double>(tokens) / median, median * 1e3, first * 1e3,
         static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
         train::flops_of_step(model, static_cast<double>(tokens),
-                             static_cast<double>(batches.front().targets())) /
+                             static_cast<double>(batches.front().targets()),
+                             /*micro_batches=*/1) /
             median * 1e-12,
         loss);
     if (o.profile && device.is_cuda()) print_profile(step);

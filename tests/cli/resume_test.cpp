@@ -172,6 +172,64 @@ TEST_F(Resume, PartsOfOtherSettingsAreThrownAway) {
   EXPECT_EQ(config.at("r"), 10);
 }
 
+// config.json changes what the blocks compute, though every weight and token stays as it is.
+TEST_F(Resume, PartsOfAModelWithAnotherConfigAreThrownAway) {
+  for (const std::string verb : {"calibrate", "decompose"}) {
+    std::vector<std::string> arguments = {"--data", at("text.txt"), "--out", at("start")};
+    if (verb == "decompose") arguments.insert(arguments.end(), {"--rank", "4"});
+    arguments = drawn(verb, arguments);
+    kill_midway(arguments, "start", 2);
+    Json config = core::read_json(at("base/config.json"));
+    config["rope_theta"] = verb == "calibrate" ? 5e5 : 1e6;
+    core::write_json(at("base/config.json"), config);
+    std::string err;
+    succeed(arguments, &err);
+    EXPECT_THAT(err, HasSubstr("are thrown away")) << verb;
+    EXPECT_THAT(err, Not(HasSubstr("going on after"))) << verb;
+    fs::remove_all(at("start"));
+  }
+}
+
+// What stops the very last step, as a kill or a full disk may, costs none of the parts.
+TEST_F(Resume, AnOutputThatCannotBeCompletedLosesNoPart) {
+  for (const std::string verb : {"calibrate", "decompose"}) {
+    std::vector<std::string> arguments = {"--data", at("text.txt"), "--out", at("start")};
+    if (verb == "decompose") arguments.insert(arguments.end(), {"--rank", "4"});
+    arguments = drawn(verb, arguments);
+    const ProcessResult failed = run_corda(arguments, [&](pid_t, const std::string&) {
+      if (finished_parts(at("start.work")) < 2) return true;
+      fs::create_directory(at("start"));
+      std::ofstream(at("start/of-someone-else")) << 1;
+      return false;
+    });
+    EXPECT_EQ(failed.exit_code, 5) << failed.err;
+    EXPECT_THAT(failed.err, HasSubstr("cannot replace '" + at("start") + "'"));
+    fs::remove_all(at("start"));
+    const Json result = succeed(arguments);
+    EXPECT_EQ(result.at(verb == "calibrate" ? "sites_skipped" : "layers_skipped"),
+              verb == "calibrate" ? 4 * 6 : 7 * 6);
+    fs::remove_all(at("start"));
+  }
+}
+
+// The parts lie beside the folder that the link names, from where they can be renamed into it: the
+// link may be on another disk.
+TEST_F(Resume, PartsLieBesideTheTargetOfALink) {
+  fs::create_directories(at("disk/target"));
+  fs::create_directory_symlink(at("disk/target"), at("start"));
+  const auto arguments =
+      drawn("decompose", {"--data", at("text.txt"), "--rank", "4", "--out", at("start")});
+  const ProcessResult killed = run_corda(arguments, [&](pid_t process, const std::string&) {
+    if (finished_parts(at("disk/target.work")) < 2) return true;
+    ::kill(process, SIGKILL);
+    return false;
+  });
+  ASSERT_EQ(killed.exit_code, 128 + SIGKILL) << killed.err;
+  EXPECT_FALSE(fs::exists(at("start.work")));
+  EXPECT_GE(succeed(arguments).at("layers_skipped"), 2);
+  EXPECT_TRUE(fs::exists(at("disk/target/adapter_model.safetensors")));
+}
+
 // One pass equals calibrating first: the covariances are the same numbers, stored in fp32 between.
 TEST_F(Resume, DecomposeFromDataEqualsCalibrateThenDecompose) {
   succeed(drawn("calibrate", {"--data", at("text.txt"), "--out", at("cov")}));

@@ -111,6 +111,15 @@ TEST_F(FileTest, AtomicDirectory_RefusesAMountPointAndAFullDirectory) {
               HasSubstr("already exists and is not empty"));
 }
 
+TEST_F(FileTest, LinkOrMove_GivesTheFileASecondName) {
+  write_file_atomic(at("part"), "1");
+  link_or_move(at("part"), at("whole"));
+  EXPECT_EQ(read_file(at("part")), "1");
+  EXPECT_EQ(read_file(at("whole")), "1");
+  EXPECT_THAT(error_of<ResourceError>([&] { link_or_move(at("none"), at("other")); }),
+              HasSubstr("cannot create '" + at("other").string() + "'"));
+}
+
 TEST_F(FileTest, DirectoryLock_IsExclusiveAndEndsWithTheObject) {
   {
     const DirectoryLock first(at("run"), at("run"));
@@ -136,9 +145,9 @@ TEST_F(FileTest, DirectoryLock_RemovesADirectoryThatStayedEmpty) {
 TEST_F(FileTest, OutputThatCannotBeMadeIsAResourceError) {
   write_file_atomic(at("file"), "1");
   EXPECT_THAT(error_of<ResourceError>([&] { AtomicDirectory refused(at("file") / "out"); }),
-              HasSubstr("; choose another --out"));
+              HasSubstr("; write somewhere else"));
   EXPECT_THAT(error_of<ResourceError>([&] { write_file_atomic(at("none") / "a", "1"); }),
-              HasSubstr("No such file or directory; choose another --out"));
+              HasSubstr("No such file or directory; write somewhere else"));
 }
 
 TEST_F(FileTest, ReadFile_RefusesWhatIsNoRegularFile) {
@@ -149,6 +158,13 @@ TEST_F(FileTest, ReadFile_RefusesWhatIsNoRegularFile) {
   write_file_atomic(at("long"), "12345");
   EXPECT_THAT(error_of<IoError>([&] { read_file(at("long"), 4); }),
               HasSubstr("has 5 bytes, more than the 4"));
+}
+
+TEST_F(FileTest, WhyAbsentSaysWhatStandsThere) {
+  write_file_atomic(at("file"), "1");
+  EXPECT_EQ(why_absent(at("none"), "a.json"), "it does not exist");
+  EXPECT_EQ(why_absent(at("file"), "a.json"), "it is no directory");
+  EXPECT_EQ(why_absent(folder_.path(), "a.json"), "it holds no a.json");
 }
 
 }  // namespace

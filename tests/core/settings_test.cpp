@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "support/temporary_directory.h"
 
 namespace corda::core {
 namespace {
@@ -23,7 +25,7 @@ struct Example {
 SettingsList list_of(Example& example) {
   SettingsList list;
   list.add("model", example.model, "base model").required();
-  list.add("lora.rank", example.rank, "rank", {1, 4096});
+  list.add("lora.rank", example.rank, "rank", {1, 1 << 20});
   list.add("optim.lr", example.lr, "learning rate", {0, 1});
   list.add("data.packing", example.packing, "pack");
   list.add("lora.targets", example.targets, "layers");
@@ -69,7 +71,10 @@ TEST(Settings, UnknownKeyNamesFileLineAndSuggestion) {
 TEST(Settings, ReportsEveryProblemAtOnce) {
   const std::string message =
       error_of("lora: {rank: 0}\noptim: {lr: fast}\ndata: {packing: maybe}\n");
-  EXPECT_THAT(message, HasSubstr("train.yaml:1: 'lora.rank' must lie between 1 and 4096; it is 0"));
+  EXPECT_THAT(error_of("lora: {rank: 2000000}\n"),
+              HasSubstr("between 1 and 1048576; it is 2000000"));
+  EXPECT_THAT(message,
+              HasSubstr("train.yaml:1: 'lora.rank' must lie between 1 and 1048576; it is 0"));
   EXPECT_THAT(message, HasSubstr("train.yaml:2: 'optim.lr' must be a number; it is 'fast'"));
   EXPECT_THAT(message,
               HasSubstr("train.yaml:3: 'data.packing' must be true or false; it is 'maybe'"));
@@ -83,9 +88,10 @@ TEST(Settings, DuplicateKeyIsAnError) {
 TEST(Settings, ResolvedDumpReadsBackToTheSameValues) {
   Example written{
       .model = "m: with colon", .rank = 7, .lr = 0.1, .packing = false, .targets = {"a", "b"}};
-  const std::string yaml = to_yaml(list_of(written).resolved());
+  const testing::TemporaryDirectory folder;
+  write_settings(folder.path(), list_of(written));
   Example read;
-  list_of(read).read(parse_yaml(yaml, "dump"));
+  list_of(read).read(parse_yaml(read_file(folder.path() / "settings.resolved.yaml"), "dump"));
   EXPECT_EQ(read.model, written.model);
   EXPECT_EQ(read.rank, 7);
   EXPECT_EQ(read.lr, 0.1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// A tokenizer whose ids can be read by eye, a log that can be searched, and files that clean up.
+// A tokenizer whose ids can be read by eye, and files that clean up.
 #pragma once
 
 #include <unistd.h>
@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "corda/core/error.h"
-#include "corda/core/reporter.h"
 #include "corda/tokenizer/tokenizer.h"
+#include "support/captured_log.h"
 
 namespace corda::data {
 
@@ -54,16 +54,6 @@ class ByteTokenizer : public tokenizer::Tokenizer {
   bool is_special(tokenizer::TokenId id) const override { return id > 1000; }
 
   mutable std::vector<std::string> segments;
-};
-
-class CapturedLog : public core::Reporter {
- public:
-  void log(core::LogLevel level, std::string_view message) override {
-    text += level == core::LogLevel::kWarning ? "warning: " : "info: ";
-    text += message;
-    text += '\n';
-  }
-  std::string text;
 };
 
 class TemporaryFolder {

@@ -391,23 +391,28 @@ TEST_F(Decompose, AModuleThatCannotNameAFileIsRefused) {
 // One projection of 512 x 512, large enough for the fast route, of the given rank.
 class LargeLayer : public ::testing::Test {
  protected:
-  DecomposeResult run(std::int64_t rank, bool exact = false) {
+  DecomposeResult run(std::int64_t rank, bool exact = false, const std::string& mode = "kpa") {
     const std::string module = "model.layers.0.self_attn.q_proj";
     const fs::path model = scratch_.path() / "model";
+    for (const char* old : {"model", "cov", "task", "out"}) fs::remove_all(scratch_.path() / old);
     fs::create_directories(model);
     io::save_tensors(model / "model.safetensors",
                      {{module + ".weight",
                        at::mm(random_tensor({512, rank}, 1), random_tensor({rank, 512}, 2))}});
-    io::CovarianceWriter writer(scratch_.path() / "cov", io::CovarianceStorage::kPacked);
-    const at::Tensor x = random_tensor({700, 512}, 3);
-    writer.add("model.layers.0.self_attn.input", {module}, 700, at::mm(x.t(), x));
-    io::CovarianceManifest manifest;
-    manifest.model = io::Checkpoint(model).fingerprint();
-    writer.finish(manifest);
+    for (const auto& [name, seed] : {std::pair("cov", 3), std::pair("task", 4)}) {
+      io::CovarianceWriter writer(scratch_.path() / name, io::CovarianceStorage::kPacked);
+      const at::Tensor x = random_tensor({700, 512}, static_cast<std::uint64_t>(seed));
+      writer.add("model.layers.0.self_attn.input", {module}, 700, at::mm(x.t(), x));
+      io::CovarianceManifest manifest;
+      manifest.model = io::Checkpoint(model).fingerprint();
+      writer.finish(manifest);
+    }
     DecomposeSettings s;
     s.model = model.string();
     s.covariance = {(scratch_.path() / "cov").string()};
+    if (mode == "dual") s.task_covariance = (scratch_.path() / "task").string();
     s.target_modules = {"q_proj"};
+    s.mode = mode;
     s.rank = 4;
     s.exact = exact;
     s.device = "cpu";
@@ -441,9 +446,15 @@ TEST_F(LargeLayer, RankDeficientOneIsRedoneCountedAndRecorded) {
 }
 
 TEST_F(LargeLayer, ExactTakesTheExactRouteWithoutCountingIt) {
-  const DecomposeResult result = run(512, /*exact=*/true);
-  EXPECT_EQ(result.layers_redone, 0);
-  EXPECT_EQ(notes()["route"].get<std::string>(), "svd");
+  for (const std::string mode : {"kpa", "ipa", "dual"}) {
+    SCOPED_TRACE(mode);
+    run(512, /*exact=*/false, mode);
+    EXPECT_THAT(notes()["route"].get<std::string>(), HasSubstr("chebyshev"));
+    const DecomposeResult result = run(512, /*exact=*/true, mode);
+    EXPECT_EQ(result.layers_redone, 0);
+    EXPECT_EQ(result.worst_bound, 1);
+    EXPECT_EQ(notes()["route"].get<std::string>(), mode == "dual" ? "cholesky-eigh" : "svd");
+  }
 }
 
 // The reference values of tests/golden/corda, computed by NumPy and SciPy from the same fp32

@@ -118,13 +118,18 @@ TEST_F(ChoosePass, EachStepOfTheLadderTakesLessMemory) {
 }
 
 TEST_F(ChoosePass, FlopsOfAStepAreCountedByHand) {
-  const model::Model model = load();
+  model::Model model = load();
   // Weights of a block: q, o 32 x 32; k, v 16 x 32; gate, up, down 48 x 32. Factors: rank 4 times
   // in + out of each.
   const double frozen = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32;
   const double factors = 4 * (2 * (32 + 32) + 2 * (16 + 32) + 3 * (48 + 32));
   const double head = 96 * 32;
-  EXPECT_EQ(flops_of_step(model, 10, 7), 10 * 2 * (4 * frozen + 6 * factors) + 7 * 4 * head);
+  const double lora = 10 * 2 * (4 * frozen + 6 * factors) + 7 * 4 * head;
+  EXPECT_EQ(flops_of_step(model, 10, 7, 3), lora);
+  // DoRA's norms: W A^T, A A^T and B (A A^T), 2 x 4 operations an entry of W, A and B, three times.
+  for (model::Linear* linear : model.projections())
+    linear->low_rank->magnitude = at::ones({linear->weight.size(0)});
+  EXPECT_EQ(flops_of_step(model, 10, 7, 3), lora + 3 * 2 * 2 * 4 * (frozen + factors));
 }
 
 }  // namespace

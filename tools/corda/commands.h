@@ -4,18 +4,10 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <functional>
+
+#include "verb.h"
 
 namespace corda::tools {
-
-// What every verb has beside its own flags.
-struct CommonFlags {
-  bool json = false;   // results on stdout as one JSON object
-  bool quiet = false;  // no progress, warnings only
-};
-
-// The work of the verb that was chosen; set while the command line is parsed, run after it.
-using Action = std::function<void()>;
 
 void add_calibrate(CLI::App& app, CommonFlags& common, Action& action);
 void add_decompose(CLI::App& app, CommonFlags& common, Action& action);

@@ -42,6 +42,35 @@ std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
                              corda::core::suggestion(argv[1], verbs));
 }
 
+// A sentence about the first argument that the chosen verb does not know, else "".
+std::string unknown_argument(const CLI::App& app) {
+  for (const CLI::App* verb : app.get_subcommands()) {
+    const auto unknown = verb->remaining();
+    const auto is_flag = [](const std::string& word) { return word.starts_with('-'); };
+    const auto found = std::find_if(unknown.begin(), unknown.end(), is_flag);
+    if (unknown.empty()) continue;
+    if (found == unknown.end()) {
+      return corda::core::concat("corda ", verb->get_name(), " takes flags only; it got '",
+                                 unknown.front(), "'");
+    }
+    std::vector<std::string> flags;
+    for (const CLI::Option* option : verb->get_options()) flags.push_back(option->get_name());
+    const std::string name = found->substr(0, found->find('='));
+    return corda::core::concat("corda ", verb->get_name(), " has no flag '", name, "'",
+                               corda::core::suggestion(name, flags));
+  }
+  return "";
+}
+
+// What is wrong with the command line, in a sentence.
+std::string usage_problem(const CLI::App& app, const CLI::ParseError& error, int argc,
+                          char** argv) {
+  if (const std::string verb = unknown_verb(app, argc, argv); !verb.empty()) return verb;
+  const std::string argument =
+      dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ? unknown_argument(app) : "";
+  return argument.empty() ? error.what() : argument;
+}
+
 int run(const corda::tools::Action& action) {
   try {
     action();
@@ -79,7 +108,7 @@ int main(int argc, char** argv) {
   corda::tools::add_preview(app, common, action);
   corda::tools::add_tokenize(app, common, action);
   for (CLI::App* verb : app.get_subcommands({})) {
-    verb->add_flag("--json", common.json, "print the result as one JSON object");
+    verb->add_flag("--json", common.json, "print the result as JSON");
     verb->add_flag("--quiet,-q", common.quiet, "no progress, warnings only");
   }
   try {
@@ -87,9 +116,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return finish(app.exit(success));
   } catch (const CLI::ParseError& error) {
-    const std::string verb = unknown_verb(app, argc, argv);
-    return fail(ExitCode::kUsage,
-                (verb.empty() ? std::string(error.what()) : verb) + "; try --help");
+    return fail(ExitCode::kUsage, usage_problem(app, error, argc, argv) + "; try --help");
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   }

@@ -8,7 +8,6 @@
 #include "console_reporter.h"
 #include "corda/eval/verify_merge.h"
 #include "corda/merge/merge.h"
-#include "flags.h"
 
 namespace corda::tools {
 
@@ -42,38 +41,35 @@ void print(const MergeFlags& flags, const merge::MergeResult& result,
   }
 }
 
+void run(const MergeFlags& flags, const CommonFlags& common) {
+  ConsoleReporter reporter(common.quiet);
+  const auto& s = flags.settings;
+  eval::VerifyResult verified;
+  std::function<void(const std::filesystem::path&)> check;
+  if (flags.verify) {
+    check = [&](const std::filesystem::path& merged) {
+      verified = eval::verify_merge({.model = s.model,
+                                     .adapter = s.adapter,
+                                     .merged = merged.string(),
+                                     .device = flags.device},
+                                    reporter);
+    };
+  }
+  const auto result = merge::merge(s, reporter, check);
+  print(flags, result, flags.verify ? &verified : nullptr, common.json);
+}
+
 }  // namespace
 
 void add_merge(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* verb =
-      app.add_subcommand("merge", "Put an adapter into its base: a plain model directory.");
   const auto flags = std::make_shared<MergeFlags>();
-  const auto list = merge::settings_of(flags->settings);
-  add_flags(*verb, list);
-  verb->add_flag("--verify", flags->verify,
-                 "compare the logits of base + adapter with those of the merged model");
-  verb->add_option("--device", flags->device, "of --verify: auto, cpu, cuda or cuda:N [auto]")
+  CLI::App& verb = add_verb(app, "merge", "Put an adapter into its base: a plain model directory.",
+                            merge::settings_of(flags->settings), action,
+                            [flags, &common] { run(*flags, common); });
+  verb.add_flag("--verify", flags->verify,
+                "compare the logits of base + adapter with those of the merged model");
+  verb.add_option("--device", flags->device, "of --verify: auto, cpu, cuda or cuda:N [auto]")
       ->type_name("TEXT");
-  verb->callback([flags, list, &common, &action] {
-    action = [flags, list, &common] {
-      list.check_required();
-      ConsoleReporter reporter(common.quiet);
-      const auto& s = flags->settings;
-      eval::VerifyResult verified;
-      std::function<void(const std::filesystem::path&)> check;
-      if (flags->verify) {
-        check = [&](const std::filesystem::path& merged) {
-          verified = eval::verify_merge({.model = s.model,
-                                         .adapter = s.adapter,
-                                         .merged = merged.string(),
-                                         .device = flags->device},
-                                        reporter);
-        };
-      }
-      const auto result = merge::merge(s, reporter, check);
-      print(*flags, result, flags->verify ? &verified : nullptr, common.json);
-    };
-  });
 }
 
 }  // namespace corda::tools

@@ -10,7 +10,6 @@
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/data/preview.h"
-#include "flags.h"
 
 namespace corda::tools {
 
@@ -39,21 +38,15 @@ void run(const PreviewFlags& flags, const CommonFlags& common) {
 }  // namespace
 
 void add_preview(CLI::App& app, CommonFlags& common, Action& action) {
-  CLI::App* verb = app.add_subcommand(
-      "preview", "Show what training samples become: tokens, text, loss mask, totals, mistakes.");
   const auto flags = std::make_shared<PreviewFlags>();
-  const auto list = data::settings_of(flags->settings);
-  add_flags(*verb, list);
-  verb->add_option("--color", flags->color, "auto (where stdout is a terminal), always or never")
+  CLI::App& verb = add_verb(
+      app, "preview",
+      "Show what training samples become: tokens, text, loss mask, totals, mistakes.",
+      data::settings_of(flags->settings), action, [flags, &common] { run(*flags, common); });
+  verb.add_option("--color", flags->color, "auto (where stdout is a terminal), always or never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("TEXT");
-  verb->add_option("--html", flags->html, "write a page with the same content")->type_name("FILE");
-  verb->callback([flags, list, &common, &action] {
-    action = [flags, list, &common] {
-      list.check_required();
-      run(*flags, common);
-    };
-  });
+  verb.add_option("--html", flags->html, "write a page with the same content")->type_name("FILE");
 }
 
 }  // namespace corda::tools

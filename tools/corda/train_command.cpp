@@ -9,7 +9,6 @@
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/train/train.h"
-#include "flags.h"
 
 namespace corda::tools {
 

@@ -18,6 +18,10 @@ namespace fs = std::filesystem;
 // Throws ResourceError: "cannot DOING 'path': why", with what to do; `code` is an errno.
 [[noreturn]] void throw_output_error(const char* doing, const fs::path& path, int code);
 
+// Why `directory` has no `file`, for messages: "it does not exist", "it is no directory" or "it
+// holds no FILE".
+std::string why_absent(const fs::path& directory, std::string_view file);
+
 // The whole content of a regular file. Throws IoError (missing, unreadable, larger than
 // `max_bytes`).
 std::string read_file(const fs::path& path, std::int64_t max_bytes = std::int64_t{1} << 31);
@@ -37,6 +41,8 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Takes a part's pages out of this process's memory; who looks at it again reads it again.
+  void forget(std::span<const std::byte> part) const;
   const fs::path& path() const { return path_; }
 
  private:
@@ -44,6 +50,14 @@ class MappedFile {
   std::size_t size_ = 0;
   fs::path path_;
 };
+
+// The absolute path that a rename can put a directory at: links followed, no mount point. Throws
+// ConfigError where it is a mount point or a link to nothing.
+fs::path resolved_output(const fs::path& given);
+
+// Gives a file a second name, or, where the file system has no hard links, another one. Throws
+// ResourceError.
+void link_or_move(const fs::path& from, const fs::path& to);
 
 // A directory that this process alone may write to. The lock (flock) ends with the object, or with
 // the process, however that ends; where the file system has no locks there is none.

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <string>
@@ -77,5 +78,11 @@ class SettingsList {
   std::vector<std::string> names() const;
   std::vector<Setting> items_;
 };
+
+// The settings that an output directory was made with.
+inline constexpr const char* kSettingsFile = "settings.resolved.yaml";
+
+// Writes the resolved settings into `directory`, atomically. Throws ResourceError.
+void write_settings(const std::filesystem::path& directory, const SettingsList& list);
 
 }  // namespace corda::core

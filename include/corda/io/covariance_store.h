@@ -54,8 +54,8 @@ at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n);
 class CovarianceWriter {
  public:
   // Throws ConfigError where `directory` exists and is not empty. With `work`, an existing folder
-  // on the same file system, each site's file is complete there as soon as it is added, and
-  // `finish` moves it.
+  // on the same file system, each site's file is complete there as soon as it is added, and stays
+  // there until the folder is removed (core::link_or_move).
   CovarianceWriter(const fs::path& directory, CovarianceStorage storage, fs::path work = {});
 
   // C [in, in], any device and floating type, stored as fp32. Throws InternalError for a name that

@@ -45,6 +45,8 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // The bytes of a tensor, valid as long as this object. Throws FormatError for an unknown name.
   std::span<const std::byte> data(const std::string& name) const;
+  // Takes a tensor out of this process's memory until it is looked at again.
+  void forget(const std::string& name) const { file_.forget(data(name)); }
 
  private:
   core::MappedFile file_;
@@ -152,6 +154,7 @@ class Checkpoint {
       const std::string& name) const;  // throws FormatError, naming the directory
   const SafetensorsFile& file_of(const std::string& name) const;
   std::span<const std::byte> data(const std::string& name) const;
+  void forget(const std::string& name) const { file_of(name).forget(name); }
   // The shard files in order, and the index file's name ("" where there is none).
   const std::vector<std::shared_ptr<SafetensorsFile>>& files() const { return files_; }
   const std::string& index_name() const { return index_name_; }

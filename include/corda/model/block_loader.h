@@ -21,11 +21,14 @@ class BlockLoader {
 
   // The block, on the current stream. Starts reading the next one, so memory for two is needed.
   Block take(std::int64_t layer);
+  // On the CPU: takes the block's part of the mapped files out of this process's memory.
+  void forget(std::int64_t layer) const;
   // The token embedding [vocab, hidden] in the options' weight type.
   at::Tensor embedding();
 
  private:
   linalg::Uploader::Upload start(const std::vector<std::string>& names);
+  void forget(const std::vector<std::string>& names) const;
   std::vector<at::Tensor> finish(linalg::Uploader::Upload& upload) const;
 
   const io::Checkpoint& checkpoint_;

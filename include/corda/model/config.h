@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "corda/core/reporter.h"
 #include "corda/kernels/activation.h"
 
 namespace corda::model {
@@ -51,5 +52,12 @@ ModelConfig read_model_config(const fs::path& directory);
 
 // The same from JSON text; `source` names it in errors.
 ModelConfig parse_model_config(std::string_view json, const std::string& source);
+
+// Warns where sequences of `length` tokens, named by `what`, are longer than the model's positions.
+void warn_beyond_positions(const ModelConfig& config, std::int64_t length, std::string_view what,
+                           core::Reporter& reporter);
+
+// "sha256:..." of DIR/config.json, which changes what a model computes though no weight changes.
+std::string config_fingerprint(const fs::path& directory);
 
 }  // namespace corda::model

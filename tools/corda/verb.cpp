@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-#include "flags.h"
+#include "verb.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "corda/core/text.h"
 
@@ -37,8 +38,6 @@ core::ConfigNode list_of(const std::vector<std::string>& values) {
   return node;
 }
 
-}  // namespace
-
 void add_flags(CLI::App& app, const core::SettingsList& list) {
   for (const auto& setting : list.items()) {
     const std::string name = flag_name(setting.name);
@@ -55,7 +54,7 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
                read(comma ? core::ConfigNode::scalar(core::join(values, ",")) : list_of(values));
              },
              help)
-          ->type_name("TEXT ...")
+          ->type_name("TEXT")
           ->allow_extra_args(true);
     } else {
       app.add_option_function<std::string>(
@@ -67,6 +66,21 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
           ->type_name(setting.type == "text" ? "TEXT" : "NUMBER");
     }
   }
+}
+
+}  // namespace
+
+CLI::App& add_verb(CLI::App& app, const std::string& name, const std::string& help,
+                   const core::SettingsList& list, Action& action, Action work) {
+  CLI::App& verb = *app.add_subcommand(name, help);
+  add_flags(verb, list);
+  verb.callback([list, &action, work = std::move(work)] {
+    action = [list, work] {
+      list.check_required();
+      work();
+    };
+  });
+  return verb;
 }
 
 }  // namespace corda::tools

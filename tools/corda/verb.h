@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// A verb of the command line, its flags made from a settings list.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "corda/core/settings.h"
+
+namespace corda::tools {
+
+// What every verb has beside its own flags.
+struct CommonFlags {
+  bool json = false;   // results on stdout as one JSON object
+  bool quiet = false;  // no progress, warnings only
+};
+
+// The work of the verb that was chosen; set while the command line is parsed, run after it.
+using Action = std::function<void()>;
+
+// Adds a verb with a flag for every setting of `list`: "--batch-tokens" for "batch_tokens"; help
+// text, default and choices come from the list. The values are set while the command line is
+// parsed. Where the verb is chosen, `action` becomes `work` behind a check of required settings.
+CLI::App& add_verb(CLI::App& app, const std::string& name, const std::string& help,
+                   const core::SettingsList& list, Action& action, Action work);
+
+}  // namespace corda::tools
