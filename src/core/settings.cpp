@@ -178,6 +178,11 @@ SettingsList& SettingsList::split_at_commas() {
   return *this;
 }
 
+SettingsList& SettingsList::free(std::function<bool()> when) {
+  items_.back().free = std::move(when);
+  return *this;
+}
+
 const Setting* SettingsList::find(std::string_view name) const {
   const auto found = std::find_if(items_.begin(), items_.end(),
                                   [&](const Setting& item) { return item.name == name; });
@@ -268,6 +273,14 @@ ConfigNode SettingsList::resolved() const {
   ConfigNode root;
   root.kind = Kind::kMap;
   for (const auto& item : items_) put(root, item.name, item.write());
+  return root;
+}
+
+ConfigNode SettingsList::binding() const {
+  ConfigNode root;
+  root.kind = Kind::kMap;
+  for (const auto& item : items_)
+    if (!item.free || !item.free()) put(root, item.name, item.write());
   return root;
 }
 

@@ -47,6 +47,8 @@ at::ScalarType dtype_of(const std::string& name, at::Device device) {
   throw core::ConfigError(concat("the precision must be auto, bf16 or fp32; it is '", name, "'"));
 }
 
+std::string name_of(at::ScalarType dtype) { return dtype == at::kBFloat16 ? "bf16" : "fp32"; }
+
 std::string describe(at::Device device) {
   return device.is_cuda() ? std::string(at::cuda::getDeviceProperties(device.index())->name)
                           : "cpu";

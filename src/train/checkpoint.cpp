@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "corda/core/error.h"
@@ -25,10 +24,6 @@ namespace {
 constexpr const char* kPrefix = "step-";
 constexpr int kVersion = 1;
 
-// Settings that may differ between a run and its continuation: they do not change the result.
-constexpr std::array kFree = {"out",     "device", "threads", "recompute",
-                              "offload", "graphs", "eval",    "checkpoint"};
-
 std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::path& run) {
   std::vector<std::pair<std::int64_t, fs::path>> found;
   std::error_code error;
@@ -42,11 +37,14 @@ std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::pa
   return found;
 }
 
-std::string comparable(ConfigNode settings) {
-  std::erase_if(settings.entries, [](const auto& entry) {
-    return std::find(kFree.begin(), kFree.end(), entry.first) != kFree.end();
-  });
-  return core::to_yaml(settings);
+// What a run was that recorded `precision: auto`, as runs once did, nobody knows: it goes on in the
+// precision of now.
+std::string with_known_precision(std::string saved, const ConfigNode& now) {
+  constexpr std::string_view kUnknown = "\nprecision: auto\n";
+  const ConfigNode* precision = now.find("precision");
+  const auto found = saved.find(kUnknown);
+  if (found == std::string::npos || precision == nullptr) return saved;
+  return saved.replace(found, kUnknown.size(), concat("\nprecision: ", precision->text, "\n"));
 }
 
 // Every leaf of the tree under its dotted name, as YAML.
@@ -60,13 +58,12 @@ void flatten(const ConfigNode& node, const std::string& name,
     flatten(value, name.empty() ? key : concat(name, ".", key), into);
 }
 
-// "'optim.lr' was 0.1 and is 0.2 now", for every setting that differs.
-std::string differences(const std::string& saved, const std::string& now) {
+// "'optim.lr' was 0.1 and is 0.2 now", for every setting that differs, of those that count now.
+std::string differences(const ConfigNode& saved, const ConfigNode& now) {
   std::map<std::string, std::string> before;
   std::map<std::string, std::string> after;
-  flatten(core::parse_yaml(saved, "the checkpoint's settings"), "", before);
-  flatten(core::parse_yaml(now, "the settings"), "", after);
-  for (const auto& [name, value] : before) after.try_emplace(name, "not there");
+  flatten(saved, "", before);
+  flatten(now, "", after);
   std::vector<std::string> found;
   for (const auto& [name, value] : after) {
     const auto old = before.find(name);
@@ -87,7 +84,7 @@ void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimi
   for (const auto& [name, parameter] : optimizer.parameters())
     tensors.emplace_back(name, parameter.detach());
   io::save_tensors(directory.staging() / "state.safetensors", tensors);
-  core::Json state = {{"version", kVersion}, {"step", step}, {"settings", comparable(settings)}};
+  core::Json state = {{"version", kVersion}, {"step", step}, {"settings", core::to_yaml(settings)}};
   if (unevaluated) state["unevaluated"] = to_json(*unevaluated);
   core::write_json(directory.staging() / "state.json", state);
   directory.commit();
@@ -111,12 +108,11 @@ Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
   const core::Json json = core::read_json(source);
   const core::Fields state(json, concat("'", source, "'"));
   if (state.integer("version") != kVersion) state.fail("no checkpoint of this version of corda");
-  const std::string saved = state.text("settings");
-  const std::string now = comparable(settings);
-  if (saved != now) {
+  const std::string saved = with_known_precision(state.text("settings"), settings);
+  const std::string changed = differences(core::parse_yaml(saved, source), settings);
+  if (!changed.empty()) {
     throw core::ConfigError(concat(
-        "--resume: the settings differ from those of '", checkpoint.string(),
-        "': ", differences(saved, now),
+        "--resume: the settings differ from those of '", checkpoint.string(), "': ", changed,
         "; continue with the earlier values (--set NAME=VALUE), the same model, adapter and data, "
         "or choose another --out"));
   }

@@ -17,8 +17,9 @@ namespace corda::train {
 
 namespace fs = std::filesystem;
 
-// Saves after `step` finished steps, then removes all but the newest `keep` checkpoints.
-// `unevaluated`: the last of these steps, whose evaluation is still to be done.
+// Saves after `step` finished steps, with the settings that a continuation must share, then removes
+// all but the newest `keep` checkpoints. `unevaluated`: the last of these steps, whose evaluation
+// is still to be done.
 void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimizer,
                      const core::ConfigNode& settings, std::int64_t keep,
                      const std::optional<StepMetrics>& unevaluated = {});

@@ -143,9 +143,12 @@ core::SettingsList settings_of(TrainSettings& s) {
            {0, 1e12});
   list.add("optim.batch_size", s.optim.batch_size, "samples an optimizer step", {1, 1 << 24});
   list.add("optim.micro_batch_tokens", s.optim.micro_batch_tokens,
-           "tokens of one forward pass; bounds the memory, not the result", {1, 1 << 24});
+           "tokens of one forward pass; bounds the memory, not the result (but which masks dropout "
+           "draws)",
+           {1, 1 << 24});
   list.add("precision", s.precision,
-           "of weights and activations; adapters and optimizer state are always fp32",
+           "of weights and activations, auto: bf16 on a GPU, fp32 on the CPU; adapters and "
+           "optimizer state are always fp32",
            {"auto", "bf16", "fp32"});
   list.add(
       "gradients", s.gradients,
@@ -156,24 +159,28 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("recompute", s.recompute,
            "what the backward computes again to save memory, fused only: none, selective (gate and "
            "up), block (all but a block's input); auto: the fastest that fits the GPU",
-           {"auto", "none", "selective", "block"});
+           {"auto", "none", "selective", "block"})
+      .free();
   list.add("offload", s.offload,
            "keep the blocks' inputs in host memory until the backward, fused on a GPU only; auto: "
            "where nothing else fits",
-           {"auto", "true", "false"});
-  list.add(
-      "graphs", s.graphs,
-      "run small batches as CUDA graphs, fused on a GPU only; auto: where they were measured to "
-      "be faster",
-      {"auto", "false"});
-  list.add("eval.every", s.eval.every, "steps between evaluations; 0: only at the end", {0, 1e12});
+           {"auto", "true", "false"})
+      .free();
+  list.add("graphs", s.graphs,
+           "run small batches as CUDA graphs, fused on a GPU only; auto: where they were measured "
+           "to be faster",
+           {"auto", "false"})
+      .free();
+  list.add("eval.every", s.eval.every, "steps between evaluations; 0: only at the end", {0, 1e12})
+      .free();
   list.add("checkpoint.every", s.checkpoint.every,
-           "steps between checkpoints; 0: only when interrupted", {0, 1e12});
-  list.add("checkpoint.keep", s.checkpoint.keep, "checkpoints kept", {1, 1e6});
+           "steps between checkpoints; 0: only when interrupted", {0, 1e12})
+      .free();
+  list.add("checkpoint.keep", s.checkpoint.keep, "checkpoints kept", {1, 1e6}).free();
   list.add("seed", s.seed, "of initialisation, shuffles and dropout", {0, 9e15});
-  list.add("device", s.device, "auto, cpu, cuda or cuda:N");
-  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
-  list.add("out", s.out, "run directory").required();
+  list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
+  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
+  list.add("out", s.out, "run directory").required().free();
   return list;
 }
 

@@ -130,11 +130,10 @@ class Run {
         largest_micro_batch(train_.counts.longest, settings.optim.batch_size), evaluated, reporter);
     pass_ = std::move(chosen.pass);
     copy.gradients = chosen.gradients;
-    // What the others become depends on the memory that is free; a continuation may find less.
-    identity_ = settings_of(copy).resolved();
     copy.recompute = chosen.recompute;
     copy.offload = chosen.offload;
     resolved_ = settings_of(copy).resolved();
+    identity_ = settings_of(copy).binding();
     identity_.entries.emplace_back("base fingerprint",
                                    core::ConfigNode::scalar(trainable_.base_fingerprint()));
     identity_.entries.emplace_back("adapter fingerprint",
@@ -320,7 +319,12 @@ class Run {
           model::loss_sum(trainable_.model(), to_device(packed, trainable_.model())).item<double>();
       targets += packed.targets();
     }
-    return sum / static_cast<double>(targets);
+    const double loss = sum / static_cast<double>(targets);
+    if (!std::isfinite(loss)) {
+      throw core::NumericalError(concat("the evaluation loss after step ", metrics.step, " is ",
+                                        loss, "; start again with a lower optim.lr"));
+    }
+    return loss;
   }
 
   static std::string summary(const StepMetrics& metrics) {

@@ -139,6 +139,7 @@ std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
 }
 
 TrainSettings Trainable::resolve(TrainSettings settings) const {
+  settings.precision = linalg::name_of(model_.compute);
   if (full_) return settings;
   settings.lora.rank = adapter_.rank;
   settings.lora.alpha = adapter_.alpha;

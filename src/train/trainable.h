@@ -28,7 +28,8 @@ class Trainable {
   // or the checkpoint's tensor names for method full.
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
-  // The settings with what the adapter decided filled in: rank, alpha, dropout, train_a.
+  // The settings with what device and adapter decided filled in: precision, rank, alpha, dropout,
+  // train_a.
   TrainSettings resolve(TrainSettings settings) const;
   // Fingerprints of the base and of the adapter started from ("" where there is none).
   const std::string& base_fingerprint() const { return base_fingerprint_; }

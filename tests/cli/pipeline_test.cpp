@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <fstream>
+#include <limits>
 
 #include "corda/core/file.h"
 #include "core/json.h"
@@ -453,6 +455,39 @@ TEST_F(Pipeline, ResumeRefusesChangedDataAndSettings) {
   EXPECT_THAT(data.err, HasSubstr("data fingerprint"));
 }
 
+// `precision: auto` is another on a CPU than on a GPU, so what it became counts. A checkpoint that
+// does not say what it became goes on.
+TEST_F(Pipeline, ResumeRefusesAnotherPrecision) {
+  write("t.yaml",
+        train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
+  const std::vector<std::string> command = {"train", "--config", at("t.yaml"),     "--device",
+                                            "cpu",   "--set",    "optim.epochs=20"};
+  ASSERT_EQ(run_corda(command, testing::interrupt_when_written(at("run/metrics.jsonl"))).exit_code,
+            130);
+  EXPECT_THAT(core::read_file(path("run/config.resolved.yaml")), HasSubstr("precision: fp32\n"));
+  auto resume = command;
+  resume.emplace_back("--resume");
+  auto other = resume;
+  other.insert(other.end(), {"--set", "precision=bf16"});
+  const ProcessResult refused = run_corda(other);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("'precision' was fp32 and is bf16 now"));
+
+  std::int64_t states = 0;
+  for (const auto& checkpoint : fs::directory_iterator(path("run/checkpoints"))) {
+    const std::string name = (checkpoint.path() / "state.json").string();
+    Json state = core::read_json(name);
+    auto settings = state.at("settings").get<std::string>();
+    const std::string recorded = "precision: fp32";
+    settings.replace(settings.find(recorded), recorded.size(), "precision: auto");
+    state["settings"] = settings;
+    std::ofstream(name) << state.dump();
+    ++states;
+  }
+  ASSERT_GT(states, 0);
+  result_of(resume);
+}
+
 TEST_F(Pipeline, AnAdaptersOwnRankIsResolvedAndAConflictIsRefused) {
   calibrate("facts.jsonl", "cov");
   result_of({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "4", "--out",
@@ -474,6 +509,30 @@ TEST_F(Pipeline, ADivergedRunWritesNoAdapter) {
   EXPECT_EQ(diverged.exit_code, 4) << diverged.err;
   EXPECT_THAT(diverged.err, HasSubstr("lower optim.lr"));
   EXPECT_FALSE(fs::exists(path("run/adapter")));
+}
+
+// The embedding of a byte that only the evaluation holds is not a number.
+TEST_F(Pipeline, AnEvaluationLossThatIsNotFiniteEndsTheRun) {
+  constexpr std::size_t kHidden = 32;
+  const std::string file = at("base/model.safetensors");
+  std::string bytes = core::read_file(file);
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const Json tensors = core::parse_json(bytes.substr(8, header), file);
+  const auto begin =
+      tensors.at("model.embed_tokens.weight").at("data_offsets").at(0).get<std::size_t>();
+  const auto token = static_cast<std::size_t>('Z') + 1;
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(bytes.data() + 8 + header + begin + token * kHidden * sizeof bad, &bad, sizeof bad);
+  write("base/model.safetensors", bytes);
+  write("other.jsonl", R"({"instruction": "Z", "output": "Z"})");
+  write("t.yaml", train_config("method: lora\nlora: {rank: 2}\nout: " + at("run")));
+  const ProcessResult result = run_corda({"train", "--config", at("t.yaml"), "--set",
+                                          "data.eval=[{path: " + at("other.jsonl") + "}]"});
+  EXPECT_EQ(result.exit_code, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("the evaluation loss after step 6 is nan"));
+  EXPECT_FALSE(fs::exists(path("run/adapter")));
+  EXPECT_EQ(losses("run").size(), 5U);
 }
 
 // A progress bar is only drawn on a terminal; `script` gives the program one.

@@ -52,6 +52,17 @@ TEST(Settings, ReadsNestedMapsAndKeepsDefaults) {
   EXPECT_EQ(example.targets, std::vector<std::string>{"o_proj"});
 }
 
+TEST(Settings, WhatAContinuedRunMayChangeDoesNotBindIt) {
+  Example example;
+  SettingsList list;
+  list.add("optim.lr", example.lr, "learning rate");
+  list.add("lora.rank", example.rank, "rank").free();
+  list.add("data.packing", example.packing, "pack").free([&] { return example.lr == 1; });
+  EXPECT_EQ(to_yaml(list.binding()), "optim:\n  lr: 2e-05\ndata:\n  packing: true\n");
+  example.lr = 1;
+  EXPECT_EQ(to_yaml(list.binding()), "optim:\n  lr: 1\n");
+}
+
 TEST(Settings, UnknownKeyNamesFileLineAndSuggestion) {
   EXPECT_THAT(error_of("model: m\noptim:\n  lrr: 1\n"),
               HasSubstr("train.yaml:3: unknown setting 'optim.lrr' (did you mean 'optim.lr'?)"));

@@ -24,6 +24,9 @@ struct Setting {
   std::vector<std::string> choices = {};  // allowed words, empty = any
   std::function<void(const ConfigNode&)> read = {};  // throws ConfigError
   std::function<ConfigNode()> write = {};            // the current value
+  // Whether a continued run may have another value, since the result does not depend on it; empty:
+  // it may not.
+  std::function<bool()> free = {};
   bool required = false;
   bool is_flag = false;           // a switch on the command line
   bool is_list = false;           // may be given several times on the command line
@@ -54,6 +57,8 @@ class SettingsList {
   SettingsList& required();
   // Lets the list added last be given as one text on the command line, its values between commas.
   SettingsList& split_at_commas();
+  // Marks it as one that a continued run may change, where `when` says so of the values of now.
+  SettingsList& free(std::function<bool()> when = [] { return true; });
 
   const std::vector<Setting>& items() const { return items_; }
   const Setting* find(std::string_view name) const;
@@ -73,6 +78,8 @@ class SettingsList {
 
   // Every setting with its present value, as a tree that `read` accepts.
   ConfigNode resolved() const;
+  // The same without what a continued run may change.
+  ConfigNode binding() const;
   // The same as a Markdown table: setting, type, default, meaning.
   std::string markdown() const;
 

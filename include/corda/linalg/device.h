@@ -17,6 +17,8 @@ at::Device device_of(const std::string& name);
 
 // "auto" (bf16 on a GPU, fp32 on the CPU), "bf16" or "fp32". Throws ConfigError.
 at::ScalarType dtype_of(const std::string& name, at::Device device);
+// The name of one of these two, "bf16" or "fp32".
+std::string name_of(at::ScalarType dtype);
 
 // "cpu" or the GPU's product name.
 std::string describe(at::Device device);

@@ -41,11 +41,12 @@ struct TrainResult {
 
 // Trains and writes RUN/adapter (full: RUN/model), checkpoints, config.resolved.yaml,
 // metrics.jsonl. The loss of a step is the sum over its supervised tokens divided by their number,
-// so micro-batches and packing do not change it. With `resume` it continues from the latest
-// complete checkpoint as if it had never stopped (the same bytes on a CPU with the same thread
-// count). When the reporter asks to stop, the present step is finished and saved, and Interrupted
-// is thrown. Throws ConfigError, IoError, FormatError, ShapeError; NumericalError where the loss is
-// not finite.
+// so micro-batches and packing do not change it, but for the masks that dropout draws for each
+// forward pass. With `resume` it continues from the latest complete checkpoint as if it had never
+// stopped (the same bytes on a CPU with the same thread count). When the reporter asks to stop, the
+// present step is finished and saved, and Interrupted is thrown. Throws ConfigError, IoError,
+// FormatError, ShapeError; NumericalError where the loss of a step or of an evaluation is not
+// finite.
 TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter);
 
 }  // namespace corda::train
