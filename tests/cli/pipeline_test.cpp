@@ -423,6 +423,28 @@ TEST_F(Pipeline, AResumedRunMayRecomputeWhatTheFirstKept) {
             core::read_file(path("parts/adapter/adapter_model.safetensors")));
 }
 
+// Without dropout the micro-batches change nothing but rounding; with it they decide the masks.
+TEST_F(Pipeline, AResumedRunMayHaveOtherMicroBatchesUnlessItHasDropout) {
+  for (const std::string dropout : {"0", "0.1"}) {
+    const std::string name = "run" + dropout;
+    write("t.yaml", train_config("method: lora\nlora: {rank: 4, dropout: " + dropout +
+                                 "}\ncheckpoint: {every: 2}\nout: " + at(name)));
+    std::vector<std::string> command = {"train", "--config", at("t.yaml"), "--set",
+                                        "optim.epochs=20"};
+    ASSERT_EQ(
+        run_corda(command, testing::interrupt_when_written(at(name + "/metrics.jsonl"))).exit_code,
+        130);
+    command.insert(command.end(), {"--set", "optim.micro_batch_tokens=128", "--resume"});
+    if (dropout == "0") {
+      result_of(command);
+    } else {
+      const ProcessResult refused = run_corda(command);
+      EXPECT_EQ(refused.exit_code, 2);
+      EXPECT_THAT(refused.err, HasSubstr("'optim.micro_batch_tokens' was 512 and is 128 now"));
+    }
+  }
+}
+
 TEST_F(Pipeline, ARunGoesOnFromItsOwnResolvedSettings) {
   write("t.yaml",
         train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
