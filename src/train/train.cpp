@@ -321,8 +321,9 @@ class Run {
     }
     const double loss = sum / static_cast<double>(targets);
     if (!std::isfinite(loss)) {
-      throw core::NumericalError(concat("the evaluation loss after step ", metrics.step, " is ",
-                                        loss, "; start again with a lower optim.lr"));
+      throw core::NumericalError(concat("the evaluation loss after step ", metrics.step,
+                                        " is not finite (", loss,
+                                        "); start again with a lower optim.lr"));
     }
     return loss;
   }

@@ -552,7 +552,7 @@ TEST_F(Pipeline, AnEvaluationLossThatIsNotFiniteEndsTheRun) {
   const ProcessResult result = run_corda({"train", "--config", at("t.yaml"), "--set",
                                           "data.eval=[{path: " + at("other.jsonl") + "}]"});
   EXPECT_EQ(result.exit_code, 4) << result.err;
-  EXPECT_THAT(result.err, HasSubstr("the evaluation loss after step 6 is nan"));
+  EXPECT_THAT(result.err, HasSubstr("the evaluation loss after step 6 is not finite"));
   EXPECT_FALSE(fs::exists(path("run/adapter")));
   EXPECT_EQ(losses("run").size(), 5U);
 }
