@@ -25,6 +25,7 @@ import llama_shape
 
 SHAPES = {  # hidden, intermediate, layers, heads, key/value heads, vocabulary
     **llama_shape.SHAPES, "qwen7b": (3584, 18944, 28, 28, 4, 32000), "70b-pair": (8192, 28672, 2, 64, 8, 32000)}
+CHECKED = 1  # layers of each shape whose energy is compared with the exact route's
 
 
 class Table:
@@ -51,7 +52,7 @@ def widths(shape):
     return [[(hidden, hidden), (kv, hidden), (kv, hidden)], [(hidden, hidden)], [(inner, hidden)] * 2, [(hidden, inner)]]
 
 
-def solver_seconds(shape, mode, rank):
+def solver_seconds(shape, mode):
     """The solvers' share of one block; an H100."""
     total = 0.0
     for site in widths(shape):
@@ -67,14 +68,14 @@ def solver_seconds(shape, mode, rank):
     return total
 
 
-def predict(shape, mode, samples, seq_len, rank):
+def predict(shape, mode, samples, seq_len):
     """Seconds and bytes of GPU memory of `decompose --data` as a whole process; the formulas of tests/bench/README.md."""
     hidden, _, blocks, _, _, _ = SHAPES[shape]
     sites = widths(shape)
     tokens = samples * seq_len * (2 if mode == "dual" else 1)
     weights = sum(out * n for site in sites for out, n in site)
     squares = sum(site[0][1]**2 for site in sites)
-    seconds = 3 + blocks * ((2 * tokens * weights + 1.25 * tokens * squares) / 4.8e14 + solver_seconds(shape, mode, rank))
+    seconds = 3 + blocks * ((2 * tokens * weights + 1.25 * tokens * squares) / 4.8e14 + solver_seconds(shape, mode))
     solver = max(8 * n**2 + 24 * min(out, n) * n + 40 * min(out, n)**2 + {"kpa": 0, "ipa": 4, "dual": 32}[mode] * n**2
                  for site in sites for out, n in site)
     return seconds, 2 * tokens * hidden + 4 * weights + solver
@@ -83,8 +84,8 @@ def predict(shape, mode, samples, seq_len, rank):
 def solvers(args, table):
     hidden, inner, layers, _, _, _ = SHAPES[args.solver_shape]
     for mode in ("kpa", "ipa", "dual"):
-        for spectrum, blocks, checked in (("normal", layers, 1), ("decay", layers, 1), ("outlier", args.outlier_blocks, 1)):
-            found, _, _ = run_json([args.driver, args.device, mode, spectrum, hidden, inner, hidden, blocks, checked, args.rank], 120)
+        for spectrum, blocks in (("normal", layers), ("decay", layers), ("outlier", args.outlier_blocks)):
+            found, _, _ = run_json([args.driver, args.device, mode, spectrum, hidden, inner, hidden, blocks, CHECKED, args.rank], 120)
             per_layer = 1e3 * found["seconds"] / found["layers"]
             table.add(f"{mode} {spectrum}", f"{found['layers']} layers {found['seconds']:.2f} s", f"{per_layer:.1f} ms a layer",
                       f"bound {found['worst_bound']:.6f}", f"ratio to exact {found['worst_ratio']:.8f} ({found['checked']} layers)",
@@ -156,17 +157,16 @@ def peft_calibrate(args, table):
 def whole(args, shape, table):
     work = args.work / shape
     model, text, task = work / "model", args.work / "text.txt", args.work / "task.txt"
-    llama_shape.SHAPES[shape] = SHAPES[shape]
     if not model.exists():
         root = pathlib.Path(__file__).resolve().parents[2]
-        llama_shape.write_model(model, shape, root / "scripts" / "demo" / "model")
+        llama_shape.write_model(model, SHAPES[shape], root / "scripts" / "demo" / "model")
     if not text.exists():
         llama_shape.write_text(text, 4)
         llama_shape.write_text(task, 4, seed=2)
     common = ["--model", model, "--device", args.device, "--json"]
     draw = ["--samples", args.samples, "--seq-len", args.seq_len]
 
-    def call(label, *arguments):
+    def call(label, *arguments, predicted=None):
         out = arguments[arguments.index("--out") + 1]
         for program in filter(None, (args.before, args.corda)):
             shutil.rmtree(out, ignore_errors=True)
@@ -176,8 +176,8 @@ def whole(args, shape, table):
                 print(f"{shape} {label}: FAILED: {error}", flush=True)
                 continue
             extra = f"bound {found['worst_bound']:.6f}, redone {found['layers_redone']}" if "worst_bound" in found else ""
-            if label.startswith("decompose --data"):
-                expected, memory = predict(shape, label.split()[-1], args.samples, args.seq_len, args.rank)
+            if predicted is not None:
+                expected, memory = predicted
                 extra += f", predicted {expected:.1f} s ({100 * (seconds / expected - 1):+.0f} %), {memory / 1e9:.1f} GB"
             print("".join(f"    {line}\n" for line in log.splitlines() if "done again" in line), end="", flush=True)
             table.add(f"{shape} {label}{' (before)' if program == args.before else ''}", f"{seconds:.1f} s", f"{found['seconds']:.1f} s in the verb",
@@ -199,7 +199,8 @@ def whole(args, shape, table):
     for mode in ("kpa", "ipa", "dual"):
         if f"data-{mode}" in steps:
             more = ["--task-data", task] if mode == "dual" else []
-            call(f"decompose --data {mode}", "decompose", "--data", text, *more, *draw, "--mode", mode, "--rank", args.rank, "--out", work / "adapter")
+            call(f"decompose --data {mode}", "decompose", "--data", text, *more, *draw, "--mode", mode, "--rank", args.rank, "--out", work / "adapter",
+                 predicted=predict(shape, mode, args.samples, args.seq_len))
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -24,9 +24,10 @@ TRAIN = [("4 x 2048", 4, 2048), ("8 x 512", 8, 512), ("1 x 2048", 1, 2048)]
 
 
 def write_model(folder, shape, tokenizer):
+    """Random weights of a shape: a value of SHAPES."""
     import torch
     from safetensors.torch import save_file
-    hidden, inner, layers, heads, kv_heads, vocab = SHAPES[shape]
+    hidden, inner, layers, heads, kv_heads, vocab = shape
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     folder.mkdir(parents=True)
@@ -124,7 +125,7 @@ def main():
     work, device = args.work, ["--device", args.device]
     if not (work / "model").exists():
         root = pathlib.Path(__file__).resolve().parents[2]
-        write_model(work / "model", args.shape, root / "scripts" / "demo" / "model")
+        write_model(work / "model", SHAPES[args.shape], root / "scripts" / "demo" / "model")
         write_text(work / "text.txt", 4)
     bench = Bench(args)
     if "calibrate" in args.only:

@@ -30,12 +30,10 @@ namespace {
 std::string key_of(const CalibrateSettings& settings, const std::string& model,
                    const covariance::Draw& draw, at::Device device, at::ScalarType dtype) {
   CalibrateSettings copy = settings;
-  copy.out.clear();
+  covariance::clear_incidentals(copy);
   copy.model.clear();
-  copy.data.clear();
   copy.threads = 0;
-  copy.date.clear();  // where it shows, it is in the draw
-  copy.hidden_states = "auto";
+  copy.out.clear();
   return concat("calibrate 1\nmodel ", model, "\nconfig ",
                 model::config_fingerprint(settings.model), "\ndata ", draw.fingerprint(),
                 "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\ndtype ", at::toString(dtype),
@@ -127,6 +125,7 @@ core::SettingsList settings_of(CalibrateSettings& s) {
 
 CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& reporter) {
   CalibrateSettings settings = given;
+  settings_of(settings).check_values();
   if (settings.date.empty()) settings.date = data::today();
   const auto begin = std::chrono::steady_clock::now();
   linalg::set_threads(settings.threads);
@@ -145,13 +144,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   io::CovarianceWriter writer(settings.out, io::covariance_storage_of(settings.storage),
                               work.path());
   const std::int64_t skipped = adopt_finished(sites, draw.tokens, writer, reporter);
-  collect(checkpoint, config, draw,
-          {.device = device,
-           .dtype = dtype,
-           .activation_scaling = settings.activation_scaling,
-           .hidden_states = settings.hidden_states,
-           .wanted = {}},
-          writer, reporter);
+  collect(checkpoint, config, draw, covariance::stream_options(settings, device), writer, reporter);
   CalibrateSettings copy = settings;
   const core::SettingsList resolved = settings_of(copy);
   core::write_settings(writer.staging(), resolved);

@@ -79,6 +79,13 @@ ConfigNode ConfigNode::scalar(std::string text) {
   return node;
 }
 
+ConfigNode ConfigNode::list(const std::vector<std::string>& values) {
+  ConfigNode node;
+  node.kind = Kind::kList;
+  for (const auto& value : values) node.items.push_back(scalar(value));
+  return node;
+}
+
 const ConfigNode* ConfigNode::find(std::string_view key) const {
   for (const auto& [name, value] : entries) {
     if (name == key) return &value;

@@ -58,6 +58,10 @@ void write_all(const Descriptor& file, std::string_view content, const fs::path&
 
 }  // namespace
 
+bool can_name_file(std::string_view name) {
+  return !name.empty() && !name.starts_with('.') && name.find('/') == std::string_view::npos;
+}
+
 std::string why_absent(const fs::path& directory, std::string_view file) {
   std::error_code ignored;
   if (!fs::exists(directory, ignored)) return "it does not exist";
@@ -101,7 +105,7 @@ void write_file_atomic(const fs::path& path, std::string_view content) {
   const fs::path temporary = path.string() + concat(".tmp-", ::getpid());
   {
     const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    if (file.get() < 0) throw_output_error("create", temporary, errno);
+    if (file.get() < 0) throw_output_error("create", path, errno);
     try {
       write_all(file, content, path);
       if (::fsync(file.get()) != 0) throw_output_error("flush", path, errno);
@@ -174,15 +178,15 @@ fs::path resolved_output(const fs::path& given) {
     const fs::path target = fs::canonical(path, error);
     if (error)
       throw ConfigError(concat("the output '", path.string(),
-                               "' is a symbolic link to nothing; choose another --out"));
+                               "' is a symbolic link to nothing; write somewhere else"));
     path = target;
   }
   struct stat self {};
   struct stat parent {};
   if (::stat(path.c_str(), &self) == 0 && ::stat(path.parent_path().c_str(), &parent) == 0 &&
       (self.st_dev != parent.st_dev || self.st_ino == parent.st_ino)) {
-    throw ConfigError(concat("the output '", path.string(),
-                             "' is a mount point; choose a folder below it as --out"));
+    throw ConfigError(
+        concat("the output '", path.string(), "' is a mount point; write to a folder below it"));
   }
   return path;
 }
@@ -208,7 +212,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory, const fs::path& output)
     if (busy) break;
   }
   throw ResourceError(concat("another process is writing '", output.string(),
-                             "'; wait until it ends or choose another --out"));
+                             "'; wait until it ends or write somewhere else"));
 }
 
 DirectoryLock::~DirectoryLock() {
@@ -224,7 +228,7 @@ AtomicDirectory::AtomicDirectory(const fs::path& final_path, bool replace)
     if (!empty) {
       throw ConfigError(
           concat("the output '", final_path_.string(),
-                 "' already exists and is not empty; remove it or choose another --out"));
+                 "' already exists and is not empty; remove it or write somewhere else"));
     }
   }
   staging_ = final_path_.string() + ".corda-partial";
@@ -270,7 +274,7 @@ void require_disk_space(const fs::path& path, std::int64_t bytes) {
   const auto space = fs::space(existing, error);
   if (!error && space.available < static_cast<std::uintmax_t>(bytes)) {
     throw ResourceError(concat("'", path.string(), "' needs ", bytes, " bytes but its disk has ",
-                               space.available, " free; free some space or choose another --out"));
+                               space.available, " free; free some space or write somewhere else"));
   }
 }
 

@@ -40,10 +40,6 @@ bool all_finite(const Json& value) {
   return true;
 }
 
-}  // namespace
-
-namespace {
-
 // What is wrong with JSON that is well formed.
 struct Refusal {
   std::string reason;

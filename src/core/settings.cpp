@@ -65,14 +65,14 @@ void put(ConfigNode& root, std::string_view path, ConfigNode value) {
   }
 }
 
-std::string default_text(const ConfigNode& node) {
-  if (node.kind == Kind::kScalar) return node.text;
+}  // namespace
+
+std::string value_text(const ConfigNode& value) {
+  if (value.kind != Kind::kList) return value.text;
   std::vector<std::string> parts;
-  for (const auto& item : node.items) parts.push_back(item.text);
+  for (const auto& item : value.items) parts.push_back(item.text);
   return join(parts, ", ");
 }
-
-}  // namespace
 
 SettingsList& SettingsList::add(Setting setting) {
   if (find(setting.name) != nullptr)
@@ -82,12 +82,7 @@ SettingsList& SettingsList::add(Setting setting) {
 }
 
 SettingsList& SettingsList::add(std::string name, bool& member, std::string help) {
-  Setting setting{.name = name,
-                  .help = std::move(help),
-                  .type = "yes/no",
-                  .choices = {},
-                  .read = {},
-                  .write = {}};
+  Setting setting{.name = name, .help = std::move(help), .type = "yes/no"};
   setting.is_flag = true;
   setting.read = [name, &member](const ConfigNode& node) {
     const std::string& text = scalar_text(name, node);
@@ -105,12 +100,7 @@ SettingsList& SettingsList::add(std::string name, bool& member, std::string help
 
 SettingsList& SettingsList::add(std::string name, std::int64_t& member, std::string help,
                                 Range range) {
-  Setting setting{.name = name,
-                  .help = std::move(help),
-                  .type = "integer",
-                  .choices = {},
-                  .read = {},
-                  .write = {}};
+  Setting setting{.name = name, .help = std::move(help), .type = "integer"};
   setting.read = [name, &member, range](const ConfigNode& node) {
     const auto value = parse_int(scalar_text(name, node));
     if (!value)
@@ -124,12 +114,7 @@ SettingsList& SettingsList::add(std::string name, std::int64_t& member, std::str
 }
 
 SettingsList& SettingsList::add(std::string name, double& member, std::string help, Range range) {
-  Setting setting{.name = name,
-                  .help = std::move(help),
-                  .type = "number",
-                  .choices = {},
-                  .read = {},
-                  .write = {}};
+  Setting setting{.name = name, .help = std::move(help), .type = "number"};
   setting.read = [name, &member, range](const ConfigNode& node) {
     member = read_number(name, node, range);
   };
@@ -139,12 +124,7 @@ SettingsList& SettingsList::add(std::string name, double& member, std::string he
 
 SettingsList& SettingsList::add(std::string name, std::string& member, std::string help,
                                 std::vector<std::string> choices) {
-  Setting setting{.name = name,
-                  .help = std::move(help),
-                  .type = "text",
-                  .choices = choices,
-                  .read = {},
-                  .write = {}};
+  Setting setting{.name = name, .help = std::move(help), .type = "text", .choices = choices};
   setting.read = [name, &member, choices](const ConfigNode& node) {
     const std::string& text = node.kind == Kind::kNull ? node.text : scalar_text(name, node);
     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
@@ -159,35 +139,20 @@ SettingsList& SettingsList::add(std::string name, std::string& member, std::stri
 
 SettingsList& SettingsList::add(std::string name, std::vector<std::string>& member,
                                 std::string help) {
-  Setting setting{.name = name,
-                  .help = std::move(help),
-                  .type = "list",
-                  .choices = {},
-                  .read = {},
-                  .write = {}};
+  Setting setting{.name = name, .help = std::move(help), .type = "list"};
   setting.is_list = true;
   setting.read = [name, &member](const ConfigNode& node) {
     std::vector<std::string> values;
     for (const auto& item : list_items(name, node)) values.push_back(scalar_text(name, item));
     member = std::move(values);
   };
-  setting.write = [&member] {
-    ConfigNode node;
-    node.kind = Kind::kList;
-    for (const auto& value : member) node.items.push_back(ConfigNode::scalar(value));
-    return node;
-  };
+  setting.write = [&member] { return ConfigNode::list(member); };
   return add(std::move(setting));
 }
 
 SettingsList& SettingsList::add(std::string name, std::vector<double>& member, std::string help,
                                 Range range) {
-  Setting setting{.name = name,
-                  .help = std::move(help),
-                  .type = "list of numbers",
-                  .choices = {},
-                  .read = {},
-                  .write = {}};
+  Setting setting{.name = name, .help = std::move(help), .type = "list of numbers"};
   setting.is_list = true;
   setting.read = [name, &member, range](const ConfigNode& node) {
     std::vector<double> values;
@@ -196,17 +161,20 @@ SettingsList& SettingsList::add(std::string name, std::vector<double>& member, s
     member = std::move(values);
   };
   setting.write = [&member] {
-    ConfigNode node;
-    node.kind = Kind::kList;
-    for (const double value : member)
-      node.items.push_back(ConfigNode::scalar(format_double(value)));
-    return node;
+    std::vector<std::string> texts;
+    for (const double value : member) texts.push_back(format_double(value));
+    return ConfigNode::list(texts);
   };
   return add(std::move(setting));
 }
 
 SettingsList& SettingsList::required() {
   items_.back().required = true;
+  return *this;
+}
+
+SettingsList& SettingsList::split_at_commas() {
+  items_.back().splits_at_commas = true;
   return *this;
 }
 
@@ -289,6 +257,18 @@ void SettingsList::check_required() const {
         concat("missing setting", missing.size() > 1 ? "s " : " ", join(missing, ", ")));
 }
 
+void SettingsList::check_values() const {
+  std::vector<std::string> problems;
+  for (const auto& item : items_) {
+    try {
+      item.read(item.write());
+    } catch (const ConfigError& error) {
+      problems.emplace_back(error.what());
+    }
+  }
+  if (!problems.empty()) throw ConfigError(join(problems, "\n"));
+}
+
 ConfigNode SettingsList::resolved() const {
   ConfigNode root;
   root.kind = Kind::kMap;
@@ -310,7 +290,7 @@ std::string SettingsList::markdown() const {
     const std::string type = item.choices.empty() ? item.type : join(item.choices, ", ");
     table +=
         concat("| `", item.name, "` | ", type, " | ",
-               item.required ? "required" : default_text(item.write()), " | ", item.help, " |\n");
+               item.required ? "required" : value_text(item.write()), " | ", item.help, " |\n");
   }
   return table;
 }

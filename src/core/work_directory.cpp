@@ -35,7 +35,7 @@ fs::path work_path(const fs::path& out) { return resolved_output(out).string() +
 WorkDirectory::WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter)
     : path_(work_path(out)), reporter_(reporter) {
   lock_.emplace(path_, resolved_output(out));
-  if (has(kKey) && read_file(path_ / kKey) == key) return;
+  if (fs::exists(path_ / kKey) && read_file(path_ / kKey) == key) return;
   if (holds_results(path_)) {
     reporter.warn(concat("'", path_.string(),
                          "' holds parts made with other settings, another model or other data: "

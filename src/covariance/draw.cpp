@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "corda/covariance/draw.h"
 
-#include <algorithm>
+#include <span>
 
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
@@ -36,6 +36,12 @@ void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
            "quarter of its free memory, else pinned host memory",
            {"auto", "device", "host"});
   list.add("dtype", s.dtype, "of weights and activations", {"auto", "bf16", "fp32"});
+}
+
+void clear_incidentals(DrawSettings& settings) {
+  settings.data.clear();
+  settings.date.clear();
+  settings.hidden_states = "auto";
 }
 
 std::string Draw::fingerprint() const {

@@ -76,9 +76,9 @@ void HiddenStates::put(std::size_t i, const at::Tensor& hidden) {
   c10::cuda::CUDACachingAllocator::recordStream(hidden.storage().data_ptr(), copies_->stream);
 }
 
-bool hidden_states_on_host(const std::string& placement, std::int64_t bytes, at::Device device) {
-  if (!device.is_cuda() || placement == "device") return false;
-  if (placement == "host") return true;
+bool hidden_states_on_host(HiddenStatesPlace place, std::int64_t bytes, at::Device device) {
+  if (!device.is_cuda() || place == HiddenStatesPlace::kDevice) return false;
+  if (place == HiddenStatesPlace::kHost) return true;
   return bytes > linalg::free_memory_bytes(device) / 4;
 }
 

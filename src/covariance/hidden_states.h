@@ -9,6 +9,8 @@
 #include <memory>
 #include <vector>
 
+#include "corda/covariance/stream.h"
+
 namespace corda::covariance {
 
 class HiddenStates {
@@ -33,7 +35,7 @@ class HiddenStates {
   std::unique_ptr<Copies> copies_;  // none where they stay on the device
 };
 
-// Whether `bytes` of activations should live on the host: `placement` auto | device | host.
-bool hidden_states_on_host(const std::string& placement, std::int64_t bytes, at::Device device);
+// Whether `bytes` of activations should live on the host.
+bool hidden_states_on_host(HiddenStatesPlace place, std::int64_t bytes, at::Device device);
 
 }  // namespace corda::covariance

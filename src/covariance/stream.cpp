@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "corda/core/error.h"
+#include "corda/linalg/device.h"
 #include "corda/model/block_loader.h"
 #include "corda/model/forward.h"
 #include "covariance/accumulator.h"
@@ -80,7 +81,8 @@ class Streamer {
   BlockCovariances run_lane(Lane& lane, std::int64_t layer, const std::vector<model::Site>& sites) {
     std::map<std::string, CovarianceAccumulator> sums;
     for (const auto& site : sites) {
-      sums.try_emplace(site.name, site.in_features, options_.activation_scaling == "reference",
+      sums.try_emplace(site.name, site.in_features,
+                       options_.activation_scaling == ActivationScaling::kReference,
                        options_.device);
     }
     for (std::size_t i = 0; i < lane.batches.size(); ++i) {
@@ -118,7 +120,29 @@ class Streamer {
   std::vector<Lane> lanes_;
 };
 
+// The value of the word; `setting` is for the error.
+template <typename Value>
+Value value_of(const char* setting, const std::string& word,
+               const std::map<std::string, Value>& values) {
+  const auto found = values.find(word);
+  if (found == values.end())
+    throw core::ConfigError(concat("'", setting, "' cannot be '", word, "'"));
+  return found->second;
+}
+
 }  // namespace
+
+StreamOptions stream_options(const DrawSettings& settings, at::Device device) {
+  return {.device = device,
+          .dtype = linalg::dtype_of(settings.dtype, device),
+          .activation_scaling = value_of<ActivationScaling>(
+              "activation_scaling", settings.activation_scaling,
+              {{"reference", ActivationScaling::kReference}, {"none", ActivationScaling::kNone}}),
+          .hidden_states = value_of<HiddenStatesPlace>("hidden_states", settings.hidden_states,
+                                                       {{"auto", HiddenStatesPlace::kAuto},
+                                                        {"device", HiddenStatesPlace::kDevice},
+                                                        {"host", HiddenStatesPlace::kHost}})};
+}
 
 void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
                    const std::vector<Draw>& draws, const StreamOptions& options,

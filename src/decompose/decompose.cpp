@@ -100,15 +100,13 @@ std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
 std::string key_of(const DecomposeSettings& settings, const std::string& model,
                    const std::vector<std::string>& sources, at::Device device) {
   DecomposeSettings copy = settings;
+  covariance::clear_incidentals(copy);
   copy.model.clear();
   copy.covariance.clear();
   copy.task_covariance.clear();
-  copy.data.clear();
   copy.task_data.clear();
   copy.out.clear();
   copy.threads = 0;
-  copy.date.clear();  // where it shows, it is in the draws
-  copy.hidden_states = "auto";
   std::string key =
       concat("decompose 2\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
   if (!settings.data.empty())
@@ -170,12 +168,8 @@ void run_from_data(const DecomposeSettings& settings, const io::Checkpoint& mode
   for (const auto& site : sites) {
     if (!finished.has(site)) left[site.name] = &site;
   }
-  const covariance::StreamOptions options = {
-      .device = device,
-      .dtype = linalg::dtype_of(settings.dtype, device),
-      .activation_scaling = settings.activation_scaling,
-      .hidden_states = settings.hidden_states,
-      .wanted = [&](const std::string& site) { return left.contains(site); }};
+  covariance::StreamOptions options = covariance::stream_options(settings, device);
+  options.wanted = [&](const std::string& site) { return left.contains(site); };
   covariance::stream_blocks(
       model, config, draws, options,
       [&](std::int64_t, const model::Block& block,
@@ -278,7 +272,8 @@ core::SettingsList settings_of(DecomposeSettings& s) {
            {"kpa", "ipa", "dual"});
   list.add("rank", s.rank, "rank of the adapter", {1, 65536});
   list.add("alpha", s.alpha, "the adapter is scaled by alpha / rank; 0 means the rank", {0, 1e6});
-  list.add("target_modules", s.target_modules, "last name parts of the layers to adapt");
+  list.add("target_modules", s.target_modules, "last name parts of the layers to adapt")
+      .split_at_commas();
   list.add("damping", s.damping, "c of C + c mean(diag C) I", {1e-12, 1e6});
   list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");
   covariance::add_draw_settings(list, s);
@@ -290,6 +285,7 @@ core::SettingsList settings_of(DecomposeSettings& s) {
 
 DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& reporter) {
   DecomposeSettings settings = given;
+  settings_of(settings).check_values();
   if (!settings.data.empty() && settings.date.empty()) settings.date = data::today();
   const auto begin = std::chrono::steady_clock::now();
   check_settings(settings);

@@ -4,17 +4,17 @@
 
 #include <ATen/ATen.h>
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "adapter/layer_report.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/linalg/download.h"
+#include "core/fields.h"
 
 namespace corda::decompose {
 
 using core::concat;
-using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 namespace {
@@ -25,38 +25,25 @@ constexpr std::size_t kSitesWaiting = 1;
 // Layers without covariance stand alone and go by their own name. Names come from files of others.
 std::string note_of(const PlannedSite& site) {
   const std::string& name = site.name.empty() ? site.layers.front().module : site.name;
-  if (name.starts_with('.') || name.find('/') != std::string::npos)
+  if (!core::can_name_file(name))
     throw core::FormatError(concat("'", name, "' cannot be decomposed: it cannot name a file"));
   return name + ".json";
 }
 
-Json to_json(const adapter::LayerReport& r) {
-  return {{"rank", r.rank},       {"energy", r.energy},  {"total_energy", r.total_energy},
-          {"damping", r.damping}, {"tokens", r.tokens},  {"route", r.route},
-          {"bound", r.bound},     {"refused", r.refused}};
-}
-
-adapter::LayerReport report_of(const Json& json) {
-  return {.rank = json.at("rank"),
-          .energy = json.at("energy"),
-          .total_energy = json.at("total_energy"),
-          .damping = json.at("damping"),
-          .tokens = json.at("tokens"),
-          .route = json.at("route"),
-          .bound = json.at("bound"),
-          .refused = json.at("refused")};
-}
-
 std::map<std::string, adapter::LayerReport> read_note(const fs::path& path,
                                                       const PlannedSite& site) {
+  const std::string source = concat("'", path.string(), "'");
   std::map<std::string, adapter::LayerReport> reports;
   try {
-    const Json note = Json::parse(core::read_file(path));
-    for (const auto& layer : site.layers) reports[layer.module] = report_of(note.at(layer.module));
-  } catch (const Json::exception& error) {
-    throw core::FormatError(concat("'", path.string(),
-                                   "' does not hold the reports of its layers (", error.what(),
-                                   "); remove this folder and run again"));
+    const core::Json note = core::read_json(path);
+    for (const auto& layer : site.layers) {
+      const core::Json& report = core::require_key(note, layer.module.c_str(), source);
+      reports[layer.module] = adapter::layer_report_of(
+          core::Fields(report, concat(source, ": layer '", layer.module, "'")));
+    }
+  } catch (const core::FormatError& error) {
+    throw core::FormatError(
+        concat(error.what(), "; remove '", path.parent_path().string(), "' and run again"));
   }
   return reports;
 }
@@ -94,10 +81,10 @@ FinishedSites::FinishedSites(const core::WorkDirectory& work, const std::vector<
 void FinishedSites::add(const PlannedSite& site, const SolvedSite& solved) {
   std::vector<std::string> modules;
   std::vector<at::Tensor> factors;
-  Json note;
+  core::Json note;
   for (const auto& [module, layer] : solved) {
     reports_[module] = layer.report;
-    note[module] = to_json(layer.report);
+    note[module] = adapter::to_json(layer.report);
     modules.push_back(module);
     factors.push_back(layer.stored.a);
     factors.push_back(layer.stored.b);

@@ -259,6 +259,8 @@ core::SettingsList settings_of(EvalSettings& s) {
 }
 
 EvalResult evaluate(const EvalSettings& settings, core::Reporter& reporter) {
+  EvalSettings copy = settings;
+  settings_of(copy).check_values();
   linalg::set_threads(settings.threads);
   return settings.task == "qa" ? evaluate_qa(settings, reporter)
                                : evaluate_perplexity(settings, reporter);

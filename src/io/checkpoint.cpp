@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-#include <algorithm>
 #include <set>
 
 #include "corda/core/error.h"
@@ -15,9 +14,6 @@ using core::concat;
 using core::FormatError;
 
 namespace {
-
-constexpr std::size_t kSampleBlocks = 4;
-constexpr std::size_t kSampleBlockBytes = 4096;
 
 std::map<std::string, std::string> read_weight_map(const fs::path& index) {
   const std::string source = index.string();
@@ -107,11 +103,7 @@ std::string Checkpoint::fingerprint() const {
   for (const auto& [name, owner] : owner_) {
     const TensorInfo& tensor = info(name);
     hash.update(concat(name, " ", to_string(tensor.dtype), " ", shape_string(tensor.shape), "\n"));
-    const auto bytes = data(name);
-    for (std::size_t i = 0; i < kSampleBlocks; ++i) {
-      const std::size_t begin = bytes.size() / kSampleBlocks * i;
-      hash.update(bytes.subspan(begin, std::min(kSampleBlockBytes, bytes.size() - begin)));
-    }
+    core::hash_sample(hash, data(name));
     forget(name);  // looking at a page may have brought in many
   }
   return "sha256-sampled:" + hash.hex_digest();

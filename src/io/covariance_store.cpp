@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/core/parallel.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
@@ -31,8 +33,8 @@ namespace {
 constexpr std::int64_t kVersion = 1;
 constexpr const char* kManifest = "manifest.json";
 constexpr std::int64_t kMaxFeatures = std::int64_t{1} << 24;
-constexpr std::size_t kSampleBlocks = 4;
-constexpr std::size_t kSampleBlockBytes = 4096;
+
+std::string file_of(const std::string& site) { return site + ".safetensors"; }
 
 std::string to_string(CovarianceStorage storage) {
   return storage == CovarianceStorage::kFull ? "full" : "packed";
@@ -148,12 +150,6 @@ at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n) {
   return full;
 }
 
-namespace {
-
-std::string file_of(const std::string& site) { return site + ".safetensors"; }
-
-}  // namespace
-
 CovarianceWriter::CovarianceWriter(const fs::path& directory, CovarianceStorage storage,
                                    fs::path work)
     : directory_(directory),
@@ -192,8 +188,7 @@ void CovarianceWriter::note(const std::string& site, const std::vector<std::stri
 
 void CovarianceWriter::add(const std::string& site, const std::vector<std::string>& modules,
                            std::int64_t tokens, const at::Tensor& covariance) {
-  if (site.empty() || site.front() == '.' || site.find('/') != std::string::npos ||
-      sites_.contains(site) || modules.empty()) {
+  if (!core::can_name_file(site) || sites_.contains(site) || modules.empty()) {
     throw core::InternalError(concat("[io::CovarianceWriter::add] the site '", site,
                                      "' is there twice, has no modules or cannot name a file"));
   }
@@ -324,11 +319,7 @@ std::string CovarianceReader::fingerprint() const {
   hash.update(core::read_file(directory_ / kManifest));
   for (const auto& [name, site] : manifest_.sites) {
     const SafetensorsFile file(directory_ / site.file);
-    const auto bytes = file.data(name);
-    for (std::size_t i = 0; i < kSampleBlocks; ++i) {
-      const std::size_t begin = bytes.size() / kSampleBlocks * i;
-      hash.update(bytes.subspan(begin, std::min(kSampleBlockBytes, bytes.size() - begin)));
-    }
+    core::hash_sample(hash, file.data(name));
   }
   return "sha256-sampled:" + hash.hex_digest();
 }

@@ -73,11 +73,6 @@ void set_config_dtype(const fs::path& config, DType dtype) {
   core::write_json(config, root);
 }
 
-bool is_floating(DType dtype) {
-  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 ||
-         dtype == DType::kBF16;
-}
-
 // Tensors of a file in the order of their bytes.
 std::vector<PlannedTensor> in_file_order(const SafetensorsFile& file,
                                          const RewriteOptions& options) {

@@ -131,6 +131,11 @@ void check_ranges(const std::map<std::string, TensorInfo>& tensors, std::int64_t
 
 std::int64_t size_of(DType dtype) { return row(dtype).bytes; }
 
+bool is_floating(DType dtype) {
+  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 ||
+         dtype == DType::kBF16;
+}
+
 std::string to_string(DType dtype) { return row(dtype).name; }
 
 std::string shape_string(const std::vector<std::int64_t>& shape) {
@@ -321,14 +326,19 @@ void SafetensorsInPlace::open() {
   }
 }
 
-void SafetensorsInPlace::write(const std::string& name, std::span<const std::byte> data) {
+const TensorInfo* SafetensorsInPlace::find(const std::string& name) const {
   const auto found = tensors_.find(name);
-  if (found == tensors_.end() || found->second.bytes != static_cast<std::int64_t>(data.size())) {
+  return found == tensors_.end() ? nullptr : &found->second;
+}
+
+void SafetensorsInPlace::write(const std::string& name, std::span<const std::byte> data) {
+  const TensorInfo* info = find(name);
+  if (info == nullptr || info->bytes != static_cast<std::int64_t>(data.size())) {
     throw core::InternalError(concat("[io::SafetensorsInPlace::write] tensor '", name, "' with ",
                                      data.size(), " bytes is not in the layout"));
   }
   if (descriptor_ < 0) open();
-  const auto begin = static_cast<std::int64_t>(header_.size()) + found->second.offset;
+  const auto begin = static_cast<std::int64_t>(header_.size()) + info->offset;
   put(descriptor_, data, begin, path_);
 }
 

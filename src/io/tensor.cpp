@@ -4,6 +4,9 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
+#include <cstring>
+
 #include "corda/core/error.h"
 
 namespace corda::io {

@@ -35,11 +35,6 @@ std::optional<io::DType> stored_dtype(const std::string& name) {
       concat("'dtype' must be one of auto, bf16, fp16, fp32; it is '", name, "'"));
 }
 
-bool is_floating(io::DType dtype) {
-  return dtype == io::DType::kF64 || dtype == io::DType::kF32 || dtype == io::DType::kF16 ||
-         dtype == io::DType::kBF16;
-}
-
 void check_modules(const adapter::AdapterReader& adapter, const io::Checkpoint& base,
                    const std::string& directory) {
   std::vector<std::string> missing;

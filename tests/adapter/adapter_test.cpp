@@ -322,5 +322,28 @@ TEST(Adapter, UpdateOfAnotherShapeIsRefused) {
               HasSubstr("changes a weight [9, 7], the base has [7, 9]"));
 }
 
+// As many bytes are not enough: a transposed factor has them too.
+TEST(AdapterTensors, AFactorOfAnotherShapeOrDtypeIsRefused) {
+  const TemporaryDirectory scratch;
+  AdapterTensors tensors(scratch.path() / "adapter_model.safetensors",
+                         {{kQ, {.out_features = 6, .in_features = 8}}}, 2);
+  const Factors good = {random(2, 8, 1), random(6, 2, 2)};
+  EXPECT_THAT(error_of<core::InternalError>([&] {
+                tensors.put(kQ, {random(8, 2, 1), good.b});
+              }),
+              HasSubstr("lora_A.weight' must be F32 [2, 8]; it is Float [8, 2]"));
+  EXPECT_THAT(error_of<core::InternalError>([&] {
+                tensors.put(kQ, {good.a, random(2, 6, 1)});
+              }),
+              HasSubstr("lora_B.weight' must be F32 [6, 2]; it is Float [2, 6]"));
+  EXPECT_THAT(error_of<core::InternalError>([&] {
+                tensors.put(kQ, {good.a.to(at::kInt), good.b});
+              }),
+              HasSubstr("must be F32 [2, 8]; it is Int [2, 8]"));
+  EXPECT_THAT(error_of<core::InternalError>([&] { tensors.put(kDown, good); }),
+              HasSubstr("must be F32 of the layout"));
+  tensors.put(kQ, good);
+}
+
 }  // namespace
 }  // namespace corda::adapter

@@ -312,7 +312,9 @@ int main(int argc, char** argv) {
   if (!product && !pack && argc < 10) {
     std::fprintf(stderr,
                  "usage: decompose_bench DEVICE MODE SPECTRUM HIDDEN INNER KV BLOCKS CHECKED RANK "
-                 "[exact] [phases]\n");
+                 "[exact] [phases]\n"
+                 "       decompose_bench DEVICE product WIDTH TOKENS\n"
+                 "       decompose_bench DEVICE pack WIDTH\n");
     return 2;
   }
   try {

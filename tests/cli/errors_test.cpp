@@ -59,7 +59,8 @@ class Errors : public ::testing::Test {
 TEST_F(Errors, HelpListsEveryVerbAndItsFlags) {
   const ProcessResult all = run_corda({"--help"});
   EXPECT_EQ(all.exit_code, 0);
-  for (const char* verb : {"calibrate", "decompose", "train", "merge", "eval", "tokenize"}) {
+  for (const char* verb :
+       {"calibrate", "decompose", "train", "merge", "eval", "preview", "tokenize"}) {
     EXPECT_THAT(all.out, HasSubstr(verb));
     const ProcessResult one = run_corda({verb, "--help"});
     EXPECT_EQ(one.exit_code, 0) << verb;
@@ -80,6 +81,7 @@ TEST_F(Errors, UsageErrorsExitWithTwo) {
   expect_failure({"calibrate"}, 2, "missing settings 'model', 'data', 'out'");
   expect_failure({"decompose", "--mode", "kpq"}, 2,
                  "'mode' must be one of kpa, ipa, dual; it is 'kpq' (did you mean 'kpa'?)");
+  expect_failure({"train", "--settings", "--json"}, 2, "--settings prints a Markdown table");
   expect_failure({"calibrate", "--samples", "many"}, 2,
                  "'samples' must be a whole number; it is 'many'");
 }

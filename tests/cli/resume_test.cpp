@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -157,6 +158,23 @@ TEST_F(Resume, AFullDiskIsReportedThoughMetInTheBackground) {
   EXPECT_FALSE(fs::exists(at("start.work"))) << "nothing was finished";
   succeed(arguments);
   EXPECT_EQ(contents(at("start")), contents(at("undisturbed")));
+}
+
+TEST_F(Resume, AnOutputThatIsALinkToAnotherDiskIsWrittenThere) {
+  struct stat here {};
+  struct stat memory {};
+  if (::stat(folder_.path().c_str(), &here) != 0 || ::stat("/dev/shm", &memory) != 0 ||
+      here.st_dev == memory.st_dev)
+    GTEST_SKIP() << "/dev/shm is no other disk than " << folder_.path();
+  const testing::TemporaryDirectory other("/dev/shm");
+  for (const char* name : {"cov", "start"}) {
+    fs::create_directory(other.path() / name);
+    fs::create_directory_symlink(other.path() / name, at(name));
+  }
+  succeed(drawn("calibrate", {"--data", at("text.txt"), "--out", at("cov")}));
+  succeed(command("decompose", {"--covariance", at("cov"), "--rank", "4", "--out", at("start")}));
+  EXPECT_TRUE(fs::exists(other.path() / "cov" / "manifest.json"));
+  EXPECT_TRUE(fs::exists(other.path() / "start" / "adapter_model.safetensors"));
 }
 
 TEST_F(Resume, PartsOfOtherSettingsAreThrownAway) {

@@ -70,7 +70,7 @@ TEST_F(FileTest, AtomicDirectory_RefusesASecondWriterOfTheSameOutput) {
   std::optional<AtomicDirectory> first(at("out"));
   EXPECT_EQ(error_of<ResourceError>([&] { AtomicDirectory second(at("out")); }),
             concat("another process is writing '", at("out").string(),
-                   "'; wait until it ends or choose another --out"));
+                   "'; wait until it ends or write somewhere else"));
   write_file_atomic(first->staging() / "a", "1");  // the refusal took nothing from the first
   first->commit();
   EXPECT_EQ(read_file(at("out") / "a"), "1");
@@ -103,7 +103,7 @@ TEST_F(FileTest, AtomicDirectory_FollowsALinkAndRefusesADanglingOne) {
 
 TEST_F(FileTest, AtomicDirectory_RefusesAMountPointAndAFullDirectory) {
   EXPECT_THAT(error_of<ConfigError>([&] { AtomicDirectory refused("/proc", /*replace=*/true); }),
-              HasSubstr("'/proc' is a mount point; choose a folder below it"));
+              HasSubstr("'/proc' is a mount point; write to a folder below it"));
   write_file_atomic(at("file"), "1");
   EXPECT_THAT(error_of<ConfigError>([&] { AtomicDirectory refused(folder_.path()); }),
               HasSubstr("already exists and is not empty"));
@@ -146,8 +146,9 @@ TEST_F(FileTest, OutputThatCannotBeMadeIsAResourceError) {
   write_file_atomic(at("file"), "1");
   EXPECT_THAT(error_of<ResourceError>([&] { AtomicDirectory refused(at("file") / "out"); }),
               HasSubstr("; write somewhere else"));
-  EXPECT_THAT(error_of<ResourceError>([&] { write_file_atomic(at("none") / "a", "1"); }),
-              HasSubstr("No such file or directory; write somewhere else"));
+  EXPECT_EQ(error_of<ResourceError>([&] { write_file_atomic(at("none") / "a", "1"); }),
+            concat("cannot create '", (at("none") / "a").string(),
+                   "': No such file or directory; write somewhere else"));
 }
 
 TEST_F(FileTest, ReadFile_RefusesWhatIsNoRegularFile) {

@@ -108,5 +108,26 @@ TEST(Settings, AssignmentOverridesAndBadOneIsRefused) {
   EXPECT_THROW(list.check_required(), ConfigError);
 }
 
+TEST(Settings, CheckValuesFindsWhatWasSetFromCppAndChangesNothing) {
+  Example example{.model = "", .rank = 7, .lr = 0.1, .packing = false, .targets = {"a, b", ""}};
+  std::string mode = "kpa";
+  SettingsList list = list_of(example);
+  list.add("mode", mode, "words", {"kpa", "ipa"});
+  list.check_values();
+  EXPECT_EQ(example.rank, 7);
+  EXPECT_EQ(example.lr, 0.1);
+  EXPECT_EQ(example.targets, (std::vector<std::string>{"a, b", ""}));
+  example.rank = 0;
+  mode = "KPA";
+  try {
+    list.check_values();
+    FAIL() << "nothing was thrown";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(),
+                 "'lora.rank' must lie between 1 and 4096; it is 0\n"
+                 "'mode' must be one of kpa, ipa; it is 'KPA'");
+  }
+}
+
 }  // namespace
 }  // namespace corda::core

@@ -205,22 +205,22 @@ TEST_P(RealLayers, CostOf16BitProductsIsSmall) {
   print("the same without scaling", plain_summing);
   print("bf16 model against fp32 model", rounding);
   print("scaled against unscaled activations", scaling);
-  // Some thousand products summed in fp32.
-  EXPECT_LT(summing.covariance, 1e-5);
-  EXPECT_LT(summing.kpa, 1.0001);
-  EXPECT_GT(summing.ipa, 0.99999);
-  EXPECT_LT(plain_summing.covariance, 1e-5);
-  EXPECT_LT(plain_summing.kpa, 1.0001);
-  EXPECT_GT(plain_summing.ipa, 0.99999);
-  // Scaling is a choice, not an error: it weighs samples differently. It must not change what is
-  // large and what is small.
+  // The limits lie a few times above what these models showed (tests/bench/README.md).
+  // Sums in fp32: 1.8e-7 at most, and no energy moved in the 8th digit.
+  for (const Cost& cost : {summing, plain_summing}) {
+    EXPECT_LT(cost.covariance, 1e-6);
+    EXPECT_LT(cost.kpa, 1.000001);
+    EXPECT_GT(cost.ipa, 0.999999);
+  }
+  // Scaling is a choice, not an error: it weighs samples differently (0.09, 1.022, 0.9986). It must
+  // not change what is large and what is small.
   EXPECT_GT(scaling.covariance, 1e-3) << "nothing was scaled";
-  EXPECT_LT(scaling.kpa, 1.5);
-  EXPECT_GT(scaling.ipa, 0.97);
-  // bf16 has 8 bits.
+  EXPECT_LT(scaling.kpa, 1.1);
+  EXPECT_GT(scaling.ipa, 0.99);
+  // Weights and activations rounded to 8 bits: 0.012, 1.0006, 0.99997.
   EXPECT_LT(rounding.covariance, 0.05);
-  EXPECT_LT(rounding.kpa, 1.05);
-  EXPECT_GT(rounding.ipa, 0.999);
+  EXPECT_LT(rounding.kpa, 1.003);
+  EXPECT_GT(rounding.ipa, 0.9998);
 }
 
 INSTANTIATE_TEST_SUITE_P(

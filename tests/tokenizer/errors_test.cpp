@@ -63,7 +63,7 @@ TEST(TokenizerJson, SoundFileLoads) {
 
 TEST(LoadTokenizer, MissingFilesAreNamed) {
   EXPECT_THAT(error_of<core::IoError>([] { load_tokenizer("/nowhere/at/all"); }),
-              HasSubstr("'/nowhere/at/all' is not a directory"));
+              HasSubstr("'/nowhere/at/all' is not a model directory: it does not exist"));
   const TemporaryFolder folder;
   EXPECT_THAT(error_of<core::IoError>([&] { load_tokenizer(folder.path()); }),
               HasSubstr("expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));

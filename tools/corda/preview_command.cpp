@@ -7,7 +7,6 @@
 
 #include "commands.h"
 #include "console_reporter.h"
-#include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/data/preview.h"
 
@@ -31,8 +30,6 @@ void run(const PreviewFlags& flags, const CommonFlags& common) {
   const std::string text = common.json ? data::to_json(preview, *tokenizer) + "\n"
                                        : data::to_text(preview, *tokenizer, color);
   std::fwrite(text.data(), 1, text.size(), stdout);
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-    throw core::ResourceError("cannot write to stdout; is the disk full?");
 }
 
 }  // namespace

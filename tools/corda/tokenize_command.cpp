@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <memory>

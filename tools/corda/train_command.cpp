@@ -74,6 +74,8 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
   verb->add_flag("--settings", flags->list_settings, "print every setting as a table and stop");
   verb->callback([flags, list, &common, &action] {
     action = [flags, list, &common] {
+      if (common.json && flags->list_settings)
+        throw core::ConfigError("--settings prints a Markdown table; leave --json out");
       if (flags->list_settings) {
         std::printf("%s", list.markdown().c_str());
         return;

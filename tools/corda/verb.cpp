@@ -19,23 +19,13 @@ std::string flag_name(std::string name) {
 std::string help_text(const core::Setting& setting) {
   std::string text = setting.help;
   if (!setting.choices.empty()) text += ": " + core::join(setting.choices, ", ");
-  const core::ConfigNode value = setting.write();
-  std::vector<std::string> parts;
-  for (const auto& item : value.items) parts.push_back(item.text);
-  const std::string fallback = value.items.empty() ? value.text : core::join(parts, ",");
+  const std::string fallback = core::value_text(setting.write());
   if (setting.required) {
     text += " (required)";
   } else if (!fallback.empty() && !setting.is_flag) {
     text += " [" + fallback + "]";
   }
   return text;
-}
-
-core::ConfigNode list_of(const std::vector<std::string>& values) {
-  core::ConfigNode node;
-  node.kind = core::ConfigNode::Kind::kList;
-  for (const auto& value : values) node.items.push_back(core::ConfigNode::scalar(value));
-  return node;
 }
 
 void add_flags(CLI::App& app, const core::SettingsList& list) {
@@ -47,11 +37,12 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
           name, [read = setting.read](std::int64_t) { read(core::ConfigNode::scalar("true")); },
           help);
     } else if (setting.is_list) {
-      const bool comma = setting.name == "target_modules";
       app.add_option_function<std::vector<std::string>>(
              name,
-             [read = setting.read, comma](const std::vector<std::string>& values) {
-               read(comma ? core::ConfigNode::scalar(core::join(values, ",")) : list_of(values));
+             [read = setting.read,
+              splits = setting.splits_at_commas](const std::vector<std::string>& values) {
+               read(splits ? core::ConfigNode::scalar(core::join(values, ","))
+                           : core::ConfigNode::list(values));
              },
              help)
           ->type_name("TEXT")

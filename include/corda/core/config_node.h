@@ -20,6 +20,7 @@ struct ConfigNode {
   std::string where;                                        // "train.yaml:12"
 
   static ConfigNode scalar(std::string text);
+  static ConfigNode list(const std::vector<std::string>& values);
   // The entry of that key, or nullptr.
   const ConfigNode* find(std::string_view key) const;
 };

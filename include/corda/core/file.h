@@ -15,6 +15,10 @@ namespace corda::core {
 
 namespace fs = std::filesystem;
 
+// Whether a name that came from elsewhere stays in its folder and in sight: not empty, no '/', no
+// '.' at its front.
+bool can_name_file(std::string_view name);
+
 // Throws ResourceError: "cannot DOING 'path': why", with what to do; `code` is an errno.
 [[noreturn]] void throw_output_error(const char* doing, const fs::path& path, int code);
 

@@ -20,22 +20,26 @@ namespace corda::core {
 struct Setting {
   std::string name;
   std::string help;
-  std::string type;                             // "integer", "number", "text", "yes/no", "list"...
-  std::vector<std::string> choices;             // allowed words, empty = any
-  std::function<void(const ConfigNode&)> read;  // throws ConfigError
-  std::function<ConfigNode()> write;            // the current value
+  std::string type;                       // "integer", "number", "text", "yes/no", "list"...
+  std::vector<std::string> choices = {};  // allowed words, empty = any
+  std::function<void(const ConfigNode&)> read = {};  // throws ConfigError
+  std::function<ConfigNode()> write = {};            // the current value
   // Whether a continued run may have another value, since the result does not depend on it; empty:
   // it may not.
   std::function<bool()> free = {};
   bool required = false;
-  bool is_flag = false;  // a switch on the command line
-  bool is_list = false;  // may be given several times on the command line
+  bool is_flag = false;           // a switch on the command line
+  bool is_list = false;           // may be given several times on the command line
+  bool splits_at_commas = false;  // a list whose values on the command line may be joined by commas
 };
 
 struct Range {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
 };
+
+// The value of a setting as help texts and tables show it: the items of a list joined by commas.
+std::string value_text(const ConfigNode& value);
 
 // The list binds to the members of a live settings struct, which must outlive it.
 class SettingsList {
@@ -51,6 +55,8 @@ class SettingsList {
   SettingsList& add(Setting setting);
   // Marks the setting added last as one that has no usable default.
   SettingsList& required();
+  // Lets the list added last be given as one text on the command line, its values between commas.
+  SettingsList& split_at_commas();
   // Marks it as one that a continued run may change, where `when` says so of the values of now.
   SettingsList& free(std::function<bool()> when = [] { return true; });
 
@@ -66,6 +72,9 @@ class SettingsList {
   void read(const ConfigNode& root) const;
   // Throws one ConfigError that names every required setting that is still empty.
   void check_required() const;
+  // Throws one ConfigError that names every present value that `set` would refuse: members set from
+  // C++ were not read.
+  void check_values() const;
 
   // Every setting with its present value, as a tree that `read` accepts.
   ConfigNode resolved() const;

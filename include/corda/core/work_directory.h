@@ -34,7 +34,6 @@ class WorkDirectory {
   ~WorkDirectory();
 
   const fs::path& path() const { return path_; }
-  bool has(const std::string& file) const { return fs::exists(path_ / file); }
   void remove();
 
  private:

@@ -36,6 +36,10 @@ struct DrawSettings {
 // Lists every member but `data`.
 void add_draw_settings(core::SettingsList& list, DrawSettings& settings);
 
+// Clears what a continued run may change: where the data lie (their content is in
+// Draw::fingerprint, and with it the date where it shows) and where activations are kept.
+void clear_incidentals(DrawSettings& settings);
+
 // Samples in batches of at most `batch_tokens` tokens, or of one sample.
 struct Draw {
   std::vector<data::PackedBatch> batches;

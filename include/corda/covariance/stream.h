@@ -27,15 +27,24 @@ struct SiteCovariance {
 // The wanted sites of a block for one draw, in the order of the forward pass.
 using BlockCovariances = std::vector<SiteCovariance>;
 
+enum class ActivationScaling { kReference, kNone };
+
+// Where activations between blocks live; kAuto: on the device while they fit into a quarter of its
+// free memory, else in pinned host memory.
+enum class HiddenStatesPlace { kAuto, kDevice, kHost };
+
 struct StreamOptions {
   at::Device device = at::kCPU;
-  at::ScalarType dtype = at::kFloat;             // of weights and activations
-  std::string activation_scaling = "reference";  // reference | none
-  std::string hidden_states = "auto";            // auto | device | host
+  at::ScalarType dtype = at::kFloat;  // of weights and activations
+  ActivationScaling activation_scaling = ActivationScaling::kReference;
+  HiddenStatesPlace hidden_states = HiddenStatesPlace::kAuto;
   // The sites whose covariance is asked for; empty: all. Blocks without such a site are only run,
   // those after the last one that has one are not.
   std::function<bool(const std::string& site)> wanted = {};
 };
+
+// The options that `settings` name, for all sites. Throws ConfigError for a word it does not know.
+StreamOptions stream_options(const DrawSettings& settings, at::Device device);
 
 // Called once for every block with a wanted site, in their order, with the covariances of each draw
 // and the block's weights in `dtype`. Both are freed after the call unless they are kept; a

@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 enum class DType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool, kF8E4M3, kF8E5M2 };
 
 std::int64_t size_of(DType dtype);   // bytes of one element
+bool is_floating(DType dtype);       // F64, F32, F16 or BF16
 std::string to_string(DType dtype);  // as the format spells it: "F32", "BF16"...
 
 struct TensorInfo {
@@ -123,6 +124,8 @@ class SafetensorsInPlace {
   const fs::path& path() const { return path_; }
   // Whether there was no such file.
   bool is_new() const { return is_new_; }
+  // The tensor as it was declared, null where it was not.
+  const TensorInfo* find(const std::string& name) const;
   // Throws InternalError for a tensor or a size that the layout does not have; ResourceError.
   void write(const std::string& name, std::span<const std::byte> data);
   // Returns when everything written is on the disk. Throws ResourceError.

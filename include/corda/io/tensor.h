@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "adapter/layer_report.h"
+
+namespace corda::adapter {
+
+core::Json to_json(const LayerReport& report) {
+  core::Json json = {{"rank", report.rank},
+                     {"energy", report.energy},
+                     {"total_energy", report.total_energy},
+                     {"damping", report.damping},
+                     {"tokens", report.tokens}};
+  if (report.route.empty()) return json;
+  json["route"] = report.route;
+  json["bound"] = report.bound;
+  if (!report.refused.empty()) json["refused"] = report.refused;
+  return json;
+}
+
+LayerReport layer_report_of(const core::Fields& fields) {
+  return {.rank = fields.integer("rank"),
+          .energy = fields.number("energy"),
+          .total_energy = fields.number("total_energy"),
+          .damping = fields.number("damping"),
+          .tokens = fields.integer("tokens"),
+          .route = fields.has("route") ? fields.text("route") : "",
+          .bound = fields.has("bound") ? fields.number("bound") : 1,
+          .refused = fields.has("refused") ? fields.text("refused") : ""};
+}
+
+}  // namespace corda::adapter
