@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Proofs that a subspace is nearly optimal, each for the price of one Cholesky factorisation.
+// Proofs that a subspace is nearly optimal, each for the price of a Cholesky factorisation or less.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -40,6 +40,10 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
                   const std::function<bool(const RitzPairs&, const at::Tensor&)>& accept) {
   std::int64_t products = 2;
   double missing = 0;
+  const auto refusal = [&](const char* why) {
+    return Refused{core::concat("no proof after ", products, " products with the block (", why,
+                                "), residuals ", std::sqrt(missing), " times what a proof needs")};
+  };
   auto pairs = rayleigh_ritz(apply, apply(scrambled(n, block_size(n, r), /*seed=*/1, device)), r);
   for (bool first = true; pairs; first = false) {
     const at::Tensor allowance = allowances(*pairs);
@@ -48,19 +52,19 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
     const bool accepted = missing <= 1 && accept(*pairs, allowance);
     if (missing <= 1) mark(options, "proof");
     if (accepted) return *pairs;
-    if (!std::isfinite(missing) || products >= options.application_limit) break;
+    if (!std::isfinite(missing)) throw refusal("not finite");
+    if (products >= options.application_limit) throw refusal("the limit");
     const auto filtered = filter(apply, *pairs, gain_for(missing), first, lower_end(*pairs));
-    if (!filtered) break;
+    if (!filtered) throw refusal("the least wanted value is not positive");
     products += filtered->degree;
     pairs = rayleigh_ritz(apply, filtered->block, r);
   }
-  throw Refused{core::concat("no proof after ", products, " products with the block, residuals ",
-                             std::sqrt(missing), " times what a proof needs")};
+  throw refusal("a column of the block is zero or not finite");
 }
 
 at::Tensor checked_basis(const at::Tensor& z) {
   auto basis = orthonormal(z);
-  if (!basis) throw Refused{"the directions found are linearly dependent"};
+  if (!basis) throw Refused{"a direction found is zero or not finite"};
   return *basis;
 }
 

@@ -41,7 +41,7 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
                   const std::function<at::Tensor(const RitzPairs&)>& allowances,
                   const std::function<bool(const RitzPairs&, const at::Tensor&)>& accept);
 
-// The columns of z made orthonormal; Refused where they are dependent.
+// The columns of z made orthonormal (orthonormal.h); Refused where one is zero or not finite.
 at::Tensor checked_basis(const at::Tensor& z);
 
 // Singular values of W C~ within span(u), and u turned to match, in the order of `which`.

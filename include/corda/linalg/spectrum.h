@@ -50,14 +50,15 @@ Spectrum svd_top(const at::Tensor& weight, std::int64_t r);
 Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
                          std::int64_t r);
 
-// Certified routes: Chebyshev-filtered subspace iteration, whose result is proved by one Cholesky
-// factorisation to be within a bound of the optimum. What is not proved is computed again by the
+// Certified routes: Chebyshev-filtered subspace iteration, whose result is proved (certificate.h in
+// src/linalg) to be within a bound of the optimum. What is not proved is computed again by the
 // exact route.
 
 struct SubspaceOptions {
   bool exact = false;                // take the exact route whatever the size
   std::int64_t smallest_size = 512;  // so do matrices with fewer rows or columns
-  // Products of the matrix with a block of vectors after which the iteration is given up.
+  // Products of the matrix with a block of vectors after which the iteration is given up; the fast
+  // route of the largest directions has a fixed number of rounds instead.
   std::int64_t application_limit = 120;
   // Called after each phase of the work with its name, for timing.
   std::function<void(const char* phase)> on_phase = {};
