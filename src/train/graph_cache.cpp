@@ -6,6 +6,7 @@
 #include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/util/Exception.h>
 
 #include <exception>
 #include <utility>
@@ -63,7 +64,11 @@ at::Tensor GraphCache::run(const Key& key, const model::Batch& batch, const Work
   const bool records = !entry.graph && entry.recordable && recorded_ < kMostGraphs;
   if (fresh || (!entry.graph && !records)) return work(batch);
   if (records) {
-    record(entry, batch, work);
+    try {
+      record(entry, batch, work);
+    } catch (const c10::OutOfMemoryError&) {
+      return work(batch);  // which needs no memory of its own for the graph
+    }
   } else {
     copy_tensors(entry.batch, batch);
   }

@@ -21,8 +21,8 @@ namespace corda::train {
 // plans; recorded the second time, and replayed from then on. It must depend on nothing but the
 // batch's tensors and memory that stays where it is, wait for nothing on the host, and return one
 // tensor. All graphs are recorded on one stream and share one pool of memory, which holds about one
-// batch's temporaries. For one thread, GPU and stream. A recording that fails throws what `work`
-// threw, and the key is run as it is from then on.
+// batch's temporaries. For one thread, GPU and stream. Where memory runs out while recording, the
+// work and its key are run as they are from then on; what else `work` throws is thrown.
 class GraphCache {
  public:
   struct Key {

@@ -2,11 +2,34 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/metrics.h"
 
+#include <array>
+#include <cmath>
+#include <cstdio>
+
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
 
 namespace corda::train {
+
+namespace {
+
+double supervised_share(const StepMetrics& metrics) {
+  return static_cast<double>(metrics.supervised_tokens) / static_cast<double>(metrics.tokens);
+}
+
+}  // namespace
+
+std::string progress_note(const StepMetrics& metrics) {
+  std::array<char, 200> line;
+  std::snprintf(line.data(), line.size(),
+                "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s  %.0f %% supervised  %.1f GB",
+                metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second,
+                100 * supervised_share(metrics),
+                static_cast<double>(metrics.peak_memory_bytes) * 1e-9);
+  if (metrics.utilisation == 0) return line.data();
+  return core::concat(line.data(), "  ", std::lround(100 * metrics.utilisation), " % of peak");
+}
 
 core::Json to_json(const StepMetrics& m) {
   core::Json json = {{"step", m.step},
@@ -16,6 +39,7 @@ core::Json to_json(const StepMetrics& m) {
                      {"grad_norm", m.grad_norm},
                      {"tokens", m.tokens},
                      {"supervised_tokens", m.supervised_tokens},
+                     {"supervised_share", supervised_share(m)},
                      {"tokens_per_second", m.tokens_per_second},
                      {"utilisation", m.utilisation},
                      {"peak_memory_bytes", m.peak_memory_bytes}};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// metrics.jsonl: one object an optimizer step.
+// What is told of a step: metrics.jsonl, one object an optimizer step, and the progress line.
 #pragma once
 
 #include <filesystem>
@@ -11,6 +11,9 @@
 #include "core/fields.h"
 
 namespace corda::train {
+
+// What the progress line says of a step; utilisation only where it is known.
+std::string progress_note(const StepMetrics& metrics);
 
 core::Json to_json(const StepMetrics& metrics);
 // The metrics of a step that was not evaluated. Throws FormatError.

@@ -145,7 +145,8 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("optim.micro_batch_tokens", s.optim.micro_batch_tokens,
            "tokens of one forward pass; bounds the memory, not the result (but which masks dropout "
            "draws)",
-           {1, 1 << 24});
+           {1, 1 << 24})
+      .free([&s] { return s.method == "full" || s.lora.dropout <= 0; });
   list.add("precision", s.precision,
            "of weights and activations, auto: bf16 on a GPU, fp32 on the CPU; adapters and "
            "optimizer state are always fp32",

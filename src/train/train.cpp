@@ -5,10 +5,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <optional>
 #include <utility>
 
@@ -168,7 +166,7 @@ class Run {
     for (std::int64_t step = before.steps; step < total_; ++step) {
       StepMetrics metrics = take_step(step);
       metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
-      reporter_.advance(1, summary(metrics));
+      reporter_.advance(1, progress_note(metrics));
       finish(metrics);
       const bool last = step + 1 == total_;
       const bool due =
@@ -321,22 +319,11 @@ class Run {
     }
     const double loss = sum / static_cast<double>(targets);
     if (!std::isfinite(loss)) {
-      throw core::NumericalError(concat("the evaluation loss after step ", metrics.step, " is ",
-                                        loss, "; start again with a lower optim.lr"));
+      throw core::NumericalError(concat("the evaluation loss after step ", metrics.step,
+                                        " is not finite (", loss,
+                                        "); start again with a lower optim.lr"));
     }
     return loss;
-  }
-
-  static std::string summary(const StepMetrics& metrics) {
-    std::array<char, 200> line;
-    std::snprintf(line.data(), line.size(),
-                  "loss %.4f  lr %.3g  norm %.3g  %.0f tok/s  %.0f %% supervised  %.1f GB",
-                  metrics.loss, metrics.lr, metrics.grad_norm, metrics.tokens_per_second,
-                  100.0 * static_cast<double>(metrics.supervised_tokens) /
-                      static_cast<double>(metrics.tokens),
-                  static_cast<double>(metrics.peak_memory_bytes) * 1e-9);
-    if (metrics.utilisation == 0) return line.data();
-    return concat(line.data(), "  ", std::lround(100 * metrics.utilisation), " % of peak");
   }
 
   const TrainSettings& settings_;

@@ -46,6 +46,7 @@ struct OperationsRun {
   TinyModelOptions shape = {};
   at::Device device = at::kCPU;
   std::vector<data::PackedBatch> batches;
+  std::vector<std::string> targets = {};  // ends of the adapted projections' names; empty: all
 
   struct Result {
     double loss = 0;
@@ -70,6 +71,7 @@ struct OperationsRun {
     } else {
       attach(model);
       for (const model::Linear* linear : model.projections()) {
+        if (!linear->low_rank) continue;
         trained.emplace_back(linear->name + ".A", linear->low_rank->a);
         trained.emplace_back(linear->name + ".B", linear->low_rank->b);
         if (linear->low_rank->magnitude.defined())
@@ -83,6 +85,12 @@ struct OperationsRun {
   }
 
  private:
+  bool is_target(const std::string& name) const {
+    return targets.empty() ||
+           std::any_of(targets.begin(), targets.end(),
+                       [&](const std::string& end) { return name.ends_with(end); });
+  }
+
   void attach(model::Model& model) const {
     constexpr std::int64_t kRank = 8;
     adapter::Adapter adapter;
@@ -91,6 +99,7 @@ struct OperationsRun {
     adapter.dropout = method == Method::kDora ? 0 : 0.25;
     at::manual_seed(3);
     for (const model::Linear* linear : model.projections()) {
+      if (!is_target(linear->name)) continue;
       auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), kRank,
                                             1, linear->name);
       layer.b = at::randn_like(layer.b) * 0.02;

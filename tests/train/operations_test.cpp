@@ -64,6 +64,29 @@ TEST_P(Nodes, GradientsInBf16AreNoFurtherFromFp32ThanAtens) {
     EXPECT_LE(ours[i], 1.5 * plain[i] + 2e-3) << truth[i].first;
 }
 
+// Then some tensors that the nodes work on in place have no gradient: q, k or v where they are
+// rotated, gate or up; and nothing has one before the first adapter.
+TEST_P(Nodes, GradientsOfSomeProjectionsAreAtens) {
+  OperationsRun run = this->run();
+  if (run.full()) GTEST_SKIP() << "full fine-tuning has no target modules";
+  const std::vector<std::vector<std::string>> choices = {
+      {"q_proj"},    {"k_proj"},          {"v_proj"},
+      {"o_proj"},    {"up_proj"},         {"gate_proj"},
+      {"down_proj"}, {"1.mlp.down_proj"}, {"1.self_attn.k_proj"}};
+  for (const auto& targets : choices) {
+    run.targets = targets;
+    const auto expected = run.gradients(at::kFloat, Operations::kAten);
+    const auto actual = run.gradients(at::kFloat, Operations::kKernels);
+    EXPECT_NEAR(actual.loss, expected.loss, 1e-6 * expected.loss) << targets[0];
+    const auto errors = testing::relative_errors(actual.gradients, expected.gradients);
+    const bool one_block = targets[0].starts_with("1.");
+    const std::size_t tensors = run.method == Method::kLoraDropout ? 2 : 3;
+    ASSERT_EQ(errors.size(), (one_block ? 1 : 2) * tensors) << targets[0];
+    for (std::size_t i = 0; i < errors.size(); ++i)
+      EXPECT_LT(errors[i], 2e-5) << expected.gradients[i].first;  // sums in another order
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Methods, Nodes,
                          ::testing::Values(Method::kDora, Method::kLoraDropout,
                                            Method::kDoraDropout, Method::kFull, Method::kFullTied),
