@@ -124,7 +124,7 @@ TEST(Settings, CheckValuesFindsWhatWasSetFromCppAndChangesNothing) {
     FAIL() << "nothing was thrown";
   } catch (const ConfigError& error) {
     EXPECT_STREQ(error.what(),
-                 "'lora.rank' must lie between 1 and 4096; it is 0\n"
+                 "'lora.rank' must lie between 1 and 1048576; it is 0\n"
                  "'mode' must be one of kpa, ipa; it is 'KPA'");
   }
 }
