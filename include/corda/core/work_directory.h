@@ -19,8 +19,8 @@ namespace fs = std::filesystem;
 fs::path work_path(const fs::path& out);
 
 // The folder `OUT.work`, beside what OUT links to. It outlives a killed process, so that the same
-// command goes on from what it finds there; each file in it must appear atomically. Files of the
-// output are linked, not moved, into it (core::link_or_move), so that nothing is lost before the
+// command goes on from what it finds there; each file in it must appear atomically. Finished files
+// are linked into the output, not moved (core::link_or_move), so that nothing is lost before the
 // output is complete. One process at a time may hold it.
 class WorkDirectory {
  public:
