@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/choose_pass.h"
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,6 +13,7 @@
 
 #include "corda/core/error.h"
 #include "corda/linalg/device.h"
+#include "train/memory_advice.h"
 
 namespace corda::train {
 
@@ -43,14 +46,22 @@ std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
   return static_cast<std::int64_t>(c10::elementSize(type)) * tokens * columns + kLogitBytes;
 }
 
+std::string advice(TrainSettings settings, const LowRankPassOptions& options,
+                   const LargestBatches& largest) {
+  settings.gradients = "fused";
+  settings.recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute));
+  settings.offload = options.offload ? "true" : "false";
+  return memory_advice(settings, largest.sample, largest.micro_batch);
+}
+
 // The fastest that fits, of those that the settings allow; the smallest, with a warning, where none
 // seems to, since the estimate may be too high.
 LowRankPassOptions options_for(const TrainSettings& settings, model::Model& model,
-                               std::int64_t tokens, std::int64_t evaluated,
-                               core::Reporter& reporter) {
+                               const LargestBatches& largest, core::Reporter& reporter) {
   std::vector<LowRankPassOptions> allowed;
   for (const auto& [recompute, offload] : kLadder) {
-    LowRankPassOptions options{.recompute = recompute, .offload = offload, .tokens = tokens};
+    LowRankPassOptions options{
+        .recompute = recompute, .offload = offload, .tokens = largest.micro_batch};
     if (settings.graphs == "false") options.graphs = Graphs::kNever;
     if (settings.recompute != "auto") options.recompute = recompute_named(settings.recompute);
     if (settings.offload != "auto") options.offload = settings.offload == "true";
@@ -58,7 +69,9 @@ LowRankPassOptions options_for(const TrainSettings& settings, model::Model& mode
   }
   if (!model.device().is_cuda()) return allowed.front();
   const std::int64_t beside =
-      kMarginBytes + (evaluated > 0 ? evaluation_bytes(model.config, model.compute, evaluated) : 0);
+      kMarginBytes + (largest.evaluated > 0
+                          ? evaluation_bytes(model.config, model.compute, largest.evaluated)
+                          : 0);
   const std::int64_t room = linalg::free_memory_bytes(model.device()) - beside;
   for (const LowRankPassOptions& options : allowed) {
     if (low_rank_pass_bytes(model, options) <= room) return options;
@@ -66,12 +79,23 @@ LowRankPassOptions options_for(const TrainSettings& settings, model::Model& mode
   const auto gigabytes = [](std::int64_t bytes) {
     return std::round(static_cast<double>(bytes) * 1e-8) / 10;
   };
-  reporter.warn(concat("micro-batches of ", tokens, " tokens need about ",
+  reporter.warn(concat("micro-batches of ", largest.micro_batch, " tokens need about ",
                        gigabytes(low_rank_pass_bytes(model, allowed.back()) + beside),
-                       " GB beside the model, and ", gigabytes(room + beside),
-                       " GB are free; lower optim.micro_batch_tokens or data.max_length",
-                       allowed.back().offload ? "" : ", or leave recompute and offload at auto"));
+                       " GB beside the model, and ", gigabytes(room + beside), " GB are free; ",
+                       advice(settings, allowed.back(), largest)));
   return allowed.back();
+}
+
+std::unique_ptr<GradientPass> make_fitting(const TrainSettings& settings, model::Model& model,
+                                           const LowRankPassOptions& options,
+                                           const LargestBatches& largest) {
+  try {
+    return make_low_rank_pass(model, options);
+  } catch (const c10::OutOfMemoryError&) {
+    throw core::ResourceError(concat("the GPU's free memory does not hold micro-batches of ",
+                                     largest.micro_batch, " tokens; ",
+                                     advice(settings, options, largest)));
+  }
 }
 
 // Why the model has no low-rank pass.
@@ -99,8 +123,8 @@ std::string fused_refusal(const std::string& obstacle) {
       obstacle, "; leave these settings at auto");
 }
 
-ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::int64_t tokens,
-                       std::int64_t evaluated, core::Reporter& reporter) {
+ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
+                       const LargestBatches& largest, core::Reporter& reporter) {
   const bool supported = supports_low_rank_pass(model);
   if (asks_for_fused(settings) && !supported)
     throw core::ConfigError(fused_refusal(obstacle_of(model)));
@@ -110,8 +134,8 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::
       .pass = nullptr, .gradients = "autograd", .recompute = "none", .offload = "false"};
   const bool any = settings.gradients == "auto";
   if (supported && (any || settings.gradients == "fused")) {
-    const LowRankPassOptions options = options_for(settings, model, tokens, evaluated, reporter);
-    chosen = {.pass = make_low_rank_pass(model, options),
+    const LowRankPassOptions options = options_for(settings, model, largest, reporter);
+    chosen = {.pass = make_fitting(settings, model, options, largest),
               .gradients = "fused",
               .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),
               .offload = options.offload ? "true" : "false"};
@@ -121,8 +145,8 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::
   } else {
     chosen.pass = make_autograd_pass(model, model::Operations::kAten);
   }
-  reporter.info(concat("gradients: ", chosen.pass->describe(), "; micro-batches of up to ", tokens,
-                       " tokens"));
+  reporter.info(concat("gradients: ", chosen.pass->describe(), "; micro-batches of up to ",
+                       largest.micro_batch, " tokens"));
   return chosen;
 }
 

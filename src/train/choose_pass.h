@@ -27,11 +27,17 @@ struct ChosenPass {
   std::string offload;
 };
 
-// `tokens`: the most that one micro-batch can hold; `evaluated`: the most that one of an evaluation
-// between steps can (0: there is none), for which the GPU keeps room. Says what was chosen, and
-// warns where nothing seems to fit. Throws ConfigError where the settings ask for a pass that the
-// model's adapters do not allow.
-ChosenPass choose_pass(const TrainSettings& settings, model::Model& model, std::int64_t tokens,
-                       std::int64_t evaluated, core::Reporter& reporter);
+// Tokens of the largest that can come in a run.
+struct LargestBatches {
+  std::int64_t sample = 0;
+  std::int64_t micro_batch = 0;
+  std::int64_t evaluated = 0;  // forward pass of an evaluation between steps; 0: there is none
+};
+
+// The GPU keeps room for an evaluation. Says what was chosen, and warns where nothing seems to fit.
+// Throws ConfigError where the settings ask for a pass that the model's adapters do not allow,
+// ResourceError where the pass's memory is not there.
+ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
+                       const LargestBatches& largest, core::Reporter& reporter);
 
 }  // namespace corda::train

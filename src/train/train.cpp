@@ -3,16 +3,19 @@
 #include "corda/train/train.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/random.h"
+#include "corda/core/text.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
 #include "corda/linalg/device.h"
@@ -20,10 +23,11 @@
 #include "corda/train/optimizer.h"
 #include "corda/train/schedule.h"
 #include "train/checkpoint.h"
-#include "train/choose_pass.h"
 #include "train/device_batch.h"
 #include "train/flops.h"
+#include "train/memory_advice.h"
 #include "train/metrics.h"
+#include "train/run.h"
 #include "train/step.h"
 #include "train/trainable.h"
 
@@ -95,7 +99,7 @@ std::string date_of(const fs::path& run, bool resume) {
 
 class Run {
  public:
-  Run(const TrainSettings& settings, core::Reporter& reporter)
+  Run(const TrainSettings& settings, core::Reporter& reporter, const PassChooser& choose)
       : settings_(settings),
         reporter_(reporter),
         device_(linalg::device_of(settings.device)),
@@ -120,18 +124,19 @@ class Run {
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
     warmup_ = static_cast<std::int64_t>(
         std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
-    TrainSettings copy = trainable_.resolve(settings);
-    const std::int64_t evaluated =
-        eval_.samples.empty() ? 0 : largest_micro_batch(eval_.counts.longest, eval_.samples.size());
-    ChosenPass chosen = choose_pass(
-        copy, trainable_.model(),
-        largest_micro_batch(train_.counts.longest, settings.optim.batch_size), evaluated, reporter);
+    largest_ = {
+        .sample = train_.counts.longest,
+        .micro_batch = largest_micro_batch(train_.counts.longest, settings.optim.batch_size),
+        .evaluated = eval_.samples.empty()
+                         ? 0
+                         : largest_micro_batch(eval_.counts.longest, eval_.samples.size())};
+    resolved_ = trainable_.resolve(settings);
+    ChosenPass chosen = choose(resolved_, trainable_.model(), largest_, reporter);
     pass_ = std::move(chosen.pass);
-    copy.gradients = chosen.gradients;
-    copy.recompute = chosen.recompute;
-    copy.offload = chosen.offload;
-    resolved_ = settings_of(copy).resolved();
-    identity_ = settings_of(copy).binding();
+    resolved_.gradients = chosen.gradients;
+    resolved_.recompute = chosen.recompute;
+    resolved_.offload = chosen.offload;
+    identity_ = settings_of(resolved_).binding();
     identity_.entries.emplace_back("base fingerprint",
                                    core::ConfigNode::scalar(trainable_.base_fingerprint()));
     identity_.entries.emplace_back("adapter fingerprint",
@@ -151,7 +156,13 @@ class Run {
     MetricsFile metrics_file(run / "metrics.jsonl", before.steps - (before.unevaluated ? 1 : 0));
     TrainResult result;
     const auto finish = [&](StepMetrics metrics) {
-      if (evaluates_after(metrics.step)) metrics.eval_loss = evaluate(run, metrics);
+      if (evaluates_after(metrics.step)) {
+        metrics.eval_loss =
+            saving_before_memory_ends(metrics.step, metrics,
+                                      {concat("in the evaluation after step ", metrics.step),
+                                       eval_.counts.longest, largest_.evaluated},
+                                      [&] { return evaluate(run, metrics); });
+      }
       metrics_file.append(metrics);
       if (metrics.eval_loss)
         reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
@@ -218,7 +229,7 @@ class Run {
       reporter_.warn(concat("--resume: '", run.string(),
                             "' has no complete checkpoint; starting from the beginning"));
     }
-    core::write_file_atomic(run / kResolvedName, core::to_yaml(resolved_));
+    core::write_file_atomic(run / kResolvedName, core::to_yaml(settings_of(resolved_).resolved()));
     return before;
   }
 
@@ -234,6 +245,46 @@ class Run {
         concat("interrupted ", where, " of ", total_, "; saved, continue with --resume"));
   }
 
+  // Work on forward passes: where, for messages, and tokens of its longest sample and largest pass.
+  struct Passes {
+    std::string where;
+    std::int64_t sample = 0;
+    std::int64_t batch = 0;
+  };
+
+  // Does `work`, which leaves parameters and moments as they are after `steps` steps; where the
+  // GPU's memory runs out in it, that state is saved.
+  template <typename Work>
+  std::invoke_result_t<Work> saving_before_memory_ends(
+      std::int64_t steps, const std::optional<StepMetrics>& unevaluated, const Passes& passes,
+      Work work) {
+    try {
+      return work();
+    } catch (const c10::OutOfMemoryError& error) {
+      reporter_.end();
+      throw core::ResourceError(concat("the GPU's memory ran out ", passes.where,
+                                       ", in micro-batches of up to ", passes.batch, " tokens; ",
+                                       save_alone(steps, unevaluated), "; ",
+                                       memory_advice(resolved_, passes.sample, passes.batch), " (",
+                                       core::first_line(error.what_without_backtrace()), ")"));
+    }
+  }
+
+  // Saves with the memory of gradients and activations given back; says what came of it. No step
+  // can follow.
+  std::string save_alone(std::int64_t steps, const std::optional<StepMetrics>& unevaluated) {
+    if (steps == 0) return "no step was finished";
+    optimizer_.clear_gradients();
+    pass_.reset();
+    try {
+      save(settings_.out, steps, unevaluated);
+    } catch (const std::exception& error) {
+      return concat("the state after step ", steps, " could not be saved (",
+                    core::first_line(error.what()), ")");
+    }
+    return concat("the state after step ", steps, " is saved");
+  }
+
   StepMetrics take_step(std::int64_t step) {
     const auto begin = Clock::now();
     const std::vector<data::PackedBatch> micro_batches =
@@ -242,7 +293,9 @@ class Run {
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
         .eval_loss = {}};
-    const StepGradients result = gradients_of(step, micro_batches);
+    const StepGradients result = saving_before_memory_ends(
+        step, {}, {concat("in step ", step + 1), largest_.sample, largest_.micro_batch},
+        [&] { return gradients_of(step, micro_batches); });
     const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
     optimizer_.clear_gradients();
     if (step + 1 < total_) prepare_batches(step + 1);  // while the GPU works
@@ -340,20 +393,34 @@ class Run {
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
   double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits
-  core::ConfigNode resolved_;
+  LargestBatches largest_;
+  TrainSettings resolved_;     // with what auto became
   core::ConfigNode identity_;  // what a continuation must share
 };
 
 }  // namespace
 
-TrainResult train(const TrainSettings& given, bool resume, core::Reporter& reporter) {
+TrainResult run(const TrainSettings& given, bool resume, core::Reporter& reporter,
+                const PassChooser& choose) {
   check(given);
   const core::DirectoryLock lock(given.out, given.out);
   check_run_directory(given, resume);
   TrainSettings settings = given;
   if (settings.data.date.empty()) settings.data.date = date_of(settings.out, resume);
   linalg::set_threads(settings.threads);
-  return Run(settings, reporter).go(resume);
+  try {
+    return Run(settings, reporter, choose).go(resume);
+  } catch (const c10::OutOfMemoryError& error) {  // of weights, moments and gradients
+    throw core::ResourceError(concat(
+        "the GPU's memory does not hold the model with what is trained; use a GPU with more "
+        "free memory, or start anew with a smaller lora.rank, precision bf16 or, in place of "
+        "method full, lora (",
+        core::first_line(error.what_without_backtrace()), ")"));
+  }
+}
+
+TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter) {
+  return run(settings, resume, reporter, choose_pass);
 }
 
 }  // namespace corda::train

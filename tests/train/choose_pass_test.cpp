@@ -46,9 +46,10 @@ class ChoosePass : public ::testing::Test {
   }
   std::string chosen(const TrainSettings& settings, model::Model model) {
     core::Reporter reporter;
-    return choose_pass(settings, model, 64, /*evaluated=*/64, reporter).pass->describe();
+    return choose_pass(settings, model, kLargest, reporter).pass->describe();
   }
 
+  static constexpr LargestBatches kLargest = {.sample = 64, .micro_batch = 64, .evaluated = 64};
   testing::TemporaryDirectory directory_;
 };
 
@@ -81,15 +82,15 @@ TEST_F(ChoosePass, WhatCannotBeDoneIsRefused) {
 TEST_F(ChoosePass, WhatAutoBecameIsTold) {
   model::Model model = load();
   core::Reporter reporter;
-  const ChosenPass chosen = choose_pass({}, model, 64, 0, reporter);
+  const ChosenPass chosen = choose_pass({}, model, kLargest, reporter);
   EXPECT_EQ(chosen.gradients, "fused");
   EXPECT_EQ(chosen.recompute, "none");
   EXPECT_EQ(chosen.offload, "false");
   model::Model dora = load(0, /*dora=*/true);
-  EXPECT_EQ(choose_pass({}, dora, 64, 0, reporter).gradients, "autograd");
+  EXPECT_EQ(choose_pass({}, dora, kLargest, reporter).gradients, "autograd");
   TrainSettings settings;
   settings.gradients = "kernels";
-  EXPECT_EQ(choose_pass(settings, dora, 64, 0, reporter).gradients, "kernels");
+  EXPECT_EQ(choose_pass(settings, dora, kLargest, reporter).gradients, "kernels");
 }
 
 TEST_F(ChoosePass, PackedFactorsAndTheirGradientsAreCounted) {

@@ -17,14 +17,12 @@
 namespace {
 
 using corda::core::ExitCode;
+using corda::core::first_line;  // of a LibTorch message; the rest is a C++ backtrace
 
 int fail(ExitCode code, const std::string& message) {
   std::fprintf(stderr, "corda: error: %s\n", message.c_str());
   return static_cast<int>(code);
 }
-
-// The first line of a LibTorch message; the rest is a C++ backtrace.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 // The exit code, unless what was printed did not arrive.
 int finish(int code) {
@@ -71,17 +69,27 @@ std::string usage_problem(const CLI::App& app, const CLI::ParseError& error, int
   return argument.empty() ? error.what() : argument;
 }
 
-int run(const corda::tools::Action& action) {
+// What the user of the chosen verb can do about memory. (`train` says it itself.)
+std::string memory_advice(const CLI::App& app) {
+  for (const CLI::App* verb : app.get_subcommands()) {
+    if (verb->get_option_no_throw("--batch-tokens") != nullptr) return "lower --batch-tokens";
+    if (verb->get_option_no_throw("--device") != nullptr)
+      return "use a device with more free memory (--device)";
+  }
+  return "use a machine with more free memory";
+}
+
+int run(const CLI::App& app, const corda::tools::Action& action) {
   try {
     action();
     return finish(0);
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   } catch (const c10::OutOfMemoryError& error) {
-    return fail(ExitCode::kResource, "out of GPU memory; lower the batch tokens: " +
+    return fail(ExitCode::kResource, "out of GPU memory; " + memory_advice(app) + ": " +
                                          first_line(error.what_without_backtrace()));
   } catch (const std::bad_alloc&) {
-    return fail(ExitCode::kResource, "out of memory; lower the batch tokens");
+    return fail(ExitCode::kResource, "out of memory; " + memory_advice(app));
   } catch (const c10::Error& error) {
     return fail(ExitCode::kInternal,
                 "internal error, please report it: " + first_line(error.what_without_backtrace()));
@@ -120,5 +128,5 @@ int main(int argc, char** argv) {
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   }
-  return run(action);
+  return run(app, action);
 }

@@ -17,6 +17,8 @@ constexpr bool is_utf8_continuation(char byte) {
 }
 
 std::vector<std::string> split(std::string_view text, char separator);
+// What stands before the first line break.
+std::string first_line(std::string_view text);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 std::string_view trim(std::string_view text);
 

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// A training run with a gradient pass of the caller's choice.
+#pragma once
+
+#include <functional>
+
+#include "corda/train/train.h"
+#include "train/choose_pass.h"
+
+namespace corda::train {
+
+using PassChooser =
+    std::function<ChosenPass(const TrainSettings& settings, model::Model& model,
+                             const LargestBatches& largest, core::Reporter& reporter)>;
+
+// `train` (corda/train/train.h) is this with `choose_pass`.
+TrainResult run(const TrainSettings& settings, bool resume, core::Reporter& reporter,
+                const PassChooser& choose);
+
+}  // namespace corda::train

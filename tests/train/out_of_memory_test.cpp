@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What a run does, and says, where the GPU's memory runs out.
+#include <c10/util/Exception.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "support/error_of.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+#include "train/memory_advice.h"
+#include "train/run.h"
+
+namespace corda::train {
+namespace {
+
+namespace fs = std::filesystem;
+using ::corda::testing::error_of;
+using ::testing::HasSubstr;
+
+// Memory runs out in the forward pass number `last` + 1, after half of its work.
+class Exhausted final : public GradientPass {
+ public:
+  Exhausted(std::unique_ptr<GradientPass> pass, int last)
+      : GradientPass(pass->model()), pass_(std::move(pass)), left_(last) {}
+  void begin_step() override { pass_->begin_step(); }
+  at::Tensor run(const data::PackedBatch& batch, double scale) override {
+    at::Tensor loss = pass_->run(batch, scale);
+    if (left_-- == 0) throw c10::OutOfMemoryError({}, "CUDA out of memory.\nand a backtrace");
+    return loss;
+  }
+  std::string describe() const override { return pass_->describe(); }
+
+ private:
+  std::unique_ptr<GradientPass> pass_;
+  int left_;
+};
+
+PassChooser exhausted_after(int passes) {
+  return [passes](const TrainSettings& settings, model::Model& model, const LargestBatches& largest,
+                  core::Reporter& reporter) {
+    ChosenPass chosen = choose_pass(settings, model, largest, reporter);
+    chosen.pass = std::make_unique<Exhausted>(std::move(chosen.pass), passes);
+    return chosen;
+  };
+}
+
+class OutOfMemory : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    testing::write_tiny_model(folder_.path() / "base", {.vocab = 257});
+    std::ofstream data(folder_.path() / "task.jsonl");
+    for (int i = 0; i < 16; ++i)
+      data << R"({"prompt": "Add one to )" << i << R"(", "completion": ")" << i + 1 << "\"}\n";
+  }
+
+  // Eight steps of two samples, each sample a micro-batch of its own.
+  TrainSettings settings(const std::string& out) const {
+    TrainSettings result;
+    result.model = (folder_.path() / "base").string();
+    result.lora.rank = 4;
+    result.data.train = {{.path = folder_.path() / "task.jsonl"}};
+    result.data.packing = false;
+    result.optim.lr = 1e-3;
+    result.optim.batch_size = 2;
+    result.device = "cpu";
+    result.threads = 1;
+    result.out = (folder_.path() / out).string();
+    return result;
+  }
+
+  static std::string adapter_of(const TrainSettings& settings) {
+    return core::read_file(fs::path(settings.out) / "adapter/adapter_model.safetensors");
+  }
+
+  testing::TemporaryDirectory folder_;
+  core::Reporter reporter_;
+};
+
+TEST_F(OutOfMemory, TheLastFinishedStepIsSavedAndGoesOnToTheSameBytes) {
+  train(settings("whole"), false, reporter_);
+  const TrainSettings parts = settings("parts");
+  // The second micro-batch of the fourth step.
+  const std::string error =
+      error_of<core::ResourceError>([&] { run(parts, false, reporter_, exhausted_after(7)); });
+  EXPECT_THAT(error, HasSubstr("memory ran out in step 4"));
+  EXPECT_THAT(error, HasSubstr("the state after step 3 is saved; set recompute to block"));
+  EXPECT_THAT(error, HasSubstr("(CUDA out of memory.)"));
+  EXPECT_TRUE(fs::exists(fs::path(parts.out) / "checkpoints/step-3/state.json"));
+  train(parts, true, reporter_);
+  EXPECT_EQ(adapter_of(parts), adapter_of(settings("whole")));
+}
+
+TEST_F(OutOfMemory, InTheFirstStepThereIsNothingToSave) {
+  const TrainSettings first = settings("first");
+  const std::string error =
+      error_of<core::ResourceError>([&] { run(first, false, reporter_, exhausted_after(0)); });
+  EXPECT_THAT(error, HasSubstr("memory ran out in step 1"));
+  EXPECT_THAT(error, HasSubstr("no step was finished"));
+  EXPECT_FALSE(fs::exists(fs::path(first.out) / "checkpoints"));
+}
+
+TEST(MemoryAdvice, NamesOnlyWhatHelpsAndWhatResumeAllows) {
+  TrainSettings fused;
+  fused.gradients = "fused";
+  fused.recompute = "none";
+  fused.offload = "false";
+  EXPECT_EQ(memory_advice(fused, 512, 8192),
+            "lower optim.micro_batch_tokens or set recompute to block (--resume allows it), or "
+            "start anew and lower data.max_length");
+  fused.recompute = "block";
+  EXPECT_EQ(memory_advice(fused, 512, 512),  // one sample, which is never cut
+            "set offload to true (--resume allows it), or start anew and lower data.max_length");
+  TrainSettings dropout;
+  dropout.gradients = "kernels";
+  dropout.lora.dropout = 0.1;
+  EXPECT_EQ(memory_advice(dropout, 512, 8192),
+            "use a GPU with more free memory (--resume allows it), or start anew and lower "
+            "optim.micro_batch_tokens or lower data.max_length");
+  dropout.method = "full";  // which has no adapter to drop from
+  EXPECT_THAT(memory_advice(dropout, 512, 8192),
+              HasSubstr("lower optim.micro_batch_tokens (--resume allows it)"));
+}
+
+}  // namespace
+}  // namespace corda::train
