@@ -37,7 +37,18 @@ at::Device device_of(const std::string& name) {
     throw core::ResourceError(concat("the device '", name, "' does not exist: this machine has ",
                                      gpus, " usable GPU(s); use --device cpu or auto"));
   }
-  return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
+  const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
+  const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(device.index());
+  const std::string refusal = gpu_refusal(properties.name, properties.major, properties.minor);
+  if (!refusal.empty()) throw core::ResourceError(refusal);
+  return device;
+}
+
+std::string gpu_refusal(const std::string& product, int major, int minor) {
+  constexpr int kLeastMajor = 8;  // of the kernels' binaries and of flash attention
+  if (major >= kLeastMajor) return "";
+  return concat("the GPU '", product, "' has compute capability ", major, ".", minor,
+                ", and corda needs 8.0 (Ampere) or newer; use --device cpu, or cuda:N for another");
 }
 
 at::ScalarType dtype_of(const std::string& name, at::Device device) {

@@ -12,8 +12,10 @@
 namespace corda::linalg {
 
 // "auto" (the first GPU, else the CPU), "cpu", "cuda" or "cuda:N". Throws ConfigError for another
-// word, ResourceError where there is no such GPU.
+// word, ResourceError where there is no such GPU or it cannot run corda.
 at::Device device_of(const std::string& name);
+// Why a GPU of this product name and compute capability cannot run corda; "" where it can.
+std::string gpu_refusal(const std::string& product, int major, int minor);
 
 // "auto" (bf16 on a GPU, fp32 on the CPU), "bf16" or "fp32". Throws ConfigError.
 at::ScalarType dtype_of(const std::string& name, at::Device device);
