@@ -4,13 +4,31 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
+#include <vector>
+
 namespace corda::train {
 
 namespace {
 
-double products_of(const at::Tensor& weight) {
-  const double passes = weight.requires_grad() ? 3 : 2;
-  return passes * 2 * static_cast<double>(weight.numel());
+// Of a product with `weight`: forward, its own gradient where it is trained, and that of its input
+// where something before it is.
+double products_of(const at::Tensor& weight, bool input_needed) {
+  const int passes = 1 + (weight.requires_grad() ? 1 : 0) + (input_needed ? 1 : 0);
+  return passes * 2.0 * static_cast<double>(weight.numel());
+}
+
+double products_of(const model::Linear& linear, bool input_needed) {
+  double flops = products_of(linear.weight, input_needed);
+  if (!linear.low_rank) return flops;
+  const at::Tensor& a = linear.low_rank->a;
+  flops += products_of(a, input_needed);
+  flops += products_of(linear.low_rank->b, input_needed || a.requires_grad());
+  return flops;
+}
+
+bool is_trained(const model::Linear& linear) {
+  return linear.weight.requires_grad() || linear.low_rank.has_value();
 }
 
 // W A^T, A A^T and B (A A^T) of the rows' norms, which have no gradient.
@@ -27,16 +45,21 @@ double flops_of_step(const model::Model& model, double tokens, double head_rows,
                      double micro_batches) {
   double per_token = 0;
   double per_micro_batch = 0;
+  bool trained_before = model.embedding.requires_grad();
   for (const model::Block& block : model.blocks) {
-    for (const model::Linear* linear :
-         {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down}) {
-      per_token += products_of(linear->weight);
-      if (!linear->low_rank) continue;
-      per_token += products_of(linear->low_rank->a) + products_of(linear->low_rank->b);
-      if (linear->low_rank->magnitude.defined()) per_micro_batch += norms_of(*linear);
+    // Layers that share an input, in the order of the forward pass.
+    const std::array<std::vector<const model::Linear*>, 4> sites = {
+        {{&block.q, &block.k, &block.v}, {&block.o}, {&block.gate, &block.up}, {&block.down}}};
+    for (const auto& site : sites) {
+      for (const model::Linear* linear : site) {
+        per_token += products_of(*linear, trained_before);
+        if (linear->low_rank && linear->low_rank->magnitude.defined())
+          per_micro_batch += norms_of(*linear);
+      }
+      for (const model::Linear* linear : site) trained_before |= is_trained(*linear);
     }
   }
-  return per_token * tokens + products_of(model.head_weight()) * head_rows +
+  return per_token * tokens + products_of(model.head_weight(), trained_before) * head_rows +
          per_micro_batch * micro_batches;
 }
 

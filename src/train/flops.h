@@ -8,9 +8,10 @@
 namespace corda::train {
 
 // Multiplications and additions of the matrix products of a step over `tokens` tokens, forward and
-// backward: frozen weights count twice (no gradient of them), trained ones three times. `head_rows`
-// of the tokens go through the head. DoRA's row norms take B A W^T and B A A^T B^T once in each of
-// `micro_batches`. Attention over the sequence is not counted.
+// backward: each weight once forward, once where it is trained, and once for the gradient of its
+// input where anything before it is trained. `head_rows` of the tokens go through the head. DoRA's
+// row norms take B A W^T and B A A^T B^T once in each of `micro_batches`. Attention over the
+// sequence is not counted.
 double flops_of_step(const model::Model& model, double tokens, double head_rows,
                      double micro_batches);
 
