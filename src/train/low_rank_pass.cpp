@@ -265,6 +265,10 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   columns += (options.recompute == Recompute::kNone ? blocks : 1) * gate_up;
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
+  if (!model::suits_flash(model.compute, c.head_dim)) {
+    // Attention's second forward; k and v repeated for all heads, and the gradients of that.
+    columns += attended + (c.num_kv_heads < c.num_heads ? 4 * attended : 0);
+  }
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
   std::int64_t logits = kernels::logit_rows(c.vocab_size) * c.vocab_size;
   const GraphRule rule(model, options);

@@ -118,6 +118,18 @@ TEST_F(ChoosePass, EachStepOfTheLadderTakesLessMemory) {
   EXPECT_EQ(bytes(Recompute::kNone, false, 1) - bytes(Recompute::kSelective, false, 1), 96 * 4);
 }
 
+TEST_F(ChoosePass, AttentionInFp32RunsTwiceAndRepeatsSharedHeads) {
+  model::Model model = load();
+  const auto per_token = [&](at::ScalarType compute) {
+    model.compute = compute;
+    return low_rank_pass_bytes(model, {.tokens = 1}) - low_rank_pass_bytes(model, {.tokens = 0});
+  };
+  // 32 query features: the second output, k and v of all heads, their gradients; 4 bytes each.
+  EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) + 4 * 5 * 32);
+  model.config.num_kv_heads = 4;
+  EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) + 4 * 32);
+}
+
 TEST_F(ChoosePass, FlopsOfAStepAreCountedByHand) {
   model::Model model = load();
   // Weights of a block: q, o 32 x 32; k, v 16 x 32; gate, up, down 48 x 32. Factors: rank 4 times
@@ -125,12 +137,29 @@ TEST_F(ChoosePass, FlopsOfAStepAreCountedByHand) {
   const double frozen = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 48 * 32;
   const double factors = 4 * (2 * (32 + 32) + 2 * (16 + 32) + 3 * (48 + 32));
   const double head = 96 * 32;
-  const double lora = 10 * 2 * (4 * frozen + 6 * factors) + 7 * 4 * head;
+  // The input of the lowest q, k and v needs no gradient: nothing below is trained.
+  const double lowest = (32 + 2 * 16) * 32 + 3 * 4 * 32;
+  const double lora = 10 * (2 * (4 * frozen + 6 * factors) - 2 * lowest) + 7 * 4 * head;
   EXPECT_EQ(flops_of_step(model, 10, 7, 3), lora);
   // DoRA's norms: W A^T, A A^T and B (A A^T), 2 x 4 operations an entry of W, A and B, three times.
   for (model::Linear* linear : model.projections())
     linear->low_rank->magnitude = at::ones({linear->weight.size(0)});
   EXPECT_EQ(flops_of_step(model, 10, 7, 3), lora + 3 * 2 * 2 * 4 * (frozen + factors));
+}
+
+TEST_F(ChoosePass, NoBackwardIsCountedBelowTheLowestAdapter) {
+  model::Model model = load();
+  for (model::Linear* linear : model.projections())
+    if (!linear->name.ends_with("layers.1.mlp.gate_proj")) linear->low_rank.reset();
+  const double attention = 2 * 32 * 32 + 2 * 16 * 32;
+  const double gate = 48 * 32;
+  // Forward of everything; backward of the head, of the upper down projection and of B; A's and
+  // B's own gradients.
+  const double forward = 2 * (attention + 3 * gate) + 4 * (48 + 32);
+  const double backward = gate + 4 * 48 + 4 * (48 + 32);
+  EXPECT_EQ(flops_of_step(model, 10, 7, 3), 10 * 2 * (forward + backward) + 7 * 4 * 96 * 32);
+  model.blocks[1].gate.low_rank->a.set_requires_grad(false);  // then B's input needs none either
+  EXPECT_EQ(flops_of_step(model, 10, 7, 3), 10 * 2 * (forward + gate + 4 * 48) + 7 * 4 * 96 * 32);
 }
 
 }  // namespace
