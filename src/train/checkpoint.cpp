@@ -39,12 +39,13 @@ std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::pa
 
 // What a run was that recorded `precision: auto`, as runs once did, nobody knows: it goes on in the
 // precision of now.
-std::string with_known_precision(std::string saved, const ConfigNode& now) {
-  constexpr std::string_view kUnknown = "\nprecision: auto\n";
+ConfigNode with_known_precision(ConfigNode saved, const ConfigNode& now) {
   const ConfigNode* precision = now.find("precision");
-  const auto found = saved.find(kUnknown);
-  if (found == std::string::npos || precision == nullptr) return saved;
-  return saved.replace(found, kUnknown.size(), concat("\nprecision: ", precision->text, "\n"));
+  for (auto& [name, value] : saved.entries) {
+    if (name == "precision" && value.text == "auto" && precision != nullptr)
+      value.text = precision->text;
+  }
+  return saved;
 }
 
 // Every leaf of the tree under its dotted name, as YAML.
@@ -108,8 +109,9 @@ Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
   const core::Json json = core::read_json(source);
   const core::Fields state(json, concat("'", source, "'"));
   if (state.integer("version") != kVersion) state.fail("no checkpoint of this version of corda");
-  const std::string saved = with_known_precision(state.text("settings"), settings);
-  const std::string changed = differences(core::parse_yaml(saved, source), settings);
+  const ConfigNode saved =
+      with_known_precision(core::parse_yaml(state.text("settings"), source), settings);
+  const std::string changed = differences(saved, settings);
   if (!changed.empty()) {
     throw core::ConfigError(concat(
         "--resume: the settings differ from those of '", checkpoint.string(), "': ", changed,
