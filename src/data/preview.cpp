@@ -30,8 +30,10 @@ core::SettingsList settings_of(PreviewSettings& s) {
   return list;
 }
 
-Preview preview(const PreviewSettings& settings, const tokenizer::Tokenizer& tokenizer,
+Preview preview(const PreviewSettings& given, const tokenizer::Tokenizer& tokenizer,
                 core::Reporter& reporter) {
+  PreviewSettings settings = given;
+  settings_of(settings).check_values();
   std::vector<DataFile> files;
   for (const auto& path : settings.data) {
     files.push_back(

@@ -26,13 +26,12 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 
+// Of a word that was checked.
 std::optional<io::DType> stored_dtype(const std::string& name) {
   if (name == "auto") return std::nullopt;
   if (name == "bf16") return io::DType::kBF16;
   if (name == "fp16") return io::DType::kF16;
-  if (name == "fp32") return io::DType::kF32;
-  throw core::ConfigError(
-      concat("'dtype' must be one of auto, bf16, fp16, fp32; it is '", name, "'"));
+  return io::DType::kF32;
 }
 
 void check_modules(const adapter::AdapterReader& adapter, const io::Checkpoint& base,
@@ -111,6 +110,8 @@ core::SettingsList settings_of(MergeSettings& s) {
 MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
                   const std::function<void(const std::filesystem::path& merged)>& check) {
   const auto begin = std::chrono::steady_clock::now();
+  MergeSettings resolved = settings;
+  settings_of(resolved).check_values();
   const io::RewriteOptions options{
       .dtype = stored_dtype(settings.dtype),
       .max_shard_bytes = settings.max_shard_size.empty() ? 0 : parse_size(settings.max_shard_size)};
@@ -147,7 +148,6 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
     reporter.info(concat("the template '", adapter.header().template_name,
                          "' of the training is now the model's chat template"));
   }
-  MergeSettings resolved = settings;
   core::write_settings(directory.staging(), settings_of(resolved));
   if (check) check(directory.staging());
   directory.commit();

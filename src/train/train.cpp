@@ -402,10 +402,11 @@ class Run {
 
 TrainResult run(const TrainSettings& given, bool resume, core::Reporter& reporter,
                 const PassChooser& choose) {
-  check(given);
-  const core::DirectoryLock lock(given.out, given.out);
-  check_run_directory(given, resume);
   TrainSettings settings = given;
+  settings_of(settings).check_values();
+  check(settings);
+  const core::DirectoryLock lock(settings.out, settings.out);
+  check_run_directory(settings, resume);
   if (settings.data.date.empty()) settings.data.date = date_of(settings.out, resume);
   linalg::set_threads(settings.threads);
   try {

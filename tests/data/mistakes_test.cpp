@@ -126,5 +126,19 @@ TEST_F(Mistakes, SamplesThatAreAllPrompt) {
               HasSubstr("1 samples were dropped: without a supervised token (1 are all prompt)"));
 }
 
+TEST_F(Mistakes, ANumberFromCppOutOfItsRangeIsRefused) {
+  CapturedLog log;
+  PreviewSettings settings;
+  settings.model = model_;
+  settings.data = {folder_.write("f.jsonl", kTurn)};
+  settings.samples = -1;
+  try {
+    preview(settings, *tokenizer_, log);
+    FAIL() << "was taken";
+  } catch (const core::ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("'samples' must lie between 0 and"));
+  }
+}
+
 }  // namespace
 }  // namespace corda::data

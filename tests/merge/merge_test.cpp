@@ -263,5 +263,13 @@ TEST(MergeSize, UnitsAndNonsense) {
   }
 }
 
+TEST(MergeSettings, AWordFromCppThatIsNoChoiceIsRefused) {
+  core::Reporter reporter;
+  const MergeSettings settings{
+      .model = "base", .adapter = "adapter", .out = "merged", .dtype = "fp8", .max_shard_size = {}};
+  EXPECT_THAT(error_of<core::ConfigError>([&] { merge(settings, reporter); }),
+              HasSubstr("'dtype' must be one of auto, bf16, fp16, fp32; it is 'fp8'"));
+}
+
 }  // namespace
 }  // namespace corda::merge

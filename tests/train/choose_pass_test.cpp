@@ -10,6 +10,7 @@
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/model/adapt.h"
+#include "corda/train/train.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
@@ -77,6 +78,15 @@ TEST_F(ChoosePass, WhatCannotBeDoneIsRefused) {
   EXPECT_THAT(error(with(&TrainSettings::recompute, "block"), load(0, true)),
               HasSubstr("this run is a DoRA"));
   EXPECT_THAT(error(with(&TrainSettings::offload, "true"), load()), HasSubstr("needs a GPU"));
+}
+
+TEST_F(ChoosePass, AWordFromCppThatIsNoChoiceIsRefused) {
+  core::Reporter reporter;
+  TrainSettings settings = with(&TrainSettings::recompute, "selctive");
+  settings.data.train = {{.path = "data.jsonl"}};
+  EXPECT_THAT(
+      error_of<core::ConfigError>([&] { train(settings, false, reporter); }),
+      HasSubstr("'recompute' must be one of auto, none, selective, block; it is 'selctive'"));
 }
 
 TEST_F(ChoosePass, WhatAutoBecameIsTold) {
