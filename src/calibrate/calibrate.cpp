@@ -27,17 +27,12 @@ using core::concat;
 namespace {
 
 // Everything the covariances depend on.
-std::string key_of(const CalibrateSettings& settings, const std::string& model,
+std::string key_of(CalibrateSettings settings, const std::string& model,
                    const covariance::Draw& draw, at::Device device, at::ScalarType dtype) {
-  CalibrateSettings copy = settings;
-  covariance::clear_incidentals(copy);
-  copy.model.clear();
-  copy.threads = 0;
-  copy.out.clear();
-  return concat("calibrate 1\nmodel ", model, "\nconfig ",
+  return concat("calibrate 2\nmodel ", model, "\nconfig ",
                 model::config_fingerprint(settings.model), "\ndata ", draw.fingerprint(),
                 "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\ndtype ", at::toString(dtype),
-                "\n", core::to_yaml(settings_of(copy).resolved()));
+                "\n", core::to_yaml(settings_of(settings).binding()));
 }
 
 void warn_about_few_tokens(const std::vector<model::Site>& sites, std::int64_t tokens,
@@ -112,14 +107,14 @@ void collect(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
 
 core::SettingsList settings_of(CalibrateSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "base model: a Hugging Face directory").required();
-  list.add("data", s.data, "data file; may be given several times").required();
+  list.add("model", s.model, "base model: a Hugging Face directory").required().free();
+  list.add("data", s.data, "data file; may be given several times").required().free();
   covariance::add_draw_settings(list, s);
   list.add("storage", s.storage, "of the covariances on disk: the lower triangle or the whole",
            {"packed", "full"});
-  list.add("device", s.device, "auto, cpu, cuda or cuda:N");
-  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
-  list.add("out", s.out, "covariance directory to write").required();
+  list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
+  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
+  list.add("out", s.out, "covariance directory to write").required().free();
   return list;
 }
 

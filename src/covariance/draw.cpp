@@ -34,14 +34,9 @@ void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
   list.add("hidden_states", s.hidden_states,
            "where activations between blocks live: auto takes the device where they fit into a "
            "quarter of its free memory, else pinned host memory",
-           {"auto", "device", "host"});
+           {"auto", "device", "host"})
+      .free();
   list.add("dtype", s.dtype, "of weights and activations", {"auto", "bf16", "fp32"});
-}
-
-void clear_incidentals(DrawSettings& settings) {
-  settings.data.clear();
-  settings.date.clear();
-  settings.hidden_states = "auto";
 }
 
 std::string Draw::fingerprint() const {

@@ -29,7 +29,8 @@ void add_template_settings(core::SettingsList& list, const std::string& prefix,
   list.add(prefix + "system", system, "system prompt, in place of that of the data");
   list.add(prefix + "date", date,
            "YYYY-MM-DD that a template with strftime_now shows; empty: the day the work begins, "
-           "which the resolved settings record");
+           "which the resolved settings record")
+      .free();  // where it shows, the ids say so
   list.add(prefix + "skip_bad", skip_bad, "leave out and list bad records instead of stopping");
 }
 

@@ -97,22 +97,14 @@ std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
 }
 
 // Everything the adapters depend on.
-std::string key_of(const DecomposeSettings& settings, const std::string& model,
+std::string key_of(DecomposeSettings settings, const std::string& model,
                    const std::vector<std::string>& sources, at::Device device) {
-  DecomposeSettings copy = settings;
-  covariance::clear_incidentals(copy);
-  copy.model.clear();
-  copy.covariance.clear();
-  copy.task_covariance.clear();
-  copy.task_data.clear();
-  copy.out.clear();
-  copy.threads = 0;
   std::string key =
-      concat("decompose 2\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
+      concat("decompose 3\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
   if (!settings.data.empty())
     key += concat("config ", model::config_fingerprint(settings.model), "\n");
   for (const auto& source : sources) key += concat("covariance ", source, "\n");
-  return key + core::to_yaml(settings_of(copy).resolved());
+  return key + core::to_yaml(settings_of(settings).binding());
 }
 
 // Adds the site to the NumericalErrors of `work`.
@@ -255,14 +247,17 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
 
 core::SettingsList settings_of(DecomposeSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "base model directory").required();
+  list.add("model", s.model, "base model directory").required().free();
   list.add("covariance", s.covariance,
-           "covariance directory of `corda calibrate`; several are mixed with equal weight");
-  list.add("task_covariance", s.task_covariance, "mode dual: covariance directory of the task");
+           "covariance directory of `corda calibrate`; several are mixed with equal weight")
+      .free();
+  list.add("task_covariance", s.task_covariance, "mode dual: covariance directory of the task")
+      .free();
   list.add("data", s.data,
            "calibrate on this file in the same pass, instead of --covariance; may be given several "
-           "times");
-  list.add("task_data", s.task_data, "mode dual with --data: the task's file, likewise");
+           "times")
+      .free();
+  list.add("task_data", s.task_data, "mode dual with --data: the task's file, likewise").free();
   list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)",
            {"corda", "pissa"});
   list.add("mode", s.mode,
@@ -277,9 +272,9 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("damping", s.damping, "c of C + c mean(diag C) I", {1e-12, 1e6});
   list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");
   covariance::add_draw_settings(list, s);
-  list.add("device", s.device, "auto, cpu, cuda or cuda:N");
-  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
-  list.add("out", s.out, "adapter directory to write").required();
+  list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
+  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
+  list.add("out", s.out, "adapter directory to write").required().free();
   return list;
 }
 

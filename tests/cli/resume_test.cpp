@@ -177,6 +177,32 @@ TEST_F(Resume, AnOutputThatIsALinkToAnotherDiskIsWrittenThere) {
   EXPECT_TRUE(fs::exists(other.path() / "start" / "adapter_model.safetensors"));
 }
 
+// What the results do not depend on: where files lie, how many threads there are, where activations
+// are kept.
+TEST_F(Resume, MovedFilesAndOtherThreadsGoOn) {
+  for (const std::string verb : {"calibrate", "decompose"}) {
+    std::vector<std::string> rest = {"--samples",      "64",   "--seq-len", "128",
+                                     "--batch-tokens", "1024", "--out",     at("start")};
+    if (verb == "decompose") rest.insert(rest.end(), {"--rank", "4"});
+    std::vector<std::string> first = {verb,     "--json",       "--model",   at("base"),
+                                      "--data", at("text.txt"), "--threads", "1"};
+    std::vector<std::string> second = {
+        verb, "--json",   "--model", at("moved"), "--data",     at("other.txt"),   "--threads",
+        "2",  "--device", "cpu",     "--date",    "2026-01-31", "--hidden-states", "device"};
+    first.insert(first.end(), rest.begin(), rest.end());
+    second.insert(second.end(), rest.begin(), rest.end());
+    kill_midway(first, "start", 2);
+    fs::rename(at("base"), at("moved"));
+    fs::rename(at("text.txt"), at("other.txt"));
+    std::string err;
+    succeed(second, &err);
+    EXPECT_THAT(err, HasSubstr("going on after")) << verb;
+    fs::rename(at("moved"), at("base"));
+    fs::rename(at("other.txt"), at("text.txt"));
+    fs::remove_all(at("start"));
+  }
+}
+
 TEST_F(Resume, PartsOfOtherSettingsAreThrownAway) {
   const auto with_rank = [&](const char* rank) {
     return drawn("decompose", {"--data", at("text.txt"), "--rank", rank, "--out", at("start")});

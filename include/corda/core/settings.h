@@ -24,8 +24,8 @@ struct Setting {
   std::vector<std::string> choices = {};  // allowed words, empty = any
   std::function<void(const ConfigNode&)> read = {};  // throws ConfigError
   std::function<ConfigNode()> write = {};            // the current value
-  // Whether a continued run may have another value, since the result does not depend on it; empty:
-  // it may not.
+  // Whether a continued run may have another value, since the result does not depend on it, or what
+  // of it counts is compared by itself (a file's content, not its path); empty: it may not.
   std::function<bool()> free = {};
   bool required = false;
   bool is_flag = false;           // a switch on the command line

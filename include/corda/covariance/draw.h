@@ -33,12 +33,9 @@ struct DrawSettings {
   std::string dtype = "auto";
 };
 
-// Lists every member but `data`.
+// Lists every member but `data`. A continued run is bound to the date only through the text that
+// shows it (Draw::fingerprint), and keeps activations where it likes.
 void add_draw_settings(core::SettingsList& list, DrawSettings& settings);
-
-// Clears what a continued run may change: where the data lie (their content is in
-// Draw::fingerprint, and with it the date where it shows) and where activations are kept.
-void clear_incidentals(DrawSettings& settings);
 
 // Samples in batches of at most `batch_tokens` tokens, or of one sample.
 struct Draw {
