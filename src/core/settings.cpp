@@ -189,16 +189,25 @@ const Setting* SettingsList::find(std::string_view name) const {
   return found == items_.end() ? nullptr : &*found;
 }
 
+// Of settings and of the groups they stand in.
 std::vector<std::string> SettingsList::names() const {
   std::vector<std::string> result;
   for (const auto& item : items_) result.push_back(item.name);
+  for (const auto& item : items_) {
+    const std::string group = item.name.substr(0, item.name.find('.'));
+    if (std::find(result.begin(), result.end(), group) == result.end()) result.push_back(group);
+  }
   return result;
 }
 
 void SettingsList::set(std::string_view name, const ConfigNode& value) const {
   const Setting* setting = find(name);
-  if (setting == nullptr)
-    throw ConfigError(concat(at(value), "unknown setting '", name, "'", suggestion(name, names())));
+  if (setting == nullptr) {
+    auto candidates = names();
+    std::erase(candidates, name);  // a group given as if it were a setting
+    throw ConfigError(
+        concat(at(value), "unknown setting '", name, "'", suggestion(name, candidates)));
+  }
   setting->read(value);
 }
 

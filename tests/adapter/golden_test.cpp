@@ -47,6 +47,10 @@ TEST(InitialiseGolden, EnergiesAndDualDirectionsEqualNumpy) {
     EXPECT_NEAR(top.total, entry["dual"]["total_energy"].get<double>(), 1e-7 * top.total);
     EXPECT_NEAR(top.values.sum().item<double>(), entry["dual"]["energy"].get<double>(),
                 1e-7 * top.total);
+    for (std::int64_t i = 0; i < rank; ++i) {
+      const double value = entry["dual"]["eigenvalues"][static_cast<std::size_t>(i)].get<double>();
+      EXPECT_NEAR(top.values[i].item<double>(), value, 1e-6 * value) << i;
+    }
     const at::Tensor a = initialise_dual(top, 1).a.to(at::kDouble);
     EXPECT_LT((a - io::view_tensor(expected, name + ".dual_a")).abs().max().item<double>(),
               1e-5);  // fp32, gaps above 1.01

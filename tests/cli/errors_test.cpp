@@ -160,6 +160,26 @@ TEST_F(Errors, TruncatedSafetensorsAreRefused) {
   EXPECT_FALSE(fs::exists(at("out")));
 }
 
+TEST_F(Errors, CorruptSafetensorsAndWrongShapesAreRefused) {
+  const std::string weights = base() + "/model.safetensors";
+  const std::string sound = core::read_file(weights);
+  std::string corrupt = sound;
+  corrupt[8 + 2] = '\xff';  // in the header's JSON
+  core::write_file_atomic(weights, corrupt);
+  expect_failure(calibrate("task.jsonl"), 3, "not valid JSON");
+  core::write_file_atomic(weights, sound);
+  const std::string config_file = base() + "/config.json";
+  std::string config = core::read_file(config_file);
+  const std::string width = "\"intermediate_size\": 16";
+  ASSERT_NE(config.find(width), std::string::npos) << config;
+  config.replace(config.find(width), width.size(), "\"intermediate_size\": 24");
+  core::write_file_atomic(config_file, config);
+  expect_failure(calibrate("task.jsonl"), 3, "up_proj.weight' must be [24, 16], it is [16, 16]");
+  expect_failure(train(""), 3, "down_proj.weight' must be [16, 24], it is [16, 16]");
+  EXPECT_FALSE(fs::exists(at("out")));
+  EXPECT_FALSE(fs::exists(at("run/adapter")));
+}
+
 TEST_F(Errors, ZeroSupervisedTokensAreRefused) {
   write("task.jsonl", "{\"instruction\": \"" + std::string(400, 'a') + "\", \"output\": \"b\"}\n");
   const ProcessResult result = run_corda(train("data.max_length: 0\n"));

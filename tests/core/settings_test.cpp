@@ -66,6 +66,8 @@ TEST(Settings, WhatAContinuedRunMayChangeDoesNotBindIt) {
 TEST(Settings, UnknownKeyNamesFileLineAndSuggestion) {
   EXPECT_THAT(error_of("model: m\noptim:\n  lrr: 1\n"),
               HasSubstr("train.yaml:3: unknown setting 'optim.lrr' (did you mean 'optim.lr'?)"));
+  EXPECT_THAT(error_of("model: m\noptmi:\n  lr: 1\n"),
+              HasSubstr("train.yaml:3: unknown setting 'optmi' (did you mean 'optim'?)"));
 }
 
 TEST(Settings, ReportsEveryProblemAtOnce) {

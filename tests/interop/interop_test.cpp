@@ -52,6 +52,14 @@ class Interop : public ::testing::Test {
     return out;
   }
 
+  // Base + adapter beside `merged`, in PEFT and transformers.
+  static ProcessResult in_peft(const fs::path& adapter, const fs::path& merged,
+                               const std::string& tolerance) {
+    return python("peft_loads_adapter.py", {"--base", kBase.string(), "--adapter", adapter.string(),
+                                            "--merged", merged.string(), "--tolerance", tolerance,
+                                            "--ids", "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
+  }
+
   TemporaryDirectory scratch_;
 };
 
@@ -65,12 +73,15 @@ at::Tensor noise(const at::Tensor& like, std::uint64_t seed) {
 
 bool is_projection(const std::string& name) { return name.ends_with("_proj.weight"); }
 
-// A KPA, PiSSA, LoRA or DoRA adapter of every projection, as if trained a little.
-adapter::Adapter trained(const std::string& method) {
+// An adapter of every projection: CorDA's in the three modes, PiSSA, LoRA or DoRA; as it starts, or
+// as if trained a little.
+adapter::Adapter make_adapter(const std::string& kind, bool trained) {
   const io::Checkpoint base(kBase);
+  const bool corda = kind == "kpa" || kind == "ipa" || kind == "dual";
   adapter::Adapter result;
-  result.method = method;
-  result.mode = method == "corda" ? "kpa" : "";
+  result.method = corda ? "corda" : kind;
+  result.mode = corda ? kind : "";
+  result.train_a = kind != "dual";
   result.rank = 3;
   result.alpha = 6;
   result.base_fingerprint = base.fingerprint();
@@ -80,39 +91,58 @@ adapter::Adapter trained(const std::string& method) {
     if (!is_projection(name)) continue;
     const std::string module = name.substr(0, name.size() - 7);
     const at::Tensor w = io::view_tensor(base, name).to(at::kFloat);
-    const at::Tensor x = noise(at::empty({2 * w.size(1), w.size(1)}), ++seed);
+    const auto covariance = [&] {
+      const at::Tensor x = noise(at::empty({2 * w.size(1), w.size(1)}), ++seed);
+      return at::mm(x.t(), x);
+    };
     auto& layer = result.layers[module];
-    if (method == "corda") {
-      const auto u = linalg::left_singular_subspace(w, linalg::damp(at::mm(x.t(), x), 0.01), 3,
-                                                    linalg::Which::kSmallest);
+    if (kind == "dual") {
+      const at::Tensor knowledge = linalg::damp(covariance(), 0.01);
+      layer = adapter::initialise_dual(
+          linalg::generalised_top(covariance(), knowledge, result.rank), w.size(0));
+    } else if (corda) {
+      const auto which = kind == "kpa" ? linalg::Which::kSmallest : linalg::Which::kLargest;
+      const auto u =
+          linalg::left_singular_subspace(w, linalg::damp(covariance(), 0.01), result.rank, which);
       layer = adapter::initialise_from_subspace(w, u, result.scale());
-    } else if (method == "pissa") {
-      layer = adapter::initialise_pissa(w, 3, result.scale());
+    } else if (kind == "pissa") {
+      layer = adapter::initialise_pissa(w, result.rank, result.scale());
     } else {
-      layer = adapter::initialise_lora(w.size(0), w.size(1), 3, 1, module);
+      layer = adapter::initialise_lora(w.size(0), w.size(1), result.rank, 1, module);
     }
-    if (method == "dora")
+    if (kind == "dora")
       layer.magnitude =
           adapter::dora_magnitude(w) * (1 + 0.1 * noise(at::empty({w.size(0)}), ++seed));
-    layer.a = layer.a + 0.02 * noise(layer.a, ++seed);
+    if (!trained) continue;
+    if (result.train_a) layer.a = layer.a + 0.02 * noise(layer.a, ++seed);
     layer.b = layer.b + 0.02 * noise(layer.b, ++seed);
   }
   return result;
 }
 
 TEST_F(Interop, PeftLoadsOurAdaptersAndTransformersOurMergedModels) {
-  for (const std::string method : {"corda", "pissa", "lora", "dora"}) {
-    SCOPED_TRACE(method);
-    const fs::path directory = scratch_.path() / (method + "-adapter");
+  for (const std::string kind : {"kpa", "ipa", "dual", "pissa", "lora", "dora"}) {
+    SCOPED_TRACE(kind);
+    const fs::path directory = scratch_.path() / (kind + "-adapter");
     fs::create_directories(directory);
-    adapter::write_adapter(directory, trained(method));
-    const fs::path merged = merge_into(directory, method + "-merged");
-    const auto peft = python("peft_loads_adapter.py",
-                             {"--base", kBase.string(), "--adapter", directory.string(), "--merged",
-                              merged.string(), "--ids", "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
+    adapter::write_adapter(directory, make_adapter(kind, /*trained=*/true));
+    const fs::path merged = merge_into(directory, kind + "-merged");
+    const auto peft = in_peft(directory, merged, "1e-4");
     EXPECT_EQ(peft.exit_code, 0) << peft.out << peft.err;
     const auto transformers = python("transformers_loads.py", {"--merged", merged.string()});
     EXPECT_EQ(transformers.exit_code, 0) << transformers.out << transformers.err;
+  }
+}
+
+// The difference must be below the tolerance, so it must be zero.
+TEST_F(Interop, AtTheStartPeftGivesTheBasesLogitsExactly) {
+  for (const std::string kind : {"kpa", "ipa", "dual", "pissa", "lora"}) {
+    SCOPED_TRACE(kind);
+    const fs::path directory = scratch_.path() / (kind + "-start");
+    fs::create_directories(directory);
+    adapter::write_adapter(directory, make_adapter(kind, /*trained=*/false));
+    const auto peft = in_peft(directory, kBase, "1e-300");
+    EXPECT_EQ(peft.exit_code, 0) << peft.out << peft.err;
   }
 }
 

@@ -210,7 +210,7 @@ TEST(Dropout, SameSeedSameLossOtherSeedOtherLoss) {
   EXPECT_NE(loss_with_seed(3), loss_with_seed(4));
 }
 
-class Accumulation : public ::testing::TestWithParam<Pass> {};
+class Accumulation : public GoldenAdapter {};
 
 // The same 32 samples as one micro-batch, as many, and one sample at a time.
 TEST_P(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
@@ -218,7 +218,7 @@ TEST_P(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
   for (const auto& batch : golden_batches())
     samples.insert(samples.end(), batch.begin(), batch.end());
   samples.resize(32);
-  Trained whole = load_with_adapter("lora");
+  Trained whole = load_with_adapter(method());
   const auto one = micro_batches(samples, 1 << 20, true);
   ASSERT_EQ(one.size(), 1U);
   const StepGradients expected = gradients_of(whole, one);
@@ -229,10 +229,10 @@ TEST_P(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
   };
   for (const auto& [tokens, packing, at_least] :
        {Cut{1, true, 32}, Cut{8192, false, 32}, Cut{100, true, 4}}) {
-    Trained cut = load_with_adapter("lora");
+    Trained cut = load_with_adapter(method());
     const auto parts = micro_batches(samples, tokens, packing);
     ASSERT_GE(parts.size(), at_least);
-    const StepGradients result = gradients_of(cut, parts, GetParam());
+    const StepGradients result = gradients_of(cut, parts, GetParam().pass);
     EXPECT_EQ(result.supervised_tokens, expected.supervised_tokens);
     EXPECT_NEAR(result.loss(), expected.loss(), 1e-6 * expected.loss());
     for (std::size_t i = 0; i < cut.parameters.size(); ++i) {
@@ -245,15 +245,15 @@ TEST_P(Accumulation, OneTimesThirtyTwoEqualsThirtyTwoTimesOne) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Passes, Accumulation,
-                         ::testing::Values(Pass::kAutograd, Pass::kKernels, Pass::kKeepAll,
-                                           Pass::kRecomputeBlocks),
-                         [](const auto& tested) {
-                           return std::string(tested.param == Pass::kAutograd  ? "Autograd"
-                                              : tested.param == Pass::kKernels ? "Kernels"
-                                              : tested.param == Pass::kKeepAll ? "Fused"
-                                                                               : "FusedBlock");
-                         });
+INSTANTIATE_TEST_SUITE_P(Methods, Accumulation,
+                         ::testing::Values(GoldenCase{"Lora", "lora", Pass::kAutograd},
+                                           GoldenCase{"LoraFused", "lora", Pass::kKeepAll},
+                                           GoldenCase{"LoraFusedBlock", "lora",
+                                                      Pass::kRecomputeBlocks},
+                                           GoldenCase{"LoraKernels", "lora", Pass::kKernels},
+                                           GoldenCase{"Dora", "dora", Pass::kAutograd},
+                                           GoldenCase{"DoraKernels", "dora", Pass::kKernels}),
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
 }  // namespace corda::train
