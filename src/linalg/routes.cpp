@@ -68,16 +68,6 @@ at::Tensor checked_basis(const at::Tensor& z) {
   return *basis;
 }
 
-void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u, Which which,
-            Spectrum& result) {
-  const at::Tensor rows = at::mm(at::mm(u.t(), weight), damped);
-  const auto [values, vectors] = eigenpairs(at::mm(rows, rows.t()));
-  const bool flip = which == Which::kLargest;
-  const at::Tensor turned = at::mm(u, vectors);
-  result.values = (flip ? values.flip(0) : values).clamp_min(0).sqrt();
-  result.vectors = flip ? turned.flip(1) : turned;
-}
-
 double sum_of_squares(const at::Tensor& values) { return values.square().sum().item<double>(); }
 
 }  // namespace corda::linalg

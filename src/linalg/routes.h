@@ -44,10 +44,6 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
 // The columns of z made orthonormal (orthonormal.h); Refused where one is zero or not finite.
 at::Tensor checked_basis(const at::Tensor& z);
 
-// Singular values of W C~ within span(u), and u turned to match, in the order of `which`.
-void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u, Which which,
-            Spectrum& result);
-
 double sum_of_squares(const at::Tensor& values);
 
 }  // namespace corda::linalg

@@ -131,6 +131,15 @@ Inverse wide_inverse(const at::Tensor& product) {
   return result;
 }
 
+// Sets the singular values of W C~ within span(u), the smallest first, and u turned to match.
+void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u,
+            Spectrum& result) {
+  const at::Tensor rows = at::mm(at::mm(u.t(), weight), damped);
+  const auto [values, vectors] = eigenpairs(at::mm(rows, rows.t()));
+  result.values = values.clamp_min(0).sqrt();
+  result.vectors = at::mm(u, vectors);
+}
+
 }  // namespace
 
 Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
@@ -157,8 +166,7 @@ Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covaria
   result.total = inverse.total;
   // One more step of the inverse: it takes out what rounding left of the large directions.
   const at::Tensor u = checked_basis(pairs.top_images());
-  settle(wide, covariance.matrix(), tall ? checked_basis(factors->lift(u)) : u, Which::kSmallest,
-         result);
+  settle(wide, covariance.matrix(), tall ? checked_basis(factors->lift(u)) : u, result);
   const double least =
       (1 - inverse.error) / (1 + kMargin) * pairs.top_values().reciprocal().sum().item<double>();
   result.bound = std::sqrt(sum_of_squares(result.values) / least);
