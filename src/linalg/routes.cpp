@@ -17,14 +17,6 @@ void mark(const SubspaceOptions& options, const char* phase) {
   if (options.on_phase) options.on_phase(phase);
 }
 
-at::Tensor solve(const at::Tensor& lower, const at::Tensor& b) {
-  return at::linalg_solve_triangular(lower, b, /*upper=*/false);
-}
-
-at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b) {
-  return at::linalg_solve_triangular(lower.t(), b, /*upper=*/true);
-}
-
 namespace {
 
 // A matrix of lower rank than the block, summed in fp32, has eigenvalues on both sides of zero

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "corda/linalg/spectrum.h"
+#include "linalg/dense.h"
 #include "linalg/subspace_iteration.h"
 
 namespace corda::linalg {
@@ -29,10 +30,6 @@ Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowl
                                  std::int64_t r, const SubspaceOptions& options);
 
 void mark(const SubspaceOptions& options, const char* phase);
-
-// L^-1 b and L^-T b.
-at::Tensor solve(const at::Tensor& lower, const at::Tensor& b);
-at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b);
 
 // Iterates on the n x n operator until `accept` takes the Ritz pairs, which is asked where
 // residuals tell that a proof with these allowances [r] on the values can succeed.

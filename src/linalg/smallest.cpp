@@ -38,7 +38,7 @@ struct Inverse {
   std::string route;
 };
 
-at::Tensor cholesky(const at::Tensor& matrix, const char* what) {
+at::Tensor gram_cholesky(const at::Tensor& matrix, const char* what) {
   auto [lower, info] = at::linalg_cholesky_ex(matrix);
   if (info.item<int>() != 0) throw Refused{concat(what, " is not positive definite to rounding")};
   return lower;
@@ -51,7 +51,7 @@ at::Tensor first_cholesky(const at::Tensor& gram, const char* what) {
   if (info.item<int>() == 0) return lower;
   at::Tensor shifted = gram.clone();
   shifted.diagonal().add_(kShift * gram.diagonal().sum());
-  return cholesky(shifted, what);
+  return gram_cholesky(shifted, what);
 }
 
 // Q u, Q = W L^-T of W^T W = L L^T: left singular vectors of M from those of K.
@@ -77,7 +77,7 @@ Inverse tall_inverse(const at::Tensor& weight, DampedCovariance& covariance) {
   double tilt = factor_error();
   if (!(tilt <= kFactorError)) {
     const at::Tensor q = solve(result.lower, weight.t());
-    result.lower = at::mm(result.lower, cholesky(gram_of_rows(q), "the second Gram matrix"));
+    result.lower = at::mm(result.lower, gram_cholesky(gram_of_rows(q), "the second Gram matrix"));
     result.route = "cholesky-inverse-twice";
     tilt = factor_error();
   }
@@ -116,7 +116,7 @@ Inverse wide_inverse(const at::Tensor& product) {
   result.error = error();
   if (!(result.error <= kInverseError)) {
     const at::Tensor second =
-        cholesky(gram_of_rows(solve(first, product)), "the second Gram matrix");
+        gram_cholesky(gram_of_rows(solve(first, product)), "the second Gram matrix");
     inverse = solve(second, inverse);
     result.route = "gram-inverse-twice";
     result.error = error();
