@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs corda into a fresh folder, runs it in an empty environment, and builds a program against it.
-# Arguments: BUILD (build folder of corda), SOURCE (its source), WORK (scratch folder), TORCH_DIR, GENERATOR.
+# Arguments: BUILD (build folder of corda), SOURCE (its source), WORK (scratch folder), GENERATOR, MAKE_PROGRAM.
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT status EQUAL 0)
@@ -16,6 +16,7 @@ if(NOT output MATCHES "^corda [0-9]+[.][0-9]+")
   message(FATAL_ERROR "unexpected version: ${output}")
 endif()
 run("${CMAKE_COMMAND}" -S "${SOURCE}/tests/install/consumer" -B "${WORK}/consumer" -G "${GENERATOR}"
+    "-DCMAKE_MAKE_PROGRAM=${MAKE_PROGRAM}"
     "-DCMAKE_PREFIX_PATH=${WORK}/prefix" -DCMAKE_BUILD_TYPE=Release)
 run("${CMAKE_COMMAND}" --build "${WORK}/consumer")
 run(env -i "${WORK}/consumer/consumer" "${SOURCE}/tests/golden/tokenizer/small/byte_level_gpt2")
