@@ -11,18 +11,6 @@
 
 namespace corda::linalg {
 
-namespace cpu {
-
-void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale,
-                           std::int64_t begin, std::int64_t columns) {
-  const std::int64_t rows = sum.size(0) - begin;
-  sum.narrow(0, begin, rows)
-      .narrow(1, begin, columns)
-      .addmm_(x.narrow(1, begin, rows).t(), x.narrow(1, begin, columns), 1, scale.item<double>());
-}
-
-}  // namespace cpu
-
 namespace {
 
 // Columns of the sum that one product adds to. What is above the diagonal is wasted within a
@@ -57,6 +45,22 @@ void add_scaled_gram(at::Tensor& sum, const at::Tensor& x, const at::Tensor& sca
     } else {
       cpu::add_scaled_gram_panel(sum, rows, scale, begin, columns);
     }
+  }
+}
+
+void mirror_lower(at::Tensor& matrix) {
+  const std::int64_t n = matrix.size(0);
+  // Off-diagonal panels are copied whole; only the blocks on the diagonal need a triangle.
+  constexpr std::int64_t kBlock = 1024;
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t size = std::min(kBlock, n - begin);
+    at::Tensor corner = matrix.narrow(0, begin, size).narrow(1, begin, size);
+    corner.copy_(corner.tril() + corner.tril(-1).t());
+    const std::int64_t below = n - begin - size;
+    if (below == 0) continue;
+    matrix.narrow(0, begin, size)
+        .narrow(1, begin + size, below)
+        .copy_(matrix.narrow(0, begin + size, below).narrow(1, begin, size).t());
   }
 }
 

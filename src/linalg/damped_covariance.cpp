@@ -4,14 +4,11 @@
 
 #include <ATen/ATen.h>
 
-#include "corda/core/error.h"
 #include "linalg/checks.h"
+#include "linalg/dense.h"
 #include "linalg/split.h"
 
 namespace corda::linalg {
-
-using core::concat;
-using core::NumericalError;
 
 at::Tensor damp(const at::Tensor& covariance, double damping) {
   check_square("damp", "the covariance", covariance);
@@ -26,14 +23,8 @@ DampedCovariance::DampedCovariance(const at::Tensor& covariance, double damping)
 
 const at::Tensor& DampedCovariance::factor() {
   if (factor_.defined()) return factor_;
-  auto [lower, info] = at::linalg_cholesky_ex(matrix_);
   ++factorisations_;
-  if (const int status = info.item<int>(); status != 0) {
-    throw NumericalError(concat("[linalg::DampedCovariance] Cholesky gave info ", status,
-                                " for a matrix ", matrix_.sizes(),
-                                ": it is not positive definite; raise the damping"));
-  }
-  return factor_ = lower;
+  return factor_ = cholesky("DampedCovariance", matrix_);
 }
 
 const at::Tensor& DampedCovariance::inverse() {

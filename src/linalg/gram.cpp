@@ -35,20 +35,4 @@ at::Tensor gram_of_rows(const at::Tensor& a) {
   return result;
 }
 
-void mirror_lower(at::Tensor& matrix) {
-  const std::int64_t n = matrix.size(0);
-  // Off-diagonal panels are copied whole; only the blocks on the diagonal need a triangle.
-  constexpr std::int64_t kBlock = 1024;
-  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
-    const std::int64_t size = std::min(kBlock, n - begin);
-    at::Tensor corner = matrix.narrow(0, begin, size).narrow(1, begin, size);
-    corner.copy_(corner.tril() + corner.tril(-1).t());
-    const std::int64_t below = n - begin - size;
-    if (below == 0) continue;
-    matrix.narrow(0, begin, size)
-        .narrow(1, begin + size, below)
-        .copy_(matrix.narrow(0, begin + size, below).narrow(1, begin, size).t());
-  }
-}
-
 }  // namespace corda::linalg

@@ -17,14 +17,6 @@ void mark(const SubspaceOptions& options, const char* phase) {
   if (options.on_phase) options.on_phase(phase);
 }
 
-at::Tensor solve(const at::Tensor& lower, const at::Tensor& b) {
-  return at::linalg_solve_triangular(lower, b, /*upper=*/false);
-}
-
-at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b) {
-  return at::linalg_solve_triangular(lower.t(), b, /*upper=*/true);
-}
-
 namespace {
 
 // A matrix of lower rank than the block, summed in fp32, has eigenvalues on both sides of zero
@@ -66,16 +58,6 @@ at::Tensor checked_basis(const at::Tensor& z) {
   auto basis = orthonormal(z);
   if (!basis) throw Refused{"a direction found is zero or not finite"};
   return *basis;
-}
-
-void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u, Which which,
-            Spectrum& result) {
-  const at::Tensor rows = at::mm(at::mm(u.t(), weight), damped);
-  const auto [values, vectors] = eigenpairs(at::mm(rows, rows.t()));
-  const bool flip = which == Which::kLargest;
-  const at::Tensor turned = at::mm(u, vectors);
-  result.values = (flip ? values.flip(0) : values).clamp_min(0).sqrt();
-  result.vectors = flip ? turned.flip(1) : turned;
 }
 
 double sum_of_squares(const at::Tensor& values) { return values.square().sum().item<double>(); }

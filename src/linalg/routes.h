@@ -11,6 +11,7 @@
 #include <string>
 
 #include "corda/linalg/spectrum.h"
+#include "linalg/dense.h"
 #include "linalg/subspace_iteration.h"
 
 namespace corda::linalg {
@@ -30,10 +31,6 @@ Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowl
 
 void mark(const SubspaceOptions& options, const char* phase);
 
-// L^-1 b and L^-T b.
-at::Tensor solve(const at::Tensor& lower, const at::Tensor& b);
-at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b);
-
 // Iterates on the n x n operator until `accept` takes the Ritz pairs, which is asked where
 // residuals tell that a proof with these allowances [r] on the values can succeed.
 RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Device device,
@@ -43,10 +40,6 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
 
 // The columns of z made orthonormal (orthonormal.h); Refused where one is zero or not finite.
 at::Tensor checked_basis(const at::Tensor& z);
-
-// Singular values of W C~ within span(u), and u turned to match, in the order of `which`.
-void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u, Which which,
-            Spectrum& result);
 
 double sum_of_squares(const at::Tensor& values);
 

@@ -3,8 +3,9 @@
 // KPA: the smallest singular directions of W C~ as the largest eigenvectors of an inverse.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
-#include <optional>
+#include <string>
 
 #include "corda/core/error.h"
 #include "linalg/certificate.h"
@@ -26,9 +27,10 @@ constexpr double kFactorError = 3e-4;
 // Of a Gram matrix's trace: lets its Cholesky factorisation pass where rounding made it singular.
 constexpr double kShift = 1e-15;
 
-// For a square K whose left singular vectors, lifted, are those of M = W C~.
+// What stands for M = W C~: a square K [k, k], k = min(out, in), with the singular values of M.
 struct Inverse {
   at::Tensor matrix;  // H = (K K^T)^-1 up to the error [k, k]
+  at::Tensor lower;   // L of `lift` where W is tall; else undefined: K's vectors are those of M
   // The i-th smallest squared singular value of M is at least (1 - error) / (the i-th largest
   // eigenvalue of H).
   double error = 0;
@@ -36,7 +38,7 @@ struct Inverse {
   std::string route;
 };
 
-at::Tensor cholesky(const at::Tensor& matrix, const char* what) {
+at::Tensor gram_cholesky(const at::Tensor& matrix, const char* what) {
   auto [lower, info] = at::linalg_cholesky_ex(matrix);
   if (info.item<int>() != 0) throw Refused{concat(what, " is not positive definite to rounding")};
   return lower;
@@ -49,55 +51,47 @@ at::Tensor first_cholesky(const at::Tensor& gram, const char* what) {
   if (info.item<int>() == 0) return lower;
   at::Tensor shifted = gram.clone();
   shifted.diagonal().add_(kShift * gram.diagonal().sum());
-  return cholesky(shifted, what);
+  return gram_cholesky(shifted, what);
 }
 
-// W with at least as many rows as columns, W^T W = L L^T: W = Q L^T, K = L^T C~ and U = Q U_K.
-// Where squaring the condition number of W loses its small singular values, a second pass on
-// W L^-T restores them.
-class TallInverse {
- public:
-  TallInverse(const at::Tensor& weight, DampedCovariance& covariance)
-      : weight_(weight), covariance_(covariance) {
-    const at::Tensor gram = gram_of_columns(weight);
-    result_.total = std::sqrt((gram * covariance.square()).sum().item<double>());
-    lower_ = first_cholesky(gram, "W^T W");
-    result_.route = "cholesky-inverse";
-    probes_ = probes(weight.size(1), weight.device());
-    double tilt = factor_error();
-    if (!(tilt <= kFactorError)) {
-      const at::Tensor q = solve(lower_, weight.t());
-      lower_ = at::mm(lower_, cholesky(gram_of_rows(q), "the second Gram matrix"));
-      result_.route = "cholesky-inverse-twice";
-      tilt = factor_error();
-    }
-    // K^-T = L^-1 C~^-1 up to rounding, so (K K^T)^-1 = K^-T K^-1.
-    const at::Tensor half = solve(lower_, covariance_.inverse());
-    result_.matrix = gram_of_rows(half);
-    // half = (I + F) K^-T exactly for some F. By Ostrowski's theorem the eigenvalues of H are those
-    // of (K K^T)^-1 times at least (1 - ||F||)^2, and the squared singular values of M = Q K those
-    // of K times at least the smallest eigenvalue of Q^T Q.
-    const at::Tensor image = at::mm(half, at::mm(covariance_.matrix(), at::mm(lower_, probes_)));
-    const double f = norm_bound(image - probes_);
-    result_.error = 1 - (1 - tilt) * std::pow(std::max(0.0, 1 - f), 2);
-  }
-  const Inverse& result() const { return result_; }
-  at::Tensor lift(const at::Tensor& u) const {
-    return at::mm(weight_, solve_transposed(lower_, u));
-  }
+// Q u, Q = W L^-T of W^T W = L L^T: left singular vectors of M from those of K.
+at::Tensor lift(const at::Tensor& weight, const at::Tensor& lower, const at::Tensor& u) {
+  return at::mm(weight, solve_transposed(lower, u));
+}
 
- private:
+// W with at least as many rows as columns, W^T W = L L^T: W = Q L^T, K = L^T C~ and M = Q K. Where
+// squaring the condition number of W loses its small singular values, a second pass on Q restores
+// them.
+Inverse tall_inverse(const at::Tensor& weight, DampedCovariance& covariance) {
+  const at::Tensor gram = gram_of_columns(weight);
+  Inverse result;
+  result.total = std::sqrt((gram * covariance.square()).sum().item<double>());
+  result.lower = first_cholesky(gram, "W^T W");
+  result.route = "cholesky-inverse";
+  const at::Tensor p = probes(weight.size(1), weight.device());
   // A bound of ||Q^T Q - I||.
-  double factor_error() const {
-    return norm_bound(solve(lower_, at::mm(weight_.t(), lift(probes_))) - probes_);
+  const auto factor_error = [&] {
+    const at::Tensor image = at::mm(weight.t(), lift(weight, result.lower, p));
+    return norm_bound(solve(result.lower, image) - p);
+  };
+  double tilt = factor_error();
+  if (!(tilt <= kFactorError)) {
+    const at::Tensor q = solve(result.lower, weight.t());
+    result.lower = at::mm(result.lower, gram_cholesky(gram_of_rows(q), "the second Gram matrix"));
+    result.route = "cholesky-inverse-twice";
+    tilt = factor_error();
   }
-
-  const at::Tensor weight_;
-  DampedCovariance& covariance_;
-  at::Tensor probes_;
-  at::Tensor lower_;
-  Inverse result_;
-};
+  // K^-T = L^-1 C~^-1 up to rounding, so (K K^T)^-1 = K^-T K^-1.
+  const at::Tensor half = solve(result.lower, covariance.inverse());
+  result.matrix = gram_of_rows(half);
+  // half = (I + F) K^-T exactly for some F. By Ostrowski's theorem the eigenvalues of H are those
+  // of (K K^T)^-1 times at least (1 - ||F||)^2, and the squared singular values of M = Q K those of
+  // K times at least the smallest eigenvalue of Q^T Q.
+  const at::Tensor image = at::mm(half, at::mm(covariance.matrix(), at::mm(result.lower, p)));
+  const double f = norm_bound(image - p);
+  result.error = 1 - (1 - tilt) * std::pow(std::max(0.0, 1 - f), 2);
+  return result;
+}
 
 // W with fewer rows than columns: M = W C~ and G = M M^T, k x k. Where squaring the condition
 // number of M loses the small eigenvalues, a second pass on L1^-1 M restores them (shifted Cholesky
@@ -122,7 +116,7 @@ Inverse wide_inverse(const at::Tensor& product) {
   result.error = error();
   if (!(result.error <= kInverseError)) {
     const at::Tensor second =
-        cholesky(gram_of_rows(solve(first, product)), "the second Gram matrix");
+        gram_cholesky(gram_of_rows(solve(first, product)), "the second Gram matrix");
     inverse = solve(second, inverse);
     result.route = "gram-inverse-twice";
     result.error = error();
@@ -131,16 +125,23 @@ Inverse wide_inverse(const at::Tensor& product) {
   return result;
 }
 
+// Sets the singular values of W C~ within span(u), the smallest first, and u turned to match.
+void settle(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& u,
+            Spectrum& result) {
+  const at::Tensor rows = at::mm(at::mm(u.t(), weight), damped);
+  const auto [values, vectors] = eigenpairs(at::mm(rows, rows.t()));
+  result.values = values.clamp_min(0).sqrt();
+  result.vectors = at::mm(u, vectors);
+}
+
 }  // namespace
 
 Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
                              const SubspaceOptions& options) {
-  const at::Tensor wide = weight.to(at::kDouble);
-  const bool tall = wide.size(0) >= wide.size(1);
-  std::optional<TallInverse> factors;
-  if (tall) factors.emplace(wide, covariance);
+  const at::Tensor w = weight.to(at::kDouble);
+  const bool tall = w.size(0) >= w.size(1);
   const Inverse inverse =
-      tall ? factors->result() : wide_inverse(at::mm(wide, covariance.matrix()));
+      tall ? tall_inverse(w, covariance) : wide_inverse(at::mm(w, covariance.matrix()));
   mark(options, "inverse");
   if (!(inverse.error <= kInverseError))
     throw Refused{concat("the inverse is off by ", inverse.error)};
@@ -156,9 +157,9 @@ Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covaria
   result.route = inverse.route + "-chebyshev";
   result.total = inverse.total;
   // One more step of the inverse: it takes out what rounding left of the large directions.
-  const at::Tensor u = checked_basis(pairs.top_images());
-  settle(wide, covariance.matrix(), tall ? checked_basis(factors->lift(u)) : u, Which::kSmallest,
-         result);
+  at::Tensor u = checked_basis(pairs.top_images());
+  if (tall) u = checked_basis(lift(w, inverse.lower, u));
+  settle(w, covariance.matrix(), u, result);
   const double least =
       (1 - inverse.error) / (1 + kMargin) * pairs.top_values().reciprocal().sum().item<double>();
   result.bound = std::sqrt(sum_of_squares(result.values) / least);

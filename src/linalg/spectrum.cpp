@@ -4,11 +4,14 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "corda/core/error.h"
 #include "linalg/backend.h"
 #include "linalg/checks.h"
+#include "linalg/dense.h"
 
 namespace corda::linalg {
 
@@ -57,8 +60,17 @@ Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_dam
     throw NumericalError(concat("[linalg::generalised_top] a covariance ", task.sizes(),
                                 " holds a NaN or an infinity"));
   }
-  Spectrum result = t.is_cuda() ? cuda::generalised_top(t, k, r) : cpu::generalised_top(t, k, r);
-  result.vectors = fix_signs(result.vectors);
+  const at::Tensor lower = cholesky("generalised_top", k);
+  // L^-1 C_task L^-T has the same eigenvalues; an eigenvector g of it gives a = L^-T g.
+  at::Tensor quotient = solve(lower, solve(lower, t).t());
+  quotient = (quotient + quotient.t()).div_(2);
+  Spectrum result;
+  result.route = "cholesky-eigh";
+  result.total = quotient.diagonal().sum().item<double>();
+  const Eigenpairs top = t.is_cuda() ? cuda::largest_eigenpairs(std::move(quotient), r)
+                                     : cpu::largest_eigenpairs(std::move(quotient), r);
+  result.values = top.values;
+  result.vectors = fix_signs(solve_transposed(lower, top.vectors));
   return result;
 }
 

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <utility>
 
-#include "corda/core/error.h"
+#include "linalg/dense.h"
 #include "linalg/orthonormal.h"
 
 namespace corda::linalg {
@@ -68,15 +68,6 @@ Design design(const RitzPairs& pairs, double gain, bool first, double lowest) {
 }
 
 }  // namespace
-
-std::tuple<at::Tensor, at::Tensor> eigenpairs(const at::Tensor& matrix) {
-  try {
-    return at::linalg_eigh(matrix);
-  } catch (const c10::LinAlgError& error) {
-    throw core::NumericalError(core::concat("[linalg::eigenpairs] syevd failed on a matrix ",
-                                            matrix.sizes(), ": ", error.what_without_backtrace()));
-  }
-}
 
 at::Tensor Operator::operator()(const at::Tensor& y) const {
   return matrix_.defined() ? at::mm(matrix_, y) : function_(y);

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 namespace corda::linalg {
@@ -31,10 +30,6 @@ class Operator {
   at::Tensor matrix_;
   Function function_;
 };
-
-// Eigenvalues, the smallest first, and eigenvectors of a symmetric matrix. Throws NumericalError
-// where syevd fails.
-std::tuple<at::Tensor, at::Tensor> eigenpairs(const at::Tensor& matrix);
 
 // The Ritz pairs of a subspace of p >= r dimensions that aims at the r largest eigenvalues.
 struct RitzPairs {

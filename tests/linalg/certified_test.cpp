@@ -10,6 +10,7 @@
 #include "corda/core/error.h"
 #include "corda/linalg/spectrum.h"
 #include "linalg/certificate.h"
+#include "linalg/dense.h"
 #include "linalg/layers.h"
 #include "linalg/numbers.h"
 #include "linalg/orthonormal.h"

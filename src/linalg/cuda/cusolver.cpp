@@ -61,12 +61,12 @@ void Solver::check(cusolverStatus_t status, const char* routine, const at::Tenso
   throw NumericalError(message);
 }
 
-void Solver::check_info(const at::Tensor& info, const char* routine, const at::Tensor& matrix,
-                        const char* advice) const {
+void Solver::check_info(const at::Tensor& info, const char* routine,
+                        const at::Tensor& matrix) const {
   const int value = info.item<int>();
   if (value == 0) return;
-  throw NumericalError(concat("[linalg::cuda] ", routine, " gave info ", value, " for a matrix ",
-                              matrix.sizes(), advice));
+  throw NumericalError(
+      concat("[linalg::cuda] ", routine, " gave info ", value, " for a matrix ", matrix.sizes()));
 }
 
 at::Tensor Solver::device_buffer(std::size_t bytes) const {
@@ -131,25 +131,6 @@ void Solver::invert_lower(at::Tensor& a) {
                          host_bytes, info.mutable_data_ptr<int>()),
         "Xtrtri", a);
   check_info(info, "Xtrtri", a);
-}
-
-void Solver::cholesky(at::Tensor& a, const char* advice) {
-  const c10::cuda::CUDAGuard guard(device_);
-  const std::int64_t n = a.size(0);
-  const at::Tensor info = at::zeros({1}, a.options().dtype(at::kInt));
-  std::size_t device_bytes = 0;
-  std::size_t host_bytes = 0;
-  check(cusolverDnXpotrf_bufferSize(handle_, params_, CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F,
-                                    data(a), n, CUDA_R_64F, &device_bytes, &host_bytes),
-        "Xpotrf_bufferSize", a);
-  const at::Tensor device = device_buffer(device_bytes);
-  HostBuffer host(host_bytes);
-  check(cusolverDnXpotrf(handle_, params_, CUBLAS_FILL_MODE_UPPER, n, CUDA_R_64F, data(a), n,
-                         CUDA_R_64F, device.mutable_data_ptr(), device_bytes, host.data(),
-                         host_bytes, info.mutable_data_ptr<int>()),
-        "Xpotrf", a);
-  check_info(info, "Xpotrf", a, advice);
-  a.tril_();
 }
 
 Solver::Eigen Solver::eigen_top(at::Tensor& a, std::int64_t r) {

@@ -29,8 +29,6 @@ class Solver {
   void apply_q(const at::Tensor& a, const at::Tensor& tau, at::Tensor& rows);
   // Inverse in place of a lower triangular a [n, n] whose upper part is zero.
   void invert_lower(at::Tensor& a);
-  // Cholesky factor L of a = L L^T, in place, upper part zeroed. `advice` ends the error message.
-  void cholesky(at::Tensor& a, const char* advice);
 
   struct Eigen {
     at::Tensor rows;    // [r, n], one eigenvector a row
@@ -48,8 +46,7 @@ class Solver {
 
  private:
   void check(cusolverStatus_t status, const char* routine, const at::Tensor& matrix) const;
-  void check_info(const at::Tensor& info, const char* routine, const at::Tensor& matrix,
-                  const char* advice = "") const;
+  void check_info(const at::Tensor& info, const char* routine, const at::Tensor& matrix) const;
   at::Tensor device_buffer(std::size_t bytes) const;
 
   at::Device device_;

@@ -95,22 +95,10 @@ Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which) {
   return which == Which::kSmallest ? smallest(matrix, r) : largest(matrix, r);
 }
 
-Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
-                         std::int64_t r) {
-  Solver solver(task.device());
-  at::Tensor lower = knowledge_damped.clone(at::MemoryFormat::Contiguous);
-  solver.cholesky(lower, ": it is not positive definite; raise the damping");
-  // G = L^-1 C_task L^-T has the same eigenvalues; a = L^-T g.
-  const at::Tensor half = at::linalg_solve_triangular(lower, task, /*upper=*/false);
-  at::Tensor gram = at::linalg_solve_triangular(lower, half.t(), /*upper=*/false);
-  gram = (gram + gram.t()).div_(2).contiguous();
-  Spectrum result;
-  result.route = "cholesky-eigh";
-  result.total = gram.diagonal().sum().item<double>();
-  const auto eigen = solver.eigen_top(gram, r);
-  result.values = eigen.values;
-  result.vectors = at::linalg_solve_triangular(lower.t(), eigen.rows.t(), /*upper=*/true);
-  return result;
+Eigenpairs largest_eigenpairs(at::Tensor matrix, std::int64_t r) {
+  at::Tensor a = matrix.contiguous();
+  const auto eigen = Solver(a.device()).eigen_top(a, r);
+  return {eigen.values, eigen.rows.t()};
 }
 
 }  // namespace corda::linalg::cuda

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "linalg/dense.h"
+
+#include <ATen/ATen.h>
+
+#include "corda/core/error.h"
+
+namespace corda::linalg {
+
+using core::concat;
+using core::NumericalError;
+
+at::Tensor cholesky(const char* function, const at::Tensor& matrix) {
+  const auto [lower, info] = at::linalg_cholesky_ex(matrix);
+  if (const int status = info.item<int>(); status != 0) {
+    throw NumericalError(concat("[linalg::", function, "] potrf gave info ", status,
+                                " for a matrix ", matrix.sizes(),
+                                ": it is not positive definite; raise the damping"));
+  }
+  return lower;
+}
+
+at::Tensor solve(const at::Tensor& lower, const at::Tensor& b) {
+  return at::linalg_solve_triangular(lower, b, /*upper=*/false);
+}
+
+at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b) {
+  return at::linalg_solve_triangular(lower.t(), b, /*upper=*/true);
+}
+
+Eigenpairs eigenpairs(const at::Tensor& matrix) {
+  try {
+    auto [values, vectors] = at::linalg_eigh(matrix);
+    return {std::move(values), std::move(vectors)};
+  } catch (const c10::LinAlgError& error) {
+    throw NumericalError(concat("[linalg::eigenpairs] syevd failed on a matrix ", matrix.sizes(),
+                                ": ", error.what_without_backtrace()));
+  }
+}
+
+}  // namespace corda::linalg
