@@ -48,9 +48,11 @@ std::pair<fs::path, int> create_locked(const fs::path& path) {
     const int file = ::mkostemp(name.data(), O_CLOEXEC);
     if (file < 0) throw core::IoError(concat("cannot create '", name, "': ", std::strerror(errno)));
     struct stat status = {};
-    ::flock(file, LOCK_EX | LOCK_NB);  // where the file system has no locks there is none
-    // Another process may have found it before it was locked.
-    if (::fstat(file, &status) == 0 && status.st_nlink > 0) {
+    // Another process may have found it before it was locked, and removes it: either it has the
+    // lock still, or the file has no name any more. Where the file system has no locks there is
+    // none.
+    const bool found = ::flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!found && ::fstat(file, &status) == 0 && status.st_nlink > 0) {
       ::fchmod(file, 0644);
       return {name, file};
     }
