@@ -49,11 +49,17 @@ std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
   return static_cast<std::int64_t>(c10::elementSize(type)) * tokens * columns + kLogitBytes;
 }
 
+// What `auto` becomes with these options; the pass itself is not made.
+ChosenPass fused(const LowRankPassOptions& options) {
+  return {.pass = nullptr,
+          .gradients = "fused",
+          .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),
+          .offload = options.offload ? "true" : "false"};
+}
+
 std::string advice(TrainSettings settings, const LowRankPassOptions& options,
                    const LargestBatches& largest) {
-  settings.gradients = "fused";
-  settings.recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute));
-  settings.offload = options.offload ? "true" : "false";
+  fused(options).record_in(settings);
   return memory_advice(settings, largest.sample, largest.micro_batch);
 }
 
@@ -114,6 +120,12 @@ std::string obstacle_of(model::Model& model) {
 
 }  // namespace
 
+void ChosenPass::record_in(TrainSettings& settings) const {
+  settings.gradients = gradients;
+  settings.recompute = recompute;
+  settings.offload = offload;
+}
+
 bool asks_for_fused(const TrainSettings& settings) {
   return settings.gradients == "fused" || settings.offload == "true" ||
          settings.recompute == "selective" || settings.recompute == "block";
@@ -138,10 +150,8 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
   const bool any = settings.gradients == "auto";
   if (supported && (any || settings.gradients == "fused")) {
     const LowRankPassOptions options = options_for(settings, model, largest, reporter);
-    chosen = {.pass = make_fitting(settings, model, options, largest),
-              .gradients = "fused",
-              .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),
-              .offload = options.offload ? "true" : "false"};
+    chosen = fused(options);
+    chosen.pass = make_fitting(settings, model, options, largest);
   } else if (settings.gradients == "kernels" || (any && model.device().is_cuda())) {
     chosen.pass = make_autograd_pass(model, model::Operations::kKernels);
     chosen.gradients = "kernels";

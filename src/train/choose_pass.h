@@ -25,6 +25,8 @@ struct ChosenPass {
   std::string gradients;
   std::string recompute;
   std::string offload;
+  // Puts the three words in the place of `auto`.
+  void record_in(TrainSettings& settings) const;
 };
 
 // Tokens of the largest that can come in a run.

@@ -4,8 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
-#include <vector>
+#include "train/low_rank_block.h"
 
 namespace corda::train {
 
@@ -47,10 +46,7 @@ double flops_of_step(const model::Model& model, double tokens, double head_rows,
   double per_micro_batch = 0;
   bool trained_before = model.embedding.requires_grad();
   for (const model::Block& block : model.blocks) {
-    // Layers that share an input, in the order of the forward pass.
-    const std::array<std::vector<const model::Linear*>, 4> sites = {
-        {{&block.q, &block.k, &block.v}, {&block.o}, {&block.gate, &block.up}, {&block.down}}};
-    for (const auto& site : sites) {
+    for (const auto& site : sites_of(block)) {
       for (const model::Linear* linear : site) {
         per_token += products_of(*linear, trained_before);
         if (linear->low_rank && linear->low_rank->magnitude.defined())

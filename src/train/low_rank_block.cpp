@@ -63,8 +63,21 @@ LowRankBlock::Heads LowRankBlock::heads_of(const at::Tensor& qkv) const {
           cut(config_.num_heads + config_.num_kv_heads, config_.num_kv_heads)};
 }
 
-std::array<std::vector<model::Linear*>, 4> sites_of(model::Block& block) {
+namespace {
+
+template <typename Linear, typename Block>
+std::array<std::vector<Linear*>, 4> projections_by_input(Block& block) {
   return {{{&block.q, &block.k, &block.v}, {&block.o}, {&block.gate, &block.up}, {&block.down}}};
+}
+
+}  // namespace
+
+std::array<std::vector<model::Linear*>, 4> sites_of(model::Block& block) {
+  return projections_by_input<model::Linear>(block);
+}
+
+std::array<std::vector<const model::Linear*>, 4> sites_of(const model::Block& block) {
+  return projections_by_input<const model::Linear>(block);
 }
 
 LowRankBlock::LowRankBlock(model::Block& block, const model::ModelConfig& config,

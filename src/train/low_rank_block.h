@@ -64,8 +64,10 @@ struct BatchContext {
   at::Tensor sin;
 };
 
-// A block's projections, those that share an input together: [q, k, v], [o], [gate, up], [down].
+// A block's projections in the order of the forward pass, those that share an input together:
+// [q, k, v], [o], [gate, up], [down].
 std::array<std::vector<model::Linear*>, 4> sites_of(model::Block& block);
+std::array<std::vector<const model::Linear*>, 4> sites_of(const model::Block& block);
 
 class LowRankBlock {
  public:

@@ -133,9 +133,7 @@ class Run {
     resolved_ = trainable_.resolve(settings);
     ChosenPass chosen = choose(resolved_, trainable_.model(), largest_, reporter);
     pass_ = std::move(chosen.pass);
-    resolved_.gradients = chosen.gradients;
-    resolved_.recompute = chosen.recompute;
-    resolved_.offload = chosen.offload;
+    chosen.record_in(resolved_);
     identity_ = settings_of(resolved_).binding();
     identity_.entries.emplace_back("base fingerprint",
                                    core::ConfigNode::scalar(trainable_.base_fingerprint()));
