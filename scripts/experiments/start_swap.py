@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""KPA with PEFT on nano-qa-11m, only the decomposition swapped: why does PEFT's result differ from corda's?
+"""KPA or IPA with PEFT on nano-qa-11m, only the adapter's start swapped: why does PEFT's result differ from corda's?
 
 Everything but the start of the adapter is PEFT's and the same in every row: covariances, training script, seeds, evaluation.
   fp32    PEFT's own decomposition, in fp32
   tf32    the same with TF32 products allowed, in the covariances too
   fp64    PEFT's covariances, its formula in fp64 (damping 0.01)
   corda   PEFT's covariances, decomposed by `corda decompose`
-  draw    covariances of `corda calibrate` (another draw of the windows), decomposed by `corda decompose`
+  draw    covariances of `corda calibrate` (another draw of windows or samples), decomposed by `corda decompose`
   whole   the start of 'corda', but trained and evaluated by corda too
+  draw-N  corda alone, calibrated with seed N of --draws: what another draw is worth
 'drop' leaves out the last, smaller batch of each epoch, 'keep' trains on it as corda does.
 
 Needs transformers, PEFT and the folder that `scripts/experiments/nano_qa.sh --prepare` makes. Results: one JSON object a line.
@@ -34,6 +35,7 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 PROMPT = ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
           "### Instruction:\n{}\n\n### Response:")
 RANK = 32
+TASK = ["--format", "alpaca", "--columns", "instruction=question,output=answer", "--template", "alpaca", "--seq-len", "512"]
 STARTS = ("fp32", "fp64", "corda", "draw", "tf32")
 SITES = {"q_proj": "self_attn.input", "k_proj": "self_attn.input", "v_proj": "self_attn.input", "o_proj": "self_attn.o_proj.input",
          "gate_proj": "mlp.input", "up_proj": "mlp.input", "down_proj": "mlp.down_proj.input"}
@@ -53,14 +55,26 @@ def load_tokenizer(args):
     return PreTrainedTokenizerFast.from_pretrained(args.work / "model")
 
 
-def lora_config(cache, covariance=None):
+def lora_config(args, cache, covariance=None):
     from peft import LoraConfig
     from peft.tuners.lora.config import CordaConfig
+    method = {"kpa": "kpm", "ipa": "ipm"}[args.mode]
     return LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(TARGETS), init_lora_weights="corda",
-                      corda_config=CordaConfig(corda_method="kpm", cache_file=str(cache), covariance_file=covariance and str(covariance)))
+                      corda_config=CordaConfig(corda_method=method, cache_file=str(cache), covariance_file=covariance and str(covariance)))
 
 
 # ---- The starts ----
+
+def calibration(args, tokenizer):
+    """Token ids of PEFT's calibration: windows of questions for KPA, training samples for IPA."""
+    if args.mode == "ipa":
+        return [ids for ids, _ in random.Random(6).sample(samples(args, tokenizer, "gsm8k_train.jsonl"), args.windows)]
+    text = "\n\n".join(row["question"] for row in rows(args.work / "data" / "nq_dpr.jsonl"))
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    draw = random.Random(5)
+    begins = [draw.randrange(len(ids) - 256) for _ in range(args.windows)]
+    return [ids[begin:begin + 256] for begin in begins]
+
 
 def peft_start(args, folder, tf32):
     """PEFT's preprocess_corda as it is; leaves its covariances and eigens in the folder."""
@@ -68,16 +82,12 @@ def peft_start(args, folder, tf32):
     folder.mkdir(parents=True, exist_ok=True)
     torch.backends.cuda.matmul.allow_tf32 = tf32
     model, tokenizer = load_model(args), load_tokenizer(args)
-    text = "\n\n".join(row["question"] for row in rows(args.work / "data" / "nq_dpr.jsonl"))
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    draw = random.Random(5)
-    begins = [draw.randrange(len(ids) - 256) for _ in range(args.windows)]
 
     def run_model():
-        for begin in begins:
-            model(torch.tensor([ids[begin:begin + 256]], device=args.device))
+        for ids in calibration(args, tokenizer):
+            model(torch.tensor([ids], device=args.device))
 
-    preprocess_corda(model, lora_config(folder / "eigens.pt", folder / "covariances.pt"), run_model=run_model)
+    preprocess_corda(model, lora_config(args, folder / "eigens.pt", folder / "covariances.pt"), run_model=run_model)
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
@@ -86,8 +96,13 @@ def damped(covariance):
     return c + 0.01 * c.diagonal().mean() * torch.eye(len(c), dtype=c.dtype, device=c.device)
 
 
+def chosen(args):
+    """Which components of a descending SVD the mode takes."""
+    return slice(-RANK, None) if args.mode == "kpa" else slice(RANK)
+
+
 def fp64_start(args, folder, covariances):
-    """PEFT's formula without its rounding: SVD(W C~) in fp64, the smallest components."""
+    """PEFT's formula without its rounding: SVD(W C~) in fp64, the smallest (KPA) or largest (IPA) components."""
     folder.mkdir(parents=True, exist_ok=True)
     eigens = {}
     for name, module in load_model(args).named_modules():
@@ -95,18 +110,29 @@ def fp64_start(args, folder, covariances):
             continue
         c = damped(covariances[name]).cpu()
         u, s, vh = torch.linalg.svd(module.weight.data.double().cpu() @ c, full_matrices=False)
-        v = torch.linalg.solve(c, vh[-RANK:].T)
-        for key, value in (("S_WC", s[-RANK:]), ("U_WC", u[:, -RANK:]), ("V_WC", v)):
+        v = torch.linalg.solve(c, vh[chosen(args)].T)
+        for key, value in (("S_WC", s[chosen(args)]), ("U_WC", u[:, chosen(args)]), ("V_WC", v)):
             eigens[f"{name}.eigens.{key}"] = value.float().contiguous()
     torch.save(eigens, folder / "eigens.pt")
+
+
+def corda_calibrate(args, folder, seed):
+    data = ["--data", str(args.work / "data" / "gsm8k_train.jsonl"), *TASK] if args.mode == "ipa" else [
+        "--data", str(args.work / "data" / "nq_dpr.jsonl"), "--format", "qa", "--qa-text", "question", "--seq-len", "256"]
+    subprocess.run([args.corda, "calibrate", "--model", str(args.work / "model"), *data, "--samples", str(args.windows), "--seed", str(seed),
+                    "--device", args.device, "--dtype", "fp32", "--out", str(folder), "--quiet"], check=True)
+
+
+def corda_decompose(args, folder, covariance_directory):
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([args.corda, "decompose", "--model", str(args.work / "model"), "--covariance", str(covariance_directory), "--mode", args.mode,
+                    "--rank", str(RANK), "--alpha", str(RANK), "--device", args.device, "--out", str(folder / "adapter"), "--quiet"], check=True)
 
 
 def corda_start(args, folder, covariance_directory):
     """`corda decompose`; its start A0, B0 stands in PEFT's eigens with all singular values one."""
     from safetensors.torch import load_file
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([args.corda, "decompose", "--model", str(args.work / "model"), "--covariance", str(covariance_directory), "--mode", "kpa",
-                    "--rank", str(RANK), "--alpha", str(RANK), "--device", args.device, "--out", str(folder / "adapter"), "--quiet"], check=True)
+    corda_decompose(args, folder, covariance_directory)
     eigens = {}
     tensors = load_file(folder / "adapter" / "adapter_model.safetensors", device=args.device)
     for key, a in tensors.items():
@@ -185,10 +211,12 @@ def make_starts(args):
     attempt("fp64", fp64_start, args, starts["fp64"], covariances)
 
     def draw():
-        subprocess.run([args.corda, "calibrate", "--model", str(args.work / "model"), "--data", str(args.work / "data" / "nq_dpr.jsonl"), "--format",
-                        "qa", "--qa-text", "question", "--samples", str(args.windows), "--seq-len", "256", "--device", args.device, "--dtype", "fp32",
-                        "--out", str(args.scratch / "covariance-draw"), "--quiet"], check=True)
+        corda_calibrate(args, args.scratch / "covariance-draw", 233)
         corda_start(args, args.scratch / "draw", args.scratch / "covariance-draw")
+
+    def another_draw(seed):
+        corda_calibrate(args, args.scratch / f"covariance-draw-{seed}", seed)
+        corda_decompose(args, args.scratch / f"draw-{seed}", args.scratch / f"covariance-draw-{seed}")
 
     def corda():
         write_covariance_directory(args.scratch / "covariance-peft", covariances, args.scratch / "covariance-draw")
@@ -198,6 +226,9 @@ def make_starts(args):
     attempt("corda", corda)
     report = {"peft_damping": peft_damping(args, covariances), "starts": compare(args, starts, covariances)}
     print(json.dumps(report), flush=True)
+    for seed in args.draws:
+        starts[f"draw-{seed}"] = args.scratch / f"draw-{seed}"
+        attempt(f"draw-{seed}", another_draw, seed)
     return starts, report
 
 
@@ -293,7 +324,7 @@ def peft_run(args, start, drop, rate, seed):
     torch.set_num_threads(2)
     torch.manual_seed(seed)
     model, tokenizer = load_model(args), load_tokenizer(args)
-    config = lora_config(start / "eigens.pt")
+    config = lora_config(args, start / "eigens.pt")
     preprocess_corda(model, config)
     model = get_peft_model(model, config)
     steps = fine_tune(args, model, samples(args, tokenizer, "gsm8k_train.jsonl"), tokenizer.pad_token_id, rate, seed, drop)
@@ -302,11 +333,10 @@ def peft_run(args, start, drop, rate, seed):
 
 
 def corda_run(args, start, rate, seed):
-    """The same job with corda, its settings those of configs/nano-qa/kpa.yaml."""
-    task = ["--format", "alpaca", "--columns", "instruction=question,output=answer", "--template", "alpaca", "--seq-len", "512"]
-    out = args.scratch / f"whole-{seed}"
+    """The same job with corda, its settings those of configs/nano-qa/kpa.yaml and ipa.yaml."""
+    out = start / f"whole-{seed}"
     files = args.work / "data"
-    config = args.scratch / f"whole-{seed}.yaml"
+    config = start / f"whole-{seed}.yaml"
     config.write_text(f"""
 model: {args.work / "model"}
 method: corda
@@ -325,7 +355,7 @@ out: {out}
     trained = corda("train", "--config", str(config), *(["--set", f"optim.max_steps={args.max_steps}"] if args.max_steps else []))
     evaluate = ["eval", "--model", str(args.work / "model"), "--adapter", str(out / "adapter")]
     few = ["--samples", str(args.questions)] if args.questions else []
-    loss = corda(*evaluate, "--task", "perplexity", "--data", str(files / "gsm8k_test.jsonl"), *task, *few)
+    loss = corda(*evaluate, "--task", "perplexity", "--data", str(files / "gsm8k_test.jsonl"), *TASK, *few)
     kept = corda(*evaluate, "--task", "qa", "--data", str(files / "knowledge.jsonl"), "--format", "qa", *few)
     return trained["steps"], loss["nll"], kept["score"]
 
@@ -337,7 +367,7 @@ def run(job):
         return None
     begin = time.time()
     try:
-        steps, loss, kept = corda_run(args, start, rate, seed) if variant == "whole" else peft_run(args, start, drop, rate, seed)
+        steps, loss, kept = peft_run(args, start, drop, rate, seed) if variant in STARTS else corda_run(args, start, rate, seed)
         return {**result, "steps": steps, "gsm8k_nll": round(loss, 4), "knowledge": round(kept, 2), "seconds": round(time.time() - begin, 1)}
     except Exception:
         return {**result, "error": traceback.format_exc().strip().splitlines()[-1]}
@@ -359,12 +389,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corda", default="build/cpu/bin/corda")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/nano-qa"), help="folder with model/ and data/")
-    parser.add_argument("--scratch", type=pathlib.Path, default=pathlib.Path("runs/kpa-swap"), help="must be new")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("kpa-swap.jsonl"))
+    parser.add_argument("--scratch", type=pathlib.Path, default=pathlib.Path("runs/start-swap"), help="must be new")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("start-swap.jsonl"))
+    parser.add_argument("--mode", choices=("kpa", "ipa"), default="kpa")
     parser.add_argument("--device", default="cuda", help="cuda or cpu")
     parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=["*"], help="runs whose name matches, such as 'tf32-drop-*'")
+    parser.add_argument("--draws", type=int, nargs="*", default=[], help="seeds of further calibrations by corda, for rows of corda alone")
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--limit", type=float, default=0, help="seconds after which no further run is started")
     parser.add_argument("--windows", type=int, default=256, help="of the calibration")
@@ -380,6 +412,7 @@ def main():
     plan = [(variant, starts[variant], drop) for variant, drop in plan if variant in starts]
     if "corda" in starts:
         plan.append(("whole", starts["corda"], False))
+    plan += [(variant, start, False) for variant, start in starts.items() if variant not in STARTS]
     wanted = lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in args.only)
     jobs = [(args, start, variant, drop, args.lr, seed) for seed in range(args.seeds) for variant, start, drop in plan
             if wanted(f"{variant}-{'drop' if drop else 'keep'}-{seed}")]
