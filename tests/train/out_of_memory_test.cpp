@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// What a run does, and says, where the GPU's memory runs out.
+// What a run does, and says, where memory runs out.
 #include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -105,24 +105,28 @@ TEST_F(OutOfMemory, InTheFirstStepThereIsNothingToSave) {
 }
 
 TEST(MemoryAdvice, NamesOnlyWhatHelpsAndWhatResumeAllows) {
+  const at::Device kGpu = at::kCUDA;
   TrainSettings fused;
   fused.gradients = "fused";
   fused.recompute = "none";
   fused.offload = "false";
-  EXPECT_EQ(memory_advice(fused, 512, 8192),
+  EXPECT_EQ(memory_advice(fused, kGpu, 512, 8192),
             "lower optim.micro_batch_tokens or set recompute to block (--resume allows it), or "
             "start anew and lower data.max_length");
   fused.recompute = "block";
-  EXPECT_EQ(memory_advice(fused, 512, 512),  // one sample, which is never cut
+  EXPECT_EQ(memory_advice(fused, kGpu, 512, 512),  // one sample, which is never cut
             "set offload to true (--resume allows it), or start anew and lower data.max_length");
+  EXPECT_EQ(memory_advice(fused, at::kCPU, 512, 512),  // which has nowhere to offload to
+            "use a device with more free memory (--resume allows it), or start anew and lower "
+            "data.max_length");
   TrainSettings dropout;
   dropout.gradients = "kernels";
   dropout.lora.dropout = 0.1;
-  EXPECT_EQ(memory_advice(dropout, 512, 8192),
-            "use a GPU with more free memory (--resume allows it), or start anew and lower "
+  EXPECT_EQ(memory_advice(dropout, kGpu, 512, 8192),
+            "use a device with more free memory (--resume allows it), or start anew and lower "
             "optim.micro_batch_tokens or lower data.max_length");
   dropout.method = "full";  // which has no adapter to drop from
-  EXPECT_THAT(memory_advice(dropout, 512, 8192),
+  EXPECT_THAT(memory_advice(dropout, kGpu, 512, 8192),
               HasSubstr("lower optim.micro_batch_tokens (--resume allows it)"));
 }
 
