@@ -88,5 +88,17 @@ TEST_F(OutOfMemory, OfATrainingNamesTheSettingsThatHelp) {
   EXPECT_FALSE(fs::exists(at("run/adapter")));
 }
 
+TEST_F(OutOfMemory, OfAnEvaluationKeepsTheLastStepForResume) {
+  auto command = train("short.jsonl");
+  command.insert(command.end(),
+                 {"--set", "data.eval=" + at("long.jsonl"), "--set", "eval.every=3"});
+  const ProcessResult result = run(command);
+  EXPECT_EQ(result.exit_code, 5) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("the machine's memory ran out in the evaluation after step 3"));
+  EXPECT_THAT(result.err, HasSubstr("the state after step 3 is saved"));
+  EXPECT_TRUE(fs::exists(at("run/checkpoints/step-3/state.json")));
+  EXPECT_FALSE(fs::exists(at("run/adapter")));
+}
+
 }  // namespace
 }  // namespace corda
