@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <set>
 
 #include "cli/job.h"
 #include "corda/core/file.h"
@@ -195,6 +196,21 @@ TEST_F(TrainResume, CtrlCAtAnyMomentOfTheStartEndsWith130) {
     handled += result.err.find("interrupted") != std::string::npos ? 1 : 0;
   }
   EXPECT_GT(handled, 0);
+}
+
+// By number: ten comes after nine.
+TEST_F(TrainResume, TheNewestCheckpointsAreKept) {
+  for (const std::string keep : {"1", "2"}) {
+    write("t.yaml", train_config("method: lora\nlora: {rank: 2}\ncheckpoint: {every: 1, keep: " +
+                                 keep + "}\nout: " + at("run" + keep)));
+    result_of({"train", "--config", at("t.yaml"), "--set", "optim.max_steps=11"});
+    std::set<std::string> found;
+    for (const auto& entry : fs::directory_iterator(path("run" + keep + "/checkpoints")))
+      found.insert(entry.path().filename().string());
+    std::set<std::string> expected = {"step-10"};  // after the last step the adapter is there
+    if (keep == "2") expected.insert("step-9");
+    EXPECT_EQ(found, expected);
+  }
 }
 
 // What ran out of memory can go on with less of it, and ends in the same bytes.
