@@ -14,10 +14,16 @@ using core::ConfigNode;
 
 namespace {
 
-// `[{path: a.jsonl, format: alpaca, columns: {instruction: question}}]`, or just a path.
-data::DataFile read_data_file(const ConfigNode& node) {
+// `{path: a.jsonl, format: alpaca, columns: {instruction: question}}`, or just a path, in the list
+// `name`.
+data::DataFile read_data_file(const std::string& name, const ConfigNode& node) {
+  const auto check_path = [&](const std::string& path) {
+    if (path.empty())
+      throw core::ConfigError(concat(node.place(), "a file of '", name, "' needs a 'path'"));
+  };
   data::DataFile file;
   if (node.kind == ConfigNode::Kind::kScalar) {
+    check_path(node.text);
     file.path = node.text;
     return file;
   }
@@ -35,15 +41,15 @@ data::DataFile read_data_file(const ConfigNode& node) {
                          .read = [&columns](const ConfigNode& value) { columns = value; },
                          .write = [] { return ConfigNode{}; }});
   list.read(node);
-  if (path.empty()) throw core::ConfigError(concat(node.where, ": a data file needs a 'path'"));
+  check_path(path);
   file.path = path;
   if (columns.kind != ConfigNode::Kind::kMap && columns.kind != ConfigNode::Kind::kNull) {
     throw core::ConfigError(
-        concat(columns.where, ": 'columns' must be a map such as {instruction: question}"));
+        concat(columns.place(), "'columns' must be a map such as {instruction: question}"));
   }
   for (const auto& [field, column] : columns.entries) {
     if (column.kind != ConfigNode::Kind::kScalar)
-      throw core::ConfigError(concat(column.where, ": the column of '", field, "' must be a name"));
+      throw core::ConfigError(concat(column.place(), "the column of '", field, "' must be a name"));
     file.columns[field] = column.text;
   }
   return file;
@@ -75,12 +81,12 @@ core::Setting data_files(std::string name, std::vector<data::DataFile>& member, 
                         .choices = {},
                         .read = {},
                         .write = {}};
-  setting.read = [&member](const ConfigNode& node) {
+  setting.read = [name = setting.name, &member](const ConfigNode& node) {
     std::vector<data::DataFile> files;
     if (node.kind == ConfigNode::Kind::kList) {
-      for (const auto& item : node.items) files.push_back(read_data_file(item));
+      for (const auto& item : node.items) files.push_back(read_data_file(name, item));
     } else if (node.kind != ConfigNode::Kind::kNull) {
-      files.push_back(read_data_file(node));
+      files.push_back(read_data_file(name, node));
     }
     member = std::move(files);
   };
