@@ -120,7 +120,7 @@ core::SettingsList settings_of(TrainSettings& s) {
            {-1, 0.999});
   list.add("lora.target_modules", s.lora.target_modules, "projections that get an adapter");
   list.add(data_files("data.train", s.data.train, "training files")).required();
-  list.add(data_files("data.eval", s.data.eval, "evaluation files"));
+  list.add(data_files("data.eval", s.data.eval, "evaluation files; --resume takes others")).free();
   data::add_template_settings(list, "data.", s.data.template_name, s.data.system, s.data.date,
                               s.data.skip_bad);
   list.add("data.train_on", s.data.train_on,
