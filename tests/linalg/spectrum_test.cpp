@@ -14,22 +14,19 @@
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
 #include "core/json.h"
+#include "linalg/layers.h"
 #include "support/error_of.h"
 
 namespace corda::linalg {
 namespace {
 
+using ::corda::testing::energy;
 using ::corda::testing::error_of;
 using ::testing::HasSubstr;
 
 const std::filesystem::path kGolden =
     std::filesystem::path(CORDA_SOURCE_DIR) / "tests/golden/decompose";
 constexpr std::int64_t kRank = 4;
-
-// ||U^T M||_F: what the chosen directions carry.
-double energy(const at::Tensor& u, const at::Tensor& m) {
-  return at::linalg_norm(at::mm(u.t(), m)).item<double>();
-}
 
 double norm_of(const core::Json& values) {
   double sum = 0;
