@@ -173,7 +173,7 @@ TEST(GpuLinalg, UploadEqualsTheHostTensors) {
   CORDA_NEEDS_GPU();
   at::manual_seed(11);
   Uploader uploader({at::kCUDA, 0});
-  // 40 MB: more than the two staging buffers hold at once.
+  // 40 MB: more than one of the two staging buffers holds.
   const std::vector<at::Tensor> tensors = {at::randn({2500, 4000}), at::randn({7}).to(at::kHalf),
                                            at::empty({0, 3})};
   std::vector<HostRows> rows;
