@@ -60,12 +60,12 @@ Spectrum certified_generalised_top(const at::Tensor& task, DampedCovariance& kno
                                    std::int64_t r, const SubspaceOptions& options) {
   check_pair("certified_generalised_top", task, knowledge.matrix());
   check_rank("certified_generalised_top", r, task.size(0));
-  const at::Tensor wide = task.to(at::kDouble);
-  mean_diagonal("certified_generalised_top", "the task covariance", wide);
+  const at::Tensor task_fp64 = task.to(at::kDouble);
+  mean_diagonal("certified_generalised_top", "the task covariance", task_fp64);
   return fast_or_exact(
       task.size(0), r, options,
-      [&] { return generalised_by_cholesky(wide, knowledge, r, options); },
-      [&] { return generalised_top(wide, knowledge.matrix(), r); });
+      [&] { return generalised_by_cholesky(task_fp64, knowledge, r, options); },
+      [&] { return generalised_top(task_fp64, knowledge.matrix(), r); });
 }
 
 }  // namespace corda::linalg

@@ -49,18 +49,18 @@ constexpr double kOutsideReserve = 1.02;
 class GramOfLayer {
  public:
   GramOfLayer(const at::Tensor& weight, DampedCovariance& covariance)
-      : stored_(weight), wide_(weight.to(at::kDouble)), covariance_(covariance) {}
+      : stored_(weight), weight_fp64_(weight.to(at::kDouble)), covariance_(covariance) {}
 
-  bool tall() const { return wide_.size(0) > wide_.size(1); }
-  std::int64_t size() const { return std::min(wide_.size(0), wide_.size(1)); }
-  at::Device device() const { return wide_.device(); }
+  bool tall() const { return weight_fp64_.size(0) > weight_fp64_.size(1); }
+  std::int64_t size() const { return std::min(weight_fp64_.size(0), weight_fp64_.size(1)); }
+  at::Device device() const { return weight_fp64_.device(); }
 
   // W C~ y, and C~ W^T y.
   at::Tensor layer(const at::Tensor& y) const {
-    return at::mm(wide_, at::mm(covariance_.matrix(), y));
+    return at::mm(weight_fp64_, at::mm(covariance_.matrix(), y));
   }
   at::Tensor transposed(const at::Tensor& y) const {
-    return at::mm(covariance_.matrix(), at::mm(wide_.t(), y));
+    return at::mm(covariance_.matrix(), at::mm(weight_fp64_.t(), y));
   }
   // G y in fp64, from the factors.
   at::Tensor apply(const at::Tensor& y) const {
@@ -75,7 +75,7 @@ class GramOfLayer {
     return multiply_by_transpose(pieces_of(tall() ? product.t() : product)).to(at::kDouble);
   }
   at::Tensor exact() const {
-    const at::Tensor product = at::mm(wide_, covariance_.matrix());
+    const at::Tensor product = at::mm(weight_fp64_, covariance_.matrix());
     return tall() ? gram_of_columns(product) : gram_of_rows(product);
   }
 
@@ -87,7 +87,7 @@ class GramOfLayer {
       return;
     }
     const at::Tensor u = checked_basis(layer(pairs.top_vectors()));
-    const at::Tensor rows = at::mm(at::mm(u.t(), wide_), covariance_.matrix());
+    const at::Tensor rows = at::mm(at::mm(u.t(), weight_fp64_), covariance_.matrix());
     const auto [values, order] =
         at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}).sort(/*dim=*/0, /*descending=*/true);
     result.values = values;
@@ -95,8 +95,8 @@ class GramOfLayer {
   }
 
  private:
-  at::Tensor stored_;
-  at::Tensor wide_;
+  at::Tensor stored_;  // W in its stored type
+  at::Tensor weight_fp64_;
   DampedCovariance& covariance_;
 };
 

@@ -160,8 +160,8 @@ TEST(GpuLinalg, ScaledGramOf16BitActivationsEqualsFp64) {
     at::Tensor sum = start.cuda();
     add_scaled_gram(sum, x.cuda(), at::full({1}, 0.25F).cuda());
     mirror_lower(sum);
-    const at::Tensor wide = x.to(at::kDouble);
-    const at::Tensor lower = (start.to(at::kDouble) + at::mm(wide.t(), wide) * 0.25).tril();
+    const at::Tensor x_fp64 = x.to(at::kDouble);
+    const at::Tensor lower = (start.to(at::kDouble) + at::mm(x_fp64.t(), x_fp64) * 0.25).tril();
     const at::Tensor expected = lower + lower.tril(-1).t();
     // 300 products summed in fp32 to at most 100, where tensor cores cut rather than round: half of
     // 300 eps of the sum; the worst seen is 1.4e-4 (fp16, H100).
