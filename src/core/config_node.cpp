@@ -5,6 +5,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "corda/core/error.h"
 
@@ -31,11 +32,12 @@ ConfigNode convert(const YAML::Node& node, const std::string& source, int depth)
       if (!entry.first.IsScalar())
         throw FormatError(concat(result.where, ": a key must be a plain word"));
       const std::string& key = entry.first.Scalar();
-      if (result.find(key) != nullptr) {
-        throw FormatError(
-            concat(source, ":", entry.first.Mark().line + 1, ": the key '", key, "' stands twice"));
-      }
-      result.entries.emplace_back(key, convert(entry.second, source, depth + 1));
+      const std::string where = concat(source, ":", entry.first.Mark().line + 1);
+      if (result.find(key) != nullptr)
+        throw FormatError(concat(where, ": the key '", key, "' stands twice"));
+      ConfigNode value = convert(entry.second, source, depth + 1);
+      value.where = where;  // a block would begin a line below its key
+      result.entries.emplace_back(key, std::move(value));
     }
   }
   return result;

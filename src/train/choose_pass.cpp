@@ -2,8 +2,6 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/choose_pass.h"
 
-#include <c10/util/Exception.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -13,6 +11,7 @@
 
 #include "corda/core/error.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/out_of_memory.h"
 #include "corda/model/attention_pass.h"
 #include "train/memory_advice.h"
 
@@ -57,10 +56,10 @@ ChosenPass fused(const LowRankPassOptions& options) {
           .offload = options.offload ? "true" : "false"};
 }
 
-std::string advice(TrainSettings settings, const LowRankPassOptions& options,
+std::string advice(TrainSettings settings, at::Device device, const LowRankPassOptions& options,
                    const LargestBatches& largest) {
   fused(options).record_in(settings);
-  return memory_advice(settings, largest.sample, largest.micro_batch);
+  return memory_advice(settings, device, largest.sample, largest.micro_batch);
 }
 
 // The fastest that fits, of those that the settings allow; the smallest, with a warning, where none
@@ -91,7 +90,7 @@ LowRankPassOptions options_for(const TrainSettings& settings, model::Model& mode
   reporter.warn(concat("micro-batches of ", largest.micro_batch, " tokens need about ",
                        gigabytes(low_rank_pass_bytes(model, allowed.back()) + beside),
                        " GB beside the model, and ", gigabytes(room + beside), " GB are free; ",
-                       advice(settings, allowed.back(), largest)));
+                       advice(settings, model.device(), allowed.back(), largest)));
   return allowed.back();
 }
 
@@ -100,10 +99,12 @@ std::unique_ptr<GradientPass> make_fitting(const TrainSettings& settings, model:
                                            const LargestBatches& largest) {
   try {
     return make_low_rank_pass(model, options);
-  } catch (const c10::OutOfMemoryError&) {
-    throw core::ResourceError(concat("the GPU's free memory does not hold micro-batches of ",
-                                     largest.micro_batch, " tokens; ",
-                                     advice(settings, options, largest)));
+  } catch (const std::exception& error) {
+    const auto out = linalg::out_of_memory(error);
+    if (!out) throw;
+    throw core::ResourceError(
+        concat(out->memory, " does not hold micro-batches of ", largest.micro_batch, " tokens; ",
+               advice(settings, model.device(), options, largest), " (", out->detail, ")"));
   }
 }
 

@@ -9,7 +9,8 @@
 
 namespace corda::train {
 
-std::string memory_advice(const TrainSettings& settings, std::int64_t sample, std::int64_t batch) {
+std::string memory_advice(const TrainSettings& settings, at::Device device, std::int64_t sample,
+                          std::int64_t batch) {
   constexpr const char* kMicroBatch = "optim.micro_batch_tokens";
   std::vector<std::string> continued;  // what a continuation may change
   std::vector<std::string> anew;
@@ -22,11 +23,11 @@ std::string memory_advice(const TrainSettings& settings, std::int64_t sample, st
   }
   if (settings.gradients == "fused" && settings.recompute != "block") {
     continued.emplace_back("set recompute to block");
-  } else if (settings.gradients == "fused" && settings.offload != "true") {
+  } else if (settings.gradients == "fused" && settings.offload != "true" && device.is_cuda()) {
     continued.emplace_back("set offload to true");
   }
   anew.emplace_back("lower data.max_length");
-  if (continued.empty()) continued.emplace_back("use a GPU with more free memory");
+  if (continued.empty()) continued.emplace_back("use a device with more free memory");
   return core::concat(core::join(continued, " or "), " (--resume allows it), or start anew and ",
                       core::join(anew, " or "));
 }

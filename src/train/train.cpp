@@ -3,7 +3,6 @@
 #include "corda/train/train.h"
 
 #include <ATen/ATen.h>
-#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <chrono>
@@ -19,6 +18,7 @@
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/out_of_memory.h"
 #include "corda/model/forward.h"
 #include "corda/train/optimizer.h"
 #include "corda/train/schedule.h"
@@ -250,21 +250,22 @@ class Run {
     std::int64_t batch = 0;
   };
 
-  // Does `work`, which leaves parameters and moments as they are after `steps` steps; where the
-  // GPU's memory runs out in it, that state is saved.
+  // Does `work`, which leaves parameters and moments as they are after `steps` steps; where
+  // memory runs out in it, that state is saved.
   template <typename Work>
   std::invoke_result_t<Work> saving_before_memory_ends(
       std::int64_t steps, const std::optional<StepMetrics>& unevaluated, const Passes& passes,
       Work work) {
     try {
       return work();
-    } catch (const c10::OutOfMemoryError& error) {
+    } catch (const std::exception& error) {
+      const auto out = linalg::out_of_memory(error);
+      if (!out) throw;
       reporter_.end();
-      throw core::ResourceError(concat("the GPU's memory ran out ", passes.where,
-                                       ", in micro-batches of up to ", passes.batch, " tokens; ",
-                                       save_alone(steps, unevaluated), "; ",
-                                       memory_advice(resolved_, passes.sample, passes.batch), " (",
-                                       core::first_line(error.what_without_backtrace()), ")"));
+      throw core::ResourceError(concat(
+          out->memory, " ran out ", passes.where, ", in micro-batches of up to ", passes.batch,
+          " tokens; ", save_alone(steps, unevaluated), "; ",
+          memory_advice(resolved_, device_, passes.sample, passes.batch), " (", out->detail, ")"));
     }
   }
 
@@ -285,15 +286,17 @@ class Run {
 
   StepMetrics take_step(std::int64_t step) {
     const auto begin = Clock::now();
-    const std::vector<data::PackedBatch> micro_batches =
-        prepared_ ? *std::exchange(prepared_, std::nullopt) : micro_batches_of(step);
     StepMetrics metrics{
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
         .eval_loss = {}};
+    std::vector<data::PackedBatch> micro_batches;
     const StepGradients result = saving_before_memory_ends(
-        step, {}, {concat("in step ", step + 1), largest_.sample, largest_.micro_batch},
-        [&] { return gradients_of(step, micro_batches); });
+        step, {}, {concat("in step ", step + 1), largest_.sample, largest_.micro_batch}, [&] {
+          micro_batches =
+              prepared_ ? *std::exchange(prepared_, std::nullopt) : micro_batches_of(step);
+          return gradients_of(step, micro_batches);
+        });
     const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
     optimizer_.clear_gradients();
     if (step + 1 < total_) prepare_batches(step + 1);  // while the GPU works
@@ -317,7 +320,7 @@ class Run {
   void prepare_batches(std::int64_t step) {
     try {
       prepared_ = micro_batches_of(step);
-    } catch (const core::Error&) {  // this step still counts; the next will meet it again
+    } catch (const std::exception&) {  // this step still counts; the next will meet it again
       prepared_.reset();
     }
   }
@@ -409,12 +412,15 @@ TrainResult run(const TrainSettings& given, bool resume, core::Reporter& reporte
   linalg::set_threads(settings.threads);
   try {
     return Run(settings, reporter, choose).go(resume);
-  } catch (const c10::OutOfMemoryError& error) {  // of weights, moments and gradients
+  } catch (const std::exception& error) {  // of weights, moments and gradients
+    const auto out = linalg::out_of_memory(error);
+    if (!out) throw;
     throw core::ResourceError(concat(
-        "the GPU's memory does not hold the model with what is trained; use a GPU with more "
-        "free memory, or start anew with a smaller lora.rank, precision bf16 or, in place of "
-        "method full, lora (",
-        core::first_line(error.what_without_backtrace()), ")"));
+        out->memory,
+        " does not hold the model with what is trained; use a device with more free "
+        "memory, or start anew with a smaller lora.rank, precision bf16 or, in place of method "
+        "full, lora (",
+        out->detail, ")"));
   }
 }
 

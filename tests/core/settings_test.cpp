@@ -67,7 +67,16 @@ TEST(Settings, UnknownKeyNamesFileLineAndSuggestion) {
   EXPECT_THAT(error_of("model: m\noptim:\n  lrr: 1\n"),
               HasSubstr("train.yaml:3: unknown setting 'optim.lrr' (did you mean 'optim.lr'?)"));
   EXPECT_THAT(error_of("model: m\noptmi:\n  lr: 1\n"),
-              HasSubstr("train.yaml:3: unknown setting 'optmi' (did you mean 'optim'?)"));
+              HasSubstr("train.yaml:2: unknown setting 'optmi' (did you mean 'optim'?)"));
+  EXPECT_THAT(error_of("model: m\noptim:\n  lrr:\n    - 1\n"),
+              HasSubstr("train.yaml:3: unknown setting 'optim.lrr'"));
+}
+
+TEST(Settings, AValueOfTheWrongKindNamesItsKeysLine) {
+  EXPECT_THAT(error_of("model:\n  - a\n  - b\n"),
+              HasSubstr("train.yaml:1: 'model' must be a single value"));
+  EXPECT_THAT(error_of("lora:\n  targets:\n    - a\n    - {b: c}\n"),
+              HasSubstr("train.yaml:4: 'lora.targets' must be a single value"));
 }
 
 TEST(Settings, ReportsEveryProblemAtOnce) {

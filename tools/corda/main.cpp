@@ -6,13 +6,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <new>
 #include <vector>
 
 #include "commands.h"
 #include "console_reporter.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/linalg/out_of_memory.h"
 
 namespace {
 
@@ -71,12 +71,15 @@ std::string usage_problem(const CLI::App& app, const CLI::ParseError& error, int
 
 // What the user of the chosen verb can do about memory. (`train` says it itself.)
 std::string memory_advice(const CLI::App& app) {
+  std::vector<std::string> advice;
   for (const CLI::App* verb : app.get_subcommands()) {
-    if (verb->get_option_no_throw("--batch-tokens") != nullptr) return "lower --batch-tokens";
+    if (verb->get_option_no_throw("--batch-tokens") != nullptr)
+      advice.emplace_back("lower --batch-tokens or --seq-len");
     if (verb->get_option_no_throw("--device") != nullptr)
-      return "use a device with more free memory (--device)";
+      advice.emplace_back("use a device with more free memory (--device)");
   }
-  return "use a machine with more free memory";
+  if (advice.empty()) advice.emplace_back("use a machine with more free memory");
+  return corda::core::join(advice, ", or ");
 }
 
 int run(const CLI::App& app, const corda::tools::Action& action) {
@@ -85,17 +88,16 @@ int run(const CLI::App& app, const corda::tools::Action& action) {
     return finish(0);
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
-  } catch (const c10::OutOfMemoryError& error) {
-    return fail(ExitCode::kResource, "out of GPU memory; " + memory_advice(app) + ": " +
-                                         first_line(error.what_without_backtrace()));
-  } catch (const std::bad_alloc&) {
-    return fail(ExitCode::kResource, "out of memory; " + memory_advice(app));
-  } catch (const c10::Error& error) {
-    return fail(ExitCode::kInternal,
-                "internal error, please report it: " + first_line(error.what_without_backtrace()));
   } catch (const std::exception& error) {
-    return fail(ExitCode::kInternal,
-                std::string("internal error, please report it: ") + error.what());
+    if (const auto out = corda::linalg::out_of_memory(error)) {
+      return fail(ExitCode::kResource,
+                  out->memory + " ran out; " + memory_advice(app) + " (" + out->detail + ")");
+    }
+    const auto* torch = dynamic_cast<const c10::Error*>(&error);
+    return fail(
+        ExitCode::kInternal,
+        "internal error, please report it: " +
+            (torch == nullptr ? error.what() : first_line(torch->what_without_backtrace())));
   }
 }
 

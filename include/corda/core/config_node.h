@@ -17,7 +17,7 @@ struct ConfigNode {
   std::string text;                                         // kScalar, as written
   std::vector<ConfigNode> items;                            // kList
   std::vector<std::pair<std::string, ConfigNode>> entries;  // kMap, in the order of the file
-  std::string where;                                        // "train.yaml:12"
+  std::string where;  // "train.yaml:12"; of a value in a map, the line of its key
 
   static ConfigNode scalar(std::string text);
   static ConfigNode list(const std::vector<std::string>& values);

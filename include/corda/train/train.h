@@ -44,9 +44,9 @@ struct TrainResult {
 // so micro-batches and packing do not change it, but for the masks that dropout draws for each
 // forward pass. With `resume` it continues from the latest complete checkpoint as if it had never
 // stopped (the same bytes on a CPU with the same thread count). When the reporter asks to stop, the
-// present step is finished and saved, and Interrupted is thrown. Where the GPU's memory runs out in
-// a step's forward and backward or in an evaluation, the last finished step is saved, and
-// ResourceError is thrown. Throws ConfigError, IoError, FormatError, ShapeError; NumericalError
+// present step is finished and saved, and Interrupted is thrown. Where memory runs out in a step's
+// forward and backward or in an evaluation, the last finished step is saved, and ResourceError is
+// thrown. Throws ConfigError, IoError, FormatError, ShapeError; NumericalError
 // where the loss of a step or of an evaluation is not finite.
 TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter);
 

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Which errors say that memory ran out.
+#pragma once
+
+#include <exception>
+#include <optional>
+#include <string>
+
+namespace corda::linalg {
+
+struct OutOfMemory {
+  std::string
+      memory;  // "the GPU's memory", "the machine's memory" or, of either, "memory for CUDA"
+  std::string detail;  // what the allocator says, one line
+};
+
+// Nothing where the error says something else. LibTorch has a type of error for the GPU's memory
+// alone; of the machine's only the text of a c10::Error tells.
+std::optional<OutOfMemory> out_of_memory(const std::exception& error);
+
+}  // namespace corda::linalg

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/linalg/out_of_memory.h"
+
+#include <c10/util/Exception.h>
+#include <cuda_runtime_api.h>
+
+#include <new>
+
+#include "corda/core/text.h"
+
+namespace corda::linalg {
+
+std::optional<OutOfMemory> out_of_memory(const std::exception& error) {
+  if (const auto* bad = dynamic_cast<const std::bad_alloc*>(&error))
+    return OutOfMemory{"the machine's memory", bad->what()};
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  if (torch == nullptr) return std::nullopt;
+  const std::string text = core::first_line(torch->what_without_backtrace());
+  if (dynamic_cast<const c10::OutOfMemoryError*>(torch) != nullptr)
+    return OutOfMemory{"the GPU's memory", text};
+  // Outside the GPU's allocator: pinned memory of the machine, a context, a graph.
+  const auto* cuda = dynamic_cast<const c10::AcceleratorError*>(torch);
+  if (cuda != nullptr && cuda->get_error_code() == cudaErrorMemoryAllocation)
+    return OutOfMemory{"memory for CUDA", text};
+  const auto allocator = text.find("DefaultCPUAllocator: can't allocate memory");
+  if (allocator == std::string::npos) return std::nullopt;
+  return OutOfMemory{"the machine's memory", text.substr(allocator)};
+}
+
+}  // namespace corda::linalg

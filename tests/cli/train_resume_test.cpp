@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Trainings that are interrupted, killed or continued, seen from outside.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <set>
+
+#include "cli/job.h"
+#include "corda/core/file.h"
+
+namespace corda {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Json;
+using ::testing::HasSubstr;
+using testing::ProcessResult;
+using testing::run_corda;
+
+using TrainResume = testing::Job;
+
+TEST_F(TrainResume, ResumeAfterInterruptionGivesTheSameBytes) {
+  calibrate("facts.jsonl", "cov-facts");
+  calibrate("task.jsonl", "cov-task");
+  for (const std::string mode : {"kpa", "dual"}) {
+    std::vector<std::string> decompose = {
+        "decompose", "--model", base(),          "--mode",       mode,           "--rank",
+        "4",         "--out",   at("s-" + mode), "--covariance", at("cov-facts")};
+    if (mode == "dual") decompose.insert(decompose.end(), {"--task-covariance", at("cov-task")});
+    result_of(decompose);
+  }
+  const std::vector<std::string> methods = {"lora\nlora: {rank: 4, dropout: 0.1}",
+                                            "dora\nlora: {rank: 4}",
+                                            "pissa\nlora: {rank: 4}",
+                                            "corda\nadapter: " + at("s-kpa"),
+                                            "corda\nadapter: " + at("s-dual"),
+                                            "full"};
+  for (const std::string& method : methods) {
+    SCOPED_TRACE(method);
+    const auto train = [&](const std::string& out) -> std::vector<std::string> {
+      fs::remove_all(path(out));
+      write(out + ".yaml",
+            train_config("method: " + method + "\ncheckpoint: {every: 2}\nout: " + at(out)));
+      return {"train", "--config", at(out + ".yaml"), "--set", "optim.epochs=20"};
+    };
+    const std::string result =
+        method == "full" ? "/model/model.safetensors" : "/adapter/adapter_model.safetensors";
+    result_of(train("whole"));
+    auto parts = train("parts");
+    const ProcessResult stopped =
+        run_corda(parts, testing::interrupt_when_written(at("parts/metrics.jsonl")));
+    ASSERT_EQ(stopped.exit_code, 130) << stopped.err;
+    EXPECT_THAT(stopped.err, HasSubstr("continue with --resume"));
+    EXPECT_FALSE(fs::exists(path("parts" + result)));
+    parts.emplace_back("--resume");
+    result_of(parts);
+    EXPECT_EQ(core::read_file(path("whole" + result)), core::read_file(path("parts" + result)));
+    EXPECT_EQ(losses("whole"), losses("parts"));
+    EXPECT_EQ(losses("whole").size(), 60U);
+  }
+}
+
+// Ctrl-C in an evaluation, the first of several and the last of all.
+TEST_F(TrainResume, InterruptedEvaluationIsMadeUpForByResume) {
+  write("many.jsonl", core::read_file(path("task.jsonl")));
+  for (int i = 0; i < 5; ++i)
+    write("many.jsonl", core::read_file(path("many.jsonl")) + core::read_file(path("many.jsonl")));
+  for (const std::string& end : {std::string("max_steps=3"), std::string("max_steps=1")}) {
+    const auto train = [&](const std::string& out) -> std::vector<std::string> {
+      write(out + ".yaml",
+            train_config("method: lora\nlora: {rank: 4}\neval: {every: 1}\nout: " + at(out)));
+      return {"train",
+              "--config",
+              at(out + ".yaml"),
+              "--set",
+              "optim." + end,
+              "--set",
+              "data.eval=[{path: " + at("many.jsonl") + "}]"};
+    };
+    const std::string whole = "whole-" + end;
+    const std::string parts = "parts-" + end;
+    result_of(train(whole));
+    const ProcessResult stopped =
+        run_corda(train(parts), [&, waited = 0](pid_t process, const std::string& /*err*/) mutable {
+          if (!fs::exists(path(parts + "/config.resolved.yaml"))) return true;
+          if (++waited < 15) return true;
+          ::kill(process, SIGINT);
+          return false;
+        });
+    EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
+    EXPECT_THAT(stopped.err, HasSubstr("interrupted in the evaluation after step "));
+    EXPECT_FALSE(fs::exists(path(parts + "/adapter")));
+    auto resume = train(parts);
+    resume.emplace_back("--resume");
+    result_of(resume);
+    EXPECT_EQ(core::read_file(path(whole + "/adapter/adapter_model.safetensors")),
+              core::read_file(path(parts + "/adapter/adapter_model.safetensors")));
+    EXPECT_EQ(losses(whole), losses(parts));
+  }
+}
+
+TEST_F(TrainResume, TwoRunsCannotShareAnOutputAndAKilledOneFreesIt) {
+  write("t.yaml",
+        train_config("method: lora\nlora: {rank: 2}\ncheckpoint: {every: 1}\nout: " + at("run")));
+  const std::vector<std::string> first = {"train", "--config", at("t.yaml"), "--set",
+                                          "optim.epochs=1000"};
+  auto resume = first;
+  resume.emplace_back("--resume");
+  ProcessResult second;
+  const ProcessResult killed = run_corda(first, [&](pid_t process, const std::string& /*err*/) {
+    if (!fs::exists(path("run/checkpoints/step-2"))) return true;
+    second = run_corda(resume);
+    ::kill(process, SIGKILL);
+    return false;
+  });
+  EXPECT_EQ(killed.exit_code, 128 + SIGKILL);
+  EXPECT_EQ(second.exit_code, 5) << second.err;
+  EXPECT_THAT(second.err, HasSubstr("another process is writing '" + at("run") + "'; wait until"));
+  resume[4] = "optim.epochs=1000";
+  const ProcessResult resumed =
+      run_corda(resume, testing::interrupt_when_said("resuming after step"));
+  EXPECT_EQ(resumed.exit_code, 130) << resumed.err;
+
+  const core::AtomicDirectory writer(at("cov"));
+  const ProcessResult calibrated =
+      run_corda({"calibrate", "--model", base(), "--data", at("facts.jsonl"), "--out", at("cov")});
+  EXPECT_EQ(calibrated.exit_code, 5) << calibrated.err;
+  EXPECT_THAT(calibrated.err, HasSubstr("another process is writing '" + at("cov") + "'"));
+}
+
+// Killed at any moment, a verb leaves either the whole output or none, and can be run again.
+TEST_F(TrainResume, KilledAtAnyMomentNothingLooksFinished) {
+  const auto kill_after = [](int milliseconds) -> testing::Watch {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+    return [end](pid_t process, const std::string& /*err*/) {
+      if (std::chrono::steady_clock::now() < end) return true;
+      ::kill(process, SIGKILL);
+      return false;
+    };
+  };
+  const std::vector<std::string> calibrate = {
+      "calibrate", "--model",   base(), "--data", at("facts.jsonl"), "--samples",
+      "64",        "--seq-len", "64",   "--out",  at("cov")};
+  for (const int delay : {350, 450, 550, 650, 750}) {
+    fs::remove_all(path("cov"));
+    run_corda(calibrate, kill_after(delay));
+    if (fs::exists(path("cov"))) continue;  // it was faster
+    const ProcessResult again = run_corda(calibrate);
+    EXPECT_EQ(again.exit_code, 0) << again.err;
+    EXPECT_FALSE(fs::exists(path("cov.corda-partial"))) << "the killed process's leftovers";
+  }
+  result_of({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "4", "--out",
+             at("start")});
+
+  const auto train = [&](const std::string& out) -> std::vector<std::string> {
+    write(out + ".yaml",
+          train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at(out)));
+    return {"train", "--config", at(out + ".yaml"), "--set", "optim.epochs=20"};
+  };
+  result_of(train("whole"));
+  auto parts = train("parts");
+  run_corda(parts, kill_after(900));
+  parts.emplace_back("--resume");
+  for (const int delay : {900, 1100})
+    if (!fs::exists(path("parts/adapter"))) run_corda(parts, kill_after(delay));
+  if (!fs::exists(path("parts/adapter"))) result_of(parts);
+  EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")),
+            core::read_file(path("parts/adapter/adapter_model.safetensors")));
+  EXPECT_EQ(losses("whole"), losses("parts"));
+}
+
+// Whenever Ctrl-C comes, a shell sees 130 and no adapter is there: before main the signal itself
+// ends the process, from main on it is handled.
+TEST_F(TrainResume, CtrlCAtAnyMomentOfTheStartEndsWith130) {
+  write("t.yaml", train_config("method: lora\nlora: {rank: 2}\nout: " + at("run")));
+  int handled = 0;
+  // A loaded machine may need longer than a second to come to main.
+  for (int delay = 0; delay < 1000 || (handled == 0 && delay < 60'000);
+       delay += delay < 1000 ? 90 : 2000) {
+    fs::remove_all(path("run"));
+    const auto begin = std::chrono::steady_clock::now();
+    const ProcessResult result =
+        run_corda({"train", "--config", at("t.yaml"), "--set", "optim.epochs=1000"},
+                  [&](pid_t process, const std::string& /*err*/) {
+                    if (std::chrono::steady_clock::now() - begin < std::chrono::milliseconds(delay))
+                      return true;
+                    ::kill(process, SIGINT);
+                    return false;
+                  });
+    EXPECT_EQ(result.exit_code, 130) << "after " << delay << " ms: " << result.err;
+    EXPECT_FALSE(fs::exists(path("run/adapter"))) << delay;
+    handled += result.err.find("interrupted") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_GT(handled, 0);
+}
+
+// By number: ten comes after nine.
+TEST_F(TrainResume, TheNewestCheckpointsAreKept) {
+  for (const std::string keep : {"1", "2"}) {
+    write("t.yaml", train_config("method: lora\nlora: {rank: 2}\ncheckpoint: {every: 1, keep: " +
+                                 keep + "}\nout: " + at("run" + keep)));
+    result_of({"train", "--config", at("t.yaml"), "--set", "optim.max_steps=11"});
+    std::set<std::string> found;
+    for (const auto& entry : fs::directory_iterator(path("run" + keep + "/checkpoints")))
+      found.insert(entry.path().filename().string());
+    std::set<std::string> expected = {"step-10"};  // after the last step the adapter is there
+    if (keep == "2") expected.insert("step-9");
+    EXPECT_EQ(found, expected);
+  }
+}
+
+// What ran out of memory can go on with less of it, and ends in the same bytes.
+TEST_F(TrainResume, AResumedRunMayRecomputeWhatTheFirstKept) {
+  const auto run = [&](const std::string& out) {
+    write(out + ".yaml",
+          train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at(out)));
+    return std::vector<std::string>{"train", "--config", at(out + ".yaml"), "--set",
+                                    "optim.epochs=20"};
+  };
+  result_of(run("whole"));
+  auto parts = run("parts");
+  ASSERT_EQ(run_corda(parts, testing::interrupt_when_written(at("parts/metrics.jsonl"))).exit_code,
+            130);
+  parts.insert(parts.end(), {"--set", "recompute=block", "--resume"});
+  result_of(parts);
+  EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")),
+            core::read_file(path("parts/adapter/adapter_model.safetensors")));
+}
+
+// Without dropout the micro-batches change nothing but rounding; with it they decide the masks.
+TEST_F(TrainResume, AResumedRunMayHaveOtherMicroBatchesUnlessItHasDropout) {
+  for (const std::string dropout : {"0", "0.1"}) {
+    const std::string name = "run" + dropout;
+    write("t.yaml", train_config("method: lora\nlora: {rank: 4, dropout: " + dropout +
+                                 "}\ncheckpoint: {every: 2}\nout: " + at(name)));
+    std::vector<std::string> command = {"train", "--config", at("t.yaml"), "--set",
+                                        "optim.epochs=20"};
+    ASSERT_EQ(
+        run_corda(command, testing::interrupt_when_written(at(name + "/metrics.jsonl"))).exit_code,
+        130);
+    command.insert(command.end(), {"--set", "optim.micro_batch_tokens=128", "--resume"});
+    if (dropout == "0") {
+      result_of(command);
+    } else {
+      const ProcessResult refused = run_corda(command);
+      EXPECT_EQ(refused.exit_code, 2);
+      EXPECT_THAT(refused.err, HasSubstr("'optim.micro_batch_tokens' was 512 and is 128 now"));
+    }
+  }
+}
+
+TEST_F(TrainResume, ARunGoesOnFromItsOwnResolvedSettings) {
+  write("t.yaml",
+        train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
+  ASSERT_EQ(run_corda({"train", "--config", at("t.yaml"), "--set", "optim.epochs=20"},
+                      testing::interrupt_when_written(at("run/metrics.jsonl")))
+                .exit_code,
+            130);
+  EXPECT_THAT(core::read_file(path("run/config.resolved.yaml")), HasSubstr("gradients: fused"));
+  result_of({"train", "--config", at("run/config.resolved.yaml"), "--resume"});
+}
+
+TEST_F(TrainResume, ResumeRefusesChangedDataAndSettings) {
+  write("t.yaml",
+        train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
+  const std::vector<std::string> command = {"train", "--config", at("t.yaml"), "--set",
+                                            "optim.epochs=20"};
+  ASSERT_EQ(run_corda(command, testing::interrupt_when_written(at("run/metrics.jsonl"))).exit_code,
+            130);
+  auto resume = command;
+  resume.emplace_back("--resume");
+  auto other_rate = resume;
+  other_rate.insert(other_rate.end(), {"--set", "optim.lr=0.5"});
+  const ProcessResult settings = run_corda(other_rate);
+  EXPECT_EQ(settings.exit_code, 2);
+  EXPECT_THAT(settings.err, HasSubstr("'optim.lr' was 0.001 and is 0.5 now; continue"));
+  std::ofstream(path("task.jsonl"), std::ios::app)
+      << "{\"instruction\": \"new\", \"output\": \"line\"}\n";
+  const ProcessResult data = run_corda(resume);
+  EXPECT_EQ(data.exit_code, 2);
+  EXPECT_THAT(data.err, HasSubstr("data fingerprint"));
+}
+
+// `precision: auto` is another on a CPU than on a GPU, so what it became counts. A checkpoint that
+// does not say what it became goes on.
+TEST_F(TrainResume, ResumeRefusesAnotherPrecision) {
+  write("t.yaml",
+        train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {every: 2}\nout: " + at("run")));
+  const std::vector<std::string> command = {"train", "--config", at("t.yaml"),     "--device",
+                                            "cpu",   "--set",    "optim.epochs=20"};
+  ASSERT_EQ(run_corda(command, testing::interrupt_when_written(at("run/metrics.jsonl"))).exit_code,
+            130);
+  EXPECT_THAT(core::read_file(path("run/config.resolved.yaml")), HasSubstr("precision: fp32\n"));
+  auto resume = command;
+  resume.emplace_back("--resume");
+  auto other = resume;
+  other.insert(other.end(), {"--set", "precision=bf16"});
+  const ProcessResult refused = run_corda(other);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("'precision' was fp32 and is bf16 now"));
+
+  std::int64_t states = 0;
+  for (const auto& checkpoint : fs::directory_iterator(path("run/checkpoints"))) {
+    const std::string name = (checkpoint.path() / "state.json").string();
+    Json state = core::read_json(name);
+    auto settings = state.at("settings").get<std::string>();
+    const std::string recorded = "precision: fp32";
+    settings.replace(settings.find(recorded), recorded.size(), "precision: auto");
+    state["settings"] = settings;
+    std::ofstream(name) << state.dump();
+    ++states;
+  }
+  ASSERT_GT(states, 0);
+  result_of(resume);
+}
+
+}  // namespace
+}  // namespace corda
