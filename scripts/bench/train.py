@@ -3,7 +3,7 @@
 """Training steps of corda beside Hugging Face PEFT with Liger kernels, in one call on one GPU.
 
     cmake --build build/cpu --target train_bench
-    scripts/bench/train.py --bench build/cpu/bin/train_bench [--only 7b,0.5b,1b,recompute,frozen,mixed,dora,full] [--peers liger,compile]
+    scripts/bench/train.py --bench build/cpu/bin/train_bench [--only 7b,0.5b,1b,recompute,frozen,dual,mixed,dora,full] [--peers liger,compile]
 
 Random weights at a model's shape, LoRA of rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16; dora: the same
 as DoRA; full: every weight, kept in fp32, without PEFT. A step is forward,
@@ -28,6 +28,7 @@ JOBS = {
     "7b": ("7b", ["4x2048", "8x512", "1x2048"], [], {}),
     "recompute": ("7b", ["4x2048"], ["--recompute", "block", "--offload"], {"recompute": True}),
     "frozen": ("7b", ["4x2048"], ["--frozen-a"], {"frozen_a": True}),
+    "dual": ("7b", ["4x2048"], ["--shared-a"], {"frozen_a": True}),
     "mixed": ("7b", ["r8192"], [], None),  # a padded peer would not compute the same tokens
     "0.5b": ("0.5b", ["8x512"], [], {}),
     "1b": ("1b", ["8x512"], [], {}),

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""KPA or IPA with PEFT on nano-qa-11m, only the adapter's start swapped: why does PEFT's result differ from corda's?
+"""PEFT on nano-qa-11m, one thing swapped at a time: why does its result differ from corda's?
+
+--mode kpa and ipa swap the adapter's start; lora, pissa and full (with --lr of its own) swap only the last batch.
 
 Everything but the start of the adapter is PEFT's and the same in every row: covariances, training script, seeds, evaluation.
   fp32    PEFT's own decomposition, in fp32
@@ -318,15 +320,25 @@ def knowledge(args, model, tokenizer):
     return 100 * hits / len(questions)
 
 
-def peft_run(args, start, drop, rate, seed):
-    from peft import get_peft_model
+def adapted(args, start):
+    """The model as PEFT trains it; every weight of it for full."""
+    from peft import LoraConfig, get_peft_model
     from peft.tuners.lora.corda import preprocess_corda
-    torch.set_num_threads(2)
-    torch.manual_seed(seed)
-    model, tokenizer = load_model(args), load_tokenizer(args)
+    model = load_model(args)
+    if args.mode == "full":
+        return model
+    if start is None:
+        init = {"lora": True, "pissa": "pissa"}[args.mode]
+        return get_peft_model(model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(TARGETS), init_lora_weights=init))
     config = lora_config(args, start / "eigens.pt")
     preprocess_corda(model, config)
-    model = get_peft_model(model, config)
+    return get_peft_model(model, config)
+
+
+def peft_run(args, start, drop, rate, seed):
+    torch.set_num_threads(2)
+    torch.manual_seed(seed)
+    model, tokenizer = adapted(args, start), load_tokenizer(args)
     steps = fine_tune(args, model, samples(args, tokenizer, "gsm8k_train.jsonl"), tokenizer.pad_token_id, rate, seed, drop)
     test = samples(args, tokenizer, "gsm8k_test.jsonl")[:args.questions or None]
     return steps, task_loss(args, model, test, tokenizer.pad_token_id), knowledge(args, model, tokenizer)
@@ -367,7 +379,8 @@ def run(job):
         return None
     begin = time.time()
     try:
-        steps, loss, kept = peft_run(args, start, drop, rate, seed) if variant in STARTS else corda_run(args, start, rate, seed)
+        own = variant == "whole" or variant.startswith("draw-")
+        steps, loss, kept = corda_run(args, start, rate, seed) if own else peft_run(args, start, drop, rate, seed)
         return {**result, "steps": steps, "gsm8k_nll": round(loss, 4), "knowledge": round(kept, 2), "seconds": round(time.time() - begin, 1)}
     except Exception:
         return {**result, "error": traceback.format_exc().strip().splitlines()[-1]}
@@ -385,13 +398,25 @@ def table(results):
         print(f"{variant:14} {last:10} {rate:6g} {len(found):5} {spread(loss, 4):>20} {spread(kept, 1):>22}")
 
 
+def swaps_of_start(args):
+    """(name, start, last batch dropped) of every row, and what the starts are like."""
+    begin = time.time()
+    starts, report = make_starts(args)
+    print(f"starts made in {time.time() - begin:.0f} s", file=sys.stderr, flush=True)
+    plan = [(variant, drop) for drop in (True, False) for variant in STARTS if drop or variant in ("fp32", "fp64", "draw")]
+    plan = [(variant, starts[variant], drop) for variant, drop in plan if variant in starts]
+    if "corda" in starts:
+        plan.append(("whole", starts["corda"], False))
+    return plan + [(variant, start, False) for variant, start in starts.items() if variant not in STARTS], report
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corda", default="build/cpu/bin/corda")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/nano-qa"), help="folder with model/ and data/")
     parser.add_argument("--scratch", type=pathlib.Path, default=pathlib.Path("runs/start-swap"), help="must be new")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("start-swap.jsonl"))
-    parser.add_argument("--mode", choices=("kpa", "ipa"), default="kpa")
+    parser.add_argument("--mode", choices=("kpa", "ipa", "lora", "pissa", "full"), default="kpa")
     parser.add_argument("--device", default="cuda", help="cuda or cpu")
     parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
@@ -405,15 +430,9 @@ def main():
     args = parser.parse_args()
     begin = time.time()
     args.deadline = begin + (args.limit or 1e9)
-    starts, report = make_starts(args)
-    print(f"starts made in {time.time() - begin:.0f} s", file=sys.stderr, flush=True)
-    # Seeds last, so that an interrupted experiment has every row at least once.
-    plan = [(variant, drop) for drop in (True, False) for variant in STARTS if drop or variant in ("fp32", "fp64", "draw")]
-    plan = [(variant, starts[variant], drop) for variant, drop in plan if variant in starts]
-    if "corda" in starts:
-        plan.append(("whole", starts["corda"], False))
-    plan += [(variant, start, False) for variant, start in starts.items() if variant not in STARTS]
+    plan, report = swaps_of_start(args) if args.mode in ("kpa", "ipa") else ([(args.mode, None, drop) for drop in (True, False)], {})
     wanted = lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in args.only)
+    # Seeds last, so that an interrupted experiment has every row at least once.
     jobs = [(args, start, variant, drop, args.lr, seed) for seed in range(args.seeds) for variant, start, drop in plan
             if wanted(f"{variant}-{'drop' if drop else 'keep'}-{seed}")]
     results = []

@@ -44,56 +44,71 @@ SolvedSite SiteSolver::solve(
     const std::function<at::Tensor(const std::string& module)>& weight) const {
   const linalg::SubspaceOptions options = {.exact = settings_.exact};
   std::optional<linalg::DampedCovariance> damped;
-  linalg::Spectrum directions;
   if (!input.knowledge.empty()) {
     warn_of_few_tokens(site, input);
     damped.emplace(mix(std::exchange(input.knowledge, {})), settings_.damping);
   }
   if (is_dual(settings_)) {
-    directions = linalg::certified_generalised_top(mix(std::exchange(input.task, {})), *damped,
-                                                   settings_.rank, options);
+    const linalg::Spectrum directions = linalg::certified_generalised_top(
+        mix(std::exchange(input.task, {})), *damped, settings_.rank, options);
+    return each_layer(site, input.tokens, [&](const PlannedLayer& layer) {
+      return Choice{.stored = adapter::exported_factors(
+                        adapter::initialise_dual(directions, layer.out_features)),
+                    .directions = directions,
+                    .energy = directions.values.sum().item<double>()};
+    });
   }
   const auto which = settings_.mode == "kpa" ? linalg::Which::kSmallest : linalg::Which::kLargest;
+  return each_layer(site, input.tokens, [&](const PlannedLayer& layer) {
+    const at::Tensor w = weight(layer.module);
+    const linalg::Spectrum found =
+        settings_.method == "pissa"
+            ? linalg::svd_top(w, settings_.rank)
+            : linalg::certified_subspace(w, *damped, settings_.rank, which, options);
+    return Choice{.stored = adapt(layer, w.to(at::kDouble), found),
+                  .directions = found,
+                  .energy = at::linalg_norm(found.values).item<double>()};
+  });
+}
+
+SolvedSite SiteSolver::each_layer(
+    const PlannedSite& site, std::int64_t tokens,
+    const std::function<Choice(const PlannedLayer& layer)>& choose) const {
   SolvedSite solved;
   for (const auto& layer : site.layers) {
     core::throw_if_stopped(reporter_, "decomposing");
-    const at::Tensor w = is_dual(settings_) ? at::Tensor() : weight(layer.module);
-    const linalg::Spectrum found =
-        is_dual(settings_) ? directions
-        : settings_.method == "pissa"
-            ? linalg::svd_top(w, settings_.rank)
-            : linalg::certified_subspace(w, *damped, settings_.rank, which, options);
+    Choice choice = choose(layer);
     SolvedLayer& result = solved[layer.module];
-    result.stored = adapt(layer, is_dual(settings_) ? w : w.to(at::kDouble), found);
+    result.stored = std::move(choice.stored);
     result.report = {.rank = settings_.rank,
-                     .energy = is_dual(settings_) ? found.values.sum().item<double>()
-                                                  : at::linalg_norm(found.values).item<double>(),
-                     .total_energy = found.total,
+                     .energy = choice.energy,
+                     .total_energy = choice.directions.total,
                      .damping = settings_.method == "corda" ? settings_.damping : 0.0,
-                     .tokens = input.tokens,
-                     .route = found.route,
-                     .bound = found.bound,
-                     .refused = found.refused};
-    const auto& report = result.report;
-    reporter_.info(
-        concat(layer.module, " [", layer.out_features, ", ", layer.in_features, "]: rank ",
-               report.rank, ", energy ", report.energy, " of ", report.total_energy, ", damping ",
-               report.damping, ", ", report.route, ", ",
-               report.bound == 1 ? std::string("the optimum")
-                                 : concat("within a factor ", report.bound, " of the optimum")));
-    if (!report.refused.empty()) {
-      reporter_.info(
-          concat(layer.module, ": done again by the exact route, because ", report.refused));
-    }
-    reporter_.advance(1, layer.module);
+                     .tokens = tokens,
+                     .route = choice.directions.route,
+                     .bound = choice.directions.bound,
+                     .refused = choice.directions.refused};
+    announce(layer, result.report);
   }
   return solved;
 }
 
+void SiteSolver::announce(const PlannedLayer& layer, const adapter::LayerReport& report) const {
+  reporter_.info(concat(layer.module, " [", layer.out_features, ", ", layer.in_features, "]: rank ",
+                        report.rank, ", energy ", report.energy, " of ", report.total_energy,
+                        ", damping ", report.damping, ", ", report.route, ", ",
+                        report.bound == 1
+                            ? std::string("the optimum")
+                            : concat("within a factor ", report.bound, " of the optimum")));
+  if (!report.refused.empty()) {
+    reporter_.info(
+        concat(layer.module, ": done again by the exact route, because ", report.refused));
+  }
+  reporter_.advance(1, layer.module);
+}
+
 adapter::Factors SiteSolver::adapt(const PlannedLayer& layer, const at::Tensor& weight,
                                    const linalg::Spectrum& found) const {
-  if (is_dual(settings_))
-    return adapter::exported_factors(adapter::initialise_dual(found, layer.out_features));
   const auto zero = adapter::vanishing_components(found, layer.out_features, layer.in_features);
   if (zero > 0) {
     reporter_.warn(concat(layer.module, ": ", zero, " of the ", settings_.rank,

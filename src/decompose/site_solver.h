@@ -3,6 +3,7 @@
 // The adapters of the layers that share one input.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -35,13 +36,25 @@ class SiteSolver {
   SiteSolver(const DecomposeSettings& settings, double scale, core::Reporter& reporter)
       : settings_(settings), scale_(scale), reporter_(reporter) {}
 
-  // `weight(module)` gives W [out, in] on the device in its stored type. Reports each layer. The
-  // covariance is factorised once. Throws NumericalError, Interrupted.
+  // `weight(module)` gives W [out, in] on the device in its stored type; dual does not ask for it.
+  // Reports each layer. The covariance is factorised once. Throws NumericalError, Interrupted.
   SolvedSite solve(const PlannedSite& site, SiteInput input,
                    const std::function<at::Tensor(const std::string& module)>& weight) const;
 
  private:
+  // A layer's adapter and the directions that it is made of.
+  struct Choice {
+    adapter::Factors stored;
+    linalg::Spectrum directions;
+    double energy = 0;  // the sum of their values for dual, else the norm
+  };
+
+  // Chooses for layer after layer and reports what came of it.
+  SolvedSite each_layer(const PlannedSite& site, std::int64_t tokens,
+                        const std::function<Choice(const PlannedLayer& layer)>& choose) const;
+  void announce(const PlannedLayer& layer, const adapter::LayerReport& report) const;
   void warn_of_few_tokens(const PlannedSite& site, const SiteInput& input) const;
+  // The adapter on the components `found` of W, fp64; warns of those without weight.
   adapter::Factors adapt(const PlannedLayer& layer, const at::Tensor& weight,
                          const linalg::Spectrum& found) const;
 

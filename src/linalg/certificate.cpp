@@ -15,8 +15,12 @@ namespace corda::linalg {
 
 namespace {
 
+// So many that norm_bound, which is kProbeFactor times the estimate from them, fails with a
+// probability of 1.5e-9; certificate.h derives it from both, with x = 1 / kProbeFactor^2.
 constexpr std::int64_t kProbes = 64;
 constexpr double kProbeFactor = 2;
+// Products with the probes that a bound may take. With fewer than it needs it is still true, but
+// above `enough`; more are left to the proof that needs no gap.
 constexpr double kHighestDegree = 40;
 
 bool is_positive_definite(const at::Tensor& matrix) {
@@ -44,10 +48,11 @@ bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& value
 
 std::int64_t complement_degree(std::int64_t n, double expected, double enough) {
   // Where no eigenvalue is above `expected` the probes keep half of their squares on average, so
-  // T_d(x)^2 = 2 n shows that none is above x.
-  constexpr double kReserve = 1.1;
+  // T_d(x)^2 = 2 n shows that none is above x. The degree is a little higher, so that probes which
+  // keep all of their squares do as well: acosh(sqrt(4 n)) < 1.09 acosh(sqrt(2 n)) from n = 512 on.
+  constexpr double kDegreeReserve = 1.1;
   const double rate = std::acosh(std::max(1.0, 2 * enough / expected - 1));
-  const double degree = kReserve * std::acosh(std::sqrt(2 * static_cast<double>(n))) / rate;
+  const double degree = kDegreeReserve * std::acosh(std::sqrt(2 * static_cast<double>(n))) / rate;
   return std::max<std::int64_t>(
       2, static_cast<std::int64_t>(std::ceil(std::min(degree, kHighestDegree))));
 }

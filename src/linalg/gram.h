@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Gram matrices, half of whose entries are copied rather than computed.
+// Gram matrices. From 1024 rows on half of the entries are copied rather than computed, so they are
+// symmetric to the last bit; smaller ones are to rounding.
 #pragma once
 
 #include <ATen/core/Tensor.h>

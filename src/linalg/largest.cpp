@@ -21,28 +21,46 @@ using core::concat;
 
 namespace {
 
-// What the proof may add to the sum of squares, relative to it: what kLargestBound allows less a
-// reserve.
-constexpr double kAllowed = 0.95 * 2 * (1 - kLargestBound);
+// What the proof may add to the sum of squares, relative to it. kLargestBound is on the square
+// root, hence the 2; what is left of it is for what `finish` changes in the sum.
+constexpr double kProofShare = 0.95;
+constexpr double kAllowed = kProofShare * 2 * (1 - kLargestBound);
+// Filters, each with Ritz pairs, before the layer is left to by_exact_gram, which forms the matrix
+// in fp64 and starts anew.
 constexpr int kRounds = 4;
+// Failed proofs before it is left: residuals allowed both, so what is missing is a gap behind the
+// r-th value, and there is nothing to wait for.
+constexpr int kMostFailures = 2;
+
+// The gap between what is outside the block and the limit that a proof sets to it is shared out. So
+// much of it the bound may use up; with less it takes more products with the probes.
+constexpr double kBoundShare = 0.65;
+// And so much the fast matrix's error, which is added to the bound; with less the factors, which
+// are slower, are needed more often.
+constexpr double kErrorShare = 0.1;
+// The proof is left with the rest, a quarter. `shortfall` counts on the whole gap, so a proof is
+// tried where it is at most this.
 constexpr double kProvable = 0.25;
+// What is outside may exceed the block's last Ritz value, which is not converged, by so much. Where
+// it exceeds it by more the bound comes out higher, and nothing is proved.
+constexpr double kOutsideReserve = 1.02;
 
 // G = M M^T or M^T M of M = W C~, whichever is smaller, k x k.
 class GramOfLayer {
  public:
   GramOfLayer(const at::Tensor& weight, DampedCovariance& covariance)
-      : stored_(weight), wide_(weight.to(at::kDouble)), covariance_(covariance) {}
+      : stored_(weight), weight_fp64_(weight.to(at::kDouble)), covariance_(covariance) {}
 
-  bool tall() const { return wide_.size(0) > wide_.size(1); }
-  std::int64_t size() const { return std::min(wide_.size(0), wide_.size(1)); }
-  at::Device device() const { return wide_.device(); }
+  bool tall() const { return weight_fp64_.size(0) > weight_fp64_.size(1); }
+  std::int64_t size() const { return std::min(weight_fp64_.size(0), weight_fp64_.size(1)); }
+  at::Device device() const { return weight_fp64_.device(); }
 
   // W C~ y, and C~ W^T y.
   at::Tensor layer(const at::Tensor& y) const {
-    return at::mm(wide_, at::mm(covariance_.matrix(), y));
+    return at::mm(weight_fp64_, at::mm(covariance_.matrix(), y));
   }
   at::Tensor transposed(const at::Tensor& y) const {
-    return at::mm(covariance_.matrix(), at::mm(wide_.t(), y));
+    return at::mm(covariance_.matrix(), at::mm(weight_fp64_.t(), y));
   }
   // G y in fp64, from the factors.
   at::Tensor apply(const at::Tensor& y) const {
@@ -57,7 +75,7 @@ class GramOfLayer {
     return multiply_by_transpose(pieces_of(tall() ? product.t() : product)).to(at::kDouble);
   }
   at::Tensor exact() const {
-    const at::Tensor product = at::mm(wide_, covariance_.matrix());
+    const at::Tensor product = at::mm(weight_fp64_, covariance_.matrix());
     return tall() ? gram_of_columns(product) : gram_of_rows(product);
   }
 
@@ -69,7 +87,7 @@ class GramOfLayer {
       return;
     }
     const at::Tensor u = checked_basis(layer(pairs.top_vectors()));
-    const at::Tensor rows = at::mm(at::mm(u.t(), wide_), covariance_.matrix());
+    const at::Tensor rows = at::mm(at::mm(u.t(), weight_fp64_), covariance_.matrix());
     const auto [values, order] =
         at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}).sort(/*dim=*/0, /*descending=*/true);
     result.values = values;
@@ -77,8 +95,8 @@ class GramOfLayer {
   }
 
  private:
-  at::Tensor stored_;
-  at::Tensor wide_;
+  at::Tensor stored_;  // W in its stored type
+  at::Tensor weight_fp64_;
   DampedCovariance& covariance_;
 };
 
@@ -86,20 +104,16 @@ class GramOfLayer {
 // which is measured, is small against the gap that is to be seen.
 double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPairs& pairs,
                   double allowance) {
-  // Degrees up to this are no more work with the factors than the measurement.
+  // Degrees up to this are left to the factors. Their products read four matrices where the fast
+  // one reads one, but have no error to be measured, by a product with either, and to be added.
   constexpr std::int64_t kShort = 5;
-  constexpr double kShare = 0.1;
-  // The part of the gap that the bound may use up; the proof gets the rest.
-  constexpr double kSeen = 0.65;
-  // The block's last Ritz values are not converged, so what is left outside may exceed them a
-  // little.
   const double limit = pairs.smallest + allowance;
-  const double expected = std::min(1.02 * pairs.beyond, (pairs.beyond + limit) / 2);
-  const double enough = expected + kSeen * (limit - expected);
+  const double expected = std::min(kOutsideReserve * pairs.beyond, (pairs.beyond + limit) / 2);
+  const double enough = expected + kBoundShare * (limit - expected);
   if (complement_degree(gram.size(), expected, enough) > kShort) {
     const at::Tensor p = probes(gram.size(), gram.device());
     const double error = norm_bound(gram.apply(p) - at::mm(fast, p));
-    if (error <= kShare * (limit - expected)) {
+    if (error <= kErrorShare * (limit - expected)) {
       return complement_bound(Operator(fast), pairs.vectors, expected, enough) + error;
     }
   }
@@ -111,6 +125,8 @@ double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPai
 // fast matrix's error would drown the small directions.
 at::Tensor next_block(const GramOfLayer& gram, const Operator& by_matrix, const RitzPairs& pairs,
                       double needed, bool first) {
+  // Of the first value: the fast matrix's error, about 1e-5 of that, is then a hundredth of the
+  // r-th value.
   constexpr double kSteep = 1e-3;
   const bool steep = pairs.smallest < kSteep * pairs.largest;
   // The first pairs are the fast matrix's, and so are their images.
@@ -147,14 +163,12 @@ std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
     if (!pairs) return std::nullopt;
     needed = missing(*pairs);
     mark(options, "ritz");
-    // The proof has a part of the gap that `shortfall` counts on, and residuals in all directions.
     if (needed > kProvable) continue;
     const double allowance = allowance_of(*pairs);
     const double outside = outside_of(gram, fast, *pairs, allowance);
     const bool proved = residuals_allow(*pairs, allowance, outside);
     mark(options, "proof");
-    // Without a gap behind the r-th value there is nothing to wait for.
-    if (!proved && ++failures == 2) return std::nullopt;
+    if (!proved && ++failures == kMostFailures) return std::nullopt;
     if (!proved) continue;
     Spectrum result;
     result.route = "fast-gram-chebyshev";

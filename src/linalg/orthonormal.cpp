@@ -9,10 +9,13 @@
 namespace corda::linalg {
 
 std::optional<at::Tensor> orthonormal(const at::Tensor& z) {
-  // Columns of one length, so that the shift is small against each of them. It lets the first pass
-  // go through where the columns are nearly dependent, at the price of orthogonality, which the
-  // other passes restore.
+  // Of the Gram matrix's trace, which is the number of columns once these have length one: 450 eps.
+  // The shift lets the first pass go through where rounding leaves nearly dependent columns no
+  // positive pivot, at the price of orthogonality: a larger one costs more of it, a smaller one
+  // fails.
   constexpr double kShift = 1e-13;
+  // The shifted one, one that restores orthogonality, and one that brings it to rounding, as in
+  // shifted Cholesky QR 3 (Fukaya et al. 2020).
   constexpr int kPasses = 3;
   const at::Tensor norms = at::linalg_vector_norm(z, 2, at::IntArrayRef{0});
   at::Tensor q = z / norms.clamp_min(std::numeric_limits<double>::min());

@@ -29,6 +29,7 @@ Spectrum largest_by_gram(const at::Tensor& weight, DampedCovariance& covariance,
 Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowledge,
                                  std::int64_t r, const SubspaceOptions& options);
 
+// Tells options.on_phase, where there is one, that a phase of the work is done.
 void mark(const SubspaceOptions& options, const char* phase);
 
 // Iterates on the n x n operator until `accept` takes the Ritz pairs, which is asked where
@@ -41,6 +42,7 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
 // The columns of z made orthonormal (orthonormal.h); Refused where one is zero or not finite.
 at::Tensor checked_basis(const at::Tensor& z);
 
+// Of values [r], read on the host: the energy of singular values, squared.
 double sum_of_squares(const at::Tensor& values);
 
 }  // namespace corda::linalg

@@ -20,7 +20,7 @@ Pieces bf16_pieces_of(const at::Tensor& matrix);
 // A B [m, n] in fp32 of A [m, k] and B [k, n], without the product of two second pieces. How tensor
 // cores cut the terms of long sums is an error of its own, of some 1e-5 (H100, k = 4096).
 at::Tensor multiply(const Pieces& a, const Pieces& b);
-// A A^T [m, m] in fp32, symmetric, likewise.
+// A A^T [m, m] in fp32, likewise: symmetric where there are bf16 pieces, else as gram_of_rows.
 at::Tensor multiply_by_transpose(const Pieces& a);
 
 }  // namespace corda::linalg

@@ -18,14 +18,21 @@ namespace {
 // A filter may enlarge the largest direction this much against those at the end of the block: what
 // is left of fp64 then still tells these to 1e-4.
 constexpr double kDynamicRange = 1e12;
+// Products of one filter at most. Trades Ritz pairs (an orthonormalisation and an eigenproblem) for
+// products that are spent on a cut which the next pairs would have mended.
 constexpr double kHighestDegree = 36;
+// Columns of a block beyond r at least: they put a distance between the r-th value and the cut
+// where r is small, and cost their share of every product.
 constexpr std::int64_t kFewestExtra = 16;
 // Limits of the cut relative to the r-th value: the block may reach into the null space, or lie in
-// a plateau of equal eigenvalues, which a cut below it separates from the rest.
+// a plateau of equal eigenvalues, which a cut below it separates from the rest. At the lowest two
+// products gain 1e6 and more; at the highest kHighestDegree of them still gain 1e5.
 constexpr double kLowestCut = 1e-3;
 constexpr double kHighestCut = 0.97;
-// A filter enlarges the r-th direction by less than its gain where the cut was too low.
+// Asked for beyond what residuals tell, for a filter enlarges the r-th direction by less than its
+// gain where the cut was too low. Trades a few products for another round.
 constexpr double kSafety = 50;
+// Of one filter. Trades a second filter for not relying on a cut that is wrong.
 constexpr double kLargestGain = 1e6;
 
 // Cut and degree of a filter, the cut above the lower end.
@@ -39,10 +46,14 @@ struct Design {
 // of all shapes), 0.5 to 0.6 and 0.9 where it is steep. So where the p-th is near the r-th the cut
 // goes above the latter, which shows nothing about the degree; 1 - beyond / smallest does (fitted).
 Design design(const RitzPairs& pairs, double gain, bool first, double lowest) {
-  constexpr double kRaise = 1.8;
+  constexpr double kRaise = 1.8;  // from the p-th Ritz value to the eigenvalue: 1 / 0.55
+  // A spectrum counts as flat where the p-th Ritz value is between these shares of the r-th; above
+  // are plateaus of equal values.
   constexpr double kFlat = 0.55;
   constexpr double kPlateau = 0.9;
+  // The highest cut then, relative to the r-th Ritz value: still below the eigenvalue.
   constexpr double kFlatCut = 1.25;
+  // The degree is kFlatDegree / (1 - share)^kFlatPower, fitted to Gaussian layers.
   constexpr double kFlatDegree = 3.4;
   constexpr double kFlatPower = 1.3;
   const double smallest = pairs.smallest - lowest;

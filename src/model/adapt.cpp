@@ -41,6 +41,16 @@ at::Tensor leaf(const at::Tensor& value, at::Device device, bool trained) {
       .set_requires_grad(trained);
 }
 
+void hold_equal_a_once(Model& model) {
+  const Linear* before = nullptr;
+  for (Linear* linear : model.projections()) {
+    if (before != nullptr && before->low_rank && linear->low_rank &&
+        at::equal(before->low_rank->a, linear->low_rank->a))
+      linear->low_rank->a = before->low_rank->a;
+    before = linear;
+  }
+}
+
 void add_magnitude(LowRank& low_rank, const at::Tensor& weight, const at::Tensor& magnitude,
                    bool trained) {
   low_rank.magnitude = leaf(magnitude, weight.device(), trained);
@@ -93,6 +103,7 @@ void attach_trainable(Model& model, const Adapter& adapter) {
     if (layer.magnitude.defined()) add_magnitude(low_rank, linear.weight, layer.magnitude, true);
     linear.low_rank = std::move(low_rank);
   });
+  if (!adapter.train_a) hold_equal_a_once(model);
 }
 
 at::Tensor row_squares(const at::Tensor& weight) {

@@ -17,12 +17,16 @@ double products_of(const at::Tensor& weight, bool input_needed) {
   return passes * 2.0 * static_cast<double>(weight.numel());
 }
 
-double products_of(const model::Linear& linear, bool input_needed) {
-  double flops = products_of(linear.weight, input_needed);
-  if (!linear.low_rank) return flops;
-  const at::Tensor& a = linear.low_rank->a;
-  flops += products_of(a, input_needed);
-  flops += products_of(linear.low_rank->b, input_needed || a.requires_grad());
+double products_of(const std::vector<const model::Linear*>& site, bool input_needed) {
+  double flops = 0;
+  for (const model::Linear* linear : site) {
+    flops += products_of(linear->weight, input_needed);
+    if (!linear->low_rank) continue;
+    flops += products_of(linear->low_rank->b, input_needed || linear->low_rank->a.requires_grad());
+  }
+  for (const SitePart& part : layout_of(site).parts) {
+    if (part.a.defined()) flops += products_of(part.a, input_needed);
+  }
   return flops;
 }
 
@@ -47,8 +51,8 @@ double flops_of_step(const model::Model& model, double tokens, double head_rows,
   bool trained_before = model.embedding.requires_grad();
   for (const model::Block& block : model.blocks) {
     for (const auto& site : sites_of(block)) {
+      per_token += products_of(site, trained_before);
       for (const model::Linear* linear : site) {
-        per_token += products_of(*linear, trained_before);
         if (linear->low_rank && linear->low_rank->magnitude.defined())
           per_micro_batch += norms_of(*linear);
       }

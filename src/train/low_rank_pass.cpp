@@ -242,15 +242,11 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   for (model::Block& block : model.blocks) {
     std::int64_t of_block = 0;
     for (const auto& site : sites_of(block)) {
-      std::int64_t out = 0, site_rank = 0;
-      for (const model::Linear* linear : site) {
-        out += linear->weight.size(0);
-        if (!linear->low_rank) continue;
-        site_rank += linear->low_rank->a.size(0);
-        gradients += linear->low_rank->a.numel() + linear->low_rank->b.numel();
-      }
-      packed += site_rank * (out + site.front()->weight.size(1) + site_rank);
-      of_block += site_rank;
+      const SiteLayout layout = layout_of({site.begin(), site.end()});
+      for (const SitePart& part : layout.parts)
+        gradients += part.rank * (part.rows + (part.a.requires_grad() ? part.a.size(1) : 0));
+      packed += layout.rank * (layout.out + site.front()->weight.size(1) + layout.rank);
+      of_block += layout.rank;
     }
     rank = std::max(rank, of_block);
   }

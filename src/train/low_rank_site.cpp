@@ -16,60 +16,94 @@ constexpr std::int64_t kRankStep = 8;
 
 std::int64_t padded(std::int64_t rank) { return round_up(rank, kRankStep); }
 
+// Whether a layer that follows `part` has its A, and so its columns of h.
+bool shares(const SitePart& part, const std::optional<model::LowRank>& low_rank) {
+  return part.a.defined() && low_rank && part.a.is_same(low_rank->a) &&
+         !low_rank->a.requires_grad() && part.scale == low_rank->scale;
+}
+
 }  // namespace
 
+SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
+  SiteLayout layout;
+  for (const model::Linear* linear : linears) {
+    if (layout.parts.empty() || !shares(layout.parts.back(), linear->low_rank)) {
+      SitePart part{.a = {}, .row = layout.out, .column = layout.rank};
+      if (linear->low_rank) {
+        part.a = linear->low_rank->a;
+        part.scale = linear->low_rank->scale;
+        part.rank = part.a.size(0);
+      }
+      layout.rank += padded(part.rank);
+      layout.parts.push_back(std::move(part));
+    }
+    layout.part_of.push_back(layout.parts.size() - 1);
+    layout.parts.back().rows += linear->weight.size(0);
+    layout.out += linear->weight.size(0);
+  }
+  return layout;
+}
+
 LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans)
-    : plans_(plans) {
+    : plans_(plans), layout_(layout_of({linears.begin(), linears.end()})) {
   in_ = linears.front()->weight.size(1);
   const at::TensorOptions options = linears.front()->weight.options().requires_grad(false);
-  for (model::Linear* linear : linears) {
-    Layer layer{.linear = linear, .row = out_, .column = rank_, .rank = 0, .grad_b = {}};
-    if (linear->low_rank) {
-      layer.rank = linear->low_rank->a.size(0);
-      trains_a_ = trains_a_ || linear->low_rank->a.requires_grad();
-    }
-    out_ += linear->weight.size(0);
-    rank_ += padded(layer.rank);
-    layers_.push_back(std::move(layer));
+  const at::TensorOptions fp32 = options.dtype(at::kFloat);
+  packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
+  for (const SitePart& part : layout_.parts) {
+    trains_a_ = trains_a_ || (part.rank > 0 && part.a.requires_grad());
+    grad_b_.push_back(at::zeros({part.rows, part.rank}, fp32));
   }
-  packed_ = at::zeros({out_ + rank_, in_ + rank_}, options);
-  if (rank_ > 0 && trains_a_) grad_a_ = at::zeros({rank_, in_}, options.dtype(at::kFloat));
-  for (Layer& layer : layers_) {
-    model::Linear& linear = *layer.linear;
-    const at::Tensor home = packed_.narrow(0, layer.row, linear.weight.size(0)).narrow(1, 0, in_);
+  if (trains_a_) grad_a_ = at::zeros({layout_.rank, in_}, fp32);
+  std::int64_t row = 0;
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    model::Linear& linear = *linears[i];
+    const std::int64_t rows = linear.weight.size(0);
+    const std::size_t part = layout_.part_of[i];
+    layers_.push_back({.linear = &linear,
+                       .row = row,
+                       .grad_b = grad_b_[part].narrow(0, row - layout_.parts[part].row, rows)});
+    const at::Tensor home = packed_.narrow(0, row, rows).narrow(1, 0, in_);
     home.copy_(linear.weight);
     linear.weight = home;
-    if (layer.rank > 0)
-      layer.grad_b = at::zeros({home.size(0), layer.rank}, options.dtype(at::kFloat));
+    row += rows;
   }
 }
 
 void LowRankSite::add_refresh(kernels::WindowCopies& copies) const {
-  for (const Layer& layer : layers_) {
-    if (layer.rank == 0) continue;
-    const model::LowRank& low_rank = *layer.linear->low_rank;
-    copies.add(low_rank.a.detach(),
-               packed_.narrow(0, out_ + layer.column, layer.rank).narrow(1, 0, in_), 1);
-    copies.add(
-        low_rank.b.detach(),
-        packed_.narrow(0, layer.row, low_rank.b.size(0)).narrow(1, in_ + layer.column, layer.rank),
-        low_rank.scale);
+  for (const SitePart& part : layout_.parts) {
+    if (part.rank == 0) continue;
+    copies.add(part.a.detach(),
+               packed_.narrow(0, layout_.out + part.column, part.rank).narrow(1, 0, in_), 1);
+  }
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const SitePart& part = layout_.parts[layout_.part_of[i]];
+    if (part.rank == 0) continue;
+    const at::Tensor& b = layers_[i].linear->low_rank->b;
+    copies.add(b.detach(),
+               packed_.narrow(0, layers_[i].row, b.size(0)).narrow(1, in_ + part.column, part.rank),
+               part.scale);
   }
 }
 
 void LowRankSite::begin_step() {
   fresh_ = true;
-  for (Layer& layer : layers_) {
-    if (layer.rank == 0) continue;
-    model::LowRank& low_rank = *layer.linear->low_rank;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const SitePart& part = layout_.parts[layout_.part_of[i]];
+    if (part.rank == 0) continue;
+    model::LowRank& low_rank = *layers_[i].linear->low_rank;
     if (low_rank.a.requires_grad())
-      low_rank.a.mutable_grad() = grad_a_.narrow(0, layer.column, layer.rank);
-    if (low_rank.b.requires_grad()) low_rank.b.mutable_grad() = layer.grad_b;
+      low_rank.a.mutable_grad() = grad_a_.narrow(0, part.column, part.rank);
+    if (low_rank.b.requires_grad()) low_rank.b.mutable_grad() = layers_[i].grad_b;
   }
 }
 
 at::Tensor LowRankSite::factor_a() const {
-  return packed_.narrow(0, out_, rank_).narrow(1, 0, in_);
+  return packed_.narrow(0, layout_.out, layout_.rank).narrow(1, 0, in_);
+}
+
+at::Tensor LowRankSite::scaled_b(const SitePart& part) const {
+  return packed_.narrow(0, part.row, part.rows).narrow(1, in_ + part.column, padded(part.rank));
 }
 
 void LowRankSite::add_bias(const at::Tensor& y) const {
@@ -80,9 +114,9 @@ void LowRankSite::add_bias(const at::Tensor& y) const {
 }
 
 void LowRankSite::fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const {
-  if (rank_ == 0) return;
+  if (layout_.rank == 0) return;
   const at::Tensor given = x.narrow(1, 0, in_);
-  const at::Tensor h = x.narrow(1, in_, rank_);
+  const at::Tensor h = x.narrow(1, in_, layout_.rank);
   kernels::gemm(h, given, factor_a().t(), {.plans = plans_});
   bottom.copy_(h);
 }
@@ -90,47 +124,45 @@ void LowRankSite::fill_bottom(const at::Tensor& x, const at::Tensor& bottom) con
 void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y,
                           const at::Tensor& bottom) const {
   fill_bottom(x, bottom);
-  kernels::gemm(y, x, packed_.narrow(0, 0, out_).t(), {.plans = plans_});
+  kernels::gemm(y, x, packed_.narrow(0, 0, layout_.out).t(), {.plans = plans_});
   add_bias(y);
 }
 
 void LowRankSite::forward_add(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
                               const at::Tensor& residual) const {
   fill_bottom(x, bottom);
-  kernels::gemm_add(y, x, packed_.narrow(0, 0, out_).t(), residual, plans_);
+  kernels::gemm_add(y, x, packed_.narrow(0, 0, layout_.out).t(), residual, plans_);
   add_bias(y);
 }
 
 void LowRankSite::forward_add_apart(const at::Tensor& x, const at::Tensor& y,
                                     const at::Tensor& bottom, const at::Tensor& residual) const {
-  const at::Tensor top = packed_.narrow(0, 0, out_);
+  const at::Tensor top = packed_.narrow(0, 0, layout_.out);
   kernels::gemm_add(y, x, top.narrow(1, 0, in_).t(), residual, plans_);
-  if (rank_ > 0) {
+  if (layout_.rank > 0) {
     kernels::gemm(bottom, x, factor_a().t(), {.plans = plans_});
-    kernels::gemm(y, bottom, top.narrow(1, in_, rank_).t(), {.beta = 1, .plans = plans_});
+    kernels::gemm(y, bottom, top.narrow(1, in_, layout_.rank).t(), {.beta = 1, .plans = plans_});
   }
   add_bias(y);
 }
 
 void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx) {
   const double kept = fresh_ ? 0 : 1;
-  for (Layer& layer : layers_) {
-    if (layer.rank == 0) continue;
-    const std::int64_t rows = layer.linear->weight.size(0);
-    const std::int64_t room = padded(layer.rank);
-    const at::Tensor dy = grad.narrow(1, layer.row, rows);
-    const at::Tensor scaled_b =
-        packed_.narrow(0, layer.row, rows).narrow(1, in_ + layer.column, room);
-    kernels::gemm(grad.narrow(1, out_ + layer.column, room), dy, scaled_b, {.plans = plans_});
-    kernels::gemm(layer.grad_b, dy.t(), bottom.narrow(1, layer.column, layer.rank),
-                  {.alpha = layer.linear->low_rank->scale, .beta = kept, .plans = plans_});
+  for (std::size_t i = 0; i < layout_.parts.size(); ++i) {
+    const SitePart& part = layout_.parts[i];
+    if (part.rank == 0) continue;
+    const at::Tensor dy = grad.narrow(1, part.row, part.rows);
+    const at::Tensor g = grad.narrow(1, layout_.out + part.column, padded(part.rank));
+    kernels::gemm(g, dy, scaled_b(part), {.plans = plans_});
+    kernels::gemm(grad_b_[i], dy.t(), bottom.narrow(1, part.column, part.rank),
+                  {.alpha = part.scale, .beta = kept, .plans = plans_});
   }
   if (dx.defined()) kernels::gemm(dx, grad, packed_.narrow(1, 0, in_), {.plans = plans_});
 }
 
 void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x) {
-  if (rank_ == 0 || !trains_a_) return;
-  kernels::gemm(grad_a_, grad.narrow(1, out_, rank_).t(), x,
+  if (layout_.rank == 0 || !trains_a_) return;
+  kernels::gemm(grad_a_, grad.narrow(1, layout_.out, layout_.rank).t(), x,
                 {.beta = fresh_ ? 0.0 : 1.0, .plans = plans_});
 }
 

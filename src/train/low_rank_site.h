@@ -24,7 +24,28 @@ namespace corda::train {
 // and [x | h] [W | D]^T = y and [dy | dy D] [W; A] = dx are one product each: no pass over memory
 // adds the low-rank part. Each rank is rounded up to a multiple of 8 with zeros, as tensor cores
 // want. Where a buffer "[n | rank]" is asked for, its first n columns are given and the last rank
-// columns are filled in here.
+// columns are filled in here. Adjacent layers that hold one tensor as their frozen A (all of a site
+// in mode dual) stand for one layer with one block of D: h is computed once for them.
+//
+// Layers of a site that share their columns of h.
+struct SitePart {
+  at::Tensor a;             // as in model::LowRank, of all of them; undefined: without an adapter
+  double scale = 1;         // of all of them
+  std::int64_t row = 0;     // of packed, and column of y
+  std::int64_t rows = 0;    // of all of them
+  std::int64_t column = 0;  // of h
+  std::int64_t rank = 0;    // the adapter's own; 0: none
+};
+
+// How a site is laid out.
+struct SiteLayout {
+  std::vector<SitePart> parts;
+  std::vector<std::size_t> part_of;  // every layer
+  std::int64_t out = 0;
+  std::int64_t rank = 0;  // the columns of h
+};
+SiteLayout layout_of(const std::vector<const model::Linear*>& linears);
+
 class LowRankSite {
  public:
   // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
@@ -33,8 +54,8 @@ class LowRankSite {
   LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans);
 
   std::int64_t in_features() const { return in_; }
-  std::int64_t out_features() const { return out_; }
-  std::int64_t rank() const { return rank_; }
+  std::int64_t out_features() const { return layout_.out; }
+  std::int64_t rank() const { return layout_.rank; }
 
   // Adds to `copies` what brings the factors, rounded and scaled, into the packed matrix. To be run
   // whenever they changed.
@@ -64,24 +85,24 @@ class LowRankSite {
  private:
   struct Layer {
     model::Linear* linear = nullptr;
-    std::int64_t row = 0;     // of packed, and column of y
-    std::int64_t column = 0;  // of h
-    std::int64_t rank = 0;    // the adapter's own; 0: none
-    at::Tensor grad_b;        // [out, rank], fp32
+    std::int64_t row = 0;  // of packed, and column of y
+    at::Tensor grad_b;     // [out, rank], fp32, a view of its part's
   };
 
   at::Tensor factor_a() const;  // A [rank, in] in the packed matrix
+  // The columns of D that a part fills, and zeros up to the next part's: [its rows, padded rank].
+  at::Tensor scaled_b(const SitePart& part) const;
   // Completes x [tokens, in | rank] with h, and copies h to `bottom`.
   void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
   void add_bias(const at::Tensor& y) const;
 
   const kernels::GemmPlans* plans_;
+  SiteLayout layout_;
   std::vector<Layer> layers_;
-  at::Tensor packed_;  // [out + rank, in + rank]
-  at::Tensor grad_a_;  // [rank, in], fp32
+  std::vector<at::Tensor> grad_b_;  // [its rows, rank] of every part, fp32
+  at::Tensor packed_;               // [out + rank, in + rank]
+  at::Tensor grad_a_;               // [rank, in], fp32
   std::int64_t in_ = 0;
-  std::int64_t out_ = 0;
-  std::int64_t rank_ = 0;
   bool trains_a_ = false;
   bool fresh_ = true;
 };

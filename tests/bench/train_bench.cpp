@@ -29,6 +29,7 @@ struct Options {
   std::int64_t head_dim = 0, vocab = 32000, rank = 128;
   bool tied = false;
   bool frozen_a = false;
+  bool shared_a = false;
   bool profile = false;
   bool offload = false;
   bool bias = false;
@@ -118,6 +119,11 @@ model::Model random_model(const Options& o, at::Device device, at::ScalarType co
       for (model::Linear* projection : {&block.q, &block.k, &block.v})
         projection->bias = at::zeros({projection->weight.size(0)}, options);
     block.down = linear("mlp.down_proj", o.hidden, o.intermediate);
+    if (o.shared_a) {
+      for (model::Linear* projection : {&block.k, &block.v})
+        projection->low_rank->a = block.q.low_rank->a;
+      block.up.low_rank->a = block.gate.low_rank->a;
+    }
     model.blocks.push_back(std::move(block));
   }
   return model;
@@ -286,7 +292,9 @@ int main(int argc, char** argv) {
   app.add_option("--vocab", o.vocab);
   app.add_option("--rank", o.rank);
   app.add_flag("--tied", o.tied, "the head is the embedding");
-  app.add_flag("--frozen-a", o.frozen_a, "A is not trained, as in mode dual");
+  app.add_flag("--frozen-a", o.frozen_a, "A is not trained");
+  app.add_flag("--shared-a", o.shared_a,
+               "A is not trained, and one for layers of one input, as in mode dual");
   app.add_option("--method", o.method)->check(CLI::IsMember({"lora", "dora", "full"}));
   app.add_option("--gradients", o.gradients, "default: fused for lora, else kernels")
       ->check(CLI::IsMember({"fused", "kernels", "autograd"}));
@@ -301,6 +309,7 @@ int main(int argc, char** argv) {
   app.add_option("--device", o.device);
   app.add_flag("--profile", o.profile, "device time of one more step by kernel");
   CLI11_PARSE(app, argc, argv);
+  o.frozen_a = o.frozen_a || o.shared_a;
   if (o.gradients.empty()) o.gradients = o.method == "lora" ? "fused" : "kernels";
   run(o);
   return 0;

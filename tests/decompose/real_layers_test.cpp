@@ -86,8 +86,8 @@ class RealLayers : public ::testing::TestWithParam<RealModel> {
   Sums sums(at::ScalarType dtype) const {
     Sums result;
     run(dtype, [&](const std::string& site, const at::Tensor& x) {
-      const at::Tensor wide = x.to(at::kDouble);
-      const at::Tensor product = at::mm(wide.t(), wide);
+      const at::Tensor x_fp64 = x.to(at::kDouble);
+      const at::Tensor product = at::mm(x_fp64.t(), x_fp64);
       const at::Tensor scale = x.max().to(at::kFloat).square().reciprocal();
       const auto add = [&](auto& exact, auto& sums, double factor, const at::Tensor& factor32) {
         at::Tensor& total = exact[site];
@@ -96,7 +96,7 @@ class RealLayers : public ::testing::TestWithParam<RealModel> {
         if (!sum.defined()) sum = at::zeros({x.size(1), x.size(1)}, at::kFloat);
         linalg::add_scaled_gram(sum, x, factor32);
       };
-      add(result.fp64, result.fp32, std::pow(wide.max().item<double>(), -2), scale);
+      add(result.fp64, result.fp32, std::pow(x_fp64.max().item<double>(), -2), scale);
       add(result.plain64, result.plain32, 1, at::ones_like(scale));
     });
     for (auto* sums : {&result.fp32, &result.plain32}) {

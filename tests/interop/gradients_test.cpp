@@ -25,10 +25,10 @@ const fs::path kBase = kGolden / "models/llama3-gqa";
 const fs::path kAdapter = kGolden / "train/adapter-lora";
 
 // The base rounded to bf16, computed in `compute`.
-model::Model load(at::ScalarType compute) {
+model::Model load(at::ScalarType compute, at::Device device) {
   model::Model model =
       model::load_model(io::Checkpoint(kBase), model::read_model_config(kBase),
-                        {.device = at::kCPU, .weights = at::kBFloat16, .compute = compute});
+                        {.device = device, .weights = at::kBFloat16, .compute = compute});
   model::attach_trainable(model, adapter::read_adapter(kAdapter));
   return model;
 }
@@ -41,8 +41,8 @@ std::vector<at::Tensor> gradients_of(GradientPass& pass, const std::vector<data:
   accumulate_gradients(pass, testing::micro_batches(samples, 8192, true), 0);
   std::vector<at::Tensor> result;
   for (const model::Linear* linear : pass.model().projections()) {
-    result.push_back(linear->low_rank->a.grad().clone());
-    result.push_back(linear->low_rank->b.grad().clone());
+    result.push_back(linear->low_rank->a.grad().cpu().clone());
+    result.push_back(linear->low_rank->b.grad().cpu().clone());
   }
   return result;
 }
@@ -103,13 +103,24 @@ TEST_F(PeftGradients, EqualOursInFp32ForEveryActivation) {
   }
 }
 
-TEST_F(PeftGradients, OursInBf16AreNoFurtherFromFp32ThanTheyAre) {
-  const auto peft = run(kBase, {});
+class PeftGradientsInBf16 : public PeftGradients,
+                            public ::testing::WithParamInterface<const char*> {
+ protected:
+  void SetUp() override {
+    if (std::string(GetParam()) == "cuda" && at::getNumGPUs() == 0)
+      GTEST_SKIP() << "this machine has no usable GPU";
+    PeftGradients::SetUp();
+  }
+};
+
+TEST_P(PeftGradientsInBf16, OursAreNoFurtherFromFp32ThanTheyAre) {
+  const auto peft = run(kBase, {"--device", GetParam()});
   ASSERT_EQ(peft.exit_code, 0) << peft.err;
   const core::Json theirs = core::Json::parse(peft.out);
 
-  model::Model exact = load(at::kFloat);
-  model::Model rounded = load(at::kBFloat16);
+  const at::Device device(GetParam());
+  model::Model exact = load(at::kFloat, device);
+  model::Model rounded = load(at::kBFloat16, device);
   ASSERT_TRUE(supports_low_rank_pass(rounded));
   const auto truth_pass = make_autograd_pass(exact);
   const auto pass = make_low_rank_pass(rounded, {});
@@ -131,6 +142,9 @@ TEST_F(PeftGradients, OursInBf16AreNoFurtherFromFp32ThanTheyAre) {
   EXPECT_LE(mean, theirs.at("mean").get<double>());
   EXPECT_LE(largest, 1.1 * theirs.at("largest").get<double>());
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, PeftGradientsInBf16, ::testing::Values("cpu", "cuda"),
+                         [](const auto& tested) { return std::string(tested.param); });
 
 }  // namespace
 }  // namespace corda::train

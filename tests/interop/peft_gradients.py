@@ -19,9 +19,10 @@ from transformers import AutoModelForCausalLM
 def loss_of(model, batch):
     width = max(len(s["ids"]) for s in batch)
     pad = lambda values: values + [0] * (width - len(values))
-    ids = torch.tensor([pad(s["ids"]) for s in batch])
-    mask = torch.tensor([pad([1] * len(s["ids"])) for s in batch])
-    chosen = torch.tensor([pad(s["supervised"]) for s in batch])[:, 1:].bool()
+    tensor = lambda rows: torch.tensor(rows, device=model.device)
+    ids = tensor([pad(s["ids"]) for s in batch])
+    mask = tensor([pad([1] * len(s["ids"])) for s in batch])
+    chosen = tensor([pad(s["supervised"]) for s in batch])[:, 1:].bool()
     logits = model(input_ids=ids, attention_mask=mask).logits
     return F.cross_entropy(logits[:, :-1][chosen].float(), ids[:, 1:][chosen], reduction="sum") / chosen.sum()
 
@@ -34,7 +35,7 @@ def gradients_of(model, batch):
 
 
 def adapted(args, stored, computed):
-    base = AutoModelForCausalLM.from_pretrained(args.base, dtype=stored, local_files_only=True).to(computed)
+    base = AutoModelForCausalLM.from_pretrained(args.base, dtype=stored, local_files_only=True).to(args.device, computed)
     model = PeftModel.from_pretrained(base, args.adapter, is_trainable=True)
     if any(q.dtype != torch.float32 for q in model.parameters() if q.requires_grad):
         raise ValueError("PEFT does not keep the factors in fp32")
@@ -44,7 +45,7 @@ def adapted(args, stored, computed):
 def write_exact(args, batch):
     loss, found = gradients_of(adapted(args, torch.float32, torch.float32), batch)
     short = lambda n: n.removeprefix("base_model.model.").removesuffix(".default.weight")
-    save_file({short(n): g.contiguous() for n, g in found.items()}, args.out)
+    save_file({short(n): g.cpu().contiguous() for n, g in found.items()}, args.out)
     return {"loss": loss}
 
 
@@ -53,7 +54,7 @@ def compare_bf16(args, batches):
     errors = []
     for batch in batches:
         _, truth = gradients_of(exact, batch)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(args.device, dtype=torch.bfloat16):
             _, found = gradients_of(rounded, batch)
         errors += [((found[n].double() - truth[n].double()).norm() / truth[n].double().norm()).item() for n in truth]
     return {"gradients": len(errors), "mean": sum(errors) / len(errors), "largest": max(errors)}
@@ -64,6 +65,7 @@ def main():
     p.add_argument("--base", required=True, type=Path)
     p.add_argument("--adapter", required=True, type=Path)
     p.add_argument("--batches", required=True, type=Path)
+    p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     p.add_argument("--out", type=Path)
     args = p.parse_args()
     batches = json.loads(args.batches.read_text())["batches"]

@@ -19,51 +19,28 @@
 namespace corda::linalg {
 namespace {
 
+using ::corda::testing::covariance_of;
+using ::corda::testing::energy;
 using ::corda::testing::error_of;
+using ::corda::testing::layer_cases;
+using ::corda::testing::LayerCase;
+using ::corda::testing::weight_of;
 using ::testing::HasSubstr;
+
+constexpr LayerCase::Spectrum kDecay = LayerCase::Spectrum::kDecay;
 
 #define CORDA_NEEDS_GPU() \
   if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU"
 
-at::Tensor orthogonal(std::int64_t n) {
-  return std::get<0>(at::linalg_qr(at::randn({n, n}, at::kDouble)));
-}
-
-struct Case {
-  const char* name;
-  std::int64_t out;
-  std::int64_t in;
-  bool outlier = false;
-  std::int64_t rank = 0;  // of W; 0: full
-};
-
-at::Tensor weight_of(const Case& c) {
-  const std::int64_t k = std::min(c.out, c.in);
-  at::Tensor s = at::logspace(0.5, -2, k, 10.0, at::kDouble);
-  if (c.rank > 0) s.narrow(0, c.rank, k - c.rank).zero_();
-  return at::mm(orthogonal(c.out).narrow(1, 0, k) * s, orthogonal(c.in).narrow(1, 0, k).t());
-}
-
-at::Tensor covariance_of(std::int64_t n, bool outlier) {
-  at::Tensor lambda = at::arange(1, n + 1, at::kDouble).pow(-1.2);
-  if (outlier) lambda[0] = 1e4 * lambda.sum().item<double>();
-  const at::Tensor q = orthogonal(n);
-  return at::mm(q * lambda, q.t());
-}
-
-double energy(const at::Tensor& u, const at::Tensor& m) {
-  return at::linalg_norm(at::mm(u.t(), m)).item<double>();
-}
-
-class GpuSpectrum : public ::testing::TestWithParam<Case> {};
+class GpuSpectrum : public ::testing::TestWithParam<LayerCase> {};
 
 TEST_P(GpuSpectrum, EnergyEqualsCpuReference) {
   CORDA_NEEDS_GPU();
   at::manual_seed(7);
-  const Case& c = GetParam();
+  const LayerCase& c = GetParam();
   const std::int64_t r = 16;
   const at::Tensor w = weight_of(c);
-  const at::Tensor damped = damp(covariance_of(c.in, c.outlier), 0.01);
+  const at::Tensor damped = damp(covariance_of(c), 0.01);
   const at::Tensor m = at::mm(w, damped);
   for (const Which which : {Which::kSmallest, Which::kLargest}) {
     const Spectrum reference = left_singular_subspace(w, damped, r, which);
@@ -81,13 +58,14 @@ TEST_P(GpuSpectrum, EnergyEqualsCpuReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, GpuSpectrum,
-                         ::testing::Values(Case{"square", 256, 256}, Case{"tall", 500, 200},
-                                           Case{"wide", 200, 500}, Case{"outlier", 256, 256, true},
-                                           Case{"outlier_tall", 500, 200, true},
-                                           Case{"deficient", 192, 256, false, 100},
-                                           Case{"deficient_tall", 256, 192, false, 180}),
-                         [](const auto& instance) { return std::string(instance.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, GpuSpectrum,
+    ::testing::Values(LayerCase{"square", 256, 256}, LayerCase{"tall", 500, 200},
+                      LayerCase{"wide", 200, 500}, LayerCase{"outlier", 256, 256, kDecay, true},
+                      LayerCase{"outlier_tall", 500, 200, kDecay, true},
+                      LayerCase{"deficient", 192, 256, kDecay, false, 100},
+                      LayerCase{"deficient_tall", 256, 192, kDecay, false, 180}),
+    [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(GpuLinalg, SvdTopEqualsCpuReference) {
   CORDA_NEEDS_GPU();
@@ -103,8 +81,8 @@ TEST(GpuLinalg, SvdTopEqualsCpuReference) {
 TEST(GpuLinalg, GeneralisedTopEqualsCpuReference) {
   CORDA_NEEDS_GPU();
   at::manual_seed(9);
-  const at::Tensor task = covariance_of(200, true);
-  const at::Tensor knowledge = damp(covariance_of(200, false), 0.01);
+  const at::Tensor task = covariance_of({"task", 1, 200, kDecay, true});
+  const at::Tensor knowledge = damp(covariance_of({"knowledge", 1, 200}), 0.01);
   const Spectrum reference = generalised_top(task, knowledge, 12);
   const Spectrum found = generalised_top(task.cuda(), knowledge.cuda(), 12);
   EXPECT_TRUE(at::allclose(found.values.cpu(), reference.values, 1e-9));
@@ -122,15 +100,15 @@ TEST(GpuLinalg, InfoWordOfCholeskyIsRead) {
               HasSubstr("potrf gave info 1 for a matrix [8, 8]: it is not positive definite"));
 }
 
-class GpuCertified : public ::testing::TestWithParam<corda::testing::LayerCase> {};
+class GpuCertified : public ::testing::TestWithParam<LayerCase> {};
 
 TEST_P(GpuCertified, EnergyIsWithinTheBoundOfTheCpuReference) {
   CORDA_NEEDS_GPU();
   at::manual_seed(3);
-  const auto& c = GetParam();
+  const LayerCase& c = GetParam();
   constexpr std::int64_t r = 16;
-  const at::Tensor w = corda::testing::weight_of(c);
-  DampedCovariance reference(corda::testing::covariance_of(c), 0.01);
+  const at::Tensor w = weight_of(c);
+  DampedCovariance reference(covariance_of(c), 0.01);
   DampedCovariance covariance(reference.matrix().cuda(), 1e-15);
   const at::Tensor m = at::mm(w, reference.matrix());
   for (const Which which : {Which::kSmallest, Which::kLargest}) {
@@ -140,7 +118,7 @@ TEST_P(GpuCertified, EnergyIsWithinTheBoundOfTheCpuReference) {
     SCOPED_TRACE(found.route + " " + found.refused);
     ASSERT_TRUE(found.vectors.is_cuda());
     const double optimum = at::linalg_norm(exact.values).item<double>();
-    const double reached = corda::testing::energy(found.vectors.cpu(), m);
+    const double reached = energy(found.vectors.cpu(), m);
     const double noise = 1e-12 * exact.total;  // rounding of the products themselves
     if (which == Which::kSmallest) {
       EXPECT_LE(reached, kSmallestBound * optimum + noise);
@@ -155,14 +133,14 @@ TEST_P(GpuCertified, EnergyIsWithinTheBoundOfTheCpuReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Layers, GpuCertified, ::testing::ValuesIn(corda::testing::layer_cases()),
+INSTANTIATE_TEST_SUITE_P(Layers, GpuCertified, ::testing::ValuesIn(layer_cases()),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(GpuCertifiedTop, SumIsWithinTheBoundOfTheCpuReference) {
   CORDA_NEEDS_GPU();
   at::manual_seed(7);
-  const at::Tensor task = covariance_of(320, true);
-  const at::Tensor knowledge = damp(covariance_of(320, false), 0.01);
+  const at::Tensor task = covariance_of({"task", 1, 320, kDecay, true});
+  const at::Tensor knowledge = damp(covariance_of({"knowledge", 1, 320}), 0.01);
   DampedCovariance damped(knowledge.cuda(), 1e-15);
   const Spectrum exact = generalised_top(task, knowledge, 16);
   const Spectrum found = certified_generalised_top(task.cuda(), damped, 16, {.smallest_size = 64});
@@ -182,8 +160,8 @@ TEST(GpuLinalg, ScaledGramOf16BitActivationsEqualsFp64) {
     at::Tensor sum = start.cuda();
     add_scaled_gram(sum, x.cuda(), at::full({1}, 0.25F).cuda());
     mirror_lower(sum);
-    const at::Tensor wide = x.to(at::kDouble);
-    const at::Tensor lower = (start.to(at::kDouble) + at::mm(wide.t(), wide) * 0.25).tril();
+    const at::Tensor x_fp64 = x.to(at::kDouble);
+    const at::Tensor lower = (start.to(at::kDouble) + at::mm(x_fp64.t(), x_fp64) * 0.25).tril();
     const at::Tensor expected = lower + lower.tril(-1).t();
     // 300 products summed in fp32 to at most 100, where tensor cores cut rather than round: half of
     // 300 eps of the sum; the worst seen is 1.4e-4 (fp16, H100).
@@ -195,7 +173,7 @@ TEST(GpuLinalg, UploadEqualsTheHostTensors) {
   CORDA_NEEDS_GPU();
   at::manual_seed(11);
   Uploader uploader({at::kCUDA, 0});
-  // 40 MB: more than the two staging buffers hold at once.
+  // 40 MB: more than one of the two staging buffers holds.
   const std::vector<at::Tensor> tensors = {at::randn({2500, 4000}), at::randn({7}).to(at::kHalf),
                                            at::empty({0, 3})};
   std::vector<HostRows> rows;

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <ostream>
+#include <tuple>
+#include <vector>
 
 namespace corda::testing {
 
@@ -63,6 +65,7 @@ inline at::Tensor covariance_of(const LayerCase& c) {
   return at::mm(q * lambda, q.t());
 }
 
+// ||U^T M||_F: what the chosen directions carry.
 inline double energy(const at::Tensor& u, const at::Tensor& m) {
   return at::linalg_norm(at::mm(u.t(), m)).item<double>();
 }

@@ -12,24 +12,20 @@
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
 #include "corda/io/tensor.h"
-#include "corda/linalg/device.h"
 #include "core/json.h"
+#include "linalg/layers.h"
 #include "support/error_of.h"
 
 namespace corda::linalg {
 namespace {
 
+using ::corda::testing::energy;
 using ::corda::testing::error_of;
 using ::testing::HasSubstr;
 
 const std::filesystem::path kGolden =
     std::filesystem::path(CORDA_SOURCE_DIR) / "tests/golden/decompose";
 constexpr std::int64_t kRank = 4;
-
-// ||U^T M||_F: what the chosen directions carry.
-double energy(const at::Tensor& u, const at::Tensor& m) {
-  return at::linalg_norm(at::mm(u.t(), m)).item<double>();
-}
 
 double norm_of(const core::Json& values) {
   double sum = 0;
@@ -173,16 +169,6 @@ TEST(Spectrum, RefusesWhatDoesNotFit) {
               HasSubstr("the matrix [3, 4] holds a NaN"));
   EXPECT_THAT(error_of<core::NumericalError>([&] { generalised_top(at::eye(3), -at::eye(3), 1); }),
               HasSubstr("potrf gave info 1 for a matrix [3, 3]: it is not positive definite"));
-}
-
-TEST(Device, NamesAreCheckedAgainstTheMachine) {
-  EXPECT_EQ(device_of("cpu"), c10::Device(at::kCPU));
-  EXPECT_THAT(error_of<core::ConfigError>([] { device_of("gpu"); }),
-              HasSubstr("'device' must be auto, cpu, cuda or cuda:N; it is 'gpu'"));
-  EXPECT_THAT(error_of<core::ConfigError>([] { device_of("cuda:x"); }),
-              HasSubstr("it is 'cuda:x'"));
-  EXPECT_THAT(error_of<core::ResourceError>([] { device_of("cuda:99"); }),
-              HasSubstr("'cuda:99' does not exist"));
 }
 
 }  // namespace

@@ -107,10 +107,11 @@ TEST_F(ChoosePass, PackedFactorsAndTheirGradientsAreCounted) {
   model::Model model = load();
   const std::int64_t fixed = low_rank_pass_bytes(model, {});
   for (model::Linear* linear : model.projections()) linear->low_rank.reset();
-  // Both blocks, rank 4 a projection: windows of rank columns and rows round [64, 32] (q, k, v),
-  // [32, 32], [96, 32] and [32, 48]; fp32. Gradients: rank x (in + out) of each projection.
+  // Both blocks, rank 4 and so 8 columns a projection: windows of as many columns and rows round
+  // [64, 32] (q, k, v), [32, 32], [96, 32] and [32, 48]; fp32. Gradients: rank x (in + out) of each
+  // projection.
   const std::int64_t packed =
-      12 * (64 + 32 + 12) + 4 * (32 + 32 + 4) + 8 * (96 + 32 + 8) + 4 * (32 + 48 + 4);
+      24 * (64 + 32 + 24) + 8 * (32 + 32 + 8) + 16 * (96 + 32 + 16) + 8 * (32 + 48 + 8);
   const std::int64_t gradients = 4 * (2 * (32 + 32) + 2 * (16 + 32) + 3 * (48 + 32));
   EXPECT_EQ(fixed - low_rank_pass_bytes(model, {}), 2 * 4 * (packed + gradients));
 }
@@ -155,6 +156,19 @@ TEST_F(ChoosePass, FlopsOfAStepAreCountedByHand) {
   for (model::Linear* linear : model.projections())
     linear->low_rank->magnitude = at::ones({linear->weight.size(0)});
   EXPECT_EQ(flops_of_step(model, 10, 7, 3), lora + 3 * 2 * 2 * 4 * (frozen + factors));
+}
+
+TEST_F(ChoosePass, AFrozenAOfSeveralLayersIsCountedOnce) {
+  model::Model model = load();
+  for (model::Linear* linear : model.projections()) linear->low_rank->a.set_requires_grad(false);
+  const double apart = flops_of_step(model, 10, 7, 1);
+  for (model::Block& block : model.blocks) {
+    block.k.low_rank->a = block.v.low_rank->a = block.q.low_rank->a;
+    block.up.low_rank->a = block.gate.low_rank->a;
+  }
+  // Three factors of 4 x 32 less in each block, forward and for the gradient of the input, which
+  // the lowest q, k and v do not need.
+  EXPECT_EQ(apart - flops_of_step(model, 10, 7, 1), 10 * 2 * 4 * 32 * (2 * 3 * 2 - 2));
 }
 
 TEST_F(ChoosePass, NoBackwardIsCountedBelowTheLowestAdapter) {

@@ -13,6 +13,7 @@
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 #include "train/gradient_pass.h"
+#include "train/low_rank_block.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -28,6 +29,7 @@ struct Case {
   bool biased;  // the golden model with biases everywhere, else a plain one of four blocks
   Target target;
   bool train_a = true;
+  bool shared_a = false;  // of the projections of attention, and of the feed-forward's upper ones
 };
 
 bool ends_with_any(const std::string& name, std::initializer_list<const char*> suffixes) {
@@ -36,6 +38,28 @@ bool ends_with_any(const std::string& name, std::initializer_list<const char*> s
 }
 bool in_upper_half(const std::string& name) {
   return name.find("layers.2.") != std::string::npos || name.find("layers.3.") != std::string::npos;
+}
+
+// Alpha 10, rank 5, which is padded to 8.
+model::Model adapted(const fs::path& directory, const Case& c) {
+  model::Model model =
+      model::load_model(io::Checkpoint(directory), model::read_model_config(directory), {});
+  adapter::Adapter adapter;
+  adapter.rank = 5;
+  adapter.alpha = 10;
+  adapter.train_a = c.train_a;
+  at::manual_seed(3);
+  for (const model::Linear* linear : model.projections()) {
+    const std::string& name = linear->name;
+    if (!c.target(name)) continue;
+    // The name is part of the seed.
+    auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 5, 1,
+                                          c.shared_a ? name.substr(0, name.rfind('.')) : name);
+    layer.b = at::randn_like(layer.b) * 0.05;
+    adapter.layers[name] = std::move(layer);
+  }
+  model::attach_trainable(model, adapter);
+  return model;
 }
 
 class Fused : public ::testing::TestWithParam<Case> {
@@ -49,24 +73,7 @@ class Fused : public ::testing::TestWithParam<Case> {
     }
   }
 
-  model::Model load() const {
-    model::Model model =
-        model::load_model(io::Checkpoint(directory_), model::read_model_config(directory_), {});
-    adapter::Adapter adapter;
-    adapter.rank = 5;  // which is padded to 8
-    adapter.alpha = 10;
-    adapter.train_a = GetParam().train_a;
-    at::manual_seed(3);
-    for (const model::Linear* linear : model.projections()) {
-      if (!GetParam().target(linear->name)) continue;
-      auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 5, 1,
-                                            linear->name);
-      layer.b = at::randn_like(layer.b) * 0.05;
-      adapter.layers[linear->name] = std::move(layer);
-    }
-    model::attach_trainable(model, adapter);
-    return model;
-  }
+  model::Model load() const { return adapted(directory_, GetParam()); }
 
   // Micro-batches that grow and shrink.
   static std::vector<data::PackedBatch> batches() {
@@ -120,16 +127,19 @@ TEST_P(Fused, EveryGradientMatchesAutograd) {
 }
 
 bool all(const std::string& /*name*/) { return true; }
+bool query_and_value(const std::string& name) { return ends_with_any(name, {"q_proj", "v_proj"}); }
+bool key_and_value(const std::string& name) { return ends_with_any(name, {"k_proj", "v_proj"}); }
 
 INSTANTIATE_TEST_SUITE_P(
     Adapters, Fused,
     ::testing::Values(
         Case{"Biases", true, all}, Case{"BiasesFrozenA", true, all, false},
-        Case{"FrozenA", false, all, false},
-        Case{"QueryAndValue", false,
-             [](const std::string& n) {
-               return ends_with_any(n, {"q_proj", "v_proj"});
-             }},
+        Case{"FrozenA", false, all, false}, Case{"SharedA", false, all, false, true},
+        Case{"SharedABiases", true, all, false, true},
+        Case{"SharedAWithAGap", false, query_and_value, false, true},
+        Case{"SharedAOfTheLastTwo", false, key_and_value, false, true},
+        Case{"EqualATrained", false, all, true, true},
+        Case{"QueryAndValue", false, query_and_value},
         Case{"OutputAndGate", false,
              [](const std::string& n) {
                return ends_with_any(n, {"o_proj", "gate_proj"});
@@ -147,6 +157,24 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"LastDownOnly", false,
              [](const std::string& n) { return n.ends_with("layers.3.mlp.down_proj"); }}),
     [](const auto& tested) { return std::string(tested.param.name); });
+
+// Rank 5 takes 8 columns. The projections of the first block's attention input.
+std::pair<std::size_t, std::int64_t> parts_and_columns(const Target& target, bool train_a) {
+  const testing::TemporaryDirectory directory;
+  testing::write_tiny_model(directory.path(), {});
+  const model::Model model = adapted(directory.path(), {"", false, target, train_a, true});
+  const SiteLayout layout = layout_of(sites_of(model.blocks.front())[0]);
+  return {layout.parts.size(), layout.rank};
+}
+
+TEST(SiteLayout, OneFrozenAOfAdjacentLayersTakesItsColumnsOnce) {
+  EXPECT_EQ(parts_and_columns(all, false), std::pair(std::size_t{1}, std::int64_t{8}));
+  EXPECT_EQ(parts_and_columns(key_and_value, false), std::pair(std::size_t{2}, std::int64_t{8}));
+  // A layer between without an adapter: D must have no entries in its rows.
+  EXPECT_EQ(parts_and_columns(query_and_value, false), std::pair(std::size_t{3}, std::int64_t{16}));
+  // Trained factors go ways of their own.
+  EXPECT_EQ(parts_and_columns(all, true), std::pair(std::size_t{3}, std::int64_t{24}));
+}
 
 }  // namespace
 }  // namespace corda::train

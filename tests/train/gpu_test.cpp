@@ -25,6 +25,7 @@ struct Case {
   Lengths lengths;
   std::int64_t rank;
   bool train_a;
+  bool shared_a = false;  // of projections with one input
 };
 
 constexpr testing::TinyModelOptions kShape{.vocab = 512,
@@ -49,13 +50,15 @@ model::Model load(const std::filesystem::path& directory, at::ScalarType type, c
   at::manual_seed(3);
   for (const model::Linear* linear : model.projections()) {
     // One projection without an adapter: its site must cope.
-    if (linear->name.ends_with("1.self_attn.k_proj")) continue;
+    const std::string& name = linear->name;
+    if (name.ends_with("1.self_attn.k_proj")) continue;
     // Later blocks of a larger rank than the first: shared memory must have room for both.
-    const bool late = linear->name.find("layers.4.") != std::string::npos;
+    const bool late = name.find("layers.4.") != std::string::npos;
     auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1),
-                                          late ? 2 * c.rank : c.rank, 1, linear->name);
+                                          late ? 2 * c.rank : c.rank, 1,
+                                          c.shared_a ? name.substr(0, name.rfind('.')) : name);
     layer.b = at::randn_like(layer.b) * 0.02;
-    adapter.layers[linear->name] = std::move(layer);
+    adapter.layers[name] = std::move(layer);
   }
   model::attach_trainable(model, adapter);
   return model;
@@ -200,7 +203,8 @@ INSTANTIATE_TEST_SUITE_P(Batches, GpuPass,
                          ::testing::Values(Case{"EqualLengths", Lengths::kEqual, 16, true},
                                            Case{"MixedLengths", Lengths::kMixed, 16, true},
                                            Case{"OddRank", Lengths::kMixed, 5, true},
-                                           Case{"FrozenA", Lengths::kEqual, 16, false}),
+                                           Case{"FrozenA", Lengths::kEqual, 16, false},
+                                           Case{"SharedA", Lengths::kMixed, 5, false, true}),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
 // Autograd over kernels: its bf16 error against fp32, beside that of ATen's operations.

@@ -16,21 +16,24 @@ namespace corda::covariance {
 
 // How calibration text is drawn and run; the same for every verb that calibrates.
 struct DrawSettings {
-  std::vector<std::string> data;
-  std::string format = "auto";
-  std::string columns;
-  std::string template_name = "auto";
-  std::string system;
-  std::string date;
-  bool skip_bad = false;
-  std::string qa_text = "question-answer";  // question-answer | question
-  std::int64_t samples = 256;
-  std::int64_t seq_len = 2048;
-  std::int64_t seed = 233;
-  std::int64_t batch_tokens = 8192;
-  std::string activation_scaling = "reference";  // reference | none
-  std::string hidden_states = "auto";            // auto | device | host
-  std::string dtype = "auto";
+  std::vector<std::string> data;       // the files that are drawn from
+  std::string format = "auto";         // of them: data::format_names
+  std::string columns;                 // data::parse_columns, where the file's names differ
+  std::string template_name = "auto";  // makes records text: data::template_names, or a .jinja file
+  std::string system;                  // prompt in place of that of the data; "": the data's
+  std::string date;                    // YYYY-MM-DD that a template may show; "": today
+  bool skip_bad = false;               // list bad records and leave them out, instead of stopping
+  // What of question-answer data is read where no template is named: question-answer | question.
+  std::string qa_text = "question-answer";
+  std::int64_t samples = 256;        // that are drawn (data::load_calibration)
+  std::int64_t seq_len = 2048;       // tokens of one, at most
+  std::int64_t seed = 233;           // of the draw
+  std::int64_t batch_tokens = 8192;  // of one forward pass: bounds the memory, not the result
+  // reference | none: whether a sample's activations are divided by the magnitude of their maximum,
+  // as CorDA's code does.
+  std::string activation_scaling = "reference";
+  std::string hidden_states = "auto";  // where they wait between blocks: auto | device | host
+  std::string dtype = "auto";          // of weights and activations: linalg::dtype_of
 };
 
 // Lists every member but `data`. A continued run is bound to the date only through the text that

@@ -17,27 +17,28 @@ namespace corda::decompose {
 
 // The members of DrawSettings say how `data` and `task_data` are drawn and run.
 struct DecomposeSettings : covariance::DrawSettings {
-  std::string model;
-  std::vector<std::string> covariance;  // several are mixed with equal weight
-  std::string task_covariance;          // dual with covariance directories
-  std::vector<std::string> task_data;   // dual with `data`
+  std::string model;                    // the base's directory
+  std::vector<std::string> covariance;  // directories; several are mixed with equal weight
+  std::string task_covariance;          // dual with covariance directories: the task's
+  std::vector<std::string> task_data;   // dual with `data`: the task's files
   std::string method = "corda";         // corda | pissa
   std::string mode = "kpa";             // kpa | ipa | dual; corda only
-  std::int64_t rank = 128;
-  double alpha = 0;  // 0: the rank
+  std::int64_t rank = 128;              // of the adapter; stored factors of kpa, ipa, pissa have 2r
+  double alpha = 0;  // the adapter's product is scaled by alpha / rank; 0: the rank
+  // Last parts of the names of the layers that get an adapter.
   std::vector<std::string> target_modules = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
                                              "gate_proj", "up_proj", "down_proj"};
-  double damping = 0.01;
-  bool exact = false;  // the exact fp64 route for every layer
-  std::string device = "auto";
-  std::int64_t threads = 0;
-  std::string out;
+  double damping = 0.01;        // c of C + c mean(diag C) I
+  bool exact = false;           // the exact fp64 route for every layer
+  std::string device = "auto";  // linalg::device_of
+  std::int64_t threads = 0;     // of the CPU; 0: all
+  std::string out;              // the adapter directory that is written
 };
 
 core::SettingsList settings_of(DecomposeSettings& settings);
 
 struct DecomposeResult {
-  std::int64_t layers = 0;
+  std::int64_t layers = 0;  // with an adapter, those skipped among them
   std::int64_t rank = 0;
   double energy_share =
       0;  // sum of energy^2 over sum of total_energy^2 (dual: of energies); 0 to 1
@@ -45,8 +46,8 @@ struct DecomposeResult {
   std::int64_t layers_redone = 0;   // by the exact route, the fast one having proved no bound
   double worst_bound = 1;           // of any layer, see adapter::LayerReport::bound
   double seconds = 0;
-  std::int64_t peak_memory_bytes = 0;
-  std::map<std::string, adapter::LayerReport> reports;
+  std::int64_t peak_memory_bytes = 0;                   // linalg::peak_memory_bytes
+  std::map<std::string, adapter::LayerReport> reports;  // by module name
 };
 
 // Writes an adapter directory (adapter.h) and settings.resolved.yaml, atomically. kpa adapts the

@@ -10,6 +10,7 @@
 
 namespace corda::linalg {
 
+// One copy of several tensors; they may be dropped once it was started.
 class Download {
  public:
   // Starts copying into pinned memory, beside what the current stream goes on with; tensors that
@@ -20,8 +21,8 @@ class Download {
   const std::vector<at::Tensor>& wait() const;
 
  private:
-  std::vector<at::Tensor> host_;
-  std::shared_ptr<void> copied_;  // the event of the last copy
+  std::vector<at::Tensor> host_;  // filled once `copied_` has happened
+  std::shared_ptr<void> copied_;  // the event of the last copy; none where all were on the host
 };
 
 }  // namespace corda::linalg
