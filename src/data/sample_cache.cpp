@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "data/byte_source.h"
 #include "data/chat_template.h"
+#include "data/record_reader.h"
 
 namespace corda::data {
 
@@ -18,7 +19,7 @@ using core::Json;
 
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
                                 std::pair{"samples", &EncodeCounts::samples},
@@ -95,7 +96,8 @@ std::string cache_key(const std::vector<DataFile>& files, const EncodeSettings& 
     key.add("date").add(settings.date);
   add_model_files(key, settings.model_directory, reporter);
   for (const auto& file : files) {
-    key.add("file").add(file.path.extension().string()).add(file.format);
+    key.add("file").add(static_cast<std::int64_t>(container_of(file.path, file.format)));
+    key.add(file.format);
     key.add(file.first).add(file.count);
     for (const auto& [field, column] : file.columns) key.add(field).add(column);
     key.add_file(file.path, reporter);

@@ -269,6 +269,19 @@ TEST_F(LoadSamples, GzippedFileGivesTheSameSamples) {
   for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(packed.samples[i].ids, plain.samples[i].ids);
 }
 
+// Whether a file is JSON or plain text hangs on its name, also behind ".gz".
+TEST_F(LoadSamples, CacheKnowsWhatTheNameOfAFileMakesOfIt) {
+  const std::string bytes = gzip("{\"text\":\"a\"}\n{\"text\":\"b\"}\n");
+  const EncodeSettings cached{.cache = folder_.path() / "cache"};
+  EXPECT_EQ(load(file(bytes, "auto", "", "f.txt.gz"), cached).samples.size(), 1);
+  const auto records = load(file(bytes, "auto", "", "f.jsonl.gz"), cached);
+  ASSERT_EQ(records.samples.size(), 2);
+  EXPECT_EQ(targets_of(records.samples[1]), "b[EOS]");
+  log_.text.clear();
+  EXPECT_EQ(load(file(bytes, "auto", "", "g.ndjson.gz"), cached).samples.size(), 2);
+  EXPECT_THAT(log_.text, HasSubstr("tokenised data from"));  // read in one way: one cache
+}
+
 TEST(ParseColumns, ReadsPairsAndRefusesOtherThings) {
   EXPECT_EQ(
       parse_columns("instruction=question, output = answer"),
