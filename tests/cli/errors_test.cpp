@@ -289,6 +289,15 @@ TEST_F(Errors, AFullDiskLeavesNoOutput) {
   }
 }
 
+TEST_F(Errors, AnOutputWhosePathIsNoUtf8IsNoError) {
+  const std::string latin = at("caf\xe9");
+  const ProcessResult result = run_corda({"decompose", "--method", "pissa", "--model", base(),
+                                          "--rank", "2", "--out", latin, "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("caf\xef\xbf\xbd\""));  // the replacement character
+  EXPECT_TRUE(fs::exists(latin + "/adapter_model.safetensors"));
+}
+
 TEST_F(Errors, ANumberTooLargeNamesItsLine) {
   write(
       "big.jsonl",

@@ -22,7 +22,7 @@ void print(const calibrate::CalibrateSettings& settings, const calibrate::Calibr
                                            {"sites_skipped", result.sites_skipped},
                                            {"seconds", result.seconds},
                                            {"peak_memory_bytes", result.peak_memory_bytes}};
-    std::printf("%s\n", object.dump().c_str());
+    print_json(object);
   } else {
     std::printf("%lld covariances of %lld samples (%lld tokens) in %.1f s: %s\n",
                 static_cast<long long>(result.sites), static_cast<long long>(result.samples),

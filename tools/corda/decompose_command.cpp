@@ -24,7 +24,7 @@ void print(const decompose::DecomposeSettings& settings, const decompose::Decomp
                                            {"worst_bound", result.worst_bound},
                                            {"peak_memory_bytes", result.peak_memory_bytes},
                                            {"seconds", result.seconds}};
-    std::printf("%s\n", object.dump().c_str());
+    print_json(object);
   } else {
     std::printf("%lld layers at rank %lld, %.3g %% of the energy, in %.1f s: %s\n",
                 static_cast<long long>(result.layers), static_cast<long long>(result.rank),

@@ -21,7 +21,7 @@ void print(const eval::EvalResult& result, bool json) {
                                            {"perplexity", result.perplexity},
                                            {"tokens", result.tokens},
                                            {"samples", result.samples}};
-    std::printf("%s\n", object.dump().c_str());
+    print_json(object);
   } else {
     std::printf("%s %.4f  (nll %.4f a token, perplexity %.4f; %lld samples, %lld target tokens)\n",
                 result.score_name.c_str(), result.score, result.nll, result.perplexity,

@@ -28,7 +28,7 @@ void print(const MergeFlags& flags, const merge::MergeResult& result,
     if (verified != nullptr)
       object["verify"] = {{"relative_difference", verified->relative_difference},
                           {"tokens", verified->tokens}};
-    std::printf("%s\n", object.dump().c_str());
+    print_json(object);
     return;
   }
   std::printf("%lld of %lld tensors changed, %.3f GB in %.1f s: %s\n",

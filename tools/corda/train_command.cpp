@@ -44,7 +44,7 @@ void print_result(const train::TrainResult& result, bool json) {
                                      {"seconds", result.seconds},
                                      {"peak_memory_bytes", result.peak_memory_bytes}};
     if (result.eval_loss) object["eval_loss"] = *result.eval_loss;
-    std::printf("%s\n", object.dump().c_str());
+    print_json(object);
     return;
   }
   std::printf("%lld steps in %.1f s, last loss %.4f", static_cast<long long>(result.steps),

@@ -3,6 +3,8 @@
 #include "verb.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "corda/core/text.h"
@@ -60,6 +62,11 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
 }
 
 }  // namespace
+
+void print_json(const nlohmann::ordered_json& object) {
+  constexpr auto kReplace = nlohmann::ordered_json::error_handler_t::replace;
+  std::printf("%s\n", object.dump(-1, ' ', false, kReplace).c_str());
+}
 
 CLI::App& add_verb(CLI::App& app, const std::string& name, const std::string& help,
                    const core::SettingsList& list, Action& action, Action work) {

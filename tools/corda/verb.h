@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "corda/core/settings.h"
@@ -19,6 +20,9 @@ struct CommonFlags {
 
 // The work of the verb that was chosen; set while the command line is parsed, run after it.
 using Action = std::function<void()>;
+
+// One line on stdout. What is no UTF-8 (a path may hold any bytes) is replaced.
+void print_json(const nlohmann::ordered_json& object);
 
 // Adds a verb with a flag for every setting of `list`: "--batch-tokens" for "batch_tokens"; help
 // text, default and choices come from the list. The values are set while the command line is
