@@ -113,7 +113,6 @@ core::SettingsList settings_of(CalibrateSettings& s) {
   list.add("storage", s.storage, "of the covariances on disk: the lower triangle or the whole",
            {"packed", "full"});
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
-  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
   list.add("out", s.out, "covariance directory to write").required().free();
   return list;
 }

@@ -37,6 +37,7 @@ void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
            {"auto", "device", "host"})
       .free();
   list.add("dtype", s.dtype, "of weights and activations", {"auto", "bf16", "fp32"});
+  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
 }
 
 std::string Draw::fingerprint() const {
@@ -75,7 +76,8 @@ Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& 
                                          .system = settings.system,
                                          .date = settings.date,
                                          .max_length = settings.seq_len,
-                                         .skip_bad = settings.skip_bad}},
+                                         .skip_bad = settings.skip_bad,
+                                         .threads = settings.threads}},
                              reporter);
   Draw draw;
   for (const auto& ids : sequences) {

@@ -273,7 +273,6 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");
   covariance::add_draw_settings(list, s);
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
-  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
   list.add("out", s.out, "adapter directory to write").required().free();
   return list;
 }

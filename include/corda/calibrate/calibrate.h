@@ -17,7 +17,6 @@ struct CalibrateSettings : covariance::DrawSettings {
   std::string model;
   std::string storage = "packed";  // packed | full
   std::string device = "auto";
-  std::int64_t threads = 0;
   std::string out;
 };
 

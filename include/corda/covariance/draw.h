@@ -34,10 +34,11 @@ struct DrawSettings {
   std::string activation_scaling = "reference";
   std::string hidden_states = "auto";  // where they wait between blocks: auto | device | host
   std::string dtype = "auto";          // of weights and activations: linalg::dtype_of
+  std::int64_t threads = 0;            // of the CPU, from tokenising on; 0: all
 };
 
 // Lists every member but `data`. A continued run is bound to the date only through the text that
-// shows it (Draw::fingerprint), and keeps activations where it likes.
+// shows it (Draw::fingerprint), keeps activations where it likes and takes other threads.
 void add_draw_settings(core::SettingsList& list, DrawSettings& settings);
 
 // Samples in batches of at most `batch_tokens` tokens, or of one sample.

@@ -31,7 +31,6 @@ struct DecomposeSettings : covariance::DrawSettings {
   double damping = 0.01;        // c of C + c mean(diag C) I
   bool exact = false;           // the exact fp64 route for every layer
   std::string device = "auto";  // linalg::device_of
-  std::int64_t threads = 0;     // of the CPU; 0: all
   std::string out;              // the adapter directory that is written
 };
 

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/covariance/draw.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+
+namespace corda::covariance {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::int64_t threads_of_this_process() {
+  return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
+}
+
+// The most threads that `work` has beside its own at once, as another thread sees it.
+template <typename Work>
+std::int64_t most_others(const Work& work) {
+  std::atomic<bool> ended{false};
+  std::int64_t most = 0;
+  std::jthread watcher([&] {
+    const std::int64_t before = threads_of_this_process();
+    while (!ended) {
+      most = std::max(most, threads_of_this_process() - before);
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  });
+  work();
+  ended = true;
+  watcher.join();
+  return most;
+}
+
+TEST(Draw, TokenisesWithTheThreadsAskedFor) {
+  const corda::testing::TemporaryDirectory folder;
+  const std::string model = (folder.path() / "model").string();
+  corda::testing::write_tiny_model(model, {.vocab = 257});
+  const fs::path text = folder.path() / "text.txt";
+  {
+    std::ofstream file(text);
+    for (int line = 0; line < 200000; ++line) file << "line " << line << " of a long text\n";
+  }
+  ASSERT_GT(fs::file_size(text), 5U << 20);  // five parts of one MiB, a thread each
+  const DrawSettings drawn{.samples = 2, .seq_len = 16};
+  core::Reporter silent;
+  for (const std::int64_t threads : {1, 4}) {
+    DrawSettings settings = drawn;
+    settings.threads = threads;
+    EXPECT_EQ(most_others([&] {
+                draw_samples(settings, {text.string()}, model, model::read_model_config(model),
+                             silent);
+              }),
+              threads - 1);
+  }
+}
+
+}  // namespace
+}  // namespace corda::covariance
