@@ -8,6 +8,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
+#include "core/fields.h"
 #include "core/json.h"
 #include "data/byte_source.h"
 #include "data/chat_template.h"
@@ -112,19 +113,18 @@ std::string to_notes(const Dataset& dataset) {
               {"counts", std::move(counts)},
               {"template", dataset.template_used.name},
               {"chat_template", dataset.template_used.chat_template}}
-      .dump();
+      .dump(-1, ' ', false, Json::error_handler_t::replace);  // the name may be any path
 }
 
 void read_notes(const std::string& notes, Dataset& dataset) {
   const std::string source = "tokenised data";
   const Json json = core::parse_json(notes, source);
-  if (core::require_key(json, "version", source) != kVersion)
+  const core::Fields fields(json, source);
+  if (fields.integer("version") != kVersion)
     throw core::FormatError("the tokenised data were cached by another version of corda");
-  const Json& counts = core::require_key(json, "counts", source);
-  for (const auto& [name, member] : kCounts)
-    dataset.counts.*member = core::require_key(counts, name, source).get<std::int64_t>();
-  dataset.template_used = {core::require_key(json, "template", source).get<std::string>(),
-                           core::require_key(json, "chat_template", source).get<std::string>()};
+  const core::Fields counts(fields.object("counts"), core::concat(source, ": counts"));
+  for (const auto& [name, member] : kCounts) dataset.counts.*member = counts.integer(name, 0);
+  dataset.template_used = {fields.text("template"), fields.text("chat_template")};
 }
 
 }  // namespace corda::data

@@ -17,7 +17,7 @@ std::string cache_key(const std::vector<DataFile>& files, const EncodeSettings& 
                       core::Reporter& reporter);
 
 std::string to_notes(const Dataset& dataset);
-// Throws FormatError for notes of another version.
+// Throws FormatError for notes of another version, or damaged ones.
 void read_notes(const std::string& notes, Dataset& dataset);
 
 }  // namespace corda::data

@@ -431,5 +431,27 @@ TEST_F(Chat, DamagedCacheIsMadeAnew) {
   EXPECT_EQ(again.samples.fingerprint(), first.samples.fingerprint());
 }
 
+// Notes that are still JSON, but hold something else.
+TEST_F(Chat, CacheWithDamagedNotesIsMadeAnew) {
+  const EncodeSettings cached{.template_name = "chatml", .cache = folder_.path() / "cache"};
+  const Dataset first = load(kTwoTurns, cached, "auto");
+  const fs::path file = fs::directory_iterator(cached.cache)->path();
+  const std::string sound = core::read_file(file);
+  for (const std::string key : {"\"template\":", "\"tokens\":"}) {
+    std::string damaged = sound;
+    const std::size_t begin = damaged.find(key) + key.size();
+    const std::size_t size = damaged.find_first_of(",}", begin) - begin;
+    ASSERT_GE(size, 2U) << key;
+    damaged.replace(begin, size, "[" + std::string(size - 2, ' ') + "]");
+    core::write_file_atomic(file, damaged);
+    log_.text.clear();
+    const Dataset again = load(kTwoTurns, cached, "auto");
+    EXPECT_THAT(log_.text, HasSubstr("; it is made anew")) << key;
+    EXPECT_EQ(again.samples.fingerprint(), first.samples.fingerprint());
+    EXPECT_EQ(again.counts.tokens, first.counts.tokens);
+    EXPECT_EQ(core::read_file(file), sound);
+  }
+}
+
 }  // namespace
 }  // namespace corda::data
