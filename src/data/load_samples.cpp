@@ -68,9 +68,7 @@ Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokeni
   if (!settings.cache.empty()) {
     std::error_code error;
     fs::create_directories(settings.cache, error);
-    if (error)
-      throw core::IoError(
-          concat("cannot create '", settings.cache.string(), "': ", error.message()));
+    if (error) core::throw_output_error("create", settings.cache, error.value());
     path = settings.cache / (cache_key(files, settings, reporter) + ".samples");
     if (auto cached = open_cached(*path, reporter)) {
       const BadRecord pass =

@@ -46,7 +46,7 @@ std::pair<fs::path, int> create_locked(const fs::path& path) {
   while (true) {
     std::string name = concat(path.string(), kTemporary, "XXXXXX");
     const int file = ::mkostemp(name.data(), O_CLOEXEC);
-    if (file < 0) throw core::IoError(concat("cannot create '", name, "': ", std::strerror(errno)));
+    if (file < 0) core::throw_output_error("create", path, errno);
     struct stat status = {};
     // Another process may have found it before it was locked, and removes it: either it has the
     // lock still, or the file has no name any more. Where the file system has no locks there is
@@ -147,13 +147,13 @@ SampleWriter::SampleWriter(std::optional<fs::path> path) : path_(std::move(path)
     remove_abandoned(*path_);
     std::tie(temporary_, lock_) = create_locked(*path_);
     file_.open(temporary_, std::ios::binary | std::ios::trunc);
-    if (!file_) throw core::IoError(concat("cannot create '", temporary_.string(), "'"));
+    if (!file_) core::throw_output_error("create", temporary_, errno);
   }
   write(kMagic.data(), kMagic.size());
 }
 
 SampleWriter::~SampleWriter() {
-  if (file_.is_open()) {
+  if (!temporary_.empty()) {
     file_.close();
     std::error_code ignored;
     fs::remove(temporary_, ignored);
@@ -164,9 +164,7 @@ SampleWriter::~SampleWriter() {
 void SampleWriter::write(const void* data, std::size_t size) {
   if (path_) {
     file_.write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
-    if (!file_)
-      throw core::ResourceError(
-          concat("cannot write '", temporary_.string(), "'; is the disk full?"));
+    if (!file_) core::throw_output_error("write", temporary_, errno);
   } else {
     const auto* bytes = static_cast<const std::byte*>(data);
     memory_.insert(memory_.end(), bytes, bytes + size);
@@ -209,14 +207,12 @@ SampleStore SampleWriter::finish(const std::string& notes) {
   write(hash_.hex_digest().data(), kDigits);
   write(&trailer, sizeof trailer);
   file_.close();
-  if (!file_)
-    throw core::ResourceError(
-        concat("cannot write '", temporary_.string(), "'; is the disk full?"));
+  if (!file_) core::throw_output_error("write", temporary_, errno);
   core::sync_path(temporary_);
   std::error_code error;
   fs::rename(temporary_, *path_, error);
-  if (error)
-    throw core::IoError(concat("cannot create '", path_->string(), "': ", error.message()));
+  if (error) core::throw_output_error("create", *path_, error.value());
+  temporary_.clear();
   return SampleStore::open(*path_);
 }
 

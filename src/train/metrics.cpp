@@ -3,6 +3,7 @@
 #include "train/metrics.h"
 
 #include <array>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 
@@ -78,9 +79,7 @@ MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t finished_steps
 
 void MetricsFile::append(const StepMetrics& metrics) {
   file_ << to_json(metrics).dump() << "\n" << std::flush;
-  if (!file_)
-    throw core::ResourceError(
-        core::concat("cannot write '", path_.string(), "'; is the disk full?"));
+  if (!file_) core::throw_output_error("write", path_, errno);
 }
 
 }  // namespace corda::train

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -127,6 +128,44 @@ TEST_F(CacheProcesses, WhatAKilledWriterLeftIsRemovedAndALivingOneIsNot) {
   EXPECT_EQ(one.fingerprint(), two.fingerprint());
   EXPECT_EQ(one.at(0).ids, two.at(0).ids);  // the replaced file is still mapped
   EXPECT_EQ(names(), std::vector<std::string>{"key.samples"});
+}
+
+// The file-size limit stands in for a full disk; it is set in a process of its own.
+TEST_F(CacheProcesses, AFullDiskIsAResourceErrorAndLeavesNothing) {
+  const fs::path result = folder_.path() / "result";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit = {};
+    ::getrlimit(RLIMIT_FSIZE, &limit);
+    const rlimit small = {.rlim_cur = rlim_t{1} << 20, .rlim_max = limit.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    core::write_file_atomic(result, message_of<core::ResourceError>([&] { load(); }));
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_THAT(core::read_file(result), testing::HasSubstr("free some space"));
+  EXPECT_EQ(names(), std::vector<std::string>{});
+}
+
+TEST_F(CacheProcesses, AFileThatCannotBeMadeIsAResourceErrorAndLeavesNothing) {
+  const auto message = [&] { return message_of<core::ResourceError>([&] { load(); }); };
+  cache_ = data_ / "cache";  // below a file
+  EXPECT_THAT(message(), testing::HasSubstr("cache': Not a directory; write somewhere else"));
+  EXPECT_THAT(message_of<core::ResourceError>([&] { SampleWriter(cache_ / "key.samples"); }),
+              testing::HasSubstr("key.samples': Not a directory; write somewhere else"));
+  cache_ = folder_.path() / "cache";
+  const fs::path taken = cache_ / "key.samples";
+  fs::create_directories(taken / "full");
+  SampleWriter writer(taken);
+  writer.add({.ids = {1}, .supervised = {1}});
+  EXPECT_THAT(message_of<core::ResourceError>([&] {
+                SampleWriter ended(taken);
+                ended.finish("");
+              }),
+              testing::HasSubstr("cannot create '" + taken.string()));
+  EXPECT_EQ(names().size(), 2U);  // the directory, and what `writer` still writes
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ class SampleWriter {
   SampleWriter& operator=(const SampleWriter&) = delete;
   ~SampleWriter();
 
-  // Throws ResourceError where the disk is full.
+  // Throw ResourceError where the file cannot be written; nothing of it is left then.
   void add(const Sample& sample);
   SampleStore finish(const std::string& notes);
 
@@ -94,8 +94,8 @@ class SampleWriter {
   void write(const void* data, std::size_t size);
 
   std::optional<fs::path> path_;
-  fs::path temporary_;
-  int lock_ = -1;  // on the temporary file, while it is written
+  fs::path temporary_;  // empty once it has its name
+  int lock_ = -1;       // on the temporary file, while it is written
   std::ofstream file_;
   std::vector<std::byte> memory_;
   std::vector<std::int64_t> index_;
