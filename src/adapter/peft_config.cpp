@@ -99,9 +99,9 @@ Json to_json(const PeftConfig& config) {
   root["base_model_name_or_path"] =
       config.base_name.empty() ? Json(nullptr) : Json(config.base_name);
   root["r"] = config.rank;
-  const auto whole = static_cast<std::int64_t>(config.alpha);
-  if (static_cast<double>(whole) == config.alpha) {
-    root["lora_alpha"] = whole;
+  // Whole numbers as such, as PEFT writes them; those that a double is sure to hold.
+  if (std::abs(config.alpha) < 1e15 && std::trunc(config.alpha) == config.alpha) {
+    root["lora_alpha"] = static_cast<std::int64_t>(config.alpha);
   } else {
     root["lora_alpha"] = config.alpha;
   }

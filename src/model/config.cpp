@@ -105,14 +105,12 @@ class Reader {
       return std::max<std::int64_t>(fallback,
                                     1);  // never 0, so that sizes can be divided by each other
     }
-    constexpr std::int64_t kMax = std::int64_t{1} << 31;
-    if (!found->is_number_integer() || found->get<std::int64_t>() < 1 ||
-        found->get<std::int64_t>() > kMax) {
-      problem(
-          concat("'", key, "' must be a whole number from 1 to ", kMax, "; it is ", found->dump()));
-      return 1;
-    }
-    return found->get<std::int64_t>();
+    return checked_size(key, *found);
+  }
+
+  std::int64_t size(const Json& object, const char* key, std::int64_t fallback) {
+    if (!object.contains(key) || object.at(key).is_null()) return fallback;
+    return checked_size(key, object.at(key));
   }
 
   double number(const Json& object, const char* key, double fallback) {
@@ -164,6 +162,17 @@ class Reader {
   const std::string& source() const { return source_; }
 
  private:
+  std::int64_t checked_size(const char* key, const Json& found) {
+    constexpr std::int64_t kMax = std::int64_t{1} << 31;
+    if (!found.is_number_integer() || found.get<std::int64_t>() < 1 ||
+        found.get<std::int64_t>() > kMax) {
+      problem(
+          concat("'", key, "' must be a whole number from 1 to ", kMax, "; it is ", found.dump()));
+      return 1;
+    }
+    return found.get<std::int64_t>();
+  }
+
   const Json& root_;
   std::string source_;
   std::set<std::string> used_;
@@ -199,8 +208,7 @@ void read_rope(Reader& reader, ModelConfig& config) {
     }
     scaling.low_freq_factor = reader.number(*rope, "low_freq_factor", 1);
     scaling.high_freq_factor = reader.number(*rope, "high_freq_factor", 4);
-    scaling.original_max_positions =
-        static_cast<std::int64_t>(reader.number(*rope, "original_max_position_embeddings", 8192));
+    scaling.original_max_positions = reader.size(*rope, "original_max_position_embeddings", 8192);
     if (scaling.high_freq_factor <= scaling.low_freq_factor) {
       reader.problem("'rope_scaling': high_freq_factor must be larger than low_freq_factor");
     }

@@ -135,6 +135,22 @@ TEST(AdapterFiles, ExportIsExactlyZeroAtTheStart) {
   EXPECT_EQ(config["target_modules"], core::Json::array({"q_proj"}));
 }
 
+TEST(AdapterFiles, AlphaIsWrittenAsAWholeNumberWhereItIsOneOfInt64) {
+  Adapter adapter;
+  adapter.method = "lora";
+  adapter.rank = 2;
+  adapter.layers[kQ] = initialise_lora(2, 3, 2, 0, kQ);
+  for (const auto& [alpha, text] :
+       {std::pair{12.0, "12"}, std::pair{0.5, "0.5"}, std::pair{1e300, "1e+300"}}) {
+    adapter.alpha = alpha;
+    const TemporaryDirectory scratch;
+    write_adapter(scratch.path(), adapter);
+    const core::Json config = core::read_json(scratch.path() / "adapter_config.json");
+    EXPECT_EQ(config["lora_alpha"].dump(), text);
+    EXPECT_EQ(read_adapter(scratch.path()).alpha, alpha);
+  }
+}
+
 TEST(AdapterFiles, RoundTripKeepsTheUpdateToFp32Rounding) {
   const at::Tensor w = random(9, 7, 1);
   // The smaller the movement, the larger the share of rounding in B itself (eps / movement).

@@ -66,6 +66,14 @@ TEST(ModelConfig, RefusesWhatChangesTheMathematicsByName) {
               HasSubstr("'attn_logit_softcapping': 50.0 is not known to corda"));
   EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "linear"})")),
               HasSubstr("type linear needs 'factor'"));
+  for (const char* wrong : {"1e300", "64.5", "-1"}) {
+    EXPECT_THAT(
+        error_of(config_with(
+            std::string(
+                R"(, "rope_scaling": {"type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": )") +
+            wrong + "}")),
+        HasSubstr("'original_max_position_embeddings' must be a whole number from 1"));
+  }
   EXPECT_THAT(error_of(config_with("", "gpt_neox")),
               HasSubstr("the model family 'gpt_neox' is not implemented"));
 }
