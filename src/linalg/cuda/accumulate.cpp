@@ -15,7 +15,7 @@ namespace {
 
 void check(cublasStatus_t status, const char* routine, const at::Tensor& x) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw core::NumericalError(core::concat("[linalg::cuda] ", routine, " gave status ",
+  throw core::ResourceError(core::concat("[linalg::cuda] ", routine, " gave status ",
                                           static_cast<int>(status), " for activations ",
                                           x.sizes()));
 }
