@@ -18,9 +18,9 @@ namespace {
 // A signal handler can reach nothing but a global.
 std::atomic<bool> g_stop{false};
 
-void on_interrupt(int /*signal*/) {
+void on_interrupt(int signal) {
   g_stop.store(true);
-  std::signal(SIGINT, SIG_DFL);
+  std::signal(signal, SIG_DFL);
 }
 
 std::string clock_text(double seconds) {
