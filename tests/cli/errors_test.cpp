@@ -182,12 +182,16 @@ TEST_F(Errors, CorruptSafetensorsAndWrongShapesAreRefused) {
 
 TEST_F(Errors, ZeroSupervisedTokensAreRefused) {
   write("task.jsonl", "{\"instruction\": \"" + std::string(400, 'a') + "\", \"output\": \"b\"}\n");
-  const ProcessResult result = run_corda(train("data.max_length: 0\n"));
-  EXPECT_EQ(result.exit_code, 2) << result.err;
   auto arguments = train("");
   arguments.insert(arguments.end(), {"--set", "data.max_length=32"});
   expect_failure(arguments, 2, "supervised");
   EXPECT_FALSE(fs::exists(at("run/adapter")));
+}
+
+TEST_F(Errors, AMaxLengthThatHoldsNoTargetIsRefusedForItsRange) {
+  auto arguments = train("");
+  arguments.insert(arguments.end(), {"--set", "data.max_length=1"});
+  expect_failure(arguments, 2, "'data.max_length' must lie between 2 and 1048576; it is 1");
 }
 
 TEST_F(Errors, RankAboveTheLayersWidthIsRefused) {
