@@ -23,7 +23,7 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
   if (!map.is_object() || map.empty())
     throw FormatError(concat("'", index.string(), "': weight_map must be a non-empty object"));
   for (const auto& [name, file] : map.items()) {
-    if (!file.is_string() || fs::path(file.get<std::string>()).has_parent_path()) {
+    if (!file.is_string() || !core::can_name_file(file.get<std::string>())) {
       throw FormatError(concat("'", index.string(), "': the file of '", name,
                                "' must be a plain file name; it is ", file.dump()));
     }

@@ -89,7 +89,7 @@ CovarianceSite read_site(const core::Fields& fields) {
     fields.fail(concat("'storage' must be full or packed; it is '", storage, "'"));
   site.storage = storage == "full" ? CovarianceStorage::kFull : CovarianceStorage::kPacked;
   site.file = fields.text("file");
-  if (site.file.empty() || site.file != fs::path(site.file).filename())
+  if (!core::can_name_file(site.file))
     fields.fail(concat("'file' must be a plain file name; it is '", site.file, "'"));
   site.modules = fields.texts("modules");
   if (site.modules.empty()) fields.fail("'modules' must be a non-empty list");

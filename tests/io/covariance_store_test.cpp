@@ -145,8 +145,10 @@ TEST(CovarianceStore, HostileDirectoriesAreRefusedWithTheReason) {
               HasSubstr("version 7 was written by another corda"));
   EXPECT_THAT(with([](core::Json& j) { j.erase("model"); }),
               HasSubstr("the key 'model' is missing"));
-  EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["file"] = "../x"; }),
-              HasSubstr("'file' must be a plain file name; it is '../x'"));
+  for (const std::string file : {"../x", "..", ".x", ""}) {
+    EXPECT_THAT(with([&](core::Json& j) { j["sites"][kSite]["file"] = file; }),
+                HasSubstr("'file' must be a plain file name; it is '" + file + "'"));
+  }
   EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["storage"] = "sparse"; }),
               HasSubstr("'storage' must be full or packed"));
   EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["storage"] = "full"; }),

@@ -189,6 +189,17 @@ TEST_F(Safetensors, AMissingTensorIsNamed) {
             "'" + file().string() + "' has no tensor 'w'");
 }
 
+TEST_F(Safetensors, AnIndexNamesFilesOfItsFolderOnly) {
+  for (const std::string name :
+       {"../x.safetensors", "/x.safetensors", "..", ".x.safetensors", ""}) {
+    std::ofstream(folder_.path() / "model.safetensors.index.json")
+        << R"({"weight_map": {"w": ")" << name << "\"}}";
+    EXPECT_THAT(
+        corda::testing::error_of<core::FormatError>([&] { Checkpoint opened(folder_.path()); }),
+        HasSubstr("the file of 'w' must be a plain file name; it is \"" + name + "\""));
+  }
+}
+
 using Metadata = std::map<std::string, std::string>;
 
 SafetensorsLayout two_tensors() {
