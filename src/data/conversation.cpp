@@ -316,6 +316,10 @@ class Reader {
 
 const std::string& Message::role() const { return value.at("role").get_ref<const std::string&>(); }
 
+bool is_assistant(const Message& message) {
+  return message.role() == "assistant" || message.role() == "model";
+}
+
 bool is_known_role(const std::string& role) {
   return std::find(kRoles.begin(), kRoles.end(), role) != kRoles.end();
 }

@@ -37,6 +37,9 @@ struct Conversation {
 Conversation conversation_of(const DataFile& file, const Record& record, const std::string& format,
                              const std::string& system, bool parse_arguments = true);
 
+// Of the one that is trained, under either of its names.
+bool is_assistant(const Message& message);
+
 // Whether a template may build its special tokens from that role ("<|" + role + "|>").
 bool is_known_role(const std::string& role);
 

@@ -19,12 +19,12 @@ std::vector<std::size_t> wanted_messages(const Conversation& conversation,
   const auto& messages = conversation.messages;
   std::size_t last = messages.size();
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    if (messages[i].role() == "assistant" || messages[i].role() == "model") last = i;
+    if (is_assistant(messages[i])) last = i;
   }
   std::vector<std::size_t> wanted;
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    const bool assistant = messages[i].role() == "assistant" || messages[i].role() == "model";
-    const bool by_default = train_on == "all" || (train_on == "last" ? i == last : assistant);
+    const bool by_default =
+        train_on == "all" || (train_on == "last" ? i == last : is_assistant(messages[i]));
     if (messages[i].train.value_or(by_default)) wanted.push_back(i);
   }
   return wanted;

@@ -15,10 +15,6 @@ using tokenizer::ByteSpan;
 
 namespace {
 
-bool is_assistant(const Message& message) {
-  return message.role() == "assistant" || message.role() == "model";
-}
-
 // The message whose text is in [begin, end), where it is the text of exactly one.
 std::optional<std::size_t> message_in(const jinja::Rendering& full, const jinja::OutputSpan& span) {
   std::optional<std::size_t> found;
