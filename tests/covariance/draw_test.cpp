@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -51,10 +52,11 @@ TEST(Draw, TokenisesWithTheThreadsAskedFor) {
     for (int line = 0; line < 200000; ++line) file << "line " << line << " of a long text\n";
   }
   ASSERT_GT(fs::file_size(text), 5U << 20);  // five parts of one MiB, a thread each
-  const DrawSettings drawn{.samples = 2, .seq_len = 16};
   core::Reporter silent;
   for (const std::int64_t threads : {1, 4}) {
-    DrawSettings settings = drawn;
+    DrawSettings settings;
+    settings.samples = 2;
+    settings.seq_len = 16;
     settings.threads = threads;
     EXPECT_EQ(most_others([&] {
                 draw_samples(settings, {text.string()}, model, model::read_model_config(model),
