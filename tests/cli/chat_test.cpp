@@ -194,13 +194,17 @@ TEST_F(ChatCli, AResumedRunKeepsTheDateOfItsStart) {
         "train", "--config",          at("train.yaml"), "--set", "checkpoint.every=1",
         "--set", "optim.max_steps=60"};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_corda(arguments, [&](pid_t process, const std::string&) {
-      if (!kill || !fs::exists(at("run/checkpoints/step-1/state.json"))) return true;
-      ::kill(process, SIGKILL);
-      return false;
-    });
+    if (!kill) return run_corda(arguments);
+    return testing::run_disturbed(
+        arguments,
+        [&](pid_t process, const std::string&) {
+          if (!fs::exists(at("run/checkpoints/step-1/state.json"))) return true;
+          ::kill(process, SIGKILL);
+          return false;
+        },
+        [&] { fs::remove_all(at("run")); });
   };
-  EXPECT_NE(go({"--set", "data.date=2020-02-02"}, true).exit_code, 0);
+  EXPECT_EQ(go({"--set", "data.date=2020-02-02"}, true).exit_code, 128 + SIGKILL);
   const ProcessResult other = go({"--resume", "--set", "data.date=2021-02-02"}, false);
   EXPECT_EQ(other.exit_code, 2) << other.err;
   EXPECT_THAT(other.err, HasSubstr("the settings differ"));

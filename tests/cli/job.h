@@ -69,6 +69,12 @@ class Job : public ::testing::Test {
            extra;
   }
 
+  // The training that writes `run`, stopped by a SIGINT once it has written a step.
+  ProcessResult interrupted(const std::vector<std::string>& command, const std::string& run) const {
+    return run_disturbed(command, interrupt_when_written(at(run + "/metrics.jsonl")),
+                         [&] { fs::remove_all(path(run)); });
+  }
+
   // Training and evaluation loss of every step.
   std::vector<std::pair<double, double>> losses(const std::string& run) const {
     std::vector<std::pair<double, double>> values;

@@ -50,5 +50,19 @@ TEST(Process, EndsBySigintThoughTheTestIgnoresIt) {
   EXPECT_EQ(result.out, "");
 }
 
+TEST(Process, ThatEndsBeforeItIsDisturbedIsStartedAgain) {
+  int prepared = 0;
+  const auto prepare = [&] { ++prepared; };
+  const Watch third = [&](pid_t process, const std::string& /*err*/) {
+    if (prepared == 3) ::kill(process, SIGKILL);
+    return false;
+  };
+  EXPECT_EQ(run_disturbed({"--version"}, third, prepare).exit_code, 128 + SIGKILL);
+  EXPECT_EQ(prepared, 3);
+  prepared = 0;
+  EXPECT_EQ(run_disturbed({"--version"}, {}, prepare).exit_code, 0);
+  EXPECT_EQ(prepared, 5);
+}
+
 }  // namespace
 }  // namespace corda::testing

@@ -86,11 +86,14 @@ class Resume : public ::testing::Test {
   void kill_midway(const std::vector<std::string>& arguments, const std::string& out,
                    int count) const {
     const fs::path work = at(out + ".work");
-    const ProcessResult killed = run_corda(arguments, [&](pid_t process, const std::string&) {
-      if (finished_parts(work) < count) return true;
-      ::kill(process, SIGKILL);
-      return false;
-    });
+    const ProcessResult killed = testing::run_disturbed(
+        arguments,
+        [&](pid_t process, const std::string&) {
+          if (finished_parts(work) < count) return true;
+          ::kill(process, SIGKILL);
+          return false;
+        },
+        [&] { fs::remove_all(at(out)); });
     ASSERT_EQ(killed.exit_code, 128 + SIGKILL) << killed.err;
     ASSERT_FALSE(fs::exists(at(out)));
     ASSERT_TRUE(fs::exists(work));
@@ -240,12 +243,15 @@ TEST_F(Resume, AnOutputThatCannotBeCompletedLosesNoPart) {
     std::vector<std::string> arguments = {"--data", at("text.txt"), "--out", at("start")};
     if (verb == "decompose") arguments.insert(arguments.end(), {"--rank", "4"});
     arguments = drawn(verb, arguments);
-    const ProcessResult failed = run_corda(arguments, [&](pid_t, const std::string&) {
-      if (finished_parts(at("start.work")) < 2) return true;
-      fs::create_directory(at("start"));
-      std::ofstream(at("start/of-someone-else")) << 1;
-      return false;
-    });
+    const ProcessResult failed = testing::run_disturbed(
+        arguments,
+        [&](pid_t, const std::string&) {
+          if (finished_parts(at("start.work")) < 2) return true;
+          fs::create_directory(at("start"));
+          std::ofstream(at("start/of-someone-else")) << 1;
+          return false;
+        },
+        [&] { fs::remove_all(at("start")); });
     EXPECT_EQ(failed.exit_code, 5) << failed.err;
     EXPECT_THAT(failed.err, HasSubstr("cannot replace '" + at("start") + "'"));
     fs::remove_all(at("start"));
@@ -259,15 +265,21 @@ TEST_F(Resume, AnOutputThatCannotBeCompletedLosesNoPart) {
 // The parts lie beside the folder that the link names, from where they can be renamed into it: the
 // link may be on another disk.
 TEST_F(Resume, PartsLieBesideTheTargetOfALink) {
-  fs::create_directories(at("disk/target"));
+  fs::create_directory(at("disk"));
   fs::create_directory_symlink(at("disk/target"), at("start"));
   const auto arguments =
       drawn("decompose", {"--data", at("text.txt"), "--rank", "4", "--out", at("start")});
-  const ProcessResult killed = run_corda(arguments, [&](pid_t process, const std::string&) {
-    if (finished_parts(at("disk/target.work")) < 2) return true;
-    ::kill(process, SIGKILL);
-    return false;
-  });
+  const ProcessResult killed = testing::run_disturbed(
+      arguments,
+      [&](pid_t process, const std::string&) {
+        if (finished_parts(at("disk/target.work")) < 2) return true;
+        ::kill(process, SIGKILL);
+        return false;
+      },
+      [&] {
+        fs::remove_all(at("disk/target"));
+        fs::create_directory(at("disk/target"));
+      });
   ASSERT_EQ(killed.exit_code, 128 + SIGKILL) << killed.err;
   EXPECT_FALSE(fs::exists(at("start.work")));
   EXPECT_GE(succeed(arguments).at("layers_skipped"), 2);

@@ -90,6 +90,19 @@ ProcessResult run_corda(std::vector<std::string> arguments, const Watch& watch) 
   return run_process(arguments, watch);
 }
 
+ProcessResult run_disturbed(const std::vector<std::string>& arguments, const Watch& watch,
+                            const std::function<void()>& prepare) {
+  constexpr int kAttempts = 5;
+  ProcessResult result;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    prepare();
+    const Watch fresh = watch;  // it may count its calls
+    result = run_corda(arguments, fresh);
+    if (result.exit_code != 0) break;
+  }
+  return result;
+}
+
 Watch interrupt_when_written(const std::string& file) {
   return [file](pid_t process, const std::string& /*err*/) {
     std::error_code error;

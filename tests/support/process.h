@@ -33,6 +33,11 @@ ProcessResult run_process(const std::vector<std::string>& argv, const Watch& wat
 // The program under test with some arguments and no GPU.
 ProcessResult run_corda(std::vector<std::string> arguments, const Watch& watch = {});
 
+// The program with a watch that is to hit its work. Where it ended well before it was hit, as a
+// loaded machine may make it, it is started again, five times at most; `prepare` comes before each.
+ProcessResult run_disturbed(const std::vector<std::string>& arguments, const Watch& watch,
+                            const std::function<void()>& prepare);
+
 // Sends a SIGINT as soon as the file holds something.
 Watch interrupt_when_written(const std::string& file);
 
