@@ -6,9 +6,12 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <string_view>
 
 #include "corda/core/file.h"
 #include "core/json.h"
@@ -64,6 +67,21 @@ class Resume : public ::testing::Test {
     std::map<std::string, std::string> result;
     for (const auto& entry : fs::directory_iterator(folder))
       result[entry.path().filename()] = core::read_file(entry.path());
+    return result;
+  }
+
+  // The numbers of all fp32 tensors of a folder's safetensors files, by file.
+  static std::map<std::string, std::vector<float>> numbers(const fs::path& folder) {
+    std::map<std::string, std::vector<float>> result;
+    for (const auto& [name, content] : contents(folder)) {
+      if (!name.ends_with(".safetensors")) continue;
+      std::uint64_t header = 0;
+      std::memcpy(&header, content.data(), sizeof header);
+      const std::string_view data = std::string_view(content).substr(sizeof header + header);
+      auto& values = result[name];
+      values.resize(data.size() / sizeof(float));
+      std::memcpy(values.data(), data.data(), data.size());
+    }
     return result;
   }
 
@@ -180,8 +198,8 @@ TEST_F(Resume, AnOutputThatIsALinkToAnotherDiskIsWrittenThere) {
   EXPECT_TRUE(fs::exists(other.path() / "start" / "adapter_model.safetensors"));
 }
 
-// What the results do not depend on: where files lie, how many threads there are, where activations
-// are kept.
+// What the results do not depend on, but for sums in another order: where files lie, how many
+// threads there are, where activations are kept.
 TEST_F(Resume, MovedFilesAndOtherThreadsGoOn) {
   for (const std::string verb : {"calibrate", "decompose"}) {
     std::vector<std::string> rest = {"--samples",      "64",   "--seq-len", "128",
@@ -194,12 +212,29 @@ TEST_F(Resume, MovedFilesAndOtherThreadsGoOn) {
         "2",  "--device", "cpu",     "--date",    "2026-01-31", "--hidden-states", "device"};
     first.insert(first.end(), rest.begin(), rest.end());
     second.insert(second.end(), rest.begin(), rest.end());
+    succeed(first);
+    const auto expected = numbers(at("start"));
+    fs::remove_all(at("start"));
     kill_midway(first, "start", 2);
     fs::rename(at("base"), at("moved"));
     fs::rename(at("text.txt"), at("other.txt"));
     std::string err;
     succeed(second, &err);
     EXPECT_THAT(err, HasSubstr("going on after")) << verb;
+    const auto found = numbers(at("start"));
+    ASSERT_EQ(found.size(),
+              verb == "calibrate" ? 4U * 6 : 1U);  // a file for each site; the adapter
+    for (const auto& [name, values] : expected) {
+      ASSERT_TRUE(found.contains(name) && found.at(name).size() == values.size()) << name;
+      double difference = 0;
+      double size = 0;
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        difference += std::pow(double{found.at(name)[i]} - values[i], 2);
+        size += std::pow(double{values[i]}, 2);
+      }
+      EXPECT_LE(std::sqrt(difference), 1e-5 * std::sqrt(size)) << verb << ": " << name;
+      EXPECT_GT(size, 0) << name;
+    }
     fs::rename(at("moved"), at("base"));
     fs::rename(at("other.txt"), at("text.txt"));
     fs::remove_all(at("start"));
