@@ -13,6 +13,7 @@
 #include "corda/linalg/device.h"
 #include "corda/linalg/out_of_memory.h"
 #include "corda/model/attention_pass.h"
+#include "train/low_rank_pass.h"
 #include "train/memory_advice.h"
 
 namespace corda::train {

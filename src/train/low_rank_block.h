@@ -13,8 +13,8 @@
 #include "corda/model/attention_pass.h"
 #include "corda/model/batch.h"
 #include "corda/model/model.h"
-#include "train/gradient_pass.h"
 #include "train/low_rank_site.h"
+#include "train/recompute.h"
 #include "train/row_buffer.h"
 
 namespace corda::train {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include "train/low_rank_pass.h"
+
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 
@@ -15,7 +17,6 @@
 #include "train/batch_shape.h"
 #include "train/block_inputs.h"
 #include "train/device_batch.h"
-#include "train/gradient_pass.h"
 #include "train/graph_cache.h"
 #include "train/low_rank_block.h"
 

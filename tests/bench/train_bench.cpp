@@ -18,6 +18,8 @@
 #include "corda/model/adapt.h"
 #include "corda/train/optimizer.h"
 #include "train/flops.h"
+#include "train/gradient_pass.h"
+#include "train/low_rank_pass.h"
 #include "train/step.h"
 
 namespace {

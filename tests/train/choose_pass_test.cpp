@@ -15,6 +15,7 @@
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 #include "train/flops.h"
+#include "train/low_rank_pass.h"
 
 namespace corda::train {
 namespace {
