@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/choose_pass.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -30,12 +29,6 @@ constexpr std::array<std::pair<Recompute, bool>, 4> kLadder = {{{Recompute::kNon
                                                                 {Recompute::kSelective, false},
                                                                 {Recompute::kBlock, false},
                                                                 {Recompute::kBlock, true}}};
-constexpr std::array<const char*, 3> kRecomputeNames = {"none", "selective", "block"};
-
-Recompute recompute_named(const std::string& name) {
-  const auto found = std::find(kRecomputeNames.begin(), kRecomputeNames.end(), name);
-  return static_cast<Recompute>(found - kRecomputeNames.begin());
-}
 
 // Of one forward pass without gradients (corda/model/forward.h): the widest block's intermediate
 // results, and logits in both precisions.
@@ -53,7 +46,7 @@ std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
 ChosenPass fused(const LowRankPassOptions& options) {
   return {.pass = nullptr,
           .gradients = "fused",
-          .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),
+          .recompute = name_of(options.recompute),
           .offload = options.offload ? "true" : "false"};
 }
 
@@ -130,7 +123,7 @@ void ChosenPass::record_in(TrainSettings& settings) const {
 
 bool asks_for_fused(const TrainSettings& settings) {
   return settings.gradients == "fused" || settings.offload == "true" ||
-         settings.recompute == "selective" || settings.recompute == "block";
+         (settings.recompute != "auto" && settings.recompute != name_of(Recompute::kNone));
 }
 
 std::string fused_refusal(const std::string& obstacle) {
@@ -147,8 +140,10 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
     throw core::ConfigError(fused_refusal(obstacle_of(model)));
   if (settings.offload == "true" && !model.device().is_cuda())
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
-  ChosenPass chosen{
-      .pass = nullptr, .gradients = "autograd", .recompute = "none", .offload = "false"};
+  ChosenPass chosen{.pass = nullptr,
+                    .gradients = "autograd",
+                    .recompute = name_of(Recompute::kNone),
+                    .offload = "false"};
   const bool any = settings.gradients == "auto";
   if (supported && (any || settings.gradients == "fused")) {
     const LowRankPassOptions options = options_for(settings, model, largest, reporter);

@@ -136,10 +136,7 @@ void LowRankPass::begin_step() {
 }
 
 std::string LowRankPass::describe() const {
-  const char* recomputed = options_.recompute == Recompute::kNone        ? "nothing"
-                           : options_.recompute == Recompute::kSelective ? "gate and up"
-                                                                         : "every block";
-  return core::concat("fused, ", recomputed, " recomputed",
+  return core::concat("fused, ", train::describe(options_.recompute), " recomputed",
                       options_.offload ? ", inputs of blocks in host memory" : "",
                       graph_rule_.graphs == Graphs::kNever ? "" : ", small batches as CUDA graphs");
 }
