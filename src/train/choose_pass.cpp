@@ -58,7 +58,7 @@ std::string advice(TrainSettings settings, at::Device device, const LowRankPassO
 
 // The fastest that fits, of those that the settings allow; the smallest, with a warning, where none
 // seems to, since the estimate may be too high.
-LowRankPassOptions options_for(const TrainSettings& settings, model::Model& model,
+LowRankPassOptions options_for(const TrainSettings& settings, const model::Model& model,
                                const LargestBatches& largest, core::Reporter& reporter) {
   std::vector<LowRankPassOptions> allowed;
   for (const auto& [recompute, offload] : kLadder) {
@@ -103,7 +103,7 @@ std::unique_ptr<GradientPass> make_fitting(const TrainSettings& settings, model:
 }
 
 // Why the model has no low-rank pass.
-std::string obstacle_of(model::Model& model) {
+std::string obstacle_of(const model::Model& model) {
   for (const model::Linear* linear : model.projections()) {
     if (linear->weight.requires_grad()) return "trains the model's own weights";
     if (!linear->low_rank) continue;

@@ -31,7 +31,7 @@ constexpr double kLaunchBoundExact = 4e11;
 
 // Which batches run as graphs.
 struct GraphRule {
-  GraphRule(model::Model& model, const LowRankPassOptions& options);
+  GraphRule(const model::Model& model, const LowRankPassOptions& options);
 
   bool allows(std::int64_t tokens, bool filled_up) const;
   // What buffers are made for: room to fill up the largest batch, where it would be a graph.
@@ -44,7 +44,7 @@ struct GraphRule {
   double weights_per_block = 0;
 };
 
-GraphRule::GraphRule(model::Model& model, const LowRankPassOptions& options) {
+GraphRule::GraphRule(const model::Model& model, const LowRankPassOptions& options) {
   // Buffers must stay where they are, and attention must not need autograd.
   const bool possible = model.device().is_cuda() && !options.offload && options.tokens > 0 &&
                         model::suits_flash(model.compute, model.config.head_dim);
@@ -232,15 +232,15 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
   return std::make_unique<LowRankPass>(model, options);
 }
 
-std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options) {
+std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOptions& options) {
   const model::ModelConfig& c = model.config;
   std::int64_t rank = 0;       // of all factors of the widest block
   std::int64_t packed = 0;     // elements that packing adds to the weights
   std::int64_t gradients = 0;  // elements
-  for (model::Block& block : model.blocks) {
+  for (const model::Block& block : model.blocks) {
     std::int64_t of_block = 0;
     for (const auto& site : sites_of(block)) {
-      const SiteLayout layout = layout_of({site.begin(), site.end()});
+      const SiteLayout layout = layout_of(site);
       for (const SitePart& part : layout.parts)
         gradients += part.rank * (part.rows + (part.a.requires_grad() ? part.a.size(1) : 0));
       packed += layout.rank * (layout.out + site.front()->weight.size(1) + layout.rank);
@@ -274,7 +274,7 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   return element * (packed + tokens * columns + logits) + 4 * gradients;
 }
 
-bool supports_low_rank_pass(model::Model& model) {
+bool supports_low_rank_pass(const model::Model& model) {
   bool any = false;
   for (const model::Linear* linear : model.projections()) {
     if (linear->weight.scalar_type() != model.compute || linear->weight.requires_grad())

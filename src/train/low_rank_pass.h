@@ -36,10 +36,10 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
 
 // Bytes that the pass takes for batches of `options.tokens`, beside the model and its factors:
 // their copies in the compute dtype and gradients, activations, workspace, one chunk of logits.
-std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options);
+std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOptions& options);
 
 // Whether every adapted projection has a LoRA without dropout and magnitude, no projection is
 // trained itself, and the weights have the compute dtype.
-bool supports_low_rank_pass(model::Model& model);
+bool supports_low_rank_pass(const model::Model& model);
 
 }  // namespace corda::train

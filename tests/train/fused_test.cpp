@@ -88,7 +88,7 @@ class Fused : public ::testing::TestWithParam<Case> {
     return result;
   }
 
-  static void expect_same_gradients(model::Model& actual, model::Model& expected) {
+  static void expect_same_gradients(const model::Model& actual, const model::Model& expected) {
     const auto ours = actual.projections();
     const auto theirs = expected.projections();
     int compared = 0;
