@@ -6,7 +6,7 @@
 
 #include "corda/core/error.h"
 #include "corda/kernels/gemm.h"
-#include "train/round_up.h"
+#include "core/round_up.h"
 
 namespace corda::train {
 
@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kRankStep = 8;
 
-std::int64_t padded(std::int64_t rank) { return round_up(rank, kRankStep); }
+std::int64_t padded(std::int64_t rank) { return core::round_up(rank, kRankStep); }
 
 // Whether a layer that follows `part` has its A, and so its columns of h.
 bool shares(const SitePart& part, const std::optional<model::LowRank>& low_rank) {
