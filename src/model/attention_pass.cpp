@@ -63,6 +63,10 @@ bool suits_flash(const at::Tensor& q) {
   return q.is_cuda() && suits_flash(q.scalar_type(), q.size(2));
 }
 
+bool repeats_heads(at::ScalarType type, const ModelConfig& config) {
+  return config.num_kv_heads < config.num_heads && !suits_flash(type, config.head_dim);
+}
+
 AttentionPass attention_forward(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
                                 const at::Tensor& v) {
   const at::NoGradGuard no_grad;

@@ -36,9 +36,8 @@ std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
                               std::int64_t tokens) {
   constexpr std::int64_t kLogitBytes = std::int64_t{1} << 30;
   const std::int64_t heads = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
-  const bool repeated = !model::suits_flash(type, c.head_dim) && c.num_kv_heads < c.num_heads;
   const std::int64_t columns = 5 * c.hidden_size + 2 * heads + 3 * c.intermediate_size +
-                               (repeated ? 2 * c.num_heads * c.head_dim : 0);
+                               (model::repeats_heads(type, c) ? 2 * c.num_heads * c.head_dim : 0);
   return static_cast<std::int64_t>(c10::elementSize(type)) * tokens * columns + kLogitBytes;
 }
 

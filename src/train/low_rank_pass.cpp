@@ -13,6 +13,7 @@
 #include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
+#include "corda/model/attention_pass.h"
 #include "corda/model/forward.h"
 #include "train/batch_shape.h"
 #include "train/block_inputs.h"
@@ -259,10 +260,9 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
   columns += (options.recompute == Recompute::kNone ? blocks : 1) * gate_up;
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
-  if (!model::suits_flash(model.compute, c.head_dim)) {
-    // Attention's second forward; k and v repeated for all heads, and the gradients of that.
-    columns += attended + (c.num_kv_heads < c.num_heads ? 4 * attended : 0);
-  }
+  // Attention's second forward; k and v repeated for all heads, and the gradients of that.
+  if (!model::suits_flash(model.compute, c.head_dim)) columns += attended;
+  if (model::repeats_heads(model.compute, c)) columns += 4 * attended;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
   std::int64_t logits = kernels::logit_rows(c.vocab_size) * c.vocab_size;
   const GraphRule rule(model, options);
