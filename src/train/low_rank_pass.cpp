@@ -197,7 +197,7 @@ void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
 at::Tensor LowRankPass::compute(const model::Batch& batch) {
   const model::Rotary rotary = model::rotary_of(model(), batch.positions);
   const BatchContext context{
-      .batch = &batch, .cos = rotary.cos.squeeze(1), .sin = rotary.sin.squeeze(1)};
+      .batch = &batch, .cos = rotary.cos.squeeze(1), .sin = rotary.sin.squeeze(1), .adds = !fresh_};
   forward(batch, context);
   const at::Tensor loss = loss_and_gradient(batch);
   backward(context, batch.tokens());
@@ -222,7 +222,6 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
     loss = compute(to_device(batch, model()));
   }
   fresh_ = false;
-  for (LowRankBlock& block : blocks_) block.end_micro_batch();
   return loss;
 }
 

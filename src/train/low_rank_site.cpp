@@ -87,7 +87,6 @@ void LowRankSite::add_refresh(kernels::WindowCopies& copies) const {
 }
 
 void LowRankSite::begin_step() {
-  fresh_ = true;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const SitePart& part = layout_.parts[layout_.part_of[i]];
     if (part.rank == 0) continue;
@@ -146,8 +145,8 @@ void LowRankSite::forward_add_apart(const at::Tensor& x, const at::Tensor& y,
   add_bias(y);
 }
 
-void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx) {
-  const double kept = fresh_ ? 0 : 1;
+void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx,
+                           bool adds) {
   for (std::size_t i = 0; i < layout_.parts.size(); ++i) {
     const SitePart& part = layout_.parts[i];
     if (part.rank == 0) continue;
@@ -155,15 +154,15 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
     const at::Tensor g = grad.narrow(1, layout_.out + part.column, padded(part.rank));
     kernels::gemm(g, dy, scaled_b(part), {.plans = plans_});
     kernels::gemm(grad_b_[i], dy.t(), bottom.narrow(1, part.column, part.rank),
-                  {.alpha = part.scale, .beta = kept, .plans = plans_});
+                  {.alpha = part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
   }
   if (dx.defined()) kernels::gemm(dx, grad, packed_.narrow(1, 0, in_), {.plans = plans_});
 }
 
-void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x) {
+void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds) {
   if (layout_.rank == 0 || !trains_a_) return;
   kernels::gemm(grad_a_, grad.narrow(1, layout_.out, layout_.rank).t(), x,
-                {.beta = fresh_ ? 0.0 : 1.0, .plans = plans_});
+                {.beta = adds ? 1.0 : 0.0, .plans = plans_});
 }
 
 }  // namespace corda::train
