@@ -33,6 +33,7 @@ struct Case {
   Target target;
   bool train_a = true;
   bool shared_a = false;  // of the projections of attention, and of the feed-forward's upper ones
+  bool mixed_ranks = false;  // k and up have another, padded to 16
 };
 
 bool ends_with_any(const std::string& name, std::initializer_list<const char*> suffixes) {
@@ -55,9 +56,11 @@ model::Model adapted(const fs::path& directory, const Case& c) {
   for (const model::Linear* linear : model.projections()) {
     const std::string& name = linear->name;
     if (!c.target(name)) continue;
+    const bool other = c.mixed_ranks && ends_with_any(name, {"k_proj", "up_proj"});
     // The name is part of the seed.
-    auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 5, 1,
-                                          c.shared_a ? name.substr(0, name.rfind('.')) : name);
+    auto layer =
+        adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), other ? 9 : 5, 1,
+                                 c.shared_a ? name.substr(0, name.rfind('.')) : name);
     layer.b = at::randn_like(layer.b) * 0.05;
     adapter.layers[name] = std::move(layer);
   }
@@ -142,6 +145,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"SharedAWithAGap", false, query_and_value, false, true},
         Case{"SharedAOfTheLastTwo", false, key_and_value, false, true},
         Case{"EqualATrained", false, all, true, true},
+        Case{"MixedRanks", false, all, true, false, true},
+        Case{"MixedRanksSharedA", true, all, false, true, true},
         Case{"QueryAndValue", false, query_and_value},
         Case{"OutputAndGate", false,
              [](const std::string& n) {

@@ -5,6 +5,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <limits>
+#include <random>
+
 namespace corda::train {
 namespace {
 
@@ -42,6 +46,112 @@ TEST(SiteLayout, OneFrozenAOfAdjacentLayersTakesItsColumnsOnce) {
   // Trained factors go ways of their own, though they may start equal.
   const at::Tensor trained = frozen_a(5).set_requires_grad(true);
   EXPECT_EQ(parts_and_columns({linear(trained), linear(trained.detach().clone())}), Result(2, 16));
+}
+
+// Layers of one input, drawn: with and without adapter and bias, of several ranks, their A trained,
+// frozen, or that of the layer before.
+std::vector<model::Linear> drawn_layers(std::mt19937& random) {
+  const auto draw = [&](unsigned count) { return static_cast<std::int64_t>(random() % count); };
+  std::vector<model::Linear> layers;
+  for (std::int64_t left = 1 + draw(4); left > 0; --left) {
+    const std::int64_t rows = 3 + draw(7);
+    model::Linear layer{.name = "", .weight = at::randn({rows, kIn}), .bias = {}, .low_rank = {}};
+    if (draw(2) == 0) layer.bias = at::randn({rows});
+    if (draw(4) > 0) {
+      const bool has_before = !layers.empty() && layers.back().low_rank;
+      const bool shares = has_before && draw(2) == 0 && !layers.back().low_rank->a.requires_grad();
+      const at::Tensor a = shares ? layers.back().low_rank->a
+                                  : at::randn({1 + draw(17), kIn}).set_requires_grad(draw(2) == 0);
+      layer.low_rank = {.a = a,
+                        .b = at::randn({rows, a.size(0)}).set_requires_grad(true),
+                        .magnitude = {},
+                        .scale = has_before && draw(4) > 0
+                                     ? layers.back().low_rank->scale
+                                     : 0.5 * static_cast<double>(1 + draw(4))};
+    }
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
+// y_i = x (W_i + s_i B_i A_i)^T + bias_i side by side.
+at::Tensor outputs(const std::vector<model::Linear>& layers, const at::Tensor& x) {
+  std::vector<at::Tensor> result;
+  for (const model::Linear& layer : layers) {
+    at::Tensor y = at::mm(x, layer.weight.t());
+    if (layer.bias.defined()) y = y + layer.bias;
+    if (layer.low_rank)
+      y = y +
+          layer.low_rank->scale * at::mm(at::mm(x, layer.low_rank->a.t()), layer.low_rank->b.t());
+    result.push_back(y);
+  }
+  return at::cat(result, 1);
+}
+
+void expect_near(const at::Tensor& actual, const at::Tensor& expected) {
+  ASSERT_EQ(actual.sizes(), expected.sizes());
+  // fp32 sums in another order.
+  EXPECT_LT((actual - expected).abs().max().item<double>(),
+            1e-5 * (1 + expected.abs().max().item<double>()));
+}
+
+at::Tensor garbage(std::int64_t rows, std::int64_t columns) {
+  return at::full({rows, columns}, std::numeric_limits<float>::quiet_NaN());
+}
+
+TEST(LowRankSite, OutputsAndGradientsOfAnyLayersAreThoseOfAutograd) {
+  at::manual_seed(7);
+  for (unsigned seed = 0; seed < 100; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    std::vector<model::Linear> layers = drawn_layers(random);
+    std::vector<at::Tensor> factors;
+    std::vector<at::Tensor> expected_gradients;
+    for (const model::Linear& layer : layers) {
+      if (!layer.low_rank) continue;
+      if (layer.low_rank->a.requires_grad()) factors.push_back(layer.low_rank->a);
+      factors.push_back(layer.low_rank->b);
+    }
+    std::vector<model::Linear*> pointers;
+    for (model::Linear& layer : layers) pointers.push_back(&layer);
+    const std::vector<at::Tensor> xs = {at::randn({5, kIn}), at::randn({9, kIn})};
+    std::vector<at::Tensor> ys;
+    std::vector<at::Tensor> grads;
+    std::vector<at::Tensor> dxs;
+    for (const at::Tensor& x : xs) {
+      const at::Tensor leaf = x.clone().set_requires_grad(true);
+      ys.push_back(outputs(layers, leaf));
+      grads.push_back(at::randn_like(ys.back()));
+      ys.back().backward(grads.back());
+      dxs.push_back(leaf.grad());
+    }
+    for (const at::Tensor& factor : factors) {
+      expected_gradients.push_back(factor.grad());
+      factor.mutable_grad() = at::Tensor();
+    }
+
+    const at::NoGradGuard no_grad;
+    LowRankSite site(pointers, nullptr);
+    kernels::WindowCopies copies;
+    site.add_refresh(copies);
+    copies.run();
+    site.begin_step();
+    for (std::size_t i = 0; i < xs.size(); ++i) {
+      const std::int64_t tokens = xs[i].size(0);
+      const at::Tensor x = at::cat({xs[i], garbage(tokens, site.rank())}, 1);
+      const at::Tensor y = garbage(tokens, site.out_features());
+      const at::Tensor bottom = garbage(tokens, std::max<std::int64_t>(site.rank(), 1));
+      site.forward(x, y, bottom);
+      expect_near(y, ys[i]);
+      const at::Tensor grad = at::cat({grads[i], garbage(tokens, site.rank())}, 1);
+      const at::Tensor dx = garbage(tokens, kIn);
+      site.backward(grad, bottom, dx, /*adds=*/i > 0);
+      site.backward_a(grad, xs[i], /*adds=*/i > 0);
+      expect_near(dx, dxs[i]);
+    }
+    for (std::size_t i = 0; i < factors.size(); ++i)
+      expect_near(factors[i].grad(), expected_gradients[i]);
+  }
 }
 
 }  // namespace
