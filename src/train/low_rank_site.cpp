@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "corda/core/error.h"
 #include "corda/kernels/gemm.h"
 #include "core/round_up.h"
@@ -19,7 +21,20 @@ std::int64_t padded(std::int64_t rank) { return core::round_up(rank, kRankStep);
 // Whether a layer that follows `part` has its A, and so its columns of h.
 bool shares(const SitePart& part, const std::optional<model::LowRank>& low_rank) {
   return part.a.defined() && low_rank && part.a.is_same(low_rank->a) &&
-         !low_rank->a.requires_grad() && part.scale == low_rank->scale;
+         part.scale == low_rank->scale;
+}
+
+// A tensor has one place for its gradient.
+void check_trained_a_once(const std::vector<model::Linear*>& linears) {
+  std::vector<at::Tensor> seen;
+  for (const model::Linear* linear : linears) {
+    if (!linear->low_rank || !linear->low_rank->a.requires_grad()) continue;
+    const at::Tensor& a = linear->low_rank->a;
+    if (std::ranges::any_of(seen, [&](const at::Tensor& other) { return other.is_same(a); }))
+      throw core::InternalError(
+          core::concat("[train::LowRankSite] '", linear->name, "' trains the A of another layer"));
+    seen.push_back(a);
+  }
 }
 
 }  // namespace
@@ -46,6 +61,7 @@ SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
 
 LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans)
     : plans_(plans), layout_(layout_of({linears.begin(), linears.end()})) {
+  check_trained_a_once(linears);
   in_ = linears.front()->weight.size(1);
   const at::TensorOptions options = linears.front()->weight.options().requires_grad(false);
   const at::TensorOptions fp32 = options.dtype(at::kFloat);

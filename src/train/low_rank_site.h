@@ -49,8 +49,8 @@ SiteLayout layout_of(const std::vector<const model::Linear*>& linears);
 class LowRankSite {
  public:
   // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
-  // without an adapter have rank 0. All weights have one dtype, that of the activations. `plans`
-  // for the products may be null, or must outlive the site.
+  // without an adapter have rank 0. All weights have one dtype, that of the activations; a trained
+  // A belongs to one layer. `plans` for the products may be null, or must outlive the site.
   LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans);
 
   std::int64_t in_features() const { return in_; }

@@ -9,8 +9,13 @@
 #include <limits>
 #include <random>
 
+#include "corda/core/error.h"
+#include "support/error_of.h"
+
 namespace corda::train {
 namespace {
+
+using ::corda::testing::error_of;
 
 constexpr std::int64_t kIn = 12;
 
@@ -46,6 +51,16 @@ TEST(SiteLayout, OneFrozenAOfAdjacentLayersTakesItsColumnsOnce) {
   // Trained factors go ways of their own, though they may start equal.
   const at::Tensor trained = frozen_a(5).set_requires_grad(true);
   EXPECT_EQ(parts_and_columns({linear(trained), linear(trained.detach().clone())}), Result(2, 16));
+}
+
+TEST(LowRankSite, ATrainedAOfTwoLayersIsRefused) {
+  const at::Tensor a = frozen_a(5).set_requires_grad(true);
+  std::vector<model::Linear> layers = {linear(a), linear({}), linear(a)};
+  layers[2].name = "v_proj";
+  EXPECT_EQ(error_of<core::InternalError>([&] {
+              LowRankSite({&layers[0], &layers[1], &layers[2]}, nullptr);
+            }),
+            "[train::LowRankSite] 'v_proj' trains the A of another layer");
 }
 
 // Layers of one input, drawn: with and without adapter and bias, of several ranks, their A trained,
