@@ -241,9 +241,10 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
     std::int64_t of_block = 0;
     for (const auto& site : sites_of(block)) {
       const SiteLayout layout = layout_of(site);
-      for (const SitePart& part : layout.parts)
-        gradients += part.rank * (part.rows + (part.a.requires_grad() ? part.a.size(1) : 0));
-      packed += layout.rank * (layout.out + site.front()->weight.size(1) + layout.rank);
+      const std::int64_t in = site.front()->weight.size(1);
+      for (const SitePart& part : layout.parts) gradients += part.rows * part.rank;
+      if (layout.trains_a) gradients += layout.rank * in;
+      packed += layout.rank * (layout.out + in + layout.rank);
       of_block += layout.rank;
     }
     rank = std::max(rank, of_block);

@@ -48,6 +48,7 @@ SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
         part.a = linear->low_rank->a;
         part.scale = linear->low_rank->scale;
         part.rank = part.a.size(0);
+        layout.trains_a = layout.trains_a || (part.rank > 0 && part.a.requires_grad());
       }
       layout.rank += padded(part.rank);
       layout.parts.push_back(std::move(part));
@@ -66,11 +67,9 @@ LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::Gem
   const at::TensorOptions options = linears.front()->weight.options().requires_grad(false);
   const at::TensorOptions fp32 = options.dtype(at::kFloat);
   packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
-  for (const SitePart& part : layout_.parts) {
-    trains_a_ = trains_a_ || (part.rank > 0 && part.a.requires_grad());
+  for (const SitePart& part : layout_.parts)
     grad_b_.push_back(at::zeros({part.rows, part.rank}, fp32));
-  }
-  if (trains_a_) grad_a_ = at::zeros({layout_.rank, in_}, fp32);
+  if (trains_a()) grad_a_ = at::zeros({layout_.rank, in_}, fp32);
   std::int64_t row = 0;
   for (std::size_t i = 0; i < linears.size(); ++i) {
     model::Linear& linear = *linears[i];
@@ -176,7 +175,7 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
 }
 
 void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds) {
-  if (layout_.rank == 0 || !trains_a_) return;
+  if (!trains_a()) return;
   kernels::gemm(grad_a_, grad.narrow(1, layout_.out, layout_.rank).t(), x,
                 {.beta = adds ? 1.0 : 0.0, .plans = plans_});
 }

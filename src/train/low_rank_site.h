@@ -43,6 +43,7 @@ struct SiteLayout {
   std::vector<std::size_t> part_of;  // every layer
   std::int64_t out = 0;
   std::int64_t rank = 0;  // the columns of h
+  bool trains_a = false;  // any; then there is a gradient [rank, in] of all
 };
 SiteLayout layout_of(const std::vector<const model::Linear*>& linears);
 
@@ -80,7 +81,7 @@ class LowRankSite {
   // in].
   void backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds);
   // Whether any A is trained, so that `backward_a` needs x.
-  bool trains_a() const { return trains_a_; }
+  bool trains_a() const { return layout_.trains_a; }
 
  private:
   struct Layer {
@@ -103,7 +104,6 @@ class LowRankSite {
   at::Tensor packed_;               // [out + rank, in + rank]
   at::Tensor grad_a_;               // [rank, in], fp32
   std::int64_t in_ = 0;
-  bool trains_a_ = false;
 };
 
 }  // namespace corda::train

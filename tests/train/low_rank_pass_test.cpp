@@ -177,11 +177,11 @@ TEST_F(LowRankPassBytes, PackedFactorsAndTheirGradientsAreCounted) {
   const std::int64_t fixed = low_rank_pass_bytes(model_, {});
   for (model::Linear* linear : model_.projections()) linear->low_rank.reset();
   // Both blocks, rank 4 and so 8 columns a projection: windows of as many columns and rows round
-  // [64, 32] (q, k, v), [32, 32], [96, 32] and [32, 48]; fp32. Gradients: rank x (in + out) of each
-  // projection.
+  // [64, 32] (q, k, v), [32, 32], [96, 32] and [32, 48]; fp32. Gradients: 8 x in and 4 x out of
+  // each projection.
   const std::int64_t packed =
       24 * (64 + 32 + 24) + 8 * (32 + 32 + 8) + 16 * (96 + 32 + 16) + 8 * (32 + 48 + 8);
-  const std::int64_t gradients = 4 * (2 * (32 + 32) + 2 * (16 + 32) + 3 * (48 + 32));
+  const std::int64_t gradients = 8 * (6 * 32 + 48) + 4 * (2 * 32 + 2 * 16 + 2 * 48 + 32);
   EXPECT_EQ(fixed - low_rank_pass_bytes(model_, {}), 2 * 4 * (packed + gradients));
 }
 
