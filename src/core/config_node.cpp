@@ -74,6 +74,8 @@ void emit(YAML::Emitter& out, const ConfigNode& node) {
 
 }  // namespace
 
+std::string ConfigNode::place() const { return where.empty() ? "" : where + ": "; }
+
 ConfigNode ConfigNode::scalar(std::string text) {
   ConfigNode node;
   node.kind = Kind::kScalar;

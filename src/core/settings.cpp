@@ -14,26 +14,23 @@ namespace {
 
 using Kind = ConfigNode::Kind;
 
-std::string at(const ConfigNode& node) {
-  return node.where.empty() ? std::string() : node.where + ": ";
-}
-
 const std::string& scalar_text(const std::string& name, const ConfigNode& node) {
   if (node.kind != Kind::kScalar)
-    throw ConfigError(concat(at(node), "'", name, "' must be a single value"));
+    throw ConfigError(concat(node.place(), "'", name, "' must be a single value"));
   return node.text;
 }
 
 void check_range(const std::string& name, double value, Range range, const ConfigNode& node) {
   if (value >= range.min && value <= range.max) return;
-  throw ConfigError(concat(at(node), "'", name, "' must lie between ", format_double(range.min),
+  throw ConfigError(concat(node.place(), "'", name, "' must lie between ", format_double(range.min),
                            " and ", format_double(range.max), "; it is ", node.text));
 }
 
 double read_number(const std::string& name, const ConfigNode& node, Range range) {
   const auto value = parse_double(scalar_text(name, node));
   if (!value)
-    throw ConfigError(concat(at(node), "'", name, "' must be a number; it is '", node.text, "'"));
+    throw ConfigError(
+        concat(node.place(), "'", name, "' must be a number; it is '", node.text, "'"));
   check_range(name, *value, range, node);
   return *value;
 }
@@ -91,7 +88,8 @@ SettingsList& SettingsList::add(std::string name, bool& member, std::string help
     } else if (text == "false" || text == "no" || text == "off" || text == "0") {
       member = false;
     } else {
-      throw ConfigError(concat(at(node), "'", name, "' must be true or false; it is '", text, "'"));
+      throw ConfigError(
+          concat(node.place(), "'", name, "' must be true or false; it is '", text, "'"));
     }
   };
   setting.write = [&member] { return ConfigNode::scalar(member ? "true" : "false"); };
@@ -105,7 +103,7 @@ SettingsList& SettingsList::add(std::string name, std::int64_t& member, std::str
     const auto value = parse_int(scalar_text(name, node));
     if (!value)
       throw ConfigError(
-          concat(at(node), "'", name, "' must be a whole number; it is '", node.text, "'"));
+          concat(node.place(), "'", name, "' must be a whole number; it is '", node.text, "'"));
     check_range(name, static_cast<double>(*value), range, node);
     member = *value;
   };
@@ -128,7 +126,7 @@ SettingsList& SettingsList::add(std::string name, std::string& member, std::stri
   setting.read = [name, &member, choices](const ConfigNode& node) {
     const std::string& text = node.kind == Kind::kNull ? node.text : scalar_text(name, node);
     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
-      throw ConfigError(concat(at(node), "'", name, "' must be one of ", join(choices, ", "),
+      throw ConfigError(concat(node.place(), "'", name, "' must be one of ", join(choices, ", "),
                                "; it is '", text, "'", suggestion(text, choices)));
     }
     member = text;
@@ -206,7 +204,7 @@ void SettingsList::set(std::string_view name, const ConfigNode& value) const {
     auto candidates = names();
     std::erase(candidates, name);  // a group given as if it were a setting
     throw ConfigError(
-        concat(at(value), "unknown setting '", name, "'", suggestion(name, candidates)));
+        concat(value.place(), "unknown setting '", name, "'", suggestion(name, candidates)));
   }
   setting->read(value);
 }
@@ -241,14 +239,14 @@ void SettingsList::read(const ConfigNode& root) const {
           return;  // "optim:" with nothing below it
         try {
           if (!known && is_group)
-            throw ConfigError(concat(at(node), "'", name, "' must be a group of settings"));
+            throw ConfigError(concat(node.place(), "'", name, "' must be a group of settings"));
           set(name, node);
         } catch (const ConfigError& error) {
           problems.emplace_back(error.what());
         }
       };
   if (root.kind != Kind::kMap && root.kind != Kind::kNull) {
-    throw ConfigError(concat(at(root), "the configuration must be a map of settings"));
+    throw ConfigError(concat(root.place(), "the configuration must be a map of settings"));
   }
   visit("", root);
   if (!problems.empty()) throw ConfigError(join(problems, "\n"));

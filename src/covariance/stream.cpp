@@ -120,28 +120,18 @@ class Streamer {
   std::vector<Lane> lanes_;
 };
 
-// The value of the word; `setting` is for the error.
-template <typename Value>
-Value value_of(const char* setting, const std::string& word,
-               const std::map<std::string, Value>& values) {
-  const auto found = values.find(word);
-  if (found == values.end())
-    throw core::ConfigError(concat("'", setting, "' cannot be '", word, "'"));
-  return found->second;
-}
-
 }  // namespace
 
 StreamOptions stream_options(const DrawSettings& settings, at::Device device) {
+  const std::map<std::string, ActivationScaling> scalings = {
+      {"reference", ActivationScaling::kReference}, {"none", ActivationScaling::kNone}};
+  const std::map<std::string, HiddenStatesPlace> places = {{"auto", HiddenStatesPlace::kAuto},
+                                                           {"device", HiddenStatesPlace::kDevice},
+                                                           {"host", HiddenStatesPlace::kHost}};
   return {.device = device,
           .dtype = linalg::dtype_of(settings.dtype, device),
-          .activation_scaling = value_of<ActivationScaling>(
-              "activation_scaling", settings.activation_scaling,
-              {{"reference", ActivationScaling::kReference}, {"none", ActivationScaling::kNone}}),
-          .hidden_states = value_of<HiddenStatesPlace>("hidden_states", settings.hidden_states,
-                                                       {{"auto", HiddenStatesPlace::kAuto},
-                                                        {"device", HiddenStatesPlace::kDevice},
-                                                        {"host", HiddenStatesPlace::kHost}})};
+          .activation_scaling = scalings.at(settings.activation_scaling),
+          .hidden_states = places.at(settings.hidden_states)};
 }
 
 void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelConfig& config,

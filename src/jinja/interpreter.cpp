@@ -2,8 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "jinja/interpreter.h"
 
-#include <algorithm>
-#include <ctime>
+#include <utility>
 
 #include "jinja/text.h"
 
@@ -20,31 +19,6 @@ struct Depth {
   Budget& budget;
 };
 
-std::string strftime_text(Runtime& runtime, const std::string& format) {
-  std::tm now{};
-  if (runtime.now) {
-    now = *runtime.now;
-  } else {
-    const std::time_t clock = std::time(nullptr);
-    localtime_r(&clock, &now);
-  }
-  std::string pattern;
-  for (std::size_t i = 0; i < format.size(); ++i) {
-    if (format[i] != '%' || i + 1 >= format.size()) {
-      pattern += format[i];
-    } else if (const char directive = format[++i]; directive == 'f') {
-      pattern += "000000";
-    } else if (directive != 'z' && directive != 'Z') {  // a time without zone, as datetime.now()
-      pattern += {'%', directive};
-    }
-  }
-  std::string out(4096, '\0');
-  const auto size = std::strftime(out.data(), out.size(), (pattern + ".").c_str(), &now);
-  if (size == 0) fail("strftime_now: the formatted time is longer than ", out.size(), " bytes");
-  out.resize(size - 1);
-  return out;
-}
-
 }  // namespace
 
 Interpreter::Interpreter(const Program& program, const RenderOptions& options)
@@ -58,13 +32,10 @@ void Interpreter::run(const Value& variables) {
   if (!variables.is(Kind::kMapping))
     fail("the variables of a template must be a dict, got ", type_name(variables));
   Scope* root = push_scope();
-  for (const char* name : {"range", "dict", "namespace", "raise_exception", "strftime_now"}) {
-    const auto found = std::find(program_.names.begin(), program_.names.end(), name);
-    if (found != program_.names.end())
-      root->set(static_cast<Slot>(found - program_.names.begin()),
-                Value(std::make_shared<FunctionObject>(name)));
-  }
   for (std::size_t slot = 0; slot < program_.names.size(); ++slot) {
+    if (has_function(program_.names[slot]))
+      root->set(static_cast<Slot>(slot),
+                Value(std::make_shared<FunctionObject>(program_.names[slot])));
     if (const Value* value = variables.mapping().find_text(program_.names[slot]))
       root->set(static_cast<Slot>(slot), *value);
   }
@@ -474,29 +445,17 @@ Value Interpreter::call(const Value& callee, const Arguments& arguments) {
     case ObjectType::kMacro:
       return call_macro(static_cast<const MacroObject&>(object), arguments);
     case ObjectType::kFunction:
-      return call_function(static_cast<const FunctionObject&>(object).name, arguments);
+      return call_function(runtime_, static_cast<const FunctionObject&>(object).name, arguments);
     case ObjectType::kMethod: {
       const auto& method = static_cast<const MethodObject&>(object);
       if (method.self.is(Kind::kObject))
-        return call_loop(static_cast<LoopObject&>(method.self.object()), method.name, arguments);
+        return call_loop(runtime_, static_cast<LoopObject&>(method.self.object()), method.name,
+                         arguments);
       return call_method(runtime_, method.self, method.name, arguments);
     }
     default:
       fail("'", type_name(callee), "' object is not callable");
   }
-}
-
-Value Interpreter::call_loop(LoopObject& loop, const std::string& name,
-                             const Arguments& arguments) {
-  const auto& values = arguments.positional;
-  if (name == "cycle") {
-    if (values.empty()) fail("no items for cycling given");
-    return values[static_cast<std::size_t>(loop.index) % values.size()];
-  }
-  const Value now = Value::list(values, Shape::kTuple);
-  if (loop.changed && equal(runtime_, *loop.changed, now)) return false;
-  loop.changed = now;
-  return true;
 }
 
 Value Interpreter::call_macro(const MacroObject& macro, const Arguments& arguments) {
@@ -553,53 +512,6 @@ Value Interpreter::call_macro(const MacroObject& macro, const Arguments& argumen
   pop_scope();
   scope_ = outer;
   return make_text(runtime_, std::move(text));
-}
-
-Value Interpreter::call_function(const std::string& name, const Arguments& arguments) {
-  if (name == "raise_exception") {
-    const auto [message] = bind("raise_exception", arguments, {"message"}, 1);
-    throw Failure(to_text(runtime_, *message));
-  }
-  if (name == "strftime_now") {
-    const auto [format] = bind("strftime_now", arguments, {"format"}, 1);
-    if (!format->is(Kind::kText)) fail("strftime_now() needs a string, got ", type_name(*format));
-    return make_text(runtime_, strftime_text(runtime_, format->text()));
-  }
-  if (name == "range") {
-    const auto [first, second, third] = bind("range", arguments, {"start", "stop", "step"}, 1);
-    const std::int64_t start = second != nullptr ? as_index(*first, "range()") : 0;
-    const std::int64_t stop = as_index(second != nullptr ? *second : *first, "range()"),
-                       step = third != nullptr ? as_index(*third, "range()") : 1;
-    if (step == 0) fail("range() step must not be zero");
-    Value::List items;
-    for (std::int64_t i = start; step > 0 ? i < stop : i > stop;) {
-      if (items.size() >= 100'000) fail("range too big: the sandbox allows 100000 items");
-      items.emplace_back(i);
-      if (__builtin_add_overflow(i, step, &i)) break;
-    }
-    return make_list(runtime_, std::move(items), Shape::kRange);
-  }
-  std::vector<std::pair<std::string, Value>> named;
-  if (arguments.positional.size() > 1) fail(name, "() takes at most one positional argument");
-  if (!arguments.positional.empty()) {
-    if (!arguments.positional[0].is(Kind::kMapping)) fail(name, "() needs a mapping");
-    for (const auto& [key, value] : arguments.positional[0].mapping().entries) {
-      if (!key.is(Kind::kText)) fail(name, "() needs string keys");
-      named.emplace_back(key.text(), value);
-    }
-  }
-  named.insert(named.end(), arguments.named.begin(), arguments.named.end());
-  if (name == "dict") {
-    Value::Dict entries;
-    for (auto& [key, value] : named) entries.emplace_back(std::move(key), std::move(value));
-    return Value::dict(std::move(entries));
-  }
-  const auto space = std::make_shared<NamespaceObject>();
-  runtime_.namespaces.push_back(space);
-  std::reverse(named.begin(),
-               named.end());  // of two equal names the last one counts, and is found first
-  space->attributes = std::move(named);
-  return Value(space);
 }
 
 }  // namespace corda::jinja

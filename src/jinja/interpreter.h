@@ -66,9 +66,7 @@ class Interpreter {
   Value evaluate_filter(const Expr& expr, const Value* input);
   Arguments evaluate_arguments(const CallArguments& given);
   Value call(const Value& callee, const Arguments& arguments);
-  Value call_loop(LoopObject& loop, const std::string& name, const Arguments& arguments);
   Value call_macro(const MacroObject& macro, const Arguments& arguments);
-  Value call_function(const std::string& name, const Arguments& arguments);
 
   const Program& program_;
   Runtime runtime_;

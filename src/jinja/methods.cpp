@@ -383,4 +383,17 @@ Value call_method(Runtime& runtime, const Value& self, const std::string& name,
              : result;
 }
 
+Value call_loop(Runtime& runtime, LoopObject& loop, const std::string& name,
+                const Arguments& arguments) {
+  const auto& values = arguments.positional;
+  if (name == "cycle") {
+    if (values.empty()) fail("no items for cycling given");
+    return values[static_cast<std::size_t>(loop.index) % values.size()];
+  }
+  const Value now = Value::list(values, Shape::kTuple);
+  if (loop.changed && equal(runtime, *loop.changed, now)) return false;
+  loop.changed = now;
+  return true;
+}
+
 }  // namespace corda::jinja

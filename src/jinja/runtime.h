@@ -165,11 +165,17 @@ struct JsonOptions {
 Text to_json(Runtime& runtime, const Value& value, const JsonOptions& options);
 
 // methods.cpp: whether the type of `self` has that method, whether the sandbox forbids it, and its
-// call.
+// call; `cycle` and `changed` of a loop.
 bool has_method(const Value& self, std::string_view name);
 bool is_unsafe_method(const Value& self, std::string_view name);
 Value call_method(Runtime& runtime, const Value& self, const std::string& name,
                   const Arguments& arguments);
+Value call_loop(Runtime& runtime, LoopObject& loop, const std::string& name,
+                const Arguments& arguments);
+
+// functions.cpp: what every template can call by name.
+bool has_function(std::string_view name);
+Value call_function(Runtime& runtime, const std::string& name, const Arguments& arguments);
 
 // filters.cpp and tests.cpp
 Value apply_filter(Runtime& runtime, const std::string& name, const Value& input,

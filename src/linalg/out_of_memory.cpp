@@ -23,6 +23,10 @@ std::optional<OutOfMemory> out_of_memory(const std::exception& error) {
   const auto* cuda = dynamic_cast<const c10::AcceleratorError*>(torch);
   if (cuda != nullptr && cuda->get_error_code() == cudaErrorMemoryAllocation)
     return OutOfMemory{"memory for CUDA", text};
+  // A library's workspace, which it asks the driver for.
+  if (text.find("CUBLAS_STATUS_ALLOC_FAILED") != std::string::npos ||
+      text.find("CUSOLVER_STATUS_ALLOC_FAILED") != std::string::npos)
+    return OutOfMemory{"the GPU's memory", text};
   const auto allocator = text.find("DefaultCPUAllocator: can't allocate memory");
   if (allocator == std::string::npos) return std::nullopt;
   return OutOfMemory{"the machine's memory", text.substr(allocator)};

@@ -15,10 +15,16 @@ using core::ConfigNode;
 
 namespace {
 
-// `[{path: a.jsonl, format: alpaca, columns: {instruction: question}}]`, or just a path.
-data::DataFile read_data_file(const ConfigNode& node) {
+// `{path: a.jsonl, format: alpaca, columns: {instruction: question}}`, or just a path, in the list
+// `name`.
+data::DataFile read_data_file(const std::string& name, const ConfigNode& node) {
+  const auto check_path = [&](const std::string& path) {
+    if (path.empty())
+      throw core::ConfigError(concat(node.place(), "a file of '", name, "' needs a 'path'"));
+  };
   data::DataFile file;
   if (node.kind == ConfigNode::Kind::kScalar) {
+    check_path(node.text);
     file.path = node.text;
     return file;
   }
@@ -36,15 +42,15 @@ data::DataFile read_data_file(const ConfigNode& node) {
                          .read = [&columns](const ConfigNode& value) { columns = value; },
                          .write = [] { return ConfigNode{}; }});
   list.read(node);
-  if (path.empty()) throw core::ConfigError(concat(node.where, ": a data file needs a 'path'"));
+  check_path(path);
   file.path = path;
   if (columns.kind != ConfigNode::Kind::kMap && columns.kind != ConfigNode::Kind::kNull) {
     throw core::ConfigError(
-        concat(columns.where, ": 'columns' must be a map such as {instruction: question}"));
+        concat(columns.place(), "'columns' must be a map such as {instruction: question}"));
   }
   for (const auto& [field, column] : columns.entries) {
     if (column.kind != ConfigNode::Kind::kScalar)
-      throw core::ConfigError(concat(column.where, ": the column of '", field, "' must be a name"));
+      throw core::ConfigError(concat(column.place(), "the column of '", field, "' must be a name"));
     file.columns[field] = column.text;
   }
   return file;
@@ -76,12 +82,12 @@ core::Setting data_files(std::string name, std::vector<data::DataFile>& member, 
                         .choices = {},
                         .read = {},
                         .write = {}};
-  setting.read = [&member](const ConfigNode& node) {
+  setting.read = [name = setting.name, &member](const ConfigNode& node) {
     std::vector<data::DataFile> files;
     if (node.kind == ConfigNode::Kind::kList) {
-      for (const auto& item : node.items) files.push_back(read_data_file(item));
+      for (const auto& item : node.items) files.push_back(read_data_file(name, item));
     } else if (node.kind != ConfigNode::Kind::kNull) {
-      files.push_back(read_data_file(node));
+      files.push_back(read_data_file(name, node));
     }
     member = std::move(files);
   };
@@ -120,7 +126,7 @@ core::SettingsList settings_of(TrainSettings& s) {
            {-1, 0.999});
   list.add("lora.target_modules", s.lora.target_modules, "projections that get an adapter");
   list.add(data_files("data.train", s.data.train, "training files")).required();
-  list.add(data_files("data.eval", s.data.eval, "evaluation files"));
+  list.add(data_files("data.eval", s.data.eval, "evaluation files; --resume takes others")).free();
   data::add_template_settings(list, "data.", s.data.template_name, s.data.system, s.data.date,
                               s.data.skip_bad);
   list.add("data.train_on", s.data.train_on,

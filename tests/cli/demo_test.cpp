@@ -36,7 +36,7 @@ class Demo : public ::testing::Test {
   fs::path root() const { return folder_.path(); }
   ProcessResult run(const std::string& script, std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), {"/usr/bin/env", "bash", (root() / script).string()});
-    return testing::run_process(arguments);
+    return testing::run_process(arguments, {}, testing::Gpus::kVisible);  // as a user has them
   }
 
   testing::TemporaryDirectory folder_;

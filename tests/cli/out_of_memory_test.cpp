@@ -96,8 +96,11 @@ TEST_F(OutOfMemory, OfAnEvaluationKeepsTheLastStepForResume) {
   EXPECT_EQ(result.exit_code, 5) << result.err;
   EXPECT_THAT(result.err, HasSubstr("the machine's memory ran out in the evaluation after step 3"));
   EXPECT_THAT(result.err, HasSubstr("the state after step 3 is saved"));
-  EXPECT_TRUE(fs::exists(at("run/checkpoints/step-3/state.json")));
   EXPECT_FALSE(fs::exists(at("run/adapter")));
+  command.insert(command.end(), {"--set", "data.eval=" + at("short.jsonl"), "--resume"});
+  const ProcessResult resumed = run(command);
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("resuming after step 3 of 4"));
 }
 
 }  // namespace

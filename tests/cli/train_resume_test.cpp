@@ -285,6 +285,29 @@ TEST_F(TrainResume, ResumeRefusesChangedDataAndSettings) {
   EXPECT_THAT(data.err, HasSubstr("data fingerprint"));
 }
 
+// Which evaluation data there are changes the evaluation losses and nothing else.
+TEST_F(TrainResume, AResumedRunMayHaveOtherEvaluationData) {
+  const auto train = [&](const std::string& out) -> std::vector<std::string> {
+    write(out + ".yaml", train_config("method: lora\nlora: {rank: 4}\nout: " + at(out)));
+    return {"train", "--config", at(out + ".yaml"), "--set", "optim.epochs=20"};
+  };
+  result_of(train("whole"));
+  for (const std::string& eval : {"[{path: " + at("other.jsonl") + "}]", std::string("[]")}) {
+    write("other.jsonl", R"({"instruction": "Say yes", "output": "yes"})");
+    fs::remove_all(path("parts"));
+    auto parts = train("parts");
+    ASSERT_EQ(
+        run_corda(parts, testing::interrupt_when_written(at("parts/metrics.jsonl"))).exit_code,
+        130);
+    parts.insert(parts.end(), {"--set", "data.eval=" + eval, "--resume"});
+    const Json result = result_of(parts);
+    EXPECT_EQ(result.contains("eval_loss"), eval != "[]");
+    EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")),
+              core::read_file(path("parts/adapter/adapter_model.safetensors")));
+    EXPECT_NE(losses("whole").back().second, losses("parts").back().second);
+  }
+}
+
 // `precision: auto` is another on a CPU than on a GPU, so what it became counts. A checkpoint that
 // does not say what it became goes on.
 TEST_F(TrainResume, ResumeRefusesAnotherPrecision) {

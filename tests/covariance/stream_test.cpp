@@ -45,6 +45,26 @@ class Stream : public ::testing::Test {
   model::Model model_;
 };
 
+TEST(StreamOptions, EveryWordOfTheSettingsIsTaken) {
+  DrawSettings settings;
+  core::SettingsList list;
+  add_draw_settings(list, settings);
+  const std::map<std::string, HiddenStatesPlace> places = {{"auto", HiddenStatesPlace::kAuto},
+                                                           {"device", HiddenStatesPlace::kDevice},
+                                                           {"host", HiddenStatesPlace::kHost}};
+  ASSERT_EQ(list.find("hidden_states")->choices.size(), places.size());
+  for (const std::string& word : list.find("hidden_states")->choices) {
+    settings.hidden_states = word;
+    EXPECT_EQ(stream_options(settings, at::kCPU).hidden_states, places.at(word)) << word;
+  }
+  ASSERT_EQ(list.find("activation_scaling")->choices.size(), 2U);
+  for (const std::string& word : list.find("activation_scaling")->choices) {
+    settings.activation_scaling = word;
+    EXPECT_EQ(stream_options(settings, at::kCPU).activation_scaling,
+              word == "none" ? ActivationScaling::kNone : ActivationScaling::kReference);
+  }
+}
+
 TEST_F(Stream, CovariancesEqualThoseOfTheWholeModel) {
   const Draw first = tiny_draw(96);
   const Draw second = tiny_draw(96, 4);

@@ -44,6 +44,10 @@ TEST(OutOfMemory, OfTheGpuAndOfStandardContainersIsSeenByType) {
   const auto pinned = out_of_memory(c10::AcceleratorError({}, 2, "CUDA error: out of memory\n"));
   ASSERT_TRUE(pinned);
   EXPECT_EQ(pinned->memory, "memory for CUDA");
+  const auto library = out_of_memory(
+      c10::Error({}, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"));
+  ASSERT_TRUE(library);
+  EXPECT_EQ(library->memory, "the GPU's memory");
   const auto standard = out_of_memory(std::bad_alloc());
   ASSERT_TRUE(standard);
   EXPECT_EQ(standard->memory, "the machine's memory");

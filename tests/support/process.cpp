@@ -12,6 +12,7 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
 #include "support/temporary_directory.h"
@@ -32,22 +33,43 @@ void redirect(const std::string& path, int flags, int target) {
   if (descriptor < 0 || ::dup2(descriptor, target) < 0) ::_exit(126);
 }
 
+// This process's environment, or one in which CUDA finds no GPU.
+std::vector<std::string> environment(Gpus gpus) {
+  const std::string visible = "CUDA_VISIBLE_DEVICES=";
+  std::vector<std::string> result;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (gpus == Gpus::kVisible || !std::string_view(*entry).starts_with(visible))
+      result.emplace_back(*entry);
+  }
+  if (gpus == Gpus::kHidden) result.push_back(visible);
+  return result;
+}
+
+// With the null pointer that ends them.
+std::vector<char*> pointers_to(const std::vector<std::string>& texts) {
+  std::vector<char*> result;
+  for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));
+  result.push_back(nullptr);
+  return result;
+}
+
 }  // namespace
 
-ProcessResult run_process(const std::vector<std::string>& argv, const Watch& watch) {
+ProcessResult run_process(const std::vector<std::string>& argv, const Watch& watch, Gpus gpus) {
   const TemporaryDirectory scratch;
   const std::string out = (scratch.path() / "out").string();
   const std::string err = (scratch.path() / "err").string();
-  std::vector<char*> pointers;
-  for (const auto& argument : argv) pointers.push_back(const_cast<char*>(argument.c_str()));
-  pointers.push_back(nullptr);
+  const std::vector<std::string> variables = environment(gpus);
+  const std::vector<char*> arguments = pointers_to(argv);
+  const std::vector<char*> environment_pointers = pointers_to(variables);
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
   if (child == 0) {
     redirect("/dev/null", O_RDONLY, STDIN_FILENO);
     redirect(out, O_WRONLY | O_CREAT, STDOUT_FILENO);
     redirect(err, O_WRONLY | O_CREAT, STDERR_FILENO);
-    ::execv(pointers[0], pointers.data());
+    ::signal(SIGINT, SIG_DFL);
+    ::execve(arguments[0], arguments.data(), environment_pointers.data());
     ::_exit(127);
   }
   int status = 0;

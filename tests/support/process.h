@@ -21,10 +21,16 @@ struct ProcessResult {
 // false: it need not be called any more.
 using Watch = std::function<bool(pid_t process, const std::string& err)>;
 
-// Starts `argv[0]` with the arguments, nothing on stdin, and waits for its end.
-ProcessResult run_process(const std::vector<std::string>& argv, const Watch& watch = {});
+// Whether a process may use this machine's GPUs. Starting CUDA takes seconds, and what a GPU
+// computes differs in the last bits, so a test that is not about GPUs hides them.
+enum class Gpus { kHidden, kVisible };
 
-// The program under test with some arguments.
+// Starts `argv[0]` with the arguments, nothing on stdin, and waits for its end. A SIGINT ends it,
+// also where the test itself was started so that it ignores one.
+ProcessResult run_process(const std::vector<std::string>& argv, const Watch& watch = {},
+                          Gpus gpus = Gpus::kHidden);
+
+// The program under test with some arguments and no GPU.
 ProcessResult run_corda(std::vector<std::string> arguments, const Watch& watch = {});
 
 // Sends a SIGINT as soon as the file holds something.

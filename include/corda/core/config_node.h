@@ -19,6 +19,9 @@ struct ConfigNode {
   std::vector<std::pair<std::string, ConfigNode>> entries;  // kMap, in the order of the file
   std::string where;  // "train.yaml:12"; of a value in a map, the line of its key
 
+  // "train.yaml:12: " for the beginning of a message; "" where the node is from no file.
+  std::string place() const;
+
   static ConfigNode scalar(std::string text);
   static ConfigNode list(const std::vector<std::string>& values);
   // The entry of that key, or nullptr.

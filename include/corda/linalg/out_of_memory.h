@@ -15,8 +15,8 @@ struct OutOfMemory {
   std::string detail;  // what the allocator says, one line
 };
 
-// Nothing where the error says something else. LibTorch has a type of error for the GPU's memory
-// alone; of the machine's only the text of a c10::Error tells.
+// Nothing where the error says something else. LibTorch has a type of error for its own GPU memory
+// alone; of the machine's, and of a library's on the GPU, only the text of a c10::Error tells.
 std::optional<OutOfMemory> out_of_memory(const std::exception& error);
 
 }  // namespace corda::linalg
