@@ -21,7 +21,7 @@ done
 
 if [ -z "$corda" ]; then
   bootstrap_tools
-  bootstrap_build cpu
+  bootstrap_build cpu --target corda
   corda=$CORDA_ROOT/build/cpu/bin/corda
 fi
 [ -x "$corda" ] || die "$corda is not a program."

@@ -143,8 +143,7 @@ void run_from_directories(const io::Checkpoint& model, const Covariances& covari
 at::Tensor stored_weight(const io::Checkpoint& model, const model::Block& block,
                          const std::string& module, at::Device device) {
   const at::Tensor stored = io::view_tensor(model, module + ".weight");
-  for (const auto* linear :
-       {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down}) {
+  for (const model::Linear* linear : block.projections()) {
     if (linear->name == module && linear->weight.scalar_type() == stored.scalar_type())
       return linear->weight;
   }

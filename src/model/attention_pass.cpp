@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "corda/model/attention.h"
+#include "model/attention_kernels.h"
 
 namespace corda::model {
 
@@ -40,14 +40,6 @@ AttentionPass forward_cudnn(const Batch& batch, const at::Tensor& q, const at::T
   return {AttentionPass::Route::kCudnn, join_sequences(out), log_sum_exp, seed, offset};
 }
 
-AttentionPass forward_flash(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v) {
-  const auto [out, log_sum_exp, seed, offset, mask] = at::_flash_attention_forward(
-      q, k, v, batch.cu_seqlens, batch.cu_seqlens, batch.longest, batch.longest,
-      /*dropout_p=*/0.0, /*is_causal=*/true, /*return_debug_mask=*/false);
-  return {AttentionPass::Route::kFlash, out, log_sum_exp, seed, offset};
-}
-
 AttentionGradients backward_autograd(const Batch& batch, const at::Tensor& grad_out,
                                      const at::Tensor& q, const at::Tensor& k,
                                      const at::Tensor& v) {
@@ -56,7 +48,7 @@ AttentionGradients backward_autograd(const Batch& batch, const at::Tensor& grad_
   const at::Tensor leaf_q = leaf(q);
   const at::Tensor leaf_k = leaf(k);
   const at::Tensor leaf_v = leaf(v);
-  const at::Tensor out = PackedAttention(batch).attend(0, leaf_q, leaf_k, leaf_v);
+  const at::Tensor out = attend_any(batch, leaf_q, leaf_k, leaf_v);
   const auto gradients = torch::autograd::grad({out}, {leaf_q, leaf_k, leaf_v}, {grad_out});
   return {gradients[0].contiguous(), gradients[1].contiguous(), gradients[2].contiguous()};
 }
@@ -71,6 +63,10 @@ bool suits_flash(const at::Tensor& q) {
   return q.is_cuda() && suits_flash(q.scalar_type(), q.size(2));
 }
 
+bool repeats_heads(at::ScalarType type, const ModelConfig& config) {
+  return config.num_kv_heads < config.num_heads && !suits_flash(type, config.head_dim);
+}
+
 AttentionPass attention_forward(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
                                 const at::Tensor& v) {
   const at::NoGradGuard no_grad;
@@ -78,15 +74,11 @@ AttentionPass attention_forward(const Batch& batch, const at::Tensor& q, const a
     case AttentionPass::Route::kCudnn:
       return forward_cudnn(batch, q, k, v);
     case AttentionPass::Route::kFlash:
-      return forward_flash(batch, q, k, v);
+      return attend_flash(batch, q, k, v);
     case AttentionPass::Route::kAutograd:
       break;
   }
-  return {AttentionPass::Route::kAutograd,
-          PackedAttention(batch).attend(0, q, k, v).contiguous(),
-          {},
-          {},
-          {}};
+  return {AttentionPass::Route::kAutograd, attend_any(batch, q, k, v).contiguous(), {}, {}, {}};
 }
 
 AttentionGradients attention_backward(const Batch& batch, const AttentionPass& pass,

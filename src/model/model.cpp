@@ -75,13 +75,35 @@ bool is_leftover(const std::string& name, const ModelConfig& config) {
          (config.tie_word_embeddings && name == "lm_head.weight");
 }
 
+// Of a block or of a const one.
+template <typename AnyLinear, typename AnyBlock>
+void append_projections(std::vector<AnyLinear*>& result, AnyBlock& block) {
+  for (const auto& row : projection_table()) result.push_back(&(block.*row.member));
+}
+
 }  // namespace
+
+std::vector<Linear*> Block::projections() {
+  std::vector<Linear*> result;
+  append_projections(result, *this);
+  return result;
+}
+
+std::vector<const Linear*> Block::projections() const {
+  std::vector<const Linear*> result;
+  append_projections(result, *this);
+  return result;
+}
 
 std::vector<Linear*> Model::projections() {
   std::vector<Linear*> result;
-  for (auto& block : blocks) {
-    for (const auto& row : projection_table()) result.push_back(&(block.*row.member));
-  }
+  for (Block& block : blocks) append_projections(result, block);
+  return result;
+}
+
+std::vector<const Linear*> Model::projections() const {
+  std::vector<const Linear*> result;
+  for (const Block& block : blocks) append_projections(result, block);
   return result;
 }
 

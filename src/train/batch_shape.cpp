@@ -6,8 +6,7 @@
 #include <bit>
 #include <vector>
 
-#include "kernels/plan_key.h"
-#include "train/round_up.h"
+#include "core/round_up.h"
 
 namespace corda::train {
 
@@ -20,7 +19,7 @@ std::int64_t power_of_two_from(std::int64_t x) {
 }  // namespace
 
 std::int64_t filled_up_tokens(std::int64_t tokens) {
-  return kernels::size_class(round_up(tokens, 64));
+  return core::size_class(core::round_up(tokens, 64));
 }
 
 BatchShape own_shape(const data::PackedBatch& batch) {
@@ -40,7 +39,7 @@ BatchShape shape_for(const data::PackedBatch& batch) {
   BatchShape shape = own;
   shape.tokens = filled_up_tokens(own.tokens);
   const std::int64_t step = std::max<std::int64_t>(shape.tokens / 4, 1);
-  shape.targets = std::min(shape.tokens, round_up(own.targets, step));
+  shape.targets = std::min(shape.tokens, core::round_up(own.targets, step));
   const bool equal = own.tokens == own.sequences * own.longest;
   if (equal && own.tokens == shape.tokens) return shape;
   shape.longest = power_of_two_from(std::max<std::int64_t>(own.longest, 64));

@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/choose_pass.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -13,6 +12,7 @@
 #include "corda/linalg/device.h"
 #include "corda/linalg/out_of_memory.h"
 #include "corda/model/attention_pass.h"
+#include "train/low_rank_pass.h"
 #include "train/memory_advice.h"
 
 namespace corda::train {
@@ -29,12 +29,6 @@ constexpr std::array<std::pair<Recompute, bool>, 4> kLadder = {{{Recompute::kNon
                                                                 {Recompute::kSelective, false},
                                                                 {Recompute::kBlock, false},
                                                                 {Recompute::kBlock, true}}};
-constexpr std::array<const char*, 3> kRecomputeNames = {"none", "selective", "block"};
-
-Recompute recompute_named(const std::string& name) {
-  const auto found = std::find(kRecomputeNames.begin(), kRecomputeNames.end(), name);
-  return static_cast<Recompute>(found - kRecomputeNames.begin());
-}
 
 // Of one forward pass without gradients (corda/model/forward.h): the widest block's intermediate
 // results, and logits in both precisions.
@@ -42,9 +36,8 @@ std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
                               std::int64_t tokens) {
   constexpr std::int64_t kLogitBytes = std::int64_t{1} << 30;
   const std::int64_t heads = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
-  const bool repeated = !model::suits_flash(type, c.head_dim) && c.num_kv_heads < c.num_heads;
   const std::int64_t columns = 5 * c.hidden_size + 2 * heads + 3 * c.intermediate_size +
-                               (repeated ? 2 * c.num_heads * c.head_dim : 0);
+                               (model::repeats_heads(type, c) ? 2 * c.num_heads * c.head_dim : 0);
   return static_cast<std::int64_t>(c10::elementSize(type)) * tokens * columns + kLogitBytes;
 }
 
@@ -52,7 +45,7 @@ std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
 ChosenPass fused(const LowRankPassOptions& options) {
   return {.pass = nullptr,
           .gradients = "fused",
-          .recompute = kRecomputeNames.at(static_cast<std::size_t>(options.recompute)),
+          .recompute = name_of(options.recompute),
           .offload = options.offload ? "true" : "false"};
 }
 
@@ -64,7 +57,7 @@ std::string advice(TrainSettings settings, at::Device device, const LowRankPassO
 
 // The fastest that fits, of those that the settings allow; the smallest, with a warning, where none
 // seems to, since the estimate may be too high.
-LowRankPassOptions options_for(const TrainSettings& settings, model::Model& model,
+LowRankPassOptions options_for(const TrainSettings& settings, const model::Model& model,
                                const LargestBatches& largest, core::Reporter& reporter) {
   std::vector<LowRankPassOptions> allowed;
   for (const auto& [recompute, offload] : kLadder) {
@@ -109,7 +102,7 @@ std::unique_ptr<GradientPass> make_fitting(const TrainSettings& settings, model:
 }
 
 // Why the model has no low-rank pass.
-std::string obstacle_of(model::Model& model) {
+std::string obstacle_of(const model::Model& model) {
   for (const model::Linear* linear : model.projections()) {
     if (linear->weight.requires_grad()) return "trains the model's own weights";
     if (!linear->low_rank) continue;
@@ -129,7 +122,7 @@ void ChosenPass::record_in(TrainSettings& settings) const {
 
 bool asks_for_fused(const TrainSettings& settings) {
   return settings.gradients == "fused" || settings.offload == "true" ||
-         settings.recompute == "selective" || settings.recompute == "block";
+         (settings.recompute != "auto" && settings.recompute != name_of(Recompute::kNone));
 }
 
 std::string fused_refusal(const std::string& obstacle) {
@@ -146,8 +139,10 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
     throw core::ConfigError(fused_refusal(obstacle_of(model)));
   if (settings.offload == "true" && !model.device().is_cuda())
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
-  ChosenPass chosen{
-      .pass = nullptr, .gradients = "autograd", .recompute = "none", .offload = "false"};
+  ChosenPass chosen{.pass = nullptr,
+                    .gradients = "autograd",
+                    .recompute = name_of(Recompute::kNone),
+                    .offload = "false"};
   const bool any = settings.gradients == "auto";
   if (supported && (any || settings.gradients == "fused")) {
     const LowRankPassOptions options = options_for(settings, model, largest, reporter);

@@ -6,10 +6,11 @@
 #include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <c10/util/Exception.h>
 
 #include <exception>
 #include <utility>
+
+#include "corda/linalg/out_of_memory.h"
 
 namespace corda::train {
 
@@ -41,17 +42,20 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   auto graph = std::make_unique<at::cuda::CUDAGraph>();
   const c10::cuda::CUDAStreamGuard guard(*side_);
   graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
+  bool recorded = false;
   try {
     entry.result = work(batch);
+    recorded = true;
+    graph->capture_end();  // makes the graph, for which memory can run out too
   } catch (...) {
     entry.recordable = false;
+    entry.result = at::Tensor();
     try {
-      graph->capture_end();
+      if (!recorded) graph->capture_end();
     } catch (const std::exception&) {  // what `work` threw says more
     }
     throw;
   }
-  graph->capture_end();
   entry.batch = batch;
   entry.graph = std::move(graph);
   ++recorded_;
@@ -66,7 +70,8 @@ at::Tensor GraphCache::run(const Key& key, const model::Batch& batch, const Work
   if (records) {
     try {
       record(entry, batch, work);
-    } catch (const c10::OutOfMemoryError&) {
+    } catch (const std::exception& error) {
+      if (!linalg::out_of_memory(error)) throw;
       return work(batch);  // which needs no memory of its own for the graph
     }
   } else {

@@ -97,10 +97,6 @@ void LowRankBlock::begin_step() {
   for (LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->begin_step();
 }
 
-void LowRankBlock::end_micro_batch() {
-  for (LowRankSite* site : {&qkv_, &o_, &gate_up_, &down_}) site->end_micro_batch();
-}
-
 BlockActivations LowRankBlock::make_activations(at::TensorOptions options,
                                                 std::int64_t tokens) const {
   const at::TensorOptions fp32 = options.dtype(at::kFloat);
@@ -169,22 +165,24 @@ void LowRankBlock::forward_down(const at::Tensor& out, BlockActivations& kept,
   down_.forward_add(gated, out, kept.down_bottom.rows(tokens), kept.middle.rows(tokens));
 }
 
-void LowRankBlock::backward_mlp(std::int64_t tokens, BlockActivations& kept,
-                                BlockWorkspace& workspace, bool input_needed) {
+void LowRankBlock::backward_mlp(const BatchContext& context, std::int64_t tokens,
+                                BlockActivations& kept, BlockWorkspace& workspace,
+                                bool input_needed) {
   const std::int64_t hidden = gate_up_.in_features();
   const at::Tensor residual = workspace.residual.rows(tokens);
   const at::Tensor grad_out = residual.narrow(1, 0, hidden + down_.rank());
   const at::Tensor grad_gated = workspace.gated.rows(tokens).narrow(1, 0, down_.in_features());
-  down_.backward(grad_out, kept.down_bottom.rows(tokens), grad_gated);
+  down_.backward(grad_out, kept.down_bottom.rows(tokens), grad_gated, context.adds);
   const at::Tensor gate_up = kept.gate_up.rows(tokens);
   const std::int64_t n = down_.in_features();
   kernels::glu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated,
                         config_.activation, /*keep_output=*/down_.trains_a());
-  down_.backward_a(grad_out, grad_gated);  // which is the down projection's input by now
+  // grad_gated is the down projection's input by now.
+  down_.backward_a(grad_out, grad_gated, context.adds);
 
   const at::Tensor grad_normed = workspace.grad_normed.rows(tokens);
   gate_up_.backward(gate_up, kept.gate_up_bottom.rows(tokens),
-                    input_needed ? grad_normed : at::Tensor());
+                    input_needed ? grad_normed : at::Tensor(), context.adds);
   if (input_needed) {
     kernels::rms_norm_backward(grad_normed, residual.narrow(1, 0, hidden), kept.middle.rows(tokens),
                                kept.inv_rms_middle.rows(tokens), block_.mlp_norm,
@@ -193,7 +191,7 @@ void LowRankBlock::backward_mlp(std::int64_t tokens, BlockActivations& kept,
     kernels::rms_norm(grad_normed, kept.inv_rms_middle.rows(tokens), kept.middle.rows(tokens),
                       block_.mlp_norm, config_.rms_norm_eps);
   }
-  gate_up_.backward_a(gate_up, grad_normed);
+  gate_up_.backward_a(gate_up, grad_normed, context.adds);
 }
 
 void LowRankBlock::backward_attention(const BatchContext& context, const at::Tensor& in,
@@ -204,8 +202,8 @@ void LowRankBlock::backward_attention(const BatchContext& context, const at::Ten
   const at::Tensor residual = workspace.residual.rows(tokens);
   const at::Tensor grad_middle = residual.narrow(1, 0, hidden + o_.rank());
   const at::Tensor grad_attended = workspace.grad_attended.rows(tokens);
-  o_.backward(grad_middle, kept.o_bottom.rows(tokens), grad_attended);
-  o_.backward_a(grad_middle, kept.attention.out.flatten(1));
+  o_.backward(grad_middle, kept.o_bottom.rows(tokens), grad_attended, context.adds);
+  o_.backward_a(grad_middle, kept.attention.out.flatten(1), context.adds);
 
   const at::Tensor qkv = kept.qkv.rows(tokens);
   const Heads heads = heads_of(qkv);
@@ -215,7 +213,8 @@ void LowRankBlock::backward_attention(const BatchContext& context, const at::Ten
   kernels::gather_rotated_back(qkv.narrow(1, 0, qkv_.out_features()), grads.q, grads.k, grads.v,
                                context.cos, context.sin);
   const at::Tensor grad_normed = workspace.grad_normed.rows(tokens);
-  qkv_.backward(qkv, kept.qkv_bottom.rows(tokens), input_needed ? grad_normed : at::Tensor());
+  qkv_.backward(qkv, kept.qkv_bottom.rows(tokens), input_needed ? grad_normed : at::Tensor(),
+                context.adds);
   if (input_needed) {
     kernels::rms_norm_backward(grad_normed, residual.narrow(1, 0, hidden), in,
                                kept.inv_rms_in.rows(tokens), block_.attention_norm,
@@ -224,13 +223,13 @@ void LowRankBlock::backward_attention(const BatchContext& context, const at::Ten
     kernels::rms_norm(grad_normed, kept.inv_rms_in.rows(tokens), in, block_.attention_norm,
                       config_.rms_norm_eps);
   }
-  qkv_.backward_a(qkv, grad_normed);
+  qkv_.backward_a(qkv, grad_normed, context.adds);
 }
 
 void LowRankBlock::backward(const BatchContext& context, const at::Tensor& in,
                             BlockActivations& kept, BlockWorkspace& workspace, bool input_needed) {
   const bool attention_needed = input_needed || adapts_attention();
-  backward_mlp(in.size(0), kept, workspace, attention_needed);
+  backward_mlp(context, in.size(0), kept, workspace, attention_needed);
   if (attention_needed) backward_attention(context, in, kept, workspace, input_needed);
   kept.attention = {};
 }

@@ -13,8 +13,8 @@
 #include "corda/model/attention_pass.h"
 #include "corda/model/batch.h"
 #include "corda/model/model.h"
-#include "train/gradient_pass.h"
 #include "train/low_rank_site.h"
+#include "train/recompute.h"
 #include "train/row_buffer.h"
 
 namespace corda::train {
@@ -62,6 +62,7 @@ struct BatchContext {
   const model::Batch* batch = nullptr;
   at::Tensor cos;  // [tokens, d / 2], fp32
   at::Tensor sin;
+  bool adds = false;  // the factors' gradients hold those of earlier batches of the step
 };
 
 // A block's projections in the order of the forward pass, those that share an input together:
@@ -77,7 +78,6 @@ class LowRankBlock {
 
   void add_refresh(kernels::WindowCopies& copies) const;
   void begin_step();
-  void end_micro_batch();
 
   // Whether a projection of the block, or of its attention, has an adapter.
   bool is_adapted() const { return adapts_attention() || gate_up_.rank() + down_.rank() > 0; }
@@ -95,7 +95,7 @@ class LowRankBlock {
   // kept.gate_up, kept.middle -> out [tokens, H]: activation, lower projection, residual.
   void forward_down(const at::Tensor& out, BlockActivations& kept, BlockWorkspace& workspace) const;
   // From the gradient of the output in workspace.residual to that of the input `in`, in the same
-  // place, adding to the factors' gradients. Overwrites kept.qkv and kept.gate_up. With
+  // place, and those of the factors. Overwrites kept.qkv and kept.gate_up. With
   // `input_needed` false (nothing below is trained) the gradient of the input is not computed.
   void backward(const BatchContext& context, const at::Tensor& in, BlockActivations& kept,
                 BlockWorkspace& workspace, bool input_needed);
@@ -105,8 +105,8 @@ class LowRankBlock {
   Heads heads_of(const at::Tensor& qkv) const;
   bool adapts_attention() const { return qkv_.rank() + o_.rank() > 0; }
   // With `input_needed` false the gradient of the input is not computed.
-  void backward_mlp(std::int64_t tokens, BlockActivations& kept, BlockWorkspace& workspace,
-                    bool input_needed);
+  void backward_mlp(const BatchContext& context, std::int64_t tokens, BlockActivations& kept,
+                    BlockWorkspace& workspace, bool input_needed);
   void backward_attention(const BatchContext& context, const at::Tensor& in, BlockActivations& kept,
                           BlockWorkspace& workspace, bool input_needed);
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include "train/low_rank_pass.h"
+
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 
@@ -11,11 +13,11 @@
 #include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/rms_norm.h"
+#include "corda/model/attention_pass.h"
 #include "corda/model/forward.h"
 #include "train/batch_shape.h"
 #include "train/block_inputs.h"
 #include "train/device_batch.h"
-#include "train/gradient_pass.h"
 #include "train/graph_cache.h"
 #include "train/low_rank_block.h"
 
@@ -30,7 +32,7 @@ constexpr double kLaunchBoundExact = 4e11;
 
 // Which batches run as graphs.
 struct GraphRule {
-  GraphRule(model::Model& model, const LowRankPassOptions& options);
+  GraphRule(const model::Model& model, const LowRankPassOptions& options);
 
   bool allows(std::int64_t tokens, bool filled_up) const;
   // What buffers are made for: room to fill up the largest batch, where it would be a graph.
@@ -43,7 +45,7 @@ struct GraphRule {
   double weights_per_block = 0;
 };
 
-GraphRule::GraphRule(model::Model& model, const LowRankPassOptions& options) {
+GraphRule::GraphRule(const model::Model& model, const LowRankPassOptions& options) {
   // Buffers must stay where they are, and attention must not need autograd.
   const bool possible = model.device().is_cuda() && !options.offload && options.tokens > 0 &&
                         model::suits_flash(model.compute, model.config.head_dim);
@@ -135,10 +137,7 @@ void LowRankPass::begin_step() {
 }
 
 std::string LowRankPass::describe() const {
-  const char* recomputed = options_.recompute == Recompute::kNone        ? "nothing"
-                           : options_.recompute == Recompute::kSelective ? "gate and up"
-                                                                         : "every block";
-  return core::concat("fused, ", recomputed, " recomputed",
+  return core::concat("fused, ", train::describe(options_.recompute), " recomputed",
                       options_.offload ? ", inputs of blocks in host memory" : "",
                       graph_rule_.graphs == Graphs::kNever ? "" : ", small batches as CUDA graphs");
 }
@@ -198,7 +197,7 @@ void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
 at::Tensor LowRankPass::compute(const model::Batch& batch) {
   const model::Rotary rotary = model::rotary_of(model(), batch.positions);
   const BatchContext context{
-      .batch = &batch, .cos = rotary.cos.squeeze(1), .sin = rotary.sin.squeeze(1)};
+      .batch = &batch, .cos = rotary.cos.squeeze(1), .sin = rotary.sin.squeeze(1), .adds = !fresh_};
   forward(batch, context);
   const at::Tensor loss = loss_and_gradient(batch);
   backward(context, batch.tokens());
@@ -223,7 +222,6 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
     loss = compute(to_device(batch, model()));
   }
   fresh_ = false;
-  for (LowRankBlock& block : blocks_) block.end_micro_batch();
   return loss;
 }
 
@@ -234,18 +232,19 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
   return std::make_unique<LowRankPass>(model, options);
 }
 
-std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& options) {
+std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOptions& options) {
   const model::ModelConfig& c = model.config;
   std::int64_t rank = 0;       // of all factors of the widest block
   std::int64_t packed = 0;     // elements that packing adds to the weights
   std::int64_t gradients = 0;  // elements
-  for (model::Block& block : model.blocks) {
+  for (const model::Block& block : model.blocks) {
     std::int64_t of_block = 0;
     for (const auto& site : sites_of(block)) {
-      const SiteLayout layout = layout_of({site.begin(), site.end()});
-      for (const SitePart& part : layout.parts)
-        gradients += part.rank * (part.rows + (part.a.requires_grad() ? part.a.size(1) : 0));
-      packed += layout.rank * (layout.out + site.front()->weight.size(1) + layout.rank);
+      const SiteLayout layout = layout_of(site);
+      const std::int64_t in = site.front()->weight.size(1);
+      for (const SitePart& part : layout.parts) gradients += part.rows * part.rank;
+      if (layout.trains_a) gradients += layout.rank * in;
+      packed += layout.rank * (layout.out + in + layout.rank);
       of_block += layout.rank;
     }
     rank = std::max(rank, of_block);
@@ -261,10 +260,9 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   columns += (options.recompute == Recompute::kNone ? blocks : 1) * gate_up;
   // Workspace, the gradients of q, k, v, and the head's rows.
   columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
-  if (!model::suits_flash(model.compute, c.head_dim)) {
-    // Attention's second forward; k and v repeated for all heads, and the gradients of that.
-    columns += attended + (c.num_kv_heads < c.num_heads ? 4 * attended : 0);
-  }
+  // Attention's second forward; k and v repeated for all heads, and the gradients of that.
+  if (!model::suits_flash(model.compute, c.head_dim)) columns += attended;
+  if (model::repeats_heads(model.compute, c)) columns += 4 * attended;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
   std::int64_t logits = kernels::logit_rows(c.vocab_size) * c.vocab_size;
   const GraphRule rule(model, options);
@@ -276,7 +274,7 @@ std::int64_t low_rank_pass_bytes(model::Model& model, const LowRankPassOptions& 
   return element * (packed + tokens * columns + logits) + 4 * gradients;
 }
 
-bool supports_low_rank_pass(model::Model& model) {
+bool supports_low_rank_pass(const model::Model& model) {
   bool any = false;
   for (const model::Linear* linear : model.projections()) {
     if (linear->weight.scalar_type() != model.compute || linear->weight.requires_grad())

@@ -4,9 +4,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "corda/core/error.h"
 #include "corda/kernels/gemm.h"
-#include "train/round_up.h"
+#include "core/round_up.h"
 
 namespace corda::train {
 
@@ -14,12 +16,25 @@ namespace {
 
 constexpr std::int64_t kRankStep = 8;
 
-std::int64_t padded(std::int64_t rank) { return round_up(rank, kRankStep); }
+std::int64_t padded(std::int64_t rank) { return core::round_up(rank, kRankStep); }
 
 // Whether a layer that follows `part` has its A, and so its columns of h.
 bool shares(const SitePart& part, const std::optional<model::LowRank>& low_rank) {
   return part.a.defined() && low_rank && part.a.is_same(low_rank->a) &&
-         !low_rank->a.requires_grad() && part.scale == low_rank->scale;
+         part.scale == low_rank->scale;
+}
+
+// A tensor has one place for its gradient.
+void check_trained_a_once(const std::vector<model::Linear*>& linears) {
+  std::vector<at::Tensor> seen;
+  for (const model::Linear* linear : linears) {
+    if (!linear->low_rank || !linear->low_rank->a.requires_grad()) continue;
+    const at::Tensor& a = linear->low_rank->a;
+    if (std::ranges::any_of(seen, [&](const at::Tensor& other) { return other.is_same(a); }))
+      throw core::InternalError(
+          core::concat("[train::LowRankSite] '", linear->name, "' trains the A of another layer"));
+    seen.push_back(a);
+  }
 }
 
 }  // namespace
@@ -33,6 +48,7 @@ SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
         part.a = linear->low_rank->a;
         part.scale = linear->low_rank->scale;
         part.rank = part.a.size(0);
+        layout.trains_a = layout.trains_a || (part.rank > 0 && part.a.requires_grad());
       }
       layout.rank += padded(part.rank);
       layout.parts.push_back(std::move(part));
@@ -46,15 +62,14 @@ SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
 
 LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans)
     : plans_(plans), layout_(layout_of({linears.begin(), linears.end()})) {
+  check_trained_a_once(linears);
   in_ = linears.front()->weight.size(1);
   const at::TensorOptions options = linears.front()->weight.options().requires_grad(false);
   const at::TensorOptions fp32 = options.dtype(at::kFloat);
   packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
-  for (const SitePart& part : layout_.parts) {
-    trains_a_ = trains_a_ || (part.rank > 0 && part.a.requires_grad());
+  for (const SitePart& part : layout_.parts)
     grad_b_.push_back(at::zeros({part.rows, part.rank}, fp32));
-  }
-  if (trains_a_) grad_a_ = at::zeros({layout_.rank, in_}, fp32);
+  if (trains_a()) grad_a_ = at::zeros({layout_.rank, in_}, fp32);
   std::int64_t row = 0;
   for (std::size_t i = 0; i < linears.size(); ++i) {
     model::Linear& linear = *linears[i];
@@ -87,7 +102,6 @@ void LowRankSite::add_refresh(kernels::WindowCopies& copies) const {
 }
 
 void LowRankSite::begin_step() {
-  fresh_ = true;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const SitePart& part = layout_.parts[layout_.part_of[i]];
     if (part.rank == 0) continue;
@@ -146,8 +160,8 @@ void LowRankSite::forward_add_apart(const at::Tensor& x, const at::Tensor& y,
   add_bias(y);
 }
 
-void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx) {
-  const double kept = fresh_ ? 0 : 1;
+void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx,
+                           bool adds) {
   for (std::size_t i = 0; i < layout_.parts.size(); ++i) {
     const SitePart& part = layout_.parts[i];
     if (part.rank == 0) continue;
@@ -155,15 +169,15 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
     const at::Tensor g = grad.narrow(1, layout_.out + part.column, padded(part.rank));
     kernels::gemm(g, dy, scaled_b(part), {.plans = plans_});
     kernels::gemm(grad_b_[i], dy.t(), bottom.narrow(1, part.column, part.rank),
-                  {.alpha = part.scale, .beta = kept, .plans = plans_});
+                  {.alpha = part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
   }
   if (dx.defined()) kernels::gemm(dx, grad, packed_.narrow(1, 0, in_), {.plans = plans_});
 }
 
-void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x) {
-  if (layout_.rank == 0 || !trains_a_) return;
+void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds) {
+  if (!trains_a()) return;
   kernels::gemm(grad_a_, grad.narrow(1, layout_.out, layout_.rank).t(), x,
-                {.beta = fresh_ ? 0.0 : 1.0, .plans = plans_});
+                {.beta = adds ? 1.0 : 0.0, .plans = plans_});
 }
 
 }  // namespace corda::train

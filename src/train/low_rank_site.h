@@ -43,14 +43,15 @@ struct SiteLayout {
   std::vector<std::size_t> part_of;  // every layer
   std::int64_t out = 0;
   std::int64_t rank = 0;  // the columns of h
+  bool trains_a = false;  // any; then there is a gradient [rank, in] of all
 };
 SiteLayout layout_of(const std::vector<const model::Linear*>& linears);
 
 class LowRankSite {
  public:
   // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
-  // without an adapter have rank 0. All weights have one dtype, that of the activations. `plans`
-  // for the products may be null, or must outlive the site.
+  // without an adapter have rank 0. All weights have one dtype, that of the activations; a trained
+  // A belongs to one layer. `plans` for the products may be null, or must outlive the site.
   LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans);
 
   std::int64_t in_features() const { return in_; }
@@ -61,10 +62,8 @@ class LowRankSite {
   // whenever they changed.
   void add_refresh(kernels::WindowCopies& copies) const;
   // To be called before the first backward of a step: points the factors' gradients at this site's
-  // buffers, which the next backward overwrites and later ones add to.
+  // buffers.
   void begin_step();
-  // To be called after every backward of a micro-batch.
-  void end_micro_batch() { fresh_ = false; }
 
   // x [tokens, in | rank] -> y [tokens, out]; h is kept in `bottom` [tokens, rank].
   void forward(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom) const;
@@ -75,12 +74,14 @@ class LowRankSite {
   void forward_add_apart(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
                          const at::Tensor& residual) const;
 
-  // From grad [tokens, out | rank]: the gradients of B, and dx [tokens, in] unless undefined.
-  void backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx);
-  // The gradient of A, from the `grad` that `backward` completed and the input x [tokens, in].
-  void backward_a(const at::Tensor& grad, const at::Tensor& x);
+  // From grad [tokens, out | rank]: the gradients of B, and dx [tokens, in] unless undefined. With
+  // `adds` the gradients of B are added to what is there, else that is lost.
+  void backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx, bool adds);
+  // The gradient of A likewise, from the `grad` that `backward` completed and the input x [tokens,
+  // in].
+  void backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds);
   // Whether any A is trained, so that `backward_a` needs x.
-  bool trains_a() const { return trains_a_; }
+  bool trains_a() const { return layout_.trains_a; }
 
  private:
   struct Layer {
@@ -103,8 +104,6 @@ class LowRankSite {
   at::Tensor packed_;               // [out + rank, in + rank]
   at::Tensor grad_a_;               // [rank, in], fp32
   std::int64_t in_ = 0;
-  bool trains_a_ = false;
-  bool fresh_ = true;
 };
 
 }  // namespace corda::train

@@ -6,6 +6,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "train/recompute.h"
 
 namespace corda::train {
 
@@ -21,8 +22,8 @@ std::string memory_advice(const TrainSettings& settings, at::Device device, std:
     (list.find(kMicroBatch)->free() ? continued : anew)
         .push_back(std::string("lower ") + kMicroBatch);
   }
-  if (settings.gradients == "fused" && settings.recompute != "block") {
-    continued.emplace_back("set recompute to block");
+  if (settings.gradients == "fused" && settings.recompute != name_of(Recompute::kBlock)) {
+    continued.push_back("set recompute to " + name_of(Recompute::kBlock));
   } else if (settings.gradients == "fused" && settings.offload != "true" && device.is_cuda()) {
     continued.emplace_back("set offload to true");
   }

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "train/round_up.h"
+#include "core/round_up.h"
 
 namespace corda::train {
 
@@ -27,7 +27,7 @@ at::Tensor RowBuffer::rows(std::int64_t tokens) const {
   at::Tensor& storage = *storage_;
   const std::int64_t width = std::max<std::int64_t>(columns_, 1);
   if (!storage.defined() || storage.numel() < tokens * width) {
-    const std::int64_t rows = round_up(std::max(tokens, expected_), kRowStep);
+    const std::int64_t rows = core::round_up(std::max(tokens, expected_), kRowStep);
     storage = at::Tensor();  // first, so that old and new do not stand side by side
     storage = at::empty({rows * width}, options_);
   }

@@ -6,6 +6,7 @@
 #include "corda/core/text.h"
 #include "corda/data/names.h"
 #include "train/choose_pass.h"
+#include "train/recompute.h"
 
 namespace corda::train {
 
@@ -99,6 +100,11 @@ core::Setting data_files(std::string name, std::vector<data::DataFile>& member, 
   return setting;
 }
 
+std::vector<std::string> auto_or(std::vector<std::string> names) {
+  names.insert(names.begin(), "auto");
+  return names;
+}
+
 }  // namespace
 
 core::SettingsList settings_of(TrainSettings& s) {
@@ -166,7 +172,7 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("recompute", s.recompute,
            "what the backward computes again to save memory, fused only: none, selective (gate and "
            "up), block (all but a block's input); auto: the fastest that fits the GPU",
-           {"auto", "none", "selective", "block"})
+           auto_or(recompute_names()))
       .free();
   list.add("offload", s.offload,
            "keep the blocks' inputs in host memory until the backward, fused on a GPU only; auto: "

@@ -106,6 +106,7 @@ class Run {
         tokenizer_(tokenizer::load_tokenizer(settings.model)),
         train_(load(settings.data.train)),
         eval_(settings.data.eval.empty() ? data::Dataset{} : load(settings.data.eval)),
+        eval_batches_(packed({eval_.samples.begin(), eval_.samples.end()})),
         trainable_(settings, device_, reporter),
         optimizer_(trainable_.parameters(), {.beta1 = settings.optim.betas[0],
                                              .beta2 = settings.optim.betas[1],
@@ -329,6 +330,10 @@ class Run {
     std::vector<data::Sample> samples;
     for (const std::int64_t index : sampler_.indices_of(step))
       samples.push_back(train_.samples[index]);
+    return packed(samples);
+  }
+
+  std::vector<data::PackedBatch> packed(const std::vector<data::Sample>& samples) const {
     return data::make_micro_batches(pointers_to(samples), settings_.optim.micro_batch_tokens,
                                     settings_.data.packing);
   }
@@ -359,9 +364,7 @@ class Run {
     const at::NoGradGuard no_grad;
     double sum = 0;
     std::int64_t targets = 0;
-    const std::vector<data::Sample> samples(eval_.samples.begin(), eval_.samples.end());
-    for (const auto& packed : data::make_micro_batches(
-             pointers_to(samples), settings_.optim.micro_batch_tokens, settings_.data.packing)) {
+    for (const data::PackedBatch& packed : eval_batches_) {
       if (reporter_.stop_requested()) {
         save(run, metrics.step, metrics);
         interrupt(concat("in the evaluation after step ", metrics.step));
@@ -386,6 +389,7 @@ class Run {
   std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
   data::Dataset train_;
   data::Dataset eval_;
+  std::vector<data::PackedBatch> eval_batches_;  // the same in every evaluation
   Trainable trainable_;
   AdamW optimizer_;
   std::unique_ptr<GradientPass> pass_;

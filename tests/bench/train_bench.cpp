@@ -18,6 +18,9 @@
 #include "corda/model/adapt.h"
 #include "corda/train/optimizer.h"
 #include "train/flops.h"
+#include "train/gradient_pass.h"
+#include "train/low_rank_pass.h"
+#include "train/recompute.h"
 #include "train/step.h"
 
 namespace {
@@ -217,9 +220,7 @@ void run(const Options& o) {
     for (auto& [name, tensor] : model.parameters())
       parameters.emplace_back(name, tensor->set_requires_grad(true));
   train::AdamW optimizer(std::move(parameters), {});
-  const train::Recompute recompute = o.recompute == "block"       ? train::Recompute::kBlock
-                                     : o.recompute == "selective" ? train::Recompute::kSelective
-                                                                  : train::Recompute::kNone;
+  const train::Recompute recompute = train::recompute_named(o.recompute);
   for (const std::string& name : o.batches) {
     const std::vector<data::PackedBatch> batches = {random_batch(lengths_of(name), o.vocab)};
     const train::LowRankPassOptions options{.recompute = recompute,
@@ -298,7 +299,7 @@ int main(int argc, char** argv) {
   app.add_option("--method", o.method)->check(CLI::IsMember({"lora", "dora", "full"}));
   app.add_option("--gradients", o.gradients, "default: fused for lora, else kernels")
       ->check(CLI::IsMember({"fused", "kernels", "autograd"}));
-  app.add_option("--recompute", o.recompute)->check(CLI::IsMember({"none", "selective", "block"}));
+  app.add_option("--recompute", o.recompute)->check(CLI::IsMember(train::recompute_names()));
   app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
   app.add_flag("--bias", o.bias, "biases on the query, key and value projections, as in Qwen2");
   app.add_flag("--untuned", o.untuned, "cuBLASLt's first proposal for every product");

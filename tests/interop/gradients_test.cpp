@@ -13,6 +13,8 @@
 #include "support/golden_batches.h"
 #include "support/process.h"
 #include "support/temporary_directory.h"
+#include "train/gradient_pass.h"
+#include "train/low_rank_pass.h"
 #include "train/step.h"
 
 namespace corda::train {

@@ -205,11 +205,11 @@ TEST_P(Gpu, PlannedGemmMatchesUnplanned) {
 
 TEST_P(Gpu, WindowCopiesMatchCpu) {
   const auto& [type, rows, n, padding] = GetParam();
-  if (rows == 0) GTEST_SKIP() << "a window has at least one element";
   WindowCopies cpu, gpu;
   std::vector<std::pair<at::Tensor, at::Tensor>> results;
   // Windows of several blocks and of less than one.
   for (const std::int64_t count : {rows, std::int64_t{1}, 3 * rows}) {
+    if (count == 0) continue;  // a window has at least one element
     const at::Tensor from = at::randn({count, n});
     const at::Tensor to = at::zeros({count, n + padding}).to(type);
     const at::Tensor gto = to.cuda();

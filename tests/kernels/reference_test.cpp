@@ -15,7 +15,6 @@
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/scale_columns.h"
 #include "corda/kernels/window_copies.h"
-#include "kernels/plan_key.h"
 
 namespace corda::kernels {
 namespace {
@@ -239,20 +238,6 @@ TEST_F(Reference, GemmWithBetaZeroDoesNotReadTheResult) {
   const at::Tensor c = at::full({2, 3}, std::numeric_limits<float>::quiet_NaN());
   gemm(c, at::ones({2, 4}), at::ones({4, 3}));
   EXPECT_TRUE(c.equal(at::full({2, 3}, 4.0F)));
-}
-
-TEST(PlanKey, SizesOfOneClassDifferByLessThanAnEighth) {
-  EXPECT_EQ(size_class(0), 0);
-  EXPECT_EQ(size_class(15), 15);
-  EXPECT_EQ(size_class(17), 18);
-  EXPECT_EQ(size_class(8192), 8192);
-  EXPECT_EQ(size_class(7681), 8192);
-  EXPECT_EQ(size_class(7680), 7680);
-  for (std::int64_t size = 1; size < 40000; ++size) {
-    ASSERT_GE(size_class(size), size);
-    ASSERT_LT(8 * (size_class(size) - size), size) << size;
-    ASSERT_EQ(size_class(size_class(size)), size_class(size)) << size;
-  }
 }
 
 TEST_F(Reference, WindowCopiesScaleAndRound) {

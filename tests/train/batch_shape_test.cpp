@@ -14,6 +14,7 @@
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 #include "train/gradient_pass.h"
+#include "train/low_rank_pass.h"
 #include "train/step.h"
 
 namespace corda::train {

@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "support/golden_batches.h"
 #include "train/gradient_pass.h"
+#include "train/low_rank_pass.h"
 #include "train/step.h"
 
 namespace corda::train {

@@ -13,6 +13,7 @@
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 #include "train/gradient_pass.h"
+#include "train/low_rank_pass.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -89,7 +90,7 @@ struct Gradients {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
 };
 
-Gradients gradients_of(model::Model& model, GradientPass& pass,
+Gradients gradients_of(const model::Model& model, GradientPass& pass,
                        const std::vector<data::PackedBatch>& batches) {
   const StepGradients found = accumulate_gradients(pass, batches, 0);
   Gradients result{.loss = found.loss(), .tensors = {}};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The data files of train.yaml.
 #include "corda/train/settings.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "corda/core/error.h"
@@ -13,6 +13,7 @@ namespace corda::train {
 namespace {
 
 using ::corda::testing::error_of;
+using ::testing::HasSubstr;
 
 std::string error_in(const std::string& yaml) {
   TrainSettings settings;
@@ -37,6 +38,16 @@ TEST(TrainSettings, AnEmptyPathFromCppIsRefusedInASentence) {
   core::Reporter reporter;
   EXPECT_EQ(error_of<core::ConfigError>([&] { train(settings, false, reporter); }),
             "a file of 'data.train' needs a 'path'");
+}
+
+TEST(TrainSettings, AWordFromCppThatIsNoChoiceIsRefused) {
+  core::Reporter reporter;
+  TrainSettings settings;
+  settings.recompute = "selctive";
+  settings.data.train = {{.path = "data.jsonl"}};
+  EXPECT_THAT(
+      error_of<core::ConfigError>([&] { train(settings, false, reporter); }),
+      HasSubstr("'recompute' must be one of auto, none, selective, block; it is 'selctive'"));
 }
 
 }  // namespace

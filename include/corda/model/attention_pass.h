@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "corda/model/batch.h"
+#include "corda/model/config.h"
 
 namespace corda::model {
 
@@ -27,6 +28,9 @@ struct AttentionPass {
 bool suits_flash(at::ScalarType type, std::int64_t d);
 // The same of q [tokens, heads, d], wherever it lies.
 bool suits_flash(const at::Tensor& q);
+// Whether attention on a GPU copies k and v for every query head: where heads share them and are no
+// case for flash attention, which reads them where they lie.
+bool repeats_heads(at::ScalarType type, const ModelConfig& config);
 
 // q [tokens, heads, d], k and v [tokens, kv_heads, d], rotated; views with any token stride. Every
 // token attends to the earlier tokens of its own sequence and itself, scaled by 1 / sqrt(d).

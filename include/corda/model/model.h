@@ -45,6 +45,10 @@ struct Block {
   at::Tensor mlp_norm;        // [hidden]
   Linear q, k, v, o;
   Linear gate, up, down;
+
+  // All seven, in the order of the forward pass.
+  std::vector<Linear*> projections();
+  std::vector<const Linear*> projections() const;
 };
 
 struct Model {
@@ -61,8 +65,9 @@ struct Model {
   const at::Tensor& head_weight() const {
     return config.tie_word_embeddings ? embedding : head.weight;
   }
-  // The seven projections of every block by module name, in the order of the forward pass.
+  // Those of every block, in the order of the forward pass.
   std::vector<Linear*> projections();
+  std::vector<const Linear*> projections() const;
   // Every parameter by its name in the checkpoint; a tied head stands once, as the embedding.
   std::vector<std::pair<std::string, at::Tensor*>> parameters();
 };

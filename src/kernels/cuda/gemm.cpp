@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "corda/core/error.h"
+#include "core/round_up.h"
 #include "kernels/cuda/plan_table.h"
 
 namespace corda::kernels::cuda {
@@ -175,9 +176,9 @@ PlanKey key_of(const Product& p) {
     alignment = std::min(alignment, alignment_of(x->const_data_ptr()));
     while (stride % alignment != 0) alignment /= 2;
   }
-  return {.m = size_class(p.a.size(0)),
-          .n = size_class(p.b.size(1)),
-          .k = size_class(p.a.size(1)),
+  return {.m = core::size_class(p.a.size(0)),
+          .n = core::size_class(p.b.size(1)),
+          .k = core::size_class(p.a.size(1)),
           .transposed_a = p.second.operation == CUBLAS_OP_T,
           .transposed_b = p.first.operation == CUBLAS_OP_T,
           .fp32_in = p.a.scalar_type() == at::kFloat,

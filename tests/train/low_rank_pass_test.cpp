@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The fused gradient pass against autograd, for models and adapters that the goldens do not have.
+// The gradients of the hand-written pass against autograd's, for models and adapters that the
+// goldens do not have; and its estimate of memory.
+#include "train/low_rank_pass.h"
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -12,8 +15,8 @@
 #include "support/golden_batches.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
+#include "tiny_lora.h"
 #include "train/gradient_pass.h"
-#include "train/low_rank_block.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -30,6 +33,7 @@ struct Case {
   Target target;
   bool train_a = true;
   bool shared_a = false;  // of the projections of attention, and of the feed-forward's upper ones
+  bool mixed_ranks = false;  // k and up have another, padded to 16
 };
 
 bool ends_with_any(const std::string& name, std::initializer_list<const char*> suffixes) {
@@ -52,9 +56,11 @@ model::Model adapted(const fs::path& directory, const Case& c) {
   for (const model::Linear* linear : model.projections()) {
     const std::string& name = linear->name;
     if (!c.target(name)) continue;
+    const bool other = c.mixed_ranks && ends_with_any(name, {"k_proj", "up_proj"});
     // The name is part of the seed.
-    auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 5, 1,
-                                          c.shared_a ? name.substr(0, name.rfind('.')) : name);
+    auto layer =
+        adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), other ? 9 : 5, 1,
+                                 c.shared_a ? name.substr(0, name.rfind('.')) : name);
     layer.b = at::randn_like(layer.b) * 0.05;
     adapter.layers[name] = std::move(layer);
   }
@@ -87,7 +93,7 @@ class Fused : public ::testing::TestWithParam<Case> {
     return result;
   }
 
-  static void expect_same_gradients(model::Model& actual, model::Model& expected) {
+  static void expect_same_gradients(const model::Model& actual, const model::Model& expected) {
     const auto ours = actual.projections();
     const auto theirs = expected.projections();
     int compared = 0;
@@ -139,6 +145,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"SharedAWithAGap", false, query_and_value, false, true},
         Case{"SharedAOfTheLastTwo", false, key_and_value, false, true},
         Case{"EqualATrained", false, all, true, true},
+        Case{"MixedRanks", false, all, true, false, true},
+        Case{"MixedRanksSharedA", true, all, false, true, true},
         Case{"QueryAndValue", false, query_and_value},
         Case{"OutputAndGate", false,
              [](const std::string& n) {
@@ -158,22 +166,46 @@ INSTANTIATE_TEST_SUITE_P(
              [](const std::string& n) { return n.ends_with("layers.3.mlp.down_proj"); }}),
     [](const auto& tested) { return std::string(tested.param.name); });
 
-// Rank 5 takes 8 columns. The projections of the first block's attention input.
-std::pair<std::size_t, std::int64_t> parts_and_columns(const Target& target, bool train_a) {
-  const testing::TemporaryDirectory directory;
-  testing::write_tiny_model(directory.path(), {});
-  const model::Model model = adapted(directory.path(), {"", false, target, train_a, true});
-  const SiteLayout layout = layout_of(sites_of(model.blocks.front())[0]);
-  return {layout.parts.size(), layout.rank};
+// What it is said to take.
+class LowRankPassBytes : public ::testing::Test {
+ protected:
+  testing::TemporaryDirectory directory_;
+  model::Model model_ = testing::load_tiny_lora(directory_.path() / "model");
+};
+
+TEST_F(LowRankPassBytes, PackedFactorsAndTheirGradientsAreCounted) {
+  const std::int64_t fixed = low_rank_pass_bytes(model_, {});
+  for (model::Linear* linear : model_.projections()) linear->low_rank.reset();
+  // Both blocks, rank 4 and so 8 columns a projection: windows of as many columns and rows round
+  // [64, 32] (q, k, v), [32, 32], [96, 32] and [32, 48]; fp32. Gradients: 8 x in and 4 x out of
+  // each projection.
+  const std::int64_t packed =
+      24 * (64 + 32 + 24) + 8 * (32 + 32 + 8) + 16 * (96 + 32 + 16) + 8 * (32 + 48 + 8);
+  const std::int64_t gradients = 8 * (6 * 32 + 48) + 4 * (2 * 32 + 2 * 16 + 2 * 48 + 32);
+  EXPECT_EQ(fixed - low_rank_pass_bytes(model_, {}), 2 * 4 * (packed + gradients));
 }
 
-TEST(SiteLayout, OneFrozenAOfAdjacentLayersTakesItsColumnsOnce) {
-  EXPECT_EQ(parts_and_columns(all, false), std::pair(std::size_t{1}, std::int64_t{8}));
-  EXPECT_EQ(parts_and_columns(key_and_value, false), std::pair(std::size_t{2}, std::int64_t{8}));
-  // A layer between without an adapter: D must have no entries in its rows.
-  EXPECT_EQ(parts_and_columns(query_and_value, false), std::pair(std::size_t{3}, std::int64_t{16}));
-  // Trained factors go ways of their own.
-  EXPECT_EQ(parts_and_columns(all, true), std::pair(std::size_t{3}, std::int64_t{24}));
+TEST_F(LowRankPassBytes, EachStepOfTheLadderTakesLessMemory) {
+  const auto bytes = [&](Recompute recompute, bool offload, std::int64_t tokens) {
+    return low_rank_pass_bytes(model_, {recompute, offload, tokens}) -
+           low_rank_pass_bytes(model_, {recompute, offload, 0});
+  };
+  EXPECT_GT(bytes(Recompute::kNone, false, 1000), bytes(Recompute::kSelective, false, 1000));
+  EXPECT_GT(bytes(Recompute::kSelective, false, 1000), bytes(Recompute::kBlock, false, 1000));
+  EXPECT_EQ(bytes(Recompute::kBlock, false, 2000), 2 * bytes(Recompute::kBlock, false, 1000));
+  // Gate and up of one of the two blocks: 2 x 48 columns in fp32.
+  EXPECT_EQ(bytes(Recompute::kNone, false, 1) - bytes(Recompute::kSelective, false, 1), 96 * 4);
+}
+
+TEST_F(LowRankPassBytes, AttentionInFp32RunsTwiceAndRepeatsSharedHeads) {
+  const auto per_token = [&](at::ScalarType compute) {
+    model_.compute = compute;
+    return low_rank_pass_bytes(model_, {.tokens = 1}) - low_rank_pass_bytes(model_, {.tokens = 0});
+  };
+  // 32 query features: the second output, k and v of all heads, their gradients; 4 bytes each.
+  EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) + 4 * 5 * 32);
+  model_.config.num_kv_heads = 4;
+  EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) + 4 * 32);
 }
 
 }  // namespace

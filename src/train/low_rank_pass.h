@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The gradients of LoRA factors on frozen weights, by a forward and a backward written by hand.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "corda/model/model.h"
+#include "train/gradient_pass.h"
+#include "train/recompute.h"
+
+namespace corda::train {
+
+// Whether batches are filled up to a few sizes and run as CUDA graphs (graph_cache.h).
+enum class Graphs {
+  kNever,
+  kAuto,   // where launching would take longer than computing
+  kAlways  // as far as the GPU and the precision allow
+};
+
+struct LowRankPassOptions {
+  Recompute recompute = Recompute::kNone;
+  bool offload = false;     // keep the blocks' inputs in pinned host memory; needs a GPU
+  std::int64_t tokens = 0;  // of the largest batch expected: memory for it is taken at once
+  bool tune = true;         // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
+  Graphs graphs = Graphs::kAuto;
+};
+
+// The hand-written pass for frozen weights with plain LoRA factors (low_rank_block.h). Moves the
+// projections' weights into its own layout; they stay usable through the model. Nothing is computed
+// in the backward below the lowest block with an adapter. The model must satisfy
+// `supports_low_rank_pass`.
+std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
+                                                 const LowRankPassOptions& options);
+
+// Bytes that the pass takes for batches of `options.tokens`, beside the model and its factors:
+// their copies in the compute dtype and gradients, activations, workspace, one chunk of logits.
+std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOptions& options);
+
+// Whether every adapted projection has a LoRA without dropout and magnitude, no projection is
+// trained itself, and the weights have the compute dtype.
+bool supports_low_rank_pass(const model::Model& model);
+
+}  // namespace corda::train
