@@ -81,21 +81,6 @@ void check_covariance(const PlannedLayer& layer, const std::string& site,
   }
 }
 
-void check_rank(std::int64_t rank, const std::vector<PlannedLayer>& layers) {
-  const auto narrower_side = [](const PlannedLayer& layer) {
-    return std::min(layer.out_features, layer.in_features);
-  };
-  const auto narrowest =
-      std::min_element(layers.begin(), layers.end(), [&](const auto& one, const auto& other) {
-        return narrower_side(one) < narrower_side(other);
-      });
-  if (narrowest == layers.end() || rank <= narrower_side(*narrowest)) return;
-  throw core::ConfigError(concat("the rank ", rank, " is too large for '", narrowest->module, "' [",
-                                 narrowest->out_features, ", ", narrowest->in_features,
-                                 "]; set --rank to at most ", narrower_side(*narrowest),
-                                 " or leave such layers out of --target-modules"));
-}
-
 // Layers of one site together, in the order of their first one; `site_of` gives "" for none.
 template <typename SiteOf>
 std::vector<PlannedSite> group(const io::Checkpoint& model, const std::vector<std::string>& targets,
@@ -103,7 +88,7 @@ std::vector<PlannedSite> group(const io::Checkpoint& model, const std::vector<st
   std::vector<PlannedSite> sites;
   std::map<std::string, std::size_t> index;
   const std::vector<PlannedLayer> layers = select(model, targets);
-  check_rank(rank, layers);
+  adapter::check_rank(rank, layers, "--rank", "--target-modules");
   for (const auto& layer : layers) {
     const std::string site = site_of(layer);
     if (site.empty()) {

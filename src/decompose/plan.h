@@ -7,17 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "adapter/check_rank.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/safetensors.h"
 #include "corda/model/sites.h"
 
 namespace corda::decompose {
 
-struct PlannedLayer {
-  std::string module;
-  std::int64_t out_features = 0;
-  std::int64_t in_features = 0;
-};
+using PlannedLayer = adapter::LayerSize;
 
 struct PlannedSite {
   std::string name;  // as in the covariance directories; "" for a layer that needs none

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include "adapter/check_rank.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -31,23 +32,13 @@ std::int64_t rank_of(const TrainSettings& settings) {
   return settings.lora.rank > 0 ? settings.lora.rank : kDefaultRank;
 }
 
-std::int64_t narrower_side(const model::Linear& linear) {
-  return std::min(linear.weight.size(0), linear.weight.size(1));
-}
-
 void check_rank(const TrainSettings& settings, const std::vector<model::Linear*>& layers) {
-  const auto narrowest =
-      std::min_element(layers.begin(), layers.end(), [](const auto* one, const auto* other) {
-        return narrower_side(*one) < narrower_side(*other);
-      });
-  const std::int64_t rank = rank_of(settings);
-  if (narrowest == layers.end() || rank <= narrower_side(**narrowest)) return;
-  const model::Linear& layer = **narrowest;
-  throw core::ConfigError(concat("lora.rank ", rank, settings.lora.rank > 0 ? "" : " (the default)",
-                                 " is larger than '", layer.name, "' allows: its weight is [",
-                                 layer.weight.size(0), ", ", layer.weight.size(1),
-                                 "]; set it to at most ", narrower_side(layer),
-                                 " or leave such layers out of lora.target_modules"));
+  std::vector<adapter::LayerSize> sizes;
+  for (const model::Linear* layer : layers)
+    sizes.push_back({layer->name, layer->weight.size(0), layer->weight.size(1)});
+  adapter::check_rank(rank_of(settings), sizes,
+                      settings.lora.rank > 0 ? "lora.rank" : "the default lora.rank",
+                      "lora.target_modules");
 }
 
 adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::Linear& linear,

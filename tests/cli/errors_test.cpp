@@ -205,7 +205,7 @@ TEST_F(Errors, RankAboveTheLayersWidthIsRefused) {
       0);
   expect_failure({"decompose", "--model", base(), "--covariance", at("cov"), "--rank", "17",
                   "--out", at("start")},
-                 2, "set --rank to at most 8 or leave such layers out");
+                 2, "set it to at most 8 or leave such layers out of --target-modules");
   EXPECT_FALSE(fs::exists(at("start")));
 }
 

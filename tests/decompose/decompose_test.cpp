@@ -312,9 +312,11 @@ TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
 TEST_F(Decompose, WrongRequestsSayWhatToDo) {
   DecomposeSettings s = settings();
   s.rank = 13;
-  EXPECT_THAT(failure<core::ConfigError>(s),
-              HasSubstr("the rank 13 is too large for 'model.layers.0.mlp.down_proj' [12, 20]; set "
-                        "--rank to at most 12"));
+  EXPECT_THAT(
+      failure<core::ConfigError>(s),
+      HasSubstr("--rank 13 is larger than 'model.layers.0.mlp.down_proj' allows: its weight is "
+                "[12, 20]; set it to at most 12 or leave such layers out of "
+                "--target-modules"));
   s = settings();
   s.target_modules = {"q_porj"};
   EXPECT_THAT(failure<core::ConfigError>(s),
