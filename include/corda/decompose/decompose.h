@@ -39,8 +39,8 @@ core::SettingsList settings_of(DecomposeSettings& settings);
 struct DecomposeResult {
   std::int64_t layers = 0;  // with an adapter, those skipped among them
   std::int64_t rank = 0;
-  double energy_share =
-      0;  // sum of energy^2 over sum of total_energy^2 (dual: of energies); 0 to 1
+  // Sum of energy^2 over sum of total_energy^2 (dual: of energies); 0 to 1.
+  double energy_share = 0;
   std::int64_t layers_skipped = 0;  // that an earlier process had finished
   std::int64_t layers_redone = 0;   // by the exact route, the fast one having proved no bound
   double worst_bound = 1;           // of any layer, see adapter::LayerReport::bound

@@ -46,14 +46,14 @@ struct EvalResult {
   std::int64_t samples = 0;  // questions, records or windows
 };
 
-// perplexity: `text` files as non-overlapping windows of `seq_len` tokens of the joined text (no
-// BOS
-//   unless `add_bos`), every target weighted alike; instruction files through the template, the
-//   response's tokens as targets.
-// qa: the prompt "Question: q\nAnswer:" (BOS first where the model uses one) continued greedily;
-// right
-//   where the answer equals one of the accepted ones after SQuAD normalisation. `nll` is that of "
-//   " + the first accepted answer + EOS.
+// Task perplexity: `text` files as non-overlapping windows of `seq_len` tokens of the joined text,
+// without BOS unless `add_bos`, every target weighted alike; instruction files through the
+// template, the response's tokens as targets.
+//
+// Task qa: the prompt "Question: q\nAnswer:", behind BOS where the model uses one, is continued
+// greedily; right is what equals one of the accepted answers after SQuAD's normalisation. `nll` is
+// that of a space, the first accepted answer and EOS.
+//
 // The adapter is folded into the weights in fp32, as `corda merge` would.
 EvalResult evaluate(const EvalSettings& settings, core::Reporter& reporter);
 

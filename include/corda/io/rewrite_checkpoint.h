@@ -16,8 +16,8 @@ namespace corda::io {
 
 struct RewriteOptions {
   std::optional<DType> dtype;  // of every floating-point tensor; without it each keeps its own
-  std::int64_t max_shard_bytes =
-      0;  // 0: the shards of the base; else new shards of at most this many bytes
+  // 0: the shards of the base; else new shards of at most this many bytes.
+  std::int64_t max_shard_bytes = 0;
 };
 
 struct RewriteResult {

@@ -153,8 +153,8 @@ class Checkpoint {
   const fs::path& directory() const { return directory_; }
   std::vector<std::string> names() const;  // sorted
   bool contains(const std::string& name) const;
-  const TensorInfo& info(
-      const std::string& name) const;  // throws FormatError, naming the directory
+  // Throws FormatError, naming the directory.
+  const TensorInfo& info(const std::string& name) const;
   const SafetensorsFile& file_of(const std::string& name) const;
   std::span<const std::byte> data(const std::string& name) const;
   void forget(const std::string& name) const { file_of(name).forget(name); }

@@ -20,8 +20,8 @@ namespace corda::jinja {
 // What a hostile template cannot exceed; each gives a FormatError.
 struct Limits {
   std::int64_t max_depth = 1000;  // nested expressions, blocks and macro calls
-  std::int64_t max_steps =
-      10'000'000;  // nodes evaluated, items made, and 1 for each 32 bytes of text made
+  // Nodes evaluated, items made, and 1 for each 32 bytes of text made.
+  std::int64_t max_steps = 10'000'000;
   std::int64_t max_bytes = 64 << 20;  // of the output and of any single string
 };
 

@@ -10,8 +10,8 @@
 namespace corda::linalg {
 
 struct OutOfMemory {
-  std::string
-      memory;  // "the GPU's memory", "the machine's memory" or, of either, "memory for CUDA"
+  // "the GPU's memory", "the machine's memory" or, of either, "memory for CUDA".
+  std::string memory;
   std::string detail;  // what the allocator says, one line
 };
 

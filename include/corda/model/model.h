@@ -58,8 +58,8 @@ struct Model {
   at::Tensor final_norm;           // [hidden]
   Linear head;                     // no weight of its own where it is tied to the embedding
   at::Tensor inverse_frequencies;  // [head_dim / 2], fp32, after scaling
-  at::ScalarType compute =
-      at::kFloat;  // activations; weights of another dtype are converted when used
+  // Of activations; weights of another dtype are converted when used.
+  at::ScalarType compute = at::kFloat;
 
   at::Device device() const { return embedding.device(); }
   const at::Tensor& head_weight() const {
