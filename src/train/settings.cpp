@@ -160,8 +160,8 @@ core::SettingsList settings_of(TrainSettings& s) {
            {1, 1 << 24})
       .free([&s] { return s.method == "full" || s.lora.dropout <= 0; });
   list.add("precision", s.precision,
-           "of weights and activations, auto: bf16 on a GPU, fp32 on the CPU; adapters and "
-           "optimizer state are always fp32",
+           "of activations and frozen weights, auto: bf16 on a GPU, fp32 on the CPU; adapters, "
+           "optimizer state and, with method full, the weights are always fp32",
            {"auto", "bf16", "fp32"});
   list.add(
       "gradients", s.gradients,
