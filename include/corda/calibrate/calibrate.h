@@ -14,12 +14,13 @@
 namespace corda::calibrate {
 
 struct CalibrateSettings : covariance::DrawSettings {
-  std::string model;
-  std::string storage = "packed";  // packed | full
-  std::string device = "auto";
-  std::string out;
+  std::string model;               // the base's directory
+  std::string storage = "packed";  // packed: the lower triangle | full
+  std::string device = "auto";     // linalg::device_of
+  std::string out;                 // the covariance directory that is written
 };
 
+// The list behind the flags of `corda calibrate` and settings.resolved.yaml.
 core::SettingsList settings_of(CalibrateSettings& settings);
 
 struct CalibrateResult {

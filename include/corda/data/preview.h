@@ -14,22 +14,23 @@
 namespace corda::data {
 
 struct PreviewSettings {
-  std::string model;
-  std::vector<std::string> data;
-  std::string format = "auto";
-  std::string columns;
-  std::string template_name = "auto";
-  std::string system;
-  std::string date;
-  bool skip_bad = false;
-  std::string train_on = "assistant";
-  std::int64_t max_length = 512;
-  std::string overlong = "truncate";
-  std::int64_t samples = 3;  // so many from the first one
-  std::int64_t sample = -1;  // only this one, from 0
-  std::int64_t threads = 0;
+  std::string model;                   // directory with the tokenizer's files
+  std::vector<std::string> data;       // the files that are read
+  std::string format = "auto";         // of them: format_names
+  std::string columns;                 // parse_columns, where the file's names differ
+  std::string template_name = "auto";  // makes records text: template_names, or a .jinja file
+  std::string system;                  // prompt in place of that of the data; "": the data's
+  std::string date;                    // YYYY-MM-DD that a template may show; "": today
+  bool skip_bad = false;               // list bad records and leave them out, instead of stopping
+  std::string train_on = "assistant";  // assistant | last | all
+  std::int64_t max_length = 512;       // tokens of a sample; 0: no limit
+  std::string overlong = "truncate";   // what becomes of a longer one: truncate | drop
+  std::int64_t samples = 3;            // so many from the first one
+  std::int64_t sample = -1;            // only this one, from 0; -1: as `samples` says
+  std::int64_t threads = 0;            // that tokenise; 0: all
 };
 
+// The list behind the flags of `corda preview`.
 core::SettingsList settings_of(PreviewSettings& settings);
 
 struct PreviewSample {

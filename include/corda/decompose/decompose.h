@@ -34,6 +34,7 @@ struct DecomposeSettings : covariance::DrawSettings {
   std::string out;              // the adapter directory that is written
 };
 
+// The list behind the flags of `corda decompose` and settings.resolved.yaml.
 core::SettingsList settings_of(DecomposeSettings& settings);
 
 struct DecomposeResult {

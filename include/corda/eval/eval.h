@@ -13,27 +13,28 @@
 namespace corda::eval {
 
 struct EvalSettings {
-  std::string model;
-  std::string adapter;
-  std::string task = "perplexity";  // perplexity | qa
-  std::vector<std::string> data;
-  std::string format = "auto";
-  std::string columns;
-  std::string template_name = "auto";
-  std::string system;
-  std::string date;
-  bool skip_bad = false;
-  std::int64_t seq_len = 2048;
-  std::int64_t samples = 0;  // at most so many records or windows; 0: all
-  std::int64_t max_new_tokens = 16;
-  std::vector<std::string> stop;  // texts that end an answer, beside EOS
-  std::int64_t batch_tokens = 16384;
-  bool add_bos = false;
-  std::string device = "auto";
-  std::string dtype = "auto";
-  std::int64_t threads = 0;
+  std::string model;                   // the base's directory
+  std::string adapter;                 // its directory; "": the base alone
+  std::string task = "perplexity";     // perplexity | qa
+  std::vector<std::string> data;       // the files that are read
+  std::string format = "auto";         // of them: data::format_names
+  std::string columns;                 // data::parse_columns, where the file's names differ
+  std::string template_name = "auto";  // makes records text: data::template_names, or a .jinja file
+  std::string system;                  // prompt in place of that of the data; "": the data's
+  std::string date;                    // YYYY-MM-DD that a template may show; "": today
+  bool skip_bad = false;               // list bad records and leave them out, instead of stopping
+  std::int64_t seq_len = 2048;         // tokens of a window of plain text, of a sample at most
+  std::int64_t samples = 0;            // at most so many records or windows; 0: all
+  std::int64_t max_new_tokens = 16;    // of an answer
+  std::vector<std::string> stop;       // texts that end an answer, beside EOS
+  std::int64_t batch_tokens = 16384;   // of one forward pass: bounds the memory, not the result
+  bool add_bos = false;                // begin each window of plain text with BOS
+  std::string device = "auto";         // linalg::device_of
+  std::string dtype = "auto";          // of weights and activations: linalg::dtype_of
+  std::int64_t threads = 0;            // of the CPU; 0: all
 };
 
+// The list behind the flags of `corda eval`.
 core::SettingsList settings_of(EvalSettings& settings);
 
 struct EvalResult {

@@ -14,13 +14,14 @@
 namespace corda::merge {
 
 struct MergeSettings {
-  std::string model;
-  std::string adapter;
-  std::string out;
+  std::string model;           // the base's directory
+  std::string adapter;         // the adapter's directory
+  std::string out;             // the model directory that is written
   std::string dtype = "auto";  // auto: as each tensor of the base | bf16 | fp16 | fp32
   std::string max_shard_size;  // "5GB", "500MB"; empty: the shards of the base
 };
 
+// The list behind the flags of `corda merge` and settings.resolved.yaml.
 core::SettingsList settings_of(MergeSettings& settings);
 
 struct MergeResult {

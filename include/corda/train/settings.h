@@ -33,9 +33,9 @@ struct TrainSettings {
     std::string date;  // YYYY-MM-DD; empty: of the run's start, and a continuation keeps it
     bool skip_bad = false;
     std::string train_on = "assistant";  // assistant | last | all
-    std::int64_t max_length = 512;
-    std::string overlong = "truncate";
-    std::string cache = "auto";  // auto | none | directory
+    std::int64_t max_length = 512;       // tokens of a sample
+    std::string overlong = "truncate";   // what becomes of a longer one: truncate | drop
+    std::string cache = "auto";          // auto | none | directory
     bool packing = true;
   } data;
   struct Optim {
@@ -47,9 +47,9 @@ struct TrainSettings {
     double eps = 1e-8;
     double grad_clip = 1;  // largest global norm; 0: off
     double epochs = 1;
-    std::int64_t max_steps = 0;     // 0: as many as the epochs give
-    std::int64_t batch_size = 128;  // samples an optimizer step
-    std::int64_t micro_batch_tokens = 8192;
+    std::int64_t max_steps = 0;              // 0: as many as the epochs give
+    std::int64_t batch_size = 128;           // samples an optimizer step
+    std::int64_t micro_batch_tokens = 8192;  // of one forward pass: bounds the memory
   } optim;
   std::string precision = "auto";  // auto | bf16 | fp32
   std::string gradients = "auto";  // auto | fused | kernels | autograd
