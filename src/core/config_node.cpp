@@ -99,7 +99,14 @@ const ConfigNode* ConfigNode::find(std::string_view key) const {
 
 ConfigNode parse_yaml(std::string_view text, const std::string& source) {
   try {
-    return convert(YAML::Load(std::string(text)), source, 0);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    if (documents.size() > 1) {
+      const YAML::Mark begin = documents[1].Mark();
+      throw FormatError(concat(source, begin.is_null() ? "" : concat(":", begin.line + 1),
+                               ": a second YAML document begins here; put all into one, without a "
+                               "line '---' between"));
+    }
+    return convert(documents.empty() ? YAML::Node() : documents.front(), source, 0);
   } catch (const YAML::Exception& error) {
     throw FormatError(concat(source, ":", error.mark.line + 1, ": not valid YAML: ", error.msg));
   }

@@ -28,8 +28,8 @@ struct ConfigNode {
   const ConfigNode* find(std::string_view key) const;
 };
 
-// Parses YAML (block and flow). Throws FormatError with `source`:line for malformed text and
-// duplicate keys.
+// Parses YAML (block and flow). Throws FormatError with `source`:line for malformed text,
+// duplicate keys and a second document.
 ConfigNode parse_yaml(std::string_view text, const std::string& source);
 
 // Block YAML that parse_yaml reads back to the same tree.
