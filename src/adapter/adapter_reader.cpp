@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 
@@ -126,6 +127,19 @@ void check_entry(const std::string& module, const AdapterReader::Entry& entry,
       ", lora_magnitude_vector ", text(entry.magnitude)));
 }
 
+// PEFT makes adapters for the target modules alone and drops other tensors of the file.
+void check_target(const std::string& module, const PeftConfig& config, const fs::path& directory) {
+  const auto& targets = config.target_modules;
+  const bool named = std::any_of(targets.begin(), targets.end(), [&](const std::string& target) {
+    return module == target || module.ends_with("." + target);
+  });
+  if (targets.empty() || named) return;
+  throw FormatError(
+      concat("'", directory.string(), "': it holds tensors of '", module,
+             "', which 'target_modules' of adapter_config.json leaves out; PEFT would "
+             "drop them; correct one of the two"));
+}
+
 }  // namespace
 
 AdapterReader::AdapterReader(const fs::path& directory) {
@@ -147,6 +161,7 @@ AdapterReader::AdapterReader(const fs::path& directory) {
   entries_ = index_tensors(*file_);
   for (const auto& [module, entry] : entries_) {
     check_entry(module, entry, config, *file_);
+    check_target(module, config, directory);
     modules_.push_back(module);
   }
 }

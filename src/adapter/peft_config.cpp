@@ -144,6 +144,8 @@ PeftConfig read_peft_config(const fs::path& directory) {
   config.use_dora = flag("use_dora");
   if (fields.has("base_model_name_or_path"))
     config.base_name = fields.text("base_model_name_or_path");
+  if (root.contains("target_modules") && root["target_modules"].is_array())
+    config.target_modules = fields.texts("target_modules");
   return config;
 }
 

@@ -21,7 +21,8 @@ struct PeftConfig {
   double dropout = 0;
   bool use_dora = false;
   std::string base_name;
-  std::vector<std::string> target_modules;  // written only
+  // Last parts of module names; empty where the file has a pattern, "all-linear" or nothing.
+  std::vector<std::string> target_modules;
 };
 
 core::Json to_json(const PeftConfig& config);

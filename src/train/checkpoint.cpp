@@ -24,14 +24,18 @@ namespace {
 constexpr const char* kPrefix = "step-";
 constexpr int kVersion = 1;
 
+std::optional<std::int64_t> step_of(const fs::path& checkpoint) {
+  const std::string name = checkpoint.filename().string();
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  return core::parse_int(name.substr(std::string_view(kPrefix).size()));
+}
+
 std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::path& run) {
   std::vector<std::pair<std::int64_t, fs::path>> found;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(run / "checkpoints", error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kPrefix) || !fs::exists(entry.path() / "state.json")) continue;
-    const auto step = core::parse_int(name.substr(std::string_view(kPrefix).size()));
-    if (step) found.emplace_back(*step, entry.path());
+    const auto step = step_of(entry.path());
+    if (step && fs::exists(entry.path() / "state.json")) found.emplace_back(*step, entry.path());
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -92,9 +96,29 @@ void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimi
   const auto found = complete_checkpoints(run);
   const auto surplus = static_cast<std::int64_t>(found.size()) - keep;
   for (std::int64_t i = 0; i < surplus; ++i) {
+    const fs::path& oldest = found[static_cast<std::size_t>(i)].second;
     std::error_code ignored;
-    fs::remove_all(found[static_cast<std::size_t>(i)].second, ignored);
+    fs::remove(oldest / "state.json", ignored);  // first, so that a part of it is no checkpoint
+    fs::remove_all(oldest, ignored);
   }
+}
+
+void remove_leftovers(const fs::path& run) {
+  const auto each = [](const fs::path& directory, const auto& is_leftover) {
+    std::error_code error;
+    std::vector<fs::path> leftovers;
+    for (const auto& entry : fs::directory_iterator(directory, error))
+      if (is_leftover(entry.path())) leftovers.push_back(entry.path());
+    for (const fs::path& path : leftovers) fs::remove_all(path, error);
+  };
+  each(run / "checkpoints", [](const fs::path& path) {
+    return path.filename().string().starts_with(kPrefix) &&
+           (!step_of(path) || !fs::exists(path / "state.json"));
+  });
+  each(run, [](const fs::path& path) {
+    const std::string name = path.filename().string();
+    return name.starts_with("metrics.jsonl.tmp-") || name.starts_with("config.resolved.yaml.tmp-");
+  });
 }
 
 std::optional<fs::path> latest_checkpoint(const fs::path& run) {
@@ -103,8 +127,9 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
   return found.back().second;
 }
 
-Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
-                            const ConfigNode& settings) {
+namespace {
+
+Progress restored(const fs::path& checkpoint, const AdamW& optimizer, const ConfigNode& settings) {
   const std::string source = (checkpoint / "state.json").string();
   const core::Json json = core::read_json(source);
   const core::Fields state(json, concat("'", source, "'"));
@@ -134,11 +159,36 @@ Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
     tensor.copy_(stored);
   }
   Progress progress{.steps = state.integer("step", 1), .unevaluated = {}};
+  if (progress.steps != step_of(checkpoint))
+    state.fail(concat("'step' is ", progress.steps, ", which is not the directory's"));
   if (state.has("unevaluated")) {
     progress.unevaluated =
         metrics_from_json({state.object("unevaluated"), concat(state.where(), ": 'unevaluated'")});
   }
   return progress;
+}
+
+// The newest one before `checkpoint`.
+std::string checkpoint_before(const fs::path& checkpoint) {
+  std::string before = "the beginning";
+  for (const auto& [step, path] : complete_checkpoints(checkpoint.parent_path().parent_path()))
+    if (step < step_of(checkpoint)) before = concat("'", path.string(), "'");
+  return before;
+}
+
+}  // namespace
+
+Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
+                            const ConfigNode& settings) {
+  try {
+    return restored(checkpoint, optimizer, settings);
+  } catch (const core::ConfigError&) {
+    throw;
+  } catch (const core::Error& error) {
+    throw core::FormatError(concat("--resume: the checkpoint '", checkpoint.string(),
+                                   "' is damaged; delete it to go on from ",
+                                   checkpoint_before(checkpoint), " (", error.what(), ")"));
+  }
 }
 
 }  // namespace corda::train

@@ -24,6 +24,10 @@ void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimi
                      const core::ConfigNode& settings, std::int64_t keep,
                      const std::optional<StepMetrics>& unevaluated = {});
 
+// Removes what a killed process left in the run directory: checkpoints that were never completed or
+// half removed, and files that were not yet renamed.
+void remove_leftovers(const fs::path& run);
+
 // The newest complete checkpoint, if any. A directory that was never completed is not one.
 std::optional<fs::path> latest_checkpoint(const fs::path& run);
 
@@ -33,7 +37,8 @@ struct Progress {
 };
 
 // Restores parameters and moments in place. Throws ConfigError where a setting that changes the
-// result differs from the one saved, FormatError where tensors do not fit.
+// result differs from the one saved, FormatError, which names the checkpoint to go on from without
+// it, where it is damaged.
 Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
                             const core::ConfigNode& settings);
 

@@ -22,6 +22,7 @@
 #include "corda/model/forward.h"
 #include "corda/train/optimizer.h"
 #include "corda/train/schedule.h"
+#include "core/reserved_space.h"
 #include "train/checkpoint.h"
 #include "train/device_batch.h"
 #include "train/flops.h"
@@ -43,6 +44,7 @@ constexpr std::uint64_t kDataStream = 1;
 constexpr std::uint64_t kDropoutStream = 2;
 
 constexpr const char* kResolvedName = "config.resolved.yaml";
+constexpr const char* kReservedName = "reserved-space";  // for the result
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -76,6 +78,13 @@ fs::path result_of(const TrainSettings& settings) {
 // Throws ConfigError where the run directory holds another run than the one that is asked for.
 void check_run_directory(const TrainSettings& settings, bool resume) {
   std::error_code error;
+  for (const auto& [file, kind] : {std::pair{"config.json", "model"},
+                                   {"adapter_config.json", "adapter"},
+                                   {"manifest.json", "covariance"}}) {
+    if (fs::exists(fs::path(settings.out) / file, error))
+      throw core::ConfigError(concat("--out: '", settings.out, "' is a directory of a ", kind,
+                                     " (it holds ", file, "); choose another one"));
+  }
   if (fs::exists(result_of(settings), error)) {
     throw core::ConfigError(
         concat("'", settings.out, "' holds a finished run; choose another --out"));
@@ -152,8 +161,10 @@ class Run {
     const auto begin = Clock::now();
     core::throw_if_stopped(reporter_, "loading; nothing was written");
     const Progress before = prepare(run, resume);
+    core::ReservedSpace room(run / kReservedName, trainable_.saved_bytes());
     MetricsFile metrics_file(run / "metrics.jsonl", before.steps - (before.unevaluated ? 1 : 0));
     TrainResult result;
+    std::optional<StepMetrics> newest;
     const auto finish = [&](StepMetrics metrics) {
       if (evaluates_after(metrics.step)) {
         metrics.eval_loss =
@@ -163,6 +174,7 @@ class Run {
                                       [&] { return evaluate(run, metrics); });
       }
       metrics_file.append(metrics);
+      newest = metrics;
       if (metrics.eval_loss)
         reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
       result = {.steps = metrics.step,
@@ -188,7 +200,12 @@ class Run {
     reporter_.end();
     optimizer_.require_finite_parameters();
     const fs::path output = result_of(settings_);
-    trainable_.save(output);
+    room.release();
+    try {
+      trainable_.save(output);
+    } catch (const core::ResourceError& error) {
+      throw core::ResourceError(concat(error.what(), "; ", save_alone(total_, newest)));
+    }
     result.output = output.string();
     result.seconds = seconds_since(begin);
     return result;
@@ -218,6 +235,7 @@ class Run {
 
   // Takes up the run directory; returns what is already done.
   Progress prepare(const fs::path& run, bool resume) {
+    if (resume) remove_leftovers(run);
     const auto checkpoint = latest_checkpoint(run);
     Progress before;
     if (resume && checkpoint) {
@@ -348,6 +366,11 @@ class Run {
 
   static void require_finite(const StepMetrics& metrics) {
     if (std::isfinite(metrics.loss) && std::isfinite(metrics.grad_norm)) return;
+    if (metrics.step == 1 && !std::isfinite(metrics.loss)) {
+      throw core::NumericalError(
+          "step 1: the loss is not finite before anything was trained; the base model or the "
+          "adapter holds values that are not finite, or overflows in this precision");
+    }
     throw core::NumericalError(concat(
         "step ", metrics.step, ": the loss is ", metrics.loss, " and its gradient norm ",
         metrics.grad_norm, "; start again with a lower optim.lr or a larger optim.warmup_ratio"));

@@ -4,9 +4,12 @@
 
 #include <ATen/ATen.h>
 
+#include <set>
+
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/text.h"
 #include "corda/io/chat_template_file.h"
 #include "corda/io/rewrite_checkpoint.h"
 #include "corda/linalg/device.h"
@@ -80,6 +83,29 @@ adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
   return result;
 }
 
+// Last name parts of the layers, sorted.
+std::set<std::string> targets_of(const adapter::Adapter& adapter) {
+  std::set<std::string> found;
+  for (const auto& [name, layer] : adapter.layers) found.emplace(core::last_part(name));
+  return found;
+}
+
+std::set<std::string> sorted(const std::vector<std::string>& names) {
+  return {names.begin(), names.end()};
+}
+
+// A given adapter has the layers that it has; the setting may only agree, or be the default.
+void check_targets(const TrainSettings& settings, const adapter::Adapter& adapter) {
+  const std::set<std::string> wanted = sorted(settings.lora.target_modules);
+  const std::set<std::string> there = targets_of(adapter);
+  if (wanted == there || wanted == sorted(TrainSettings().lora.target_modules)) return;
+  throw core::ConfigError(concat("lora.target_modules is ",
+                                 core::join(settings.lora.target_modules, ", "),
+                                 ", but the adapter '", settings.adapter, "' has ",
+                                 core::join({there.begin(), there.end()}, ", "),
+                                 "; remove the setting, or make the adapter again"));
+}
+
 adapter::Adapter given_adapter(const TrainSettings& settings, const std::string& fingerprint) {
   adapter::Adapter result = adapter::read_adapter(settings.adapter);
   if (result.method != settings.method) {
@@ -97,6 +123,7 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const std::string&
                                    settings.adapter, "' was made with alpha ", result.alpha,
                                    "; remove the setting, or make the adapter again"));
   }
+  check_targets(settings, result);
   if (settings.lora.dropout >= 0) result.dropout = settings.lora.dropout;
   return result;
 }
@@ -145,12 +172,31 @@ TrainSettings Trainable::resolve(TrainSettings settings) const {
   settings.lora.alpha = adapter_.alpha;
   settings.lora.dropout = adapter_.dropout;
   settings.train_a = adapter_.train_a ? "true" : "false";
+  const std::set<std::string> targets = targets_of(adapter_);
+  if (targets != sorted(settings.lora.target_modules))
+    settings.lora.target_modules = {targets.begin(), targets.end()};
   return settings;
 }
 
 void Trainable::set_template(std::string name, std::string chat_template) {
   adapter_.template_name = std::move(name);
   adapter_.chat_template = std::move(chat_template);
+}
+
+std::int64_t Trainable::saved_bytes() const {
+  constexpr std::int64_t kOtherFiles = std::int64_t{1} << 20;  // JSON, and a chat template
+  std::int64_t bytes = kOtherFiles;
+  if (full_) {
+    for (const std::string& name : base_.names())
+      bytes += static_cast<std::int64_t>(base_.data(name).size());
+    return bytes;
+  }
+  for (const auto& [name, layer] : adapter_.layers) {
+    const std::int64_t factors = layer.a.numel() + layer.b.numel();
+    bytes += 4 * (layer.subtracts_start() ? 2 * factors : factors);
+    if (layer.magnitude.defined()) bytes += 4 * layer.magnitude.numel();
+  }
+  return bytes;
 }
 
 void Trainable::save(const std::filesystem::path& out) {

@@ -29,7 +29,7 @@ class Trainable {
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
   // The settings with what device and adapter decided filled in: precision, rank, alpha, dropout,
-  // train_a.
+  // train_a, and the target modules of an adapter with others than the setting's.
   TrainSettings resolve(TrainSettings settings) const;
   // Fingerprints of the base and of the adapter started from ("" where there is none).
   const std::string& base_fingerprint() const { return base_fingerprint_; }
@@ -38,6 +38,8 @@ class Trainable {
   // The template that the data went through, for the output to carry.
   void set_template(std::string name, std::string chat_template);
 
+  // About how many bytes `save` writes.
+  std::int64_t saved_bytes() const;
   // Writes the adapter (or for method full the model) as it is now into the new directory `out`.
   void save(const std::filesystem::path& out);
 

@@ -262,6 +262,17 @@ TEST(PeftFiles, WhatWouldChangeTheMathematicsIsRefusedByName) {
   EXPECT_THAT(peft_error("use_dora", true), HasSubstr("lora_magnitude_vector missing"));
 }
 
+TEST(PeftFiles, TensorsThatPeftWouldDropAreRefused) {
+  EXPECT_THAT(peft_error("target_modules", {"v_proj"}),
+              HasSubstr("it holds tensors of '" + kQ +
+                        "', which 'target_modules' of adapter_config.json leaves out"));
+  EXPECT_THAT(peft_error("target_modules", {"proj"}), HasSubstr("leaves out"));
+  EXPECT_EQ(peft_error("target_modules", {"v_proj", "self_attn.q_proj"}), "no error");
+  EXPECT_EQ(peft_error("target_modules", {kQ}), "no error");
+  EXPECT_EQ(peft_error("target_modules", "all-linear"), "no error");
+  EXPECT_EQ(peft_error("target_modules", nullptr), "no error");
+}
+
 TEST(PeftFiles, RsloraScaleIsAlphaOverRootOfRank) {
   const TemporaryDirectory scratch;
   core::write_json(scratch.path() / "adapter_config.json",
