@@ -136,6 +136,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
   core::refuse_foreign_work(settings.out);
   const model::ModelConfig config = model::read_model_config(settings.model);
+  settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);
   const auto sites = model::sites_of(config);

@@ -303,6 +303,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
     sites = plan_layers(model, settings.target_modules, settings.rank, covariances.all());
   } else {
     config = model::read_model_config(settings.model);
+    settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
     sites = plan_layers(model, settings.target_modules, settings.rank, model::sites_of(config));
     draws = draw_all(settings, config, reporter);
     for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());

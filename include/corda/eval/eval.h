@@ -23,7 +23,7 @@ struct EvalSettings {
   std::string system;
   std::string date;
   bool skip_bad = false;
-  std::int64_t seq_len = 2048;
+  std::int64_t seq_len = 0;  // of a window or sample, at least 2; 0: model::window_tokens
   std::int64_t samples = 0;  // at most so many records or windows; 0: all
   std::int64_t max_new_tokens = 16;
   std::vector<std::string> stop;  // texts that end an answer, beside EOS
