@@ -206,8 +206,6 @@ void check(const TrainSettings& s) {
     problems.emplace_back("method full trains the model itself; remove 'adapter'");
   if (s.method == "full" && s.train_a == "false")
     problems.emplace_back("train_a has no meaning with method full");
-  if (s.method == "full" && (s.lora.rank > 0 || s.lora.alpha > 0 || s.lora.dropout > 0))
-    problems.emplace_back("method full has no adapter; remove 'lora'");
   if ((s.gradients == "autograd" || s.gradients == "kernels") && asks_for_fused(s))
     problems.emplace_back(concat("'recompute' and 'offload' need 'gradients' fused; ", s.gradients,
                                  " keeps everything"));

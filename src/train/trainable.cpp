@@ -137,6 +137,8 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
   base_fingerprint_ = base_.fingerprint();
   if (full_) {
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
+    if (settings.lora.rank > 0 || settings.lora.alpha > 0 || settings.lora.dropout > 0)
+      reporter.warn("method full has no adapter: 'lora' is without effect");
     return;
   }
   if (!settings.adapter.empty())

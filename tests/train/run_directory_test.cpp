@@ -202,5 +202,43 @@ TEST_F(RunDirectory, TargetModulesOfAGivenAdapterMustAgreeAndAreRecorded) {
   EXPECT_THAT(resolved, HasSubstr("target_modules: [q_proj, v_proj]"));
 }
 
+class Warnings final : public core::Reporter {
+ public:
+  void log(core::LogLevel level, std::string_view message) override {
+    if (level == core::LogLevel::kWarning) text_ += std::string(message) + "\n";
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+TEST_F(RunDirectory, LoraSettingsOfMethodFullAreWarnedOf) {
+  for (const std::int64_t rank : {0, 4}) {
+    TrainSettings run = settings("full" + std::to_string(rank));
+    run.method = "full";
+    run.lora.rank = rank;
+    run.optim.max_steps = 1;
+    Warnings warnings;
+    train(run, false, warnings);
+    const auto matches = HasSubstr("'lora' is without effect");
+    if (rank == 0)
+      EXPECT_THAT(warnings.text(), ::testing::Not(matches));
+    else
+      EXPECT_THAT(warnings.text(), matches);
+  }
+}
+
+TEST_F(RunDirectory, WeightsThatAreNotFiniteAreNotBlamedOnTheRate) {
+  const fs::path file = folder_.path() / "base/model.safetensors";
+  std::string bytes = core::read_file(file);
+  for (std::size_t i = bytes.size() - 64; i < bytes.size(); ++i) bytes[i] = '\x7f';
+  bytes.back() = '\x7f';
+  for (std::size_t i = 2; i <= 64; i += 4) bytes[bytes.size() - i] = '\xff';  // NaN, little-endian
+  core::write_file_atomic(file, bytes);
+  EXPECT_THAT(error_of<core::NumericalError>([&] { train(settings("run"), false, reporter_); }),
+              HasSubstr("step 1: the loss is not finite before anything was trained"));
+}
+
 }  // namespace
 }  // namespace corda::train
