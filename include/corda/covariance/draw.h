@@ -50,7 +50,8 @@ struct Draw {
   std::string fingerprint() const;
 };
 
-// Draws from `files` with the tokenizer of `model`; `settings.seq_len` is above 0. Throws as `data::load_calibration`.
+// Draws from `files` with the tokenizer of `model`; `settings.seq_len` is above 0. Throws as
+// `data::load_calibration`.
 Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
                   const std::string& model, const model::ModelConfig& config,
                   core::Reporter& reporter);
