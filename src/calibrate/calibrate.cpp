@@ -27,12 +27,19 @@ using core::concat;
 namespace {
 
 // Everything the covariances depend on.
-std::string key_of(CalibrateSettings settings, const std::string& model,
-                   const covariance::Draw& draw, at::Device device, at::ScalarType dtype) {
-  return concat("calibrate 2\nmodel ", model, "\nconfig ",
-                model::config_fingerprint(settings.model), "\ndata ", draw.fingerprint(),
-                "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\ndtype ", at::toString(dtype),
-                "\n", core::to_yaml(settings_of(settings).binding()));
+core::ConfigNode made_with(CalibrateSettings settings, const std::string& model,
+                           const covariance::Draw& draw, at::Device device, at::ScalarType dtype) {
+  core::ConfigNode result = settings_of(settings).binding();
+  const auto add = [&](const char* name, const std::string& value) {
+    result.entries.emplace_back(name, core::ConfigNode::scalar(value));
+  };
+  add("command", "calibrate 3");
+  add("model", model);
+  add("config.json", model::config_fingerprint(settings.model));
+  add("data", draw.fingerprint());
+  add("device", device.is_cuda() ? "cuda" : "cpu");
+  add("computed in", at::toString(dtype));
+  return result;
 }
 
 void warn_about_few_tokens(const std::vector<model::Site>& sites, std::int64_t tokens,
@@ -126,14 +133,16 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   const at::Device device = linalg::device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
+  core::refuse_foreign_work(settings.out);
   const model::ModelConfig config = model::read_model_config(settings.model);
+  settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);
   const auto sites = model::sites_of(config);
   warn_about_few_tokens(sites, draw.tokens, reporter);
   const io::Checkpoint checkpoint(settings.model);
   const std::string fingerprint = checkpoint.fingerprint();
-  core::WorkDirectory work(settings.out, key_of(settings, fingerprint, draw, device, dtype),
+  core::WorkDirectory work(settings.out, made_with(settings, fingerprint, draw, device, dtype),
                            reporter);
   io::CovarianceWriter writer(settings.out, io::covariance_storage_of(settings.storage),
                               work.path());

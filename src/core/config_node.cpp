@@ -5,9 +5,11 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 
 namespace corda::core {
 
@@ -41,6 +43,17 @@ ConfigNode convert(const YAML::Node& node, const std::string& source, int depth)
     }
   }
   return result;
+}
+
+// Every leaf of the tree under its dotted name, as YAML.
+void flatten(const ConfigNode& node, const std::string& name,
+             std::map<std::string, std::string>& into) {
+  if (node.kind != ConfigNode::Kind::kMap) {
+    into[name] = trim(to_yaml(node));
+    return;
+  }
+  for (const auto& [key, value] : node.entries)
+    flatten(value, name.empty() ? key : concat(name, ".", key), into);
 }
 
 void emit(YAML::Emitter& out, const ConfigNode& node) {
@@ -99,10 +112,36 @@ const ConfigNode* ConfigNode::find(std::string_view key) const {
 
 ConfigNode parse_yaml(std::string_view text, const std::string& source) {
   try {
-    return convert(YAML::Load(std::string(text)), source, 0);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    if (documents.size() > 1) {
+      const YAML::Mark begin = documents[1].Mark();
+      throw FormatError(concat(source, begin.is_null() ? "" : concat(":", begin.line + 1),
+                               ": a second YAML document begins here; put all into one, without a "
+                               "line '---' between"));
+    }
+    return convert(documents.empty() ? YAML::Node() : documents.front(), source, 0);
   } catch (const YAML::Exception& error) {
     throw FormatError(concat(source, ":", error.mark.line + 1, ": not valid YAML: ", error.msg));
   }
+}
+
+std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& now) {
+  std::map<std::string, std::string> before;
+  std::map<std::string, std::string> after;
+  flatten(saved, "", before);
+  flatten(now, "", after);
+  std::vector<std::string> found;
+  for (const auto& [name, value] : after) {
+    const auto old = before.find(name);
+    const std::string then = old == before.end() ? "not there" : old->second;
+    if (then == value) continue;
+    const bool hashes =
+        then.find("sha256") != std::string::npos && value.find("sha256") != std::string::npos;
+    found.push_back(concat(
+        "'", name,
+        hashes ? "' is another one now" : concat("' was ", then, " and is ", value, " now")));
+  }
+  return found;
 }
 
 std::string to_yaml(const ConfigNode& node) {

@@ -2,51 +2,93 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "corda/core/work_directory.h"
 
+#include <algorithm>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 
 namespace corda::core {
 
 namespace {
 
+// The mark of a folder of ours: what its parts depend on.
 constexpr const char* kKey = "made-with";
+// In its place while parts are removed: what a process leaves that is killed there counts for
+// nothing, and is still known as ours.
+constexpr const char* kVoid = "made-with.void";
 
-bool holds_results(const fs::path& folder) {
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    if (entry.path().filename() != kKey) return true;
-  }
-  return false;
+// A mark that was not whole when its process was killed counts as none.
+bool is_mark(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return name == kKey || name == kVoid || name.starts_with(concat(kKey, ".tmp-"));
 }
 
-// The key first: what is left by a process that is killed here is not taken for whole.
+bool holds_parts(const fs::path& folder) {
+  std::error_code ignored;
+  const fs::directory_iterator entries(folder, ignored);
+  return std::any_of(begin(entries), end(entries),
+                     [](const auto& entry) { return !is_mark(entry.path()); });
+}
+
+// Files alone: parts are files, so a folder is somebody's own.
 void empty(const fs::path& folder) {
   std::error_code ignored;
-  fs::remove(folder / kKey, ignored);
-  for (const auto& entry : fs::directory_iterator(folder, ignored))
-    fs::remove_all(entry.path(), ignored);
+  fs::rename(folder / kKey, folder / kVoid, ignored);
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (!entry.is_directory(ignored) && entry.path().filename() != kVoid)
+      fs::remove(entry.path(), ignored);
+  }
+  fs::remove(folder / kVoid, ignored);
+}
+
+// What differs, in a sentence's half.
+std::string why_not(const std::string& saved, const ConfigNode& made_with) {
+  constexpr std::ptrdiff_t kShown = 5;
+  std::vector<std::string> found;
+  try {
+    found = differences(parse_yaml(saved, kKey), made_with);
+  } catch (const FormatError&) {  // what another version wrote
+  }
+  if (found.empty()) return "they were made by another version of corda";
+  const std::ptrdiff_t more = std::ssize(found) - kShown;
+  if (more > 0) found.resize(kShown);
+  return concat(join(found, ", "), more > 0 ? concat(" and ", more, " more") : "");
 }
 
 }  // namespace
 
 fs::path work_path(const fs::path& out) { return resolved_output(out).string() + ".work"; }
 
-WorkDirectory::WorkDirectory(const fs::path& out, std::string_view key, Reporter& reporter)
+void refuse_foreign_work(const fs::path& out) {
+  const fs::path path = work_path(out);
+  if (fs::exists(path / kKey) || fs::exists(path / kVoid) || !holds_parts(path)) return;
+  throw ConfigError(
+      concat("'", path.string(),
+             "', where unfinished work on this output would be kept, holds files that "
+             "corda did not make; move that folder away or choose another --out"));
+}
+
+WorkDirectory::WorkDirectory(const fs::path& out, const ConfigNode& made_with, Reporter& reporter)
     : path_(work_path(out)), reporter_(reporter) {
   lock_.emplace(path_, resolved_output(out));
-  if (fs::exists(path_ / kKey) && read_file(path_ / kKey) == key) return;
-  if (holds_results(path_)) {
-    reporter.warn(concat("'", path_.string(),
-                         "' holds parts made with other settings, another model or other data: "
-                         "they are thrown away"));
+  refuse_foreign_work(out);
+  const std::string key = to_yaml(made_with);
+  const std::string saved = fs::exists(path_ / kKey) ? read_file(path_ / kKey) : "";
+  if (saved == key) return;
+  if (fs::exists(path_ / kKey) && holds_parts(path_)) {
+    throw ConfigError(concat("'", path_.string(), "' holds unfinished work, but ",
+                             why_not(saved, made_with),
+                             "; delete that folder to start anew, or repeat the earlier command"));
   }
   empty(path_);
   write_file_atomic(path_ / kKey, key);
 }
 
 WorkDirectory::~WorkDirectory() {
-  if (!holds_results(path_)) {
+  if (!holds_parts(path_)) {
     empty(path_);  // the lock removes the folder that is left
     return;
   }

@@ -24,7 +24,9 @@ void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
            "what of question-answer data is read, without a template (question: as in the paper)",
            {"question-answer", "question"});
   list.add("samples", s.samples, "samples drawn", {1, 1e9});
-  list.add("seq_len", s.seq_len, "tokens of a sample", {1, 1 << 20});
+  list.add("seq_len", s.seq_len,
+           "tokens of a sample; 0: 2048, or the model's positions where they are fewer",
+           {0, 1 << 20});
   list.add("seed", s.seed, "of the draw", {0, 9e15});
   list.add("batch_tokens", s.batch_tokens,
            "tokens of one forward pass; bounds the memory, not the result", {1, 1 << 24});

@@ -2,7 +2,11 @@
 // SPDX-FileCopyrightText: The corda authors
 // A preview as text, JSON and HTML.
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <span>
+#include <string_view>
+#include <system_error>
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
@@ -14,6 +18,7 @@ namespace corda::data {
 using core::concat;
 using core::escape_html;
 using core::Json;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -104,6 +109,27 @@ std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+// By which a page is known again.
+constexpr std::string_view kPageBegin =
+    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>corda preview"
+    "</title>\n";
+
+bool is_page(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;  // to open a pipe would wait
+  std::string begin(kPageBegin.size(), '\0');
+  return std::ifstream(path, std::ios::binary).read(begin.data(), std::ssize(begin)) &&
+         begin == kPageBegin;
+}
+
+// Whether `path`, which need not exist, would lie in `folder` or below it.
+bool lies_in(const fs::path& path, const fs::path& folder) {
+  std::error_code ignored;
+  const fs::path below =
+      fs::weakly_canonical(path, ignored).lexically_relative(fs::weakly_canonical(folder, ignored));
+  return !below.empty() && *below.begin() != "..";
+}
+
 constexpr const char* kGreen = "\x1B[32m";
 constexpr const char* kPlain = "\x1B[0m";
 
@@ -167,10 +193,22 @@ std::string to_json(const Preview& preview, const tokenizer::Tokenizer& tokenize
                {"warnings", preview.warnings}});
 }
 
+void check_page_path(const fs::path& page, const PreviewSettings& settings) {
+  const auto refuse = [&](const std::string& why) {
+    throw core::ConfigError(concat("--html '", page.string(), "' ", why, "; write somewhere else"));
+  };
+  std::error_code ignored;
+  for (const auto& data : settings.data) {
+    if (fs::equivalent(page, data, ignored)) refuse("is a file of --data");
+  }
+  if (lies_in(page, settings.model)) refuse(concat("lies in --model '", settings.model, "'"));
+  if (fs::exists(fs::symlink_status(page, ignored)) && !is_page(page))
+    refuse("already exists and is no page of an earlier preview");
+}
+
 std::string to_html(const Preview& preview, const tokenizer::Tokenizer& tokenizer) {
-  std::string out =
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>corda "
-      "preview</title>\n"
+  std::string out(kPageBegin);
+  out +=
       "<style>body{font:15px sans-serif;max-width:60em;margin:2em auto}pre{white-space:pre-wrap;"
       "background:#f6f6f6;padding:1em}.y{background:#bfe8c0}.b{border-left:2px solid #c33}"
       "td{font-family:monospace;padding:0 .6em}</style></head><body>\n<h1>corda preview</h1>\n<p>" +

@@ -97,14 +97,18 @@ std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
 }
 
 // Everything the adapters depend on.
-std::string key_of(DecomposeSettings settings, const std::string& model,
-                   const std::vector<std::string>& sources, at::Device device) {
-  std::string key =
-      concat("decompose 3\nmodel ", model, "\ndevice ", device.is_cuda() ? "cuda" : "cpu", "\n");
-  if (!settings.data.empty())
-    key += concat("config ", model::config_fingerprint(settings.model), "\n");
-  for (const auto& source : sources) key += concat("covariance ", source, "\n");
-  return key + core::to_yaml(settings_of(settings).binding());
+core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
+                           const std::vector<std::string>& sources, at::Device device) {
+  core::ConfigNode result = settings_of(settings).binding();
+  const auto add = [&](const char* name, const std::string& value) {
+    result.entries.emplace_back(name, core::ConfigNode::scalar(value));
+  };
+  add("command", "decompose 4");
+  add("model", model);
+  if (!settings.data.empty()) add("config.json", model::config_fingerprint(settings.model));
+  add(settings.data.empty() ? "covariance" : "data", core::join(sources, ", "));
+  add("device", device.is_cuda() ? "cuda" : "cpu");
+  return result;
 }
 
 // Adds the site to the NumericalErrors of `work`.
@@ -283,6 +287,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   const auto begin = std::chrono::steady_clock::now();
   check_settings(settings);
   core::AtomicDirectory directory(settings.out);  // first: a refused --out should not cost minutes
+  core::refuse_foreign_work(settings.out);
   linalg::set_threads(settings.threads);
   const at::Device device = linalg::device_of(settings.device);
   const io::Checkpoint model(settings.model);
@@ -297,11 +302,13 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
     sites = plan_layers(model, settings.target_modules, settings.rank, covariances.all());
   } else {
     config = model::read_model_config(settings.model);
+    settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
     sites = plan_layers(model, settings.target_modules, settings.rank, model::sites_of(config));
     draws = draw_all(settings, config, reporter);
     for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());
   }
-  core::WorkDirectory work(settings.out, key_of(settings, fingerprint, sources, device), reporter);
+  core::WorkDirectory work(settings.out, made_with(settings, fingerprint, sources, device),
+                           reporter);
   adapter::Adapter result = empty_adapter(settings, fingerprint, sources);
   FinishedSites finished(work, sites, is_dual(settings) ? settings.rank : 2 * settings.rank,
                          result.reports);

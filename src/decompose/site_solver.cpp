@@ -26,8 +26,11 @@ at::Tensor mix(std::vector<at::Tensor> covariances) {
   for (auto& covariance : covariances) {
     at::Tensor c = std::exchange(covariance, {}).to(at::kDouble);
     const double trace = c.diagonal().sum().item<double>();
-    if (!(trace > 0))
-      throw core::NumericalError(concat("a covariance cannot be mixed: its trace is ", trace));
+    const double smallest = c.diagonal().min().item<double>();
+    if (!(trace > 0) || smallest < 0) {  // the sum would hide it
+      throw core::NumericalError(concat("a covariance cannot be mixed: its trace is ", trace,
+                                        ", the smallest number of its diagonal ", smallest));
+    }
     traces += trace;
     sum = sum.defined() ? sum.add_(c.div_(trace)) : c.div_(trace);
   }

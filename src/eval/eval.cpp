@@ -113,7 +113,14 @@ std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
   return windows;
 }
 
-EvalResult evaluate_perplexity(const EvalSettings& settings, core::Reporter& reporter) {
+EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& reporter) {
+  EvalSettings settings = given;
+  const model::ModelConfig config = model::read_model_config(settings.model);
+  settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
+  if (settings.seq_len < 2) {
+    throw core::ConfigError(concat(
+        "'seq_len' must be at least 2, for a token to be predicted; it is ", settings.seq_len));
+  }
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   auto files = files_of(settings, "auto");
   std::vector<data::Sample> samples;
@@ -123,8 +130,7 @@ EvalResult evaluate_perplexity(const EvalSettings& settings, core::Reporter& rep
   if (text) {
     samples = text_windows(files, *tokenizer, settings);
     const std::size_t longest = samples.empty() ? 0 : samples.front().ids.size();
-    model::warn_beyond_positions(model::read_model_config(settings.model),
-                                 static_cast<std::int64_t>(longest),
+    model::warn_beyond_positions(config, static_cast<std::int64_t>(longest),
                                  concat("a window of ", longest, " tokens (--seq-len)"), reporter);
   } else {
     const data::Dataset dataset = data::load_samples(files, *tokenizer,
@@ -246,7 +252,10 @@ core::SettingsList settings_of(EvalSettings& s) {
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
   data::add_template_settings(list, "", s.template_name, s.system, s.date, s.skip_bad);
-  list.add("seq_len", s.seq_len, "window of plain text, longest sample, tokens", {2, 1 << 20});
+  list.add("seq_len", s.seq_len,
+           "window of plain text, longest sample, tokens; 0: 2048, or the model's positions where "
+           "they are fewer",
+           {0, 1 << 20});
   list.add("samples", s.samples, "at most so many records or windows; 0: all", {0, 1e12});
   list.add("max_new_tokens", s.max_new_tokens, "longest answer", {1, 4096});
   list.add("stop", s.stop, "a text that ends an answer, beside EOS; may be given several times");

@@ -56,13 +56,16 @@ void check_pair(const char* function, const at::Tensor& task, const at::Tensor& 
 }
 
 double mean_diagonal(const char* function, const char* what, const at::Tensor& covariance) {
-  const double mean = covariance.diagonal().mean().item<double>();
+  const at::Tensor diagonal = covariance.diagonal();
+  const double mean = diagonal.mean().item<double>();
+  const double smallest = diagonal.min().item<double>();
   const double norm = at::linalg_norm(covariance).item<double>();
-  if (!std::isfinite(norm) || !(mean > 0)) {
+  if (!std::isfinite(norm) || !(mean > 0) || smallest < 0) {
     throw core::NumericalError(concat(
         "[linalg::", function, "] ", what, " ", covariance.sizes(),
-        " must be finite with a positive diagonal; its mean diagonal is ", mean, ", its norm ",
-        norm, mean == 0 ? "; what is always zero has no directions, so leave its layers out" : ""));
+        " must be finite with a positive diagonal; its mean diagonal is ", mean, ", the smallest ",
+        smallest, ", its norm ", norm,
+        mean == 0 ? "; what is always zero has no directions, so leave its layers out" : ""));
   }
   return mean;
 }

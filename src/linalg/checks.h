@@ -18,7 +18,8 @@ void check_layer(const char* function, const at::Tensor& weight, const at::Tenso
 // C_task and C_know are square and of one size.
 void check_pair(const char* function, const at::Tensor& task, const at::Tensor& knowledge);
 
-// The mean of the diagonal of C, fp64. Throws NumericalError where C is zero or not finite.
+// The mean of the diagonal of C, fp64. Throws NumericalError where C is zero, not finite or has a
+// negative number on its diagonal, a sum of squares.
 double mean_diagonal(const char* function, const char* what, const at::Tensor& covariance);
 
 // Makes each column's entry of largest magnitude positive.

@@ -311,6 +311,16 @@ void warn_beyond_positions(const ModelConfig& config, std::int64_t length, std::
                        " positions the model was trained for"));
 }
 
+std::int64_t window_tokens(const ModelConfig& config, std::int64_t asked,
+                           core::Reporter& reporter) {
+  constexpr std::int64_t kWindow = 2048;  // the paper's
+  if (asked > 0) return asked;
+  if (config.max_positions >= kWindow) return kWindow;
+  reporter.info(concat("at most ", config.max_positions,
+                       " tokens in a window or sample: the model has no more positions"));
+  return config.max_positions;
+}
+
 ModelConfig read_model_config(const fs::path& directory) {
   const fs::path path = directory / "config.json";
   if (!fs::exists(path)) {

@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <map>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -50,33 +49,6 @@ ConfigNode with_known_precision(ConfigNode saved, const ConfigNode& now) {
       value.text = precision->text;
   }
   return saved;
-}
-
-// Every leaf of the tree under its dotted name, as YAML.
-void flatten(const ConfigNode& node, const std::string& name,
-             std::map<std::string, std::string>& into) {
-  if (node.kind != ConfigNode::Kind::kMap) {
-    into[name] = core::trim(core::to_yaml(node));
-    return;
-  }
-  for (const auto& [key, value] : node.entries)
-    flatten(value, name.empty() ? key : concat(name, ".", key), into);
-}
-
-// "'optim.lr' was 0.1 and is 0.2 now", for every setting that differs, of those that count now.
-std::string differences(const ConfigNode& saved, const ConfigNode& now) {
-  std::map<std::string, std::string> before;
-  std::map<std::string, std::string> after;
-  flatten(saved, "", before);
-  flatten(now, "", after);
-  std::vector<std::string> found;
-  for (const auto& [name, value] : after) {
-    const auto old = before.find(name);
-    const std::string then = old == before.end() ? "not there" : old->second;
-    if (then != value)
-      found.push_back(concat("'", name, "' was ", then, " and is ", value, " now"));
-  }
-  return core::join(found, ", ");
 }
 
 }  // namespace
@@ -136,7 +108,7 @@ Progress restored(const fs::path& checkpoint, const AdamW& optimizer, const Conf
   if (state.integer("version") != kVersion) state.fail("no checkpoint of this version of corda");
   const ConfigNode saved =
       with_known_precision(core::parse_yaml(state.text("settings"), source), settings);
-  const std::string changed = differences(saved, settings);
+  const std::string changed = core::join(core::differences(saved, settings), ", ");
   if (!changed.empty()) {
     throw core::ConfigError(concat(
         "--resume: the settings differ from those of '", checkpoint.string(), "': ", changed,

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "corda/core/file.h"
@@ -107,6 +108,32 @@ TEST_F(ChatCli, PreviewWritesAPageWithEscapedText) {
   const std::string page = core::read_file(at("page.html"));
   EXPECT_THAT(page, HasSubstr("<span class=\"y b\">an answer</span>"));
   EXPECT_THAT(page, HasSubstr("&lt;|im_start|&gt;user"));
+}
+
+TEST_F(ChatCli, PreviewReplacesAnEarlierPageAndNoOtherFile) {
+  ASSERT_EQ(preview({"--html", at("page.html"), "--samples", "1"}).exit_code, 0);
+  ASSERT_EQ(preview({"--html", at("page.html"), "--samples", "2"}).exit_code, 0);
+  const std::string page = core::read_file(at("page.html"));
+  EXPECT_THAT(page, HasSubstr("sample 1 ("));
+  write("page.jsonl", page);  // even as data a page is no place for one
+  write("notes.html", "<!DOCTYPE html>\n<html lang=\"en\">mine");
+  fs::create_directory_symlink(at("base"), at("link"));
+  const auto refuses = [&](const std::string& file, const std::string& why,
+                           const std::string& data = "chat.jsonl") {
+    const auto content = [&] {
+      return fs::exists(at(file)) ? core::read_file(at(file)) : std::string("none");
+    };
+    const std::string before = content();
+    const ProcessResult result = preview({"--html", at(file)}, data);
+    EXPECT_EQ(result.exit_code, 2) << file;
+    EXPECT_THAT(result.err, HasSubstr("--html '" + at(file) + "' " + why));
+    EXPECT_EQ(result.out, "") << file;
+    EXPECT_EQ(content(), before) << file;
+  };
+  refuses("notes.html", "already exists and is no page of an earlier preview");
+  refuses("page.jsonl", "is a file of --data", "page.jsonl");
+  refuses("base/config.json", "lies in --model");
+  refuses("link/new.html", "lies in --model");
 }
 
 TEST_F(ChatCli, PreviewShowsTruncationAndAnswersWrongRequests) {

@@ -128,6 +128,9 @@ TEST_F(Errors, MoreTokensThanTheModelsPositionsAreWarnedOf) {
   EXPECT_THAT(evaluate("513").err,
               HasSubstr("a window of 513 tokens (--seq-len) is longer than the 512 positions"));
   EXPECT_THAT(evaluate("512").err, ::testing::Not(HasSubstr("positions")));
+  EXPECT_EQ(evaluate("0").out, evaluate("512").out) << "the default";
+  EXPECT_NE(evaluate("0").out, evaluate("200").out);
+  EXPECT_EQ(evaluate("1").exit_code, 2);
   // A space and an end token follow the prompt.
   write("task.jsonl", "{\"prompt\": \"" + std::string(599, 'a') + "\", \"completion\": \"\"}\n");
   auto arguments = train("");

@@ -63,6 +63,19 @@ TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
   }
 }
 
+TEST_F(Pipeline, TheDefaultWindowIsRecordedAsWhatTheModelMadeOfIt) {
+  result_of({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")});
+  result_of({"decompose", "--model", base(), "--data", at("task.jsonl"), "--rank", "2", "--out",
+             at("start")});
+  for (const char* out : {"cov", "start"}) {
+    EXPECT_THAT(core::read_file(path(out) / "settings.resolved.yaml"),
+                HasSubstr("\nseq_len: 512\n"))
+        << out;
+  }
+  const Json manifest = core::read_json(path("cov/manifest.json"));
+  EXPECT_EQ(manifest.at("settings").at("seq_len"), 512);
+}
+
 TEST_F(Pipeline, LoraDoraPissaAndFullLowerTheLoss) {
   const double before =
       result_of({"eval", "--model", base(), "--data", at("task.jsonl"), "--seq-len", "200"})

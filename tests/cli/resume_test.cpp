@@ -241,21 +241,21 @@ TEST_F(Resume, MovedFilesAndOtherThreadsGoOn) {
   }
 }
 
-TEST_F(Resume, PartsOfOtherSettingsAreThrownAway) {
+TEST_F(Resume, PartsOfOtherSettingsAreRefusedAndKept) {
   const auto with_rank = [&](const char* rank) {
     return drawn("decompose", {"--data", at("text.txt"), "--rank", rank, "--out", at("start")});
   };
   kill_midway(with_rank("4"), "start", 2);
-  std::string err;
-  EXPECT_EQ(succeed(with_rank("5"), &err).at("layers_skipped"), 0);
-  EXPECT_THAT(err, HasSubstr("holds parts made with other settings, another model or other data"));
-  EXPECT_THAT(err, Not(HasSubstr("going on after")));
-  const auto config = core::read_json(at("start/adapter_config.json"));
-  EXPECT_EQ(config.at("r"), 10);
+  const ProcessResult refused = run_corda(with_rank("5"));
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("start.work' holds unfinished work, but 'rank' was 4 and is 5 "
+                                     "now; delete that folder to start anew, or repeat"));
+  EXPECT_FALSE(fs::exists(at("start")));
+  EXPECT_GE(succeed(with_rank("4")).at("layers_skipped"), 2);
 }
 
 // config.json changes what the blocks compute, though every weight and token stays as it is.
-TEST_F(Resume, PartsOfAModelWithAnotherConfigAreThrownAway) {
+TEST_F(Resume, PartsOfAModelWithAnotherConfigAreRefused) {
   for (const std::string verb : {"calibrate", "decompose"}) {
     std::vector<std::string> arguments = {"--data", at("text.txt"), "--out", at("start")};
     if (verb == "decompose") arguments.insert(arguments.end(), {"--rank", "4"});
@@ -264,11 +264,27 @@ TEST_F(Resume, PartsOfAModelWithAnotherConfigAreThrownAway) {
     Json config = core::read_json(at("base/config.json"));
     config["rope_theta"] = verb == "calibrate" ? 5e5 : 1e6;
     core::write_json(at("base/config.json"), config);
+    const ProcessResult refused = run_corda(arguments);
+    EXPECT_EQ(refused.exit_code, 2) << verb;
+    EXPECT_THAT(refused.err, HasSubstr("but 'config.json' is another one now; delete")) << verb;
+    fs::remove_all(at("start.work"));
     std::string err;
     succeed(arguments, &err);
-    EXPECT_THAT(err, HasSubstr("are thrown away")) << verb;
     EXPECT_THAT(err, Not(HasSubstr("going on after"))) << verb;
     fs::remove_all(at("start"));
+  }
+}
+
+TEST_F(Resume, AFolderOfTheUsersInPlaceOfTheWorkIsRefusedBeforeTheDataAreRead) {
+  for (const std::string verb : {"calibrate", "decompose"}) {
+    const fs::path own = at(verb + ".work");
+    fs::create_directory(own);
+    std::ofstream(own / "notes.txt") << "precious";
+    const ProcessResult refused =
+        run_corda(drawn(verb, {"--data", at("no such file"), "--out", at(verb)}));
+    EXPECT_EQ(refused.exit_code, 2) << verb;
+    EXPECT_THAT(refused.err, HasSubstr("holds files that corda did not make")) << verb;
+    EXPECT_EQ(core::read_file(own / "notes.txt"), "precious") << verb;
   }
 }
 

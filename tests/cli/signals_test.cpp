@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The first signal of a kind asks the work to stop, the second ends the process.
+// The first signal asks the work to stop, a Ctrl-C after it ends the process.
 #include <gtest/gtest.h>
 
 #include <csignal>
@@ -25,15 +25,27 @@ TEST_P(Signals, TheFirstIsARequest) {
       testing::ExitedWithCode(0), "");
 }
 
-TEST_P(Signals, TheSecondEndsTheProcess) {
+TEST_P(Signals, ACtrlCAfterItEndsTheProcess) {
   EXPECT_EXIT(
       {
         handle_signals();
         std::raise(GetParam());
-        std::raise(GetParam());
+        std::raise(SIGINT);
         std::_Exit(0);
       },
-      testing::KilledBySignal(GetParam()), "");
+      testing::KilledBySignal(SIGINT), "");
+}
+
+// A job that saves must not be ended by the scheduler's second message.
+TEST_P(Signals, ASigtermAfterItDoesNot) {
+  EXPECT_EXIT(
+      {
+        handle_signals();
+        std::raise(GetParam());
+        std::raise(SIGTERM);
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Both, Signals, testing::Values(SIGINT, SIGTERM));

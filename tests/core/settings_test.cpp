@@ -96,6 +96,14 @@ TEST(Settings, DuplicateKeyIsAnError) {
               HasSubstr("train.yaml:2: the key 'model' stands twice"));
 }
 
+TEST(Settings, ASecondYamlDocumentIsAnErrorWithItsLine) {
+  EXPECT_THAT(error_of("model: a\n\n---\nmodel: b\n"),
+              HasSubstr("train.yaml:4: a second YAML document begins here"));
+  EXPECT_THAT(error_of("model: a\n...\n---\n"), HasSubstr("a second YAML document"));
+  EXPECT_EQ(parse_yaml("# one document\n---\nmodel: a\n...\n", "t").find("model")->text, "a");
+  EXPECT_EQ(parse_yaml("", "t").kind, ConfigNode::Kind::kNull);
+}
+
 TEST(Settings, ResolvedDumpReadsBackToTheSameValues) {
   Example written{
       .model = "m: with colon", .rank = 7, .lr = 0.1, .packing = false, .targets = {"a", "b"}};

@@ -5,21 +5,28 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "corda/core/error.h"
 #include "support/captured_log.h"
+#include "support/error_of.h"
 #include "support/temporary_directory.h"
 
 namespace corda::core {
 namespace {
 
 using ::testing::AllOf;
+using testing::error_of;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 class WorkDirectoryTest : public ::testing::Test {
  protected:
-  // A process with this key that finished one part, or none, and ended before its output.
-  void work(const std::string& key, bool finishes_a_part) {
-    WorkDirectory work(out(), key, log_);
+  static ConfigNode made_with(const std::string& rank) {
+    return parse_yaml("mode: kpa\nrank: " + rank, "test");
+  }
+
+  // A process with this rank that finished one part, or none, and ended before its output.
+  void work(const std::string& rank, bool finishes_a_part) {
+    WorkDirectory work(out(), made_with(rank), log_);
     if (finishes_a_part) write_file_atomic(work.path() / "part", "content");
   }
   fs::path out() const { return folder_.path() / "out"; }
@@ -30,31 +37,62 @@ class WorkDirectoryTest : public ::testing::Test {
 };
 
 TEST_F(WorkDirectoryTest, FinishedPartsStayAndItIsSaid) {
-  work("key", true);
+  work("4", true);
   EXPECT_THAT(log_.text,
               AllOf(StartsWith("info: what is finished stays in"), HasSubstr("out.work'")));
-  work("key", false);
+  work("4", false);
   EXPECT_EQ(read_file(part()), "content");
 }
 
 TEST_F(WorkDirectoryTest, WithoutAPartNothingStaysAndNothingIsSaid) {
-  work("key", false);
+  work("4", false);
   EXPECT_FALSE(fs::exists(work_path(out())));
   EXPECT_EQ(log_.text, "");
 }
 
-TEST_F(WorkDirectoryTest, PartsOfAnotherKeyAreThrownAwayWithAWarning) {
-  work("key", true);
-  log_.text.clear();
-  work("another key", false);
-  EXPECT_THAT(log_.text, AllOf(StartsWith("warning: "), HasSubstr("they are thrown away")));
-  EXPECT_FALSE(fs::exists(work_path(out())));
+TEST_F(WorkDirectoryTest, PartsMadeWithSomethingElseAreRefusedAndStay) {
+  work("4", true);
+  const std::string end = "; delete that folder to start anew, or repeat the earlier command";
+  const std::string begin = "'" + work_path(out()).string() + "' holds unfinished work, but ";
+  EXPECT_EQ(error_of<ConfigError>([&] { work("5", false); }),
+            begin + "'rank' was 4 and is 5 now" + end);
+  write_file_atomic(work_path(out()) / "made-with", "decompose 3\nmode: kpa\n");
+  EXPECT_EQ(error_of<ConfigError>([&] { work("4", false); }),
+            begin + "they were made by another version of corda" + end);
+  EXPECT_EQ(read_file(part()), "content");
+}
+
+TEST_F(WorkDirectoryTest, AFolderWithoutTheMarkIsSomebodysOwnAndRefused) {
+  fs::create_directory(work_path(out()));
+  write_file_atomic(part(), "precious");
+  EXPECT_EQ(error_of<ConfigError>([&] { work("4", true); }),
+            "'" + work_path(out()).string() +
+                "', where unfinished work on this output would be kept, holds files that corda did "
+                "not make; move that folder away or choose another --out");
+  EXPECT_EQ(read_file(part()), "precious");
+  fs::remove(part());
+  fs::create_directories(work_path(out()) / "folder");
+  EXPECT_THROW(refuse_foreign_work(out()), ConfigError);
+  EXPECT_TRUE(fs::exists(work_path(out()) / "folder"));
+}
+
+// A process killed before its mark was whole, and one killed while it removed its parts.
+TEST_F(WorkDirectoryTest, WhatAKilledProcessLeftWithoutAMarkIsNoObstacle) {
+  for (const char* left : {"made-with.tmp-4711", "made-with.void"}) {
+    fs::create_directory(work_path(out()));
+    write_file_atomic(work_path(out()) / left, "");
+    if (std::string(left) == "made-with.void") write_file_atomic(part(), "worthless");
+    work("4", false);
+    EXPECT_FALSE(fs::exists(work_path(out()))) << left;
+  }
+  EXPECT_EQ(log_.text, "");
 }
 
 TEST_F(WorkDirectoryTest, RemoveLeavesNothing) {
   {
-    WorkDirectory work(out(), "key", log_);
+    WorkDirectory work(out(), made_with("4"), log_);
     write_file_atomic(work.path() / "part", "content");
+    write_file_atomic(work.path() / "second part", "content");
     work.remove();
   }
   EXPECT_FALSE(fs::exists(work_path(out())));

@@ -97,12 +97,12 @@ class Decompose : public ::testing::Test {
       : model_(write_model(scratch_.path() / "model")),
         covariance_(write_covariance(scratch_.path() / "cov", model_)) {}
 
-  fs::path write_covariance_with_nan(const std::string& at_site) const {
-    fs::path directory = scratch_.path() / "nan";
+  fs::path write_covariance_with(double wrong, const std::string& at_site) const {
+    fs::path directory = scratch_.path() / core::concat("with", wrong);
     io::CovarianceWriter writer(directory, io::CovarianceStorage::kFull);
     for (const auto& site : sites()) {
       at::Tensor c = covariance(site.width, 3);
-      if (site.name == at_site) c[1][1] = std::nan("");
+      if (site.name == at_site) c[1][1] = wrong;
       writer.add(site.name, site.modules, kTokens, c);
     }
     io::CovarianceManifest manifest;
@@ -358,16 +358,44 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
 
 TEST_F(Decompose, CovarianceWithNaNNamesTheSite) {
   DecomposeSettings s = settings();
-  s.covariance = {write_covariance_with_nan("model.layers.1.mlp.input").string()};
+  s.covariance = {write_covariance_with(std::nan(""), "model.layers.1.mlp.input").string()};
   EXPECT_THAT(
       failure<core::NumericalError>(s),
       HasSubstr("model.layers.1.mlp.input: [linalg::damp] the covariance [12, 12] must be finite"));
 }
 
+// A sum of squares is not below zero. Neither a mean over the diagonal nor another covariance that
+// is mixed in hides it.
+TEST_F(Decompose, ANegativeNumberOnTheDiagonalIsRefusedInEveryModeAndNamesTheSite) {
+  const std::string site = "model.layers.1.mlp.input";
+  const std::string wrong = write_covariance_with(-1e-3, site).string();
+  const std::string sound = covariance_.string();
+  struct Case {
+    const char* mode;
+    std::vector<std::string> covariance;
+    std::string task;
+    const char* message;
+  };
+  for (const Case& c : std::vector<Case>{
+           {"kpa", {wrong}, "", ": [linalg::damp] the covariance [12, 12] must be finite"},
+           {"ipa", {wrong}, "", ": [linalg::damp] the covariance [12, 12] must be finite"},
+           {"ipa", {sound, wrong}, "", ": a covariance cannot be mixed"},
+           {"dual", {wrong}, sound, ": [linalg::damp] the covariance [12, 12] must be finite"},
+           {"dual", {sound}, wrong, "] the task covariance [12, 12] must be finite"}}) {
+    DecomposeSettings s = settings(core::concat(c.mode, c.covariance.size(), c.task.size()));
+    s.mode = c.mode;
+    s.covariance = c.covariance;
+    s.task_covariance = c.task;
+    EXPECT_THAT(failure<core::NumericalError>(s),
+                ::testing::AllOf(::testing::StartsWith(site), HasSubstr(c.message)))
+        << c.mode;
+  }
+}
+
 // Runs that fail at a site keep the sites before it; a note without its tensors counts for nothing.
 TEST_F(Decompose, NotesCountOnlyWithTheirTensors) {
   DecomposeSettings s = settings();
-  s.covariance = {write_covariance_with_nan("model.layers.1.mlp.input").string()};
+  s.covariance = {write_covariance_with(std::nan(""), "model.layers.1.mlp.input").string()};
   const fs::path work = s.out + ".work";
   const auto infos = [&] {
     Messages messages;

@@ -182,8 +182,10 @@ TEST(CertifiedGeneralisedTop, ATaskWithoutDirectionsIsRefused) {
   DampedCovariance knowledge(at::eye(96, at::kDouble), 0.01);
   at::Tensor not_finite = at::eye(96, at::kDouble);
   not_finite[3][4] = std::nan("");
+  at::Tensor one_negative = at::eye(96, at::kDouble);
+  one_negative[5][5] = -0.5;
   for (const at::Tensor& task :
-       {at::zeros({96, 96}, at::kDouble), -at::eye(96, at::kDouble), not_finite}) {
+       {at::zeros({96, 96}, at::kDouble), -at::eye(96, at::kDouble), not_finite, one_negative}) {
     EXPECT_THAT(error_of<core::NumericalError>(
                     [&] { certified_generalised_top(task, knowledge, 4, kFast); }),
                 HasSubstr("the task covariance [96, 96] must be finite with a positive diagonal"));

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "corda/core/error.h"
+#include "support/captured_log.h"
 
 namespace corda::model {
 namespace {
@@ -86,6 +87,21 @@ TEST(ModelConfig, ListsEveryProblemAtOnce) {
   EXPECT_THAT(message, HasSubstr("'num_hidden_layers' is missing"));
   EXPECT_THAT(message, HasSubstr("'num_attention_heads' is missing"));
   EXPECT_THAT(message, HasSubstr("'mystery'"));
+}
+
+TEST(ModelConfig, AWindowIsAsLongAsThePositionsAllowUnlessItIsAskedFor) {
+  CapturedLog log;
+  const auto window = [&](std::int64_t positions, std::int64_t asked) {
+    ModelConfig config;
+    config.max_positions = positions;
+    return window_tokens(config, asked, log);
+  };
+  EXPECT_EQ(window(4096, 0), 2048);
+  EXPECT_EQ(window(2048, 0), 2048);
+  EXPECT_EQ(window(512, 600), 600);
+  EXPECT_EQ(log.text, "");
+  EXPECT_EQ(window(512, 0), 512);
+  EXPECT_THAT(log.text, HasSubstr("info: at most 512 tokens in a window or sample"));
 }
 
 TEST(ModelConfig, AcceptsKeysThatSayNothing) {

@@ -18,9 +18,10 @@ namespace {
 // A signal handler can reach nothing but a global.
 std::atomic<bool> g_stop{false};
 
-void on_interrupt(int signal) {
+// A second SIGTERM stays a request: schedulers send it to a job's processes more than once.
+void on_interrupt(int /*signal*/) {
   g_stop.store(true);
-  std::signal(signal, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
 }
 
 std::string clock_text(double seconds) {

@@ -11,9 +11,9 @@
 
 namespace corda::tools {
 
-// SIGINT (Ctrl-C) and SIGTERM: from here on the first of a kind asks the work to stop (every
-// ConsoleReporter says so), the second ends the process. One that comes while the libraries load,
-// before main, ends it at once.
+// SIGINT (Ctrl-C) and SIGTERM: from here on the first asks the work to stop (every ConsoleReporter
+// says so), and the next Ctrl-C ends the process; SIGTERM never does. One that comes while the
+// libraries load, before main, ends it at once.
 void handle_signals();
 
 class ConsoleReporter final : public core::Reporter {

@@ -22,6 +22,7 @@ struct PreviewFlags {
 
 void run(const PreviewFlags& flags, const CommonFlags& common) {
   ConsoleReporter reporter(common.quiet);
+  if (!flags.html.empty()) data::check_page_path(flags.html, flags.settings);
   const auto tokenizer = tokenizer::load_tokenizer(flags.settings.model);
   const data::Preview preview = data::preview(flags.settings, *tokenizer, reporter);
   if (!flags.html.empty()) core::write_file_atomic(flags.html, data::to_html(preview, *tokenizer));
@@ -43,7 +44,9 @@ void add_preview(CLI::App& app, CommonFlags& common, Action& action) {
   verb.add_option("--color", flags->color, "auto (where stdout is a terminal), always or never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("TEXT");
-  verb.add_option("--html", flags->html, "write a page with the same content")->type_name("FILE");
+  verb.add_option("--html", flags->html,
+                  "write a page with the same content; an earlier page may be replaced")
+      ->type_name("FILE");
 }
 
 }  // namespace corda::tools

@@ -28,9 +28,13 @@ struct ConfigNode {
   const ConfigNode* find(std::string_view key) const;
 };
 
-// Parses YAML (block and flow). Throws FormatError with `source`:line for malformed text and
-// duplicate keys.
+// Parses YAML (block and flow). Throws FormatError with `source`:line for malformed text,
+// duplicate keys and a second document.
 ConfigNode parse_yaml(std::string_view text, const std::string& source);
+
+// "'optim.lr' was 0.1 and is 0.2 now" for each leaf of `now` that is another or none in `saved`,
+// by its dotted name; of hashes "'data' is another one now".
+std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& now);
 
 // Block YAML that parse_yaml reads back to the same tree.
 std::string to_yaml(const ConfigNode& node);

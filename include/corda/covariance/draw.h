@@ -26,7 +26,7 @@ struct DrawSettings {
   // What of question-answer data is read where no template is named: question-answer | question.
   std::string qa_text = "question-answer";
   std::int64_t samples = 256;        // that are drawn (data::load_calibration)
-  std::int64_t seq_len = 2048;       // tokens of one, at most
+  std::int64_t seq_len = 0;          // tokens of one, at most; 0: model::window_tokens
   std::int64_t seed = 233;           // of the draw
   std::int64_t batch_tokens = 8192;  // of one forward pass: bounds the memory, not the result
   // reference | none: whether a sample's activations are divided by the magnitude of their maximum,
@@ -51,7 +51,8 @@ struct Draw {
   std::string fingerprint() const;
 };
 
-// Draws from `files` with the tokenizer of `model`. Throws as `data::load_calibration`.
+// Draws from `files` with the tokenizer of `model`; `settings.seq_len` is above 0. Throws as
+// `data::load_calibration`.
 Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
                   const std::string& model, const model::ModelConfig& config,
                   core::Reporter& reporter);

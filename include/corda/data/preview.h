@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,9 @@ Preview preview(const PreviewSettings& settings, const tokenizer::Tokenizer& tok
 std::string to_text(const Preview& preview, const tokenizer::Tokenizer& tokenizer, bool color);
 // One JSON object.
 std::string to_json(const Preview& preview, const tokenizer::Tokenizer& tokenizer);
+// Where a page may be written: no file is there, or an earlier page of to_html. Throws ConfigError
+// for any other file, for those of `settings.data` and for what would lie in `settings.model`.
+void check_page_path(const std::filesystem::path& page, const PreviewSettings& settings);
 // A page that needs no other file.
 std::string to_html(const Preview& preview, const tokenizer::Tokenizer& tokenizer);
 

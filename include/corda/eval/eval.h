@@ -23,7 +23,7 @@ struct EvalSettings {
   std::string system;                  // prompt in place of that of the data; "": the data's
   std::string date;                    // YYYY-MM-DD that a template may show; "": today
   bool skip_bad = false;               // list bad records and leave them out, instead of stopping
-  std::int64_t seq_len = 2048;         // tokens of a window of plain text, of a sample at most
+  std::int64_t seq_len = 0;            // tokens of a window or sample; 0: model::window_tokens
   std::int64_t samples = 0;            // at most so many records or windows; 0: all
   std::int64_t max_new_tokens = 16;    // of an answer
   std::vector<std::string> stop;       // texts that end an answer, beside EOS

@@ -57,6 +57,10 @@ ModelConfig parse_model_config(std::string_view json, const std::string& source)
 void warn_beyond_positions(const ModelConfig& config, std::int64_t length, std::string_view what,
                            core::Reporter& reporter);
 
+// The tokens of a window of text: `asked`, or, where that is 0, 2048 or the model's positions where
+// they are fewer, which is then said.
+std::int64_t window_tokens(const ModelConfig& config, std::int64_t asked, core::Reporter& reporter);
+
 // "sha256:..." of DIR/config.json, which changes what a model computes though no weight changes.
 std::string config_fingerprint(const fs::path& directory);
 
