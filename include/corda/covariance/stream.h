@@ -43,8 +43,8 @@ struct StreamOptions {
   std::function<bool(const std::string& site)> wanted = {};
 };
 
-// The options that `settings` name, for all sites. The words are those of `add_draw_settings`, which
-// core::SettingsList::check_values has seen to.
+// The options that `settings` name, for all sites. The words are those of `add_draw_settings`,
+// which core::SettingsList::check_values has seen to.
 StreamOptions stream_options(const DrawSettings& settings, at::Device device);
 
 // Called once for every block with a wanted site, in their order, with the covariances of each draw

@@ -16,8 +16,7 @@ namespace {
 void check(cublasStatus_t status, const char* routine, const at::Tensor& x) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw core::ResourceError(core::concat("[linalg::cuda] ", routine, " gave status ",
-                                          static_cast<int>(status), " for activations ",
-                                          x.sizes()));
+                                         static_cast<int>(status), " for activations ", x.sizes()));
 }
 
 // LibTorch's handle reads its scalars on the host between our calls.
