@@ -10,6 +10,7 @@
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/linalg/spectrum.h"
+#include "linalg/checks.h"
 
 namespace corda::decompose {
 
@@ -27,7 +28,7 @@ at::Tensor mix(std::vector<at::Tensor> covariances) {
     at::Tensor c = std::exchange(covariance, {}).to(at::kDouble);
     const double trace = c.diagonal().sum().item<double>();
     const double smallest = c.diagonal().min().item<double>();
-    if (!(trace > 0) || smallest < 0) {  // the sum would hide it
+    if (!(trace > 0) || linalg::has_negative_diagonal(c)) {  // the sum would hide it
       throw core::NumericalError(concat("a covariance cannot be mixed: its trace is ", trace,
                                         ", the smallest number of its diagonal ", smallest));
     }

@@ -368,7 +368,7 @@ TEST_F(Decompose, CovarianceWithNaNNamesTheSite) {
 // is mixed in hides it.
 TEST_F(Decompose, ANegativeNumberOnTheDiagonalIsRefusedInEveryModeAndNamesTheSite) {
   const std::string site = "model.layers.1.mlp.input";
-  const std::string wrong = write_covariance_with(-1e-3, site).string();
+  const std::string wrong = write_covariance_with(-100, site).string();
   const std::string sound = covariance_.string();
   struct Case {
     const char* mode;
