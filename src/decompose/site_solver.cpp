@@ -28,7 +28,8 @@ at::Tensor mix(std::vector<at::Tensor> covariances) {
     at::Tensor c = std::exchange(covariance, {}).to(at::kDouble);
     const double trace = c.diagonal().sum().item<double>();
     const double smallest = c.diagonal().min().item<double>();
-    if (!(trace > 0) || linalg::has_negative_diagonal(c)) {  // the sum would hide it
+    const double least = linalg::least_diagonal(trace / static_cast<double>(c.size(0)));
+    if (!(trace > 0) || smallest < least) {  // the sum would hide it
       throw core::NumericalError(concat("a covariance cannot be mixed: its trace is ", trace,
                                         ", the smallest number of its diagonal ", smallest));
     }

@@ -55,10 +55,9 @@ void check_pair(const char* function, const at::Tensor& task, const at::Tensor& 
   }
 }
 
-bool has_negative_diagonal(const at::Tensor& covariance) {
+double least_diagonal(double mean) {
   constexpr double kRounding = 1e-3;
-  const at::Tensor diagonal = covariance.diagonal();
-  return diagonal.min().item<double>() < -kRounding * diagonal.mean().item<double>();
+  return -kRounding * mean;
 }
 
 double mean_diagonal(const char* function, const char* what, const at::Tensor& covariance) {
@@ -66,7 +65,7 @@ double mean_diagonal(const char* function, const char* what, const at::Tensor& c
   const double mean = diagonal.mean().item<double>();
   const double smallest = diagonal.min().item<double>();
   const double norm = at::linalg_norm(covariance).item<double>();
-  if (!std::isfinite(norm) || !(mean > 0) || has_negative_diagonal(covariance)) {
+  if (!std::isfinite(norm) || !(mean > 0) || smallest < least_diagonal(mean)) {
     throw core::NumericalError(concat(
         "[linalg::", function, "] ", what, " ", covariance.sizes(),
         " must be finite with a positive diagonal; its mean diagonal is ", mean, ", the smallest ",

@@ -18,12 +18,12 @@ void check_layer(const char* function, const at::Tensor& weight, const at::Tenso
 // C_task and C_know are square and of one size.
 void check_pair(const char* function, const at::Tensor& task, const at::Tensor& knowledge);
 
-// Whether the diagonal of C, of sums of squares, goes further below zero than products of 16-bit
-// factors leave it (1e-3 of its mean).
-bool has_negative_diagonal(const at::Tensor& covariance);
+// The least number that rounding may leave on a diagonal of sums of squares with the mean `mean`:
+// products of 16-bit factors go less than 1e-3 of it below zero.
+double least_diagonal(double mean);
 
-// The mean of the diagonal of C, fp64. Throws NumericalError where C is zero, not finite or
-// `has_negative_diagonal`.
+// The mean of the diagonal of C, fp64. Throws NumericalError where C is zero or not finite, or a
+// number on its diagonal below `least_diagonal`.
 double mean_diagonal(const char* function, const char* what, const at::Tensor& covariance);
 
 // Makes each column's entry of largest magnitude positive.
