@@ -13,9 +13,8 @@
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "core/json.h"
+#include "small_run.h"
 #include "support/error_of.h"
-#include "support/temporary_directory.h"
-#include "support/tiny_model.h"
 #include "train/memory_advice.h"
 #include "train/run.h"
 
@@ -78,32 +77,13 @@ class LimitedAllocator final : public c10::Allocator {
   c10::Allocator* base_;
 };
 
-class OutOfMemory : public ::testing::Test {
+class OutOfMemory : public testing::SmallRun {
  protected:
-  void SetUp() override {
-    testing::write_tiny_model(folder_.path() / "base", {.vocab = 257});
-    std::ofstream data(folder_.path() / "task.jsonl");
-    for (int i = 0; i < 16; ++i)
-      data << R"({"prompt": "Add one to )" << i << R"(", "completion": ")" << i + 1 << "\"}\n";
-  }
-
-  // Eight steps of two samples, each sample a micro-batch of its own.
+  // Each sample a micro-batch of its own.
   TrainSettings settings(const std::string& out) const {
-    TrainSettings result;
-    result.model = (folder_.path() / "base").string();
-    result.lora.rank = 4;
-    result.data.train = {{.path = folder_.path() / "task.jsonl"}};
+    TrainSettings result = small_settings(out);
     result.data.packing = false;
-    result.optim.lr = 1e-3;
-    result.optim.batch_size = 2;
-    result.device = "cpu";
-    result.threads = 1;
-    result.out = (folder_.path() / out).string();
     return result;
-  }
-
-  static std::string adapter_of(const TrainSettings& settings) {
-    return core::read_file(fs::path(settings.out) / "adapter/adapter_model.safetensors");
   }
 
   // Step and loss of every evaluation.
@@ -117,9 +97,6 @@ class OutOfMemory : public ::testing::Test {
     }
     return result;
   }
-
-  testing::TemporaryDirectory folder_;
-  core::Reporter reporter_;
 };
 
 TEST_F(OutOfMemory, TheLastFinishedStepIsSavedAndGoesOnToTheSameBytes) {

@@ -11,9 +11,8 @@
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/train/train.h"
+#include "small_run.h"
 #include "support/error_of.h"
-#include "support/temporary_directory.h"
-#include "support/tiny_model.h"
 
 namespace corda::train {
 namespace {
@@ -42,28 +41,13 @@ class Steps final : public core::Reporter {
   bool training_ = false;
 };
 
-class RunDirectory : public ::testing::Test {
+class RunDirectory : public testing::SmallRun {
  protected:
-  void SetUp() override {
-    testing::write_tiny_model(folder_.path() / "base", {.vocab = 257});
-    std::ofstream data(folder_.path() / "task.jsonl");
-    for (int i = 0; i < 16; ++i)
-      data << R"({"prompt": "Add one to )" << i << R"(", "completion": ")" << i + 1 << "\"}\n";
-  }
-
-  // Eight steps, a checkpoint after each of the first seven.
+  // A checkpoint after each of the first seven steps.
   TrainSettings settings(const std::string& out) const {
-    TrainSettings result;
-    result.model = (folder_.path() / "base").string();
-    result.lora.rank = 4;
-    result.data.train = {{.path = folder_.path() / "task.jsonl"}};
-    result.optim.lr = 1e-3;
-    result.optim.batch_size = 2;
+    TrainSettings result = small_settings(out);
     result.checkpoint.every = 1;
     result.checkpoint.keep = 3;
-    result.device = "cpu";
-    result.threads = 1;
-    result.out = (folder_.path() / out).string();
     return result;
   }
   // Interrupted after five steps: step-3, step-4 and step-5 are there.
@@ -75,18 +59,15 @@ class RunDirectory : public ::testing::Test {
   }
   std::string resume(const TrainSettings& settings) {
     train(settings, true, reporter_);
-    return core::read_file(fs::path(settings.out) / "adapter/adapter_model.safetensors");
+    return adapter_of(settings);
   }
   std::string undisturbed() {
     train(settings("whole"), false, reporter_);
-    return core::read_file(folder_.path() / "whole/adapter/adapter_model.safetensors");
+    return adapter_of(settings("whole"));
   }
   static fs::path checkpoint(const TrainSettings& settings, int step) {
     return fs::path(settings.out) / "checkpoints" / ("step-" + std::to_string(step));
   }
-
-  testing::TemporaryDirectory folder_;
-  core::Reporter reporter_;
 };
 
 TEST_F(RunDirectory, WhereTheResultCannotBeWrittenTheLastStepIsSavedAndResumeOnlyWrites) {
@@ -103,8 +84,7 @@ TEST_F(RunDirectory, WhereTheResultCannotBeWrittenTheLastStepIsSavedAndResumeOnl
   EXPECT_EQ(steps.made(), 0);
   EXPECT_EQ(result.steps, 8);
   EXPECT_GT(result.loss, 0);
-  EXPECT_EQ(core::read_file(fs::path(run.out) / "adapter/adapter_model.safetensors"),
-            undisturbed());
+  EXPECT_EQ(adapter_of(run), undisturbed());
 }
 
 // A limit on the size of files stands for a disk that is nearly full.
