@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "corda/core/error.h"
+#include "core/unfinished_file.h"
 
 namespace corda::core {
 
@@ -102,7 +103,7 @@ void sync_path(const fs::path& path) {
 }
 
 void write_file_atomic(const fs::path& path, std::string_view content) {
-  const fs::path temporary = path.string() + concat(".tmp-", ::getpid());
+  const fs::path temporary = path.string() + concat(kUnfinished, ::getpid());
   {
     const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
     if (file.get() < 0) throw_output_error("create", path, errno);

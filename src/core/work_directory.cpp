@@ -9,6 +9,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "core/unfinished_file.h"
 
 namespace corda::core {
 
@@ -23,7 +24,7 @@ constexpr const char* kVoid = "made-with.void";
 // A mark that was not whole when its process was killed counts as none.
 bool is_mark(const fs::path& file) {
   const std::string name = file.filename().string();
-  return name == kKey || name == kVoid || name.starts_with(concat(kKey, ".tmp-"));
+  return name == kKey || name == kVoid || is_unfinished(file, kKey);
 }
 
 bool holds_parts(const fs::path& folder) {

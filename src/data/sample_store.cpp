@@ -17,6 +17,7 @@
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
+#include "core/unfinished_file.h"
 
 namespace corda::data {
 
@@ -38,13 +39,11 @@ struct Trailer {
 };
 static_assert(sizeof(Trailer) == 32);
 
-constexpr std::string_view kTemporary = ".tmp-";
-
 // A new file beside `path`, of a name that no other process has, and a lock on it. Process numbers
 // would not do: containers that share a directory have the same.
 std::pair<fs::path, int> create_locked(const fs::path& path) {
   while (true) {
-    std::string name = concat(path.string(), kTemporary, "XXXXXX");
+    std::string name = concat(path.string(), core::kUnfinished, "XXXXXX");
     const int file = ::mkostemp(name.data(), O_CLOEXEC);
     if (file < 0) core::throw_output_error("create", path, errno);
     struct stat status = {};
@@ -62,10 +61,10 @@ std::pair<fs::path, int> create_locked(const fs::path& path) {
 
 // Unfinished files of `path` whose writer has ended.
 void remove_abandoned(const fs::path& path) {
-  const std::string prefix = path.filename().string() + std::string(kTemporary);
+  const std::string name = path.filename().string();
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(path.parent_path(), ignored)) {
-    if (!entry.path().filename().string().starts_with(prefix)) continue;
+    if (!core::is_unfinished(entry.path(), name)) continue;
     const int file = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0) continue;
     if (::flock(file, LOCK_EX | LOCK_NB) == 0) fs::remove(entry.path(), ignored);

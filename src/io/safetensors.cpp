@@ -14,6 +14,7 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "core/json.h"
+#include "core/unfinished_file.h"
 
 namespace corda::io {
 
@@ -235,7 +236,7 @@ SafetensorsWriter::SafetensorsWriter(fs::path path, std::map<std::string, std::s
 
 SafetensorsWriter::SafetensorsWriter(fs::path path, SafetensorsLayout layout)
     : path_(std::move(path)),
-      temporary_(path_.string() + concat(".tmp-", ::getpid())),
+      temporary_(path_.string() + concat(core::kUnfinished, ::getpid())),
       layout_(std::move(layout)) {}
 
 SafetensorsWriter::~SafetensorsWriter() {

@@ -11,6 +11,7 @@
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
 #include "core/json.h"
+#include "core/unfinished_file.h"
 #include "train/metrics.h"
 
 namespace corda::train {
@@ -88,8 +89,8 @@ void remove_leftovers(const fs::path& run) {
            (!step_of(path) || !fs::exists(path / "state.json"));
   });
   each(run, [](const fs::path& path) {
-    const std::string name = path.filename().string();
-    return name.starts_with("metrics.jsonl.tmp-") || name.starts_with("config.resolved.yaml.tmp-");
+    return core::is_unfinished(path, "metrics.jsonl") ||
+           core::is_unfinished(path, "config.resolved.yaml");
   });
 }
 
