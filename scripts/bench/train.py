@@ -122,7 +122,7 @@ def main():
         family, hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
         ours = [args.bench, "--hidden", hidden, "--intermediate", inner, "--layers", layers, "--heads", heads, "--kv-heads", kv_heads, "--vocab",
                 vocab, "--batches", ",".join(batches), "--device", args.device, *(["--tied"] if tied else []),
-                *(["--bias"] if family == "qwen2" else []), *flags]
+                *(["--family", family] if family else []), *flags]
         results = {"corda": lines_of([str(part) for part in ours], args.timeout)}
         for kind in args.peers.split(",") if peer_options is not None and args.peers else []:
             spec = json.dumps({"shape": shape, "batches": batches, "kind": kind, **peer_options})

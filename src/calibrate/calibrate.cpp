@@ -82,12 +82,12 @@ void write_later(covariance::BlockCovariances block, io::CovarianceWriter& write
       });
 }
 
-void collect(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
              const covariance::Draw& draw, covariance::StreamOptions options,
              io::CovarianceWriter& writer, core::Reporter& reporter) {
   std::set<std::string> wanted;
   std::set<std::int64_t> blocks;
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
+  for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
     for (const auto& site : model::sites_of_block(config, layer)) {
       if (writer.has(site.name)) continue;
       wanted.insert(site.name);
@@ -96,8 +96,8 @@ void collect(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
   }
   options.wanted = [&](const std::string& site) { return wanted.contains(site); };
   core::Background background(/*waiting=*/0);
-  reporter.begin("calibrate", config.num_layers, "block",
-                 config.num_layers - static_cast<std::int64_t>(blocks.size()));
+  reporter.begin("calibrate", config.num_layers(), "block",
+                 config.num_layers() - static_cast<std::int64_t>(blocks.size()));
   covariance::stream_blocks(
       checkpoint, config, {draw}, options,
       [&](std::int64_t layer, const model::Block&,
@@ -134,13 +134,13 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
   core::refuse_foreign_work(settings.out);
-  const model::ModelConfig config = model::read_model_config(settings.model);
+  const io::Checkpoint checkpoint(settings.model);
+  const model::ModelDescription config = model::describe_model(checkpoint, reporter);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);
   const auto sites = model::sites_of(config);
   warn_about_few_tokens(sites, draw.tokens, reporter);
-  const io::Checkpoint checkpoint(settings.model);
   const std::string fingerprint = checkpoint.fingerprint();
   core::WorkDirectory work(settings.out, made_with(settings, fingerprint, draw, device, dtype),
                            reporter);

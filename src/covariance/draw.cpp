@@ -56,7 +56,7 @@ std::string Draw::fingerprint() const {
 }
 
 Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
-                  const std::string& model, const model::ModelConfig& config,
+                  const std::string& model, const model::ModelDescription& config,
                   core::Reporter& reporter) {
   const auto tokenizer = tokenizer::load_tokenizer(model);
   model::warn_beyond_positions(config, settings.seq_len, concat("--seq-len ", settings.seq_len),

@@ -29,7 +29,7 @@ struct Lane {
 
 class Streamer {
  public:
-  Streamer(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+  Streamer(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
            const std::vector<Draw>& draws, const StreamOptions& options, core::Reporter& reporter)
       : options_(options),
         reporter_(reporter),
@@ -92,9 +92,9 @@ class Streamer {
       const auto observe = [&](const std::string& site, const at::Tensor& x) {
         if (const auto sum = sums.find(site); sum != sums.end()) sum->second.add(x, batch.offsets);
       };
-      const model::Rotary rotary = model::rotary_of(model_, batch.positions);
+      const model::Positions positions = model::positions_of(model_, batch);
       lane.hidden->put(
-          i, model::forward_block(model_, layer, lane.hidden->take(i), rotary, attention, observe));
+          i, model::forward_block(model_, layer, lane.hidden->take(i), positions, attention, observe));
     }
     BlockCovariances result;
     for (const auto& site : sites) {
@@ -134,13 +134,13 @@ StreamOptions stream_options(const DrawSettings& settings, at::Device device) {
           .hidden_states = places.at(settings.hidden_states)};
 }
 
-void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
                    const std::vector<Draw>& draws, const StreamOptions& options,
                    const BlockConsumer& consume, core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
   std::vector<std::vector<model::Site>> wanted;
   std::int64_t end = 0;
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
+  for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
     auto& sites = wanted.emplace_back(model::sites_of_block(config, layer));
     std::erase_if(sites, [&](const auto& s) { return options.wanted && !options.wanted(s.name); });
     if (!sites.empty()) end = layer + 1;

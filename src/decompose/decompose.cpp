@@ -87,7 +87,8 @@ Covariances open_covariances(const DecomposeSettings& settings, const io::Checkp
 
 // The draws of a decomposition that calibrates: knowledge, and for dual the task.
 std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
-                                       const model::ModelConfig& config, core::Reporter& reporter) {
+                                       const model::ModelDescription& config,
+                                       core::Reporter& reporter) {
   std::vector<covariance::Draw> draws;
   for (const auto* files : {&settings.data, &settings.task_data}) {
     if (files->empty()) continue;
@@ -123,14 +124,15 @@ void named(const PlannedSite& site, Work work) {
 }
 
 // Decomposes from covariance directories (or, for pissa, from none), site after site.
-void run_from_directories(const io::Checkpoint& model, const Covariances& covariances,
+void run_from_directories(const io::Checkpoint& model, const model::ModelDescription& config,
+                          const Covariances& covariances,
                           const std::vector<PlannedSite>& sites, const SiteSolver& solver,
                           bool weights, at::Device device, FinishedSites& finished) {
   std::vector<const PlannedSite*> left;
   for (const auto& site : sites) {
     if (!finished.has(site)) left.push_back(&site);
   }
-  SiteReader reader(model, covariances, weights, device);
+  SiteReader reader(model, config, covariances, weights, device);
   for (std::size_t i = 0; i < left.size(); ++i) {
     named(*left[i], [&] {
       SiteReader::Loaded loaded =
@@ -144,9 +146,10 @@ void run_from_directories(const io::Checkpoint& model, const Covariances& covari
 }
 
 // A block's weight as it is stored, from the device where it was not converted.
-at::Tensor stored_weight(const io::Checkpoint& model, const model::Block& block,
-                         const std::string& module, at::Device device) {
-  const at::Tensor stored = io::view_tensor(model, module + ".weight");
+at::Tensor stored_weight(const io::Checkpoint& model, const model::ModelDescription& config,
+                         const model::Block& block, const std::string& module, at::Device device) {
+  const at::Tensor stored =
+      io::view_tensor(model, model::name_in_files(model, config, module + ".weight"));
   for (const model::Linear* linear : block.projections()) {
     if (linear->name == module && linear->weight.scalar_type() == stored.scalar_type())
       return linear->weight;
@@ -156,7 +159,8 @@ at::Tensor stored_weight(const io::Checkpoint& model, const model::Block& block,
 
 // Calibrates and decomposes, block after block.
 void run_from_data(const DecomposeSettings& settings, const io::Checkpoint& model,
-                   const model::ModelConfig& config, const std::vector<covariance::Draw>& draws,
+                   const model::ModelDescription& config,
+                   const std::vector<covariance::Draw>& draws,
                    const std::vector<PlannedSite>& sites, const SiteSolver& solver,
                    at::Device device, FinishedSites& finished, core::Reporter& reporter) {
   std::map<std::string, const PlannedSite*> left;
@@ -180,7 +184,7 @@ void run_from_data(const DecomposeSettings& settings, const io::Checkpoint& mode
           }
           named(site, [&] {
             finished.add(site, solver.solve(site, std::move(input), [&](const std::string& module) {
-              return stored_weight(model, block, module, device);
+              return stored_weight(model, config, block, module, device);
             }));
           });
         }
@@ -292,18 +296,17 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   const at::Device device = linalg::device_of(settings.device);
   const io::Checkpoint model(settings.model);
   const std::string fingerprint = model.fingerprint();
+  const model::ModelDescription config = model::describe_model(model, reporter);
   const Covariances covariances = open_covariances(settings, model, fingerprint);
   std::vector<std::string> sources;
   for (const auto* reader : covariances.all()) sources.push_back(reader->fingerprint());
   std::vector<covariance::Draw> draws;
-  model::ModelConfig config;
   std::vector<PlannedSite> sites;
   if (settings.data.empty()) {
-    sites = plan_layers(model, settings.target_modules, settings.rank, covariances.all());
+    sites = plan_layers(config, settings.target_modules, settings.rank, covariances.all());
   } else {
-    config = model::read_model_config(settings.model);
     settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
-    sites = plan_layers(model, settings.target_modules, settings.rank, model::sites_of(config));
+    sites = plan_layers(config, settings.target_modules, settings.rank);
     draws = draw_all(settings, config, reporter);
     for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());
   }
@@ -323,7 +326,8 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   reporter.begin("decompose", layers, "layer", finished.layers_taken());
   const SiteSolver solver(settings, result.scale(), reporter);
   if (draws.empty()) {
-    run_from_directories(model, covariances, sites, solver, !is_dual(settings), device, finished);
+    run_from_directories(model, config, covariances, sites, solver, !is_dual(settings), device,
+                         finished);
   } else {
     run_from_data(settings, model, config, draws, sites, solver, device, finished, reporter);
   }

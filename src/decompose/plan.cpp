@@ -15,48 +15,30 @@ using core::concat;
 
 namespace {
 
-constexpr std::string_view kWeight = ".weight";
-
-// "layers.10.x" after "layers.9.x": numbers in names compare as numbers.
-bool natural_less(const std::string& a, const std::string& b) {
-  const auto left = core::split(a, '.');
-  const auto right = core::split(b, '.');
-  return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end(),
-                                      [](const auto& x, const auto& y) {
-                                        const auto m = core::parse_int(x);
-                                        const auto n = core::parse_int(y);
-                                        return m && n ? *m < *n : x < y;
-                                      });
-}
-
-std::vector<PlannedLayer> select(const io::Checkpoint& model,
+// The layers of the decoder blocks whose last name part is a target; the head and the embedding are
+// none.
+std::vector<PlannedLayer> select(const model::ModelDescription& model,
                                  const std::vector<std::string>& targets) {
   std::vector<PlannedLayer> layers;
-  std::set<std::string> found;
-  std::set<std::string> leaves;
-  for (const auto& name : model.names()) {
-    // Projections of decoder blocks only: embeddings and the head cannot be trained through an
-    // adapter.
-    const bool projection = name.starts_with("model.layers.") && name.ends_with(kWeight) &&
-                            model.info(name).shape.size() == 2;
-    if (!projection) continue;
-    const std::string module = name.substr(0, name.size() - kWeight.size());
-    const std::string leaf(core::last_part(module));
-    leaves.insert(leaf);
-    if (std::find(targets.begin(), targets.end(), leaf) == targets.end()) continue;
-    found.insert(leaf);
-    layers.push_back({module, model.info(name).shape[0], model.info(name).shape[1]});
+  std::set<std::string> known;
+  for (std::int64_t block = 0; block < model.num_layers(); ++block) {
+    for (const model::SiteDescription* site : model.sites()) {
+      for (const model::LayerDescription& layer : site->layers) {
+        const std::string leaf(core::last_part(layer.name));
+        known.insert(leaf);
+        if (std::find(targets.begin(), targets.end(), leaf) == targets.end()) continue;
+        layers.push_back({concat(model.block_name(block), ".", layer.name), layer.out_features,
+                          site->in_features});
+      }
+    }
   }
-  const std::vector<std::string> known(leaves.begin(), leaves.end());
+  const std::vector<std::string> names(known.begin(), known.end());
   for (const auto& target : targets) {
-    if (found.contains(target)) continue;
-    throw core::ConfigError(concat("no layer of '", model.directory().string(), "' is named '",
-                                   target, "'", core::suggestion(target, known),
-                                   "; its weights end in ", core::join(known, ", "),
-                                   "; set --target-modules"));
+    if (known.contains(target)) continue;
+    throw core::ConfigError(concat("no layer of the model is named '", target, "'",
+                                   core::suggestion(target, names), "; its layers end in ",
+                                   core::join(names, ", "), "; set --target-modules"));
   }
-  std::sort(layers.begin(), layers.end(),
-            [](const auto& a, const auto& b) { return natural_less(a.module, b.module); });
   return layers;
 }
 
@@ -83,8 +65,9 @@ void check_covariance(const PlannedLayer& layer, const std::string& site,
 
 // Layers of one site together, in the order of their first one; `site_of` gives "" for none.
 template <typename SiteOf>
-std::vector<PlannedSite> group(const io::Checkpoint& model, const std::vector<std::string>& targets,
-                               std::int64_t rank, SiteOf site_of) {
+std::vector<PlannedSite> group(const model::ModelDescription& model,
+                               const std::vector<std::string>& targets, std::int64_t rank,
+                               SiteOf site_of) {
   std::vector<PlannedSite> sites;
   std::map<std::string, std::size_t> index;
   const std::vector<PlannedLayer> layers = select(model, targets);
@@ -104,7 +87,7 @@ std::vector<PlannedSite> group(const io::Checkpoint& model, const std::vector<st
 
 }  // namespace
 
-std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
+std::vector<PlannedSite> plan_layers(const model::ModelDescription& model,
                                      const std::vector<std::string>& targets, std::int64_t rank,
                                      const std::vector<const io::CovarianceReader*>& covariances) {
   return group(model, targets, rank, [&](const PlannedLayer& layer) {
@@ -114,19 +97,14 @@ std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
   });
 }
 
-std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
-                                     const std::vector<std::string>& targets, std::int64_t rank,
-                                     const std::vector<model::Site>& sites) {
+std::vector<PlannedSite> plan_layers(const model::ModelDescription& model,
+                                     const std::vector<std::string>& targets, std::int64_t rank) {
   std::map<std::string, std::string> site_of_module;
-  for (const auto& site : sites) {
+  for (const auto& site : model::sites_of(model)) {
     for (const auto& module : site.modules) site_of_module[module] = site.name;
   }
-  return group(model, targets, rank, [&](const PlannedLayer& layer) {
-    const auto found = site_of_module.find(layer.module);
-    if (found != site_of_module.end()) return found->second;
-    throw core::ConfigError(concat("calibration sees no input of '", layer.module,
-                                   "'; leave it out of --target-modules"));
-  });
+  return group(model, targets, rank,
+               [&](const PlannedLayer& layer) { return site_of_module.at(layer.module); });
 }
 
 }  // namespace corda::decompose

@@ -9,7 +9,6 @@
 
 #include "adapter/check_rank.h"
 #include "corda/io/covariance_store.h"
-#include "corda/io/safetensors.h"
 #include "corda/model/sites.h"
 
 namespace corda::decompose {
@@ -21,17 +20,16 @@ struct PlannedSite {
   std::vector<PlannedLayer> layers;
 };
 
-// The two-dimensional weights whose last name part is in `targets`, in the order of their numbers.
+// The layers of the model's blocks whose last name part is in `targets`, in their order.
 // With `covariances`, layers of one site stand together and every directory must agree about them.
 // Throws ConfigError (a target no layer has, a rank above min(out, in), naming the layer),
 // FormatError (a layer without covariance, a covariance of another width).
-std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
+std::vector<PlannedSite> plan_layers(const model::ModelDescription& model,
                                      const std::vector<std::string>& targets, std::int64_t rank,
                                      const std::vector<const io::CovarianceReader*>& covariances);
 
 // The same for covariances that are collected on the way: the sites are the model's own.
-std::vector<PlannedSite> plan_layers(const io::Checkpoint& model,
-                                     const std::vector<std::string>& targets, std::int64_t rank,
-                                     const std::vector<model::Site>& sites);
+std::vector<PlannedSite> plan_layers(const model::ModelDescription& model,
+                                     const std::vector<std::string>& targets, std::int64_t rank);
 
 }  // namespace corda::decompose

@@ -27,12 +27,13 @@ using tokenizer::Tokenizer;
 
 namespace {
 
-model::Model load(const EvalSettings& settings) {
+model::Model load(const EvalSettings& settings, core::Reporter& reporter) {
   const at::Device device = linalg::device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   const io::Checkpoint checkpoint(settings.model);
-  model::Model loaded = model::load_model(checkpoint, model::read_model_config(settings.model),
-                                          {.device = device, .weights = dtype, .compute = dtype});
+  model::Model loaded =
+      model::load_model(checkpoint, model::describe_model(checkpoint, reporter),
+                        {.device = device, .weights = dtype, .compute = dtype});
   if (!settings.adapter.empty()) {
     const adapter::Adapter adapter = adapter::read_adapter(settings.adapter);
     adapter::check_base(adapter, checkpoint.fingerprint(), settings.model);
@@ -115,7 +116,7 @@ std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
 
 EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& reporter) {
   EvalSettings settings = given;
-  const model::ModelConfig config = model::read_model_config(settings.model);
+  const model::ModelDescription config = model::read_model_config(settings.model);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   if (settings.seq_len < 2) {
     throw core::ConfigError(concat(
@@ -148,7 +149,7 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
   }
   EvalResult result{.task = "perplexity", .score_name = "perplexity"};
   result.samples = static_cast<std::int64_t>(samples.size());
-  measure_nll(load(settings), samples, settings, result, reporter);
+  measure_nll(load(settings, reporter), samples, settings, result, reporter);
   result.score = result.perplexity;
   return result;
 }
@@ -209,7 +210,7 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
     answers.push_back(data::encode_sample(*tokenizer, {.prompt = data::qa_prompt(record.question),
                                                        .response = " " + record.answers.front()}));
   }
-  const model::Model model = load(settings);
+  const model::Model model = load(settings, reporter);
   EvalResult result{.task = "qa", .score_name = "exact_match"};
   result.samples = static_cast<std::int64_t>(records.size());
   measure_nll(model, answers, settings, result, reporter);

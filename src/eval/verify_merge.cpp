@@ -21,7 +21,7 @@ constexpr std::int64_t kSequences = 4;
 constexpr std::int64_t kLength = 48;  // tokens
 constexpr std::uint64_t kSeed = 20240614;
 
-model::Batch random_batch(const model::ModelConfig& config, at::Device device) {
+model::Batch random_batch(const model::ModelDescription& config, at::Device device) {
   core::Random random(kSeed);
   std::vector<std::int32_t> ids, positions, offsets = {0};
   for (std::int64_t i = 0; i < kSequences; ++i) {
@@ -38,8 +38,10 @@ model::Batch random_batch(const model::ModelConfig& config, at::Device device) {
 at::Tensor logits_of_directory(const std::string& directory, const adapter::Adapter* adapter,
                                at::Device device) {
   const at::NoGradGuard no_grad;
-  model::Model loaded = model::load_model(io::Checkpoint(directory),
-                                          model::read_model_config(directory), {.device = device});
+  const io::Checkpoint checkpoint(directory);
+  core::Reporter quiet;
+  model::Model loaded = model::load_model(checkpoint, model::describe_model(checkpoint, quiet),
+                                          {.device = device});
   if (adapter != nullptr) model::attach_exported(loaded, *adapter);
   const model::Batch batch = random_batch(loaded.config, device);
   model::PackedAttention attention(batch);

@@ -14,7 +14,7 @@
 namespace corda::kernels {
 
 void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::Tensor& targets,
-                   const at::Tensor& scale) {
+                   const at::Tensor& scale, double soft_cap) {
   const std::int64_t rows = logits.size(0);
   const std::int64_t vocab = logits.size(1);
   check_rows("cross_entropy", "the logits", logits, rows, vocab, logits);
@@ -22,19 +22,23 @@ void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::T
   check_dense("cross_entropy", "the targets", targets, {rows}, at::kLong, logits);
   check_dense("cross_entropy", "the scale", scale, {}, at::kFloat, logits);
   if (!logits.is_cuda()) {
-    const at::Tensor log_softmax = at::log_softmax(logits.to(at::kFloat), 1);
+    const at::Tensor wide = logits.to(at::kFloat);
+    const at::Tensor squashed = soft_cap > 0 ? at::tanh(wide / soft_cap) : at::Tensor();
+    const at::Tensor log_softmax = at::log_softmax(soft_cap > 0 ? squashed * soft_cap : wide, 1);
     const at::Tensor counts = targets.ge(0).to(at::kFloat);
     const at::Tensor index = targets.clamp_min(0).unsqueeze(1);
     loss.copy_(-log_softmax.gather(1, index).squeeze(1) * counts);
     const at::Tensor gradient = log_softmax.exp();
     gradient.scatter_add_(1, index, gradient.new_full({rows, 1}, -1));
+    if (soft_cap > 0) gradient.mul_(1 - squashed.square());
     logits.copy_(gradient * scale * counts.unsqueeze(1));
     return;
   }
   const c10::cuda::CUDAGuard guard(logits.device());
   cuda::cross_entropy(type_of(logits), loss.mutable_data_ptr<float>(), rows_of(logits),
                       targets.const_data_ptr<std::int64_t>(), rows, vocab,
-                      scale.const_data_ptr<float>(), stream_of(logits));
+                      scale.const_data_ptr<float>(), static_cast<float>(soft_cap),
+                      stream_of(logits));
 }
 
 std::int64_t logit_rows(std::int64_t vocab) {
@@ -60,12 +64,16 @@ void linear_cross_entropy(const at::Tensor& loss, const at::Tensor& grad_rows,
     const std::int64_t length = std::min(options.chunk, count - begin);
     const at::Tensor part = rows.narrow(0, begin, length);
     const at::Tensor logits = buffer.narrow(0, 0, length);
-    gemm(logits, part, weight.t(), {.plans = options.plans});
-    cross_entropy(loss.narrow(0, begin, length), logits, targets.narrow(0, begin, length), scale);
-    gemm(grad_rows.narrow(0, begin, length), logits, weight, {.plans = options.plans});
+    const double alpha = options.rule.scale;
+    gemm(logits, part, weight.t(), {.alpha = alpha, .plans = options.plans});
+    cross_entropy(loss.narrow(0, begin, length), logits, targets.narrow(0, begin, length), scale,
+                  options.rule.soft_cap);
     if (grad_weight.defined()) {  // the first chunk writes it
-      gemm(grad_weight, logits.t(), part, {.beta = begin == 0 ? 0.0 : 1.0, .plans = options.plans});
+      gemm(grad_weight, logits.t(), part,
+           {.alpha = alpha, .beta = begin == 0 ? 0.0 : 1.0, .plans = options.plans});
     }
+    gemm(grad_rows.narrow(0, begin, length), logits, weight,
+         {.alpha = alpha, .plans = options.plans});
   }
   if (count == 0 && grad_weight.defined()) grad_weight.zero_();
 }

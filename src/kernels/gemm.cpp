@@ -75,8 +75,8 @@ void gemm(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
 }
 
 void gemm_add(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
-              const at::Tensor& added, const GemmPlans* plans) {
-  run(c, a, b, added, {.beta = 1, .plans = plans});
+              const at::Tensor& added, const GemmOptions& options) {
+  run(c, a, b, added, {.alpha = options.alpha, .beta = 1, .plans = options.plans});
 }
 
 }  // namespace corda::kernels

@@ -47,6 +47,8 @@ Batch make_batch(std::span<const std::int32_t> ids, std::span<const std::int32_t
   batch.offsets.assign(offsets.begin(), offsets.end());
   for (std::size_t i = 1; i < offsets.size(); ++i) {
     batch.longest = std::max<std::int64_t>(batch.longest, offsets[i] - offsets[i - 1]);
+    const bool empty = offsets[i] == offsets[i - 1];
+    batch.lengths.push_back(empty ? 0 : positions[static_cast<std::size_t>(offsets[i]) - 1] + 1);
   }
   return batch;
 }

@@ -8,7 +8,7 @@
 
 namespace corda::model {
 
-BlockLoader::BlockLoader(const io::Checkpoint& checkpoint, const ModelConfig& config,
+BlockLoader::BlockLoader(const io::Checkpoint& checkpoint, const ModelDescription& config,
                          const LoadOptions& options)
     : checkpoint_(checkpoint), config_(config), options_(options), uploader_(options.device) {
   check_checkpoint(checkpoint, config);
@@ -17,7 +17,8 @@ BlockLoader::BlockLoader(const io::Checkpoint& checkpoint, const ModelConfig& co
 linalg::Uploader::Upload BlockLoader::start(const std::vector<std::string>& names) {
   std::vector<linalg::HostRows> rows;
   for (const auto& name : names)
-    rows.push_back(linalg::rows_of(io::view_tensor(checkpoint_, name)));
+    rows.push_back(
+        linalg::rows_of(io::view_tensor(checkpoint_, name_in_files(checkpoint_, config_, name))));
   return uploader_.start(std::move(rows));
 }
 
@@ -32,7 +33,7 @@ Block BlockLoader::take(std::int64_t layer) {
   linalg::Uploader::Upload upload =
       ahead_ && ahead_layer_ == layer ? std::move(*ahead_) : start(names);
   ahead_.reset();
-  if (layer + 1 < config_.num_layers) {
+  if (layer + 1 < config_.num_layers()) {
     ahead_ = start(block_tensors(config_, layer + 1));
     ahead_layer_ = layer + 1;
   }
@@ -43,13 +44,13 @@ Block BlockLoader::take(std::int64_t layer) {
 
 void BlockLoader::forget(const std::vector<std::string>& names) const {
   if (!options_.device.is_cpu()) return;
-  for (const auto& name : names) checkpoint_.forget(name);
+  for (const auto& name : names) checkpoint_.forget(name_in_files(checkpoint_, config_, name));
 }
 
 void BlockLoader::forget(std::int64_t layer) const { forget(block_tensors(config_, layer)); }
 
 at::Tensor BlockLoader::embedding() {
-  const std::vector<std::string> names = {"model.embed_tokens.weight"};
+  const std::vector<std::string> names = {config_.prefix + "embed_tokens.weight"};
   linalg::Uploader::Upload upload = start(names);
   at::Tensor embedding = finish(upload).front();
   forget(names);

@@ -5,7 +5,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <vector>
 
+#include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/embedding.h"
 #include "corda/kernels/glu.h"
@@ -79,42 +81,143 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   return bias.defined() ? at::addmm(bias, x, rounded) : at::mm(x, rounded);
 }
 
-// x [tokens, heads * d] -> [tokens, heads, d], rotated, in place where that is allowed.
-at::Tensor rotate(const at::Tensor& x, const Rotary& rotary, Operations operations) {
-  const std::int64_t half = rotary.cos.size(2);
-  const at::Tensor heads = x.view({x.size(0), -1, 2 * half});
+// The pairs of x [tokens, heads, head_dim] turned in ATen's operations.
+at::Tensor turned(const at::Tensor& x, const Rotary& rotary, bool interleaved) {
+  const std::int64_t half = rotary.cos.size(1);
+  const std::int64_t d = x.size(2);
+  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor a = interleaved ? wide.slice(2, 0, 2 * half, 2) : wide.narrow(2, 0, half);
+  const at::Tensor b = interleaved ? wide.slice(2, 1, 2 * half, 2) : wide.narrow(2, half, half);
+  const at::Tensor cos = rotary.cos.unsqueeze(1);
+  const at::Tensor sin = rotary.sin.unsqueeze(1);
+  const at::Tensor low = a * cos - b * sin;
+  const at::Tensor high = b * cos + a * sin;
+  std::vector<at::Tensor> parts =
+      interleaved ? std::vector<at::Tensor>{at::stack({low, high}, -1).flatten(2)}
+                  : std::vector<at::Tensor>{low, high};
+  if (2 * half < d) parts.push_back(wide.narrow(2, 2 * half, d - 2 * half));
+  return at::cat(parts, -1).to(x.scalar_type());
+}
+
+// x [tokens, heads * head_dim] -> [tokens, heads, head_dim], rotated, in place where that is
+// allowed.
+at::Tensor rotate(const at::Tensor& x, const Rotary& rotary, kernels::RotaryShape shape,
+                  Operations operations) {
+  const at::Tensor heads = x.unflatten(1, {-1, shape.head_dim});
   if (can_fuse(x)) {
-    kernels::rotate(x, heads.size(1), rotary.cos.squeeze(1), rotary.sin.squeeze(1));
+    kernels::rotate(x, heads.size(1), rotary.cos, rotary.sin, shape);
     return heads;
   }
-  if (with_nodes(operations)) return rotate_node(x, rotary).view(heads.sizes());
-  const auto halves = heads.to(at::kFloat).chunk(2, -1);
-  return at::cat({halves[0] * rotary.cos - halves[1] * rotary.sin,
-                  halves[1] * rotary.cos + halves[0] * rotary.sin},
-                 -1)
-      .to(x.scalar_type());
+  if (with_nodes(operations)) {
+    // A part of a wider result is copied, since its other parts must stay as they are.
+    return rotate_node(x.contiguous(), rotary, shape).view(heads.sizes());
+  }
+  return turned(heads, rotary, shape.interleaved);
+}
+
+// The norm of queries or keys [tokens, features]; x itself where the family has none.
+at::Tensor normed_heads(const ModelDescription& config, const at::Tensor& x,
+                        const at::Tensor& weight) {
+  if (!weight.defined()) return x;
+  return rms_norm(x.unflatten(1, {-1, weight.size(0)}), weight, config.norm_eps, config.norm)
+      .flatten(1);
+}
+
+// The results of a site's layers side by side, [tokens, out].
+at::Tensor apply_site(const std::vector<Linear>& layers, const at::Tensor& x,
+                      Operations operations) {
+  if (layers.size() == 1) return apply(layers.front(), x, operations);
+  std::vector<at::Tensor> parts;
+  for (const Linear& layer : layers) parts.push_back(apply(layer, x, operations));
+  return at::cat(parts, 1);
+}
+
+// The results of a site's layers cut into `widths`, which one layer may hold several of.
+std::vector<at::Tensor> apply_parts(const std::vector<Linear>& layers, const at::Tensor& x,
+                                    const std::vector<std::int64_t>& widths,
+                                    Operations operations) {
+  std::vector<at::Tensor> parts;
+  if (layers.size() == widths.size()) {
+    for (const Linear& layer : layers) parts.push_back(apply(layer, x, operations));
+    return parts;
+  }
+  return apply_site(layers, x, operations).split_with_sizes(widths, 1);
 }
 
 // activation(gate) * up.
-at::Tensor gated_activation(const Block& block, const at::Tensor& z, kernels::Activation activation,
-                            Operations operations) {
-  const at::Tensor gate = apply(block.gate, z, operations);
-  const at::Tensor up = apply(block.up, z, operations);
+at::Tensor gated_activation(const Block& block, const FeedForwardDescription& config,
+                            const at::Tensor& z, Operations operations) {
+  const auto parts = apply_parts(block.sites[kFeedForwardInput], z,
+                                 {config.intermediate, config.intermediate}, operations);
+  const at::Tensor& gate = parts[0];
+  const at::Tensor& up = parts[1];
   if (can_fuse(z)) {
-    const at::Tensor out = at::empty_like(gate);
-    kernels::glu(out, gate, up, activation);
+    const at::Tensor out = at::empty({z.size(0), config.intermediate}, z.options());
+    kernels::glu(out, gate, up, config.activation);
     return out;
   }
-  if (with_nodes(operations)) return glu_node(gate, up, activation);
-  return kernels::activate(gate, activation) * up;
+  if (with_nodes(operations))
+    return glu_node(gate.contiguous(), up.contiguous(), config.activation);
+  return kernels::activate(gate, config.activation) * up;
+}
+
+// residual + scale * norm(branch), without the norm where it is undefined.
+at::Tensor add_branch(const ModelDescription& config, const at::Tensor& residual,
+                      const at::Tensor& branch, const at::Tensor& norm) {
+  const at::Tensor y =
+      norm.defined() ? rms_norm(branch, norm, config.norm_eps, config.norm) : branch;
+  return config.residual_scale == 1 ? residual + y : residual + y * config.residual_scale;
+}
+
+at::Tensor norm_where_defined(const ModelDescription& config, const at::Tensor& x,
+                              const at::Tensor& norm) {
+  return norm.defined() ? rms_norm(x, norm, config.norm_eps, config.norm) : x;
+}
+
+// The angles [tokens, dims / 2] of a rotary, fp32.
+at::Tensor angles_of(const RotaryDescription& rope, const RotaryFrequencies& frequencies,
+                     const Batch& batch) {
+  const at::Tensor positions = batch.positions.to(at::kFloat).unsqueeze(1);
+  const bool long_ones =
+      rope.depends_on_length() &&
+      std::any_of(batch.lengths.begin(), batch.lengths.end(),
+                  [&](std::int64_t length) { return length > rope.original_positions; });
+  if (!long_ones) return positions * frequencies.usual.unsqueeze(0);
+  std::vector<at::Tensor> parts;
+  for (std::size_t i = 0; i < batch.lengths.size(); ++i) {
+    parts.push_back(positions.slice(0, batch.offsets[i], batch.offsets[i + 1]) *
+                    frequencies_for(rope, frequencies, batch.lengths[i]).unsqueeze(0));
+  }
+  return at::cat(parts);
+}
+
+// 1 + beta ln(1 + floor(p / positions)); undefined where that is 1 for the whole batch.
+at::Tensor query_factor_of(const AttentionDescription& attention, const Batch& batch) {
+  const std::int64_t step = attention.query_growth_positions;
+  const bool grows =
+      attention.query_growth > 0 && std::any_of(batch.lengths.begin(), batch.lengths.end(),
+                                                [&](std::int64_t length) { return length > step; });
+  if (!grows) return {};
+  const at::Tensor steps = at::floor_divide(batch.positions, step).to(at::kFloat);
+  return at::log1p(steps) * attention.query_growth + 1;
 }
 
 }  // namespace
 
-Rotary rotary_of(const Model& model, const at::Tensor& positions) {
-  const at::Tensor angles =
-      positions.to(at::kFloat).unsqueeze(1) * model.inverse_frequencies.unsqueeze(0);
-  return {angles.cos().unsqueeze(1), angles.sin().unsqueeze(1)};
+Positions positions_of(const Model& model, const Batch& batch) {
+  Positions positions;
+  for (std::size_t i = 0; i < model.frequencies.size(); ++i) {
+    const RotaryDescription& rope = model.config.rotaries[i];
+    const at::Tensor angles = angles_of(rope, model.frequencies[i], batch);
+    Rotary rotary{angles.cos(), angles.sin()};
+    if (rope.magnitude != 1) {
+      rotary.cos.mul_(rope.magnitude);
+      rotary.sin.mul_(rope.magnitude);
+    }
+    positions.rotaries.push_back(std::move(rotary));
+  }
+  positions.query_factor = query_factor_of(model.config.attention, batch);
+  return positions;
 }
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x, Operations operations) {
@@ -135,47 +238,95 @@ at::Tensor apply(const Linear& linear, const at::Tensor& x, Operations operation
                    low_rank.scale);
 }
 
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  if (can_fuse(x) && weight.scalar_type() == x.scalar_type() && x.dim() == 2) {
-    const at::Tensor out = at::empty_like(x);
-    kernels::rms_norm(out, at::empty({x.size(0)}, x.options().dtype(at::kFloat)), x, weight, eps);
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps,
+                    kernels::NormKind kind) {
+  const at::ScalarType type = x.scalar_type();
+  if (can_fuse(x) && weight.scalar_type() == type && x.dim() == 2) {
+    const at::Tensor out = at::empty_like(x, at::MemoryFormat::Contiguous);
+    kernels::rms_norm(out, at::empty({x.size(0)}, x.options().dtype(at::kFloat)), x, weight, eps,
+                      kind);
     return out;
   }
-  return at::rms_norm(x, weight.sizes(), as(weight, x.scalar_type()), eps);
+  const at::Tensor factor = kind.offset == 0 ? weight : weight.to(at::kFloat) + kind.offset;
+  if (type == at::kFloat) return at::rms_norm(x, weight.sizes(), as(factor, type), eps);
+  if (kind.rounds_before_weight)
+    return at::rms_norm(x.to(at::kFloat), weight.sizes(), {}, eps).to(type) * as(factor, type);
+  return at::rms_norm(x.to(at::kFloat), weight.sizes(), as(factor, at::kFloat), eps).to(type);
+}
+
+double embedding_scale(const ModelDescription& model, at::ScalarType table) {
+  if (!model.rounds_embedding_scale) return model.embedding_scale;
+  return at::scalar_tensor(model.embedding_scale, at::kFloat)
+      .to(table)
+      .to(at::kDouble)
+      .item<double>();
 }
 
 at::Tensor embed(const Model& model, const at::Tensor& ids) {
   const at::ScalarType type = model.embedding.scalar_type();
-  if (!can_fuse(model.device(), model.compute) || (type != at::kFloat && type != model.compute))
-    return as(at::embedding(model.embedding, ids), model.compute);
+  const double scale = embedding_scale(model.config, type);
+  if (!can_fuse(model.device(), model.compute) || type != model.compute) {
+    const at::Tensor rows = at::embedding(model.embedding, ids);
+    return as(scale == 1 ? rows : rows * scale, model.compute);
+  }
   const at::Tensor out = at::empty({ids.size(0), model.config.hidden_size},
                                    model.embedding.options().dtype(model.compute));
   kernels::embedding(out, model.embedding, ids);
-  return out;
+  return scale == 1 ? out : out.mul_(scale);
 }
 
-at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden,
-                         const Rotary& rotary, Attention& attention, const SiteObserver& observe,
-                         Operations operations) {
-  const Block& block = model.blocks[static_cast<std::size_t>(layer)];
-  const ModelConfig& config = model.config;
-  const auto seen = [&](const char* site, const at::Tensor& x) {
-    if (observe) observe(block.name + site, x);
-  };
-  const at::Tensor x = rms_norm(hidden, block.attention_norm, config.rms_norm_eps);
-  seen(".self_attn.input", x);
-  const at::Tensor q = rotate(apply(block.q, x, operations), rotary, operations);
-  const at::Tensor k = rotate(apply(block.k, x, operations), rotary, operations);
-  const at::Tensor v = apply(block.v, x, operations).view(k.sizes());
-  const at::Tensor attended = attention.attend(layer, q, k, v).flatten(1);
-  seen(".self_attn.o_proj.input", attended);
-  const at::Tensor middle = hidden + apply(block.o, attended, operations);
+namespace {
 
-  const at::Tensor z = rms_norm(middle, block.mlp_norm, config.rms_norm_eps);
-  seen(".mlp.input", z);
-  const at::Tensor gated = gated_activation(block, z, config.activation, operations);
-  seen(".mlp.down_proj.input", gated);
-  return middle + apply(block.down, gated, operations);
+// Queries, keys and values of x through norms and rotation to the attention's output [tokens, in of
+// o].
+at::Tensor attend(const Model& model, std::int64_t layer, const at::Tensor& x,
+                  const Positions& positions, Attention& attention, Operations operations) {
+  const ModelDescription& config = model.config;
+  const AttentionDescription& shape = config.attention;
+  const auto index = static_cast<std::size_t>(layer);
+  const Block& block = model.blocks[index];
+  const auto parts =
+      apply_parts(block.sites[kAttentionInput], x,
+                  {shape.query_features(), shape.key_features(), shape.key_features()}, operations);
+  const Rotary* rotary = positions.of(config.blocks[index]);
+  const auto placed = [&](const at::Tensor& part, const at::Tensor& norm) {
+    const at::Tensor heads = normed_heads(config, part, norm);
+    if (rotary == nullptr) return heads.unflatten(1, {-1, shape.head_dim});
+    const auto& rope = config.rotaries[static_cast<std::size_t>(config.blocks[index].rotary)];
+    return rotate(heads, *rotary, {shape.head_dim, rope.interleaved}, operations);
+  };
+  at::Tensor q = placed(parts[0], block.query_norm);
+  const at::Tensor k = placed(parts[1], block.key_norm);
+  const at::Tensor v = parts[2].unflatten(1, {-1, shape.head_dim});
+  if (positions.query_factor.defined())
+    q = q * positions.query_factor.to(q.scalar_type()).view({-1, 1, 1});
+  return attention.attend(layer, attention_rule(config, layer), q, k, v).flatten(1);
+}
+
+}  // namespace
+
+at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden,
+                         const Positions& positions, Attention& attention,
+                         const SiteObserver& observe, Operations operations) {
+  const Block& block = model.blocks[static_cast<std::size_t>(layer)];
+  const ModelDescription& config = model.config;
+  const auto seen = [&](SiteIndex site, const at::Tensor& x) {
+    if (observe) observe(core::concat(block.name, ".", config.sites()[site]->name), x);
+  };
+  const at::Tensor x = norm_where_defined(config, hidden, block.norm_before_attention);
+  seen(kAttentionInput, x);
+  const at::Tensor attended = attend(model, layer, x, positions, attention, operations);
+  seen(kAttentionOutput, attended);
+  const at::Tensor middle =
+      add_branch(config, hidden, apply_site(block.sites[kAttentionOutput], attended, operations),
+                 block.norm_after_attention);
+
+  const at::Tensor z = norm_where_defined(config, middle, block.norm_before_feed_forward);
+  seen(kFeedForwardInput, z);
+  const at::Tensor gated = gated_activation(block, config.feed_forward, z, operations);
+  seen(kFeedForwardOutput, gated);
+  return add_branch(config, middle, apply_site(block.sites[kFeedForwardOutput], gated, operations),
+                    block.norm_after_feed_forward);
 }
 
 at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& attention,
@@ -186,15 +337,23 @@ at::Tensor forward_hidden(const Model& model, const Batch& batch, Attention& att
 at::Tensor forward_embedded(const Model& model, const Batch& batch, at::Tensor hidden,
                             Attention& attention, const SiteObserver& observe,
                             Operations operations) {
-  const Rotary rotary = rotary_of(model, batch.positions);
-  for (std::int64_t layer = 0; layer < model.config.num_layers; ++layer) {
-    hidden = forward_block(model, layer, hidden, rotary, attention, observe, operations);
+  const Positions positions = positions_of(model, batch);
+  for (std::int64_t layer = 0; layer < model.config.num_layers(); ++layer) {
+    hidden = forward_block(model, layer, hidden, positions, attention, observe, operations);
   }
-  return rms_norm(hidden, model.final_norm, model.config.rms_norm_eps);
+  return rms_norm(hidden, model.final_norm, model.config.norm_eps, model.config.norm);
+}
+
+kernels::LogitRule logit_rule(const ModelDescription& model) {
+  return {.scale = model.logit_scale, .soft_cap = model.logit_soft_cap};
 }
 
 at::Tensor logits_of(const Model& model, const at::Tensor& hidden) {
-  return at::mm(hidden, as(model.head_weight(), hidden.scalar_type()).t());
+  at::Tensor logits = at::mm(hidden, as(model.head_weight(), hidden.scalar_type()).t());
+  const ModelDescription& config = model.config;
+  if (config.logit_scale != 1) logits = logits * config.logit_scale;
+  const double cap = config.logit_soft_cap;
+  return cap > 0 ? at::tanh(logits / cap) * cap : logits;
 }
 
 at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
@@ -204,7 +363,7 @@ at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
   const std::int64_t chunk = kernels::logit_rows(model.config.vocab_size);
   if (with_nodes(operations)) {
     return cross_entropy_node(hidden.index_select(0, target_rows), model.head_weight(), target_ids,
-                              chunk);
+                              chunk, logit_rule(model.config));
   }
   at::Tensor sum = at::zeros({}, hidden.options().dtype(at::kFloat));
   for (std::int64_t begin = 0; begin < count; begin += chunk) {

@@ -46,8 +46,8 @@ std::vector<std::vector<std::int32_t>> generate_greedy(
   const at::NoGradGuard no_grad;
   const Batch batch = pack(model, prompts);
   const auto count = static_cast<std::int64_t>(prompts.size());
-  KeyValueCache cache(model.config.num_layers, count, model.config.num_kv_heads,
-                      batch.longest + options.max_new_tokens, model.config.head_dim,
+  KeyValueCache cache(model.config.num_layers(), count, model.config.attention.kv_heads,
+                      batch.longest + options.max_new_tokens, model.config.attention.head_dim,
                       model.embedding.options().dtype(model.compute));
   KeyValueCache::Prefill prefill(cache, batch);
   const at::Tensor hidden = forward_hidden(model, batch, prefill);

@@ -4,13 +4,14 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-#include <numbers>
+#include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
+#include "model/families.h"
 
 namespace corda::model {
 
@@ -20,65 +21,75 @@ namespace {
 
 using Shape = std::vector<std::int64_t>;
 
-struct ProjectionRow {
-  const char* name;
-  Linear Block::*member;
-  Shape (*shape)(const ModelConfig&);
-  bool ModelConfig::*bias;
-};
+constexpr const char* kHead = "lm_head";
 
-// The seven projections of a block: where they stand in the file, in the struct, and their shapes.
-const std::vector<ProjectionRow>& projection_table() {
-  static const std::vector<ProjectionRow> table = {
-      {"self_attn.q_proj", &Block::q,
-       [](const ModelConfig& c) {
-         return Shape{c.num_heads * c.head_dim, c.hidden_size};
-       },
-       &ModelConfig::attention_bias},
-      {"self_attn.k_proj", &Block::k,
-       [](const ModelConfig& c) {
-         return Shape{c.num_kv_heads * c.head_dim, c.hidden_size};
-       },
-       &ModelConfig::attention_bias},
-      {"self_attn.v_proj", &Block::v,
-       [](const ModelConfig& c) {
-         return Shape{c.num_kv_heads * c.head_dim, c.hidden_size};
-       },
-       &ModelConfig::attention_bias},
-      {"self_attn.o_proj", &Block::o,
-       [](const ModelConfig& c) {
-         return Shape{c.hidden_size, c.num_heads * c.head_dim};
-       },
-       &ModelConfig::attention_bias},
-      {"mlp.gate_proj", &Block::gate,
-       [](const ModelConfig& c) {
-         return Shape{c.intermediate_size, c.hidden_size};
-       },
-       &ModelConfig::mlp_bias},
-      {"mlp.up_proj", &Block::up,
-       [](const ModelConfig& c) {
-         return Shape{c.intermediate_size, c.hidden_size};
-       },
-       &ModelConfig::mlp_bias},
-      {"mlp.down_proj", &Block::down,
-       [](const ModelConfig& c) {
-         return Shape{c.hidden_size, c.intermediate_size};
-       },
-       &ModelConfig::mlp_bias}};
-  return table;
+// The block's layers by their names, without weights.
+Block named_block(const ModelDescription& config, std::int64_t layer) {
+  Block block;
+  block.name = config.block_name(layer);
+  const auto sites = config.sites();
+  for (std::size_t i = 0; i < sites.size(); ++i) {
+    for (const LayerDescription& described : sites[i]->layers) {
+      Linear& linear = block.sites[i].emplace_back();
+      linear.name = concat(block.name, ".", described.name);
+    }
+  }
+  return block;
 }
 
-std::string block_name(std::int64_t layer) { return concat("model.layers.", layer); }
+// Calls visit(name, shape, tensor) for every tensor that the block has, norms first.
+template <typename Visit>
+void for_each_tensor(const ModelDescription& config, Block& block, Visit visit) {
+  const auto norm = [&](const std::string& name, std::int64_t width, at::Tensor& tensor) {
+    if (!name.empty()) visit(concat(block.name, ".", name, ".weight"), Shape{width}, tensor);
+  };
+  const BlockNorms& norms = config.norms;
+  norm(norms.before_attention, config.hidden_size, block.norm_before_attention);
+  norm(norms.after_attention, config.hidden_size, block.norm_after_attention);
+  norm(norms.before_feed_forward, config.hidden_size, block.norm_before_feed_forward);
+  norm(norms.after_feed_forward, config.hidden_size, block.norm_after_feed_forward);
+  const AttentionDescription& attention = config.attention;
+  if (attention.head_norm != HeadNorm::kNone) {
+    const bool each = attention.head_norm == HeadNorm::kEachHead;
+    norm("self_attn.q_norm", each ? attention.head_dim : attention.query_features(),
+         block.query_norm);
+    norm("self_attn.k_norm", each ? attention.head_dim : attention.key_features(), block.key_norm);
+  }
+  const auto sites = config.sites();
+  for (std::size_t i = 0; i < sites.size(); ++i) {
+    for (std::size_t j = 0; j < sites[i]->layers.size(); ++j) {
+      const LayerDescription& described = sites[i]->layers[j];
+      Linear& linear = block.sites[i][j];
+      visit(linear.name + ".weight", Shape{described.out_features, sites[i]->in_features},
+            linear.weight);
+      if (described.bias) visit(linear.name + ".bias", Shape{described.out_features}, linear.bias);
+    }
+  }
+}
 
-bool is_leftover(const std::string& name, const ModelConfig& config) {
-  return name.ends_with(".rotary_emb.inv_freq") ||
-         (config.tie_word_embeddings && name == "lm_head.weight");
+std::string embedding_name(const ModelDescription& config) {
+  return config.prefix + "embed_tokens.weight";
+}
+std::string final_norm_name(const ModelDescription& config) {
+  return config.prefix + "norm.weight";
+}
+const std::string kHeadWeight = std::string(kHead) + ".weight";
+
+bool is_leftover(const std::string& name, const ModelDescription& config) {
+  if (name.ends_with(".rotary_emb.inv_freq")) return true;
+  if (config.tied && name.ends_with(kHeadWeight)) return true;
+  if (!config.is_tower) return false;
+  return std::none_of(config.spellings.begin(), config.spellings.end(), [&](const auto& pair) {
+    return name.starts_with(pair.first) || name.starts_with(pair.second);
+  });
 }
 
 // Of a block or of a const one.
 template <typename AnyLinear, typename AnyBlock>
 void append_projections(std::vector<AnyLinear*>& result, AnyBlock& block) {
-  for (const auto& row : projection_table()) result.push_back(&(block.*row.member));
+  for (auto& site : block.sites) {
+    for (auto& linear : site) result.push_back(&linear);
+  }
 }
 
 }  // namespace
@@ -108,123 +119,157 @@ std::vector<const Linear*> Model::projections() const {
 }
 
 std::vector<std::pair<std::string, at::Tensor*>> Model::parameters() {
-  std::vector<std::pair<std::string, at::Tensor*>> result = {
-      {"model.embed_tokens.weight", &embedding}};
+  std::vector<std::pair<std::string, at::Tensor*>> result = {{embedding_name(config), &embedding}};
   for (auto& block : blocks) {
-    result.emplace_back(block.name + ".input_layernorm.weight", &block.attention_norm);
-    result.emplace_back(block.name + ".post_attention_layernorm.weight", &block.mlp_norm);
-    for (const auto& row : projection_table()) {
-      Linear& linear = block.*row.member;
-      result.emplace_back(linear.name + ".weight", &linear.weight);
-      if (linear.bias.defined()) result.emplace_back(linear.name + ".bias", &linear.bias);
-    }
+    for_each_tensor(config, block, [&](const std::string& name, const Shape&, at::Tensor& tensor) {
+      result.emplace_back(name, &tensor);
+    });
   }
-  result.emplace_back("model.norm.weight", &final_norm);
-  if (!config.tie_word_embeddings) result.emplace_back("lm_head.weight", &head.weight);
+  result.emplace_back(final_norm_name(config), &final_norm);
+  if (!config.tied) result.emplace_back(kHeadWeight, &head.weight);
   return result;
 }
 
-std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelConfig& config) {
+std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelDescription& config) {
   std::vector<std::pair<std::string, Shape>> result = {
-      {"model.embed_tokens.weight", {config.vocab_size, config.hidden_size}}};
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const std::string block = block_name(layer);
-    result.emplace_back(block + ".input_layernorm.weight", Shape{config.hidden_size});
-    result.emplace_back(block + ".post_attention_layernorm.weight", Shape{config.hidden_size});
-    for (const auto& row : projection_table()) {
-      const Shape shape = row.shape(config);
-      result.emplace_back(concat(block, ".", row.name, ".weight"), shape);
-      if (config.*row.bias)
-        result.emplace_back(concat(block, ".", row.name, ".bias"), Shape{shape[0]});
-    }
+      {embedding_name(config), {config.vocab_size, config.hidden_size}}};
+  for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
+    Block block = named_block(config, layer);
+    for_each_tensor(config, block, [&](const std::string& name, const Shape& shape, at::Tensor&) {
+      result.emplace_back(name, shape);
+    });
   }
-  result.emplace_back("model.norm.weight", Shape{config.hidden_size});
-  if (!config.tie_word_embeddings)
-    result.emplace_back("lm_head.weight", Shape{config.vocab_size, config.hidden_size});
+  result.emplace_back(final_norm_name(config), Shape{config.hidden_size});
+  if (!config.tied) result.emplace_back(kHeadWeight, Shape{config.vocab_size, config.hidden_size});
   return result;
 }
 
-at::Tensor rope_inverse_frequencies(const ModelConfig& config) {
-  const RopeScaling& scaling = config.rope_scaling;
-  at::Tensor result = at::empty({config.head_dim / 2}, at::kFloat);
-  auto* values = result.data_ptr<float>();
-  for (std::int64_t i = 0; i < config.head_dim / 2; ++i) {
-    // In fp32, as the models were trained.
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
-    double frequency = 1.0F / std::pow(static_cast<float>(config.rope_theta), exponent);
-    if (scaling.type == RopeScalingType::kLinear) {
-      frequency /= scaling.factor;
-    } else if (scaling.type == RopeScalingType::kLlama3) {
-      const double wavelength = 2 * std::numbers::pi / frequency;
-      const auto original = static_cast<double>(scaling.original_max_positions);
-      if (wavelength > original / scaling.low_freq_factor) {
-        frequency /= scaling.factor;
-      } else if (wavelength >= original / scaling.high_freq_factor) {
-        const double smooth = (original / wavelength - scaling.low_freq_factor) /
-                              (scaling.high_freq_factor - scaling.low_freq_factor);
-        frequency = (1 - smooth) * frequency / scaling.factor + smooth * frequency;
-      }
-    }
-    values[i] = static_cast<float>(frequency);
+std::string name_in_files(const io::Checkpoint& checkpoint, const ModelDescription& config,
+                          const std::string& name) {
+  if (checkpoint.contains(name)) return name;
+  for (const auto& [ours, theirs] : config.spellings) {
+    if (!name.starts_with(ours)) continue;
+    const std::string other = theirs + name.substr(ours.size());
+    if (checkpoint.contains(other)) return other;
   }
-  return result;
+  return name;
 }
 
-void check_checkpoint(const io::Checkpoint& checkpoint, const ModelConfig& config) {
+namespace {
+
+// Every way in which the tensors do not fit the description.
+std::vector<std::string> misfits(const io::Checkpoint& checkpoint, const ModelDescription& config) {
   std::vector<std::string> problems;
   std::set<std::string> expected;
   for (const auto& [name, shape] : expected_tensors(config)) {
-    expected.insert(name);
-    if (!checkpoint.contains(name)) {
+    const std::string stored = name_in_files(checkpoint, config, name);
+    expected.insert(stored);
+    if (!checkpoint.contains(stored)) {
       problems.push_back(concat("missing '", name, "' ", io::shape_string(shape)));
       continue;
     }
-    const io::TensorInfo& info = checkpoint.info(name);
+    const io::TensorInfo& info = checkpoint.info(stored);
     if (info.shape != shape) {
-      problems.push_back(concat("'", name, "' must be ", io::shape_string(shape), ", it is ",
+      problems.push_back(concat("'", stored, "' must be ", io::shape_string(shape), ", it is ",
                                 io::shape_string(info.shape)));
     }
     if (info.dtype != io::DType::kF32 && info.dtype != io::DType::kBF16 &&
         info.dtype != io::DType::kF16) {
       problems.push_back(
-          concat("'", name, "' must be F32, BF16 or F16, it is ", io::to_string(info.dtype)));
+          concat("'", stored, "' must be F32, BF16 or F16, it is ", io::to_string(info.dtype)));
     }
   }
   for (const auto& name : checkpoint.names()) {
     if (!expected.contains(name) && !is_leftover(name, config))
       problems.push_back(concat("surplus '", name, "'"));
   }
+  return problems;
+}
+
+bool same_tensor(const io::Checkpoint& checkpoint, const std::string& a, const std::string& b) {
+  const io::TensorInfo& first = checkpoint.info(a);
+  const io::TensorInfo& second = checkpoint.info(b);
+  if (first.dtype != second.dtype || first.shape != second.shape) return false;
+  const auto bytes = checkpoint.data(a);
+  const auto others = checkpoint.data(b);
+  const bool same = std::memcmp(bytes.data(), others.data(), bytes.size()) == 0;
+  checkpoint.forget(a);
+  checkpoint.forget(b);
+  return same;
+}
+
+// The implemented family whose tensors these are, for a configuration of another; "" for none.
+std::string fitting_family(const io::Checkpoint& checkpoint) {
+  for (const std::string& family : family_names()) {
+    try {
+      if (misfits(checkpoint, read_model_config(checkpoint.directory(), family)).empty())
+        return family;
+    } catch (const core::Error&) {
+      continue;  // the configuration says what that family does not know
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+ModelDescription describe_model(const io::Checkpoint& checkpoint, core::Reporter& reporter,
+                                const std::string& assume_family) {
+  ModelDescription model;
+  try {
+    model = read_model_config(checkpoint.directory(), assume_family);
+  } catch (const UnknownFamily& unknown) {
+    const std::string family = fitting_family(checkpoint);
+    if (family.empty()) throw;
+    throw core::FormatError(concat(unknown.what(), "; the tensors are those of ", family,
+                                   ": try --assume-family ", family,
+                                   " if the model computes as that family does"));
+  }
+  for (const std::string& note : model.notes) reporter.info(note);
+  const std::string head = name_in_files(checkpoint, model, kHeadWeight);
+  const std::string embedding = name_in_files(checkpoint, model, embedding_name(model));
+  if (model.tied && checkpoint.contains(head) && checkpoint.contains(embedding) &&
+      !same_tensor(checkpoint, head, embedding)) {
+    model.tied = false;
+    reporter.warn(concat("config.json ties the head to the embedding, but '", head,
+                         "' stands in the files and differs from it; the stored head is used"));
+  }
+  return model;
+}
+
+void check_checkpoint(const io::Checkpoint& checkpoint, const ModelDescription& config) {
+  const std::vector<std::string> problems = misfits(checkpoint, config);
   if (!problems.empty()) {
     throw core::ShapeError(concat("'", checkpoint.directory().string(),
                                   "' does not fit its config.json: ", core::join(problems, "; ")));
   }
 }
 
-Model model_without_weights(const ModelConfig& config, const LoadOptions& options) {
+Model model_without_weights(const ModelDescription& config, const LoadOptions& options) {
   Model model;
   model.config = config;
   model.compute = options.compute;
-  model.blocks.resize(static_cast<std::size_t>(config.num_layers));
-  model.inverse_frequencies = rope_inverse_frequencies(config).to(options.device);
+  model.blocks.resize(config.blocks.size());
+  for (const RotaryDescription& rope : config.rotaries) {
+    RotaryFrequencies frequencies = rotary_frequencies(rope);
+    for (at::Tensor* tensor : {&frequencies.usual, &frequencies.beyond}) {
+      if (tensor->defined()) *tensor = tensor->to(options.device);
+    }
+    model.frequencies.push_back(std::move(frequencies));
+  }
   return model;
 }
 
-Block make_block(const ModelConfig& config, std::int64_t layer,
+Block make_block(const ModelDescription& config, std::int64_t layer,
                  const std::function<at::Tensor(const std::string& name)>& load) {
-  Block block;
-  block.name = block_name(layer);
-  block.attention_norm = load(block.name + ".input_layernorm.weight");
-  block.mlp_norm = load(block.name + ".post_attention_layernorm.weight");
-  for (const auto& row : projection_table()) {
-    Linear& linear = block.*row.member;
-    linear.name = concat(block.name, ".", row.name);
-    linear.weight = load(linear.name + ".weight");
-    if (config.*row.bias) linear.bias = load(linear.name + ".bias");
-  }
+  Block block = named_block(config, layer);
+  for_each_tensor(config, block, [&](const std::string& name, const Shape&, at::Tensor& tensor) {
+    tensor = load(name);
+  });
   return block;
 }
 
-std::vector<std::string> block_tensors(const ModelConfig& config, std::int64_t layer) {
+std::vector<std::string> block_tensors(const ModelDescription& config, std::int64_t layer) {
   std::vector<std::string> names;
   make_block(config, layer, [&](const std::string& name) {
     names.push_back(name);
@@ -233,21 +278,21 @@ std::vector<std::string> block_tensors(const ModelConfig& config, std::int64_t l
   return names;
 }
 
-Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config,
+Model load_model(const io::Checkpoint& checkpoint, const ModelDescription& config,
                  const LoadOptions& options) {
   check_checkpoint(checkpoint, config);
   const auto load = [&](const std::string& name) {
     // copy = true: the map's bytes must not outlive the file.
-    return io::view_tensor(checkpoint, name)
+    return io::view_tensor(checkpoint, name_in_files(checkpoint, config, name))
         .to(options.device, options.weights, /*non_blocking=*/false, /*copy=*/true);
   };
   Model model = model_without_weights(config, options);
-  model.embedding = load("model.embed_tokens.weight");
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
+  model.embedding = load(embedding_name(config));
+  for (std::int64_t layer = 0; layer < config.num_layers(); ++layer)
     model.blocks[static_cast<std::size_t>(layer)] = make_block(config, layer, load);
-  model.final_norm = load("model.norm.weight");
-  model.head.name = "lm_head";
-  if (!config.tie_word_embeddings) model.head.weight = load("lm_head.weight");
+  model.final_norm = load(final_norm_name(config));
+  model.head.name = kHead;
+  if (!config.tied) model.head.weight = load(kHeadWeight);
   return model;
 }
 

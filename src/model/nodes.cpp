@@ -60,20 +60,21 @@ struct ScaleColumns : Function<ScaleColumns> {
 
 struct Rotate : Function<Rotate> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
-                            const at::Tensor& sin) {
-    kernels::rotate(x, heads_of(x, cos), cos, sin);
+                            const at::Tensor& sin, std::int64_t head_dim, bool interleaved) {
+    kernels::rotate(x, x.size(1) / head_dim, cos, sin, {head_dim, interleaved});
     context->mark_dirty({x});
     context->save_for_backward({cos, sin});
+    context->saved_data["head_dim"] = head_dim;
+    context->saved_data["interleaved"] = interleaved;
     return x;
   }
   static Tensors backward(AutogradContext* context, const Tensors& grads) {
     const Tensors kept = context->get_saved_variables();
+    const kernels::RotaryShape shape{context->saved_data["head_dim"].toInt(),
+                                     context->saved_data["interleaved"].toBool()};
     const at::Tensor dx = grads[0].clone(at::MemoryFormat::Contiguous);
-    kernels::rotate(dx, heads_of(dx, kept[0]), kept[0], -kept[1]);
-    return {dx, {}, {}};
-  }
-  static std::int64_t heads_of(const at::Tensor& x, const at::Tensor& cos) {
-    return x.size(1) / (2 * cos.size(1));
+    kernels::rotate(dx, dx.size(1) / shape.head_dim, kept[0], -kept[1], shape);
+    return {dx, {}, {}, {}, {}};
   }
 };
 
@@ -99,14 +100,16 @@ struct Glu : Function<Glu> {
 struct AttentionNode : Function<AttentionNode> {
   struct Kept : torch::CustomClassHolder {
     Batch batch;
+    AttentionRule rule;
     AttentionPass::Route route = AttentionPass::Route::kAutograd;
   };
 
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, const Batch& batch) {
-    const AttentionPass pass = attention_forward(batch, q, k, v);
+                            const at::Tensor& v, const Batch& batch, const AttentionRule& rule) {
+    const AttentionPass pass = attention_forward(batch, rule, q, k, v);
     auto kept = c10::make_intrusive<Kept>();
     kept->batch = batch;
+    kept->rule = rule;
     kept->route = pass.route;
     context->saved_data["kept"] = c10::IValue::make_capsule(std::move(kept));
     context->save_for_backward({q, k, v, pass.out, pass.log_sum_exp, pass.seed, pass.offset});
@@ -117,23 +120,26 @@ struct AttentionNode : Function<AttentionNode> {
     const auto& kept = static_cast<const Kept&>(*capsule);
     const Tensors saved = context->get_saved_variables();
     const AttentionPass pass{kept.route, saved[3], saved[4], saved[5], saved[6]};
-    const AttentionGradients g =
-        attention_backward(kept.batch, pass, grads[0].contiguous(), saved[0], saved[1], saved[2]);
-    return {g.q, g.k, g.v, {}};
+    const AttentionGradients g = attention_backward(
+        kept.batch, kept.rule, pass, grads[0].contiguous(), saved[0], saved[1], saved[2]);
+    return {g.q, g.k, g.v, {}, {}};
   }
 };
 
 struct CrossEntropy : Function<CrossEntropy> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
-                            const at::Tensor& weight, const at::Tensor& targets,
-                            std::int64_t chunk) {
+                            const at::Tensor& weight, const at::Tensor& targets, std::int64_t chunk,
+                            double scale, double soft_cap) {
     const at::TensorOptions fp32 = rows.options().dtype(at::kFloat);
     const at::Tensor loss = at::empty({rows.size(0)}, fp32);
     const at::Tensor grad_rows = at::empty_like(rows);
     at::Tensor grad_weight;
     if (weight.requires_grad()) grad_weight = at::empty(weight.sizes(), fp32);
     kernels::linear_cross_entropy(loss, grad_rows, rows, weight.to(rows.scalar_type()), targets,
-                                  at::ones({}, fp32), {.chunk = chunk, .grad_weight = grad_weight});
+                                  at::ones({}, fp32),
+                                  {.chunk = chunk,
+                                   .grad_weight = grad_weight,
+                                   .rule = {.scale = scale, .soft_cap = soft_cap}});
     context->save_for_backward({grad_rows, grad_weight});
     return loss.sum();
   }
@@ -142,7 +148,7 @@ struct CrossEntropy : Function<CrossEntropy> {
     const auto times = [&](const at::Tensor& x) {
       return x.defined() ? x.mul_(grads[0]).detach() : x;
     };
-    return {times(kept[0]), times(kept[1]), {}, {}};
+    return {times(kept[0]), times(kept[1]), {}, {}, {}, {}};
   }
 };
 
@@ -174,22 +180,23 @@ at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor) {
   return ScaleColumns::apply(y, factor);
 }
 
-at::Tensor rotate_node(const at::Tensor& x, const Rotary& rotary) {
-  return Rotate::apply(x, rotary.cos.squeeze(1), rotary.sin.squeeze(1));
+at::Tensor rotate_node(const at::Tensor& x, const Rotary& rotary, kernels::RotaryShape shape) {
+  return Rotate::apply(x, rotary.cos, rotary.sin, shape.head_dim, shape.interleaved);
 }
 
 at::Tensor glu_node(const at::Tensor& gate, const at::Tensor& up, kernels::Activation activation) {
   return Glu::apply(gate, up, static_cast<std::int64_t>(activation));
 }
 
-at::Tensor attention_node(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
-                          const at::Tensor& v) {
-  return AttentionNode::apply(q, k, v, batch);
+at::Tensor attention_node(const Batch& batch, const AttentionRule& rule, const at::Tensor& q,
+                          const at::Tensor& k, const at::Tensor& v) {
+  return AttentionNode::apply(q, k, v, batch, rule);
 }
 
 at::Tensor cross_entropy_node(const at::Tensor& rows, const at::Tensor& weight,
-                              const at::Tensor& targets, std::int64_t chunk) {
-  return CrossEntropy::apply(rows, weight, targets, chunk);
+                              const at::Tensor& targets, std::int64_t chunk,
+                              kernels::LogitRule rule) {
+  return CrossEntropy::apply(rows, weight, targets, chunk, rule.scale, rule.soft_cap);
 }
 
 }  // namespace corda::model

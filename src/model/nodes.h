@@ -8,6 +8,9 @@
 #include <ATen/core/Tensor.h>
 
 #include "corda/kernels/activation.h"
+#include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/rotary.h"
+#include "corda/model/attention.h"
 #include "corda/model/batch.h"
 #include "corda/model/forward.h"
 
@@ -26,21 +29,22 @@ at::Tensor adapted_row_norms(const at::Tensor& weight, const LowRank& low_rank);
 // y [tokens, out] times factor [out] fp32, rounded once.
 at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor);
 
-// Rotates all heads of x [tokens, heads * d] in place. x is the result of an operation whose
+// Rotates all heads of x [tokens, heads * head_dim] in place. x is the result of an operation whose
 // backward does not look at it.
-at::Tensor rotate_node(const at::Tensor& x, const Rotary& rotary);
+at::Tensor rotate_node(const at::Tensor& x, const Rotary& rotary, kernels::RotaryShape shape);
 
 // activation(gate) * up, of two results that nothing else looks at: the backward writes over them.
 at::Tensor glu_node(const at::Tensor& gate, const at::Tensor& up, kernels::Activation activation);
 
 // `attention_forward` and `attention_backward`. The batch is kept.
-at::Tensor attention_node(const Batch& batch, const at::Tensor& q, const at::Tensor& k,
-                          const at::Tensor& v);
+at::Tensor attention_node(const Batch& batch, const AttentionRule& rule, const at::Tensor& q,
+                          const at::Tensor& k, const at::Tensor& v);
 
 // Sum of the cross-entropy of targets [n] given rows [n, hidden] and the head's weight [vocab,
 // hidden], an fp32 scalar. The gradients are computed on the way forward, `chunk` rows of logits at
 // a time, so that no logits are kept; that of the weight, where it is trained, in fp32.
 at::Tensor cross_entropy_node(const at::Tensor& rows, const at::Tensor& weight,
-                              const at::Tensor& targets, std::int64_t chunk);
+                              const at::Tensor& targets, std::int64_t chunk,
+                              kernels::LogitRule rule);
 
 }  // namespace corda::model

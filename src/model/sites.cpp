@@ -6,22 +6,22 @@
 
 namespace corda::model {
 
-std::vector<Site> sites_of_block(const ModelConfig& config, std::int64_t layer) {
-  const std::string block = core::concat("model.layers.", layer);
-  const std::string attention = block + ".self_attn.";
-  const std::string mlp = block + ".mlp.";
-  return {{attention + "input",
-           config.hidden_size,
-           {attention + "q_proj", attention + "k_proj", attention + "v_proj"}},
-          {attention + "o_proj.input", config.num_heads * config.head_dim, {attention + "o_proj"}},
-          {mlp + "input", config.hidden_size, {mlp + "gate_proj", mlp + "up_proj"}},
-          {mlp + "down_proj.input", config.intermediate_size, {mlp + "down_proj"}}};
+std::vector<Site> sites_of_block(const ModelDescription& model, std::int64_t layer) {
+  const std::string block = model.block_name(layer);
+  std::vector<Site> sites;
+  for (const SiteDescription* described : model.sites()) {
+    Site site{core::concat(block, ".", described->name), described->in_features, {}};
+    for (const LayerDescription& layer_of_site : described->layers)
+      site.modules.push_back(core::concat(block, ".", layer_of_site.name));
+    sites.push_back(std::move(site));
+  }
+  return sites;
 }
 
-std::vector<Site> sites_of(const ModelConfig& config) {
+std::vector<Site> sites_of(const ModelDescription& model) {
   std::vector<Site> sites;
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
-    for (auto& site : sites_of_block(config, layer)) sites.push_back(std::move(site));
+  for (std::int64_t layer = 0; layer < model.num_layers(); ++layer) {
+    for (auto& site : sites_of_block(model, layer)) sites.push_back(std::move(site));
   }
   return sites;
 }

@@ -50,7 +50,9 @@ class AutogradPass final : public GradientPass {
         differentiate(model::loss_sum(model(), batch, embedded, operations_), scale);
     const at::NoGradGuard no_grad;
     if (!table.grad().defined()) table.mutable_grad() = at::zeros_like(table, at::kFloat);
-    kernels::embedding_backward(table.grad(), embedded.grad(), batch.ids);
+    const double factor = model::embedding_scale(model().config, table.scalar_type());
+    kernels::embedding_backward(
+        table.grad(), factor == 1 ? embedded.grad() : embedded.grad() * factor, batch.ids);
     return sum;
   }
 

@@ -32,12 +32,14 @@ constexpr std::array<std::pair<Recompute, bool>, 4> kLadder = {{{Recompute::kNon
 
 // Of one forward pass without gradients (corda/model/forward.h): the widest block's intermediate
 // results, and logits in both precisions.
-std::int64_t evaluation_bytes(const model::ModelConfig& c, at::ScalarType type,
+std::int64_t evaluation_bytes(const model::ModelDescription& m, at::ScalarType type,
                               std::int64_t tokens) {
   constexpr std::int64_t kLogitBytes = std::int64_t{1} << 30;
-  const std::int64_t heads = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
-  const std::int64_t columns = 5 * c.hidden_size + 2 * heads + 3 * c.intermediate_size +
-                               (model::repeats_heads(type, c) ? 2 * c.num_heads * c.head_dim : 0);
+  const std::int64_t qkv = m.attention.input.out_features();
+  const std::int64_t repeated =
+      model::repeats_heads(type, m.attention) ? 2 * m.attention.query_features() : 0;
+  const std::int64_t columns =
+      5 * m.hidden_size + 2 * qkv + 3 * m.feed_forward.intermediate + repeated;
   return static_cast<std::int64_t>(c10::elementSize(type)) * tokens * columns + kLogitBytes;
 }
 

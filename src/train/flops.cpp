@@ -4,7 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "train/low_rank_block.h"
+#include "train/low_rank_site.h"
 
 namespace corda::train {
 
@@ -50,7 +50,8 @@ double flops_of_step(const model::Model& model, double tokens, double head_rows,
   double per_micro_batch = 0;
   bool trained_before = model.embedding.requires_grad();
   for (const model::Block& block : model.blocks) {
-    for (const auto& site : sites_of(block)) {
+    for (const auto& layers : block.sites) {
+      const std::vector<const model::Linear*> site = linears_of(layers);
       per_token += products_of(site, trained_before);
       for (const model::Linear* linear : site) {
         if (linear->low_rank && linear->low_rank->magnitude.defined())

@@ -6,6 +6,8 @@
 #include <c10/cuda/CUDACachingAllocator.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 #include <vector>
 
 #include "corda/core/error.h"
@@ -48,17 +50,27 @@ struct GraphRule {
 GraphRule::GraphRule(const model::Model& model, const LowRankPassOptions& options) {
   // Buffers must stay where they are, and attention must not need autograd.
   const bool possible = model.device().is_cuda() && !options.offload && options.tokens > 0 &&
-                        model::suits_flash(model.compute, model.config.head_dim);
+                        model::suits_flash(model.compute, model.config.attention);
   graphs = possible ? options.graphs : Graphs::kNever;
   for (const model::Linear* linear : model.projections())
     weights_per_block += static_cast<double>(linear->weight.numel());
-  weights_per_block /= static_cast<double>(model.config.num_layers);
+  weights_per_block /= static_cast<double>(model.config.num_layers());
 }
 
 bool GraphRule::allows(std::int64_t tokens, bool filled_up) const {
   if (graphs != Graphs::kAuto) return graphs == Graphs::kAlways;
   return static_cast<double>(tokens) * weights_per_block <
          (filled_up ? kLaunchBoundFilled : kLaunchBoundExact);
+}
+
+// Whether what positions mean in sequences of so many tokens depends on their lengths, which a
+// graph would hold fast.
+bool positions_vary(const model::ModelDescription& model, std::int64_t longest) {
+  if (model.attention.query_growth > 0 && longest > model.attention.query_growth_positions)
+    return true;
+  return std::any_of(model.rotaries.begin(), model.rotaries.end(), [&](const auto& rope) {
+    return rope.depends_on_length() && longest > rope.original_positions;
+  });
 }
 
 class LowRankPass final : public GradientPass {
@@ -77,9 +89,9 @@ class LowRankPass final : public GradientPass {
   void backward(const BatchContext& context, std::int64_t tokens);
   at::Tensor compute(const model::Batch& batch);
 
-  // Whether the backward starts by computing again what block i left.
-  bool recomputes(std::size_t i, Recompute what) const {
-    return options_.recompute >= what && i + 1 < blocks_.size();  // the last one's still stands
+  // What the backward of block i starts by computing again; what the last one left still stands.
+  Recompute recomputed(std::size_t i) const {
+    return i + 1 < blocks_.size() ? options_.recompute : Recompute::kNone;
   }
 
   LowRankPassOptions options_;
@@ -88,8 +100,8 @@ class LowRankPass final : public GradientPass {
   std::size_t lowest_ = 0;  // of the blocks with an adapter
   std::unique_ptr<BlockInputs> inputs_;
   RowBuffer last_;  // the output of the last block
-  std::vector<BlockActivations> activations_;
-  std::unique_ptr<BlockWorkspace> workspace_;
+  std::vector<BlockKept> kept_;
+  std::unique_ptr<BlockScratch> scratch_;
   kernels::WindowCopies refresh_;  // of all factors
   at::Tensor scale_;               // of the loss, fp32
   bool fresh_ = true;              // no gradients yet in this step
@@ -103,30 +115,36 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
   const at::NoGradGuard no_grad;
   options_.tokens = graph_rule_.tokens_held(options.tokens);
-  WorkspaceColumns columns;
+  // Before the blocks move their weights, of which the plans know only the sizes.
+  std::vector<BlockPlan> plans_of_blocks;
+  ScratchColumns columns = {};
+  for (const model::Block& block : model.blocks) {
+    plans_of_blocks.push_back(plan_block(model.config, block));
+    columns = widest(columns, plans_of_blocks.back().scratch);
+  }
   blocks_.reserve(model.blocks.size());
-  for (model::Block& block : model.blocks) {
-    blocks_.emplace_back(block, model.config, plans());
+  for (std::size_t i = 0; i < model.blocks.size(); ++i) {
+    blocks_.emplace_back(model.blocks[i], model.config, static_cast<std::int64_t>(i), plans());
     blocks_.back().add_refresh(refresh_);
-    columns = widest(columns, blocks_.back().workspace_columns());
-    activations_.push_back(blocks_.back().make_activations(like, options_.tokens));
+    kept_.push_back(make_kept(plans_of_blocks[i], like, options_.tokens));
   }
   while (!blocks_[lowest_].is_adapted()) ++lowest_;
-  for (std::size_t i = 1; i < activations_.size(); ++i)
-    activations_[i].share(activations_.front(),
-                          i < lowest_ ? Recompute::kBlock : options.recompute);
-  const std::int64_t count = model.config.num_layers;
+  for (std::size_t i = 1; i < kept_.size(); ++i)
+    kept_[i].share(kept_.front(), plans_of_blocks[i],
+                   i < lowest_ ? Recompute::kBlock : options.recompute);
+  const std::int64_t count = model.config.num_layers();
   const std::int64_t hidden = model.config.hidden_size;
   inputs_ = options.offload ? make_host_inputs(count, hidden, like, options_.tokens)
                             : make_device_inputs(count, hidden, like, options_.tokens);
   last_ = RowBuffer(hidden, like, options_.tokens);
-  workspace_ = std::make_unique<BlockWorkspace>(columns, like, options_.tokens);
+  scratch_ = std::make_unique<BlockScratch>(columns, like, options_.tokens);
   scale_ = at::ones({}, like.dtype(at::kFloat));
   // Where the weights lay before.
   if (model.device().is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
   // What blocks of unequal ranks share must not grow once a graph knows where it is.
   if (options_.tokens > 0)
-    for (const BlockActivations& kept : activations_) kept.reserve(options_.tokens);
+    for (std::size_t i = 0; i < kept_.size(); ++i)
+      kept_[i].reserve(options_.tokens, plans_of_blocks[i]);
 }
 
 void LowRankPass::begin_step() {
@@ -144,19 +162,20 @@ std::string LowRankPass::describe() const {
 
 void LowRankPass::forward(const model::Batch& batch, const BatchContext& context) {
   const std::int64_t tokens = batch.tokens();
-  const std::int64_t count = model().config.num_layers;
+  const std::int64_t count = model().config.num_layers();
   at::Tensor in = inputs_->write(0, tokens);
   kernels::embedding(in, model().embedding, batch.ids);
+  const double scale = model::embedding_scale(model().config, model().embedding.scalar_type());
+  if (scale != 1) in.mul_(scale);
   for (std::int64_t i = 0; i < count; ++i) {
     inputs_->written(i, tokens);
     const auto index = static_cast<std::size_t>(i);
     const bool last = i + 1 == count;
     const at::Tensor out = last ? last_.rows(tokens) : inputs_->write(i + 1, tokens);
-    BlockActivations& kept = activations_[index];
-    blocks_[index].forward_attention(context, in, kept, *workspace_);
-    blocks_[index].forward_gate_up(tokens, kept, *workspace_);
-    blocks_[index].forward_down(out, kept, *workspace_);
-    if (recomputes(index, Recompute::kBlock) || index < lowest_) kept.attention = {};
+    BlockKept& kept = kept_[index];
+    blocks_[index].forward_attention(context, in, kept, *scratch_);
+    blocks_[index].forward_feed_forward(context, out, kept, *scratch_);
+    if (recomputed(index) == Recompute::kBlock || index < lowest_) kept.attention.attention = {};
     in = out;
   }
 }
@@ -168,16 +187,18 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
   const at::TensorOptions fp32 = rows.options().dtype(at::kFloat);
   const at::Tensor inv_rms = at::empty({count}, fp32);
   const at::Tensor normed = at::empty_like(rows);
-  kernels::rms_norm(normed, inv_rms, rows, m.final_norm, m.config.rms_norm_eps);
+  kernels::rms_norm(normed, inv_rms, rows, m.final_norm, m.config.norm_eps, m.config.norm);
 
   const at::Tensor loss = at::empty({count}, fp32);
-  kernels::linear_cross_entropy(
-      loss, normed, normed, m.head_weight(), batch.target_ids, scale_,
-      {.chunk = kernels::logit_rows(m.config.vocab_size), .plans = plans()});
+  kernels::linear_cross_entropy(loss, normed, normed, m.head_weight(), batch.target_ids, scale_,
+                                {.chunk = kernels::logit_rows(m.config.vocab_size),
+                                 .plans = plans(),
+                                 .rule = model::logit_rule(m.config)});
   const at::Tensor grad = at::zeros_like(rows);
-  kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false);
+  kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false,
+                             m.config.norm);
   const at::Tensor residual =
-      workspace_->residual.rows(batch.tokens()).narrow(1, 0, m.config.hidden_size);
+      scratch_->rows(Scratch::kResidual, batch.tokens(), m.config.hidden_size);
   residual.zero_();
   residual.index_copy_(0, batch.target_rows, grad);
   return loss.sum(at::kDouble);
@@ -186,18 +207,14 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
 void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
   for (std::size_t i = blocks_.size(); i-- > lowest_;) {
     const at::Tensor in = inputs_->read(static_cast<std::int64_t>(i), tokens);
-    BlockActivations& kept = activations_[i];
-    if (recomputes(i, Recompute::kBlock))
-      blocks_[i].forward_attention(context, in, kept, *workspace_);
-    if (recomputes(i, Recompute::kSelective)) blocks_[i].forward_gate_up(tokens, kept, *workspace_);
-    blocks_[i].backward(context, in, kept, *workspace_, /*input_needed=*/i > lowest_);
+    blocks_[i].again(context, in, recomputed(i), kept_[i], *scratch_);
+    blocks_[i].backward(context, in, kept_[i], *scratch_, /*input_needed=*/i > lowest_);
   }
 }
 
 at::Tensor LowRankPass::compute(const model::Batch& batch) {
-  const model::Rotary rotary = model::rotary_of(model(), batch.positions);
-  const BatchContext context{
-      .batch = &batch, .cos = rotary.cos.squeeze(1), .sin = rotary.sin.squeeze(1), .adds = !fresh_};
+  const model::Positions positions = model::positions_of(model(), batch);
+  const BatchContext context{.batch = &batch, .positions = &positions, .adds = !fresh_};
   forward(batch, context);
   const at::Tensor loss = loss_and_gradient(batch);
   backward(context, batch.tokens());
@@ -214,7 +231,8 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
   const BatchShape shape = shape_for(batch);
   const bool filled_up_too = shape != own_shape(batch);
   at::Tensor loss;
-  if (shape.tokens <= options_.tokens && graph_rule_.allows(shape.tokens, filled_up_too)) {
+  if (shape.tokens <= options_.tokens && graph_rule_.allows(shape.tokens, filled_up_too) &&
+      !positions_vary(model().config, shape.longest)) {
     model::Batch filled = to_device(filled_up(batch, shape), model());
     filled.longest = shape.longest;
     loss = graphs_.run({shape, !fresh_}, filled, [&](const model::Batch& b) { return compute(b); });
@@ -232,46 +250,80 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
   return std::make_unique<LowRankPass>(model, options);
 }
 
-std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOptions& options) {
-  const model::ModelConfig& c = model.config;
-  std::int64_t rank = 0;       // of all factors of the widest block
-  std::int64_t packed = 0;     // elements that packing adds to the weights
-  std::int64_t gradients = 0;  // elements
-  for (const model::Block& block : model.blocks) {
-    std::int64_t of_block = 0;
-    for (const auto& site : sites_of(block)) {
-      const SiteLayout layout = layout_of(site);
-      const std::int64_t in = site.front()->weight.size(1);
-      for (const SitePart& part : layout.parts) gradients += part.rows * part.rank;
-      if (layout.trains_a) gradients += layout.rank * in;
-      packed += layout.rank * (layout.out + in + layout.rank);
-      of_block += layout.rank;
+namespace {
+
+// Bytes a token of `plans`, over blocks that each have their own or share one.
+class KeptBytes {
+ public:
+  KeptBytes(Recompute recompute, std::int64_t element) : recompute_(recompute), element_(element) {}
+
+  void add(const BufferPlans& plans) {
+    for (const BufferPlan& plan : plans) {
+      const std::int64_t bytes = plan.bytes_per_token(element_);
+      if (plan.is_shared(recompute_)) {
+        std::int64_t& widest = shared_[plan.name];
+        widest = std::max(widest, bytes);
+      } else {
+        own_ += bytes;
+      }
     }
-    rank = std::max(rank, of_block);
   }
-  const std::int64_t attended = c.num_heads * c.head_dim;
-  const std::int64_t qkv = attended + 2 * c.num_kv_heads * c.head_dim;
-  const std::int64_t upper = qkv + attended + c.hidden_size + 2 * rank;
-  const std::int64_t gate_up = 2 * c.intermediate_size;
-  const std::int64_t blocks = c.num_layers;
-  std::int64_t columns = blocks * rank;
-  columns += (options.offload ? 3 : blocks) * c.hidden_size;
-  columns += (options.recompute == Recompute::kBlock ? 1 : blocks) * upper;
-  columns += (options.recompute == Recompute::kNone ? blocks : 1) * gate_up;
-  // Workspace, the gradients of q, k, v, and the head's rows.
-  columns += 6 * c.hidden_size + c.intermediate_size + 2 * attended + 2 * qkv + 2 * rank;
-  // Attention's second forward; k and v repeated for all heads, and the gradients of that.
-  if (!model::suits_flash(model.compute, c.head_dim)) columns += attended;
-  if (model::repeats_heads(model.compute, c)) columns += 4 * attended;
+  std::int64_t total() const {
+    std::int64_t sum = own_;
+    for (const auto& [name, bytes] : shared_) sum += bytes;
+    return sum;
+  }
+
+ private:
+  Recompute recompute_;
+  std::int64_t element_;
+  std::int64_t own_ = 0;
+  std::map<std::string, std::int64_t> shared_;
+};
+
+// What libraries take for a moment in attention's backward, beside its results: columns a token.
+std::int64_t attention_temporaries(const model::ModelDescription& m, at::ScalarType type) {
+  const std::int64_t attended = m.attention.query_features();
+  const std::int64_t qkv = attended + 2 * m.attention.key_features();
+  std::int64_t columns = 2 * qkv + attended;  // dq, dk, dv, and again while they are laid out anew
+  if (!model::suits_flash(type, m.attention)) columns += attended;  // the second forward
+  if (model::repeats_heads(type, m.attention)) columns += 4 * attended;
+  return columns;
+}
+
+}  // namespace
+
+std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOptions& options) {
+  const model::ModelDescription& m = model.config;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
-  std::int64_t logits = kernels::logit_rows(c.vocab_size) * c.vocab_size;
+  KeptBytes kept(options.recompute, element);
+  std::int64_t packed = 0;
+  std::int64_t gradients = 0;
+  ScratchColumns scratch = {};
+  for (const model::Block& block : model.blocks) {
+    const BlockPlan plan = plan_block(m, block);
+    for (const BufferPlans* plans :
+         {&plan.attention, &plan.attention_norms, &plan.feed_forward, &plan.feed_forward_norms})
+      kept.add(*plans);
+    kept.add({plan.middle});
+    packed += plan.packed_elements;
+    gradients += plan.gradient_elements;
+    scratch = widest(scratch, plan.scratch);
+  }
+  std::int64_t columns = std::accumulate(scratch.begin(), scratch.end(), std::int64_t{0});
+  // The blocks' inputs and the last one's output; the head's rows, normed and their gradient.
+  columns += ((options.offload ? 2 : m.num_layers()) + 1 + 3) * m.hidden_size;
+  columns += attention_temporaries(m, model.compute);
+  std::int64_t logits = kernels::logit_rows(m.vocab_size) * m.vocab_size;
   const GraphRule rule(model, options);
   const std::int64_t tokens = rule.tokens_held(options.tokens);
   if (rule.allows(tokens, false)) {  // what is temporary, once more in the graphs' own memory
-    columns += (options.recompute == Recompute::kBlock ? 1 : blocks) * attended + 2 * qkv;
+    const std::int64_t attended = m.attention.query_features();
+    columns += (options.recompute == Recompute::kBlock ? 1 : m.num_layers()) * attended +
+               2 * (attended + 2 * m.attention.key_features());
     logits *= 2;
   }
-  return element * (packed + tokens * columns + logits) + 4 * gradients;
+  return element * (packed + tokens * columns + logits) + tokens * kept.total() + 4 * gradients;
 }
 
 bool supports_low_rank_pass(const model::Model& model) {

@@ -39,6 +39,25 @@ void check_trained_a_once(const std::vector<model::Linear*>& linears) {
 
 }  // namespace
 
+namespace {
+
+template <typename AnyLinear, typename Site>
+std::vector<AnyLinear*> pointers_to(Site& site) {
+  std::vector<AnyLinear*> linears;
+  for (auto& linear : site) linears.push_back(&linear);
+  return linears;
+}
+
+}  // namespace
+
+std::vector<model::Linear*> linears_of(std::vector<model::Linear>& site) {
+  return pointers_to<model::Linear>(site);
+}
+
+std::vector<const model::Linear*> linears_of(const std::vector<model::Linear>& site) {
+  return pointers_to<const model::Linear>(site);
+}
+
 SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
   SiteLayout layout;
   for (const model::Linear* linear : linears) {
@@ -120,10 +139,10 @@ at::Tensor LowRankSite::scaled_b(const SitePart& part) const {
   return packed_.narrow(0, part.row, part.rows).narrow(1, in_ + part.column, padded(part.rank));
 }
 
-void LowRankSite::add_bias(const at::Tensor& y) const {
+void LowRankSite::add_bias(const at::Tensor& y, double scale) const {
   for (const Layer& layer : layers_) {
     if (!layer.linear->bias.defined()) continue;
-    y.narrow(1, layer.row, layer.linear->bias.size(0)).add_(layer.linear->bias);
+    y.narrow(1, layer.row, layer.linear->bias.size(0)).add_(layer.linear->bias, scale);
   }
 }
 
@@ -135,33 +154,28 @@ void LowRankSite::fill_bottom(const at::Tensor& x, const at::Tensor& bottom) con
   bottom.copy_(h);
 }
 
-void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y,
-                          const at::Tensor& bottom) const {
-  fill_bottom(x, bottom);
-  kernels::gemm(y, x, packed_.narrow(0, 0, layout_.out).t(), {.plans = plans_});
-  add_bias(y);
-}
-
-void LowRankSite::forward_add(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
-                              const at::Tensor& residual) const {
-  fill_bottom(x, bottom);
-  kernels::gemm_add(y, x, packed_.narrow(0, 0, layout_.out).t(), residual, plans_);
-  add_bias(y);
-}
-
-void LowRankSite::forward_add_apart(const at::Tensor& x, const at::Tensor& y,
-                                    const at::Tensor& bottom, const at::Tensor& residual) const {
+void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
+                          const at::Tensor& added, double scale) const {
+  const kernels::GemmOptions options{.alpha = scale, .plans = plans_};
+  const auto multiply = [&](const at::Tensor& left, const at::Tensor& right) {
+    if (added.defined()) return kernels::gemm_add(y, left, right, added, options);
+    kernels::gemm(y, left, right, options);
+  };
   const at::Tensor top = packed_.narrow(0, 0, layout_.out);
-  kernels::gemm_add(y, x, top.narrow(1, 0, in_).t(), residual, plans_);
-  if (layout_.rank > 0) {
+  if (x.size(1) == in_ + layout_.rank) {
+    fill_bottom(x, bottom);
+    multiply(x, top.t());
+  } else {
+    multiply(x, top.narrow(1, 0, in_).t());
     kernels::gemm(bottom, x, factor_a().t(), {.plans = plans_});
-    kernels::gemm(y, bottom, top.narrow(1, in_, layout_.rank).t(), {.beta = 1, .plans = plans_});
+    kernels::gemm(y, bottom, top.narrow(1, in_, layout_.rank).t(),
+                  {.alpha = scale, .beta = 1, .plans = plans_});
   }
-  add_bias(y);
+  add_bias(y, scale);
 }
 
 void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx,
-                           bool adds) {
+                           bool adds, double scale) {
   for (std::size_t i = 0; i < layout_.parts.size(); ++i) {
     const SitePart& part = layout_.parts[i];
     if (part.rank == 0) continue;
@@ -169,15 +183,16 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
     const at::Tensor g = grad.narrow(1, layout_.out + part.column, padded(part.rank));
     kernels::gemm(g, dy, scaled_b(part), {.plans = plans_});
     kernels::gemm(grad_b_[i], dy.t(), bottom.narrow(1, part.column, part.rank),
-                  {.alpha = part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
+                  {.alpha = scale * part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
   }
-  if (dx.defined()) kernels::gemm(dx, grad, packed_.narrow(1, 0, in_), {.plans = plans_});
+  if (dx.defined())
+    kernels::gemm(dx, grad, packed_.narrow(1, 0, in_), {.alpha = scale, .plans = plans_});
 }
 
-void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds) {
+void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds, double scale) {
   if (!trains_a()) return;
   kernels::gemm(grad_a_, grad.narrow(1, layout_.out, layout_.rank).t(), x,
-                {.beta = adds ? 1.0 : 0.0, .plans = plans_});
+                {.alpha = scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
 }
 
 }  // namespace corda::train

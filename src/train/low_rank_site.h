@@ -47,6 +47,10 @@ struct SiteLayout {
 };
 SiteLayout layout_of(const std::vector<const model::Linear*>& linears);
 
+// Pointers to the layers of a site.
+std::vector<model::Linear*> linears_of(std::vector<model::Linear>& site);
+std::vector<const model::Linear*> linears_of(const std::vector<model::Linear>& site);
+
 class LowRankSite {
  public:
   // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
@@ -65,21 +69,20 @@ class LowRankSite {
   // buffers.
   void begin_step();
 
-  // x [tokens, in | rank] -> y [tokens, out]; h is kept in `bottom` [tokens, rank].
-  void forward(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom) const;
-  // The same plus `residual` [tokens, out].
-  void forward_add(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
-                   const at::Tensor& residual) const;
-  // The same for an x [tokens, in] without room for h, at the price of a second product.
-  void forward_add_apart(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
-                         const at::Tensor& residual) const;
+  // x [tokens, in | rank] -> y [tokens, out] = added + scale (...), or scale (...) where `added`
+  // [tokens, out] is undefined; h is kept in `bottom` [tokens, rank]. An x [tokens, in] without
+  // room for h costs a second product.
+  void forward(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
+               const at::Tensor& added = {}, double scale = 1) const;
 
-  // From grad [tokens, out | rank]: the gradients of B, and dx [tokens, in] unless undefined. With
-  // `adds` the gradients of B are added to what is there, else that is lost.
-  void backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx, bool adds);
+  // From grad [tokens, out | rank], the gradient of scale y divided by scale: the gradients of B,
+  // and dx [tokens, in] unless undefined. With `adds` the gradients of B are added to what is
+  // there, else that is lost.
+  void backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx, bool adds,
+                double scale = 1);
   // The gradient of A likewise, from the `grad` that `backward` completed and the input x [tokens,
   // in].
-  void backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds);
+  void backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds, double scale = 1);
   // Whether any A is trained, so that `backward_a` needs x.
   bool trains_a() const { return layout_.trains_a; }
 
@@ -95,7 +98,7 @@ class LowRankSite {
   at::Tensor scaled_b(const SitePart& part) const;
   // Completes x [tokens, in | rank] with h, and copies h to `bottom`.
   void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
-  void add_bias(const at::Tensor& y) const;
+  void add_bias(const at::Tensor& y, double scale) const;
 
   const kernels::GemmPlans* plans_;
   SiteLayout layout_;

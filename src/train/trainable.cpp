@@ -22,11 +22,12 @@ using core::concat;
 
 namespace {
 
-model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at::Device device) {
+model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at::Device device,
+                  core::Reporter& reporter) {
   const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
   const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
-  return model::load_model(base, model::read_model_config(settings.model),
+  return model::load_model(base, model::describe_model(base, reporter),
                            {.device = device, .weights = weights, .compute = compute});
 }
 
@@ -123,7 +124,7 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const std::string&
 
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter)
     : base_(settings.model),
-      model_(load(settings, base_, device)),
+      model_(load(settings, base_, device, reporter)),
       full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
   if (full_) {
@@ -198,7 +199,7 @@ void Trainable::save(const std::filesystem::path& out) {
     std::map<std::string, at::Tensor> values;
     for (auto& [name, tensor] : model_.parameters()) values[name] = tensor->detach();
     // Old files may hold a copy of a tied head; it follows the embedding.
-    if (model_.config.tie_word_embeddings) values["lm_head.weight"] = model_.embedding.detach();
+    if (model_.config.tied) values["lm_head.weight"] = model_.embedding.detach();
     io::rewrite_checkpoint(base_, directory.staging(), [&](const std::string& name) {
       const auto found = values.find(name);
       return found == values.end() ? at::Tensor() : found->second;

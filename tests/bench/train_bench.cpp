@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "corda/linalg/device.h"
@@ -35,8 +36,9 @@ struct Options {
   bool shared_a = false;
   bool profile = false;
   bool offload = false;
-  bool bias = false;
   bool untuned = false;
+  std::string family = "llama";
+  std::string config;  // a folder with a config.json, in place of the shape
   std::string graphs = "auto";
   std::string method = "lora";
   std::string gradients;  // empty: fused for lora, else kernels
@@ -63,71 +65,63 @@ std::vector<std::int64_t> lengths_of(const std::string& batch) {
   return lengths;
 }
 
+model::ModelDescription described(const Options& o) {
+  if (!o.config.empty()) return model::read_model_config(o.config);
+  const nlohmann::json config = {{"model_type", o.family},
+                                 {"vocab_size", o.vocab},
+                                 {"hidden_size", o.hidden},
+                                 {"intermediate_size", o.intermediate},
+                                 {"num_hidden_layers", o.layers},
+                                 {"num_attention_heads", o.heads},
+                                 {"num_key_value_heads", o.kv_heads},
+                                 {"head_dim", o.head_dim > 0 ? o.head_dim : o.hidden / o.heads},
+                                 {"max_position_embeddings", 4096},
+                                 {"sliding_window", nullptr},
+                                 {"tie_word_embeddings", o.tied}};
+  return model::parse_model_config(config.dump(), "the bench's options");
+}
+
+void add_low_rank(const Options& o, model::Linear& linear) {
+  const at::TensorOptions fp32 = linear.weight.options().dtype(at::kFloat);
+  model::LowRank low_rank;
+  low_rank.a = at::empty({o.rank, linear.weight.size(1)}, fp32).normal_(0, 0.01);
+  low_rank.b = at::empty({linear.weight.size(0), o.rank}, fp32).normal_(0, 0.001);
+  low_rank.a.set_requires_grad(!o.frozen_a);
+  low_rank.b.set_requires_grad(true);
+  if (o.method == "dora") {
+    low_rank.row_squares = model::row_squares(linear.weight);
+    low_rank.magnitude = low_rank.row_squares.sqrt().set_requires_grad(true);
+  }
+  linear.low_rank = std::move(low_rank);
+}
+
 // Full fine-tuning has its weights in fp32.
 model::Model random_model(const Options& o, at::Device device, at::ScalarType compute) {
   const at::ScalarType type = o.method == "full" ? at::kFloat : compute;
-  model::Model model;
-  model::ModelConfig& c = model.config;
-  c = {.model_type = "llama",
-       .vocab_size = o.vocab,
-       .hidden_size = o.hidden,
-       .intermediate_size = o.intermediate,
-       .num_layers = o.layers,
-       .num_heads = o.heads,
-       .num_kv_heads = o.kv_heads,
-       .head_dim = o.head_dim > 0 ? o.head_dim : o.hidden / o.heads,
-       .max_positions = 4096,
-       .rope_scaling = {},
-       .tie_word_embeddings = o.tied};
+  const model::ModelDescription config = described(o);
+  std::map<std::string, std::vector<std::int64_t>> shapes;
+  for (const auto& [name, shape] : model::expected_tensors(config)) shapes[name] = shape;
   const at::TensorOptions options = at::TensorOptions().dtype(type).device(device);
-  const auto normal = [&](std::int64_t rows, std::int64_t columns) {
-    return at::empty({rows, columns}, options).normal_(0, 0.02);
+  const auto load = [&](const std::string& name) {
+    const auto& shape = shapes.at(name);
+    if (shape.size() == 2) return at::empty(shape, options).normal_(0, 0.02);
+    return name.ends_with(".bias") ? at::zeros(shape, options) : at::ones(shape, options);
   };
-  model.compute = compute;
-  model.embedding = normal(o.vocab, o.hidden);
-  model.final_norm = at::ones({o.hidden}, options);
-  if (!o.tied) model.head.weight = normal(o.vocab, o.hidden);
-  model.inverse_frequencies = model::rope_inverse_frequencies(c).to(device);
-  for (std::int64_t i = 0; i < o.layers; ++i) {
-    model::Block block;
-    block.name = "model.layers." + std::to_string(i);
-    block.attention_norm = at::ones({o.hidden}, options);
-    block.mlp_norm = at::ones({o.hidden}, options);
-    const std::int64_t queries = o.heads * c.head_dim, keys = o.kv_heads * c.head_dim;
-    const auto linear = [&](const char* name, std::int64_t rows, std::int64_t columns) {
-      model::Linear result;
-      result.name = block.name + "." + name;
-      result.weight = normal(rows, columns);
-      if (o.method == "full") return result;
-      const at::TensorOptions fp32 = options.dtype(at::kFloat);
-      model::LowRank low_rank;
-      low_rank.a = at::empty({o.rank, columns}, fp32).normal_(0, 0.01);
-      low_rank.b = at::empty({rows, o.rank}, fp32).normal_(0, 0.001);
-      low_rank.a.set_requires_grad(!o.frozen_a);
-      low_rank.b.set_requires_grad(true);
-      if (o.method == "dora") {
-        low_rank.row_squares = model::row_squares(result.weight);
-        low_rank.magnitude = low_rank.row_squares.sqrt().set_requires_grad(true);
-      }
-      result.low_rank = std::move(low_rank);
-      return result;
-    };
-    block.q = linear("self_attn.q_proj", queries, o.hidden);
-    block.k = linear("self_attn.k_proj", keys, o.hidden);
-    block.v = linear("self_attn.v_proj", keys, o.hidden);
-    block.o = linear("self_attn.o_proj", o.hidden, queries);
-    block.gate = linear("mlp.gate_proj", o.intermediate, o.hidden);
-    block.up = linear("mlp.up_proj", o.intermediate, o.hidden);
-    if (o.bias)
-      for (model::Linear* projection : {&block.q, &block.k, &block.v})
-        projection->bias = at::zeros({projection->weight.size(0)}, options);
-    block.down = linear("mlp.down_proj", o.hidden, o.intermediate);
-    if (o.shared_a) {
-      for (model::Linear* projection : {&block.k, &block.v})
-        projection->low_rank->a = block.q.low_rank->a;
-      block.up.low_rank->a = block.gate.low_rank->a;
+  model::Model model =
+      model::model_without_weights(config, {.device = device, .weights = type, .compute = compute});
+  model.embedding = load(config.prefix + "embed_tokens.weight");
+  model.final_norm = load(config.prefix + "norm.weight");
+  if (!config.tied) model.head.weight = load("lm_head.weight");
+  for (std::int64_t i = 0; i < config.num_layers(); ++i) {
+    model::Block block = model::make_block(config, i, load);
+    if (o.method != "full") {
+      for (model::Linear* linear : block.projections()) add_low_rank(o, *linear);
     }
-    model.blocks.push_back(std::move(block));
+    if (o.shared_a) {
+      for (auto& site : block.sites)
+        for (model::Linear& linear : site) linear.low_rank->a = site.front().low_rank->a;
+    }
+    model.blocks[static_cast<std::size_t>(i)] = std::move(block);
   }
   return model;
 }
@@ -283,7 +277,9 @@ void run(const Options& o) {
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app("Times training steps on a random model of a Llama's shape");
+  CLI::App app("Times training steps on a random model");
+  app.add_option("--family", o.family, "a model_type; the shape is given by the options below");
+  app.add_option("--config", o.config, "a folder whose config.json gives family and shape");
   app.add_option("--hidden", o.hidden);
   app.add_option("--intermediate", o.intermediate);
   app.add_option("--layers", o.layers);
@@ -301,7 +297,6 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"fused", "kernels", "autograd"}));
   app.add_option("--recompute", o.recompute)->check(CLI::IsMember(train::recompute_names()));
   app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
-  app.add_flag("--bias", o.bias, "biases on the query, key and value projections, as in Qwen2");
   app.add_flag("--untuned", o.untuned, "cuBLASLt's first proposal for every product");
   app.add_option("--graphs", o.graphs)->check(CLI::IsMember({"auto", "never", "always"}));
   app.add_option("--batches", o.batches, "4x2048, or r8192: mixed lengths")->delimiter(',');

@@ -52,7 +52,7 @@ class RealLayers : public ::testing::TestWithParam<RealModel> {
   template <typename See>
   void run(at::ScalarType dtype, See see) const {
     const at::NoGradGuard no_grad;
-    const model::ModelConfig config = model::read_model_config(path());
+    const model::ModelDescription config = model::read_model_config(path());
     core::Reporter silent;
     covariance::DrawSettings settings;
     settings.samples = 32;

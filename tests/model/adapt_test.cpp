@@ -31,18 +31,21 @@ Model with_equal_a(const std::filesystem::path& directory, bool train_a) {
 TEST(AttachTrainable, EqualFrozenAOfAdjacentProjectionsIsOneTensor) {
   const testing::TemporaryDirectory directory;
   const Model model = with_equal_a(directory.path(), /*train_a=*/false);
-  const Block& block = model.blocks.front();
-  EXPECT_TRUE(block.k.low_rank->a.is_same(block.q.low_rank->a));
-  EXPECT_TRUE(block.v.low_rank->a.is_same(block.q.low_rank->a));
-  EXPECT_TRUE(block.up.low_rank->a.is_same(block.gate.low_rank->a));
-  EXPECT_FALSE(block.down.low_rank->a.is_same(block.up.low_rank->a));
-  EXPECT_FALSE(block.k.low_rank->b.is_same(block.q.low_rank->b));
+  const auto& qkv = model.blocks.front().sites[kAttentionInput];
+  const auto& gate_up = model.blocks.front().sites[kFeedForwardInput];
+  const Linear& down = model.blocks.front().sites[kFeedForwardOutput].front();
+  EXPECT_TRUE(qkv[1].low_rank->a.is_same(qkv[0].low_rank->a));
+  EXPECT_TRUE(qkv[2].low_rank->a.is_same(qkv[0].low_rank->a));
+  EXPECT_TRUE(gate_up[1].low_rank->a.is_same(gate_up[0].low_rank->a));
+  EXPECT_FALSE(down.low_rank->a.is_same(gate_up[1].low_rank->a));
+  EXPECT_FALSE(qkv[1].low_rank->b.is_same(qkv[0].low_rank->b));
 }
 
 TEST(AttachTrainable, EqualTrainedAsStayApart) {
   const testing::TemporaryDirectory directory;
   const Model model = with_equal_a(directory.path(), /*train_a=*/true);
-  EXPECT_FALSE(model.blocks.front().k.low_rank->a.is_same(model.blocks.front().q.low_rank->a));
+  const auto& qkv = model.blocks.front().sites[kAttentionInput];
+  EXPECT_FALSE(qkv[1].low_rank->a.is_same(qkv[0].low_rank->a));
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ std::string error_of(const std::string& json) {
 }
 
 TEST(ModelConfig, FillsDefaults) {
-  const ModelConfig config = parse_model_config(config_with(""), "config.json");
+  const ModelDescription config = parse_model_config(config_with(""), "config.json");
   EXPECT_EQ(config.num_kv_heads, 4);
   EXPECT_EQ(config.head_dim, 16);
   EXPECT_EQ(config.rope_theta, 10000);
@@ -92,7 +92,7 @@ TEST(ModelConfig, ListsEveryProblemAtOnce) {
 TEST(ModelConfig, AWindowIsAsLongAsThePositionsAllowUnlessItIsAskedFor) {
   CapturedLog log;
   const auto window = [&](std::int64_t positions, std::int64_t asked) {
-    ModelConfig config;
+    ModelDescription config;
     config.max_positions = positions;
     return window_tokens(config, asked, log);
   };

@@ -143,10 +143,10 @@ TEST(Batch, RefusesIdsOutsideTheVocabulary) {
 TEST(LoadModel, ListsMissingSurplusAndMisshapenTensorsAtOnce) {
   const TemporaryDirectory folder;
   corda::testing::write_tiny_model(folder.path());
-  ModelConfig config = read_model_config(folder.path());
-  config.num_layers = 3;
+  ModelDescription config = read_model_config(folder.path());
+  config.blocks.resize(3);
   config.vocab_size = 97;
-  config.tie_word_embeddings = true;  // a stored head is then a harmless copy
+  config.tied = true;  // a stored head is then a harmless copy
   try {
     load_model(io::Checkpoint(folder.path()), config, {});
     FAIL() << "no error";
@@ -157,7 +157,7 @@ TEST(LoadModel, ListsMissingSurplusAndMisshapenTensorsAtOnce) {
                 HasSubstr("'model.embed_tokens.weight' must be [97, 32], it is [96, 32]"));
   }
   config = read_model_config(folder.path());
-  config.num_layers = 1;
+  config.blocks.resize(1);
   try {
     load_model(io::Checkpoint(folder.path()), config, {});
     FAIL() << "no error";

@@ -37,8 +37,9 @@ TEST_F(Flops, AFrozenAOfSeveralLayersIsCountedOnce) {
   for (model::Linear* linear : model_.projections()) linear->low_rank->a.set_requires_grad(false);
   const double apart = flops_of_step(model_, 10, 7, 1);
   for (model::Block& block : model_.blocks) {
-    block.k.low_rank->a = block.v.low_rank->a = block.q.low_rank->a;
-    block.up.low_rank->a = block.gate.low_rank->a;
+    for (const std::size_t site : {model::kAttentionInput, model::kFeedForwardInput})
+      for (model::Linear& linear : block.sites[site])
+        linear.low_rank->a = block.sites[site].front().low_rank->a;
   }
   // Three factors of 4 x 32 less in each block, forward and for the gradient of the input, which
   // the lowest q, k and v do not need.
@@ -55,7 +56,8 @@ TEST_F(Flops, NoBackwardIsCountedBelowTheLowestAdapter) {
   const double forward = 2 * (attention + 3 * gate) + 4 * (48 + 32);
   const double backward = gate + 4 * 48 + 4 * (48 + 32);
   EXPECT_EQ(flops_of_step(model_, 10, 7, 3), 10 * 2 * (forward + backward) + 7 * 4 * 96 * 32);
-  model_.blocks[1].gate.low_rank->a.set_requires_grad(false);  // then B's input needs none either
+  model_.blocks[1].sites[model::kFeedForwardInput][0].low_rank->a.set_requires_grad(
+      false);  // then B's input needs none either
   EXPECT_EQ(flops_of_step(model_, 10, 7, 3), 10 * 2 * (forward + gate + 4 * 48) + 7 * 4 * 96 * 32);
 }
 

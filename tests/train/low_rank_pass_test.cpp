@@ -204,7 +204,7 @@ TEST_F(LowRankPassBytes, AttentionInFp32RunsTwiceAndRepeatsSharedHeads) {
   };
   // 32 query features: the second output, k and v of all heads, their gradients; 4 bytes each.
   EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) + 4 * 5 * 32);
-  model_.config.num_kv_heads = 4;
+  model_.config.attention.kv_heads = 4;
   EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) + 4 * 32);
 }
 

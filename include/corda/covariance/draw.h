@@ -54,7 +54,7 @@ struct Draw {
 // Draws from `files` with the tokenizer of `model`; `settings.seq_len` is above 0. Throws as
 // `data::load_calibration`.
 Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
-                  const std::string& model, const model::ModelConfig& config,
+                  const std::string& model, const model::ModelDescription& config,
                   core::Reporter& reporter);
 
 }  // namespace corda::covariance

@@ -58,7 +58,7 @@ using BlockConsumer = std::function<void(std::int64_t layer, const model::Block&
 // activations between blocks where they are not in host memory. Samples are never padded. 16-bit
 // activations are multiplied exactly and summed in fp32. Throws Interrupted, and NumericalError
 // naming a site whose covariance is not finite.
-void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelConfig& config,
+void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
                    const std::vector<Draw>& draws, const StreamOptions& options,
                    const BlockConsumer& consume, core::Reporter& reporter);
 

@@ -24,8 +24,9 @@ struct GemmOptions {
 void gemm(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
           const GemmOptions& options = {});
 
-// c = a b + added: the same with the addition of another matrix [m, n] of c's dtype in place of c.
+// c = alpha a b + added: the same with the addition of another matrix [m, n] of c's dtype in place
+// of c; beta is not looked at.
 void gemm_add(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
-              const at::Tensor& added, const GemmPlans* plans = nullptr);
+              const at::Tensor& added, const GemmOptions& options = {});
 
 }  // namespace corda::kernels

@@ -18,8 +18,10 @@ struct Batch {
   at::Tensor cu_seqlens;              // [sequences + 1], int32, the same as `offsets`
   std::vector<std::int32_t> offsets;  // on the host
   std::int64_t longest = 0;           // tokens of the longest sequence
-  at::Tensor target_rows;             // [targets], int64: the rows whose next token is a target
-  at::Tensor target_ids;              // [targets], int64: those tokens
+  // The last position of each sequence plus 1: its length, those before this batch included.
+  std::vector<std::int64_t> lengths;
+  at::Tensor target_rows;  // [targets], int64: the rows whose next token is a target
+  at::Tensor target_ids;   // [targets], int64: those tokens
 
   std::int64_t tokens() const { return offsets.back(); }
   std::int64_t sequences() const { return static_cast<std::int64_t>(offsets.size()) - 1; }

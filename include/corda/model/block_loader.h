@@ -16,7 +16,7 @@ namespace corda::model {
 class BlockLoader {
  public:
   // Throws as `check_checkpoint`.
-  BlockLoader(const io::Checkpoint& checkpoint, const ModelConfig& config,
+  BlockLoader(const io::Checkpoint& checkpoint, const ModelDescription& config,
               const LoadOptions& options);
 
   // The block, on the current stream. Starts reading the next one, so memory for two is needed.
@@ -32,7 +32,7 @@ class BlockLoader {
   std::vector<at::Tensor> finish(linalg::Uploader::Upload& upload) const;
 
   const io::Checkpoint& checkpoint_;
-  ModelConfig config_;
+  ModelDescription config_;
   LoadOptions options_;
   linalg::Uploader uploader_;
   std::optional<linalg::Uploader::Upload> ahead_;

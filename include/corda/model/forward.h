@@ -5,16 +5,18 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
+#include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/norm_kind.h"
 #include "corda/model/attention.h"
 #include "corda/model/batch.h"
 #include "corda/model/model.h"
 
 namespace corda::model {
 
-// Called with the input [tokens, in] of every linear-layer site as the forward pass reaches it.
-// Sites: "<block>.self_attn.input" (q, k, v), "<block>.self_attn.o_proj.input", "<block>.mlp.input"
-// (gate, up), "<block>.mlp.down_proj.input".
+// Called with the input [tokens, in] of every site as the forward pass reaches it, by the names of
+// `sites_of`.
 using SiteObserver = std::function<void(const std::string& site, const at::Tensor& input)>;
 
 // What stands in autograd's graph: ATen's operations alone (the oracle of everything else), or
@@ -22,26 +24,40 @@ using SiteObserver = std::function<void(const std::string& site, const at::Tenso
 // kernels may be gone through backward once. Without gradients there is no difference.
 enum class Operations { kAten, kKernels };
 
-// cos and sin of the rotary angles of a batch, [tokens, 1, head_dim / 2], fp32.
+// cos and sin of the rotary angles of a batch, [tokens, dims / 2], fp32.
 struct Rotary {
   at::Tensor cos;
   at::Tensor sin;
 };
-Rotary rotary_of(const Model& model, const at::Tensor& positions);
+// What the positions of a batch mean for queries and keys: the angles of each of the model's
+// rotaries; a factor [tokens] fp32 of the queries, undefined where it is 1.
+struct Positions {
+  std::vector<Rotary> rotaries;
+  at::Tensor query_factor;
+  // Of a block; null where it does not turn them.
+  const Rotary* of(const BlockDescription& block) const {
+    return block.rotary < 0 ? nullptr : &rotaries[static_cast<std::size_t>(block.rotary)];
+  }
+};
+Positions positions_of(const Model& model, const Batch& batch);
 
 // x W^T + bias, and the low-rank adapter where there is one. `x` [tokens, in] in the compute dtype.
 at::Tensor apply(const Linear& linear, const at::Tensor& x,
                  Operations operations = Operations::kAten);
 
-// Root-mean-square norm over the last dimension, computed in fp32.
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+// Root-mean-square norm over the last dimension, computed in fp32, rounded as `kind` says.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps,
+                    kernels::NormKind kind);
 
-// ids [tokens] -> [tokens, hidden] in the compute dtype.
+// What the model multiplies its embeddings by, for a table of this dtype.
+double embedding_scale(const ModelDescription& model, at::ScalarType table);
+
+// ids [tokens] -> [tokens, hidden] in the compute dtype, scaled as the model does.
 at::Tensor embed(const Model& model, const at::Tensor& ids);
 
 // One decoder block, [tokens, hidden] -> [tokens, hidden]. `layer` is its number.
 at::Tensor forward_block(const Model& model, std::int64_t layer, const at::Tensor& hidden,
-                         const Rotary& rotary, Attention& attention,
+                         const Positions& positions, Attention& attention,
                          const SiteObserver& observe = {},
                          Operations operations = Operations::kAten);
 
@@ -55,7 +71,10 @@ at::Tensor forward_embedded(const Model& model, const Batch& batch, at::Tensor h
                             Attention& attention, const SiteObserver& observe = {},
                             Operations operations = Operations::kAten);
 
-// The head on some rows: [rows, hidden] -> [rows, vocab].
+// What the loss must know of the model's logits.
+kernels::LogitRule logit_rule(const ModelDescription& model);
+
+// The head on some rows: [rows, hidden] -> [rows, vocab], scaled and capped as the model does.
 at::Tensor logits_of(const Model& model, const at::Tensor& hidden);
 
 // Sum of the cross-entropy, natural logarithm, of `target_ids` [n] given the rows `target_rows` [n]

@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <functional>
 #include <map>
 #include <optional>
@@ -37,44 +38,54 @@ struct Linear {
   std::optional<LowRank> low_rank;
 };
 
-// One decoder block: pre-norm attention and pre-norm gated feed-forward, each added to the
-// residual.
+// One decoder block: attention and a gated feed-forward, each added to the residual stream, with
+// the norms that its family has (the others are undefined).
 struct Block {
-  std::string name;           // "model.layers.0"
-  at::Tensor attention_norm;  // [hidden]
-  at::Tensor mlp_norm;        // [hidden]
-  Linear q, k, v, o;
-  Linear gate, up, down;
+  std::string name;                                        // "model.layers.0"
+  at::Tensor norm_before_attention, norm_after_attention;  // [hidden]
+  at::Tensor norm_before_feed_forward, norm_after_feed_forward;
+  at::Tensor query_norm, key_norm;  // HeadNorm
+  // The layers of each site, in the order of ModelDescription::sites and of the forward pass.
+  std::array<std::vector<Linear>, 4> sites;
 
-  // All seven, in the order of the forward pass.
+  // All of them, in that order.
   std::vector<Linear*> projections();
   std::vector<const Linear*> projections() const;
 };
 
+// The rotary frequencies of one RotaryDescription, [dims / 2] fp32: of short sequences and, where
+// they depend on the length and the model fixes them (longrope), of long ones.
+struct RotaryFrequencies {
+  at::Tensor usual;
+  at::Tensor beyond;
+};
+
 struct Model {
-  ModelConfig config;
+  ModelDescription config;
   at::Tensor embedding;  // [vocab, hidden]
   std::vector<Block> blocks;
-  at::Tensor final_norm;           // [hidden]
-  Linear head;                     // no weight of its own where it is tied to the embedding
-  at::Tensor inverse_frequencies;  // [head_dim / 2], fp32, after scaling
+  at::Tensor final_norm;  // [hidden]
+  Linear head;            // no weight of its own where it is tied to the embedding
+  std::vector<RotaryFrequencies> frequencies;  // of `config.rotaries`
   // Of activations; weights of another dtype are converted when used.
   at::ScalarType compute = at::kFloat;
 
   at::Device device() const { return embedding.device(); }
-  const at::Tensor& head_weight() const {
-    return config.tie_word_embeddings ? embedding : head.weight;
-  }
+  const at::Tensor& head_weight() const { return config.tied ? embedding : head.weight; }
   // Those of every block, in the order of the forward pass.
   std::vector<Linear*> projections();
   std::vector<const Linear*> projections() const;
-  // Every parameter by its name in the checkpoint; a tied head stands once, as the embedding.
+  // Every parameter by its name; a tied head stands once, as the embedding.
   std::vector<std::pair<std::string, at::Tensor*>> parameters();
 };
 
 // Names and shapes of every tensor that a checkpoint of this configuration holds.
 std::vector<std::pair<std::string, std::vector<std::int64_t>>> expected_tensors(
-    const ModelConfig& config);
+    const ModelDescription& config);
+
+// The name under which the tensor `name` of this model stands in the files.
+std::string name_in_files(const io::Checkpoint& checkpoint, const ModelDescription& config,
+                          const std::string& name);
 
 struct LoadOptions {
   at::Device device = at::kCPU;
@@ -85,26 +96,37 @@ struct LoadOptions {
 // Loads a model. Throws ShapeError that lists every missing, surplus and misshapen tensor, and
 // every one of another type than fp32, bf16 and fp16, at once. Harmless leftovers of old files
 // (rotary buffers, a copy of tied embeddings) are accepted.
-Model load_model(const io::Checkpoint& checkpoint, const ModelConfig& config,
+Model load_model(const io::Checkpoint& checkpoint, const ModelDescription& config,
                  const LoadOptions& options);
 
 // Throws the ShapeError of `load_model` where the checkpoint does not fit the configuration.
-void check_checkpoint(const io::Checkpoint& checkpoint, const ModelConfig& config);
+void check_checkpoint(const io::Checkpoint& checkpoint, const ModelDescription& config);
 
 // A model with the right number of blocks and nothing in them, no embedding and no head; enough
 // for `forward_block` once the block is filled in.
-Model model_without_weights(const ModelConfig& config, const LoadOptions& options);
+Model model_without_weights(const ModelDescription& config, const LoadOptions& options);
 
 // Block `layer` with `load(name)` giving each of its tensors, called in the order of
 // `block_tensors`.
-Block make_block(const ModelConfig& config, std::int64_t layer,
+Block make_block(const ModelDescription& config, std::int64_t layer,
                  const std::function<at::Tensor(const std::string& name)>& load);
 
 // Names of the tensors of block `layer`.
-std::vector<std::string> block_tensors(const ModelConfig& config, std::int64_t layer);
+std::vector<std::string> block_tensors(const ModelDescription& config, std::int64_t layer);
 
-// Rotary frequencies theta^(-2i/d), scaled as the configuration says (Llama 3.1: low frequencies
-// divided by the factor, a smooth blend between the bands).
-at::Tensor rope_inverse_frequencies(const ModelConfig& config);
+// What `model_without_weights` and `load_model` give the model for each rotary description.
+RotaryFrequencies rotary_frequencies(const RotaryDescription& rope);
+
+// The frequencies of sequences of `length` tokens, [dims / 2] fp32 on the device of `frequencies`.
+at::Tensor frequencies_for(const RotaryDescription& rope, const RotaryFrequencies& frequencies,
+                           std::int64_t length);
+
+// The model of a checkpoint's config.json and tensors: what a folder's two sources say together.
+// Notes of the configuration are logged. A head that the configuration calls tied, but that stands
+// in the files and differs from the embedding, is a head of its own, as in transformers, which is
+// said. Throws as `read_model_config`; of a family that is not implemented, and whose tensors are
+// those of one that is, the message says so.
+ModelDescription describe_model(const io::Checkpoint& checkpoint, core::Reporter& reporter,
+                                const std::string& assume_family = "");
 
 }  // namespace corda::model

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "corda/model/config.h"
+#include "corda/model/description.h"
 
 namespace corda::model {
 
@@ -18,8 +18,8 @@ struct Site {
 };
 
 // Four sites a block, in the order of the forward pass; the names `SiteObserver` is called with.
-std::vector<Site> sites_of(const ModelConfig& config);
+std::vector<Site> sites_of(const ModelDescription& model);
 // Those of one block.
-std::vector<Site> sites_of_block(const ModelConfig& config, std::int64_t layer);
+std::vector<Site> sites_of_block(const ModelDescription& model, std::int64_t layer);
 
 }  // namespace corda::model

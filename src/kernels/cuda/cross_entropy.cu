@@ -36,34 +36,46 @@ __device__ Softmax over_block(Softmax mine, Softmax* shared) {
   return all;
 }
 
+// A logit as the loss sees it; cap 0: as it is.
+__device__ float capped(float logit, float cap) {
+  return cap > 0 ? cap * tanhf(logit / cap) : logit;
+}
+
 template <typename T, int N>
 __global__ void cross_entropy_kernel(float* loss, T* logits, std::int64_t stride,
                                      const std::int64_t* targets, std::int64_t vocab,
-                                     const float* scale_at) {
+                                     const float* scale_at, float cap) {
   __shared__ Softmax shared[kThreads / 32];
   T* row = logits + static_cast<std::int64_t>(blockIdx.x) * stride;
   Softmax mine;
   for (std::int64_t i = threadIdx.x * N; i < vocab; i += kThreads * N) {
     const auto pack = load<T, N>(row + i);
     float largest = mine.largest;
-    for (int j = 0; j < N; ++j) largest = fmaxf(largest, widen(pack.values[j]));
+    float values[N];
+    for (int j = 0; j < N; ++j) {
+      values[j] = capped(widen(pack.values[j]), cap);
+      largest = fmaxf(largest, values[j]);
+    }
     mine.sum *= __expf(mine.largest - largest);
     mine.largest = largest;
-    for (int j = 0; j < N; ++j) mine.sum += __expf(widen(pack.values[j]) - largest);
+    for (int j = 0; j < N; ++j) mine.sum += __expf(values[j] - largest);
   }
   const Softmax all = over_block(mine, shared);
   const std::int64_t target = targets[blockIdx.x];
   const bool counts = target >= 0;
   const float scale = counts ? *scale_at : 0.0F;
   if (threadIdx.x == 0)
-    loss[blockIdx.x] = counts ? logf(all.sum) + all.largest - widen(row[target]) : 0.0F;
+    loss[blockIdx.x] =
+        counts ? logf(all.sum) + all.largest - capped(widen(row[target]), cap) : 0.0F;
   __syncthreads();  // the target's logit was read before it is overwritten
   const float normaliser = scale / all.sum;
   for (std::int64_t i = threadIdx.x * N; i < vocab; i += kThreads * N) {
     auto pack = load<T, N>(row + i);
     for (int j = 0; j < N; ++j) {
-      const float softmax = __expf(widen(pack.values[j]) - all.largest) * normaliser;
-      pack.values[j] = rounded<T>(i + j == target ? softmax - scale : softmax);
+      const float value = capped(widen(pack.values[j]), cap);
+      const float softmax = __expf(value - all.largest) * normaliser;
+      const float slope = cap > 0 ? 1.0F - value / cap * (value / cap) : 1.0F;
+      pack.values[j] = rounded<T>((i + j == target ? softmax - scale : softmax) * slope);
     }
     store(row + i, pack);
   }
@@ -72,13 +84,14 @@ __global__ void cross_entropy_kernel(float* loss, T* logits, std::int64_t stride
 }  // namespace
 
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
-                   std::int64_t rows, std::int64_t vocab, const float* scale, cudaStream_t stream) {
+                   std::int64_t rows, std::int64_t vocab, const float* scale, float soft_cap,
+                   cudaStream_t stream) {
   if (rows == 0) return;
   dispatch(type, can_be_wide(type, vocab, {logits}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
     cross_entropy_kernel<T, decltype(variant)::kPack>
         <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-            loss, static_cast<T*>(logits.data), logits.stride, targets, vocab, scale);
+            loss, static_cast<T*>(logits.data), logits.stride, targets, vocab, scale, soft_cap);
   });
   check_launch("cross_entropy");
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "corda/kernels/activation.h"
+#include "corda/kernels/norm_kind.h"
 
 namespace corda::kernels::cuda {
 
@@ -21,15 +22,28 @@ struct Rows {
 };
 
 void rms_norm(Type type, Rows out, float* inv_rms, Rows x, const void* weight, std::int64_t rows,
-              std::int64_t n, float eps, cudaStream_t stream);
+              std::int64_t n, float eps, NormKind kind, cudaStream_t stream);
 void rms_norm_backward(Type type, Rows grad, Rows residual, Rows x, const float* inv_rms,
                        const void* weight, std::int64_t rows, std::int64_t n, bool keep_output,
-                       cudaStream_t stream);
+                       NormKind kind, cudaStream_t stream);
 
+// Rows of `groups` groups of n.
+void group_norm(Type type, Rows out, Rows x, const void* weight, std::int64_t rows,
+                std::int64_t groups, std::int64_t n, float eps, NormKind kind, cudaStream_t stream);
+void group_norm_backward(Type type, Rows x, Rows grad, const void* weight, std::int64_t rows,
+                         std::int64_t groups, std::int64_t n, float eps, NormKind kind,
+                         cudaStream_t stream);
+
+// Heads of `head_dim` elements of which the first 2 half are turned.
+struct HeadShape {
+  std::int64_t head_dim = 0;
+  std::int64_t half = 0;
+  bool interleaved = false;
+};
 void rotate(Type type, Rows x, const float* cos, const float* sin, std::int64_t tokens,
-            std::int64_t heads, std::int64_t half, cudaStream_t stream);
+            std::int64_t heads, HeadShape shape, cudaStream_t stream);
 
-// Gradients of queries, keys and values, each contiguous [tokens, its heads, 2 half].
+// Gradients of queries, keys and values, each contiguous [tokens, its heads, head_dim].
 struct HeadGradients {
   const void* q = nullptr;
   const void* k = nullptr;
@@ -38,7 +52,7 @@ struct HeadGradients {
   std::int64_t kv_heads = 0;
 };
 void gather_rotated_back(Type type, Rows out, const HeadGradients& gradients, const float* cos,
-                         const float* sin, std::int64_t tokens, std::int64_t half,
+                         const float* sin, std::int64_t tokens, HeadShape shape,
                          cudaStream_t stream);
 
 void glu(Type type, Activation activation, Rows out, Rows gate, Rows up, std::int64_t rows,
@@ -63,7 +77,8 @@ void embedding_backward(Type type, float* grad_table, Rows grad, const std::int6
                         cudaStream_t stream);
 
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
-                   std::int64_t rows, std::int64_t vocab, const float* scale, cudaStream_t stream);
+                   std::int64_t rows, std::int64_t vocab, const float* scale, float soft_cap,
+                   cudaStream_t stream);
 
 // Copies `elements` in rows of `n` from dense fp32 to rows at another stride. One block does
 // kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.

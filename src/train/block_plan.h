@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The buffers of a decoder block in training: one list, from which memory is taken and foretold.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "corda/model/model.h"
+#include "train/low_rank_site.h"
+#include "train/recompute.h"
+#include "train/row_buffer.h"
+
+namespace corda::train {
+
+// A row of so many elements a token.
+struct BufferPlan {
+  std::string name;
+  std::int64_t columns = 0;
+  bool is_vector = false;  // one fp32 number a token
+  // From this setting of `recompute` on all blocks share one; nullopt: each has its own always.
+  std::optional<Recompute> shared_from;
+  bool is_ours = true;  // false: a library makes it, and it is only counted
+
+  std::int64_t bytes_per_token(std::int64_t element) const {
+    return is_vector ? 4 : columns * element;
+  }
+  bool is_shared(Recompute recompute) const { return shared_from && recompute >= *shared_from; }
+};
+using BufferPlans = std::vector<BufferPlan>;
+
+// Buffers made by a plan, in its order; empty where they are not ours.
+std::vector<RowBuffer> make_buffers(const BufferPlans& plans, at::TensorOptions options,
+                                    std::int64_t tokens);
+// Puts those that `recompute` shares into the memory of `others`, made by an equal plan.
+void share_buffers(std::vector<RowBuffer>& buffers, const std::vector<RowBuffer>& others,
+                   const BufferPlans& plans, Recompute recompute);
+
+// What a block uses and leaves to the next, [tokens, columns]; 0: not needed.
+enum class Scratch : std::size_t {
+  kNormed,        // the input of a branch, and its h: [H | rank]
+  kGated,         // [I | rank]
+  kResidual,      // the gradient of the residual stream: [H | rank]
+  kGradNormed,    // [H]
+  kGradAttended,  // [query features]
+  kHeads,         // queries, keys and values after norms of the heads, or their gradients
+  kBranch,        // what a norm makes of a branch's output, or its gradient: [H | rank]
+  kCount
+};
+using ScratchColumns = std::array<std::int64_t, static_cast<std::size_t>(Scratch::kCount)>;
+// What serves both.
+ScratchColumns widest(const ScratchColumns& a, const ScratchColumns& b);
+
+// The kept buffers of an attention, in their order.
+enum AttentionBuffer : std::size_t { kQkv, kQkvBottom, kOutputBottom, kAttended };
+// Of a gated feed-forward.
+enum FeedForwardBuffer : std::size_t { kGateUp, kGateUpBottom, kDownBottom };
+// Of a branch's norms, in front of its own.
+enum NormBuffer : std::size_t { kInvRmsBefore, kBranchOut, kInvRmsAfter };
+
+// Everything about a block that costs memory.
+struct BlockPlan {
+  BufferPlans attention;
+  BufferPlans attention_norms;
+  BufferPlans feed_forward;
+  BufferPlans feed_forward_norms;
+  BufferPlan middle;  // the residual stream between the two
+  ScratchColumns scratch = {};
+  std::int64_t packed_elements = 0;    // that the factors add to the weights
+  std::int64_t gradient_elements = 0;  // of the factors, fp32
+};
+BlockPlan plan_block(const model::ModelDescription& model, const model::Block& block);
+
+// The columns of h of a site, one at least: no columns would mean a vector.
+std::int64_t bottom_columns(std::int64_t rank);
+
+}  // namespace corda::train
