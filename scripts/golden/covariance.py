@@ -28,9 +28,8 @@ def modules_of_sites(model):
 
 
 @torch.no_grad()
-def peft_covariances(model, samples):
-    """By PEFT's own code, one forward pass a sample: module name -> [in, in]."""
-    names = sorted({m.rsplit(".", 1)[1] for ms in SITES.values() for m in ms})
+def peft_covariances(model, samples, names):
+    """By PEFT's own code, one forward pass a sample: module name -> [in, in]. `names`: last parts of the modules' names."""
     config = LoraConfig(init_lora_weights="corda", target_modules=names, r=4,
                         corda_config=CordaConfig(corda_method="kpm"))
 
@@ -74,7 +73,7 @@ def main():
     samples = [torch.randint(3, model.config.vocab_size, (n,), generator=generator).tolist()
                for n in LENGTHS]
     sites = modules_of_sites(model)
-    by_module = peft_covariances(model, samples)
+    by_module = peft_covariances(model, samples, sorted({m.rsplit(".", 1)[1] for ms in SITES.values() for m in ms}))
     assert sorted(by_module) == sorted(m for ms in sites.values() for m in ms)
     for modules in sites.values():
         for other in modules[1:]:
