@@ -11,7 +11,8 @@ from golden import GOLDEN
 
 LIMIT = 4_000_000  # as tests/golden_test.cmake
 here = Path(__file__).parent
-for script in ("models.py", "covariance.py", "train.py", "corda_math.py", "decompose.py", "tokenizer.py", "chat_templates.py", "chat_data.py", "families.py"):
+for script in ("models.py", "covariance.py", "train.py", "corda_math.py", "decompose.py", "tokenizer.py", "chat_templates.py", "chat_data.py",
+               "families.py", "config_rules.py"):
     folder = [GOLDEN / "decompose"] if script == "decompose.py" else []
     subprocess.run([sys.executable, here / script, *folder], check=True,
                    env=dict(os.environ, PYTHONHASHSEED="0"))
