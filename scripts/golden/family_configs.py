@@ -101,7 +101,7 @@ MODELS["gemma3-text-old"] = twin("gemma3-text", model(
 MODELS["gemma3-text-defaults"] = twin("gemma3-text", model(  # both bases as they are where the file says nothing
     "gemma3_text", GEMMA, rope_scaling=dict(rope_type="linear", factor=4.0), sliding_window=WINDOW, num_hidden_layers=4,
     layer_types=[SLIDING, SLIDING, FULL, SLIDING], tie_word_embeddings=DROP))
-MODELS["gemma3-text-caps"] = model("gemma3_text", GEMMA, CAPS, sliding_window=WINDOW, attention_bias=True,
+MODELS["gemma3-text-caps"] = model("gemma3_text", GEMMA, dict(final_logit_softcapping=2.0), sliding_window=WINDOW, attention_bias=True,
                                    matters=[dict(final_logit_softcapping=None)])
 
 # phi3: fused projections.

@@ -11,13 +11,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "corda/linalg/device.h"
-#include "corda/model/adapt.h"
 #include "corda/train/optimizer.h"
+#include "support/random_model.h"
 #include "train/flops.h"
 #include "train/gradient_pass.h"
 #include "train/low_rank_pass.h"
@@ -81,47 +80,16 @@ model::ModelDescription described(const Options& o) {
   return model::parse_model_config(config.dump(), "the bench's options");
 }
 
-void add_low_rank(const Options& o, model::Linear& linear) {
-  const at::TensorOptions fp32 = linear.weight.options().dtype(at::kFloat);
-  model::LowRank low_rank;
-  low_rank.a = at::empty({o.rank, linear.weight.size(1)}, fp32).normal_(0, 0.01);
-  low_rank.b = at::empty({linear.weight.size(0), o.rank}, fp32).normal_(0, 0.001);
-  low_rank.a.set_requires_grad(!o.frozen_a);
-  low_rank.b.set_requires_grad(true);
-  if (o.method == "dora") {
-    low_rank.row_squares = model::row_squares(linear.weight);
-    low_rank.magnitude = low_rank.row_squares.sqrt().set_requires_grad(true);
-  }
-  linear.low_rank = std::move(low_rank);
-}
-
 // Full fine-tuning has its weights in fp32.
 model::Model random_model(const Options& o, at::Device device, at::ScalarType compute) {
-  const at::ScalarType type = o.method == "full" ? at::kFloat : compute;
-  const model::ModelDescription config = described(o);
-  std::map<std::string, std::vector<std::int64_t>> shapes;
-  for (const auto& [name, shape] : model::expected_tensors(config)) shapes[name] = shape;
-  const at::TensorOptions options = at::TensorOptions().dtype(type).device(device);
-  const auto load = [&](const std::string& name) {
-    const auto& shape = shapes.at(name);
-    if (shape.size() == 2) return at::empty(shape, options).normal_(0, 0.02);
-    return name.ends_with(".bias") ? at::zeros(shape, options) : at::ones(shape, options);
-  };
-  model::Model model =
-      model::model_without_weights(config, {.device = device, .weights = type, .compute = compute});
-  model.embedding = load(config.prefix + "embed_tokens.weight");
-  model.final_norm = load(config.prefix + "norm.weight");
-  if (!config.tied) model.head.weight = load("lm_head.weight");
-  for (std::int64_t i = 0; i < config.num_layers(); ++i) {
-    model::Block block = model::make_block(config, i, load);
-    if (o.method != "full") {
-      for (model::Linear* linear : block.projections()) add_low_rank(o, *linear);
-    }
-    if (o.shared_a) {
-      for (auto& site : block.sites)
-        for (model::Linear& linear : site) linear.low_rank->a = site.front().low_rank->a;
-    }
-    model.blocks[static_cast<std::size_t>(i)] = std::move(block);
+  model::Model model = testing::random_model(
+      described(o),
+      {.device = device, .weights = o.method == "full" ? at::kFloat : compute, .compute = compute});
+  if (o.method != "full") {
+    testing::add_random_adapters(model, {.rank = o.rank,
+                                         .train_a = !o.frozen_a && !o.shared_a,
+                                         .share_a = o.shared_a,
+                                         .magnitude = o.method == "dora"});
   }
   return model;
 }

@@ -5,12 +5,18 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <memory>
+
 #include "corda/adapter/adapter.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/random.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/spectrum.h"
 #include "corda/merge/merge.h"
+#include "corda/model/model.h"
+#include "core/json.h"
+#include "support/family_goldens.h"
 #include "support/process.h"
 #include "support/temporary_directory.h"
 
@@ -132,6 +138,55 @@ TEST_F(Interop, PeftLoadsOurAdaptersAndTransformersOurMergedModels) {
     const auto transformers = python("transformers_loads.py", {"--merged", merged.string()});
     EXPECT_EQ(transformers.exit_code, 0) << transformers.out << transformers.err;
   }
+}
+
+// One model of every family: an adapter of all its layers, merged here, in PEFT and transformers.
+TEST_F(Interop, PeftLoadsOurAdaptersOfEveryFamily) {
+  std::map<std::string, std::string> one_of_each;
+  for (const std::string& name : testing::family_goldens("same_as", false)) {
+    const core::Json config =
+        core::read_json(kSource / "tests/golden/families" / name / "config.json");
+    one_of_each.emplace(config.at("model_type").get<std::string>(), name);
+  }
+  EXPECT_EQ(one_of_each.size(), 18U);
+  core::Json list = core::Json::array();
+  std::vector<std::unique_ptr<testing::FamilyGolden>> goldens;  // which own the bases
+  for (const auto& [family, name] : one_of_each) {
+    goldens.push_back(std::make_unique<testing::FamilyGolden>(name));
+    const fs::path base = goldens.back()->directory();
+    const model::Model model = goldens.back()->load();
+    adapter::Adapter made;
+    made.method = "lora";
+    made.rank = 3;
+    made.alpha = 6;
+    made.base_fingerprint = io::Checkpoint(base).fingerprint();
+    made.base_name = base.string();
+    std::uint64_t seed = 0;
+    for (const model::Linear* linear : model.projections()) {
+      auto& layer = made.layers[linear->name];
+      layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), made.rank, 1,
+                                       linear->name);
+      layer.b = 0.05 * noise(layer.b, ++seed);
+    }
+    const fs::path adapter = scratch_.path() / (family + "-adapter");
+    fs::create_directories(adapter);
+    adapter::write_adapter(adapter, made);
+    const fs::path merged = scratch_.path() / (family + "-merged");
+    core::Reporter quiet;
+    merge::merge({.model = base.string(),
+                  .adapter = adapter.string(),
+                  .out = merged.string(),
+                  .dtype = "auto",
+                  .max_shard_size = ""},
+                 quiet);
+    list.push_back(
+        {{"base", base.string()}, {"adapter", adapter.string()}, {"merged", merged.string()}});
+  }
+  const fs::path file = scratch_.path() / "list.json";
+  core::write_json(file, list);
+  const auto result = python("peft_loads_adapter.py", {"--list", file.string(), "--ids",
+                                                       "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
 }
 
 // The difference must be below the tolerance, so it must be zero.

@@ -16,9 +16,11 @@ from transformers import AutoModelForCausalLM
 
 def parse():
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--base", required=True, type=Path)
-    p.add_argument("--adapter", required=True, type=Path)
-    p.add_argument("--merged", required=True, type=Path)
+    p.add_argument("--base", type=Path)
+    p.add_argument("--adapter", type=Path)
+    p.add_argument("--merged", type=Path)
+    p.add_argument("--list", type=Path,
+                   help="in place of these: a JSON list of {base, adapter, merged}, one check each")
     p.add_argument("--ids", required=True,
                    help="JSON, or a file of JSON: one list of token ids or a list of such lists")
     p.add_argument("--tolerance", type=float, default=1e-4,
@@ -67,24 +69,40 @@ def relative(got, want):
     return ((got - want).abs().max() / want.abs().max()).item()
 
 
-def main():
-    args = parse()
-    for directory in (args.base, args.adapter, args.merged):
+def check(base_directory, adapter, merged_directory, rows, tolerance):
+    for directory in (base_directory, adapter, merged_directory):
         if not directory.is_dir():
             raise ValueError(f"{directory} is not a directory")
-    rows = read_ids(args.ids)
-    adapted = logits_of(load_adapted(args.base, args.adapter), rows)
-    merged = logits_of(load(args.merged), rows)
-    base = logits_of(load(args.base), rows)
+    adapted = logits_of(load_adapted(base_directory, adapter), rows)
+    merged = logits_of(load(merged_directory), rows)
+    base = logits_of(load(base_directory), rows)
     if not (adapted.isfinite().all() and merged.isfinite().all()):
-        raise ValueError("logits that are not finite")
+        raise ValueError(f"{adapter}: logits that are not finite")
     difference = relative(adapted, merged)
-    print(json.dumps({"tokens": sum(map(len, rows)), "max_relative_difference": difference,
-                      "tolerance": args.tolerance,
-                      "max_relative_change_of_base": relative(merged, base)}))
-    if not difference < args.tolerance:
-        raise ValueError(f"logits of base + adapter differ from merged by {difference:.3g}; "
-                         f"allowed {args.tolerance:g}")
+    change = relative(merged, base)
+    print(json.dumps({"adapter": str(adapter), "tokens": sum(map(len, rows)),
+                      "max_relative_difference": difference, "tolerance": tolerance,
+                      "max_relative_change_of_base": change}))
+    if not difference < tolerance:
+        raise ValueError(f"{adapter}: logits of base + adapter differ from merged by "
+                         f"{difference:.3g}; allowed {tolerance:g}")
+    return change
+
+
+def main():
+    args = parse()
+    rows = read_ids(args.ids)
+    if args.list is None:
+        check(args.base, args.adapter, args.merged, rows, args.tolerance)
+        return
+    cases = json.loads(args.list.read_text())
+    for case in cases:
+        change = check(*(Path(case[key]) for key in ("base", "adapter", "merged")), rows,
+                       args.tolerance)
+        if change < 10 * args.tolerance:
+            raise ValueError(f"{case['adapter']} changes the base by {change:.3g} only, "
+                             "so the comparison says nothing")
+    print(f"{len(cases)} adapters")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,9 @@ class Gpu : public ::testing::TestWithParam<Case> {
   }
 };
 
+// OLMo's, Llama's and Gemma's.
+constexpr NormKind kNormKinds[] = {{}, {0, true}, {1, false}};
+
 TEST_P(Gpu, RmsNormMatchesCpu) {
   const auto& [type, rows, n, padding] = GetParam();
   const at::Tensor x = window(n), out = window(n), grad = window(n), residual = window(n);
@@ -64,14 +67,34 @@ TEST_P(Gpu, RmsNormMatchesCpu) {
   const at::Tensor gx = on_gpu(x), gout = on_gpu(out), ggrad = on_gpu(grad);
   const at::Tensor gresidual = on_gpu(residual), gweight = weight.cuda();
   const at::Tensor ginv_rms = inv_rms.cuda();
-  rms_norm(out, inv_rms, x, weight, 1e-5);
-  rms_norm(gout, ginv_rms, gx, gweight, 1e-5);
-  expect_equal(gout, out);
-  expect_equal(ginv_rms, inv_rms);
-  rms_norm_backward(grad, residual, x, inv_rms, weight);
-  rms_norm_backward(ggrad, gresidual, gx, ginv_rms, gweight);
-  expect_equal(ggrad, grad);
-  expect_equal(gresidual, residual);
+  for (const NormKind kind : kNormKinds) {
+    rms_norm(out, inv_rms, x, weight, 1e-5, kind);
+    rms_norm(gout, ginv_rms, gx, gweight, 1e-5, kind);
+    expect_equal(gout, out);
+    expect_equal(ginv_rms, inv_rms);
+    rms_norm_backward(grad, residual, x, inv_rms, weight, /*keep_output=*/true, kind);
+    rms_norm_backward(ggrad, gresidual, gx, ginv_rms, gweight, /*keep_output=*/true, kind);
+    expect_equal(ggrad, grad);
+    expect_equal(gresidual, residual);
+  }
+}
+
+TEST_P(Gpu, GroupNormMatchesCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const std::int64_t groups = 3;
+  const at::Tensor out = window(groups * n), grad = window(groups * n);
+  const at::Tensor weight = (at::rand({n}) + 0.5).to(type);
+  const at::Tensor gout = on_gpu(out), ggrad = on_gpu(grad), gweight = weight.cuda();
+  for (const NormKind kind : kNormKinds) {
+    const at::Tensor x = window(groups * n);
+    const at::Tensor gx = on_gpu(x);
+    group_norm(out, x, weight, 1e-5, kind);
+    group_norm(gout, gx, gweight, 1e-5, kind);
+    expect_equal(gout, out);
+    group_norm_backward(x, grad, weight, 1e-5, kind);
+    group_norm_backward(gx, ggrad, gweight, 1e-5, kind);
+    expect_equal(gx, x);
+  }
 }
 
 TEST_P(Gpu, ScaledColumnsMatchCpu) {
@@ -92,19 +115,25 @@ TEST_P(Gpu, ScaledColumnsMatchCpu) {
 
 TEST_P(Gpu, RotaryMatchesCpu) {
   const auto& [type, rows, n, padding] = GetParam();
-  const std::int64_t d = 2 * n, heads = 3, kv_heads = 2;
-  const at::Tensor x = window((heads + 2 * kv_heads) * d);
+  const std::int64_t heads = 3, kv_heads = 2;
   const at::Tensor angles = at::rand({rows, n}) * 6;
   const at::Tensor cos = angles.cos(), sin = angles.sin();
-  const at::Tensor gx = on_gpu(x), gcos = cos.cuda(), gsin = sin.cuda();
-  rotate(x, heads + kv_heads, cos, sin);
-  rotate(gx, heads + kv_heads, gcos, gsin);
-  expect_equal(gx, x);
-  const auto part = [&](std::int64_t count) { return at::randn({rows, count, d}).to(type); };
-  const at::Tensor dq = part(heads), dk = part(kv_heads), dv = part(kv_heads);
-  gather_rotated_back(x, dq, dk, dv, cos, sin);
-  gather_rotated_back(gx, dq.cuda(), dk.cuda(), dv.cuda(), gcos, gsin);
-  expect_equal(gx, x);
+  const at::Tensor gcos = cos.cuda(), gsin = sin.cuda();
+  // Whole heads, and heads of which a part stays as it is.
+  for (const RotaryShape shape : {RotaryShape{2 * n, false}, RotaryShape{2 * n, true},
+                                  RotaryShape{2 * n + 8, false}, RotaryShape{3 * n, true}}) {
+    const std::int64_t d = shape.head_dim;
+    const at::Tensor x = window((heads + 2 * kv_heads) * d);
+    const at::Tensor gx = on_gpu(x);
+    rotate(x, heads + kv_heads, cos, sin, shape);
+    rotate(gx, heads + kv_heads, gcos, gsin, shape);
+    expect_equal(gx, x);
+    const auto part = [&](std::int64_t count) { return at::randn({rows, count, d}).to(type); };
+    const at::Tensor dq = part(heads), dk = part(kv_heads), dv = part(kv_heads);
+    gather_rotated_back(x, dq, dk, dv, cos, sin, shape);
+    gather_rotated_back(gx, dq.cuda(), dk.cuda(), dv.cuda(), gcos, gsin, shape);
+    expect_equal(gx, x);
+  }
 }
 
 TEST_P(Gpu, GluMatchesCpu) {
@@ -129,16 +158,18 @@ TEST_P(Gpu, GluMatchesCpu) {
 
 TEST_P(Gpu, CrossEntropyMatchesCpu) {
   const auto& [type, rows, n, padding] = GetParam();
-  const at::Tensor logits = window(n) * 10;
   const at::Tensor targets = at::randint(0, n, {rows}, at::kLong);
   const at::Tensor loss = at::empty({rows});
-  const at::Tensor glogits = on_gpu(logits), gloss = loss.cuda();
   if (rows > 2) targets[2] = -1;  // counts for nothing
   const at::Tensor scale = at::scalar_tensor(0.125F);
-  cross_entropy(loss, logits, targets, scale);
-  cross_entropy(gloss, glogits, targets.cuda(), scale.cuda());
-  expect_equal(gloss, loss, 10);  // of logits of about 10
-  expect_equal(glogits, logits, 0.125);
+  for (const double soft_cap : {0.0, 15.0}) {
+    const at::Tensor logits = window(n) * 10;
+    const at::Tensor glogits = on_gpu(logits), gloss = loss.cuda();
+    cross_entropy(loss, logits, targets, scale, soft_cap);
+    cross_entropy(gloss, glogits, targets.cuda(), scale.cuda(), soft_cap);
+    expect_equal(gloss, loss, 10);  // of logits of about 10
+    expect_equal(glogits, logits, 0.125);
+  }
 }
 
 TEST_P(Gpu, EmbeddingMatchesCpu) {

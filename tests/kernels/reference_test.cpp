@@ -59,6 +59,51 @@ TEST_F(Reference, RmsNormAndItsBackwardMatchAutograd) {
   expect_near(grad, expected, kRounding);
 }
 
+// The formula of each kind in plain operations; rounding has no gradient of its own.
+at::Tensor norm_formula(const at::Tensor& x, const at::Tensor& weight, NormKind kind,
+                        at::ScalarType type) {
+  at::Tensor normed = x * at::rsqrt(x.square().mean(-1, true) + 1e-5);
+  if (kind.rounds_before_weight) normed = normed.to(type).to(at::kFloat);
+  return normed * (weight + kind.offset);
+}
+
+TEST_F(Reference, EveryKindOfNormAndItsBackwardMatchAutograd) {
+  for (const NormKind kind : {NormKind{}, NormKind{0, true}, NormKind{1, false}}) {
+    const at::Tensor x = leaf({7, 24});
+    const at::Tensor weight = at::rand({24}) - 0.5;
+    const at::Tensor inv_rms = at::empty({7}), out = at::empty({7, 24});
+    const at::Tensor expected = norm_formula(x, weight, kind, at::kFloat);
+    rms_norm(out, inv_rms, x.detach(), weight, 1e-5, kind);
+    expect_near(out, expected, kRounding);
+    const at::Tensor up = at::randn({7, 24}), residual = at::zeros({7, 24}), grad = up.clone();
+    rms_norm_backward(grad, residual, x.detach(), inv_rms, weight, /*keep_output=*/true, kind);
+    expect_near(residual, gradient(expected, x, up), kRounding);
+    expect_near(grad, expected, kRounding);
+
+    // Three groups of eight in a row, each with a norm of its own.
+    const at::Tensor small = weight.narrow(0, 0, 8).contiguous();
+    const at::Tensor grouped = norm_formula(x.view({7, 3, 8}), small, kind, at::kFloat).flatten(1);
+    group_norm(out, x.detach(), small, 1e-5, kind);
+    expect_near(out, grouped, kRounding);
+    const at::Tensor in_place = x.detach().clone();
+    group_norm_backward(in_place, up, small, 1e-5, kind);
+    expect_near(in_place, gradient(grouped, x, up), kRounding);
+  }
+}
+
+TEST_F(Reference, KindsOfNormRoundWhereTheySay) {
+  const at::Tensor x = at::randn({5, 16}).to(at::kBFloat16);
+  const at::Tensor weight = (at::rand({16}) + 0.5).to(at::kBFloat16);
+  const at::Tensor inv_rms = at::empty({5});
+  for (const NormKind kind : {NormKind{}, NormKind{0, true}, NormKind{1, false}}) {
+    const at::Tensor out = at::empty_like(x);
+    rms_norm(out, inv_rms, x, weight, 1e-5, kind);
+    const at::Tensor expected =
+        norm_formula(x.to(at::kFloat), weight.to(at::kFloat), kind, at::kBFloat16);
+    EXPECT_TRUE(out.equal(expected.to(at::kBFloat16)));
+  }
+}
+
 TEST_F(Reference, RmsNormBackwardLeavesTheGradientWhereTheOutputIsNotWanted) {
   const at::Tensor x = at::randn({3, 8});
   const at::Tensor inv_rms = at::rsqrt(x.square().mean(1));
@@ -89,7 +134,7 @@ TEST_F(Reference, GatherRotatedBackIsTheBackwardOfRotate) {
   const at::Tensor sin = angles.sin();
   const at::Tensor qkv = at::randn({tokens, (heads + 2 * kv_heads) * d});
   const at::Tensor turned = qkv.clone();
-  rotate(turned, heads + kv_heads, cos, sin);
+  rotate(turned, heads + kv_heads, cos, sin, {d, false});
   // A rotation keeps lengths and leaves the values alone.
   const auto norms = [&](const at::Tensor& x) {
     return x.unflatten(1, {heads + 2 * kv_heads, d}).norm(2, {2});
@@ -105,8 +150,38 @@ TEST_F(Reference, GatherRotatedBackIsTheBackwardOfRotate) {
   };
   const at::Tensor back = at::empty_like(qkv);
   gather_rotated_back(back, head_range(0, heads), head_range(heads, kv_heads),
-                      head_range(heads + kv_heads, kv_heads), cos, sin);
+                      head_range(heads + kv_heads, kv_heads), cos, sin, {d, false});
   expect_near(back, qkv, kRounding);
+}
+
+TEST_F(Reference, RotationOfPartsAndOfNeighboursIsUndoneByItsBackward) {
+  const std::int64_t tokens = 4, heads = 2, kv_heads = 1, half = 3;
+  const at::Tensor angles = at::rand({tokens, half}) * 6;
+  const at::Tensor cos = angles.cos(), sin = angles.sin();
+  for (const RotaryShape shape :
+       {RotaryShape{6, true}, RotaryShape{10, false}, RotaryShape{10, true}}) {
+    const std::int64_t d = shape.head_dim;
+    const at::Tensor qkv = at::randn({tokens, (heads + 2 * kv_heads) * d});
+    const at::Tensor turned = qkv.clone();
+    rotate(turned, heads + kv_heads, cos, sin, shape);
+    // Pair 1 of the second head of token 2, and an element past the turned ones.
+    const std::int64_t a = d + (shape.interleaved ? 2 : 1);
+    const std::int64_t b = d + (shape.interleaved ? 3 : 1 + half);
+    EXPECT_NEAR(turned[2][a].item<double>(),
+                (qkv[2][a] * cos[2][1] - qkv[2][b] * sin[2][1]).item<double>(), 1e-6);
+    EXPECT_NEAR(turned[2][b].item<double>(),
+                (qkv[2][b] * cos[2][1] + qkv[2][a] * sin[2][1]).item<double>(), 1e-6);
+    if (d > 2 * half)
+      EXPECT_EQ(turned[2][2 * d - 1].item<float>(), qkv[2][2 * d - 1].item<float>());
+  }
+  const auto part = [&](std::int64_t first, std::int64_t count) {
+    return turned.narrow(1, first * d, count * d).unflatten(1, {count, d}).contiguous();
+  };
+  const at::Tensor back = at::empty_like(qkv);
+  gather_rotated_back(back, part(0, heads), part(heads, kv_heads), part(heads + kv_heads, kv_heads),
+                      cos, sin, shape);
+  expect_near(back, qkv, kRounding);
+}
 }
 
 TEST_F(Reference, GluAndItsBackwardMatchAutograd) {
@@ -153,6 +228,21 @@ TEST_F(Reference, CrossEntropyAndItsGradientMatchAutograd) {
   cross_entropy(loss, in_place, targets, at::scalar_tensor(0.25F));
   expect_near(loss, each, kRounding);
   expect_near(in_place, down, kRounding);
+}
+
+TEST_F(Reference, SoftCapAndScaleOfLogitsAreInLossAndGradients) {
+  const at::Tensor rows = leaf({9, 12}), weight = leaf({33, 12});
+  const at::Tensor targets = at::randint(0, 33, {9}, at::kLong);
+  const LogitRule rule{.scale = 0.5, .soft_cap = 2};
+  const at::Tensor logits = at::tanh(at::mm(rows, weight.t()) * rule.scale / 2) * 2;
+  const at::Tensor each = at::cross_entropy_loss(logits, targets, {}, at::Reduction::None);
+  const at::Tensor loss = at::empty({9}), grad_rows = at::empty({9, 12});
+  const at::Tensor grad_weight = at::empty({33, 12});
+  linear_cross_entropy(loss, grad_rows, rows.detach(), weight.detach(), targets, at::ones({}),
+                       {.chunk = 4, .grad_weight = grad_weight, .rule = rule});
+  expect_near(loss, each, kRounding);
+  expect_near(grad_rows, gradient(each.sum(), rows, at::ones({})), kRounding);
+  expect_near(grad_weight, gradient(each.sum(), weight, at::ones({})), kRounding);
 }
 
 TEST_F(Reference, CrossEntropyOfATargetOfMinusOneIsZero) {

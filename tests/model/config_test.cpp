@@ -29,42 +29,44 @@ std::string error_of(const std::string& json) {
   return "no error";
 }
 
-TEST(ModelConfig, FillsDefaults) {
-  const ModelDescription config = parse_model_config(config_with(""), "config.json");
-  EXPECT_EQ(config.num_kv_heads, 4);
-  EXPECT_EQ(config.head_dim, 16);
-  EXPECT_EQ(config.rope_theta, 10000);
-  EXPECT_EQ(config.rms_norm_eps, 1e-6);
-  EXPECT_FALSE(config.tie_word_embeddings);
-  EXPECT_EQ(config.rope_scaling.type, RopeScalingType::kNone);
+TEST(ReadConfig, FillsDefaults) {
+  const ModelDescription model = parse_model_config(config_with(""), "config.json");
+  EXPECT_EQ(model.attention.kv_heads, 4);
+  EXPECT_EQ(model.attention.head_dim, 16);
+  EXPECT_EQ(model.attention.scale, 0.25);
+  EXPECT_EQ(model.rotaries.at(0).theta, 10000);
+  EXPECT_EQ(model.rotaries.at(0).type, RopeType::kDefault);
+  EXPECT_EQ(model.norm_eps, 1e-6);
+  EXPECT_FALSE(model.tied);
+  EXPECT_EQ(model.num_layers(), 2);
 }
 
-TEST(ModelConfig, ReadsRopeFromOldAndNewKeys) {
-  const ModelConfig old_style = parse_model_config(
+TEST(ReadConfig, ReadsRopeFromOldAndNewKeys) {
+  const ModelDescription old_style = parse_model_config(
       config_with(R"(, "rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4})"), "c");
-  EXPECT_EQ(old_style.rope_theta, 5e5);
-  EXPECT_EQ(old_style.rope_scaling.type, RopeScalingType::kLinear);
-  EXPECT_EQ(old_style.rope_scaling.factor, 4);
-  const ModelConfig new_style = parse_model_config(
+  EXPECT_EQ(old_style.rotaries.at(0).theta, 5e5);
+  EXPECT_EQ(old_style.rotaries.at(0).type, RopeType::kLinear);
+  EXPECT_EQ(old_style.rotaries.at(0).factor, 4);
+  const ModelDescription new_style = parse_model_config(
       config_with(
           R"(, "rope_parameters": {"rope_theta": 1e6, "rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 64})"),
       "c");
-  EXPECT_EQ(new_style.rope_theta, 1e6);
-  EXPECT_EQ(new_style.rope_scaling.type, RopeScalingType::kLlama3);
-  EXPECT_EQ(new_style.rope_scaling.original_max_positions, 64);
+  EXPECT_EQ(new_style.rotaries.at(0).theta, 1e6);
+  EXPECT_EQ(new_style.rotaries.at(0).type, RopeType::kLlama3);
+  EXPECT_EQ(new_style.rotaries.at(0).original_positions, 64);
 }
 
-TEST(ModelConfig, RefusesWhatChangesTheMathematicsByName) {
-  EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "yarn", "factor": 4})")),
-              HasSubstr("'rope_scaling' of type 'yarn' is not implemented"));
+TEST(ReadConfig, RefusesWhatChangesTheMathematicsByName) {
+  EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "su", "factor": 4})")),
+              HasSubstr("'rope_scaling' of type 'su' is not implemented"));
   EXPECT_THAT(error_of(config_with(R"(, "hidden_act": "relu2")")),
               HasSubstr("'hidden_act': \"relu2\" is not implemented"));
-  EXPECT_THAT(error_of(config_with(R"(, "sliding_window": 4096)", "mistral")),
-              HasSubstr("'sliding_window': 4096 is not implemented"));
-  EXPECT_THAT(error_of(config_with(R"(, "quantization_config": {"bits": 4})")),
-              HasSubstr("'quantization_config'"));
+  EXPECT_THAT(error_of(config_with(R"(, "quantization_config": {"quant_method": "gptq"})")),
+              HasSubstr("'quantization_config': weights quantised by 'gptq' are not read"));
   EXPECT_THAT(error_of(config_with(R"(, "attn_logit_softcapping": 50.0)")),
-              HasSubstr("'attn_logit_softcapping': 50.0 is not known to corda"));
+              HasSubstr("'attn_logit_softcapping': 50.0 changes the mathematics of a model and is "
+                        "not implemented for llama"));
+  EXPECT_THAT(error_of(config_with(R"(, "is_causal": false)")), HasSubstr("'is_causal': false"));
   EXPECT_THAT(error_of(config_with(R"(, "rope_scaling": {"type": "linear"})")),
               HasSubstr("type linear needs 'factor'"));
   for (const char* wrong : {"1e300", "64.5", "-1"}) {
@@ -73,23 +75,42 @@ TEST(ModelConfig, RefusesWhatChangesTheMathematicsByName) {
             std::string(
                 R"(, "rope_scaling": {"type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": )") +
             wrong + "}")),
-        HasSubstr("'original_max_position_embeddings' must be a whole number from 1"));
+        HasSubstr("original_max_position_embeddings' must be a whole number from 1"));
   }
   EXPECT_THAT(error_of(config_with("", "gpt_neox")),
               HasSubstr("the model family 'gpt_neox' is not implemented"));
 }
 
-TEST(ModelConfig, ListsEveryProblemAtOnce) {
-  const std::string message =
-      error_of(R"({"model_type": "llama", "vocab_size": -5, "hidden_size": 64, "mystery": 1})");
+TEST(ReadConfig, ListsEveryProblemAtOnce) {
+  const std::string message = error_of(
+      R"({"model_type": "llama", "vocab_size": -5, "hidden_size": 64, "num_attention_heads": 3, "alibi": true})");
   EXPECT_THAT(message, HasSubstr("'vocab_size' must be a whole number"));
-  EXPECT_THAT(message, HasSubstr("'intermediate_size' is missing"));
-  EXPECT_THAT(message, HasSubstr("'num_hidden_layers' is missing"));
-  EXPECT_THAT(message, HasSubstr("'num_attention_heads' is missing"));
-  EXPECT_THAT(message, HasSubstr("'mystery'"));
+  EXPECT_THAT(message, HasSubstr("'hidden_size' 64 is no multiple of 'num_attention_heads' 3"));
+  EXPECT_THAT(message, HasSubstr("'alibi'"));
 }
 
-TEST(ModelConfig, AWindowIsAsLongAsThePositionsAllowUnlessItIsAskedFor) {
+TEST(ReadConfig, KeysThatNobodyKnowsGiveOneNote) {
+  const ModelDescription model = parse_model_config(
+      config_with(R"(, "mystery": 1, "is_llama_config": true, "a_tools_own": {"x": 1})"), "c");
+  EXPECT_THAT(model.notes,
+              ::testing::ElementsAre(
+                  "config.json has keys that change nothing here: mystery, a_tools_own"));
+}
+
+TEST(ReadConfig, AModelOfAnotherFamilyIsReadAsTheOneThatIsAssumed) {
+  const ModelDescription model =
+      parse_model_config(config_with("", "my_llama"), "c", /*assume_family=*/"llama");
+  EXPECT_EQ(model.family, "llama");
+  EXPECT_THAT(model.notes, ::testing::ElementsAre("'my_llama' is read as llama, as asked"));
+  try {
+    parse_model_config(config_with(""), "c", "lama");
+    FAIL() << "no error";
+  } catch (const core::ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("(did you mean 'llama'?)"));
+  }
+}
+
+TEST(ReadConfig, AWindowIsAsLongAsThePositionsAllowUnlessItIsAskedFor) {
   CapturedLog log;
   const auto window = [&](std::int64_t positions, std::int64_t asked) {
     ModelDescription config;
@@ -104,7 +125,7 @@ TEST(ModelConfig, AWindowIsAsLongAsThePositionsAllowUnlessItIsAskedFor) {
   EXPECT_THAT(log.text, HasSubstr("info: at most 512 tokens in a window or sample"));
 }
 
-TEST(ModelConfig, AcceptsKeysThatSayNothing) {
+TEST(ReadConfig, AcceptsKeysThatSayNothing) {
   EXPECT_EQ(
       error_of(config_with(
           R"(, "sliding_window": null, "attention_dropout": 0.0, "use_cache": true, "_name_or_path": "x", "transformers_version": "5")")),

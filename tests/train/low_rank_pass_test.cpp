@@ -193,8 +193,9 @@ TEST_F(LowRankPassBytes, EachStepOfTheLadderTakesLessMemory) {
   EXPECT_GT(bytes(Recompute::kNone, false, 1000), bytes(Recompute::kSelective, false, 1000));
   EXPECT_GT(bytes(Recompute::kSelective, false, 1000), bytes(Recompute::kBlock, false, 1000));
   EXPECT_EQ(bytes(Recompute::kBlock, false, 2000), 2 * bytes(Recompute::kBlock, false, 1000));
-  // Gate and up of one of the two blocks: 2 x 48 columns in fp32.
-  EXPECT_EQ(bytes(Recompute::kNone, false, 1) - bytes(Recompute::kSelective, false, 1), 96 * 4);
+  // Gate and up of one of the two blocks, 2 x 48 columns, their h, 2 x 16, and 1 / rms, in fp32.
+  EXPECT_EQ(bytes(Recompute::kNone, false, 1) - bytes(Recompute::kSelective, false, 1),
+            (96 + 32 + 1) * 4);
 }
 
 TEST_F(LowRankPassBytes, AttentionInFp32RunsTwiceAndRepeatsSharedHeads) {
@@ -202,10 +203,12 @@ TEST_F(LowRankPassBytes, AttentionInFp32RunsTwiceAndRepeatsSharedHeads) {
     model_.compute = compute;
     return low_rank_pass_bytes(model_, {.tokens = 1}) - low_rank_pass_bytes(model_, {.tokens = 0});
   };
-  // 32 query features: the second output, k and v of all heads, their gradients; 4 bytes each.
-  EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) + 4 * 5 * 32);
+  // 1 / rms of both norms of both blocks takes four bytes whatever the activations do. 32 query
+  // features: the second output, k and v of all heads, their gradients; 4 bytes each.
+  const std::int64_t norms = 2 * 2 * 4;
+  EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) - norms + 4 * 5 * 32);
   model_.config.attention.kv_heads = 4;
-  EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) + 4 * 32);
+  EXPECT_EQ(per_token(at::kFloat), 2 * per_token(at::kBFloat16) - norms + 4 * 32);
 }
 
 }  // namespace

@@ -113,7 +113,7 @@ TEST(CrossEntropyNode, GradientOfAnFp32WeightIsNotRounded) {
   const at::Tensor rows = testing::random_tensor({7, 12}, 1).to(at::kBFloat16);
   const at::Tensor weight = testing::random_tensor({19, 12}, 2).set_requires_grad(true);
   const at::Tensor targets = at::tensor({0, 18, 3, 3, 7, 11, 2}, at::kLong);
-  model::cross_entropy_node(rows, weight, targets, 3).backward();
+  model::cross_entropy_node(rows, weight, targets, 3, {}).backward();
   // The gradient of the logits, computed in fp32 from bf16 logits and rounded once.
   const at::Tensor logits = at::mm(rows, weight.detach().to(at::kBFloat16).t()).to(at::kFloat);
   const at::Tensor grad = (logits.softmax(1) - at::one_hot(targets, 19)).to(at::kBFloat16);
@@ -125,7 +125,7 @@ TEST(CrossEntropyNode, GradientOfAnFp32WeightIsNotRounded) {
 TEST(CrossEntropyNode, NoTargetsMeanNoGradient) {
   const at::Tensor weight = testing::random_tensor({19, 12}, 2).set_requires_grad(true);
   const at::Tensor loss =
-      model::cross_entropy_node(at::empty({0, 12}), weight, at::empty({0}, at::kLong), 3);
+      model::cross_entropy_node(at::empty({0, 12}), weight, at::empty({0}, at::kLong), 3, {});
   loss.backward();
   EXPECT_EQ(loss.item<float>(), 0);
   EXPECT_EQ(weight.grad().abs().max().item<float>(), 0);
@@ -186,7 +186,7 @@ TEST(CrossEntropyNode, GradientsDoNotDependOnTheChunk) {
       gradients(at::cross_entropy_loss(at::mm(rows, weight.t()), targets, {}, at::Reduction::Sum));
   for (const std::int64_t chunk : {1, 3, 7, 100}) {
     const auto [d_rows, d_weight] =
-        gradients(model::cross_entropy_node(rows, weight, targets, chunk));
+        gradients(model::cross_entropy_node(rows, weight, targets, chunk, {}));
     EXPECT_LT((d_rows - expected.first).abs().max().item<double>(), 1e-6) << chunk;
     EXPECT_LT((d_weight - expected.second).abs().max().item<double>(), 1e-6) << chunk;
   }
@@ -209,10 +209,14 @@ TEST(AttentionNode, GradientsAreAtens) {
     (out * direction).sum().backward();
     return std::vector<at::Tensor>{out.detach(), q.grad(), k.grad(), v.grad()};
   };
-  const auto expected = gradients(model::PackedAttention(batch).attend(0, q, k, v));
-  const auto actual = gradients(model::attention_node(batch, q, k, v));
-  for (std::size_t i = 0; i < expected.size(); ++i)
-    EXPECT_LT((actual[i] - expected[i]).abs().max().item<double>(), 1e-6) << i;
+  for (const model::AttentionRule rule :
+       {model::AttentionRule{.scale = 0.3}, model::AttentionRule{.scale = 0.3, .window = 3},
+        model::AttentionRule{.scale = 0.3, .window = 3, .soft_cap = 0.5}}) {
+    const auto expected = gradients(model::PackedAttention(batch).attend(0, rule, q, k, v));
+    const auto actual = gradients(model::attention_node(batch, rule, q, k, v));
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      EXPECT_LT((actual[i] - expected[i]).abs().max().item<double>(), 1e-6) << i;
+  }
 }
 
 }  // namespace

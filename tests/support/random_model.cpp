@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "support/random_model.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "corda/model/adapt.h"
+
+namespace corda::testing {
+
+model::Model random_model(const model::ModelDescription& described,
+                          const RandomModelOptions& options) {
+  std::map<std::string, std::vector<std::int64_t>> shapes;
+  for (const auto& [name, shape] : model::expected_tensors(described)) shapes[name] = shape;
+  const at::TensorOptions like = at::TensorOptions().dtype(options.weights).device(options.device);
+  const auto load = [&](const std::string& name) {
+    const auto& shape = shapes.at(name);
+    if (shape.size() == 2) return at::empty(shape, like).normal_(0, options.spread);
+    const bool zero = name.ends_with(".bias") || described.norm.offset != 0;
+    return zero ? at::zeros(shape, like) : at::ones(shape, like);
+  };
+  model::Model model = model::model_without_weights(
+      described,
+      {.device = options.device, .weights = options.weights, .compute = options.compute});
+  model.embedding = load(described.prefix + "embed_tokens.weight");
+  model.final_norm = load(described.prefix + "norm.weight");
+  if (!described.tied) model.head.weight = load("lm_head.weight");
+  for (std::int64_t i = 0; i < described.num_layers(); ++i)
+    model.blocks[static_cast<std::size_t>(i)] = model::make_block(described, i, load);
+  return model;
+}
+
+void add_random_adapters(model::Model& model, const RandomAdapterOptions& options) {
+  for (model::Block& block : model.blocks) {
+    for (auto& site : block.sites) {
+      for (model::Linear& linear : site) {
+        const at::TensorOptions fp32 = linear.weight.options().dtype(at::kFloat);
+        model::LowRank low_rank;
+        low_rank.scale = options.scale;
+        low_rank.a = at::empty({options.rank, linear.weight.size(1)}, fp32).normal_(0, 0.01);
+        low_rank.b = at::empty({linear.weight.size(0), options.rank}, fp32).normal_(0, 0.001);
+        low_rank.a.set_requires_grad(options.train_a);
+        low_rank.b.set_requires_grad(true);
+        if (options.share_a && &linear != &site.front()) low_rank.a = site.front().low_rank->a;
+        if (options.magnitude) {
+          low_rank.row_squares = model::row_squares(linear.weight);
+          low_rank.magnitude = low_rank.row_squares.sqrt().set_requires_grad(true);
+        }
+        linear.low_rank = std::move(low_rank);
+      }
+    }
+  }
+}
+
+}  // namespace corda::testing
