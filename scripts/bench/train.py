@@ -5,6 +5,10 @@
     cmake --build build/cpu --target train_bench
     scripts/bench/train.py --bench build/cpu/bin/train_bench [--only 7b,0.5b,1b,recompute,frozen,dual,mixed,dora,full] [--peers liger,compile]
 
+    scripts/bench/train.py --bench build/cpu/bin/train_bench --configs FOLDER [--config-batches 4x2048,8x512]
+
+With --configs: one job for every folder in FOLDER that holds a config.json, of any family that corda reads.
+
 Random weights at a model's shape, LoRA of rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16; dora: the same
 as DoRA; full: every weight, kept in fp32, without PEFT. A step is forward,
 backward, clipping (corda only) and the optimizer. Every program runs in a process of its own. Needs torch, transformers, PEFT and
@@ -36,7 +40,19 @@ JOBS = {
     "dora-1b": ("1b", ["8x512"], ["--method", "dora"], {"method": "dora"}),
     "full": ("1b", ["8x512"], ["--method", "full"], {"method": "full"}),
     "tiny": ("tiny", ["2x64"], [], {})}
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def peer_config(shape):
+    """Of one of the shapes above, or of a folder with a config.json."""
+    import transformers
+    if pathlib.Path(shape).is_dir():
+        config = transformers.AutoConfig.from_pretrained(shape)
+        config._attn_implementation = "sdpa"
+        return config
+    family, hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+    make = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config}[family]
+    return make(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
+                num_key_value_heads=kv_heads, max_position_embeddings=4096, tie_word_embeddings=tied, attn_implementation="sdpa")
 
 
 def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", rank=128):
@@ -44,22 +60,19 @@ def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", r
     import torch
     import transformers
     from peft import LoraConfig, get_peft_model
-    family, hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+    config = peer_config(shape)
+    vocab = config.vocab_size
     if kind != "plain":
-        import liger_kernel.transformers as liger
-        patch = {"llama": liger.apply_liger_kernel_to_llama, "qwen2": liger.apply_liger_kernel_to_qwen2}[family]
-        patch(rope=True, swiglu=True, rms_norm=True, cross_entropy=False, fused_linear_cross_entropy=True)
-    prefix = {"llama": "Llama", "qwen2": "Qwen2"}[family]
-    config = getattr(transformers, prefix + "Config")(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
-                         num_key_value_heads=kv_heads, max_position_embeddings=4096, tie_word_embeddings=tied, attn_implementation="sdpa")
+        from liger_kernel.transformers.monkey_patch import _apply_liger_kernel
+        _apply_liger_kernel(config.model_type)  # Liger's own choice of kernels for the family
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.set_default_dtype(torch.float32 if method == "full" else torch.bfloat16)
     with torch.device("cuda"):
-        model = getattr(transformers, prefix + "ForCausalLM")(config)
+        model = transformers.AutoModelForCausalLM.from_config(config)
     torch.set_default_dtype(torch.float32)
     layers_of = model.model
     if method != "full":
-        model = get_peft_model(model, LoraConfig(target_modules=TARGETS, r=rank, lora_alpha=rank, lora_dropout=0.0, use_dora=method == "dora"))
+        model = get_peft_model(model, LoraConfig(target_modules="all-linear", r=rank, lora_alpha=rank, lora_dropout=0.0, use_dora=method == "dora"))
     model.train()
     if recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -108,6 +121,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", help="the program train_bench")
     parser.add_argument("--only", default="7b,recompute,frozen,mixed,0.5b,1b")
+    parser.add_argument("--configs", type=pathlib.Path, help="a folder of folders with a config.json, in place of --only")
+    parser.add_argument("--config-batches", default="4x2048")
     parser.add_argument("--peers", default="liger,compile")
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--timeout", type=int, default=180, help="seconds for one process")
@@ -117,12 +132,18 @@ def main():
     if args.peer:
         return peer(**json.loads(args.peer))
     records = []
-    for job in args.only.split(","):
-        shape, batches, flags, peer_options = JOBS[job]
-        family, hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
-        ours = [args.bench, "--hidden", hidden, "--intermediate", inner, "--layers", layers, "--heads", heads, "--kv-heads", kv_heads, "--vocab",
-                vocab, "--batches", ",".join(batches), "--device", args.device, *(["--tied"] if tied else []),
-                *(["--family", family] if family else []), *flags]
+    jobs = {name: JOBS[name] for name in args.only.split(",")}
+    if args.configs:
+        jobs = {path.parent.name: (str(path.parent), args.config_batches.split(","), [], {})
+                for path in sorted(args.configs.glob("*/config.json"))}
+    for job, (shape, batches, flags, peer_options) in jobs.items():
+        if shape in SHAPES:
+            family, hidden, inner, layers, heads, kv_heads, vocab, tied = SHAPES[shape]
+            of_shape = ["--family", family, "--hidden", hidden, "--intermediate", inner, "--layers", layers, "--heads", heads,
+                        "--kv-heads", kv_heads, "--vocab", vocab, *(["--tied"] if tied else [])]
+        else:
+            of_shape = ["--config", shape]
+        ours = [args.bench, *of_shape, "--batches", ",".join(batches), "--device", args.device, *flags]
         results = {"corda": lines_of([str(part) for part in ours], args.timeout)}
         for kind in args.peers.split(",") if peer_options is not None and args.peers else []:
             spec = json.dumps({"shape": shape, "batches": batches, "kind": kind, **peer_options})
