@@ -311,9 +311,10 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
     scratch = widest(scratch, plan.scratch);
   }
   std::int64_t columns = std::accumulate(scratch.begin(), scratch.end(), std::int64_t{0});
-  // The blocks' inputs and the last one's output; the head's rows, normed and their gradient.
-  columns += ((options.offload ? 2 : m.num_layers()) + 1 + 3) * m.hidden_size;
-  columns += attention_temporaries(m, model.compute);
+  // The blocks' inputs and the last one's output.
+  columns += ((options.offload ? 2 : m.num_layers()) + 1) * m.hidden_size;
+  // What is temporary, of the head (its rows, normed, their gradient, a chunk of logits) or of an
+  // attention: never both at once.
   std::int64_t logits = kernels::logit_rows(m.vocab_size) * m.vocab_size;
   const GraphRule rule(model, options);
   const std::int64_t tokens = rule.tokens_held(options.tokens);
@@ -323,7 +324,9 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
                2 * (attended + 2 * m.attention.key_features());
     logits *= 2;
   }
-  return element * (packed + tokens * columns + logits) + tokens * kept.total() + 4 * gradients;
+  const std::int64_t temporary = std::max(tokens * 3 * m.hidden_size + logits,
+                                          tokens * attention_temporaries(m, model.compute));
+  return element * (packed + tokens * columns + temporary) + tokens * kept.total() + 4 * gradients;
 }
 
 bool supports_low_rank_pass(const model::Model& model) {
