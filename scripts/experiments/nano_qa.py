@@ -5,17 +5,16 @@ import argparse
 import concurrent.futures
 import fnmatch
 import json
-import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import threading
 import time
 
+from experiment import TASK, Clock, Corda, in_parallel, write_whole
+
 RATES = {"lora": ["1e-4", "4e-4"], "dora": ["1e-4", "4e-4"], "pissa": ["1e-4", "4e-4"], "kpa": ["1e-4", "4e-4"],
          "kpa-qa": ["1e-4", "4e-4"], "ipa": ["1e-4", "4e-4"], "full": ["2.5e-5", "1e-4"], "dual": ["1e-3", "2e-3", "4e-3"]}
-TASK = ["--format", "alpaca", "--columns", "instruction=question,output=answer"]
 WINDOWS = ["--format", "qa", "--samples", "256", "--seq-len", "256"]
 CALIBRATIONS = {
     "questions": ["--data", "data/nq_dpr.jsonl", *WINDOWS, "--qa-text", "question"],
@@ -30,53 +29,29 @@ DECOMPOSITIONS = {
 }
 
 
-class Failed(Exception):
-    pass
-
-
 class Experiment:
     def __init__(self, args):
-        self.corda, self.work, self.configs, self.device = args.corda, args.work, args.configs, args.device
-        threads = max(1, (os.cpu_count() or 1) // args.jobs)
-        self.common = ["--device", args.device, "--threads", str(threads)]
-        # Few CPUs multiply 16-bit numbers at any speed.
-        self.precision = ["--set", "precision=fp32"] if args.device == "cpu" else []
-        self.start = time.monotonic()
-        self.limit = args.limit
+        self.work, self.configs = args.work, args.configs
+        self.corda = Corda(args.corda, args.work, args.device, args.jobs)
+        self.clock = Clock(args.limit)
         self.lock = threading.Lock()
-
-    def say(self, text):
-        print(f"{time.monotonic() - self.start:6.0f} s  {text}", file=sys.stderr, flush=True)
-
-    def call(self, log, *arguments):
-        """Runs corda in the work folder; returns its standard output, appends its log to `log`."""
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "a", encoding="utf-8") as file:
-            file.write(f"\n$ corda {' '.join(arguments)}\n")
-            file.flush()
-            done = subprocess.run([self.corda, *arguments], cwd=self.work, stdout=subprocess.PIPE, stderr=file, text=True)
-            file.write(done.stdout)
-        if done.returncode != 0:
-            raise Failed(f"corda {arguments[0]} ended with {done.returncode}; see {log}")
-        return done.stdout
 
     def calibrate(self, name):
         if not (self.work / "covariance" / name / "manifest.json").exists():
-            self.call(self.work / "logs" / f"calibrate-{name}.txt", "calibrate", "--model", "model", *CALIBRATIONS[name],
-                      *self.common, "--out", f"covariance/{name}")
-            self.say(f"calibrated on {name}")
+            self.corda(f"calibrate-{name}", "calibrate", "--model", "model", *CALIBRATIONS[name], *self.corda.common,
+                       "--out", f"covariance/{name}")
+            self.clock.say(f"calibrated on {name}")
 
     def decompose(self, name):
         if not (self.work / "adapters" / name / "corda.json").exists():
-            self.call(self.work / "logs" / f"decompose-{name}.txt", "decompose", "--model", "model", *DECOMPOSITIONS[name],
-                      "--rank", "32", "--alpha", "32", *self.common, "--out", f"adapters/{name}")
-            self.say(f"decomposed {name}")
+            self.corda(f"decompose-{name}", "decompose", "--model", "model", *DECOMPOSITIONS[name], "--rank", "32", "--alpha", "32",
+                       *self.corda.common, "--out", f"adapters/{name}")
+            self.clock.say(f"decomposed {name}")
 
     def evaluate(self, log, *model):
-        knowledge = json.loads(self.call(log, "eval", *model, "--task", "qa", "--data", "data/knowledge.jsonl", "--format", "qa",
-                                         *self.common, "--json"))
-        task = json.loads(self.call(log, "eval", *model, "--task", "perplexity", "--data", "data/gsm8k_test.jsonl", *TASK,
-                                    "--template", "alpaca", "--seq-len", "512", *self.common, "--json"))
+        knowledge = self.corda.json(log, "eval", *model, "--task", "qa", "--data", "data/knowledge.jsonl", "--format", "qa")
+        task = self.corda.json(log, "eval", *model, "--task", "perplexity", "--data", "data/gsm8k_test.jsonl", *TASK,
+                               "--template", "alpaca", "--seq-len", "512")
         return {"knowledge": knowledge["score"], "gsm8k_nll": task["nll"]}
 
     def run(self, name, method, rate, seed):
@@ -85,29 +60,24 @@ class Experiment:
         result_path = folder / "result.json"
         if result_path.exists():
             return "skipped"
-        if self.limit and time.monotonic() - self.start > self.limit:
+        if self.clock.is_over():
             return "left"
         shutil.rmtree(folder, ignore_errors=True)
-        log = self.work / "logs" / f"{name}.txt"
         begin = time.monotonic()
         if method == "base":
             folder.mkdir(parents=True)
             result = {}
-            measured = self.evaluate(log, "--model", "model")
+            measured = self.evaluate(name, "--model", "model")
         else:
-            self.call(log, "train", "--config", str(self.configs / f"{method}.yaml"), "--set", f"optim.lr={rate}",
-                      "--set", f"seed={seed}", "--set", f"out=runs/{name}", "--set", f"device={self.device}",
-                      "--set", f"threads={self.common[-1]}", *self.precision)
+            self.corda.train(name, self.configs / f"{method}.yaml", **{"optim.lr": rate, "seed": seed, "out": f"runs/{name}"})
             result = {"lr": rate, "seed": seed, "train_seconds": round(time.monotonic() - begin, 1)}
             model = ["--model", f"runs/{name}/model"] if method == "full" else ["--model", "model", "--adapter", f"runs/{name}/adapter"]
-            measured = self.evaluate(log, *model)
+            measured = self.evaluate(name, *model)
             if method == "full":
                 shutil.rmtree(folder / "model")
         result = {"name": name, "method": method, **result, **measured}
-        temporary = result_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
-        temporary.rename(result_path)
-        self.say(f"{name}: GSM8K NLL {measured['gsm8k_nll']:.4f}, knowledge {measured['knowledge']:.1f} %")
+        write_whole(result_path, json.dumps(result) + "\n")
+        self.clock.say(f"{name}: GSM8K NLL {measured['gsm8k_nll']:.4f}, knowledge {measured['knowledge']:.1f} %")
         self.gather()
         return "done"
 
@@ -118,19 +88,6 @@ class Experiment:
             text = "".join(json.dumps(result) + "\n" for result in results)
             (self.work / "results.jsonl").write_text(text, encoding="utf-8")
         return len(results)
-
-
-def in_parallel(pool, function, items):
-    """Calls function(*item) for every item; returns its results and the messages of those that failed."""
-    futures = [pool.submit(function, *item) for item in items]
-    results, failures = [], []
-    for future in concurrent.futures.as_completed(futures):
-        try:
-            results.append(future.result())
-        except Failed as failure:
-            failures.append(str(failure))
-            print(f"error: {failure}", file=sys.stderr, flush=True)
-    return results, failures
 
 
 def main():
@@ -155,18 +112,18 @@ def main():
     decompositions = [name for name in DECOMPOSITIONS if any(entry[1] == name for entry in plan)]
     options = {option for name in decompositions for option in DECOMPOSITIONS[name]}
     calibrations = [name for name in CALIBRATIONS if f"covariance/{name}" in options]
-    results, failures = [], []
+    results, failed = [], []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         # A stage starts when the one before has succeeded; the runs that need no decomposition share the last.
         for function, items in ((experiment.calibrate, [(name,) for name in calibrations]),
                                 (experiment.decompose, [(name,) for name in decompositions]), (experiment.run, plan)):
-            results, failures = in_parallel(pool, function, items)
-            if failures:
+            results, failed = in_parallel(pool, function, items)
+            if failed:
                 break
     count = experiment.gather()
-    print(f"runs: {results.count('done')} done, {results.count('skipped')} were there, {len(failures)} failed, "
+    print(f"runs: {results.count('done')} done, {results.count('skipped')} were there, {len(failed)} failed, "
           f"{results.count('left')} left for lack of time; {count} results in {args.work / 'results.jsonl'}", file=sys.stderr)
-    sys.exit(bool(failures))
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

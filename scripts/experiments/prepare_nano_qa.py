@@ -20,16 +20,21 @@ SETS = {"trivia": ["triviaqa/triviaqa.dev.jsonl.gz"], "nq_dpr": ["nq_open/NQ-ope
         "webq": ["webquestions/trainmodel.json.gz", "webquestions/devtest.json", "webquestions/test.json.gz"]}
 
 
-def read(path):
-    """Rows of a .jsonl or .json file, gzipped or not."""
+def read_text(path):
+    """A file's text, gzipped or not."""
     for candidate in (path, path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")):
         if candidate.exists():
             with (gzip.open if candidate.suffix == ".gz" else open)(candidate, "rt", encoding="utf-8") as file:
-                text = file.read()
-            if ".jsonl" in candidate.name:
-                return [json.loads(line) for line in text.split("\n") if line.strip()]
-            return json.loads(text)
+                return file.read()
     sys.exit(f"error: there is no {path}")
+
+
+def read(path):
+    """Rows of a .jsonl or .json file, gzipped or not."""
+    text = read_text(path)
+    if ".jsonl" in path.name:
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    return json.loads(text)
 
 
 def questions(row):
@@ -45,6 +50,12 @@ def usable(question, answers):
 def write(path, rows):
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     print(f"{path}: {len(rows)} lines", file=sys.stderr)
+
+
+def write_gsm8k(datasets, out):
+    train = read(datasets / "gsm8k" / "train.jsonl.gz")
+    write(out / "gsm8k_train.jsonl", train[len(train) // 2:])
+    write(out / "gsm8k_test.jsonl", read(datasets / "gsm8k" / "test.jsonl.gz"))
 
 
 def main():
@@ -65,9 +76,7 @@ def main():
         write(args.out / f"{name}.jsonl", rows)
         test += random.Random(args.seed).sample(rows, args.test_questions)
     write(args.out / "knowledge.jsonl", test)
-    train = read(datasets / "gsm8k" / "train.jsonl.gz")
-    write(args.out / "gsm8k_train.jsonl", train[len(train) // 2:])
-    write(args.out / "gsm8k_test.jsonl", read(datasets / "gsm8k" / "test.jsonl.gz"))
+    write_gsm8k(datasets, args.out)
 
 
 if __name__ == "__main__":
