@@ -99,6 +99,20 @@ std::vector<std::string> projections(const io::Checkpoint& model) {
   return modules;
 }
 
+// The names that --target-modules stands for in this model.
+std::vector<std::string> targets_of(const DecomposeSettings& settings,
+                                    const io::Checkpoint& model) {
+  std::vector<std::string> targets =
+      adapter::expand_targets(settings.target_modules, projections(model));
+  if (targets.empty()) {
+    throw ConfigError(concat("--target-modules ", adapter::kAllLinear, ": '",
+                             model.directory().string(),
+                             "' has no linear layer by the names that corda knows "
+                             "(model.layers.N. ... .weight)"));
+  }
+  return targets;
+}
+
 // Codes of a quantised weight are numbers too, but not its own.
 void check_types(const io::Checkpoint& model, const std::vector<PlannedSite>& sites) {
   for (const auto& site : sites) {
@@ -337,7 +351,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   std::vector<covariance::Draw> draws;
   model::ModelConfig config;
   std::vector<PlannedSite> sites;
-  settings.target_modules = adapter::expand_targets(settings.target_modules, projections(model));
+  settings.target_modules = targets_of(settings, model);
   if (settings.data.empty()) {
     sites = plan_layers(model, settings.target_modules, settings.rank, covariances.all());
     check_types(model, sites);

@@ -463,6 +463,17 @@ TEST_F(Decompose, AllLinearTakesEveryLayerOfTheBlocks) {
   EXPECT_EQ(failure<core::ConfigError>(s),
             "the target module 'all-linear' means every linear layer, so it stands alone; it is "
             "given with 1 more");
+  const fs::path other = scratch_.path() / "other";
+  fs::create_directories(other);
+  io::save_tensors(other / "model.safetensors",
+                   {{"transformer.h.0.attn.c_attn.weight", random_tensor({8, 8}, 1)}});
+  s = settings("none");
+  s.model = other.string();
+  s.method = "pissa";
+  s.covariance.clear();
+  s.target_modules = {"all-linear"};
+  EXPECT_THAT(failure<core::ConfigError>(s),
+              HasSubstr("' has no linear layer by the names that corda knows"));
 }
 
 // Runs that fail at a site keep the sites before it; a note without its tensors counts for nothing.
