@@ -28,8 +28,8 @@ at::Tensor update_of(const LayerAdapter& layer, double scale) {
 at::Tensor merged_weight(const at::Tensor& weight, const LayerAdapter& layer, double scale) {
   const at::Tensor update = update_of(layer, scale);
   if (weight.sizes() != update.sizes()) {
-    throw core::ShapeError(concat("[adapter::merged_weight] the adapter changes a weight ",
-                                  update.sizes(), ", the base has ", weight.sizes()));
+    throw core::ShapeError(
+        concat("the adapter changes a weight ", update.sizes(), ", the base has ", weight.sizes()));
   }
   const at::Tensor merged = weight.to(at::kFloat) + update;
   if (!layer.magnitude.defined()) return merged;

@@ -31,13 +31,18 @@ double noise_floor(const linalg::Spectrum& u, std::int64_t rows, std::int64_t co
          u.total;
 }
 
+// Which components have weight; a NaN has none.
+at::Tensor alive(const linalg::Spectrum& u, std::int64_t rows, std::int64_t columns) {
+  return u.values > noise_floor(u, rows, columns);
+}
+
 at::Tensor to_fp32(const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); }
 
 }  // namespace
 
 std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows,
                                   std::int64_t columns) {
-  return (u.values <= noise_floor(u, rows, columns)).sum().item<std::int64_t>();
+  return at::logical_not(alive(u, rows, columns)).sum().item<std::int64_t>();
 }
 
 LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u,
@@ -45,14 +50,14 @@ LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Sp
   if (weight.dim() != 2 || u.vectors.dim() != 2 || weight.size(0) != u.vectors.size(0) ||
       !(scale > 0)) {
     throw ShapeError(
-        concat("[adapter::initialise_from_subspace] the weight must be [out, in], the vectors "
+        concat("the weight must be [out, in], the vectors "
                "[out, r] and the scale "
                "positive; they are ",
                weight.sizes(), ", ", u.vectors.sizes(), " and ", scale));
   }
-  const at::Tensor alive = u.values > noise_floor(u, weight.size(0), weight.size(1));
-  const at::Tensor s = at::where(alive, u.values, at::zeros_like(u.values));
-  const at::Tensor inverse = at::where(alive, (s * scale).rsqrt(), at::zeros_like(s));
+  const at::Tensor has_weight = alive(u, weight.size(0), weight.size(1));
+  const at::Tensor s = at::where(has_weight, u.values, at::zeros_like(u.values));
+  const at::Tensor inverse = at::where(has_weight, (s * scale).rsqrt(), at::zeros_like(s));
   const at::Tensor projected = at::mm(u.vectors.t(), weight.to(u.vectors.options()));
   LayerAdapter layer;
   layer.a0 = to_fp32(projected * inverse.unsqueeze(1));
@@ -80,8 +85,8 @@ LayerAdapter initialise_pissa(const at::Tensor& weight, std::int64_t rank, doubl
 LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features, std::int64_t rank,
                              std::uint64_t seed, const std::string& module) {
   if (out_features < 1 || in_features < 1 || rank < 1) {
-    throw ShapeError(concat("[adapter::initialise_lora] sizes must be positive; they are out ",
-                            out_features, ", in ", in_features, ", rank ", rank));
+    throw ShapeError(concat("an adapter's sizes must be positive; they are out ", out_features,
+                            ", in ", in_features, ", rank ", rank));
   }
   core::Random random(core::derive_seed(seed, stream_of(module)));
   const double bound = 1.0 / std::sqrt(static_cast<double>(in_features));

@@ -14,6 +14,7 @@ core::Json to_json(const LayerReport& report) {
   json["route"] = report.route;
   json["bound"] = report.bound;
   if (!report.refused.empty()) json["refused"] = report.refused;
+  if (report.without_weight > 0) json["without_weight"] = report.without_weight;
   return json;
 }
 
@@ -25,7 +26,9 @@ LayerReport layer_report_of(const core::Fields& fields) {
           .tokens = fields.integer("tokens"),
           .route = fields.has("route") ? fields.text("route") : "",
           .bound = fields.has("bound") ? fields.number("bound") : 1,
-          .refused = fields.has("refused") ? fields.text("refused") : ""};
+          .refused = fields.has("refused") ? fields.text("refused") : "",
+          .without_weight =
+              fields.has("without_weight") ? fields.integer("without_weight", 0, INT64_MAX) : 0};
 }
 
 }  // namespace corda::adapter

@@ -42,14 +42,14 @@ core::ConfigNode made_with(CalibrateSettings settings, const std::string& model,
   return result;
 }
 
-void warn_about_few_tokens(const std::vector<model::Site>& sites, std::int64_t tokens,
-                           core::Reporter& reporter) {
+void warn_of_few_tokens(const std::vector<model::Site>& sites, const covariance::Draw& draw,
+                        const CalibrateSettings& settings, core::Reporter& reporter) {
   std::int64_t widest = 0;
   for (const auto& site : sites) widest = std::max(widest, site.in_features);
-  if (tokens < widest) {
-    reporter.warn(concat("only ", tokens, " tokens for sites up to ", widest,
-                         " wide: their covariance has no full rank; raise --samples or --seq-len"));
-  }
+  if (draw.tokens >= widest) return;
+  reporter.warn(concat("only ", draw.tokens, " tokens for inputs of up to ", widest,
+                       " features, whose covariance has no full rank then; ",
+                       covariance::advice_for_more_tokens(draw, settings)));
 }
 
 // Takes the sites that an earlier process finished; gives their number.
@@ -140,10 +140,11 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);
   const auto sites = model::sites_of(config);
-  warn_about_few_tokens(sites, draw.tokens, reporter);
+  warn_of_few_tokens(sites, draw, settings, reporter);
   const std::string fingerprint = checkpoint.fingerprint();
+  // Another draw of the same files, with another --samples or --seed, is no other data.
   core::WorkDirectory work(settings.out, made_with(settings, fingerprint, draw, device, dtype),
-                           reporter);
+                           reporter, /*derived=*/{"data"});
   io::CovarianceWriter writer(settings.out, io::covariance_storage_of(settings.storage),
                               work.path());
   const std::int64_t skipped = adopt_finished(sites, draw.tokens, writer, reporter);

@@ -125,23 +125,26 @@ ConfigNode parse_yaml(std::string_view text, const std::string& source) {
   }
 }
 
-std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& now) {
+std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& now,
+                                     const std::set<std::string>& derived) {
   std::map<std::string, std::string> before;
   std::map<std::string, std::string> after;
   flatten(saved, "", before);
   flatten(now, "", after);
   std::vector<std::string> found;
+  std::vector<std::string> following;
   for (const auto& [name, value] : after) {
     const auto old = before.find(name);
     const std::string then = old == before.end() ? "not there" : old->second;
     if (then == value) continue;
     const bool hashes =
         then.find("sha256") != std::string::npos && value.find("sha256") != std::string::npos;
-    found.push_back(concat(
-        "'", name,
-        hashes ? "' is another one now" : concat("' was ", then, " and is ", value, " now")));
+    (derived.contains(name) ? following : found)
+        .push_back(concat(
+            "'", name,
+            hashes ? "' is another one now" : concat("' was ", then, " and is ", value, " now")));
   }
-  return found;
+  return found.empty() ? following : found;
 }
 
 std::string to_yaml(const ConfigNode& node) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -34,10 +35,14 @@ std::string reason(const std::string& what) {
   return text.size() > 300 ? text.substr(0, 300) + "..." : text;
 }
 
-bool all_finite(const Json& value) {
-  if (value.is_number_float()) return std::isfinite(value.get<double>());
-  if (value.is_structured()) return std::all_of(value.begin(), value.end(), all_finite);
-  return true;
+// The place of the first number that is not finite, "/layers/0/energy"; nothing where all are.
+std::optional<std::string> place_not_finite(const Json& value) {
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) return "";
+  if (!value.is_structured()) return std::nullopt;
+  for (const auto& [key, item] : value.items()) {
+    if (const auto inside = place_not_finite(item)) return "/" + key + *inside;
+  }
+  return std::nullopt;
 }
 
 // What is wrong with JSON that is well formed.
@@ -121,10 +126,15 @@ Json parse_json(std::string_view text, const std::string& source, std::int64_t f
 Json read_json(const fs::path& path) { return parse_json(read_file(path), path.string()); }
 
 void write_json(const fs::path& path, const Json& value) {
-  if (!all_finite(value))
-    throw FormatError(
-        concat("'", path.string(), "' would hold a NaN or an infinity, which JSON cannot"));
+  if (const auto place = place_not_finite(value)) {
+    throw NumericalError(concat("'", path.string(), "' would hold a NaN or an infinity at '",
+                                *place, "', which JSON cannot"));
+  }
   write_file_atomic(path, value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+std::string json_line(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 const Json& require_key(const Json& object, const char* key, const std::string& source) {

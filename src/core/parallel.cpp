@@ -64,9 +64,7 @@ class Pool {
 
 void parallel_for(std::int64_t count, std::int64_t threads, std::int64_t run,
                   const std::function<void(std::int64_t)>& work) {
-  if (threads < 1)
-    throw ConfigError(
-        concat("[core::parallel_for] expected at least 1 thread; received ", threads));
+  if (threads < 1) throw ConfigError(concat("expected at least 1 thread; received ", threads));
   const std::int64_t useful = (count + run - 1) / run;
   Pool pool(count, run, work);
   {

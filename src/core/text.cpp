@@ -35,6 +35,54 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
   return result;
 }
 
+namespace {
+
+constexpr std::size_t kListedWhole = 10;  // parts that are all listed
+constexpr std::size_t kListed = 8;        // of more
+constexpr std::size_t kPartBytes = 200;
+
+// No longer than kPartBytes and an ellipsis, cut between characters.
+std::string shortened(const std::string& part) {
+  if (part.size() <= kPartBytes) return part;
+  std::size_t end = kPartBytes;
+  while (end > 0 && is_utf8_continuation(part[end])) --end;
+  return part.substr(0, end) + "...";
+}
+
+// What all begin with, up to its last dot.
+std::string_view common_prefix(const std::vector<std::string>& names) {
+  std::string_view prefix = names.front();
+  for (const std::string& name : names) {
+    const auto [differs, ignored] =
+        std::mismatch(prefix.begin(), prefix.end(), name.begin(), name.end());
+    prefix = prefix.substr(0, static_cast<std::size_t>(differs - prefix.begin()));
+  }
+  return prefix.substr(0, prefix.rfind('.') + 1);
+}
+
+template <typename Show>
+std::string join_few(const std::vector<std::string>& parts, std::string_view separator, Show show) {
+  const std::size_t count = parts.size() <= kListedWhole ? parts.size() : kListed;
+  std::vector<std::string> shown;
+  for (std::size_t i = 0; i < count; ++i) shown.push_back(show(parts[i]));
+  const std::string text = join(shown, separator);
+  return count == parts.size() ? text : concat(text, " and ", parts.size() - count, " more");
+}
+
+}  // namespace
+
+std::string listed(const std::vector<std::string>& parts, std::string_view separator) {
+  return join_few(parts, separator, shortened);
+}
+
+std::string listed_names(const std::vector<std::string>& names) {
+  const std::string text = join_few(
+      names, ", ", [](const std::string& name) { return concat("'", shortened(name), "'"); });
+  if (names.size() <= kListedWhole) return text;
+  const std::string prefix(common_prefix(names));
+  return prefix.empty() ? text : concat(text, " (all begin with '", shortened(prefix), "')");
+}
+
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n\v\f";
   const std::size_t begin = text.find_first_not_of(kSpace);

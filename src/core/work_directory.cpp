@@ -46,17 +46,15 @@ void empty(const fs::path& folder) {
 }
 
 // What differs, in a sentence's half.
-std::string why_not(const std::string& saved, const ConfigNode& made_with) {
-  constexpr std::ptrdiff_t kShown = 5;
+std::string why_not(const std::string& saved, const ConfigNode& made_with,
+                    const std::set<std::string>& derived) {
   std::vector<std::string> found;
   try {
-    found = differences(parse_yaml(saved, kKey), made_with);
+    found = differences(parse_yaml(saved, kKey), made_with, derived);
   } catch (const FormatError&) {  // what another version wrote
   }
   if (found.empty()) return "they were made by another version of corda";
-  const std::ptrdiff_t more = std::ssize(found) - kShown;
-  if (more > 0) found.resize(kShown);
-  return concat(join(found, ", "), more > 0 ? concat(" and ", more, " more") : "");
+  return listed(found);
 }
 
 }  // namespace
@@ -72,7 +70,8 @@ void refuse_foreign_work(const fs::path& out) {
              "corda did not make; move that folder away or choose another --out"));
 }
 
-WorkDirectory::WorkDirectory(const fs::path& out, const ConfigNode& made_with, Reporter& reporter)
+WorkDirectory::WorkDirectory(const fs::path& out, const ConfigNode& made_with, Reporter& reporter,
+                             const std::set<std::string>& derived)
     : path_(work_path(out)), reporter_(reporter) {
   lock_.emplace(path_, resolved_output(out));
   refuse_foreign_work(out);
@@ -81,7 +80,7 @@ WorkDirectory::WorkDirectory(const fs::path& out, const ConfigNode& made_with, R
   if (saved == key) return;
   if (fs::exists(path_ / kKey) && holds_parts(path_)) {
     throw ConfigError(concat("'", path_.string(), "' holds unfinished work, but ",
-                             why_not(saved, made_with),
+                             why_not(saved, made_with, derived),
                              "; delete that folder to start anew, or repeat the earlier command"));
   }
   empty(path_);

@@ -55,6 +55,12 @@ std::string Draw::fingerprint() const {
   return "sha256:" + hash.hex_digest();
 }
 
+std::string advice_for_more_tokens(const Draw& draw, const DrawSettings& settings) {
+  if (draw.samples < settings.samples) return "give more data; all of it is taken";
+  const bool full = draw.tokens == draw.samples * settings.seq_len;
+  return full ? "raise --samples or --seq-len" : "raise --samples";
+}
+
 Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
                   const std::string& model, const model::ModelDescription& config,
                   core::Reporter& reporter) {

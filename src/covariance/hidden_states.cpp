@@ -39,6 +39,8 @@ HiddenStates::~HiddenStates() {
 void HiddenStates::prefetch(std::size_t i) {
   if (i >= batches_.size() || !batches_[i].defined()) return;
   const auto current = c10::cuda::getCurrentCUDAStream(device_.index());
+  // One that nobody took is not given to others under its copy.
+  if (copies_->ahead.defined()) copies_->ahead.record_stream(copies_->stream);
   copies_->ahead =
       at::empty(batches_[i].sizes(), batches_[i].options().device(device_).pinned_memory(false));
   at::cuda::CUDAEvent allocated;

@@ -38,7 +38,7 @@ class GunzipSource : public ByteSource {
   GunzipSource(std::unique_ptr<ByteSource> inner, std::string name, GunzipLimits limits)
       : inner_(std::move(inner)), name_(std::move(name)), limits_(limits) {
     if (inflateInit2(&stream_, 15 + 16) != Z_OK) {
-      throw core::ResourceError("[data::gunzip] zlib could not be initialised");
+      throw core::ResourceError("zlib could not be started; is memory short?");
     }
   }
   GunzipSource(const GunzipSource&) = delete;

@@ -88,9 +88,8 @@ Sample SampleStore::operator[](std::int64_t index) const {
   const bool sound = begin >= 0 && end <= size && end - begin >= 4;
   if (sound) std::memcpy(&count, bytes_.data() + begin, 4);
   if (count < 0 || 4 + 5 * std::int64_t{count} > end - begin) {
-    throw core::FormatError(
-        concat("[data::SampleStore] sample ", index,
-               " of the tokenised data is damaged; remove the cache and start again"));
+    throw core::FormatError(concat(
+        "sample ", index, " of the tokenised data is damaged; remove the cache and start again"));
   }
   const auto n = static_cast<std::size_t>(count);
   Sample sample{.ids = std::vector<TokenId>(n), .supervised = std::vector<std::uint8_t>(n)};

@@ -106,8 +106,7 @@ std::vector<TokenId> TextTokens::tokens_between(std::size_t begin, std::size_t e
   if (context == begin) return ids;
   const std::vector<TokenId> front = encode_plain(tokenizer_, between(context, begin));
   if (!begins_with(ids, front)) {
-    throw core::FormatError(core::concat("[data::TextTokens] tokens reach further than ",
-                                         sizes_.context,
+    throw core::FormatError(core::concat("tokens reach further than ", sizes_.context,
                                          " bytes into the text; split it into several files"));
   }
   ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(front.size()));

@@ -4,11 +4,11 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
+#include <array>
 #include <chrono>
-#include <cmath>
 #include <utility>
 
+#include "adapter/target_modules.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/core/work_directory.h"
@@ -19,6 +19,7 @@
 #include "corda/linalg/device.h"
 #include "decompose/finished_sites.h"
 #include "decompose/plan.h"
+#include "decompose/report.h"
 #include "decompose/site_reader.h"
 #include "decompose/site_solver.h"
 
@@ -85,6 +86,28 @@ Covariances open_covariances(const DecomposeSettings& settings, const io::Checkp
   return result;
 }
 
+// The names that --target-modules stands for in this model.
+std::vector<std::string> targets_of(const DecomposeSettings& settings,
+                                    const model::ModelDescription& config) {
+  return adapter::expand_targets(settings.target_modules, model::layers_of_blocks(config));
+}
+
+// Codes of a quantised weight are numbers too, but not its own.
+void check_types(const io::Checkpoint& model, const model::ModelDescription& config,
+                 const std::vector<PlannedSite>& sites) {
+  for (const auto& site : sites) {
+    for (const auto& layer : site.layers) {
+      const std::string weight = model::name_in_files(model, config, layer.module + ".weight");
+      const io::DType type = model.info(weight).dtype;
+      if (io::is_floating(type)) continue;
+      throw core::FormatError(concat("'", weight, "' is ", io::to_string(type),
+                                     " in '", model.directory().string(),
+                                     "', a quantised weight; give the model in bf16, fp16 or "
+                                     "fp32"));
+    }
+  }
+}
+
 // The draws of a decomposition that calibrates: knowledge, and for dual the task.
 std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
                                        const model::ModelDescription& config,
@@ -112,17 +135,6 @@ core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
   return result;
 }
 
-// Adds the site to the NumericalErrors of `work`.
-template <typename Work>
-void named(const PlannedSite& site, Work work) {
-  try {
-    work();
-  } catch (const core::NumericalError& error) {
-    throw core::NumericalError(
-        concat(site.name.empty() ? site.layers.front().module : site.name, ": ", error.what()));
-  }
-}
-
 // Decomposes from covariance directories (or, for pissa, from none), site after site.
 void run_from_directories(const io::Checkpoint& model, const model::ModelDescription& config,
                           const Covariances& covariances,
@@ -134,14 +146,9 @@ void run_from_directories(const io::Checkpoint& model, const model::ModelDescrip
   }
   SiteReader reader(model, config, covariances, weights, device);
   for (std::size_t i = 0; i < left.size(); ++i) {
-    named(*left[i], [&] {
-      SiteReader::Loaded loaded =
-          reader.take(*left[i], i + 1 < left.size() ? left[i + 1] : nullptr);
-      finished.add(*left[i],
-                   solver.solve(*left[i], std::move(loaded.input), [&](const std::string& module) {
-                     return loaded.weights.at(module);
-                   }));
-    });
+    SiteReader::Loaded loaded = reader.take(*left[i], i + 1 < left.size() ? left[i + 1] : nullptr);
+    const auto weight = [&](const std::string& module) { return loaded.weights.at(module); };
+    finished.add(*left[i], solver.solve(*left[i], std::move(loaded.input), weight));
   }
 }
 
@@ -178,18 +185,48 @@ void run_from_data(const DecomposeSettings& settings, const io::Checkpoint& mode
           SiteInput input;
           input.tokens = found.front()[i].tokens;
           input.knowledge.push_back(std::exchange(found.front()[i].covariance, {}));
-          if (found.size() > 1) {
-            input.task_tokens = found[1][i].tokens;
-            input.task.push_back(std::exchange(found[1][i].covariance, {}));
-          }
-          named(site, [&] {
-            finished.add(site, solver.solve(site, std::move(input), [&](const std::string& module) {
-              return stored_weight(model, config, block, module, device);
-            }));
-          });
+          if (found.size() > 1) input.task.push_back(std::exchange(found[1][i].covariance, {}));
+          finished.add(site, solver.solve(site, std::move(input), [&](const std::string& module) {
+            return stored_weight(model, config, block, module, device);
+          }));
         }
       },
       reporter);
+}
+
+void check_tokens(const DecomposeSettings& settings, const std::vector<PlannedSite>& sites,
+                  const Covariances& covariances, const std::vector<covariance::Draw>& draws,
+                  core::Reporter& reporter) {
+  const std::array<const char*, 2> names = {"the covariances", "the task's covariances"};
+  const std::array<const std::deque<io::CovarianceReader>*, 2> read = {&covariances.knowledge,
+                                                                       &covariances.task};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!read[i]->empty()) {
+      warn_of_few_tokens(
+          sites, names[i],
+          [&](const PlannedSite& site) { return Covariances::tokens(*read[i], site.name); },
+          "calibrate on more text", reporter);
+    } else if (i < draws.size()) {
+      warn_of_few_tokens(
+          sites, names[i], [&](const PlannedSite&) { return draws[i].tokens; },
+          covariance::advice_for_more_tokens(draws[i], settings), reporter);
+    }
+  }
+}
+
+// Says what begins; gives the number of layers.
+std::int64_t announce(const DecomposeSettings& settings, const std::vector<PlannedSite>& sites,
+                      const FinishedSites& finished, at::Device device, core::Reporter& reporter) {
+  std::int64_t layers = 0;
+  for (const auto& site : sites) layers += static_cast<std::int64_t>(site.layers.size());
+  reporter.info(concat("decomposing ", layers, " layers on ", linalg::describe(device), ", rank ",
+                       settings.rank));
+  if (finished.layers_taken() > 0) {
+    reporter.info(concat("going on after ", finished.layers_taken(), " of ", layers,
+                         " layers that an earlier process finished"));
+  }
+  reporter.begin("decompose", layers, "layer", finished.layers_taken());
+  return layers;
 }
 
 adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::string& fingerprint,
@@ -214,13 +251,14 @@ double energy_share(const DecomposeSettings& settings,
     kept += is_dual(settings) ? report.energy : report.energy * report.energy;
     total += is_dual(settings) ? report.total_energy : report.total_energy * report.total_energy;
   }
+  const double share = total > 0 ? kept / total : 0;
   // Rounding: a covariance summed in fp32 may have eigenvalues below zero.
-  return total > 0 ? std::min(1.0, kept / total) : 0;
+  return share > 1 ? 1 : share;
 }
 
 // Everything of the result but time, memory and what was skipped.
 DecomposeResult summarise(const DecomposeSettings& settings, const adapter::Adapter& result,
-                          std::int64_t layers, core::Reporter& reporter) {
+                          std::int64_t layers) {
   DecomposeResult summary;
   summary.layers = layers;
   summary.rank = settings.rank;
@@ -228,13 +266,8 @@ DecomposeResult summarise(const DecomposeSettings& settings, const adapter::Adap
   summary.reports = result.reports;
   for (const auto& [module, report] : result.reports) {
     if (!report.refused.empty()) ++summary.layers_redone;
-    if (std::abs(report.bound - 1) > std::abs(summary.worst_bound - 1))
-      summary.worst_bound = report.bound;
   }
-  if (summary.layers_redone > 0) {
-    reporter.info(concat(summary.layers_redone, " of ", layers,
-                         " layers were done again by the exact route"));
-  }
+  summary.worst_bound = worst_bound(result.reports);
   return summary;
 }
 
@@ -274,7 +307,8 @@ core::SettingsList settings_of(DecomposeSettings& s) {
            {"kpa", "ipa", "dual"});
   list.add("rank", s.rank, "rank of the adapter", {1, 65536});
   list.add("alpha", s.alpha, "the adapter is scaled by alpha / rank; 0 means the rank", {0, 1e6});
-  list.add("target_modules", s.target_modules, "last name parts of the layers to adapt")
+  list.add("target_modules", s.target_modules,
+           "last name parts of the layers to adapt; all-linear: every linear layer of the blocks")
       .split_at_commas();
   list.add("damping", s.damping, "c of C + c mean(diag C) I", {1e-12, 1e6});
   list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");
@@ -302,28 +336,25 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   for (const auto* reader : covariances.all()) sources.push_back(reader->fingerprint());
   std::vector<covariance::Draw> draws;
   std::vector<PlannedSite> sites;
+  settings.target_modules = targets_of(settings, config);
   if (settings.data.empty()) {
     sites = plan_layers(config, settings.target_modules, settings.rank, covariances.all());
+    check_types(model, config, sites);
   } else {
     settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
     sites = plan_layers(config, settings.target_modules, settings.rank);
+    check_types(model, config, sites);
     draws = draw_all(settings, config, reporter);
     for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());
   }
+  // Another draw of the same files, with another --samples or --seed, is no other data.
   core::WorkDirectory work(settings.out, made_with(settings, fingerprint, sources, device),
-                           reporter);
+                           reporter, /*derived=*/{"data"});
   adapter::Adapter result = empty_adapter(settings, fingerprint, sources);
   FinishedSites finished(work, sites, is_dual(settings) ? settings.rank : 2 * settings.rank,
                          result.reports);
-  std::int64_t layers = 0;
-  for (const auto& site : sites) layers += static_cast<std::int64_t>(site.layers.size());
-  reporter.info(concat("decomposing ", layers, " layers on ", linalg::describe(device), ", rank ",
-                       settings.rank));
-  if (finished.layers_taken() > 0) {
-    reporter.info(concat("going on after ", finished.layers_taken(), " of ", layers,
-                         " layers that an earlier process finished"));
-  }
-  reporter.begin("decompose", layers, "layer", finished.layers_taken());
+  check_tokens(settings, sites, covariances, draws, reporter);
+  const std::int64_t layers = announce(settings, sites, finished, device, reporter);
   const SiteSolver solver(settings, result.scale(), reporter);
   if (draws.empty()) {
     run_from_directories(model, config, covariances, sites, solver, !is_dual(settings), device,
@@ -334,7 +365,8 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   reporter.end();
   write_result(settings, result, finished, directory);
   work.remove();
-  DecomposeResult summary = summarise(settings, result, layers, reporter);
+  report_layers(result.reports, reporter);
+  DecomposeResult summary = summarise(settings, result, layers);
   summary.layers_skipped = finished.layers_taken();
   summary.peak_memory_bytes = linalg::peak_memory_bytes(device);
   summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -90,12 +90,12 @@ void FinishedSites::add(const PlannedSite& site, const SolvedSite& solved) {
     factors.push_back(layer.stored.b);
   }
   background_.add([this, modules = std::move(modules), path = work_.path() / note_of(site),
-                   text = note.dump(), download = linalg::Download(std::move(factors))] {
+                   note = std::move(note), download = linalg::Download(std::move(factors))] {
     const auto& host = download.wait();
     for (std::size_t i = 0; i < modules.size(); ++i)
       tensors_.put(modules[i], {host[2 * i], host[2 * i + 1]});
     tensors_.flush();
-    core::write_file_atomic(path, text);
+    core::write_json(path, note);
   });
 }
 

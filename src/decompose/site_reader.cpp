@@ -30,6 +30,13 @@ std::vector<const io::CovarianceReader*> Covariances::all() const {
   return result;
 }
 
+std::int64_t Covariances::tokens(const std::deque<io::CovarianceReader>& of,
+                                 const std::string& site) {
+  std::int64_t sum = 0;
+  for (const auto& reader : of) sum += reader.manifest().sites.at(site).tokens;
+  return sum;
+}
+
 linalg::Uploader::Upload SiteReader::start(const PlannedSite& site) {
   std::vector<linalg::HostRows> rows;
   if (!site.name.empty()) {
@@ -53,16 +60,16 @@ SiteReader::Loaded SiteReader::take(const PlannedSite& site, const PlannedSite* 
   }
   Loaded loaded;
   std::size_t used = 0;
-  const auto covariance = [&](const io::CovarianceReader& reader, std::int64_t& tokens) {
-    tokens += reader.manifest().sites.at(site.name).tokens;
-    linalg::mirror_lower(tensors[used]);
-    return tensors[used++];
+  const auto covariances = [&](std::size_t count) {
+    std::vector<at::Tensor> result;
+    for (std::size_t i = 0; i < count; ++i, ++used)
+      linalg::mirror_lower(result.emplace_back(tensors[used]));
+    return result;
   };
   if (!site.name.empty()) {
-    for (const auto& reader : covariances_.knowledge)
-      loaded.input.knowledge.push_back(covariance(reader, loaded.input.tokens));
-    for (const auto& reader : covariances_.task)
-      loaded.input.task.push_back(covariance(reader, loaded.input.task_tokens));
+    loaded.input.knowledge = covariances(covariances_.knowledge.size());
+    loaded.input.task = covariances(covariances_.task.size());
+    loaded.input.tokens = Covariances::tokens(covariances_.knowledge, site.name);
   }
   if (with_weights_) {
     for (const auto& layer : site.layers) {

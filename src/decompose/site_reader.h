@@ -3,6 +3,7 @@
 // Reads a site's covariances and weights while the site before is decomposed.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <optional>
@@ -22,6 +23,8 @@ struct Covariances {
   std::deque<io::CovarianceReader> task;  // none or one
 
   std::vector<const io::CovarianceReader*> all() const;
+  // That a site saw in these directories together.
+  static std::int64_t tokens(const std::deque<io::CovarianceReader>& of, const std::string& site);
 };
 
 class SiteReader {

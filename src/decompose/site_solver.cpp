@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -40,6 +41,16 @@ at::Tensor mix(std::vector<at::Tensor> covariances) {
   return sum.mul_(traces / (count * count));
 }
 
+// Puts a name in front of the NumericalErrors of `work`.
+template <typename Work>
+auto named(const std::string& name, Work work) {
+  try {
+    return work();
+  } catch (const core::NumericalError& error) {
+    throw core::NumericalError(concat(name, ": ", error.what()));
+  }
+}
+
 }  // namespace
 
 bool is_dual(const DecomposeSettings& s) { return s.method == "corda" && s.mode == "dual"; }
@@ -49,18 +60,21 @@ SolvedSite SiteSolver::solve(
     const std::function<at::Tensor(const std::string& module)>& weight) const {
   const linalg::SubspaceOptions options = {.exact = settings_.exact};
   std::optional<linalg::DampedCovariance> damped;
-  if (!input.knowledge.empty()) {
-    warn_of_few_tokens(site, input);
-    damped.emplace(mix(std::exchange(input.knowledge, {})), settings_.damping);
-  }
-  if (is_dual(settings_)) {
-    const linalg::Spectrum directions = linalg::certified_generalised_top(
-        mix(std::exchange(input.task, {})), *damped, settings_.rank, options);
+  std::optional<linalg::Spectrum> shared;  // dual: of the site's layers
+  named(site.name, [&] {
+    if (!input.knowledge.empty())
+      damped.emplace(mix(std::exchange(input.knowledge, {})), settings_.damping);
+    if (is_dual(settings_)) {
+      shared = linalg::certified_generalised_top(mix(std::exchange(input.task, {})), *damped,
+                                                 settings_.rank, options);
+    }
+  });
+  if (shared) {
     return each_layer(site, input.tokens, [&](const PlannedLayer& layer) {
       return Choice{.stored = adapter::exported_factors(
-                        adapter::initialise_dual(directions, layer.out_features)),
-                    .directions = directions,
-                    .energy = directions.values.sum().item<double>()};
+                        adapter::initialise_dual(*shared, layer.out_features)),
+                    .directions = *shared,
+                    .energy = shared->values.sum().item<double>()};
     });
   }
   const auto which = settings_.mode == "kpa" ? linalg::Which::kSmallest : linalg::Which::kLargest;
@@ -70,9 +84,12 @@ SolvedSite SiteSolver::solve(
         settings_.method == "pissa"
             ? linalg::svd_top(w, settings_.rank)
             : linalg::certified_subspace(w, *damped, settings_.rank, which, options);
-    return Choice{.stored = adapt(layer, w.to(at::kDouble), found),
+    return Choice{.stored = adapter::exported_factors(
+                      adapter::initialise_from_subspace(w.to(at::kDouble), found, scale_)),
                   .directions = found,
-                  .energy = at::linalg_norm(found.values).item<double>()};
+                  .energy = at::linalg_norm(found.values).item<double>(),
+                  .without_weight =
+                      adapter::vanishing_components(found, layer.out_features, layer.in_features)};
   });
 }
 
@@ -82,57 +99,33 @@ SolvedSite SiteSolver::each_layer(
   SolvedSite solved;
   for (const auto& layer : site.layers) {
     core::throw_if_stopped(reporter_, "decomposing");
-    Choice choice = choose(layer);
-    SolvedLayer& result = solved[layer.module];
-    result.stored = std::move(choice.stored);
-    result.report = {.rank = settings_.rank,
-                     .energy = choice.energy,
-                     .total_energy = choice.directions.total,
-                     .damping = settings_.method == "corda" ? settings_.damping : 0.0,
-                     .tokens = tokens,
-                     .route = choice.directions.route,
-                     .bound = choice.directions.bound,
-                     .refused = choice.directions.refused};
-    announce(layer, result.report);
+    named(layer.module, [&] {
+      Choice choice = choose(layer);
+      check_finite(choice);
+      SolvedLayer& result = solved[layer.module];
+      result.stored = std::move(choice.stored);
+      result.report = {.rank = settings_.rank,
+                       .energy = choice.energy,
+                       .total_energy = choice.directions.total,
+                       .damping = settings_.method == "corda" ? settings_.damping : 0.0,
+                       .tokens = tokens,
+                       .route = choice.directions.route,
+                       .bound = choice.directions.bound,
+                       .refused = choice.directions.refused,
+                       .without_weight = choice.without_weight};
+    });
+    reporter_.advance(1, layer.module);
   }
   return solved;
 }
 
-void SiteSolver::announce(const PlannedLayer& layer, const adapter::LayerReport& report) const {
-  reporter_.info(concat(layer.module, " [", layer.out_features, ", ", layer.in_features, "]: rank ",
-                        report.rank, ", energy ", report.energy, " of ", report.total_energy,
-                        ", damping ", report.damping, ", ", report.route, ", ",
-                        report.bound == 1
-                            ? std::string("the optimum")
-                            : concat("within a factor ", report.bound, " of the optimum")));
-  if (!report.refused.empty()) {
-    reporter_.info(
-        concat(layer.module, ": done again by the exact route, because ", report.refused));
-  }
-  reporter_.advance(1, layer.module);
-}
-
-adapter::Factors SiteSolver::adapt(const PlannedLayer& layer, const at::Tensor& weight,
-                                   const linalg::Spectrum& found) const {
-  const auto zero = adapter::vanishing_components(found, layer.out_features, layer.in_features);
-  if (zero > 0) {
-    reporter_.warn(concat(layer.module, ": ", zero, " of the ", settings_.rank,
-                          " components have no weight (the matrix is rank-deficient); their rows "
-                          "start at zero and cannot learn"));
-  }
-  return adapter::exported_factors(adapter::initialise_from_subspace(weight, found, scale_));
-}
-
-void SiteSolver::warn_of_few_tokens(const PlannedSite& site, const SiteInput& input) const {
-  const std::int64_t width = site.layers.front().in_features;
-  const auto check = [&](std::int64_t tokens, const char* what) {
-    if (tokens >= width) return;
-    reporter_.warn(concat(site.name, ": ", what, " saw ", tokens, " tokens, fewer than its ", width,
-                          " features, so directions it never saw are told apart by the damping "
-                          "alone; calibrate on more samples"));
-  };
-  check(input.tokens, "the covariance");
-  if (is_dual(settings_)) check(input.task_tokens, "the task covariance");
+void SiteSolver::check_finite(const Choice& choice) {
+  const bool factors = choice.stored.a.isfinite().all().item<bool>() &&
+                       choice.stored.b.isfinite().all().item<bool>();
+  if (factors && std::isfinite(choice.energy)) return;
+  throw core::NumericalError(concat("the adapter's factors are beyond fp32, the energy being ",
+                                    choice.energy, " of ", choice.directions.total,
+                                    "; check the scale of the weight and the covariance"));
 }
 
 }  // namespace corda::decompose

@@ -22,7 +22,6 @@ struct SiteInput {
   std::vector<at::Tensor> knowledge;  // covariances [in, in] to be mixed; none for pissa
   std::vector<at::Tensor> task;       // dual: the same for the task
   std::int64_t tokens = 0;            // that the knowledge saw
-  std::int64_t task_tokens = 0;
 };
 
 struct SolvedLayer {
@@ -37,7 +36,8 @@ class SiteSolver {
       : settings_(settings), scale_(scale), reporter_(reporter) {}
 
   // `weight(module)` gives W [out, in] on the device in its stored type; dual does not ask for it.
-  // Reports each layer. The covariance is factorised once. Throws NumericalError, Interrupted.
+  // The covariance is factorised once. Throws NumericalError, which names the layer or the site,
+  // and Interrupted.
   SolvedSite solve(const PlannedSite& site, SiteInput input,
                    const std::function<at::Tensor(const std::string& module)>& weight) const;
 
@@ -47,16 +47,14 @@ class SiteSolver {
     adapter::Factors stored;
     linalg::Spectrum directions;
     double energy = 0;  // the sum of their values for dual, else the norm
+    std::int64_t without_weight = 0;
   };
 
-  // Chooses for layer after layer and reports what came of it.
+  // Chooses for layer after layer.
   SolvedSite each_layer(const PlannedSite& site, std::int64_t tokens,
                         const std::function<Choice(const PlannedLayer& layer)>& choose) const;
-  void announce(const PlannedLayer& layer, const adapter::LayerReport& report) const;
-  void warn_of_few_tokens(const PlannedSite& site, const SiteInput& input) const;
-  // The adapter on the components `found` of W, fp64; warns of those without weight.
-  adapter::Factors adapt(const PlannedLayer& layer, const at::Tensor& weight,
-                         const linalg::Spectrum& found) const;
+  // Throws NumericalError where fp32 cannot hold the factors.
+  static void check_finite(const Choice& choice);
 
   const DecomposeSettings& settings_;
   double scale_;

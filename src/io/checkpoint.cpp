@@ -71,7 +71,7 @@ Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem) : dir
   }
   if (!problems.empty()) {
     throw FormatError(concat("'", directory.string(),
-                             "': index and shards disagree: ", core::join(problems, "; ")));
+                             "': index and shards disagree: ", core::listed(problems, "; ")));
   }
 }
 

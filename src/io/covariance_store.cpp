@@ -106,8 +106,7 @@ CovarianceStorage covariance_storage_of(const std::string& name) {
 
 at::Tensor pack_lower(const at::Tensor& covariance) {
   if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
-    throw core::ShapeError(
-        concat("[io::pack_lower] a covariance must be square; it is ", covariance.sizes()));
+    throw core::ShapeError(concat("a covariance must be square; it is ", covariance.sizes()));
   }
   constexpr std::int64_t kThreads = 4;  // more are hardly faster (tests/bench/README.md)
   constexpr std::int64_t kRows = 256;   // that one of them takes at a time
@@ -125,9 +124,9 @@ at::Tensor pack_lower(const at::Tensor& covariance) {
 at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n) {
   if (n < 0 || packed.dim() != 1 || packed.numel() != triangle(n) ||
       packed.scalar_type() != at::kFloat || !packed.is_cpu()) {
-    throw core::ShapeError(concat("[io::unpack_lower] a packed covariance of order ", n,
-                                  " must be fp32 [", triangle(std::max<std::int64_t>(n, 0)),
-                                  "] on the CPU; it is ", packed.sizes()));
+    throw core::ShapeError(concat("a packed covariance of order ", n, " must be fp32 [",
+                                  triangle(std::max<std::int64_t>(n, 0)), "] on the CPU; it is ",
+                                  packed.sizes()));
   }
   constexpr std::int64_t kBlock = 64;  // keeps the transposed writes in the cache
   at::Tensor full = at::empty({n, n}, at::kFloat);
@@ -193,8 +192,8 @@ void CovarianceWriter::add(const std::string& site, const std::vector<std::strin
                                      "' is there twice, has no modules or cannot name a file"));
   }
   if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
-    throw core::ShapeError(concat("[io::CovarianceWriter::add] the covariance of '", site,
-                                  "' must be square; it is ", covariance.sizes()));
+    throw core::ShapeError(
+        concat("the covariance of '", site, "' must be square; it is ", covariance.sizes()));
   }
   const at::Tensor stored = storage_ == CovarianceStorage::kPacked
                                 ? pack_lower(covariance)

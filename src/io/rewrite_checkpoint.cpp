@@ -143,12 +143,10 @@ void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& pat
     }
     if (!value.defined()) value = view_tensor(base, tensor.name);
     if (value.sizes().vec() != info.shape) {
-      throw core::ShapeError(concat("[io::rewrite_checkpoint] '", tensor.name, "' must be ",
-                                    shape_string(info.shape), ", its new value is ",
-                                    shape_string(value.sizes().vec())));
+      throw core::ShapeError(concat("'", tensor.name, "' must be ", shape_string(info.shape),
+                                    ", its new value is ", shape_string(value.sizes().vec())));
     }
-    writer.write(tensor.name,
-                 tensor_bytes(value.to(at::kCPU, to_scalar_type(tensor.dtype)).contiguous()));
+    writer.write(tensor.name, tensor_bytes(stored(tensor.name, value, tensor.dtype)));
   }
   writer.finish();
 }

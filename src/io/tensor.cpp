@@ -58,8 +58,20 @@ DType to_dtype(at::ScalarType type) {
   for (const auto& pair : kTypes) {
     if (pair.type == type) return pair.dtype;
   }
-  throw core::FormatError(
-      concat("[io::to_dtype] safetensors has no type for ", at::toString(type)));
+  throw core::FormatError(concat("safetensors has no type for ", at::toString(type)));
+}
+
+at::Tensor stored(const std::string& name, const at::Tensor& value, DType dtype) {
+  const at::Tensor host = value.cpu();
+  const at::Tensor result = host.to(to_scalar_type(dtype)).contiguous();
+  if (!is_floating(dtype) || result.scalar_type() == host.scalar_type()) return result;
+  const at::Tensor lost = at::logical_and(host.isfinite(), at::logical_not(result.isfinite()));
+  if (!lost.any().item<bool>()) return result;
+  const double largest = host.masked_select(lost).abs().max().item<double>();
+  throw core::NumericalError(
+      concat("'", name, "' holds ", largest, ", too large for ", to_string(dtype),
+             dtype == DType::kF16 ? ", which ends at 65504; write the model as bf16 or fp32"
+                                  : "; write the model as fp32"));
 }
 
 at::Tensor view_tensor(const SafetensorsFile& file, const std::string& name) {

@@ -29,10 +29,10 @@ void add_scaled_gram(at::Tensor& sum, const at::Tensor& x, const at::Tensor& sca
                     x.dim() == 2 && x.size(1) == n && scale.numel() == 1 &&
                     scale.scalar_type() == at::kFloat && sum.is_contiguous();
   if (!fits) {
-    throw core::ShapeError(core::concat(
-        "[linalg::add_scaled_gram] the sum must be fp32 [n, n], x [tokens, n] and the scale one "
-        "fp32 number; they are ",
-        sum.sizes(), ", ", x.sizes(), " and ", scale.sizes()));
+    throw core::ShapeError(
+        core::concat("the sum must be fp32 [n, n], x [tokens, n] and the scale one "
+                     "fp32 number; they are ",
+                     sum.sizes(), ", ", x.sizes(), " and ", scale.sizes()));
   }
   if (x.size(0) == 0) return;
   const std::int64_t width = panel_width(n);

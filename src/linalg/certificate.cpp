@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "corda/core/error.h"
 #include "linalg/numbers.h"
 
 namespace corda::linalg {
@@ -25,8 +26,12 @@ constexpr double kHighestDegree = 40;
 
 bool is_positive_definite(const at::Tensor& matrix) {
   const auto [lower, info] = at::linalg_cholesky_ex(matrix);
-  // A NaN does not always stop the factorisation, so it is looked for.
-  return at::logical_and(info == 0, lower.diagonal().isfinite().all()).item<bool>();
+  // A NaN does not always stop the factorisation, which reads one triangle only. The largest
+  // magnitude is a NaN where there is one.
+  const at::Tensor largest =
+      at::linalg_vector_norm(matrix, std::numeric_limits<double>::infinity());
+  const at::Tensor finite = at::logical_and(largest.isfinite(), lower.diagonal().isfinite().all());
+  return at::logical_and(info == 0, finite).item<bool>();
 }
 
 }  // namespace
@@ -59,6 +64,7 @@ std::int64_t complement_degree(std::int64_t n, double expected, double enough) {
 
 double complement_bound(const Operator& apply, const at::Tensor& z, double expected,
                         double enough) {
+  if (!(expected > 0)) return std::numeric_limits<double>::infinity();
   const auto project = [&](at::Tensor y) { return y.addmm_(z, at::mm(z.t(), y), 1, -1); };
   const double scale = 2 / expected;
   // T_0 and T_1 of the probes' part outside Z; the part inside plays no role.
@@ -97,6 +103,18 @@ double norm_bound(const at::Tensor& images) {
   // E ||E p||^2 = ||E||_F^2.
   const double squares = images.square().sum().item<double>();
   return kProbeFactor * std::sqrt(squares / static_cast<double>(images.size(1)));
+}
+
+bool is_finite(const Spectrum& found) {
+  const at::Tensor finite =
+      at::logical_and(found.vectors.isfinite().all(), found.values.isfinite().all());
+  return finite.item<bool>() && std::isfinite(found.total);
+}
+
+std::string unproved(const Spectrum& found, double least, double most) {
+  if (!is_finite(found)) return "a number found is not finite";
+  if (found.bound >= least && found.bound <= most) return "";
+  return core::concat("the energy is proved only to ", found.bound, " of the optimum");
 }
 
 }  // namespace corda::linalg

@@ -6,7 +6,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 
+#include "corda/linalg/spectrum.h"
 #include "linalg/subspace_iteration.h"
 
 namespace corda::linalg {
@@ -26,6 +28,7 @@ bool dominates(const at::Tensor& a, const at::Tensor& z, const at::Tensor& value
 // orthonormal [n, p]. T_d(2 P A P / expected - I) is applied to `probes`; an eigenvalue beyond the
 // bound would have made them longer than they came out. d is chosen so that the bound comes down to
 // `enough` where no eigenvalue is above `expected`. It fails with the probability of `norm_bound`.
+// Infinity where `expected` is not positive.
 double complement_bound(const Operator& apply, const at::Tensor& z, double expected, double enough);
 
 // The degree that it takes.
@@ -48,5 +51,13 @@ at::Tensor probes(std::int64_t n, at::Device device);
 // with a probability of at most (x e^(1 - x))^(s / 2), whatever the s_i: E exp(-t sum) =
 // prod (1 + 2 t s_i^2)^(-s / 2) <= (1 + 2 t ||E||_F^2)^(-s / 2). For x = 1/4 that is 1.5e-9.
 double norm_bound(const at::Tensor& images);
+
+// Whether directions, values and total are finite numbers.
+bool is_finite(const Spectrum& found);
+
+// Why `found` may not be given out as proved: a number in it is not finite, or its bound is not
+// between `least` and `most`. "" where nothing is in the way. A NaN never passes here; it does
+// through std::min, std::max and std::clamp, which may give the other number.
+std::string unproved(const Spectrum& found, double least, double most);
 
 }  // namespace corda::linalg

@@ -44,9 +44,10 @@ Spectrum fast_or_exact(std::int64_t size, std::int64_t r, const SubspaceOptions&
 
 Spectrum certified_subspace(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
                             Which which, const SubspaceOptions& options) {
-  check_layer("certified_subspace", weight, covariance.matrix());
+  check_layer(weight, covariance.matrix());
   const std::int64_t size = std::min(weight.size(0), weight.size(1));
-  check_rank("certified_subspace", r, size);
+  check_rank(r, size);
+  check_finite("the weight", weight);
   return fast_or_exact(
       size, r, options,
       [&] {
@@ -58,10 +59,10 @@ Spectrum certified_subspace(const at::Tensor& weight, DampedCovariance& covarian
 
 Spectrum certified_generalised_top(const at::Tensor& task, DampedCovariance& knowledge,
                                    std::int64_t r, const SubspaceOptions& options) {
-  check_pair("certified_generalised_top", task, knowledge.matrix());
-  check_rank("certified_generalised_top", r, task.size(0));
+  check_pair(task, knowledge.matrix());
+  check_rank(r, task.size(0));
   const at::Tensor task_fp64 = task.to(at::kDouble);
-  mean_diagonal("certified_generalised_top", "the task covariance", task_fp64);
+  mean_diagonal("the task covariance", task_fp64);
   return fast_or_exact(
       task.size(0), r, options,
       [&] { return generalised_by_cholesky(task_fp64, knowledge, r, options); },

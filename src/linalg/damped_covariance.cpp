@@ -11,9 +11,9 @@
 namespace corda::linalg {
 
 at::Tensor damp(const at::Tensor& covariance, double damping) {
-  check_square("damp", "the covariance", covariance);
+  check_square("the covariance", covariance);
   at::Tensor damped = covariance.to(at::kDouble, /*non_blocking=*/false, /*copy=*/true);
-  const double mean = mean_diagonal("damp", "the covariance", damped);
+  const double mean = mean_diagonal("the covariance", damped);
   damped.diagonal().add_(damping * mean);
   return damped;
 }
@@ -24,7 +24,7 @@ DampedCovariance::DampedCovariance(const at::Tensor& covariance, double damping)
 const at::Tensor& DampedCovariance::factor() {
   if (factor_.defined()) return factor_;
   ++factorisations_;
-  return factor_ = cholesky("DampedCovariance", matrix_);
+  return factor_ = cholesky("the covariance", matrix_);
 }
 
 const at::Tensor& DampedCovariance::inverse() {

@@ -11,12 +11,12 @@ namespace corda::linalg {
 using core::concat;
 using core::NumericalError;
 
-at::Tensor cholesky(const char* function, const at::Tensor& matrix) {
+at::Tensor cholesky(const char* what, const at::Tensor& matrix) {
   const auto [lower, info] = at::linalg_cholesky_ex(matrix);
   if (const int status = info.item<int>(); status != 0) {
-    throw NumericalError(concat("[linalg::", function, "] potrf gave info ", status,
-                                " for a matrix ", matrix.sizes(),
-                                ": it is not positive definite; raise the damping"));
+    throw NumericalError(concat(what, " ", matrix.sizes(),
+                                " is not positive definite (potrf gave info ", status,
+                                "); raise the damping"));
   }
   return lower;
 }
@@ -34,8 +34,8 @@ Eigenpairs eigenpairs(const at::Tensor& matrix) {
     auto [values, vectors] = at::linalg_eigh(matrix);
     return {std::move(values), std::move(vectors)};
   } catch (const c10::LinAlgError& error) {
-    throw NumericalError(concat("[linalg::eigenpairs] syevd failed on a matrix ", matrix.sizes(),
-                                ": ", error.what_without_backtrace()));
+    throw NumericalError(concat("the eigenpairs were not found: syevd failed on a matrix ",
+                                matrix.sizes(), ": ", error.what_without_backtrace()));
   }
 }
 

@@ -10,9 +10,8 @@
 
 namespace corda::linalg {
 
-// L, lower, of A = L L^T. Throws NumericalError "[linalg::function] ..." where A is not positive
-// definite.
-at::Tensor cholesky(const char* function, const at::Tensor& matrix);
+// L, lower, of A = L L^T. Throws NumericalError "WHAT ... is not positive definite".
+at::Tensor cholesky(const char* what, const at::Tensor& matrix);
 
 // L^-1 b and L^-T b; neither waits.
 at::Tensor solve(const at::Tensor& lower, const at::Tensor& b);

@@ -3,6 +3,8 @@
 // Dual: the largest generalised eigenvectors of two covariances.
 #include <ATen/ATen.h>
 
+#include <string>
+
 #include "linalg/certificate.h"
 #include "linalg/routes.h"
 
@@ -43,6 +45,8 @@ Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowl
   result.total = quotient.diagonal().sum().item<double>();
   result.bound = result.values.sum().item<double>() / most;
   mark(options, "settle");
+  if (const std::string why = unproved(result, kGeneralisedBound, 1); !why.empty())
+    throw Refused{why};
   return result;
 }
 

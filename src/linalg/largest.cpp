@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string>
 
-#include "corda/core/error.h"
 #include "linalg/certificate.h"
 #include "linalg/gram.h"
 #include "linalg/numbers.h"
@@ -16,8 +16,6 @@
 #include "linalg/split.h"
 
 namespace corda::linalg {
-
-using core::concat;
 
 namespace {
 
@@ -44,6 +42,11 @@ constexpr double kProvable = 0.25;
 // What is outside may exceed the block's last Ritz value, which is not converged, by so much. Where
 // it exceeds it by more the bound comes out higher, and nothing is proved.
 constexpr double kOutsideReserve = 1.02;
+// And is expected to reach at least this share of the limit: behind a layer of low rank the last
+// Ritz value is rounding, of either sign, which is no scale to measure by.
+constexpr double kLeastOutside = 1e-3;
+// By so much may rounding lift a bound above 1.
+constexpr double kRounding = 1e-9;
 
 // G = M M^T or M^T M of M = W C~, whichever is smaller, k x k.
 class GramOfLayer {
@@ -79,14 +82,11 @@ class GramOfLayer {
     return tall() ? gram_of_columns(product) : gram_of_rows(product);
   }
 
-  // The left singular vectors and values that belong to the first Ritz pairs of G.
+  // The left singular vectors and values that belong to the first Ritz pairs of G. A value is
+  // ||u^T M||, not the root of the Ritz value: that is wrong by sqrt(eps) of the largest one, and
+  // none at all where M has no weight left and rounding makes it negative.
   void finish(const RitzPairs& pairs, Spectrum& result) const {
-    if (!tall()) {
-      result.vectors = pairs.top_vectors();
-      result.values = pairs.top_values().sqrt();
-      return;
-    }
-    const at::Tensor u = checked_basis(layer(pairs.top_vectors()));
+    const at::Tensor u = tall() ? checked_basis(layer(pairs.top_vectors())) : pairs.top_vectors();
     const at::Tensor rows = at::mm(at::mm(u.t(), weight_fp64_), covariance_.matrix());
     const auto [values, order] =
         at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}).sort(/*dim=*/0, /*descending=*/true);
@@ -108,7 +108,8 @@ double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPai
   // one reads one, but have no error to be measured, by a product with either, and to be added.
   constexpr std::int64_t kShort = 5;
   const double limit = pairs.smallest + allowance;
-  const double expected = std::min(kOutsideReserve * pairs.beyond, (pairs.beyond + limit) / 2);
+  const double expected = std::max(
+      std::min(kOutsideReserve * pairs.beyond, (pairs.beyond + limit) / 2), kLeastOutside * limit);
   const double enough = expected + kBoundShare * (limit - expected);
   if (complement_degree(gram.size(), expected, enough) > kShort) {
     const at::Tensor p = probes(gram.size(), gram.device());
@@ -163,7 +164,7 @@ std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
     if (!pairs) return std::nullopt;
     needed = missing(*pairs);
     mark(options, "ritz");
-    if (needed > kProvable) continue;
+    if (!(needed <= kProvable)) continue;
     const double allowance = allowance_of(*pairs);
     const double outside = outside_of(gram, fast, *pairs, allowance);
     const bool proved = residuals_allow(*pairs, allowance, outside);
@@ -174,10 +175,10 @@ std::optional<Spectrum> by_fast_gram(const GramOfLayer& gram, std::int64_t r,
     result.route = "fast-gram-chebyshev";
     result.total = std::sqrt(fast.diagonal().sum().item<double>());
     gram.finish(*pairs, result);
-    result.bound = std::min(1.0, std::sqrt(sum_of_squares(result.values) /
-                                           (pairs->sum + static_cast<double>(r) * allowance)));
+    result.bound = std::sqrt(sum_of_squares(result.values) /
+                             (pairs->sum + static_cast<double>(r) * allowance));
     mark(options, "settle");
-    if (result.bound >= kLargestBound) return result;
+    if (unproved(result, kLargestBound, 1 + kRounding).empty()) return result;
   }
   return std::nullopt;
 }
@@ -201,10 +202,10 @@ Spectrum by_exact_gram(const GramOfLayer& gram, std::int64_t r, const SubspaceOp
   result.route = "gram-chebyshev";
   result.total = std::sqrt(matrix.diagonal().sum().item<double>());
   gram.finish(pairs, result);
-  result.bound = std::min(1.0, std::sqrt(sum_of_squares(result.values) / most));
+  result.bound = std::sqrt(sum_of_squares(result.values) / most);
   mark(options, "settle");
-  if (!(result.bound >= kLargestBound))
-    throw Refused{concat("the energy is proved only to ", result.bound, " of the optimum")};
+  if (const std::string why = unproved(result, kLargestBound, 1 + kRounding); !why.empty())
+    throw Refused{why};
   return result;
 }
 
@@ -213,8 +214,10 @@ Spectrum by_exact_gram(const GramOfLayer& gram, std::int64_t r, const SubspaceOp
 Spectrum largest_by_gram(const at::Tensor& weight, DampedCovariance& covariance, std::int64_t r,
                          const SubspaceOptions& options) {
   const GramOfLayer gram(weight, covariance);
-  if (auto result = by_fast_gram(gram, r, options)) return *result;
-  return by_exact_gram(gram, r, options);
+  auto fast = by_fast_gram(gram, r, options);
+  Spectrum result = fast ? *fast : by_exact_gram(gram, r, options);
+  if (result.bound > 1) result.bound = 1;  // rounding
+  return result;
 }
 
 }  // namespace corda::linalg

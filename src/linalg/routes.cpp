@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "corda/core/error.h"
 #include "linalg/numbers.h"
@@ -32,19 +33,23 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
                   const std::function<bool(const RitzPairs&, const at::Tensor&)>& accept) {
   std::int64_t products = 2;
   double missing = 0;
+  const auto is_number = [&] { return missing >= 0 && std::isfinite(missing); };
   const auto refusal = [&](const char* why) {
-    return Refused{core::concat("no proof after ", products, " products with the block (", why,
-                                "), residuals ", std::sqrt(missing), " times what a proof needs")};
+    const std::string residuals =
+        is_number() ? core::concat(", residuals ", std::sqrt(missing), " times what a proof needs")
+                    : "";
+    return Refused{core::concat("no proof after ", products, " products with the block (", why, ")",
+                                residuals)};
   };
   auto pairs = rayleigh_ritz(apply, apply(scrambled(n, block_size(n, r), /*seed=*/1, device)), r);
   for (bool first = true; pairs; first = false) {
     const at::Tensor allowance = allowances(*pairs);
     missing = shortfall(*pairs, allowance);
     mark(options, "iteration");
+    if (!is_number()) throw refusal("not finite");
     const bool accepted = missing <= 1 && accept(*pairs, allowance);
     if (missing <= 1) mark(options, "proof");
     if (accepted) return *pairs;
-    if (!std::isfinite(missing)) throw refusal("not finite");
     if (products >= options.application_limit) throw refusal("the limit");
     const auto filtered = filter(apply, *pairs, gain_for(missing), first, lower_end(*pairs));
     if (!filtered) throw refusal("the least wanted value is not positive");

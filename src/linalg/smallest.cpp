@@ -89,7 +89,7 @@ Inverse tall_inverse(const at::Tensor& weight, DampedCovariance& covariance) {
   // K times at least the smallest eigenvalue of Q^T Q.
   const at::Tensor image = at::mm(half, at::mm(covariance.matrix(), at::mm(result.lower, p)));
   const double f = norm_bound(image - p);
-  result.error = 1 - (1 - tilt) * std::pow(std::max(0.0, 1 - f), 2);
+  result.error = f < 1 ? 1 - (1 - tilt) * std::pow(1 - f, 2) : 1;
   return result;
 }
 
@@ -164,8 +164,8 @@ Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covaria
       (1 - inverse.error) / (1 + kMargin) * pairs.top_values().reciprocal().sum().item<double>();
   result.bound = std::sqrt(sum_of_squares(result.values) / least);
   mark(options, "settle");
-  if (!(result.bound <= kSmallestBound))
-    throw Refused{concat("the energy is proved only to ", result.bound, " of the optimum")};
+  // Below 1 it would say that more was found than there is.
+  if (const std::string why = unproved(result, 1, kSmallestBound); !why.empty()) throw Refused{why};
   return result;
 }
 

@@ -5,11 +5,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "corda/core/error.h"
 #include "linalg/backend.h"
+#include "linalg/certificate.h"
 #include "linalg/checks.h"
 #include "linalg/dense.h"
 
@@ -20,47 +20,47 @@ using core::NumericalError;
 
 namespace {
 
-Spectrum subspace_of(const char* function, const at::Tensor& matrix, std::int64_t r, Which which) {
-  check_rank(function, r, std::min(matrix.size(0), matrix.size(1)));
-  const double total = at::linalg_norm(matrix).item<double>();
-  if (!std::isfinite(total)) {
-    throw NumericalError(
-        concat("[linalg::", function, "] the matrix ", matrix.sizes(),
-               " holds a NaN or an infinity; check the weights and the covariance"));
-  }
+// A factorisation that failed without saying so.
+const Spectrum& checked(const Spectrum& found, const at::Tensor& matrix) {
+  if (is_finite(found)) return found;
+  throw NumericalError(concat("the factorisation (", found.route, ") of a matrix ", matrix.sizes(),
+                              " gave numbers that are not finite"));
+}
+
+Spectrum subspace_of(const at::Tensor& matrix, std::int64_t r, Which which) {
+  check_rank(r, std::min(matrix.size(0), matrix.size(1)));
   Spectrum result = matrix.is_cuda() ? cuda::left_subspace(matrix, r, which)
                                      : cpu::left_subspace(matrix, r, which);
   result.vectors = fix_signs(result.vectors);
-  result.total = total;
-  return result;
+  result.total = at::linalg_norm(matrix).item<double>();
+  return checked(result, matrix);
 }
 
 }  // namespace
 
 Spectrum left_singular_subspace(const at::Tensor& weight, const at::Tensor& damped, std::int64_t r,
                                 Which which) {
-  check_layer("left_singular_subspace", weight, damped);
-  return subspace_of("left_singular_subspace",
-                     at::mm(weight.to(at::kDouble), damped.to(at::kDouble)), r, which);
+  check_layer(weight, damped);
+  check_finite("the weight", weight);
+  check_finite("the covariance", damped);
+  return subspace_of(at::mm(weight.to(at::kDouble), damped.to(at::kDouble)), r, which);
 }
 
 Spectrum svd_top(const at::Tensor& weight, std::int64_t r) {
-  check_matrix("svd_top", "the weight", weight);
-  return subspace_of("svd_top", weight.to(at::kDouble), r, Which::kLargest);
+  check_matrix("the weight", weight);
+  check_finite("the weight", weight);
+  return subspace_of(weight.to(at::kDouble), r, Which::kLargest);
 }
 
 Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,
                          std::int64_t r) {
-  check_pair("generalised_top", task, knowledge_damped);
-  check_rank("generalised_top", r, task.size(0));
+  check_pair(task, knowledge_damped);
+  check_rank(r, task.size(0));
+  check_finite("the task covariance", task);
+  check_finite("the knowledge covariance", knowledge_damped);
   const at::Tensor t = task.to(at::kDouble);
   const at::Tensor k = knowledge_damped.to(at::kDouble);
-  if (!std::isfinite(at::linalg_norm(t).item<double>()) ||
-      !std::isfinite(at::linalg_norm(k).item<double>())) {
-    throw NumericalError(concat("[linalg::generalised_top] a covariance ", task.sizes(),
-                                " holds a NaN or an infinity"));
-  }
-  const at::Tensor lower = cholesky("generalised_top", k);
+  const at::Tensor lower = cholesky("the knowledge covariance", k);
   // L^-1 C_task L^-T has the same eigenvalues; an eigenvector g of it gives a = L^-T g.
   at::Tensor quotient = solve(lower, solve(lower, t).t());
   quotient = (quotient + quotient.t()).div_(2);
@@ -71,7 +71,7 @@ Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_dam
                                      : cpu::largest_eigenpairs(std::move(quotient), r);
   result.values = top.values;
   result.vectors = fix_signs(solve_transposed(lower, top.vectors));
-  return result;
+  return checked(result, task);
 }
 
 }  // namespace corda::linalg

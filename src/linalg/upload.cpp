@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -98,6 +99,25 @@ struct Uploader::Staging {
   }
 };
 
+struct Uploader::Upload::Pending {
+  std::future<std::vector<at::Tensor>> result;
+  std::shared_ptr<at::cuda::CUDAEvent> done = {};  // of the last copy; none on the CPU
+
+  Pending() = default;
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
+  // The targets belong to the stream that asked for them, whose pool would give their memory to
+  // others while the copies on their own stream still write there.
+  ~Pending() {
+    if (!done || !result.valid()) return;
+    try {
+      const std::vector<at::Tensor> targets = result.get();
+      done->synchronize();
+    } catch (...) {  // reading failed, after which nothing is copied any more
+    }
+  }
+};
+
 Uploader::Uploader(at::Device device)
     : device_(device), staging_(device.is_cuda() ? std::make_shared<Staging>(device) : nullptr) {}
 
@@ -105,8 +125,9 @@ Uploader::~Uploader() = default;
 
 Uploader::Upload Uploader::start(std::vector<HostRows> rows) {
   Upload upload;
+  upload.pending_ = std::make_shared<Upload::Pending>();
   if (!staging_) {
-    upload.result_ = std::async(std::launch::deferred, [rows = std::move(rows)] {
+    upload.pending_->result = std::async(std::launch::deferred, [rows = std::move(rows)] {
       std::vector<at::Tensor> result;
       for (const auto& item : rows) result.push_back(on_host(item));
       return result;
@@ -120,14 +141,19 @@ Uploader::Upload Uploader::start(std::vector<HostRows> rows) {
   const auto allocated = std::make_shared<at::cuda::CUDAEvent>();
   allocated->record(c10::cuda::getCurrentCUDAStream(device_.index()));
   const auto done = std::make_shared<at::cuda::CUDAEvent>();
-  upload.done_ = done;
-  upload.result_ =
+  upload.pending_->done = done;
+  upload.pending_->result =
       std::async(std::launch::async, [staging = staging_, rows = std::move(rows),
                                       targets = std::move(targets), allocated, done]() mutable {
         const std::lock_guard lock(staging->mutex);
         const c10::cuda::CUDAStreamGuard guard(staging->stream);
         allocated->block(staging->stream);
-        for (std::size_t i = 0; i < rows.size(); ++i) staging->copy(rows[i], targets[i]);
+        try {
+          for (std::size_t i = 0; i < rows.size(); ++i) staging->copy(rows[i], targets[i]);
+        } catch (...) {
+          staging->stream.synchronize();  // before the targets are freed
+          throw;
+        }
         done->record(staging->stream);
         return std::move(targets);
       });
@@ -135,11 +161,12 @@ Uploader::Upload Uploader::start(std::vector<HostRows> rows) {
 }
 
 std::vector<at::Tensor> Uploader::Upload::wait() {
-  std::vector<at::Tensor> result = result_.get();
-  if (done_) {
-    static_cast<at::cuda::CUDAEvent*>(done_.get())
-        ->block(c10::cuda::getCurrentCUDAStream(result.empty() ? c10::DeviceIndex(-1)
-                                                               : result.front().device().index()));
+  if (!pending_ || !pending_->result.valid())
+    throw core::InternalError("[linalg::Upload] nothing to wait for");
+  std::vector<at::Tensor> result = pending_->result.get();
+  if (pending_->done) {
+    pending_->done->block(c10::cuda::getCurrentCUDAStream(
+        result.empty() ? c10::DeviceIndex(-1) : result.front().device().index()));
   }
   return result;
 }

@@ -38,12 +38,12 @@ void check_modules(const adapter::AdapterReader& adapter, const io::Checkpoint& 
                    const std::string& directory) {
   std::vector<std::string> missing;
   for (const auto& module : adapter.modules()) {
-    if (!base.contains(module + ".weight")) missing.push_back("'" + module + "'");
+    if (!base.contains(module + ".weight")) missing.push_back(module);
   }
   if (!missing.empty()) {
-    throw core::FormatError(concat("the adapter '", directory, "' changes ",
-                                   core::join(missing, ", "), ", but '", base.directory().string(),
-                                   "' has no such weight; is this its base model?"));
+    throw core::FormatError(
+        concat("the adapter '", directory, "' changes ", core::listed_names(missing), ", but '",
+               base.directory().string(), "' has no such weight; is this its base model?"));
   }
   for (const auto& module : adapter.modules()) {
     const io::TensorInfo& info = base.info(module + ".weight");
@@ -128,12 +128,11 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
         name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : "";
     if (!adapter.contains(module)) return {};
     const at::Tensor weight = io::view_tensor(base, name).to(at::kFloat);
-    at::Tensor merged = adapter::merged_weight(weight, adapter.layer(module), scale);
-    merged = merged.to(io::to_scalar_type(options.dtype.value_or(base.info(name).dtype)));
+    // Rounded to the stored type by rewrite_checkpoint.
+    const at::Tensor merged = adapter::merged_weight(weight, adapter.layer(module), scale);
     if (!merged.isfinite().all().item<bool>()) {
-      throw core::NumericalError(concat("the merged weight of '", module, "' is not finite in ",
-                                        at::toString(merged.scalar_type()),
-                                        "; did training diverge?"));
+      throw core::NumericalError(
+          concat("the merged weight of '", module, "' is not finite; did training diverge?"));
     }
     ++result.merged;
     reporter.advance(1, module);

@@ -124,7 +124,7 @@ std::vector<Linear*> select_projections(Model& model, const std::vector<std::str
   }
   if (!unused.empty() || selected.empty()) {
     throw core::ConfigError(concat("target_modules: the model has no '", core::join(unused, "', '"),
-                                   "'; it has ", core::join(known, ", ")));
+                                   "'; it has ", core::listed(known)));
   }
   return selected;
 }

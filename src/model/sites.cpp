@@ -26,4 +26,11 @@ std::vector<Site> sites_of(const ModelDescription& model) {
   return sites;
 }
 
+std::vector<std::string> layers_of_blocks(const ModelDescription& model) {
+  std::vector<std::string> names;
+  for (const Site& site : sites_of(model))
+    names.insert(names.end(), site.modules.begin(), site.modules.end());
+  return names;
+}
+
 }  // namespace corda::model

@@ -99,15 +99,12 @@ std::int64_t count_before(const Tokenizer& tokenizer, std::string_view text,
     if (const auto count = count_by_length(tokenizer, text, ids, *left, *right, place))
       return *count;
   }
-  throw core::FormatError(core::concat("[tokenizer::encode_with_cuts] the tokenizer blurs byte ",
-                                       place, " of '",
+  throw core::FormatError(core::concat("the tokenizer blurs byte ", place, " of '",
                                        text.substr(0, std::min<std::size_t>(text.size(), 80)),
                                        "': which tokens stand before it cannot be told"));
 }
 
-void fail_cut_utf8() {
-  throw core::FormatError("[tokenizer::encode_with_cuts] the text is not valid UTF-8");
-}
+void fail_cut_utf8() { throw core::FormatError("the text is not valid UTF-8"); }
 
 CutEncoding Tokenizer::encode_with_cuts(std::string_view text, std::span<const std::int64_t> places,
                                         EncodeOptions options) const {

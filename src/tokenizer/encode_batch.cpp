@@ -17,8 +17,7 @@ std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer,
                                                std::span<const std::string> texts,
                                                std::int64_t threads, EncodeOptions options) {
   if (threads < 1)
-    throw core::ConfigError(
-        core::concat("[tokenizer::encode_batch] expected at least 1 thread; received ", threads));
+    throw core::ConfigError(core::concat("expected at least 1 thread; received ", threads));
   std::vector<std::vector<TokenId>> ids(texts.size());
   core::parallel_for(static_cast<std::int64_t>(texts.size()), threads, kRun, [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);

@@ -9,9 +9,8 @@ namespace corda::tokenizer {
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& directory) {
   namespace fs = std::filesystem;
   if (!fs::is_directory(directory)) {
-    throw core::IoError(
-        core::concat("[tokenizer::load_tokenizer] '", directory.string(),
-                     "' is not a model directory: ", core::why_absent(directory, "")));
+    throw core::IoError(core::concat(
+        "'", directory.string(), "' is not a model directory: ", core::why_absent(directory, "")));
   }
   const SideFiles side(directory);
   std::shared_ptr<Tokenizer> made;
@@ -23,7 +22,7 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& dir
     made = load_bpe_files(directory / "vocab.json", directory / "merges.txt", side);
   } else {
     throw core::IoError(
-        core::concat("[tokenizer::load_tokenizer] no tokenizer in '", directory.string(),
+        core::concat("no tokenizer in '", directory.string(),
                      "'; expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));
   }
   set_special_ids(*made, side);

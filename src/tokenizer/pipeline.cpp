@@ -125,9 +125,8 @@ std::string PipelineTokenizer::id_to_token(TokenId id) const {
   if (const AddedToken* added = parts_.added.find(id)) return added->content;
   const std::optional<std::string_view> token = parts_.model->vocabulary().token(id);
   if (!token) {
-    throw core::ConfigError(core::concat("[tokenizer::decode] the id ", id,
-                                         " is not in the vocabulary, whose ids end at ",
-                                         size_ - 1));
+    throw core::ConfigError(
+        core::concat("the id ", id, " is not in the vocabulary, whose ids end at ", size_ - 1));
   }
   return std::string(*token);
 }

@@ -116,7 +116,7 @@ std::optional<Match> Regex::match(const Code& code, std::string_view text, std::
                                  PCRE2_NO_UTF_CHECK, state.data, state.context);
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {
-    throw core::ResourceError(core::concat("[tokenizer::Regex] matching stopped on a text of ",
+    throw core::ResourceError(core::concat("matching a tokenizer's pattern stopped on a text of ",
                                            text.size(), " bytes: ", message_of(result),
                                            "; cut the text into smaller parts"));
   }

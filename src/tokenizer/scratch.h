@@ -55,8 +55,8 @@ struct Scratch {
   // Throws ResourceError where another `bytes` are more than that.
   void require(std::size_t bytes) const {
     if (bytes <= allowed_ - used_) return;
-    throw core::ResourceError(core::concat("[tokenizer::encode] normalizing makes more than ",
-                                           allowed_, " bytes of this text"));
+    throw core::ResourceError(
+        core::concat("normalizing makes more than ", allowed_, " bytes of this text"));
   }
   // A copy of `text` that lives until the end of the call. Throws ResourceError as require().
   std::string_view keep(std::string_view text) {

@@ -156,7 +156,8 @@ void normalize_run(std::string_view text, NormalForm form, std::string& out) {
                                              static_cast<utf8proc_option_t>(options));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(raw, &std::free);
   if (size < 0)
-    throw core::ResourceError(core::concat("[tokenizer::normalize] ", utf8proc_errmsg(size)));
+    throw core::ResourceError(
+        core::concat("a text could not be normalized: ", utf8proc_errmsg(size)));
   out.append(reinterpret_cast<const char*>(raw), static_cast<std::size_t>(size));
 }
 

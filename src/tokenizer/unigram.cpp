@@ -35,7 +35,7 @@ Unigram::Unigram(Vocabulary vocabulary, const std::vector<double>& scores, Unigr
 void Unigram::tokenize(std::string_view word, Scratch& scratch, std::vector<TokenId>& ids) const {
   scratch.words.append(word, ids, [&] {
     const auto parts = paths_.find(word, unknown_, [](std::string_view character) {
-      throw core::ConfigError(core::concat("[tokenizer::Unigram] the character '", character,
+      throw core::ConfigError(core::concat("the character '", character,
                                            "' has no token, and the model has no unknown token"));
     });
     const auto is_unknown = [&](const auto& part) {

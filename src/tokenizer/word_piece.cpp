@@ -15,7 +15,7 @@ namespace {
 
 TokenId unknown_id(const Vocabulary& vocabulary, const std::string& token, std::string_view word) {
   if (const std::optional<TokenId> id = vocabulary.find(token)) return *id;
-  throw core::ConfigError(core::concat("[tokenizer::encode] the word '", word.substr(0, 100),
+  throw core::ConfigError(core::concat("the word '", word.substr(0, 100),
                                        "' has no token, and the unknown token '", token,
                                        "' is not in the vocabulary"));
 }

@@ -78,7 +78,7 @@ MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t finished_steps
 }
 
 void MetricsFile::append(const StepMetrics& metrics) {
-  file_ << to_json(metrics).dump() << "\n" << std::flush;
+  file_ << core::json_line(to_json(metrics)) << "\n" << std::flush;
   if (!file_) core::throw_output_error("write", path_, errno);
 }
 

@@ -62,6 +62,29 @@ TEST_F(WorkDirectoryTest, PartsMadeWithSomethingElseAreRefusedAndStay) {
   EXPECT_EQ(read_file(part()), "content");
 }
 
+// A hash of what was drawn differs with the number of samples that were drawn.
+TEST_F(WorkDirectoryTest, TheSettingThatDiffersIsNamedNotWhatFollowsFromIt) {
+  const auto depends = [](const std::string& samples, const std::string& data) {
+    ConfigNode node;
+    node.kind = ConfigNode::Kind::kMap;
+    node.entries = {{"samples", ConfigNode::scalar(samples)},
+                    {"data", ConfigNode::scalar("sha256:" + data)}};
+    return node;
+  };
+  const auto resume = [&](const ConfigNode& with) {
+    return error_of<ConfigError>([&] { WorkDirectory again(out(), with, log_, {"data"}); });
+  };
+  {
+    const WorkDirectory work(out(), depends("8", "a"), log_, {"data"});
+    write_file_atomic(work.path() / "part", "content");
+  }
+  const auto because = [](const std::string& what) {
+    return HasSubstr("work, but " + what + "; ");
+  };
+  EXPECT_THAT(resume(depends("16", "b")), because("'samples' was 8 and is 16 now"));
+  EXPECT_THAT(resume(depends("8", "b")), because("'data' is another one now"));
+}
+
 TEST_F(WorkDirectoryTest, AFolderWithoutTheMarkIsSomebodysOwnAndRefused) {
   fs::create_directory(work_path(out()));
   write_file_atomic(part(), "precious");

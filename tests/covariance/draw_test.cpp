@@ -42,6 +42,20 @@ std::int64_t most_others(const Work& work) {
   return most;
 }
 
+TEST(Draw, MoreTokensComeFromMoreSamplesOnlyWhereTheDataHasThem) {
+  DrawSettings settings;
+  settings.samples = 8;
+  settings.seq_len = 16;
+  Draw draw;
+  draw.samples = 8;
+  draw.tokens = 8 * 16;
+  EXPECT_EQ(advice_for_more_tokens(draw, settings), "raise --samples or --seq-len");
+  draw.tokens = 100;  // samples that are shorter already
+  EXPECT_EQ(advice_for_more_tokens(draw, settings), "raise --samples");
+  draw.samples = 5;
+  EXPECT_EQ(advice_for_more_tokens(draw, settings), "give more data; all of it is taken");
+}
+
 TEST(Draw, TokenisesWithTheThreadsAskedFor) {
   const corda::testing::TemporaryDirectory folder;
   const std::string model = (folder.path() / "model").string();

@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <string>
 
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
@@ -26,7 +27,10 @@ namespace fs = std::filesystem;
 using ::corda::testing::error_of;
 using ::corda::testing::random_tensor;
 using ::corda::testing::TemporaryDirectory;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 constexpr std::int64_t kHidden = 12;
 constexpr std::int64_t kInner = 20;
@@ -274,15 +278,32 @@ class Messages : public core::Reporter {
   std::vector<std::string> infos;
 };
 
-TEST_F(Decompose, WarnsWhereASiteSawFewerTokensThanItsWidth) {
+// One line for all sites, and before the work: nothing has to be computed to know it.
+TEST_F(Decompose, SitesThatSawFewerTokensThanTheyHaveFeaturesAreOneWarning) {
   DecomposeSettings s = settings();
   s.covariance = {write_covariance(scratch_.path() / "few", model_, 100, 1, 15).string()};
   Messages messages;
   decompose::decompose(s, messages);
-  ASSERT_EQ(messages.warnings.size(), 2u);  // down_proj (20 wide) of two blocks
-  EXPECT_THAT(messages.warnings[0],
-              HasSubstr("model.layers.0.mlp.down_proj.input: the covariance saw "
-                        "15 tokens, fewer than its 20 features"));
+  EXPECT_THAT(messages.warnings,
+              ElementsAre("the covariances of 2 of 8 inputs saw fewer tokens than the input has "
+                          "features (model.layers.0.mlp.down_proj.input: 15 of 20), so directions "
+                          "that no token showed are told apart by the damping alone; calibrate on "
+                          "more text"));
+  s = settings("dual");
+  s.mode = "dual";
+  s.task_covariance = write_covariance(scratch_.path() / "task", model_, 900, 1, 10).string();
+  Messages dual;
+  decompose::decompose(s, dual);
+  ASSERT_EQ(dual.warnings.size(), 1U);
+  EXPECT_THAT(dual.warnings[0], StartsWith("the task's covariances of 8 of 8 inputs saw fewer"));
+}
+
+// The other facts stand in corda.json, a layer each.
+TEST_F(Decompose, TheNumberOfLinesDoesNotGrowWithTheLayers) {
+  Messages messages;
+  decompose::decompose(settings(), messages);
+  EXPECT_THAT(messages.infos, ElementsAre("decomposing 14 layers on cpu, rank 3"));
+  EXPECT_THAT(messages.warnings, IsEmpty());
 }
 
 TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
@@ -300,9 +321,13 @@ TEST_F(Decompose, RankDeficientWeightWarnsAndHasNoNaN) {
   s.covariance = {write_covariance(scratch_.path() / "cov2", s.model).string()};
   Messages messages;
   decompose::decompose(s, messages);
-  ASSERT_EQ(messages.warnings.size(), 1u);
-  EXPECT_THAT(messages.warnings[0],
-              HasSubstr("model.layers.0.self_attn.q_proj: 2 of the 3 components have no weight"));
+  EXPECT_THAT(messages.warnings,
+              ElementsAre("1 of 14 layers have a weight of too low a rank: 2 of their components "
+                          "have no weight, start at zero and cannot learn (2 of 3 of "
+                          "model.layers.0.self_attn.q_proj)"));
+  const core::Json layers = core::read_json(fs::path(s.out) / "corda.json")["layers"];
+  EXPECT_EQ(layers["model.layers.0.self_attn.q_proj"]["without_weight"], 2);
+  EXPECT_FALSE(layers["model.layers.0.self_attn.k_proj"].contains("without_weight"));
   for (const auto& [module, layer] : adapter::read_adapter(s.out).layers) {
     EXPECT_TRUE(layer.a0.isfinite().all().item<bool>() && layer.b0.isfinite().all().item<bool>())
         << module;
@@ -359,9 +384,8 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
 TEST_F(Decompose, CovarianceWithNaNNamesTheSite) {
   DecomposeSettings s = settings();
   s.covariance = {write_covariance_with(std::nan(""), "model.layers.1.mlp.input").string()};
-  EXPECT_THAT(
-      failure<core::NumericalError>(s),
-      HasSubstr("model.layers.1.mlp.input: [linalg::damp] the covariance [12, 12] must be finite"));
+  EXPECT_THAT(failure<core::NumericalError>(s),
+              HasSubstr("model.layers.1.mlp.input: the covariance [12, 12] must be finite"));
 }
 
 // A sum of squares is not below zero. Neither a mean over the diagonal nor another covariance that
@@ -377,11 +401,11 @@ TEST_F(Decompose, ANegativeNumberOnTheDiagonalIsRefusedInEveryModeAndNamesTheSit
     const char* message;
   };
   for (const Case& c : std::vector<Case>{
-           {"kpa", {wrong}, "", ": [linalg::damp] the covariance [12, 12] must be finite"},
-           {"ipa", {wrong}, "", ": [linalg::damp] the covariance [12, 12] must be finite"},
+           {"kpa", {wrong}, "", ": the covariance [12, 12] must be finite"},
+           {"ipa", {wrong}, "", ": the covariance [12, 12] must be finite"},
            {"ipa", {sound, wrong}, "", ": a covariance cannot be mixed"},
-           {"dual", {wrong}, sound, ": [linalg::damp] the covariance [12, 12] must be finite"},
-           {"dual", {sound}, wrong, "] the task covariance [12, 12] must be finite"}}) {
+           {"dual", {wrong}, sound, ": the covariance [12, 12] must be finite"},
+           {"dual", {sound}, wrong, ": the task covariance [12, 12] must be finite"}}) {
     DecomposeSettings s = settings(core::concat(c.mode, c.covariance.size(), c.task.size()));
     s.mode = c.mode;
     s.covariance = c.covariance;
@@ -390,6 +414,66 @@ TEST_F(Decompose, ANegativeNumberOnTheDiagonalIsRefusedInEveryModeAndNamesTheSit
                 ::testing::AllOf(::testing::StartsWith(site), HasSubstr(c.message)))
         << c.mode;
   }
+}
+
+TEST_F(Decompose, AWeightThatIsNotFiniteNamesItsLayerInEveryModeThatReadsIt) {
+  const std::string module = "model.layers.1.mlp.up_proj";
+  for (const double wrong : {std::nan(""), static_cast<double>(INFINITY)}) {
+    const fs::path model = scratch_.path() / core::concat("with", wrong);
+    std::vector<std::pair<std::string, at::Tensor>> tensors;
+    const io::SafetensorsFile file(model_ / "model.safetensors");
+    for (const auto& [name, info] : file.tensors()) {
+      tensors.emplace_back(name, io::view_tensor(file, name).clone());
+      if (name == module + ".weight") tensors.back().second[3][4] = wrong;
+    }
+    fs::create_directories(model);
+    io::save_tensors(model / "model.safetensors", tensors);
+    const fs::path cov = write_covariance(scratch_.path() / core::concat("cov-with", wrong), model);
+    for (const std::string mode : {"kpa", "ipa", "pissa"}) {
+      DecomposeSettings s = settings(core::concat(mode, wrong));
+      s.model = model.string();
+      s.covariance = {cov.string()};
+      if (mode == "pissa") {
+        s.method = "pissa";
+        s.covariance.clear();
+      } else {
+        s.mode = mode;
+      }
+      EXPECT_EQ(failure<core::NumericalError>(s),
+                module + ": the weight [20, 12] holds a NaN or an infinity")
+          << mode;
+    }
+  }
+}
+
+// PEFT's word for every linear layer of the blocks; the embedding is none.
+TEST_F(Decompose, AllLinearTakesEveryLayerOfTheBlocks) {
+  DecomposeSettings s = settings();
+  s.target_modules = {"all-linear"};
+  const adapter::Adapter found = run(s);
+  EXPECT_EQ(found.layers.size(), 14U);
+  DecomposeSettings read;
+  settings_of(read).read(
+      core::parse_yaml(core::read_file(fs::path(s.out) / "settings.resolved.yaml"), "settings"));
+  EXPECT_THAT(read.target_modules,
+              ::testing::UnorderedElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
+                                              "up_proj", "down_proj"));
+  s = settings("mixed");
+  s.target_modules = {"q_proj", "all-linear"};
+  EXPECT_EQ(failure<core::ConfigError>(s),
+            "the target module 'all-linear' means every linear layer, so it stands alone; it is "
+            "given with 1 more");
+  const fs::path other = scratch_.path() / "other";
+  fs::create_directories(other);
+  io::save_tensors(other / "model.safetensors",
+                   {{"transformer.h.0.attn.c_attn.weight", random_tensor({8, 8}, 1)}});
+  s = settings("none");
+  s.model = other.string();
+  s.method = "pissa";
+  s.covariance.clear();
+  s.target_modules = {"all-linear"};
+  EXPECT_THAT(failure<core::ConfigError>(s),
+              HasSubstr("' has no linear layer by the names that corda knows"));
 }
 
 // Runs that fail at a site keep the sites before it; a note without its tensors counts for nothing.
@@ -412,6 +496,24 @@ TEST_F(Decompose, NotesCountOnlyWithTheirTensors) {
   core::Reporter quiet;
   EXPECT_THAT(error_of<core::FormatError>([&] { decompose::decompose(s, quiet); }),
               HasSubstr(core::concat("; remove '", work.string(), "' and run again")));
+}
+
+// The first needs no covariance, so nothing else has looked at the model.
+TEST_F(Decompose, QuantisedWeightsAreRefused) {
+  const fs::path model = scratch_.path() / "quantised";
+  fs::create_directories(model);
+  for (const at::ScalarType type : {at::kChar, at::kFloat8_e4m3fn}) {
+    io::save_tensors(model / "model.safetensors", {{"model.layers.0.self_attn.q_proj.weight",
+                                                    random_tensor({8, 8}, 1).to(type)}});
+    DecomposeSettings s = settings();
+    s.model = model.string();
+    s.method = "pissa";
+    s.covariance.clear();
+    s.target_modules = {"q_proj"};
+    EXPECT_THAT(failure<core::FormatError>(s),
+                ::testing::AllOf(StartsWith("'model.layers.0.self_attn.q_proj.weight' is "),
+                                 HasSubstr(", a quantised weight; give the model in")));
+  }
 }
 
 // The names of modules become names of files in the work directory.
@@ -437,9 +539,12 @@ class LargeLayer : public ::testing::Test {
     const fs::path model = scratch_.path() / "model";
     for (const char* old : {"model", "cov", "task", "out"}) fs::remove_all(scratch_.path() / old);
     fs::create_directories(model);
+    // Products of whole numbers, which are not rounded: the rank is exact.
+    const auto factor = [](std::int64_t rows, std::int64_t columns, std::uint64_t seed) {
+      return random_tensor({rows, columns}, seed).mul(8).round();
+    };
     io::save_tensors(model / "model.safetensors",
-                     {{module + ".weight",
-                       at::mm(random_tensor({512, rank}, 1), random_tensor({rank, 512}, 2))}});
+                     {{module + ".weight", at::mm(factor(512, rank, 1), factor(rank, 512, 2))}});
     for (const auto& [name, seed] : {std::pair("cov", 3), std::pair("task", 4)}) {
       io::CovarianceWriter writer(scratch_.path() / name, io::CovarianceStorage::kPacked);
       const at::Tensor x = random_tensor({700, 512}, static_cast<std::uint64_t>(seed));
@@ -453,7 +558,12 @@ class LargeLayer : public ::testing::Test {
     s.covariance = {(scratch_.path() / "cov").string()};
     if (mode == "dual") s.task_covariance = (scratch_.path() / "task").string();
     s.target_modules = {"q_proj"};
-    s.mode = mode;
+    if (mode == "pissa") {
+      s.method = "pissa";
+      s.covariance.clear();
+    } else {
+      s.mode = mode;
+    }
     s.rank = 4;
     s.exact = exact;
     s.device = "cpu";
@@ -484,6 +594,32 @@ TEST_F(LargeLayer, RankDeficientOneIsRedoneCountedAndRecorded) {
   EXPECT_EQ(result.worst_bound, 1);
   EXPECT_EQ(notes()["route"].get<std::string>(), "svd");
   EXPECT_NE(notes()["refused"].get<std::string>(), "");
+}
+
+// Rank 2 where the adapter takes 4, by the fast route and by the exact one.
+TEST_F(LargeLayer, AWeightOfLowerRankThanTheAdapterEndsWellInEveryMode) {
+  for (const std::string mode : {"kpa", "ipa", "dual", "pissa"}) {
+    for (const bool exact : {false, true}) {
+      SCOPED_TRACE(core::concat(mode, exact ? " exact" : ""));
+      const DecomposeResult result = run(2, exact, mode);
+      EXPECT_GE(result.energy_share, 0);
+      EXPECT_LE(result.energy_share, 1);
+      const adapter::LayerReport& report = result.reports.begin()->second;
+      EXPECT_TRUE(std::isfinite(report.energy) && std::isfinite(report.total_energy));
+      if (mode == "ipa" || mode == "pissa") {
+        EXPECT_NEAR(result.energy_share, 1, 1e-6);
+        EXPECT_EQ(report.without_weight, 2);
+      }
+      if (mode == "kpa") {
+        EXPECT_NEAR(result.energy_share, 0, 1e-12);
+        EXPECT_EQ(report.without_weight, 4);
+      }
+      const adapter::Adapter found = adapter::read_adapter(scratch_.path() / "out");
+      for (const auto& [module, layer] : found.layers) {
+        EXPECT_TRUE(layer.a.isfinite().all().item<bool>() && layer.b.isfinite().all().item<bool>());
+      }
+    }
+  }
 }
 
 TEST_F(LargeLayer, ExactTakesTheExactRouteWithoutCountingIt) {

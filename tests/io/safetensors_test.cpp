@@ -200,6 +200,23 @@ TEST_F(Safetensors, AnIndexNamesFilesOfItsFolderOnly) {
   }
 }
 
+// One line, however many tensors of a stale index are not where it says.
+TEST_F(Safetensors, OfManyTensorsThatTheIndexMisplacesAFewAreNamed) {
+  write("{}", 0);
+  {
+    std::ofstream index(folder_.path() / "model.safetensors.index.json");
+    for (int i = 0; i < 500; ++i)
+      index << (i == 0 ? "{\"weight_map\": {" : ", ") << "\"model.layers." << i
+            << ".w\": \"x.safetensors\"";
+    index << "}}";
+  }
+  const std::string error =
+      corda::testing::error_of<core::FormatError>([&] { Checkpoint opened(folder_.path()); });
+  EXPECT_THAT(error, HasSubstr("'model.layers.0.w' is missing from x.safetensors; "));
+  EXPECT_THAT(error, EndsWith(" and 492 more"));
+  EXPECT_LT(error.size(), 1000U);
+}
+
 using Metadata = std::map<std::string, std::string>;
 
 SafetensorsLayout two_tensors() {

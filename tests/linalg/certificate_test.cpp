@@ -7,7 +7,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
+#include <vector>
 
+#include "corda/core/error.h"
 #include "linalg/known.h"
 #include "linalg/subspace_iteration.h"
 
@@ -118,6 +121,81 @@ TEST(Complement, ResidualsAllowConvergedPairsAndNoOthers) {
     if (residuals_allow(found, allowance, 271)) {
       EXPECT_GE(found.sum + r * allowance, 2955) << allowance;
     }
+  }
+}
+
+// A NaN compares false with everything, so a check that asks whether something is wrong lets it
+// pass.
+TEST(Certificate, ANaNAnywhereProvesNothing) {
+  at::manual_seed(12);
+  const double nan = std::nan("");
+  const Known a = known(120);
+  constexpr std::int64_t r = 10;
+  const at::Tensor u = a.vectors.narrow(1, 0, r);
+  const at::Tensor values = a.values.narrow(0, 0, r) * 1.01;
+  const double rest = values[r - 1].item<double>();
+  ASSERT_TRUE(dominates(a.matrix, u, values, rest));
+  const auto spoiled = [&](const at::Tensor& tensor) {
+    at::Tensor copy = tensor.clone(at::MemoryFormat::Contiguous);
+    copy.view({-1})[7] = nan;
+    return copy;
+  };
+  EXPECT_FALSE(dominates(spoiled(a.matrix), u, values, rest));
+  EXPECT_FALSE(dominates(a.matrix, spoiled(u), values, rest));
+  EXPECT_FALSE(dominates(a.matrix, u, spoiled(values), rest));
+  EXPECT_FALSE(dominates(a.matrix, u, values, nan));
+
+  const Operator apply(a.matrix);
+  const auto pairs = rayleigh_ritz(apply, a.vectors.narrow(1, 0, 30), r);
+  ASSERT_TRUE(pairs.has_value());
+  ASSERT_TRUE(residuals_allow(*pairs, 0.5, 90.5));
+  EXPECT_FALSE(residuals_allow(*pairs, nan, 90.5));
+  EXPECT_FALSE(residuals_allow(*pairs, 0.5, nan));
+  RitzPairs wrong = *pairs;
+  wrong.images = spoiled(pairs->images);
+  EXPECT_FALSE(residuals_allow(wrong, 0.5, 90.5));
+  wrong = *pairs;
+  wrong.values = spoiled(pairs->values);
+  EXPECT_FALSE(residuals_allow(wrong, 0.5, 90.5));
+
+  EXPECT_EQ(complement_bound(Operator(spoiled(a.matrix)), u, 110, 115), INFINITY);
+  EXPECT_TRUE(std::isnan(norm_bound(spoiled(u))));
+}
+
+// The part outside a layer of low rank is rounding, of either sign.
+TEST(Certificate, WithoutAPositiveScaleTheComplementIsNotBounded) {
+  at::manual_seed(12);
+  const Known a = known(120);
+  const at::Tensor u = a.vectors.narrow(1, 0, 10);
+  for (const double expected : {0.0, -1e-12, std::nan("")})
+    EXPECT_EQ(complement_bound(Operator(a.matrix), u, expected, 115), INFINITY) << expected;
+}
+
+TEST(Certificate, OnlyFiniteResultsWithinTheBoundAreProved) {
+  const double nan = std::nan("");
+  const Spectrum sound = {.vectors = at::eye(3, at::kDouble),
+                          .values = at::ones({3}, at::kDouble),
+                          .total = 2,
+                          .route = "r",
+                          .bound = 0.999995,
+                          .refused = {}};
+  EXPECT_EQ(unproved(sound, kLargestBound, 1), "");
+  Spectrum found = sound;
+  for (const double bound : {0.9999, 1.1, nan, static_cast<double>(INFINITY)}) {
+    found.bound = bound;
+    EXPECT_EQ(unproved(found, kLargestBound, 1),
+              core::concat("the energy is proved only to ", bound, " of the optimum"));
+  }
+  for (const auto& spoil : std::vector<std::function<void(Spectrum&)>>{
+           [&](Spectrum& s) {
+             s.vectors = at::full({3, 3}, nan);
+           },
+           [&](Spectrum& s) { s.values = at::full({3}, nan); },
+           [&](Spectrum& s) { s.values = at::full({3}, INFINITY); },
+           [&](Spectrum& s) { s.total = nan; }}) {
+    found = sound;
+    spoil(found);
+    EXPECT_EQ(unproved(found, kLargestBound, 1), "a number found is not finite");
   }
 }
 

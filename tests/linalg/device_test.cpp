@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "corda/core/error.h"
 #include "support/error_of.h"
 
@@ -32,6 +34,40 @@ TEST(Device, NamesAreCheckedAgainstTheMachine) {
               HasSubstr("it is 'cuda:x'"));
   EXPECT_THAT(error_of<core::ResourceError>([] { device_of("cuda:99"); }),
               HasSubstr("'cuda:99' does not exist"));
+}
+
+// Multiprocessors, boost clock and dense bf16 TFLOPS of the data sheets.
+TEST(Device, PeaksAreThoseOfTheDataSheets) {
+  struct Card {
+    const char* product;
+    int major;
+    int minor;
+    int multiprocessors;
+    double megahertz;
+    double teraflops;
+  };
+  for (const Card& card :
+       std::vector<Card>{{"NVIDIA A100-SXM4-80GB", 8, 0, 108, 1410, 312},
+                         {"NVIDIA A30", 8, 0, 56, 1440, 165},
+                         {"NVIDIA A10", 8, 6, 72, 1695, 125},
+                         {"NVIDIA A40", 8, 6, 84, 1740, 149.7},
+                         {"NVIDIA RTX A6000", 8, 6, 84, 1800, 154.8},
+                         {"NVIDIA GeForce RTX 3090", 8, 6, 82, 1695, 71},
+                         {"NVIDIA L4", 8, 9, 58, 2040, 121},
+                         {"NVIDIA L40", 8, 9, 142, 2490, 181.05},
+                         {"NVIDIA L40S", 8, 9, 142, 2520, 362.05},
+                         {"NVIDIA RTX 6000 Ada Generation", 8, 9, 142, 2505, 364},
+                         {"NVIDIA GeForce RTX 4090", 8, 9, 128, 2520, 165.2},
+                         {"NVIDIA H100 PCIe", 9, 0, 114, 1620, 756},
+                         {"NVIDIA H100 80GB HBM3", 9, 0, 132, 1830, 989},
+                         {"NVIDIA H200", 9, 0, 132, 1830, 989},
+                         {"NVIDIA GeForce RTX 5090", 12, 0, 170, 2407, 209.5}}) {
+    const double found = peak_16bit_flops(card.product, card.major, card.minor,
+                                          card.multiprocessors, 1e6 * card.megahertz);
+    // Data sheets round, and name clocks to 15 MHz.
+    EXPECT_NEAR(found, 1e12 * card.teraflops, 0.015e12 * card.teraflops) << card.product;
+  }
+  EXPECT_EQ(peak_16bit_flops("NVIDIA of tomorrow", 15, 0, 100, 2e9), 0);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ using ::corda::testing::energy;
 using ::corda::testing::error_of;
 using ::corda::testing::layer_cases;
 using ::corda::testing::LayerCase;
+using ::corda::testing::layers_below_the_rank;
 using ::corda::testing::weight_of;
 using ::testing::HasSubstr;
 
@@ -169,6 +170,36 @@ TEST(GpuLinalg, ScaledGramOf16BitActivationsEqualsFp64) {
   }
 }
 
+// Weights of a lower rank than the adapter, by the fast routes and by the exact ones.
+class GpuBelowTheRank : public ::testing::TestWithParam<LayerCase> {};
+
+TEST_P(GpuBelowTheRank, WhatIsFoundIsFiniteAndCarriesWhatThereIs) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(13);
+  const LayerCase& c = GetParam();
+  const std::int64_t r = 16;
+  const at::Tensor w = weight_of(c).cuda();
+  DampedCovariance covariance(covariance_of(c).cuda(), 0.01);
+  const at::Tensor m = at::mm(w, covariance.matrix());
+  const double total = at::linalg_norm(m).item<double>();
+  for (const bool exact : {false, true}) {
+    for (const Which which : {Which::kSmallest, Which::kLargest}) {
+      const Spectrum found =
+          certified_subspace(w, covariance, r, which, {.exact = exact, .smallest_size = 64});
+      SCOPED_TRACE(found.route + " " + found.refused);
+      EXPECT_TRUE(found.vectors.isfinite().all().item<bool>());
+      EXPECT_TRUE(found.values.isfinite().all().item<bool>());
+      EXPECT_GE(found.values.min().item<double>(), 0);
+      const double best = which == Which::kSmallest ? 0 : total;
+      EXPECT_NEAR(energy(found.vectors, m), best, 1e-10 * total);
+      EXPECT_NEAR(at::linalg_norm(found.values).item<double>(), best, 1e-10 * total);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Layers, GpuBelowTheRank, ::testing::ValuesIn(layers_below_the_rank()),
+                         [](const auto& instance) { return std::string(instance.param.name); });
+
 TEST(GpuLinalg, UploadEqualsTheHostTensors) {
   CORDA_NEEDS_GPU();
   at::manual_seed(11);
@@ -188,6 +219,21 @@ TEST(GpuLinalg, UploadEqualsTheHostTensors) {
   rows[1].fill = [](std::int64_t, std::int64_t, std::byte*) { throw core::IoError("torn"); };
   auto upload = uploader.start(rows);
   EXPECT_EQ(error_of<core::IoError>([&] { upload.wait(); }), "torn");
+}
+
+// What an upload that nobody waits for would have written to is given to others only afterwards.
+TEST(GpuLinalg, ADroppedUploadDoesNotWriteIntoMemoryOfOthers) {
+  CORDA_NEEDS_GPU();
+  const auto options = at::TensorOptions().device(at::kCUDA, 0);
+  const at::Tensor ones = at::ones({4000, 4000});
+  Uploader uploader({at::kCUDA, 0});
+  for (int round = 0; round < 20; ++round) {
+    { const auto dropped = uploader.start({rows_of(ones)}); }
+    const at::Tensor others = at::zeros({4000, 4000}, options);
+    // A second upload ends after whatever the first one still copied: both use one stream.
+    EXPECT_TRUE(at::equal(uploader.start({rows_of(ones)}).wait()[0].cpu(), ones));
+    EXPECT_EQ(others.abs().max().item<float>(), 0.0F) << round;
+  }
 }
 
 // The memory of a tensor that was dropped is used again by the current stream, but not before it

@@ -95,4 +95,23 @@ inline std::vector<LayerCase> layer_cases() {
           {"deficient_wide", 256, 640, S::kDecay, false, 200}};
 }
 
+// Weights and covariances of fewer dimensions than an adapter of rank 16 takes.
+inline std::vector<LayerCase> layers_below_the_rank() {
+  using S = LayerCase::Spectrum;
+  return {{"square", 320, 320, S::kDecay, false, 9},
+          {"tall", 640, 256, S::kDecay, false, 9},
+          {"wide", 256, 640, S::kDecay, false, 9},
+          {"one", 320, 320, S::kDecay, false, 1},
+          {"one_below", 320, 320, S::kDecay, false, 15},
+          {"tie", 320, 320, S::kRepeatedTop, false, 9},
+          {"tie_tall", 640, 256, S::kRepeatedTop, false, 9},
+          {"tie_wide", 256, 640, S::kRepeatedTop, false, 9},
+          {"fast_tall", 640, 256, S::kFast, false, 9},
+          {"outlier", 320, 320, S::kDecay, true, 9},
+          {"outlier_wide", 256, 640, S::kDecay, true, 9},
+          {"few_tokens", 320, 320, S::kDecay, false, 9, 5},
+          {"few_tokens_tall", 640, 256, S::kDecay, false, 9, 5},
+          {"few_tokens_wide", 256, 640, S::kDecay, false, 9, 5}};
+}
+
 }  // namespace corda::testing

@@ -166,9 +166,10 @@ TEST(Spectrum, RefusesWhatDoesNotFit) {
   at::Tensor bad = w.clone();
   bad[1][2] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THAT(error_of<core::NumericalError>([&] { svd_top(bad, 1); }),
-              HasSubstr("the matrix [3, 4] holds a NaN"));
-  EXPECT_THAT(error_of<core::NumericalError>([&] { generalised_top(at::eye(3), -at::eye(3), 1); }),
-              HasSubstr("potrf gave info 1 for a matrix [3, 3]: it is not positive definite"));
+              HasSubstr("the weight [3, 4] holds a NaN or an infinity"));
+  EXPECT_THAT(
+      error_of<core::NumericalError>([&] { generalised_top(at::eye(3), -at::eye(3), 1); }),
+      HasSubstr("the knowledge covariance [3, 3] is not positive definite (potrf gave info 1)"));
 }
 
 }  // namespace

@@ -220,6 +220,24 @@ TEST_F(Merge, AnotherDtypeChangesFloatingTensorsAndTheConfig) {
   EXPECT_EQ(core::read_json(fs::path(s.out) / "config.json")["dtype"], "float32");
 }
 
+// fp16 ends at 65504: a larger number would be written as an infinity, of an adapted weight and of
+// one that is only converted.
+TEST_F(Merge, AWeightThatFp16CannotHoldIsRefusedAndNamed) {
+  adapter::Adapter other = adapter_;
+  other.layers.at(kQ).b[0] = 1e6F;
+  other.layers.at(kQ).a[0] = 1;
+  write(other);
+  MergeSettings s = settings();
+  s.dtype = "fp16";
+  EXPECT_THAT(failure<core::NumericalError>(s),
+              ::testing::AllOf(::testing::StartsWith("'" + kQ + ".weight' holds "),
+                               HasSubstr(", too large for F16, which ends at 65504; write the "
+                                         "model as bf16 or fp32")));
+  EXPECT_FALSE(fs::exists(s.out));
+  s.dtype = "auto";  // bf16, as the base
+  EXPECT_GT(run(s).merged, 0);
+}
+
 TEST_F(Merge, WrongAdaptersAreRefusedBeforeAnythingIsWritten) {
   adapter::Adapter other = adapter_;
   other.base_fingerprint = "sha256-sampled:0";
@@ -231,6 +249,12 @@ TEST_F(Merge, WrongAdaptersAreRefusedBeforeAnythingIsWritten) {
   write(other);
   EXPECT_THAT(failure<core::FormatError>(settings()),
               HasSubstr("changes 'model.layers.7.mlp.up_proj', but"));
+  for (int layer = 8; layer < 307; ++layer)
+    other.layers[core::concat("model.layers.", layer, ".mlp.up_proj")] = adapter_.layers.at(kUp);
+  write(other);
+  const std::string many = failure<core::FormatError>(settings());
+  EXPECT_THAT(many, HasSubstr(" and 292 more (all begin with 'model.layers.'), but '"));
+  EXPECT_LT(many.size(), 1000U);
   other = adapter_;
   other.layers[kQ] = adapter_.layers.at(kUp);
   write(other);
@@ -240,7 +264,7 @@ TEST_F(Merge, WrongAdaptersAreRefusedBeforeAnythingIsWritten) {
   other.layers.at(kQ).b[0][0] = std::numeric_limits<float>::infinity();
   write(other);
   EXPECT_THAT(failure<core::NumericalError>(settings()),
-              HasSubstr("the merged weight of '" + kQ + "' is not finite in BFloat16"));
+              HasSubstr("the merged weight of '" + kQ + "' is not finite; did training diverge?"));
   for (const auto& entry : fs::directory_iterator(scratch_.path())) {
     EXPECT_THAT(entry.path().filename().string(), ::testing::AnyOf("base", "adapter"));
   }

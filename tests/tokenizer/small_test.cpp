@@ -156,7 +156,7 @@ TEST(EncodeBatch, EqualsEncodeForAnyNumberOfThreads) {
   }
   EXPECT_EQ(encode_batch(*tokenizer, {}, 4), std::vector<Ids>());
   EXPECT_EQ(error_of<core::ConfigError>([&] { encode_batch(*tokenizer, texts, 0); }),
-            "[tokenizer::encode_batch] expected at least 1 thread; received 0");
+            "expected at least 1 thread; received 0");
 }
 
 TEST(EncodeBatch, ThrowsTheErrorOfTheFirstText) {
@@ -169,7 +169,7 @@ TEST(EncodeBatch, ThrowsTheErrorOfTheFirstText) {
   for (std::size_t i = 100; i < texts.size(); ++i) texts[i] = "bad " + std::to_string(i);
   for (const std::int64_t threads : {1, 2, 4}) {
     EXPECT_EQ(error_of<core::ConfigError>([&] { encode_batch(*tokenizer, texts, threads); }),
-              "[tokenizer::encode] the word 'bad 100' has no token, and the unknown token '?' is "
+              "the word 'bad 100' has no token, and the unknown token '?' is "
               "not in the vocabulary");
   }
 }
@@ -204,9 +204,9 @@ TEST(SmallTokenizers, IdsOutsideTheVocabularyAreRefused) {
   EXPECT_EQ(error_of<core::ConfigError>([&] {
               tokenizer->decode(Ids{1, 420});
             }),
-            "[tokenizer::decode] the id 420 is not in the vocabulary, whose ids end at 419");
+            "the id 420 is not in the vocabulary, whose ids end at 419");
   EXPECT_EQ(error_of<core::ConfigError>([&] { tokenizer->decode(Ids{-1}); }),
-            "[tokenizer::decode] the id -1 is not in the vocabulary, whose ids end at 419");
+            "the id -1 is not in the vocabulary, whose ids end at 419");
 }
 
 }  // namespace

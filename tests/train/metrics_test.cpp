@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "support/temporary_directory.h"
+
 namespace corda::train {
 namespace {
 
@@ -35,6 +39,20 @@ TEST(Metrics, JsonHoldsThemToo) {
   EXPECT_EQ(json.at("supervised_share"), 0.25);
   EXPECT_EQ(json.at("peak_memory_bytes"), 45'900'000'000);
   EXPECT_EQ(json.at("utilisation"), 0.618);
+}
+
+// A reader of metrics.jsonl that meets the word NaN stops.
+TEST(Metrics, ALineIsJsonWhateverTheNumbers) {
+  StepMetrics metrics = example();
+  metrics.grad_norm = INFINITY;
+  metrics.tokens_per_second = std::nan("");
+  const testing::TemporaryDirectory folder;
+  MetricsFile(folder.path() / "metrics.jsonl", 0).append(metrics);
+  const std::string line = core::read_file(folder.path() / "metrics.jsonl");
+  const core::Json json = core::parse_json(line, "metrics.jsonl");
+  EXPECT_TRUE(json.at("grad_norm").is_null());
+  EXPECT_TRUE(json.at("tokens_per_second").is_null());
+  EXPECT_EQ(json.at("loss"), 1.25);
 }
 
 }  // namespace

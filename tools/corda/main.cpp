@@ -24,6 +24,10 @@ int fail(ExitCode code, const std::string& message) {
   return static_cast<int>(code);
 }
 
+std::string internal(const std::string& message) {
+  return "internal error, please report it: " + message;
+}
+
 // The exit code, unless what was printed did not arrive.
 int finish(int code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
@@ -86,6 +90,8 @@ int run(const CLI::App& app, const corda::tools::Action& action) {
   try {
     action();
     return finish(0);
+  } catch (const corda::core::InternalError& error) {
+    return fail(error.code(), internal(error.what()));
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   } catch (const std::exception& error) {
@@ -96,8 +102,7 @@ int run(const CLI::App& app, const corda::tools::Action& action) {
     const auto* torch = dynamic_cast<const c10::Error*>(&error);
     return fail(
         ExitCode::kInternal,
-        "internal error, please report it: " +
-            (torch == nullptr ? error.what() : first_line(torch->what_without_backtrace())));
+        internal(torch == nullptr ? error.what() : first_line(torch->what_without_backtrace())));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "corda/core/text.h"
+#include "core/json.h"
 
 namespace corda::tools {
 
@@ -64,8 +65,7 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
 }  // namespace
 
 void print_json(const nlohmann::ordered_json& object) {
-  constexpr auto kReplace = nlohmann::ordered_json::error_handler_t::replace;
-  std::printf("%s\n", object.dump(-1, ' ', false, kReplace).c_str());
+  std::printf("%s\n", core::json_line(object).c_str());
 }
 
 CLI::App& add_verb(CLI::App& app, const std::string& name, const std::string& help,

@@ -38,6 +38,8 @@ struct LayerReport {
   std::string route = {};    // of the solver, "" where it was not recorded
   double bound = 1;          // proved bound on energy / optimum (linalg::Spectrum::bound)
   std::string refused = {};  // why the fast route was given up for the exact one, else ""
+  // Components that the weight has not, since its rank is lower: they start at zero and stay there.
+  std::int64_t without_weight = 0;
 };
 
 // Effective weight of a layer: W + s (B A - B0 A0), s = alpha / rank; with a magnitude m (DoRA,

@@ -3,6 +3,7 @@
 // A configuration file as a tree of scalars, lists and maps that remembers where each value stood.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,8 +34,10 @@ struct ConfigNode {
 ConfigNode parse_yaml(std::string_view text, const std::string& source);
 
 // "'optim.lr' was 0.1 and is 0.2 now" for each leaf of `now` that is another or none in `saved`,
-// by its dotted name; of hashes "'data' is another one now".
-std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& now);
+// by its dotted name; of hashes "'data' is another one now". Leaves named in `derived` follow from
+// others: where one of these differs, it is the reason, and only it is named.
+std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& now,
+                                     const std::set<std::string>& derived = {});
 
 // Block YAML that parse_yaml reads back to the same tree.
 std::string to_yaml(const ConfigNode& node);

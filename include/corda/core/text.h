@@ -20,6 +20,15 @@ std::vector<std::string> split(std::string_view text, char separator);
 // What stands before the first line break.
 std::string first_line(std::string_view text);
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
+
+// `join` for a message to a user, whose length does not grow with the files: of more than ten parts
+// the first eight and how many there are besides ("a, b and 212 more"), of a part longer than 200
+// bytes the beginning.
+std::string listed(const std::vector<std::string>& parts, std::string_view separator = ", ");
+// `listed` for names of tensors, modules, keys or files: each in quotes. Where some are left out it
+// is said what all of them begin with, if that is one or more parts that end in a dot.
+std::string listed_names(const std::vector<std::string>& names);
+
 std::string_view trim(std::string_view text);
 
 // ASCII letters in lower case; other bytes as they are.

@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <optional>
+#include <set>
+#include <string>
 
 #include "corda/core/config_node.h"
 #include "corda/core/file.h"
@@ -27,11 +29,13 @@ void refuse_foreign_work(const fs::path& out);
 // output is complete. One process at a time may hold it.
 class WorkDirectory {
  public:
-  // `made_with` says everything the results depend on. Throws ConfigError where the folder holds
+  // `made_with` says everything the results depend on; `derived` names what in it follows from the
+  // rest (`differences`). Throws ConfigError where the folder holds
   // parts made with something else, and says what differs; ConfigError as refuse_foreign_work and
   // AtomicDirectory; ResourceError where another process works on the same output or the folder
   // cannot be made. Nothing is removed then.
-  WorkDirectory(const fs::path& out, const ConfigNode& made_with, Reporter& reporter);
+  WorkDirectory(const fs::path& out, const ConfigNode& made_with, Reporter& reporter,
+                const std::set<std::string>& derived = {});
   WorkDirectory(const WorkDirectory&) = delete;
   WorkDirectory& operator=(const WorkDirectory&) = delete;
   // The folder stays, which is said, unless `remove` was called or nothing was put into it.

@@ -51,6 +51,9 @@ struct Draw {
   std::string fingerprint() const;
 };
 
+// What a user can do for more tokens: a draw that holds all of the data needs more data.
+std::string advice_for_more_tokens(const Draw& draw, const DrawSettings& settings);
+
 // Draws from `files` with the tokenizer of `model`; `settings.seq_len` is above 0. Throws as
 // `data::load_calibration`.
 Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,

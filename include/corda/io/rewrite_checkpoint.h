@@ -32,7 +32,8 @@ struct RewriteResult {
 // keep its bytes. One tensor is in memory at a time. With another dtype config.json says so, and
 // with another layout or dtype the index is made anew. Afterwards every shard is opened again and
 // checked: names, shapes, dtypes, and that what was kept is the same bytes. Throws ResourceError
-// before writing where the disk is too full, ShapeError where a new value has another shape.
+// before writing where the disk is too full, ShapeError where a new value has another shape,
+// NumericalError where one is too large for its dtype (`stored`).
 RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out,
                                  const std::function<at::Tensor(const std::string&)>& content,
                                  const RewriteOptions& options = {});

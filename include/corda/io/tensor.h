@@ -19,6 +19,11 @@ at::ScalarType to_scalar_type(DType dtype);
 // Throws FormatError for a type the format does not have.
 DType to_dtype(at::ScalarType type);
 
+// `value` on the CPU, contiguous, as a file holds it: rounded once to `dtype`. Throws
+// NumericalError, naming the tensor, where a finite number is too large for the type (F16 ends at
+// 65504) and would be written as an infinity.
+at::Tensor stored(const std::string& name, const at::Tensor& value, DType dtype);
+
 // A CPU tensor that looks at the mapped bytes without copying: read-only by contract, valid as long
 // as the file is. Clone it, convert it or copy it to a device to keep it.
 at::Tensor view_tensor(const SafetensorsFile& file, const std::string& name);

@@ -38,5 +38,8 @@ std::int64_t peak_memory_bytes(at::Device device);
 // Multiplications and additions a second that the GPU's tensor cores can do at its highest clock in
 // 16 bits, dense, summed in fp32; 0 where that is not known (the CPU, kinds of GPU not listed).
 double peak_16bit_flops(at::Device device);
+// The same of a GPU of this product name and compute capability with so many multiprocessors.
+double peak_16bit_flops(const std::string& product, int major, int minor, int multiprocessors,
+                        double hertz);
 
 }  // namespace corda::linalg

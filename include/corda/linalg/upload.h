@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <future>
 #include <memory>
 #include <vector>
 
@@ -37,13 +36,14 @@ class Uploader {
   class Upload {
    public:
     // The tensors on the device, in the order of the request; the current stream waits for the
-    // copies. Throws what reading threw.
+    // copies. Once. Throws what reading threw.
     std::vector<at::Tensor> wait();
 
    private:
     friend class Uploader;
-    std::future<std::vector<at::Tensor>> result_;
-    std::shared_ptr<void> done_;  // the event of the last copy
+    struct Pending;
+    // Its destructor waits for the copies where nobody has: an upload may be dropped at any time.
+    std::shared_ptr<Pending> pending_;
   };
 
   // Device memory is taken at once, from the current stream's pool.

@@ -22,4 +22,7 @@ std::vector<Site> sites_of(const ModelDescription& model);
 // Those of one block.
 std::vector<Site> sites_of_block(const ModelDescription& model, std::int64_t layer);
 
+// The names of all linear layers of the blocks, in the order of the forward pass.
+std::vector<std::string> layers_of_blocks(const ModelDescription& model);
+
 }  // namespace corda::model

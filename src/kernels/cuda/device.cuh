@@ -59,7 +59,7 @@ __device__ inline float block_sum(float value, float* shared) {
 inline void check_launch(const char* kernel) {
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
     throw core::ResourceError(
-        core::concat("[kernels::", kernel, "] the launch failed: ", cudaGetErrorString(error)));
+        core::concat("the GPU did not take the kernel ", kernel, ": ", cudaGetErrorString(error)));
   }
 }
 

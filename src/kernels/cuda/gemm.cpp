@@ -24,7 +24,7 @@ namespace {
 void check(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw core::ResourceError(
-      core::concat("[kernels::gemm] ", call, " gave status ", static_cast<int>(status)));
+      core::concat("cuBLASLt: ", call, " gave status ", static_cast<int>(status)));
 }
 
 template <auto Destroy>

@@ -22,8 +22,9 @@ Svd svd_of(const at::Tensor& matrix) {
     auto [u, s, vh] = at::linalg_svd(matrix, /*full_matrices=*/false);
     return {std::move(u), std::move(s)};
   } catch (const c10::LinAlgError& error) {
-    throw core::NumericalError(core::concat("[linalg::cpu] gesdd failed on a matrix ",
-                                            matrix.sizes(), ": ", error.what_without_backtrace()));
+    throw core::NumericalError(
+        core::concat("the singular vectors were not found: gesdd failed on a matrix ",
+                     matrix.sizes(), ": ", error.what_without_backtrace()));
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 void check(cublasStatus_t status, const char* routine, const at::Tensor& x) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw core::ResourceError(core::concat("[linalg::cuda] ", routine, " gave status ",
+  throw core::ResourceError(core::concat("cuBLAS: ", routine, " gave status ",
                                          static_cast<int>(status), " for activations ", x.sizes()));
 }
 
@@ -42,9 +42,8 @@ cudaDataType_t type_of(const at::Tensor& x) {
     case at::kHalf:
       return CUDA_R_16F;
     default:
-      throw core::ShapeError(
-          core::concat("[linalg::cuda] activations must be fp32, bf16 or fp16; they are ",
-                       at::toString(x.scalar_type())));
+      throw core::ShapeError(core::concat("activations must be fp32, bf16 or fp16; they are ",
+                                          at::toString(x.scalar_type())));
   }
 }
 

@@ -31,7 +31,7 @@ using HostBuffer = std::vector<char>;
 Solver::Solver(at::Device device) : device_(device) {
   const c10::cuda::CUDAGuard guard(device_);
   if (const auto status = cusolverDnCreate(&handle_); status != CUSOLVER_STATUS_SUCCESS) {
-    throw core::ResourceError(concat("[linalg::cuda] cusolverDnCreate failed with status ",
+    throw core::ResourceError(concat("cuSOLVER could not be started: cusolverDnCreate gave status ",
                                      static_cast<int>(status), "; is the GPU out of memory?"));
   }
   const auto params = cusolverDnCreateParams(&params_);
@@ -40,9 +40,9 @@ Solver::Solver(at::Device device) : device_(device) {
   if (params != CUSOLVER_STATUS_SUCCESS || stream != CUSOLVER_STATUS_SUCCESS) {
     if (params_ != nullptr) cusolverDnDestroyParams(params_);
     cusolverDnDestroy(handle_);
-    throw core::ResourceError(concat("[linalg::cuda] cusolverDnCreateParams gave status ",
-                                     static_cast<int>(params), ", cusolverDnSetStream ",
-                                     static_cast<int>(stream)));
+    throw core::ResourceError(
+        concat("cuSOLVER could not be started: cusolverDnCreateParams gave status ",
+               static_cast<int>(params), ", cusolverDnSetStream ", static_cast<int>(stream)));
   }
 }
 
@@ -54,7 +54,7 @@ Solver::~Solver() {
 
 void Solver::check(cusolverStatus_t status, const char* routine, const at::Tensor& matrix) const {
   if (status == CUSOLVER_STATUS_SUCCESS) return;
-  const std::string message = concat("[linalg::cuda] ", routine, " gave status ",
+  const std::string message = concat("cuSOLVER: ", routine, " gave status ",
                                      static_cast<int>(status), " for a matrix ", matrix.sizes());
   if (status == CUSOLVER_STATUS_ALLOC_FAILED)
     throw core::ResourceError(message + ": out of GPU memory");
@@ -66,7 +66,7 @@ void Solver::check_info(const at::Tensor& info, const char* routine,
   const int value = info.item<int>();
   if (value == 0) return;
   throw NumericalError(
-      concat("[linalg::cuda] ", routine, " gave info ", value, " for a matrix ", matrix.sizes()));
+      concat("cuSOLVER: ", routine, " gave info ", value, " for a matrix ", matrix.sizes()));
 }
 
 at::Tensor Solver::device_buffer(std::size_t bytes) const {
@@ -158,7 +158,7 @@ Solver::Eigen Solver::eigen_top(at::Tensor& a, std::int64_t r) {
         "Xsyevdx", a);
   check_info(info, "Xsyevdx", a);
   if (found != r) {
-    throw NumericalError(concat("[linalg::cuda] Xsyevdx found ", found, " of ", r,
+    throw NumericalError(concat("cuSOLVER: Xsyevdx found ", found, " of ", r,
                                 " eigenvalues of a matrix ", a.sizes()));
   }
   return {a.narrow(0, 0, r).flip(0), values.narrow(0, 0, r).flip(0)};

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <limits>
+#include <optional>
 
 #include "linalg/backend.h"
 #include "linalg/cuda/cusolver.h"
@@ -19,12 +20,16 @@ struct Reduced {
   bool tall = false;
 };
 
+at::Tensor lower_of(const at::Tensor& packed) {
+  return packed.narrow(1, 0, packed.size(0)).tril().contiguous();
+}
+
 Reduced reduce(Solver& solver, const at::Tensor& matrix) {
   Reduced result;
   result.tall = matrix.size(0) > matrix.size(1);
   result.packed = (result.tall ? matrix.t() : matrix).clone(at::MemoryFormat::Contiguous);
   result.tau = solver.qr(result.packed);
-  result.lower = result.packed.narrow(1, 0, result.packed.size(0)).tril().contiguous();
+  result.lower = lower_of(result.packed);
   return result;
 }
 
@@ -44,30 +49,46 @@ bool is_singular(const at::Tensor& lower) {
   return diagonal.min().item<double>() <= threshold * diagonal.max().item<double>();
 }
 
+// Rows: left singular vectors of K.
+struct Smallest {
+  at::Tensor rows;
+  at::Tensor values;
+  const char* route = "";
+};
+
+// Nothing where rounding made K singular: no finite inverse, or one without eigenvalues above zero.
+// Takes the memory of reduced.lower.
+std::optional<Smallest> smallest_by_inverse(Solver& solver, Reduced& reduced, std::int64_t r) {
+  if (is_singular(reduced.lower)) return std::nullopt;
+  // (K K^T)^-1 = K^-T K^-1: its largest eigenvalues are the smallest sigma^-2. The inverse is exact
+  // to rounding in exactly those directions, which a Gram matrix would lose (cond^2).
+  solver.invert_lower(reduced.lower);  // R^-T
+  const at::Tensor& inverse = reduced.lower;
+  at::Tensor gram = reduced.tall ? at::mm(inverse, inverse.t()) : at::mm(inverse.t(), inverse);
+  if (!gram.isfinite().all().item<bool>()) return std::nullopt;
+  const auto eigen = solver.eigen_top(gram, r);
+  const at::Tensor values = eigen.values.rsqrt();
+  if (!values.isfinite().all().item<bool>()) return std::nullopt;
+  return Smallest{eigen.rows, values, "qr-inverse-eigh"};
+}
+
+// The SVD of K, which tells null space and the rest apart.
+Smallest smallest_by_svd(Solver& solver, const Reduced& reduced, std::int64_t r) {
+  const at::Tensor lower = lower_of(reduced.packed);
+  const auto svd = solver.left_svd(reduced.tall ? lower.t().contiguous() : lower);
+  const std::int64_t begin = svd.values.size(0) - r;
+  return {svd.rows.narrow(0, begin, r).flip(0), svd.values.narrow(0, begin, r).flip(0), "qr-svd"};
+}
+
 Spectrum smallest(const at::Tensor& matrix, std::int64_t r) {
   Solver solver(matrix.device());
   Reduced reduced = reduce(solver, matrix);
+  const auto by_inverse = smallest_by_inverse(solver, reduced, r);
+  const Smallest found = by_inverse ? *by_inverse : smallest_by_svd(solver, reduced, r);
   Spectrum result;
-  at::Tensor rows;
-  if (is_singular(reduced.lower)) {
-    // The inverse does not exist; the SVD of K tells null space and the rest apart.
-    const auto svd = solver.left_svd(reduced.tall ? reduced.lower.t().contiguous() : reduced.lower);
-    const std::int64_t begin = svd.values.size(0) - r;
-    rows = svd.rows.narrow(0, begin, r).flip(0);
-    result.values = svd.values.narrow(0, begin, r).flip(0);
-    result.route = "qr-svd";
-  } else {
-    // (K K^T)^-1 = K^-T K^-1: its largest eigenvalues are the smallest sigma^-2. The inverse is
-    // exact to rounding in exactly those directions, which a Gram matrix would lose (cond^2).
-    solver.invert_lower(reduced.lower);  // R^-T
-    const at::Tensor& inverse = reduced.lower;
-    at::Tensor gram = reduced.tall ? at::mm(inverse, inverse.t()) : at::mm(inverse.t(), inverse);
-    const auto eigen = solver.eigen_top(gram, r);
-    rows = eigen.rows;
-    result.values = eigen.values.rsqrt();
-    result.route = "qr-inverse-eigh";
-  }
-  result.vectors = expand(solver, reduced, rows).t().contiguous();
+  result.vectors = expand(solver, reduced, found.rows).t().contiguous();
+  result.values = found.values;
+  result.route = found.route;
   return result;
 }
 
