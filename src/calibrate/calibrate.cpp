@@ -114,13 +114,13 @@ void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& co
 
 core::SettingsList settings_of(CalibrateSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "base model: a Hugging Face directory").required().free();
-  list.add("data", s.data, "data file; may be given several times").required().free();
+  list.add("model", s.model, "base model: a Hugging Face directory").path().required().free();
+  list.add("data", s.data, "data file; may be given several times").path().required().free();
   covariance::add_draw_settings(list, s);
   list.add("storage", s.storage, "of the covariances on disk: the lower triangle or the whole",
            {"packed", "full"});
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
-  list.add("out", s.out, "covariance directory to write").required().free();
+  list.add("out", s.out, "covariance directory to write").path().required().free();
   return list;
 }
 

@@ -5,7 +5,9 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "corda/core/error.h"
@@ -16,34 +18,75 @@ namespace corda::core {
 namespace {
 
 constexpr int kMaxDepth = 64;
+constexpr std::int64_t kMaxNodes = 100'000;  // aliases of aliases double with every line
 
-ConfigNode convert(const YAML::Node& node, const std::string& source, int depth) {
-  ConfigNode result;
-  result.where = node.Mark().is_null() ? source : concat(source, ":", node.Mark().line + 1);
-  if (depth > kMaxDepth)
-    throw FormatError(concat(result.where, ": nested deeper than ", kMaxDepth, " levels"));
-  if (node.IsScalar()) {
-    result.kind = ConfigNode::Kind::kScalar;
-    result.text = node.Scalar();
-  } else if (node.IsSequence()) {
-    result.kind = ConfigNode::Kind::kList;
-    for (const auto& item : node) result.items.push_back(convert(item, source, depth + 1));
-  } else if (node.IsMap()) {
-    result.kind = ConfigNode::Kind::kMap;
+// The key that takes over the entries of other maps (yaml.org/type/merge.html).
+constexpr const char* kMerge = "<<";
+
+class Converter {
+ public:
+  explicit Converter(const std::string& source) : source_(source) {}
+
+  ConfigNode convert(const YAML::Node& node, int depth) {
+    ConfigNode result;
+    result.where = node.Mark().is_null() ? source_ : concat(source_, ":", node.Mark().line + 1);
+    if (depth > kMaxDepth)
+      throw FormatError(concat(result.where, ": nested deeper than ", kMaxDepth, " levels"));
+    if (++nodes_ > kMaxNodes) {
+      throw FormatError(
+          concat(source_, ": more than ", kMaxNodes, " values, once every alias is written out"));
+    }
+    if (node.IsScalar()) {
+      result.kind = ConfigNode::Kind::kScalar;
+      result.text = node.Scalar();
+    } else if (node.IsSequence()) {
+      result.kind = ConfigNode::Kind::kList;
+      for (const auto& item : node) result.items.push_back(convert(item, depth + 1));
+    } else if (node.IsMap()) {
+      result.kind = ConfigNode::Kind::kMap;
+      add_entries(result, node, depth);
+    }
+    return result;
+  }
+
+ private:
+  void add_entries(ConfigNode& result, const YAML::Node& node, int depth) {
+    std::optional<ConfigNode> merged;
     for (const auto& entry : node) {
       if (!entry.first.IsScalar())
         throw FormatError(concat(result.where, ": a key must be a plain word"));
       const std::string& key = entry.first.Scalar();
-      const std::string where = concat(source, ":", entry.first.Mark().line + 1);
-      if (result.find(key) != nullptr)
+      const std::string where = concat(source_, ":", entry.first.Mark().line + 1);
+      if (result.find(key) != nullptr || (key == kMerge && merged))
         throw FormatError(concat(where, ": the key '", key, "' stands twice"));
-      ConfigNode value = convert(entry.second, source, depth + 1);
+      ConfigNode value = convert(entry.second, depth + 1);
       value.where = where;  // a block would begin a line below its key
-      result.entries.emplace_back(key, std::move(value));
+      if (key == kMerge)
+        merged = std::move(value);
+      else
+        result.entries.emplace_back(key, std::move(value));
     }
+    if (merged) merge(result, *merged);
   }
-  return result;
-}
+
+  // The map's own entries come before those of `merged`, a map or a list of maps of which the first
+  // counts.
+  static void merge(ConfigNode& result, const ConfigNode& merged) {
+    if (merged.kind == ConfigNode::Kind::kList) {
+      for (const ConfigNode& item : merged.items) merge(result, item);
+      return;
+    }
+    if (merged.kind != ConfigNode::Kind::kMap) {
+      throw FormatError(concat(merged.where, ": '", kMerge,
+                               "' must be followed by a map, an alias of one, or a list of these"));
+    }
+    for (const auto& entry : merged.entries)
+      if (result.find(entry.first) == nullptr) result.entries.push_back(entry);
+  }
+
+  const std::string& source_;
+  std::int64_t nodes_ = 0;
+};
 
 // Every leaf of the tree under its dotted name, as YAML.
 void flatten(const ConfigNode& node, const std::string& name,
@@ -119,7 +162,7 @@ ConfigNode parse_yaml(std::string_view text, const std::string& source) {
                                ": a second YAML document begins here; put all into one, without a "
                                "line '---' between"));
     }
-    return convert(documents.empty() ? YAML::Node() : documents.front(), source, 0);
+    return Converter(source).convert(documents.empty() ? YAML::Node() : documents.front(), 0);
   } catch (const YAML::Exception& error) {
     throw FormatError(concat(source, ":", error.mark.line + 1, ": not valid YAML: ", error.msg));
   }

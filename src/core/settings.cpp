@@ -3,6 +3,10 @@
 #include "corda/core/settings.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <utility>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -15,9 +19,50 @@ namespace {
 using Kind = ConfigNode::Kind;
 
 const std::string& scalar_text(const std::string& name, const ConfigNode& node) {
+  if (node.kind == Kind::kNull) {
+    throw ConfigError(
+        concat(node.place(), "'", name, "' has no value; give it one, or leave it out"));
+  }
   if (node.kind != Kind::kScalar)
     throw ConfigError(concat(node.place(), "'", name, "' must be a single value"));
   return node.text;
+}
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Without the underscores of 1_000; nullopt where one stands elsewhere than between digits.
+std::optional<std::string> without_underscores(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '_') {
+      result += text[i];
+    } else if (i == 0 || i + 1 == text.size() || !is_digit(text[i - 1]) || !is_digit(text[i + 1])) {
+      return std::nullopt;
+    }
+  }
+  return result;
+}
+
+// A number as the versions of YAML and people write it.
+std::optional<double> number_of(const std::string& name, const ConfigNode& node) {
+  const auto text = without_underscores(scalar_text(name, node));
+  if (!text) return std::nullopt;
+  if (text->size() > 1 && text->front() == '0' &&
+      std::all_of(text->begin(), text->end(), is_digit)) {
+    throw ConfigError(concat(node.place(), "'", name, "' is ", node.text,
+                             ", which some programs read as octal and others as decimal; write it "
+                             "without the zero in front"));
+  }
+  for (const auto& [prefix, base] : {std::pair{"0x", 16}, {"0X", 16}, {"0o", 8}}) {
+    if (!text->starts_with(prefix)) continue;
+    std::int64_t value = 0;
+    const char* end = text->data() + text->size();
+    const auto [stop, error] = std::from_chars(text->data() + 2, end, value, base);
+    if (error != std::errc{} || stop != end || value < 0) return std::nullopt;
+    return static_cast<double>(value);
+  }
+  const auto value = parse_double(*text);
+  return value && std::isfinite(*value) ? value : std::nullopt;
 }
 
 void check_range(const std::string& name, double value, Range range, const ConfigNode& node) {
@@ -27,12 +72,59 @@ void check_range(const std::string& name, double value, Range range, const Confi
 }
 
 double read_number(const std::string& name, const ConfigNode& node, Range range) {
-  const auto value = parse_double(scalar_text(name, node));
+  const auto value = number_of(name, node);
   if (!value)
     throw ConfigError(
         concat(node.place(), "'", name, "' must be a number; it is '", node.text, "'"));
   check_range(name, *value, range, node);
   return *value;
+}
+
+std::int64_t read_whole_number(const std::string& name, const ConfigNode& node, Range range) {
+  constexpr double kExact = 9007199254740992;  // 2^53: what is larger may have been rounded
+  const auto value = number_of(name, node);
+  const auto exact = parse_int(node.text);
+  if (!value || (!exact && (*value != std::floor(*value) || std::abs(*value) > kExact))) {
+    throw ConfigError(
+        concat(node.place(), "'", name, "' must be a whole number; it is '", node.text, "'"));
+  }
+  check_range(name, *value, range, node);
+  return exact.value_or(static_cast<std::int64_t>(*value));
+}
+
+// What YAML's versions write for true and false.
+std::optional<bool> parse_bool(const std::string& text) {
+  const std::string word = to_lower_ascii(text);
+  if (word == "true" || word == "yes" || word == "on" || word == "1") return true;
+  if (word == "false" || word == "no" || word == "off" || word == "0") return false;
+  return std::nullopt;
+}
+
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+// "; put a space behind the colon" where a text looks like a key with its value.
+std::string colon_advice(std::string_view text) {
+  const auto colon = text.find(':');
+  if (colon == std::string_view::npos || colon == 0) return "";
+  return concat("; put a space behind the colon of '", text, "'");
+}
+
+// Puts `change` of it in the place of every path in a value.
+ConfigNode with_changed_paths(ConfigNode value,
+                              const std::function<std::string(const std::string&)>& change) {
+  if (value.kind == Kind::kScalar) value.text = change(value.text);
+  for (ConfigNode& item : value.items) item = with_changed_paths(std::move(item), change);
+  for (auto& [key, entry] : value.entries)
+    if (key == "path") entry = with_changed_paths(std::move(entry), change);
+  return value;
+}
+
+std::string range_text(const Setting& setting) {
+  const auto [min, max] = setting.range;
+  if (std::isinf(min) || std::isinf(max)) return "";
+  return concat(" from ", format_double(min), " to ", format_double(max));
 }
 
 std::vector<ConfigNode> list_items(const std::string& name, const ConfigNode& node) {
@@ -82,15 +174,12 @@ SettingsList& SettingsList::add(std::string name, bool& member, std::string help
   Setting setting{.name = name, .help = std::move(help), .type = "yes/no"};
   setting.is_flag = true;
   setting.read = [name, &member](const ConfigNode& node) {
-    const std::string& text = scalar_text(name, node);
-    if (text == "true" || text == "yes" || text == "on" || text == "1") {
-      member = true;
-    } else if (text == "false" || text == "no" || text == "off" || text == "0") {
-      member = false;
-    } else {
+    const auto value = parse_bool(scalar_text(name, node));
+    if (!value) {
       throw ConfigError(
-          concat(node.place(), "'", name, "' must be true or false; it is '", text, "'"));
+          concat(node.place(), "'", name, "' must be true or false; it is '", node.text, "'"));
     }
+    member = *value;
   };
   setting.write = [&member] { return ConfigNode::scalar(member ? "true" : "false"); };
   return add(std::move(setting));
@@ -99,13 +188,9 @@ SettingsList& SettingsList::add(std::string name, bool& member, std::string help
 SettingsList& SettingsList::add(std::string name, std::int64_t& member, std::string help,
                                 Range range) {
   Setting setting{.name = name, .help = std::move(help), .type = "integer"};
+  setting.range = range;
   setting.read = [name, &member, range](const ConfigNode& node) {
-    const auto value = parse_int(scalar_text(name, node));
-    if (!value)
-      throw ConfigError(
-          concat(node.place(), "'", name, "' must be a whole number; it is '", node.text, "'"));
-    check_range(name, static_cast<double>(*value), range, node);
-    member = *value;
+    member = read_whole_number(name, node, range);
   };
   setting.write = [&member] { return ConfigNode::scalar(std::to_string(member)); };
   return add(std::move(setting));
@@ -113,6 +198,7 @@ SettingsList& SettingsList::add(std::string name, std::int64_t& member, std::str
 
 SettingsList& SettingsList::add(std::string name, double& member, std::string help, Range range) {
   Setting setting{.name = name, .help = std::move(help), .type = "number"};
+  setting.range = range;
   setting.read = [name, &member, range](const ConfigNode& node) {
     member = read_number(name, node, range);
   };
@@ -123,9 +209,14 @@ SettingsList& SettingsList::add(std::string name, double& member, std::string he
 SettingsList& SettingsList::add(std::string name, std::string& member, std::string help,
                                 std::vector<std::string> choices) {
   Setting setting{.name = name, .help = std::move(help), .type = "text", .choices = choices};
-  setting.read = [name, &member, choices](const ConfigNode& node) {
-    const std::string& text = node.kind == Kind::kNull ? node.text : scalar_text(name, node);
-    if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
+  setting.read = [name, &member, choices, may_be_empty = member.empty()](const ConfigNode& node) {
+    const bool empty = node.kind == Kind::kNull && may_be_empty;
+    std::string text = empty ? node.text : scalar_text(name, node);
+    const auto truth = parse_bool(text);
+    if (const std::string word = truth && *truth ? "true" : "false";
+        truth && !contains(choices, text) && contains(choices, word))
+      text = word;
+    if (!choices.empty() && !contains(choices, text)) {
       throw ConfigError(concat(node.place(), "'", name, "' must be one of ", join(choices, ", "),
                                "; it is '", text, "'", suggestion(text, choices)));
     }
@@ -151,6 +242,7 @@ SettingsList& SettingsList::add(std::string name, std::vector<std::string>& memb
 SettingsList& SettingsList::add(std::string name, std::vector<double>& member, std::string help,
                                 Range range) {
   Setting setting{.name = name, .help = std::move(help), .type = "list of numbers"};
+  setting.range = range;
   setting.is_list = true;
   setting.read = [name, &member, range](const ConfigNode& node) {
     std::vector<double> values;
@@ -181,6 +273,16 @@ SettingsList& SettingsList::free(std::function<bool()> when) {
   return *this;
 }
 
+SettingsList& SettingsList::path() {
+  items_.back().is_path = true;
+  return *this;
+}
+
+SettingsList& SettingsList::explain(std::function<std::string(std::string_view)> explain) {
+  explain_ = std::move(explain);
+  return *this;
+}
+
 const Setting* SettingsList::find(std::string_view name) const {
   const auto found = std::find_if(items_.begin(), items_.end(),
                                   [&](const Setting& item) { return item.name == name; });
@@ -198,14 +300,26 @@ std::vector<std::string> SettingsList::names() const {
   return result;
 }
 
+bool SettingsList::is_group(std::string_view name) const {
+  return std::any_of(items_.begin(), items_.end(), [&](const Setting& item) {
+    return item.name.starts_with(name) && item.name.substr(name.size()).starts_with('.');
+  });
+}
+
+void SettingsList::refuse_unknown(std::string_view name, const std::string& place) const {
+  const std::string here = explain_ ? explain_(name) : "";
+  auto candidates = names();
+  std::erase(candidates, name);  // a group given as if it were a setting
+  const std::string colon = colon_advice(name);
+  throw ConfigError(concat(place, "unknown setting '", name, "'",
+                           !here.empty()    ? ": " + here
+                           : !colon.empty() ? colon
+                                            : suggestion(name, candidates)));
+}
+
 void SettingsList::set(std::string_view name, const ConfigNode& value) const {
   const Setting* setting = find(name);
-  if (setting == nullptr) {
-    auto candidates = names();
-    std::erase(candidates, name);  // a group given as if it were a setting
-    throw ConfigError(
-        concat(value.place(), "unknown setting '", name, "'", suggestion(name, candidates)));
-  }
+  if (setting == nullptr) refuse_unknown(name, value.place());
   setting->read(value);
 }
 
@@ -226,27 +340,29 @@ void SettingsList::read(const ConfigNode& root) const {
   const std::function<void(const std::string&, const ConfigNode&)> visit =
       [&](const std::string& name, const ConfigNode& node) {
         const bool known = !name.empty() && find(name) != nullptr;
-        const bool is_group =
-            name.empty() || std::any_of(items_.begin(), items_.end(), [&](const Setting& s) {
-              return s.name.starts_with(name + ".");
-            });
-        if (!known && is_group && node.kind == Kind::kMap) {
-          for (const auto& [key, value] : node.entries)
+        const bool group = name.empty() || is_group(name);
+        if (!known && group && node.kind == Kind::kMap) {
+          for (const auto& [key, value] : node.entries) {
+            if (name.empty() && key.starts_with("x-")) continue;
             visit(name.empty() ? key : name + "." + key, value);
+          }
           return;
         }
-        if (!known && is_group && node.kind == Kind::kNull)
-          return;  // "optim:" with nothing below it
+        if (!known && group && node.kind == Kind::kNull) return;  // "optim:" with nothing below it
         try {
-          if (!known && is_group)
-            throw ConfigError(concat(node.place(), "'", name, "' must be a group of settings"));
+          if (!known && group) {
+            const std::string here = explain_ ? explain_(name) : "";
+            throw ConfigError(concat(node.place(), "'", name, "' must be a group of settings",
+                                     here.empty() ? colon_advice(node.text) : ": " + here));
+          }
           set(name, node);
         } catch (const ConfigError& error) {
           problems.emplace_back(error.what());
         }
       };
   if (root.kind != Kind::kMap && root.kind != Kind::kNull) {
-    throw ConfigError(concat(root.place(), "the configuration must be a map of settings"));
+    throw ConfigError(concat(root.place(), "the configuration must be a map of settings",
+                             colon_advice(root.text)));
   }
   visit("", root);
   if (!problems.empty()) throw ConfigError(join(problems, "\n"));
@@ -291,15 +407,67 @@ ConfigNode SettingsList::binding() const {
   return root;
 }
 
-std::string SettingsList::markdown() const {
-  std::string table = "| setting | type | default | meaning |\n|---|---|---|---|\n";
+void SettingsList::change_paths(
+    const std::function<std::string(const std::string&)>& change) const {
   for (const auto& item : items_) {
-    const std::string type = item.choices.empty() ? item.type : join(item.choices, ", ");
-    table +=
-        concat("| `", item.name, "` | ", type, " | ",
-               item.required ? "required" : value_text(item.write()), " | ", item.help, " |\n");
+    if (!item.is_path) continue;
+    const ConfigNode value = item.write();
+    try {
+      const ConfigNode changed = with_changed_paths(value, change);
+      if (to_yaml(changed) != to_yaml(value)) item.read(changed);
+    } catch (const ConfigError& error) {
+      throw ConfigError(concat("'", item.name, "': ", error.what()));
+    }
+  }
+}
+
+namespace {
+
+std::string type_of(const Setting& item) {
+  return item.choices.empty() ? item.type : join(item.choices, ", ");
+}
+
+std::string default_of(const Setting& item) {
+  return item.required ? "required" : value_text(item.write());
+}
+
+std::string table_of(const std::vector<Setting>& items) {
+  std::string table = "| setting | type | default | meaning |\n|---|---|---|---|\n";
+  for (const auto& item : items) {
+    table += concat("| `", item.name, "` | ", type_of(item), " | ", default_of(item), " | ",
+                    item.help, " |\n");
   }
   return table;
+}
+
+}  // namespace
+
+std::string SettingsList::markdown() const { return table_of(items_); }
+
+std::string SettingsList::help(std::string_view name) const {
+  std::vector<Setting> group;
+  std::vector<Setting> named;
+  for (const auto& item : items_) {
+    if (item.name.starts_with(concat(name, "."))) group.push_back(item);
+    if (item.name == name || last_part(item.name) == name) named.push_back(item);
+  }
+  if (!group.empty()) return table_of(group);
+  if (const Setting* exact = find(name)) named = {*exact};
+  if (named.size() != 1) refuse_unknown(name, "");
+  const Setting& item = named.front();
+  const std::string value = default_of(item);
+  std::string text =
+      concat(item.name, ": ", item.help, "\n  ", type_of(item), range_text(item), "; ",
+             item.required ? "" : "default: ", value.empty() ? "empty" : value, "\n");
+  const auto dot = item.name.find('.');
+  std::vector<std::string> beside;
+  for (const auto& other : items_) {
+    if (dot != std::string::npos && other.name != item.name &&
+        other.name.starts_with(item.name.substr(0, dot + 1)))
+      beside.push_back(other.name);
+  }
+  if (!beside.empty()) text += concat("Beside it: ", join(beside, ", "), "\n");
+  return text;
 }
 
 void write_settings(const fs::path& directory, const SettingsList& list) {

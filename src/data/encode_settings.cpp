@@ -25,7 +25,9 @@ void add_template_settings(core::SettingsList& list, const std::string& prefix,
   list.add(prefix + "template", template_name,
            core::concat("how a record becomes text: ", core::join(template_names(), ", "),
                         " or a file that ends in .jinja (auto: alpaca for instructions, the "
-                        "model's own chat template for conversations)"));
+                        "model's own chat template for conversations)"))
+      .path()
+      .free([&template_name] { return template_name.ends_with(".jinja"); });  // its text counts
   list.add(prefix + "system", system, "system prompt, in place of that of the data");
   list.add(prefix + "date", date,
            "YYYY-MM-DD that a template with strftime_now shows; empty: the day the work begins, "

@@ -287,17 +287,22 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
 
 core::SettingsList settings_of(DecomposeSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "base model directory").required().free();
+  list.add("model", s.model, "base model directory").path().required().free();
   list.add("covariance", s.covariance,
            "covariance directory of `corda calibrate`; several are mixed with equal weight")
+      .path()
       .free();
   list.add("task_covariance", s.task_covariance, "mode dual: covariance directory of the task")
+      .path()
       .free();
   list.add("data", s.data,
            "calibrate on this file in the same pass, instead of --covariance; may be given several "
            "times")
+      .path()
       .free();
-  list.add("task_data", s.task_data, "mode dual with --data: the task's file, likewise").free();
+  list.add("task_data", s.task_data, "mode dual with --data: the task's file, likewise")
+      .path()
+      .free();
   list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)",
            {"corda", "pissa"});
   list.add("mode", s.mode,
@@ -314,7 +319,7 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");
   covariance::add_draw_settings(list, s);
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
-  list.add("out", s.out, "adapter directory to write").required().free();
+  list.add("out", s.out, "adapter directory to write").path().required().free();
   return list;
 }
 

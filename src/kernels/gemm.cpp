@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "corda/core/error.h"
 #include "corda/kernels/gemm_plans.h"
 #include "kernels/cuda/gemm.h"
@@ -66,7 +68,8 @@ void run(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at
 
 }  // namespace
 
-GemmPlans::GemmPlans() : table_(std::make_unique<cuda::PlanTable>()) {}
+GemmPlans::GemmPlans(std::filesystem::path directory)
+    : table_(std::make_unique<cuda::PlanTable>(std::move(directory))) {}
 GemmPlans::~GemmPlans() = default;
 
 void gemm(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,

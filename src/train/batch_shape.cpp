@@ -48,6 +48,55 @@ BatchShape shape_for(const data::PackedBatch& batch) {
   return shape;
 }
 
+namespace {
+
+// Whether a batch of sizes `own` can be filled up to `shape`, at a price that is not absurd.
+bool fits(const BatchShape& own, const BatchShape& shape) {
+  constexpr std::int64_t kMuchLarger =
+      8;  // sequences that are empty, or might be so long, cost little
+  if (shape.tokens < own.tokens || shape.targets < own.targets || shape.longest < own.longest)
+    return false;
+  const std::int64_t fill = shape.tokens - own.tokens;
+  return shape.sequences >= own.sequences + (fill + shape.longest - 1) / shape.longest &&
+         shape.tokens <= 2 * own.tokens &&
+         shape.longest <= kMuchLarger * std::max<std::int64_t>(own.longest, 64) &&
+         shape.sequences <= kMuchLarger * power_of_two_from(own.sequences);
+}
+
+// Of a batch of that shape, in tokens; a target's row of logits counts half.
+std::int64_t cost_of(const BatchShape& shape) { return shape.tokens + shape.targets / 2; }
+
+}  // namespace
+
+BatchShape ShapeBook::shape_for(const data::PackedBatch& batch,
+                                const std::function<bool(std::int64_t tokens)>& serves) {
+  constexpr std::int64_t kRecording = 8;  // batches that recording a shape takes as long as
+  const BatchShape own = own_shape(batch);
+  BatchShape fine = train::shape_for(batch);
+  if (known_.contains(fine) || !serves(fine.tokens)) return fine;
+  const BatchShape* best = nullptr;
+  for (const BatchShape& shape : known_) {
+    if (fits(own, shape) && (best == nullptr || cost_of(shape) < cost_of(*best))) best = &shape;
+  }
+  if (best != nullptr) {
+    std::int64_t& debt = debt_[fine];
+    debt += cost_of(*best) - cost_of(fine);
+    if (debt <= kRecording * fine.tokens) return *best;
+  } else if (fine.sequences * fine.longest > fine.tokens) {  // not of equal lengths
+    for (const BatchShape& shape : known_) {
+      if (shape.tokens != fine.tokens) continue;
+      // Room for what others of this size needed, so that the next such batch finds a shape.
+      BatchShape roomy = fine;
+      roomy.sequences = std::max(fine.sequences, shape.sequences);
+      roomy.targets = std::max(fine.targets, shape.targets);
+      roomy.longest = std::max(fine.longest, shape.longest);
+      if (fits(own, roomy)) fine = roomy;
+    }
+  }
+  known_.insert(fine);
+  return fine;
+}
+
 data::PackedBatch filled_up(const data::PackedBatch& batch, const BatchShape& shape) {
   data::PackedBatch result = batch;
   while (result.tokens() < shape.tokens) {

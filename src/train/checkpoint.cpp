@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -13,6 +14,7 @@
 #include "core/json.h"
 #include "core/unfinished_file.h"
 #include "train/metrics.h"
+#include "train/run_directory.h"
 
 namespace corda::train {
 
@@ -23,6 +25,8 @@ namespace {
 
 constexpr const char* kPrefix = "step-";
 constexpr int kVersion = 1;
+// What checkpoints once did not say; there it cannot be compared.
+constexpr std::array kAddedLater = {"config.json", "template"};
 
 std::optional<std::int64_t> step_of(const fs::path& checkpoint) {
   const std::string name = checkpoint.filename().string();
@@ -52,19 +56,36 @@ ConfigNode with_known_precision(ConfigNode saved, const ConfigNode& now) {
   return saved;
 }
 
+ConfigNode comparable(ConfigNode now, const ConfigNode& saved) {
+  std::erase_if(now.entries, [&](const auto& entry) {
+    return std::find(kAddedLater.begin(), kAddedLater.end(), entry.first) != kAddedLater.end() &&
+           saved.find(entry.first) == nullptr;
+  });
+  return now;
+}
+
 }  // namespace
 
-void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimizer,
-                     const ConfigNode& settings, std::int64_t keep,
-                     const std::optional<StepMetrics>& unevaluated) {
-  core::AtomicDirectory directory(run / "checkpoints" / concat(kPrefix, step), /*replace=*/true);
+std::vector<std::pair<std::string, at::Tensor>> state_of(const AdamW& optimizer) {
   auto tensors = optimizer.state();
   for (const auto& [name, parameter] : optimizer.parameters())
     tensors.emplace_back(name, parameter.detach());
-  io::save_tensors(directory.staging() / "state.safetensors", tensors);
-  core::Json state = {{"version", kVersion}, {"step", step}, {"settings", core::to_yaml(settings)}};
-  if (unevaluated) state["unevaluated"] = to_json(*unevaluated);
-  core::write_json(directory.staging() / "state.json", state);
+  return tensors;
+}
+
+void save_checkpoint(const fs::path& run, const Progress& progress,
+                     const std::vector<std::pair<std::string, at::Tensor>>& state,
+                     const ConfigNode& settings, std::int64_t keep) {
+  const fs::path metrics = run / kMetricsName;
+  if (fs::exists(metrics)) core::sync_path(metrics);
+  core::AtomicDirectory directory(run / "checkpoints" / concat(kPrefix, progress.steps),
+                                  /*replace=*/true);
+  io::save_tensors(directory.staging() / "state.safetensors", state);
+  core::Json json = {
+      {"version", kVersion}, {"step", progress.steps}, {"settings", core::to_yaml(settings)}};
+  if (progress.unevaluated) json["unevaluated"] = to_json(*progress.unevaluated);
+  if (progress.best) json["best"] = to_json(*progress.best);
+  core::write_json(directory.staging() / "state.json", json);
   directory.commit();
   const auto found = complete_checkpoints(run);
   const auto surplus = static_cast<std::int64_t>(found.size()) - keep;
@@ -89,8 +110,7 @@ void remove_leftovers(const fs::path& run) {
            (!step_of(path) || !fs::exists(path / "state.json"));
   });
   each(run, [](const fs::path& path) {
-    return core::is_unfinished(path, "metrics.jsonl") ||
-           core::is_unfinished(path, "config.resolved.yaml");
+    return core::is_unfinished(path, kMetricsName) || core::is_unfinished(path, kResolvedName);
   });
 }
 
@@ -102,41 +122,52 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
 
 namespace {
 
-Progress restored(const fs::path& checkpoint, const AdamW& optimizer, const ConfigNode& settings) {
-  const std::string source = (checkpoint / "state.json").string();
-  const core::Json json = core::read_json(source);
-  const core::Fields state(json, concat("'", source, "'"));
+core::Json read_state(const fs::path& checkpoint) {
+  core::Json json = core::read_json(checkpoint / "state.json");
+  const core::Fields state(json, concat("'", (checkpoint / "state.json").string(), "'"));
   if (state.integer("version") != kVersion) state.fail("no checkpoint of this version of corda");
+  return json;
+}
+
+void check_settings(const fs::path& checkpoint, const core::Fields& state,
+                    const ConfigNode& settings) {
   const ConfigNode saved =
-      with_known_precision(core::parse_yaml(state.text("settings"), source), settings);
-  const std::string changed = core::join(core::differences(saved, settings), ", ");
-  if (!changed.empty()) {
-    throw core::ConfigError(concat(
-        "--resume: the settings differ from those of '", checkpoint.string(), "': ", changed,
-        "; continue with the earlier values (--set NAME=VALUE), the same model, adapter and data, "
-        "or choose another --out"));
-  }
+      with_known_precision(core::parse_yaml(state.text("settings"), state.where()), settings);
+  const std::string changed =
+      core::join(core::differences(saved, comparable(settings, saved)), ", ");
+  if (changed.empty()) return;
+  throw core::ConfigError(concat(
+      "--resume: the settings differ from those of '", checkpoint.string(), "': ", changed,
+      "; continue with the earlier values (--set NAME=VALUE), the same model, adapter and data, "
+      "or choose another --out"));
+}
+
+Progress restored(const fs::path& checkpoint, const AdamW& optimizer, const ConfigNode& settings) {
+  const core::Json json = read_state(checkpoint);
+  const core::Fields state(json, concat("'", (checkpoint / "state.json").string(), "'"));
+  check_settings(checkpoint, state, settings);
   const io::SafetensorsFile file(checkpoint / "state.safetensors");
-  auto tensors = optimizer.state();
-  for (const auto& [name, parameter] : optimizer.parameters())
-    tensors.emplace_back(name, parameter.detach());
+  const auto tensors = state_of(optimizer);
   if (tensors.size() != file.tensors().size()) {
     throw core::FormatError(concat("'", file.path().string(), "' holds ", file.tensors().size(),
                                    " tensors, this run has ", tensors.size()));
   }
-  for (auto& [name, tensor] : tensors) {
+  for (const auto& [name, tensor] : tensors) {
     const at::Tensor stored = io::view_tensor(file, name);
     if (stored.sizes() != tensor.sizes())
       throw core::ShapeError(
           concat("'", file.path().string(), "': '", name, "' has another shape"));
     tensor.copy_(stored);
   }
-  Progress progress{.steps = state.integer("step", 1), .unevaluated = {}};
+  Progress progress{.steps = state.integer("step", 1)};
   if (progress.steps != step_of(checkpoint))
     state.fail(concat("'step' is ", progress.steps, ", which is not the directory's"));
   if (state.has("unevaluated")) {
     progress.unevaluated =
         metrics_from_json({state.object("unevaluated"), concat(state.where(), ": 'unevaluated'")});
+  }
+  if (state.has("best")) {
+    progress.best = best_from_json({state.object("best"), concat(state.where(), ": 'best'")});
   }
   return progress;
 }
@@ -150,6 +181,12 @@ std::string checkpoint_before(const fs::path& checkpoint) {
 }
 
 }  // namespace
+
+void check_same_run(const fs::path& checkpoint, const ConfigNode& settings) {
+  const core::Json json = read_state(checkpoint);
+  check_settings(checkpoint, {json, concat("'", (checkpoint / "state.json").string(), "'")},
+                 settings);
+}
 
 Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
                             const ConfigNode& settings) {

@@ -1,28 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 // Saving and restoring a run. Layout of RUN/checkpoints/step-N: state.safetensors (parameters and
-// optimizer moments), state.json (step, settings, and the metrics of the last step where its
-// evaluation was interrupted); complete because the whole directory is renamed.
+// optimizer moments), state.json (step, settings, the lowest evaluation loss, and the metrics of
+// the last step where its evaluation was interrupted); complete because the whole directory is
+// renamed.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "corda/core/config_node.h"
 #include "corda/train/optimizer.h"
 #include "corda/train/train.h"
+#include "train/best_result.h"
 
 namespace corda::train {
 
 namespace fs = std::filesystem;
 
-// Saves after `step` finished steps, with the settings that a continuation must share, then removes
-// all but the newest `keep` checkpoints. `unevaluated`: the last of these steps, whose evaluation
-// is still to be done.
-void save_checkpoint(const fs::path& run, std::int64_t step, const AdamW& optimizer,
-                     const core::ConfigNode& settings, std::int64_t keep,
-                     const std::optional<StepMetrics>& unevaluated = {});
+struct Progress {
+  std::int64_t steps = 0;  // finished
+  // The last of these steps, where its evaluation is still to be done.
+  std::optional<StepMetrics> unevaluated = {};
+  std::optional<BestSoFar> best = {};
+};
+
+// Parameters and moments by name: what a checkpoint holds.
+std::vector<std::pair<std::string, at::Tensor>> state_of(const AdamW& optimizer);
+
+// Saves the state, with the settings that a continuation must share, then removes all but the
+// newest `keep` checkpoints. The metrics of the steps before are on the disk first.
+void save_checkpoint(const fs::path& run, const Progress& progress,
+                     const std::vector<std::pair<std::string, at::Tensor>>& state,
+                     const core::ConfigNode& settings, std::int64_t keep);
 
 // Removes what a killed process left in the run directory: checkpoints that were never completed or
 // half removed, and files that were not yet renamed.
@@ -31,10 +45,9 @@ void remove_leftovers(const fs::path& run);
 // The newest complete checkpoint, if any. A directory that was never completed is not one.
 std::optional<fs::path> latest_checkpoint(const fs::path& run);
 
-struct Progress {
-  std::int64_t steps = 0;  // finished
-  std::optional<StepMetrics> unevaluated;
-};
+// Throws ConfigError where a setting that changes the result differs from the one saved,
+// FormatError where what is saved of them is damaged.
+void check_same_run(const fs::path& checkpoint, const core::ConfigNode& settings);
 
 // Restores parameters and moments in place. Throws ConfigError where a setting that changes the
 // result differs from the one saved, FormatError, which names the checkpoint to go on from without

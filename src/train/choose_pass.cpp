@@ -57,6 +57,11 @@ std::string advice(TrainSettings settings, at::Device device, const LowRankPassO
   return memory_advice(settings, device, largest.sample, largest.micro_batch);
 }
 
+std::string tuning_directory(const TrainSettings& settings) {
+  const bool none = settings.tuning_cache == "auto" || settings.tuning_cache == "none";
+  return none ? "" : settings.tuning_cache;
+}
+
 // The fastest that fits, of those that the settings allow; the smallest, with a warning, where none
 // seems to, since the estimate may be too high.
 LowRankPassOptions options_for(const TrainSettings& settings, const model::Model& model,
@@ -65,6 +70,7 @@ LowRankPassOptions options_for(const TrainSettings& settings, const model::Model
   for (const auto& [recompute, offload] : kLadder) {
     LowRankPassOptions options{
         .recompute = recompute, .offload = offload, .tokens = largest.micro_batch};
+    options.tuning_cache = tuning_directory(settings);
     if (settings.graphs == "false") options.graphs = Graphs::kNever;
     if (settings.recompute != "auto") options.recompute = recompute_named(settings.recompute);
     if (settings.offload != "auto") options.offload = settings.offload == "true";
@@ -134,13 +140,18 @@ std::string fused_refusal(const std::string& obstacle) {
       obstacle, "; leave these settings at auto");
 }
 
+void check_pass_settings(const TrainSettings& settings, const model::Model& model,
+                         at::Device device) {
+  if (asks_for_fused(settings) && !supports_low_rank_pass(model))
+    throw core::ConfigError(fused_refusal(obstacle_of(model)));
+  if (settings.offload == "true" && !device.is_cuda())
+    throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
+}
+
 ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
                        const LargestBatches& largest, core::Reporter& reporter) {
   const bool supported = supports_low_rank_pass(model);
-  if (asks_for_fused(settings) && !supported)
-    throw core::ConfigError(fused_refusal(obstacle_of(model)));
-  if (settings.offload == "true" && !model.device().is_cuda())
-    throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
+  check_pass_settings(settings, model, model.device());
   ChosenPass chosen{.pass = nullptr,
                     .gradients = "autograd",
                     .recompute = name_of(Recompute::kNone),

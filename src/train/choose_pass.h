@@ -36,6 +36,11 @@ struct LargestBatches {
   std::int64_t evaluated = 0;  // forward pass of an evaluation between steps; 0: there is none
 };
 
+// Throws ConfigError where the settings ask for a pass that the model's adapters or the device do
+// not allow. Looks at no value of a tensor.
+void check_pass_settings(const TrainSettings& settings, const model::Model& model,
+                         at::Device device);
+
 // The GPU keeps room for an evaluation. Says what was chosen, and warns where nothing seems to fit.
 // Throws ConfigError where the settings ask for a pass that the model's adapters do not allow,
 // ResourceError where the pass's memory is not there.

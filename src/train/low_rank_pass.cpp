@@ -106,11 +106,15 @@ class LowRankPass final : public GradientPass {
   at::Tensor scale_;               // of the loss, fp32
   bool fresh_ = true;              // no gradients yet in this step
   GraphRule graph_rule_;
+  ShapeBook shapes_;
   GraphCache graphs_;
 };
 
 LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
-    : GradientPass(model), options_(options), graph_rule_(model, options) {
+    : GradientPass(model),
+      options_(options),
+      plans_(options.tuning_cache),
+      graph_rule_(model, options) {
   const at::TensorOptions like =
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
   const at::NoGradGuard no_grad;
@@ -228,7 +232,9 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
                                            " tokens where ", options_.tokens, " were the most"));
   }
   scale_.fill_(scale);
-  const BatchShape shape = shape_for(batch);
+  const BatchShape shape = shapes_.shape_for(batch, [&](std::int64_t tokens) {
+    return tokens <= options_.tokens && graph_rule_.allows(tokens, /*filled_up=*/true);
+  });
   const bool filled_up_too = shape != own_shape(batch);
   at::Tensor loss;
   if (shape.tokens <= options_.tokens && graph_rule_.allows(shape.tokens, filled_up_too) &&

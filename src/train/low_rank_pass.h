@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "corda/model/model.h"
 #include "train/gradient_pass.h"
@@ -24,6 +25,7 @@ struct LowRankPassOptions {
   bool offload = false;     // keep the blocks' inputs in pinned host memory; needs a GPU
   std::int64_t tokens = 0;  // of the largest batch expected: memory for it is taken at once
   bool tune = true;         // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
+  std::string tuning_cache = {};  // directory that keeps the fastest; empty: none does
   Graphs graphs = Graphs::kAuto;
 };
 

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "corda/train/train.h"
@@ -19,16 +18,28 @@ core::Json to_json(const StepMetrics& metrics);
 // The metrics of a step that was not evaluated. Throws FormatError.
 StepMetrics metrics_from_json(const core::Fields& json);
 
+// Lines that the disk has no room for wait in memory, and are written with a later one.
 class MetricsFile {
  public:
-  // Opens `path` for appending after cutting it back to the first `finished_steps` steps.
+  // Opens `path` for appending after cutting it back to the first `finished_steps` steps. Throws
+  // ResourceError.
   MetricsFile(std::filesystem::path path, std::int64_t finished_steps);
-  // Appends and flushes. Throws ResourceError where the disk is full.
-  void append(const StepMetrics& metrics);
+  MetricsFile(const MetricsFile&) = delete;
+  MetricsFile& operator=(const MetricsFile&) = delete;
+  ~MetricsFile();
+
+  // Whether all lines so far are in the file.
+  bool append(const StepMetrics& metrics);
+  bool flush();
+  // Of the failure of the last call, in words.
+  std::string why() const;
 
  private:
   std::filesystem::path path_;
-  std::ofstream file_;
+  int descriptor_ = -1;
+  std::int64_t size_ = 0;  // of the whole lines in the file
+  std::string waiting_;
+  int error_ = 0;
 };
 
 }  // namespace corda::train

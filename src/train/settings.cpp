@@ -5,6 +5,7 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/data/names.h"
+#include "corda/train/foreign_settings.h"
 #include "train/choose_pass.h"
 #include "train/recompute.h"
 
@@ -108,56 +109,78 @@ std::vector<std::string> auto_or(std::vector<std::string> names) {
 }  // namespace
 
 core::SettingsList settings_of(TrainSettings& s) {
+  constexpr double kMostTokens = 1 << 30;  // of a batch; places in it are 32-bit numbers
   core::SettingsList list;
-  list.add("model", s.model, "base model: a Hugging Face directory").required();
+  list.explain(foreign_setting);
+  list.add("model", s.model, "base model: a Hugging Face directory").path().required().free();
   list.add("method", s.method, "what is trained", {"corda", "lora", "pissa", "dora", "full"});
   list.add("adapter", s.adapter,
            "adapter directory to start from (corda: from `corda decompose`; else a LoRA or DoRA of "
-           "PEFT's or ours)");
+           "PEFT's or ours)")
+      .path()
+      .free();
   list.add("train_a", s.train_a,
            "train A too; auto: what the adapter says (mode dual keeps A as it is)",
            {"auto", "true", "false"});
-  list.add("lora.rank", s.lora.rank, "rank of a new adapter; 0: a given adapter's, else 128",
-           {0, 65536});
+  list.add(
+      "lora.rank", s.lora.rank,
+      "rank of a new adapter; 0: a given adapter's, else 128 or what the narrowest layer allows",
+      {0, 65536});
   list.add("lora.alpha", s.lora.alpha,
            "scale of a new adapter is alpha / rank; 0: a given adapter's, else the rank", {0, 1e9});
   list.add("lora.dropout", s.lora.dropout,
            "dropout on the adapter's input while training; -1: as a given adapter says, else 0",
            {-1, 0.999});
-  list.add("lora.target_modules", s.lora.target_modules, "projections that get an adapter");
-  list.add(data_files("data.train", s.data.train, "training files")).required();
-  list.add(data_files("data.eval", s.data.eval, "evaluation files; --resume takes others")).free();
+  list.add(
+      "lora.target_modules", s.lora.target_modules,
+      "projections that get an adapter, by the last part of their names; all-linear: every one "
+      "of a block");
+  list.add(data_files("data.train", s.data.train, "training files")).path().required().free();
+  list.add(data_files("data.eval", s.data.eval, "evaluation files; --resume takes others"))
+      .path()
+      .free();
   data::add_template_settings(list, "data.", s.data.template_name, s.data.system, s.data.date,
                               s.data.skip_bad);
   list.add("data.train_on", s.data.train_on,
            "what of a conversation is learnt: the assistant's turns, its last one, or all; a "
            "message's own 'train' goes before it",
            {"assistant", "last", "all"});
-  list.add("data.max_length", s.data.max_length, "longest sample, tokens", {2, 1 << 20});
+  list.add("data.max_length", s.data.max_length, "longest sample, tokens", {2, kMostTokens});
   list.add("data.overlong", s.data.overlong, "what happens to longer samples",
            {"truncate", "drop"});
   list.add("data.cache", s.data.cache,
            "directory for tokenised data, kept by content; none: in memory; auto: OUT/data-cache "
-           "where the files have 256 MB or more");
+           "where the files have 256 MB or more")
+      .path()
+      .free();
   list.add("data.packing", s.data.packing,
            "several samples share one forward pass (they never see each other)");
-  list.add("optim.lr", s.optim.lr, "learning rate at its peak", {0, 10});
+  list.add("optim.lr", s.optim.lr, "learning rate at its peak", {0, 1e6});
   list.add("optim.schedule", s.optim.schedule, "how the rate falls after the warm-up",
            {"cosine", "linear", "constant"});
   list.add("optim.warmup_ratio", s.optim.warmup_ratio, "share of all steps in which the rate rises",
            {0, 1});
-  list.add("optim.weight_decay", s.optim.weight_decay, "decoupled weight decay", {0, 10});
+  list.add("optim.weight_decay", s.optim.weight_decay, "decoupled weight decay", {0, 1e6});
   list.add("optim.betas", s.optim.betas, "AdamW's two decay rates", {0, 1});
-  list.add("optim.eps", s.optim.eps, "AdamW's epsilon", {1e-16, 1});
-  list.add("optim.grad_clip", s.optim.grad_clip, "largest gradient norm; 0: off", {0, 1e9});
-  list.add("optim.epochs", s.optim.epochs, "passes over the data", {0, 1e6});
-  list.add("optim.max_steps", s.optim.max_steps, "stop after so many steps; 0: as the epochs give",
-           {0, 1e12});
+  list.add("optim.eps", s.optim.eps, "AdamW's epsilon", {1e-38, 1e6});
+  list.add("optim.grad_clip", s.optim.grad_clip, "largest gradient norm; 0: off", {0, 1e38});
+  const auto length_is_free = [&s] {
+    return s.optim.schedule == "constant" && s.optim.warmup_ratio == 0;
+  };
+  list.add(
+          "optim.epochs", s.optim.epochs,
+          "passes over the data; --resume takes another number only where the rate does not depend "
+          "on it (schedule constant, no warm-up)",
+          {0, 1e9})
+      .free(length_is_free);
+  list.add("optim.max_steps", s.optim.max_steps,
+           "end after so many steps; 0: as the epochs give; --resume as for the epochs", {0, 1e12})
+      .free(length_is_free);
   list.add("optim.batch_size", s.optim.batch_size, "samples an optimizer step", {1, 1 << 24});
   list.add("optim.micro_batch_tokens", s.optim.micro_batch_tokens,
            "tokens of one forward pass; bounds the memory, not the result (but which masks dropout "
            "draws)",
-           {1, 1 << 24})
+           {1, kMostTokens})
       .free([&s] { return s.method == "full" || s.lora.dropout <= 0; });
   list.add("precision", s.precision,
            "of activations and frozen weights, auto: bf16 on a GPU, fp32 on the CPU; adapters, "
@@ -184,16 +207,34 @@ core::SettingsList settings_of(TrainSettings& s) {
            "to be faster",
            {"auto", "false"})
       .free();
+  list.add("tuning_cache", s.tuning_cache,
+           "directory that keeps which algorithms are the fastest for matrix products, by GPU and "
+           "versions of its libraries, so that the next run need not try them; none: nothing is "
+           "kept; auto: corda in $XDG_CACHE_HOME or ~/.cache")
+      .path()
+      .free();
   list.add("eval.every", s.eval.every, "steps between evaluations; 0: only at the end", {0, 1e12})
       .free();
-  list.add("checkpoint.every", s.checkpoint.every,
-           "steps between checkpoints; 0: only when interrupted", {0, 1e12})
+  list.add("eval.patience", s.eval.patience,
+           "evaluations in a row without a lower loss than before, after which the run ends; the "
+           "result is that of the lowest; 0: off",
+           {0, 1e12})
       .free();
-  list.add("checkpoint.keep", s.checkpoint.keep, "checkpoints kept", {1, 1e6}).free();
+  list.add("checkpoint.minutes", s.checkpoint.minutes,
+           "minutes between checkpoints, written while training goes on; 0: none by time", {0, 1e9})
+      .free();
+  list.add("checkpoint.every", s.checkpoint.every,
+           "steps between checkpoints; 0: none by steps. An interrupted run always writes one",
+           {0, 1e12})
+      .free();
+  list.add("checkpoint.keep", s.checkpoint.keep, "checkpoints kept", {1, 1e12}).free();
+  list.add("checkpoint.best", s.checkpoint.best,
+           "the result is that of the step with the lowest evaluation loss, not the last one's")
+      .free();
   list.add("seed", s.seed, "of initialisation, shuffles and dropout", {0, 9e15});
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
   list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
-  list.add("out", s.out, "run directory").required().free();
+  list.add("out", s.out, "run directory").path().required().free();
   return list;
 }
 
@@ -223,6 +264,11 @@ void check(const TrainSettings& s) {
     problems.emplace_back("'lora.target_modules' is empty");
   if (s.optim.epochs <= 0 && s.optim.max_steps == 0)
     problems.emplace_back("'optim.epochs' must be positive");
+  if (s.eval.patience > 0 && (s.eval.every == 0 || s.data.eval.empty()))
+    problems.emplace_back("'eval.patience' needs evaluations: 'eval.every' and 'data.eval'");
+  if (s.checkpoint.best && s.data.eval.empty())
+    problems.emplace_back(
+        "'checkpoint.best' needs 'data.eval', whose loss says which step is best");
   if (s.lora.dropout < 0 && s.lora.dropout != -1)
     problems.push_back(
         concat("'lora.dropout' must lie between 0 and 0.999; it is ", s.lora.dropout));

@@ -23,12 +23,16 @@
 #include "corda/train/optimizer.h"
 #include "corda/train/schedule.h"
 #include "core/reserved_space.h"
-#include "train/checkpoint.h"
+#include "train/best_result.h"
+#include "train/checkpoint_writer.h"
 #include "train/device_batch.h"
 #include "train/flops.h"
 #include "train/memory_advice.h"
 #include "train/metrics.h"
+#include "train/plan.h"
 #include "train/run.h"
+#include "train/run_data.h"
+#include "train/run_directory.h"
 #include "train/step.h"
 #include "train/trainable.h"
 
@@ -43,7 +47,6 @@ namespace {
 constexpr std::uint64_t kDataStream = 1;
 constexpr std::uint64_t kDropoutStream = 2;
 
-constexpr const char* kResolvedName = "config.resolved.yaml";
 constexpr const char* kReservedName = "reserved-space";  // for the result
 
 double seconds_since(Clock::time_point begin) {
@@ -56,101 +59,46 @@ std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& sa
   return result;
 }
 
-// The directory that `data.cache` means; empty for memory.
-fs::path cache_directory(const TrainSettings& settings, const std::vector<data::DataFile>& files) {
-  constexpr std::uintmax_t kLarge = 256'000'000;
-  if (settings.data.cache == "none") return {};
-  if (settings.data.cache != "auto") return settings.data.cache;
-  std::uintmax_t bytes = 0;
-  for (const auto& file : files) {
-    std::error_code ignored;
-    const auto size = fs::file_size(file.path, ignored);
-    if (!ignored) bytes += size;
-  }
-  return bytes < kLarge ? fs::path() : fs::path(settings.out) / "data-cache";
-}
-
-// What a run leaves when it is complete.
-fs::path result_of(const TrainSettings& settings) {
-  return fs::path(settings.out) / (settings.method == "full" ? "model" : "adapter");
-}
-
-// Throws ConfigError where the run directory holds another run than the one that is asked for.
-void check_run_directory(const TrainSettings& settings, bool resume) {
-  std::error_code error;
-  for (const auto& [file, kind] : {std::pair{"config.json", "model"},
-                                   {"adapter_config.json", "adapter"},
-                                   {"manifest.json", "covariance"}}) {
-    if (fs::exists(fs::path(settings.out) / file, error))
-      throw core::ConfigError(concat("--out: '", settings.out, "' is a directory of a ", kind,
-                                     " (it holds ", file, "); choose another one"));
-  }
-  if (fs::exists(result_of(settings), error)) {
-    throw core::ConfigError(
-        concat("'", settings.out, "' holds a finished run; choose another --out"));
-  }
-  if (!resume && fs::exists(fs::path(settings.out) / "metrics.jsonl", error)) {
-    throw core::ConfigError(
-        concat("'", settings.out,
-               "' holds an unfinished run; continue it with --resume or choose another --out"));
-  }
-}
-
-// The day that a run's templates show: of its start.
-std::string date_of(const fs::path& run, bool resume) {
-  const fs::path before = run / kResolvedName;
-  std::error_code ignored;
-  if (!resume || !fs::exists(before, ignored)) return data::today();
-  TrainSettings settings;
-  settings_of(settings).read(core::parse_yaml(core::read_file(before), before.string()));
-  return settings.data.date.empty() ? data::today() : settings.data.date;
-}
-
 class Run {
  public:
   Run(const TrainSettings& settings, core::Reporter& reporter, const PassChooser& choose)
       : settings_(settings),
         reporter_(reporter),
         device_(linalg::device_of(settings.device)),
-        tokenizer_(tokenizer::load_tokenizer(settings.model)),
-        train_(load(settings.data.train)),
-        eval_(settings.data.eval.empty() ? data::Dataset{} : load(settings.data.eval)),
-        eval_batches_(packed({eval_.samples.begin(), eval_.samples.end()})),
+        data_(load_data(settings, DataCache::kAsSet, reporter)),
+        eval_batches_(packed({data_.eval.samples.begin(), data_.eval.samples.end()})),
         trainable_(settings, device_, reporter),
         optimizer_(trainable_.parameters(), {.beta1 = settings.optim.betas[0],
                                              .beta2 = settings.optim.betas[1],
                                              .eps = settings.optim.eps,
                                              .weight_decay = settings.optim.weight_decay}),
-        sampler_(train_.samples.size(), settings.optim.batch_size,
+        sampler_(data_.train.samples.size(), settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
-    model::warn_beyond_positions(trainable_.model().config, train_.counts.longest,
-                                 concat("a sample of ", train_.counts.longest, " tokens"),
-                                 reporter);
-    trainable_.set_template(train_.template_used.name, train_.template_used.chat_template);
-    const auto by_epochs = static_cast<std::int64_t>(
-        std::ceil(settings.optim.epochs * static_cast<double>(sampler_.steps_per_epoch()) - 1e-9));
-    total_ = settings.optim.max_steps > 0 ? settings.optim.max_steps
-                                          : std::max<std::int64_t>(1, by_epochs);
+    const data::EncodeCounts& counts = data_.train.counts;
+    model::warn_beyond_positions(trainable_.model().config, counts.longest,
+                                 concat("a sample of ", counts.longest, " tokens"), reporter);
+    const data::TemplateUsed& used = data_.train.template_used;
+    trainable_.set_template(used.name, used.chat_template);
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
-    warmup_ = static_cast<std::int64_t>(
-        std::ceil(settings.optim.warmup_ratio * static_cast<double>(total_) - 1e-9));
-    largest_ = {
-        .sample = train_.counts.longest,
-        .micro_batch = largest_micro_batch(train_.counts.longest, settings.optim.batch_size),
-        .evaluated = eval_.samples.empty()
-                         ? 0
-                         : largest_micro_batch(eval_.counts.longest, eval_.samples.size())};
     resolved_ = trainable_.resolve(settings);
+    const TrainPlan plan = plan_of(resolved_, data_, trainable_, device_);
+    for (const std::string& line : describe(plan)) reporter.info(line);
+    total_ = plan.steps;
+    warmup_ = plan.warmup_steps;
+    largest_ = {.sample = counts.longest,
+                .micro_batch = largest_micro_batch(counts.longest, settings.optim.batch_size),
+                .evaluated = data_.eval.samples.empty()
+                                 ? 0
+                                 : largest_micro_batch(data_.eval.counts.longest,
+                                                       data_.eval.samples.size())};
+    if (device_.is_cuda()) warn_of_tuning_cache();
     ChosenPass chosen = choose(resolved_, trainable_.model(), largest_, reporter);
     pass_ = std::move(chosen.pass);
     chosen.record_in(resolved_);
-    identity_ = settings_of(resolved_).binding();
-    identity_.entries.emplace_back("base fingerprint",
-                                   core::ConfigNode::scalar(trainable_.base_fingerprint()));
-    identity_.entries.emplace_back("adapter fingerprint",
-                                   core::ConfigNode::scalar(trainable_.start_fingerprint()));
-    identity_.entries.emplace_back("data fingerprint",
-                                   core::ConfigNode::scalar(train_.samples.fingerprint()));
+    identity_ = identity_of(resolved_, data_, trainable_);
+    writer_ = std::make_unique<CheckpointWriter>(settings.out, optimizer_, identity_,
+                                                 settings.checkpoint.keep, reporter);
+    if (keeps_best()) best_.emplace(settings.out, data_.eval.samples.fingerprint());
     if (warmup_ >= total_)
       reporter.warn(
           concat("all ", total_, " steps are warm-up; lower optim.warmup_ratio or train longer"));
@@ -161,70 +109,123 @@ class Run {
     const auto begin = Clock::now();
     core::throw_if_stopped(reporter_, "loading; nothing was written");
     const Progress before = prepare(run, resume);
-    core::ReservedSpace room(run / kReservedName, trainable_.saved_bytes());
-    MetricsFile metrics_file(run / "metrics.jsonl", before.steps - (before.unevaluated ? 1 : 0));
-    TrainResult result;
-    std::optional<StepMetrics> newest;
-    const auto finish = [&](StepMetrics metrics) {
-      if (evaluates_after(metrics.step)) {
-        metrics.eval_loss =
-            saving_before_memory_ends(metrics.step, metrics,
-                                      {concat("in the evaluation after step ", metrics.step),
-                                       eval_.counts.longest, largest_.evaluated},
-                                      [&] { return evaluate(run, metrics); });
-      }
-      metrics_file.append(metrics);
-      newest = metrics;
-      if (metrics.eval_loss)
-        reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
-      result = {.steps = metrics.step,
-                .loss = metrics.loss,
-                .eval_loss = metrics.eval_loss,
-                .output = {},
-                .peak_memory_bytes = metrics.peak_memory_bytes};
-    };
+    room_.emplace(run / kReservedName, trainable_.saved_bytes());
+    metrics_.emplace(run / kMetricsName, before.steps - (before.unevaluated ? 1 : 0));
     reporter_.begin("train", total_, "step", before.steps);
+    result_.steps = before.steps;
     if (before.unevaluated) finish(*before.unevaluated);
-    for (std::int64_t step = before.steps; step < total_; ++step) {
+    saved_at_ = Clock::now();
+    for (std::int64_t step = before.steps; step < total_ && !ends_early(); ++step) {
       StepMetrics metrics = take_step(step);
       metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       reporter_.advance(1, progress_note(metrics));
       finish(metrics);
-      const bool last = step + 1 == total_;
-      const bool due =
-          settings_.checkpoint.every > 0 && (step + 1) % settings_.checkpoint.every == 0;
-      const bool stop = !last && reporter_.stop_requested();
-      if (!last && (due || stop)) save(run, step + 1);
-      if (stop) interrupt(concat("after step ", step + 1));
+      const bool last = step + 1 == total_ || ends_early();
+      if (!last && reporter_.stop_requested()) {
+        save({.steps = step + 1});
+        interrupt(concat("after step ", step + 1));
+      }
+      if (!last && is_due(step + 1)) save_beside(step + 1);
     }
     reporter_.end();
-    optimizer_.require_finite_parameters();
-    const fs::path output = result_of(settings_);
-    room.release();
-    try {
-      trainable_.save(output);
-    } catch (const core::ResourceError& error) {
-      throw core::ResourceError(concat(error.what(), "; ", save_alone(total_, newest)));
-    }
-    result.output = output.string();
-    result.seconds = seconds_since(begin);
-    return result;
+    writer_->finish();
+    write_result();
+    result_.seconds = seconds_since(begin);
+    return result_;
   }
 
  private:
-  data::Dataset load(const std::vector<data::DataFile>& files) {
-    return data::load_samples(files, *tokenizer_,
-                              {.template_name = settings_.data.template_name,
-                               .model_directory = settings_.model,
-                               .train_on = settings_.data.train_on,
-                               .system = settings_.data.system,
-                               .date = settings_.data.date,
-                               .max_length = settings_.data.max_length,
-                               .overlong = settings_.data.overlong,
-                               .skip_bad = settings_.data.skip_bad,
-                               .threads = settings_.threads,
-                               .cache = cache_directory(settings_, files)},
-                              reporter_);
+  // It only saves time, so a run does without it.
+  void warn_of_tuning_cache() {
+    const std::string& directory = settings_.tuning_cache;
+    if (directory == "auto" || directory == "none") return;
+    try {
+      check_writable(directory);
+    } catch (const core::ResourceError& error) {
+      reporter_.warn(concat("tuning_cache: ", error.what(),
+                            "; algorithms of matrix products are tried anew in every run"));
+    }
+  }
+
+  bool keeps_best() const { return settings_.checkpoint.best || settings_.eval.patience > 0; }
+
+  // Whether the evaluations so far end the run before its last step.
+  bool ends_early() const {
+    return settings_.eval.patience > 0 && best_ && best_->now() &&
+           best_->now()->worse >= settings_.eval.patience;
+  }
+
+  // What follows a step: its evaluation where one is due, and its line of metrics.
+  void finish(StepMetrics metrics) {
+    if (evaluates_after(metrics.step)) {
+      metrics.eval_loss =
+          saving_before_memory_ends(metrics.step, metrics,
+                                    {concat("in the evaluation after step ", metrics.step),
+                                     data_.eval.counts.longest, largest_.evaluated},
+                                    [&] { return evaluate(metrics); });
+    }
+    if (metrics_->append(metrics)) {
+      metrics_failed_ = false;
+    } else if (!std::exchange(metrics_failed_, true)) {
+      reporter_.warn(concat(metrics_->why(),
+                            "; training goes on, and the lines are written once there is room"));
+    }
+    newest_ = metrics;
+    result_.steps = metrics.step;
+    result_.loss = metrics.loss;
+    result_.eval_loss = metrics.eval_loss;
+    result_.peak_memory_bytes = metrics.peak_memory_bytes;
+    if (!metrics.eval_loss) return;
+    reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
+    if (!best_) return;
+    try {
+      best_->evaluated(metrics.step, *metrics.eval_loss, [&](const fs::path& directory) {
+        optimizer_.require_finite_parameters();
+        trainable_.save(directory, /*replace=*/true);
+      });
+    } catch (const core::ResourceError& error) {
+      reporter_.warn(concat("the result of step ", metrics.step,
+                            ", which has the lowest evaluation loss so far, is not kept (",
+                            core::first_line(error.what()), "); training goes on"));
+    }
+    if (ends_early() && metrics.step < total_) {
+      reporter_.info(concat("ending after step ", metrics.step, " of ", total_, ": ",
+                            settings_.eval.patience,
+                            " evaluations without a loss below that of step ", best_->now()->step));
+    }
+  }
+
+  bool is_due(std::int64_t step) const {
+    if (settings_.checkpoint.every > 0 && step % settings_.checkpoint.every == 0) return true;
+    return settings_.checkpoint.minutes > 0 && !writer_->busy() &&
+           seconds_since(saved_at_) >= 60 * settings_.checkpoint.minutes;
+  }
+
+  void save_beside(std::int64_t step) {
+    optimizer_.require_finite_parameters();
+    writer_->begin(with_best({.steps = step}));
+    saved_at_ = Clock::now();
+  }
+
+  void write_result() {
+    optimizer_.require_finite_parameters();
+    const fs::path output = result_of(settings_);
+    room_->release();
+    if (!metrics_->flush()) reporter_.warn(concat(metrics_->why(), "; its last lines are lost"));
+    try {
+      if (best_ && best_->now()) {
+        result_.best_step = best_->now()->step;
+        result_.best_eval_loss = best_->now()->loss;
+        best_->move_to(output);
+        reporter_.info(concat("the result is that of step ", *result_.best_step,
+                              ", which has the lowest evaluation loss"));
+      } else {
+        trainable_.save(output);
+      }
+    } catch (const core::ResourceError& error) {
+      throw core::ResourceError(concat(error.what(), "; ", save_alone(result_.steps, newest_)));
+    }
+    result_.output = output.string();
   }
 
   // Tokens of the largest micro-batch that can come, of at most `samples` samples.
@@ -240,20 +241,44 @@ class Run {
     Progress before;
     if (resume && checkpoint) {
       before = restore_checkpoint(*checkpoint, optimizer_, identity_);
+      if (before.steps > total_) {
+        throw core::ConfigError(concat("--resume: '", checkpoint->string(), "' is of step ",
+                                       before.steps, ", and the settings end the run after step ",
+                                       total_, "; raise optim.epochs or optim.max_steps"));
+      }
       reporter_.info(concat("resuming after step ", before.steps, " of ", total_, " from ",
                             checkpoint->string()));
+      if (best_ && before.best && !best_->restore(*before.best)) {
+        reporter_.warn(concat("the evaluation loss of step ", before.best->step,
+                              ", the lowest so far, is forgotten: other evaluation data are used, "
+                              "or the result of that step is gone"));
+      }
     } else if (resume) {
-      reporter_.warn(concat("--resume: '", run.string(),
-                            "' has no complete checkpoint; starting from the beginning"));
+      reporter_.info(concat("--resume: '", run.string(),
+                            "' holds nothing of a run yet; starting from the beginning"));
     }
     core::write_file_atomic(run / kResolvedName, core::to_yaml(settings_of(resolved_).resolved()));
     return before;
   }
 
-  void save(const fs::path& run, std::int64_t steps,
-            const std::optional<StepMetrics>& unevaluated = {}) {
+  Progress with_best(Progress progress) {
+    if (!best_) return progress;
+    progress.best = best_->now();
+    best_->checkpointed();
+    return progress;
+  }
+
+  // Before the run ends; where the disk is full, in the space that was set apart for the result.
+  void save(const Progress& steps) {
     optimizer_.require_finite_parameters();
-    save_checkpoint(run, steps, optimizer_, identity_, settings_.checkpoint.keep, unevaluated);
+    const Progress progress = with_best(steps);
+    try {
+      writer_->write(progress);
+    } catch (const core::ResourceError&) {
+      if (!room_) throw;
+      room_->release();
+      writer_->write(progress);
+    }
   }
 
   [[noreturn]] void interrupt(const std::string& where) {
@@ -295,7 +320,7 @@ class Run {
     optimizer_.clear_gradients();
     pass_.reset();
     try {
-      save(settings_.out, steps, unevaluated);
+      save({.steps = steps, .unevaluated = unevaluated});
     } catch (const std::exception& error) {
       return concat("the state after step ", steps, " could not be saved (",
                     core::first_line(error.what()), ")");
@@ -316,6 +341,7 @@ class Run {
               prepared_ ? *std::exchange(prepared_, std::nullopt) : micro_batches_of(step);
           return gradients_of(step, micro_batches);
         });
+    writer_->wait_for_copy();
     const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
     optimizer_.clear_gradients();
     if (step + 1 < total_) prepare_batches(step + 1);  // while the GPU works
@@ -347,7 +373,7 @@ class Run {
   std::vector<data::PackedBatch> micro_batches_of(std::int64_t step) {
     std::vector<data::Sample> samples;
     for (const std::int64_t index : sampler_.indices_of(step))
-      samples.push_back(train_.samples[index]);
+      samples.push_back(data_.train.samples[index]);
     return packed(samples);
   }
 
@@ -378,18 +404,18 @@ class Run {
 
   bool evaluates_after(std::int64_t step) const {
     const bool due = settings_.eval.every > 0 && step % settings_.eval.every == 0;
-    return !eval_.samples.empty() && (due || step == total_);
+    return !data_.eval.samples.empty() && (due || step == total_);
   }
 
   // The mean loss over the evaluation's targets, after the step of `metrics`. Asked to stop it
   // saves that step as not evaluated.
-  double evaluate(const fs::path& run, const StepMetrics& metrics) {
+  double evaluate(const StepMetrics& metrics) {
     const at::NoGradGuard no_grad;
     double sum = 0;
     std::int64_t targets = 0;
     for (const data::PackedBatch& packed : eval_batches_) {
       if (reporter_.stop_requested()) {
-        save(run, metrics.step, metrics);
+        save({.steps = metrics.step, .unevaluated = metrics});
         interrupt(concat("in the evaluation after step ", metrics.step));
       }
       if (packed.targets() == 0) continue;
@@ -409,9 +435,7 @@ class Run {
   const TrainSettings& settings_;
   core::Reporter& reporter_;
   at::Device device_;
-  std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
-  data::Dataset train_;
-  data::Dataset eval_;
+  RunData data_;
   std::vector<data::PackedBatch> eval_batches_;  // the same in every evaluation
   Trainable trainable_;
   AdamW optimizer_;
@@ -424,6 +448,14 @@ class Run {
   LargestBatches largest_;
   TrainSettings resolved_;     // with what auto became
   core::ConfigNode identity_;  // what a continuation must share
+  std::unique_ptr<CheckpointWriter> writer_;
+  Clock::time_point saved_at_;  // when the last checkpoint was begun, or the steps
+  std::optional<BestResult> best_;
+  std::optional<core::ReservedSpace> room_;  // for the result
+  std::optional<MetricsFile> metrics_;
+  bool metrics_failed_ = false;
+  std::optional<StepMetrics> newest_;
+  TrainResult result_;
 };
 
 }  // namespace

@@ -4,9 +4,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <set>
 
 #include "adapter/check_rank.h"
+#include "adapter/target_modules.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -23,32 +25,56 @@ using core::concat;
 namespace {
 
 model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at::Device device,
-                  core::Reporter& reporter) {
+                  Values values, core::Reporter& reporter) {
   const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
   const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
   return model::load_model(base, model::describe_model(base, reporter),
-                           {.device = device, .weights = weights, .compute = compute});
+                           {.device = values == Values::kShapesOnly ? at::kMeta : device,
+                            .weights = weights,
+                            .compute = compute});
 }
 
-std::int64_t rank_of(const TrainSettings& settings) {
+// The rank of a new adapter: the one that is set, which must fit, else a default that fits.
+std::int64_t rank_for(const TrainSettings& settings, const std::vector<model::Linear*>& layers,
+                      core::Reporter& reporter) {
   constexpr std::int64_t kDefaultRank = 128;
-  return settings.lora.rank > 0 ? settings.lora.rank : kDefaultRank;
-}
-
-void check_rank(const TrainSettings& settings, const std::vector<model::Linear*>& layers) {
   std::vector<adapter::LayerSize> sizes;
+  const adapter::LayerSize* narrowest = nullptr;
+  const auto side = [](const adapter::LayerSize& size) {
+    return std::min(size.out_features, size.in_features);
+  };
   for (const model::Linear* layer : layers)
     sizes.push_back({layer->name, layer->weight.size(0), layer->weight.size(1)});
-  adapter::check_rank(rank_of(settings), sizes,
-                      settings.lora.rank > 0 ? "lora.rank" : "the default lora.rank",
-                      "lora.target_modules");
+  for (const adapter::LayerSize& size : sizes)
+    if (narrowest == nullptr || side(size) < side(*narrowest)) narrowest = &size;
+  if (settings.lora.rank > 0) {
+    adapter::check_rank(settings.lora.rank, sizes, "lora.rank", "lora.target_modules");
+    return settings.lora.rank;
+  }
+  const std::int64_t rank = std::min(kDefaultRank, side(*narrowest));
+  if (rank < kDefaultRank) {
+    reporter.info(concat("the adapter has rank ", rank, ", as '", narrowest->module,
+                         "' allows no more; lora.rank sets it"));
+  }
+  return rank;
 }
 
 adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::Linear& linear,
-                                    double scale) {
+                                    std::int64_t rank, double scale) {
   const auto& weight = linear.weight;
-  const std::int64_t rank = rank_of(settings);
+  if (weight.is_meta()) {
+    const auto fp32 = weight.options().dtype(at::kFloat);
+    adapter::LayerAdapter layer;
+    layer.a = at::empty({rank, weight.size(1)}, fp32);
+    layer.b = at::empty({weight.size(0), rank}, fp32);
+    if (settings.method == "pissa") {
+      layer.a0 = layer.a;
+      layer.b0 = layer.b;
+    }
+    if (settings.method == "dora") layer.magnitude = at::empty({weight.size(0)}, fp32);
+    return layer;
+  }
   if (settings.method == "pissa")
     return adapter::initialise_pissa(weight.to(at::kFloat), rank, scale);
   auto layer = adapter::initialise_lora(weight.size(0), weight.size(1), rank,
@@ -57,18 +83,24 @@ adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::
   return layer;
 }
 
+// The names that `lora.target_modules` means.
+std::vector<std::string> targets_in(const TrainSettings& settings, const model::Model& model) {
+  std::vector<std::string> projections;
+  for (const model::Linear* linear : model.projections()) projections.push_back(linear->name);
+  return adapter::expand_targets(settings.lora.target_modules, projections);
+}
+
 adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
                              core::Reporter& reporter) {
   adapter::Adapter result;
   result.method = settings.method;
-  result.rank = rank_of(settings);
+  const auto selected = model::select_projections(model, targets_in(settings, model));
+  result.rank = rank_for(settings, selected, reporter);
   result.alpha = settings.lora.alpha > 0 ? settings.lora.alpha : static_cast<double>(result.rank);
   result.dropout = std::max(settings.lora.dropout, 0.0);
-  const auto selected = model::select_projections(model, settings.lora.target_modules);
-  check_rank(settings, selected);
   reporter.begin("initialise", static_cast<std::int64_t>(selected.size()), "layer");
   for (const model::Linear* linear : selected) {
-    result.layers[linear->name] = initial_layer(settings, *linear, result.scale());
+    result.layers[linear->name] = initial_layer(settings, *linear, result.rank, result.scale());
     reporter.advance(1, linear->name);
   }
   reporter.end();
@@ -87,8 +119,9 @@ std::set<std::string> sorted(const std::vector<std::string>& names) {
 }
 
 // A given adapter has the layers that it has; the setting may only agree, or be the default.
-void check_targets(const TrainSettings& settings, const adapter::Adapter& adapter) {
-  const std::set<std::string> wanted = sorted(settings.lora.target_modules);
+void check_targets(const TrainSettings& settings, const model::Model& model,
+                   const adapter::Adapter& adapter) {
+  const std::set<std::string> wanted = sorted(targets_in(settings, model));
   const std::set<std::string> there = targets_of(adapter);
   if (wanted == there || wanted == sorted(TrainSettings().lora.target_modules)) return;
   throw core::ConfigError(concat("lora.target_modules is ",
@@ -98,7 +131,8 @@ void check_targets(const TrainSettings& settings, const adapter::Adapter& adapte
                                  "; remove the setting, or make the adapter again"));
 }
 
-adapter::Adapter given_adapter(const TrainSettings& settings, const std::string& fingerprint) {
+adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model& model,
+                               const std::string& fingerprint) {
   adapter::Adapter result = adapter::read_adapter(settings.adapter);
   if (result.method != settings.method) {
     throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter,
@@ -115,16 +149,17 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const std::string&
                                    settings.adapter, "' was made with alpha ", result.alpha,
                                    "; remove the setting, or make the adapter again"));
   }
-  check_targets(settings, result);
+  check_targets(settings, model, result);
   if (settings.lora.dropout >= 0) result.dropout = settings.lora.dropout;
   return result;
 }
 
 }  // namespace
 
-Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter)
+Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
+                     Values values)
     : base_(settings.model),
-      model_(load(settings, base_, device, reporter)),
+      model_(load(settings, base_, device, values, reporter)),
       full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
   if (full_) {
@@ -136,11 +171,14 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
   if (!settings.adapter.empty())
     start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
   adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter)
-                                      : given_adapter(settings, base_fingerprint_);
+                                      : given_adapter(settings, model_, base_fingerprint_);
   adapter_.base_fingerprint = base_fingerprint_;
   adapter_.base_name = settings.model;
   if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
-  model::attach_trainable(model_, adapter_);
+  adapter::Adapter attached = adapter_;
+  // Whether factors that stay as they are are equal, and so can be held once, is in their numbers.
+  if (values == Values::kShapesOnly) attached.train_a = true;
+  model::attach_trainable(model_, attached);
 }
 
 std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
@@ -167,7 +205,10 @@ TrainSettings Trainable::resolve(TrainSettings settings) const {
   settings.lora.dropout = adapter_.dropout;
   settings.train_a = adapter_.train_a ? "true" : "false";
   const std::set<std::string> targets = targets_of(adapter_);
-  if (targets != sorted(settings.lora.target_modules))
+  // One list of names for whatever means the same.
+  if (targets == sorted(TrainSettings().lora.target_modules))
+    settings.lora.target_modules = TrainSettings().lora.target_modules;
+  else if (targets != sorted(settings.lora.target_modules))
     settings.lora.target_modules = {targets.begin(), targets.end()};
   return settings;
 }
@@ -193,8 +234,8 @@ std::int64_t Trainable::saved_bytes() const {
   return bytes;
 }
 
-void Trainable::save(const std::filesystem::path& out) {
-  core::AtomicDirectory directory(out);
+void Trainable::save(const std::filesystem::path& out, bool replace) {
+  core::AtomicDirectory directory(out, replace);
   if (full_) {
     std::map<std::string, at::Tensor> values;
     for (auto& [name, tensor] : model_.parameters()) values[name] = tensor->detach();

@@ -17,11 +17,18 @@
 
 namespace corda::train {
 
+// What of the model is in memory.
+enum class Values {
+  kLoaded,
+  kShapesOnly  // tensors of the meta device: everything but the numbers, at no cost
+};
+
 class Trainable {
  public:
   // Loads the base and puts a new or given adapter on it; for method full makes fp32 master
-  // weights.
-  Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter);
+  // weights. With kShapesOnly the same checks are made, from the files' headers, as for `device`.
+  Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
+            Values values = Values::kLoaded);
 
   model::Model& model() { return model_; }
   // Leaves that require gradients, by name: "MODULE.lora_A", "MODULE.lora_B", "MODULE.magnitude",
@@ -40,8 +47,9 @@ class Trainable {
 
   // About how many bytes `save` writes.
   std::int64_t saved_bytes() const;
-  // Writes the adapter (or for method full the model) as it is now into the new directory `out`.
-  void save(const std::filesystem::path& out);
+  // Writes the adapter (or for method full the model) as it is now into the directory `out`, which
+  // must be new unless it may be replaced.
+  void save(const std::filesystem::path& out, bool replace = false);
 
  private:
   io::Checkpoint base_;

@@ -48,7 +48,32 @@ TEST_P(Signals, ASigtermAfterItDoesNot) {
       testing::ExitedWithCode(0), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, Signals, testing::Values(SIGINT, SIGTERM));
+INSTANTIATE_TEST_SUITE_P(Each, Signals, testing::Values(SIGINT, SIGTERM, SIGHUP));
+
+// `nohup corda train` goes on when its terminal is closed.
+TEST(Nohup, ASighupThatWasIgnoredStillIs) {
+  EXPECT_EXIT(
+      {
+        std::signal(SIGHUP, SIG_IGN);
+        handle_signals();
+        const ConsoleReporter reporter(/*quiet=*/true);
+        std::raise(SIGHUP);
+        std::_Exit(reporter.stop_requested() ? 1 : 0);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+// A Ctrl-C on `corda train | tee log` ends tee first, and what is printed then has no reader.
+TEST(Pipe, WithoutAReaderTheProcessGoesOnWhereItSaves) {
+  EXPECT_EXIT(
+      {
+        handle_signals();
+        outlive_readers();
+        std::raise(SIGPIPE);
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0), "");
+}
 
 }  // namespace
 }  // namespace corda::tools

@@ -201,6 +201,39 @@ TEST_F(TrainResume, KilledAtAnyMomentNothingLooksFinished) {
   EXPECT_EQ(losses("whole"), losses("parts"));
 }
 
+// Nothing is set for it: kill -9 costs what was done since the last checkpoint by time.
+TEST_F(TrainResume, AKilledRunGoesOnFromACheckpointByTime) {
+  const auto train = [&](const std::string& out) -> std::vector<std::string> {
+    write(out + ".yaml", train_config("method: lora\nlora: {rank: 4}\ncheckpoint: {minutes: "
+                                      "1.0e-6}\nout: " +
+                                      at(out)));
+    return {"train", "--config", at(out + ".yaml"), "--set", "optim.epochs=20"};
+  };
+  result_of(train("whole"));
+  auto parts = train("parts");
+  const ProcessResult killed = testing::run_disturbed(
+      parts,
+      [&](pid_t process, const std::string& /*err*/) {
+        std::error_code ignored;
+        for (const auto& entry : fs::directory_iterator(path("parts/checkpoints"), ignored)) {
+          if (!fs::exists(entry.path() / "state.json")) continue;
+          ::kill(process, SIGKILL);
+          return false;
+        }
+        return true;
+      },
+      [&] { fs::remove_all(path("parts")); });
+  ASSERT_EQ(killed.exit_code, 128 + SIGKILL) << killed.err;
+  const ProcessResult anew = run_corda(parts);
+  EXPECT_EQ(anew.exit_code, 2);
+  EXPECT_THAT(anew.err, HasSubstr("holds an unfinished run; continue it with --resume"));
+  parts.emplace_back("--resume");
+  result_of(parts);
+  EXPECT_EQ(core::read_file(path("whole/adapter/adapter_model.safetensors")),
+            core::read_file(path("parts/adapter/adapter_model.safetensors")));
+  EXPECT_EQ(losses("whole"), losses("parts"));
+}
+
 // Whenever Ctrl-C comes, a shell sees 130 and no adapter is there: before main the signal itself
 // ends the process, from main on it is handled.
 TEST_F(TrainResume, CtrlCAtAnyMomentOfTheStartEndsWith130) {

@@ -91,6 +91,172 @@ TEST(Settings, ReportsEveryProblemAtOnce) {
               HasSubstr("train.yaml:3: 'data.packing' must be true or false; it is 'maybe'"));
 }
 
+// What YAML 1.1, 1.2 and people write, read as what it means to all of them, or refused.
+TEST(Settings, NumbersAreReadHoweverTheyAreWritten) {
+  const auto rank_of = [](const std::string& text) {
+    Example example;
+    list_of(example).read(parse_yaml("lora: {rank: " + text + "}", "t"));
+    return example.rank;
+  };
+  EXPECT_EQ(rank_of("1_000"), 1000);
+  EXPECT_EQ(rank_of("1e3"), 1000);
+  EXPECT_EQ(rank_of("2.0"), 2);
+  EXPECT_EQ(rank_of("0x10"), 16);
+  EXPECT_EQ(rank_of("0o17"), 15);
+  EXPECT_EQ(rank_of("+8"), 8);
+  EXPECT_EQ(rank_of("\"8\""), 8);
+  const auto rate_of = [](const std::string& text) {
+    Example example;
+    list_of(example).read(parse_yaml("optim: {lr: " + text + "}", "t"));
+    return example.lr;
+  };
+  EXPECT_EQ(rate_of("2e-5"), 2e-5);
+  EXPECT_EQ(rate_of(".5"), 0.5);
+  EXPECT_EQ(rate_of("0.000_02"), 2e-5);
+  for (const std::string bad : {"2.5", "1__0", "_1", "1_", "0x", "0x1g", "-0x1", "1e400", ".inf",
+                                "inf", "nan", ".nan", "1:30", "10%", "'8 '"}) {
+    EXPECT_THAT(error_of("lora: {rank: " + bad + "}"),
+                HasSubstr("train.yaml:1: 'lora.rank' must be a whole number; it is '"))
+        << bad;
+  }
+  for (const std::string bad : {".inf", "inf", "nan", ".nan", "1.0.0", "0_.5"})
+    EXPECT_THAT(error_of("optim: {lr: " + bad + "}"), HasSubstr("'optim.lr' must be a number"))
+        << bad;
+  EXPECT_THAT(error_of("\nlora:\n  rank: 010\n"),
+              HasSubstr("train.yaml:3: 'lora.rank' is 010, which some programs read as octal and "
+                        "others as decimal"));
+}
+
+TEST(Settings, AWholeNumberThatADoubleCannotHoldIsExact) {
+  std::int64_t seed = 0;
+  SettingsList list;
+  list.add("seed", seed, "");
+  list.read(parse_yaml("seed: 9007199254740993", "t"));
+  EXPECT_EQ(seed, 9007199254740993);
+  EXPECT_THROW(list.read(parse_yaml("seed: 9007199254740993.0e1", "t")), ConfigError);
+}
+
+TEST(Settings, YesAndNoAreReadInEveryCase) {
+  for (const std::string word : {"Yes", "TRUE", "on", "True", "1"}) {
+    Example example;
+    example.packing = false;
+    list_of(example).read(parse_yaml("data: {packing: " + word + "}", "t"));
+    EXPECT_TRUE(example.packing) << word;
+  }
+  for (const std::string word : {"No", "FALSE", "Off", "0"}) {
+    Example example;
+    list_of(example).read(parse_yaml("data: {packing: " + word + "}", "t"));
+    EXPECT_FALSE(example.packing) << word;
+  }
+  std::string train_a = "auto";
+  SettingsList list;
+  list.add("train_a", train_a, "", {"auto", "true", "false"});
+  list.read(parse_yaml("train_a: No", "t"));
+  EXPECT_EQ(train_a, "false");
+}
+
+// A key with nothing behind it may be a slip or mean the default; nobody can tell.
+TEST(Settings, AnEmptyValueIsRefusedWhereItSaysNothing) {
+  for (const std::string empty : {"", "~", "null"}) {
+    EXPECT_THAT(error_of("optim:\n  lr: " + empty + "\n"),
+                HasSubstr("train.yaml:2: 'optim.lr' has no value; give it one, or leave it out"));
+    EXPECT_THAT(error_of("data:\n  packing: " + empty + "\n"), HasSubstr("has no value"));
+  }
+  std::string device = "auto";
+  std::string adapter;
+  SettingsList list;
+  list.add("device", device, "");
+  list.add("adapter", adapter, "");
+  EXPECT_THROW(list.read(parse_yaml("device:\n", "t")), ConfigError);
+  list.set_assignment("adapter=");  // of what may be empty it is the way to say so
+  EXPECT_EQ(adapter, "");
+  EXPECT_EQ(error_of("optim:\nlora:\n"), "no error");
+}
+
+TEST(Settings, AMissingSpaceBehindAColonIsNamed) {
+  EXPECT_THAT(error_of("optim:\n  lr:1e-4\n"),
+              HasSubstr("train.yaml:1: 'optim' must be a group of settings; put a space behind the "
+                        "colon of 'lr:1e-4'"));
+  EXPECT_THAT(error_of("optim: {lr:1e-4}\n"),
+              HasSubstr("train.yaml:1: unknown setting 'optim.lr:1e-4'; put a space behind"));
+  EXPECT_THAT(error_of("model:base\n"), HasSubstr("put a space behind the colon of 'model:base'"));
+}
+
+TEST(Settings, AKeyForAnchorsIsNoSetting) {
+  Example example;
+  list_of(example).read(
+      parse_yaml("x-base: &b {lr: 1e-3}\noptim: {<<: *b}\nlora: {rank: 3}\n", "t"));
+  EXPECT_EQ(example.lr, 1e-3);
+  EXPECT_THAT(error_of("optim: {x-lr: 1}\n"), HasSubstr("unknown setting 'optim.x-lr'"));
+}
+
+TEST(Settings, AnUnknownNameThatIsExplainedGetsThatInPlaceOfASuggestion) {
+  Example example;
+  SettingsList list = list_of(example);
+  list.explain([](std::string_view name) {
+    return name == "learning_rate" || name == "optim" ? "use optim.lr" : "";
+  });
+  const auto refusal = [&](const std::string& yaml) {
+    try {
+      list.read(parse_yaml(yaml, "train.yaml"));
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(refusal("learning_rate: 1"),
+            "train.yaml:1: unknown setting 'learning_rate': use optim.lr");
+  EXPECT_EQ(refusal("optim: adamw"),
+            "train.yaml:1: 'optim' must be a group of settings: use optim.lr");
+  EXPECT_EQ(refusal("ler: 1"), "train.yaml:1: unknown setting 'ler' (did you mean 'optim.lr'?)");
+}
+
+TEST(Settings, PathsAreChangedWhereverTheyStand) {
+  std::string model = "~/m";
+  std::string text = "~/t";
+  std::vector<std::string> files = {"a", "~/b"};
+  ConfigNode maps = parse_yaml("[{path: ~/c, format: ~/d}]", "t");
+  SettingsList list;
+  list.add("model", model, "").path();
+  list.add("text", text, "");
+  list.add("files", files, "").path();
+  list.add(Setting{.name = "maps",
+                   .help = "",
+                   .type = "list of files",
+                   .read = [&](const ConfigNode& node) { maps = node; },
+                   .write = [&] { return maps; }})
+      .path();
+  list.change_paths([](const std::string& path) {
+    return path.starts_with("~/") ? "/home/me/" + path.substr(2) : path;
+  });
+  EXPECT_EQ(model, "/home/me/m");
+  EXPECT_EQ(text, "~/t");
+  EXPECT_EQ(files, (std::vector<std::string>{"a", "/home/me/b"}));
+  EXPECT_EQ(to_yaml(maps), "- path: /home/me/c\n  format: ~/d\n");
+  try {
+    list.change_paths([](const std::string&) -> std::string { throw ConfigError("no home"); });
+    FAIL() << "nothing was thrown";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(), "'model': no home");
+  }
+}
+
+TEST(Settings, HelpIsOfASettingOrAGroup) {
+  Example example;
+  const SettingsList list = list_of(example);
+  EXPECT_EQ(list.help("optim.lr"),
+            "optim.lr: learning rate\n  number from 0 to 1; default: 2e-05\n");
+  EXPECT_EQ(
+      list.help("rank"),
+      "lora.rank: rank\n  integer from 1 to 1048576; default: 128\nBeside it: lora.targets\n");
+  EXPECT_EQ(list.help("model"), "model: base model\n  text; required\n");
+  EXPECT_EQ(list.help("lora"),
+            "| setting | type | default | meaning |\n|---|---|---|---|\n"
+            "| `lora.rank` | integer | 128 | rank |\n"
+            "| `lora.targets` | list | q_proj, k_proj | layers |\n");
+  EXPECT_THROW(list.help("lorra"), ConfigError);
+}
+
 TEST(Settings, DuplicateKeyIsAnError) {
   EXPECT_THAT(error_of("model: a\nmodel: b\n"),
               HasSubstr("train.yaml:2: the key 'model' stands twice"));

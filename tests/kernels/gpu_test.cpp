@@ -5,6 +5,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm.h"
@@ -14,6 +19,7 @@
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/scale_columns.h"
 #include "corda/kernels/window_copies.h"
+#include "support/temporary_directory.h"
 
 namespace corda::kernels {
 namespace {
@@ -236,6 +242,33 @@ TEST_P(Gpu, PlannedGemmMatchesUnplanned) {
     gemm(plain, a, b.t(), {.alpha = 0.5, .beta = 1});
     expect_equal(planned, plain.cpu());
   }
+}
+
+// What is kept is used again, so that the next process has the same results to the last bit, and
+// writes nothing.
+TEST(KeptPlans, AreThoseOfTheNextProcess) {
+  if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
+  const testing::TemporaryDirectory folder;
+  const at::Tensor a = at::randn({640, 576}, at::TensorOptions(at::kCUDA).dtype(at::kBFloat16));
+  const at::Tensor b = at::randn({576, 1536}, at::TensorOptions(at::kCUDA).dtype(at::kBFloat16));
+  const auto product = [&] {
+    const GemmPlans plans(folder.path() / "corda");
+    const at::Tensor c = at::empty({640, 1536}, a.options());
+    gemm(c, a, b, {.plans = &plans});
+    return c;
+  };
+  const auto files = [&] {
+    std::vector<std::pair<std::string, std::filesystem::file_time_type>> found;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "corda"))
+      found.emplace_back(entry.path().filename().string(), entry.last_write_time());
+    return found;
+  };
+  const at::Tensor first = product();
+  const auto kept = files();
+  ASSERT_EQ(kept.size(), 1U);
+  EXPECT_TRUE(kept[0].first.starts_with("gemm-"));
+  EXPECT_TRUE(product().equal(first));
+  EXPECT_EQ(files(), kept);
 }
 
 TEST_P(Gpu, WindowCopiesMatchCpu) {

@@ -7,6 +7,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
 
 #include "corda/adapter/initialise.h"
 #include "corda/core/random.h"
@@ -74,6 +77,92 @@ TEST(BatchShape, AFilledUpBatchHasItsShape) {
     if (rows.empty()) continue;  // sequences of one token have no target
     ASSERT_GE(rows.front(), 0);
     ASSERT_LT(rows.back(), shape.tokens);
+  }
+}
+
+constexpr auto kServesAll = [](std::int64_t /*tokens*/) { return true; };
+
+// Batches as a run on short texts has them: 64 samples in micro-batches of 8192 tokens.
+std::vector<data::PackedBatch> batches_of_a_run(int steps) {
+  core::Random random(11);
+  std::vector<data::PackedBatch> batches;
+  for (int step = 0; step < steps; ++step) {
+    std::vector<data::Sample> samples(64);
+    std::vector<const data::Sample*> pointers;
+    for (data::Sample& sample : samples) {
+      const std::uint64_t length = 90 + random.below(120) + random.below(120);
+      sample.ids.assign(length, 7);
+      for (std::uint64_t t = 0; t < length; ++t)
+        sample.supervised.push_back(t > length / 2 ? 1 : 0);
+      pointers.push_back(&sample);
+    }
+    for (auto& batch : data::make_micro_batches(pointers, 8192, true))
+      batches.push_back(std::move(batch));
+  }
+  return batches;
+}
+
+// What counts is how many shapes are recorded, and how much is computed for nothing.
+TEST(ShapeBook, ARunNeedsFewerShapesThanItHasBatchSizesAndWastesLittle) {
+  const auto batches = batches_of_a_run(92);
+  ShapeBook book;
+  std::set<BatchShape> each;
+  std::set<BatchShape> shared;
+  std::int64_t tokens = 0;
+  std::int64_t computed = 0;
+  for (const data::PackedBatch& batch : batches) {
+    each.insert(shape_for(batch));
+    const BatchShape shape = book.shape_for(batch, kServesAll);
+    shared.insert(shape);
+    tokens += batch.tokens();
+    computed += shape.tokens;
+    const data::PackedBatch filled = filled_up(batch, shape);
+    ASSERT_EQ(own_shape(filled).tokens, shape.tokens);
+    ASSERT_EQ(filled.sequences(), shape.sequences);
+    ASSERT_EQ(filled.targets(), shape.targets);
+    ASSERT_LE(own_shape(filled).longest, shape.longest);
+  }
+  EXPECT_GE(each.size(), 20U);
+  EXPECT_LE(shared.size(), 12U);
+  EXPECT_LT(static_cast<double>(computed), 1.08 * static_cast<double>(tokens));
+}
+
+// The price of a shape is paid once, that of too large batches every time.
+TEST(ShapeBook, ABatchThatComesOftenGetsAShapeOfItsOwn) {
+  ShapeBook book;
+  const BatchShape large = book.shape_for(batch_of({400, 300, 300}), kServesAll);
+  const data::PackedBatch often = batch_of({300, 200, 100});
+  EXPECT_EQ(book.shape_for(often, kServesAll), large);
+  int times = 1;
+  while (book.shape_for(often, kServesAll) == large) ASSERT_LT(++times, 100);
+  EXPECT_EQ(book.shape_for(often, kServesAll), shape_for(often));
+  EXPECT_GT(times, 5) << "recording costs as much as several batches";
+}
+
+TEST(ShapeBook, AShapeThatCannotBeRecordedServesNoOtherBatch) {
+  ShapeBook book;
+  const auto small = [](std::int64_t tokens) { return tokens <= 700; };
+  EXPECT_EQ(book.shape_for(batch_of({400, 300, 300}), small).tokens, 1024);
+  EXPECT_EQ(book.shape_for(batch_of({300, 200, 100}), small), shape_for(batch_of({300, 200, 100})));
+}
+
+// Attention is recorded for equal lengths there.
+TEST(ShapeBook, AShapeOfEqualLengthsServesEqualLengthsOnly) {
+  ShapeBook book;
+  const BatchShape equal = book.shape_for(batch_of({128, 128, 128, 128}), kServesAll);
+  EXPECT_EQ(equal.sequences * equal.longest, equal.tokens);
+  core::Random random(3);
+  for (int i = 0; i < 200; ++i) {
+    std::vector<std::int64_t> lengths;
+    for (std::uint64_t count = 1 + random.below(4); count > 0; --count)
+      lengths.push_back(random.below(2) == 0 ? 128
+                                             : 1 + static_cast<std::int64_t>(random.below(128)));
+    const data::PackedBatch batch = batch_of(lengths);
+    const BatchShape shape = book.shape_for(batch, kServesAll);
+    if (shape.sequences * shape.longest > shape.tokens) continue;
+    const data::PackedBatch filled = filled_up(batch, shape);
+    for (std::size_t s = 1; s < filled.cu_seqlens.size(); ++s)
+      ASSERT_EQ(filled.cu_seqlens[s] - filled.cu_seqlens[s - 1], shape.longest);
   }
 }
 

@@ -3,9 +3,12 @@
 #include "train/metrics.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
+#include <csignal>
 
+#include "corda/core/file.h"
 #include "support/temporary_directory.h"
 
 namespace corda::train {
@@ -53,6 +56,44 @@ TEST(Metrics, ALineIsJsonWhateverTheNumbers) {
   EXPECT_TRUE(json.at("grad_norm").is_null());
   EXPECT_TRUE(json.at("tokens_per_second").is_null());
   EXPECT_EQ(json.at("loss"), 1.25);
+}
+
+// A limit on the size of files stands for a full disk.
+TEST(Metrics, LinesThatTheDiskHasNoRoomForAreWrittenWhenThereIs) {
+  const testing::TemporaryDirectory folder;
+  const auto path = folder.path() / "metrics.jsonl";
+  const std::string line = to_json(example()).dump() + "\n";
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  MetricsFile file(path, 0);
+  EXPECT_TRUE(file.append(example()));
+  const rlimit small{.rlim_cur = line.size() + line.size() / 2, .rlim_max = before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const bool second = file.append(example());
+  const std::string why = file.why();
+  const bool third = file.append(example());
+  const std::string then = core::read_file(path);
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_FALSE(second);
+  EXPECT_FALSE(third);
+  EXPECT_EQ(why, "cannot write '" + path.string() + "': File too large");
+  EXPECT_EQ(then, line) << "no part of a line is left";
+  EXPECT_TRUE(file.append(example()));
+  EXPECT_EQ(core::read_file(path), line + line + line + line);
+}
+
+TEST(Metrics, OfAContinuedRunTheFinishedStepsStay) {
+  const testing::TemporaryDirectory folder;
+  const auto path = folder.path() / "metrics.jsonl";
+  core::write_file_atomic(path, "{1}\n{2}\n{3}\n{4");
+  {
+    MetricsFile file(path, 2);
+    EXPECT_EQ(core::read_file(path), "{1}\n{2}\n");
+    file.append(example());
+  }
+  EXPECT_EQ(core::read_file(path), "{1}\n{2}\n" + to_json(example()).dump() + "\n");
 }
 
 }  // namespace

@@ -5,12 +5,16 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <vector>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/io/safetensors.h"
 #include "corda/train/train.h"
+#include "core/json.h"
 #include "small_run.h"
 #include "support/error_of.h"
 
@@ -218,6 +222,218 @@ TEST_F(RunDirectory, WeightsThatAreNotFiniteAreNotBlamedOnTheRate) {
   core::write_file_atomic(file, bytes);
   EXPECT_THAT(error_of<core::NumericalError>([&] { train(settings("run"), false, reporter_); }),
               HasSubstr("step 1: the loss is not finite before anything was trained"));
+}
+
+// Metrics of hours must not be erased by a slip.
+TEST_F(RunDirectory, ResumeWithoutACheckpointIsRefusedAndTheMetricsStay) {
+  const TrainSettings run = interrupted("run");
+  fs::remove_all(fs::path(run.out) / "checkpoints");
+  const std::string metrics = core::read_file(fs::path(run.out) / "metrics.jsonl");
+  ASSERT_NE(metrics, "");
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }),
+              HasSubstr("--resume: '" + run.out +
+                        "' holds metrics.jsonl of a run but no complete checkpoint"));
+  EXPECT_EQ(core::read_file(fs::path(run.out) / "metrics.jsonl"), metrics);
+}
+
+TEST_F(RunDirectory, ResumeBeginsARunOfWhichNothingIsThere) {
+  const TrainSettings run = settings("run");
+  EXPECT_EQ(resume(run), undisturbed());
+  const TrainSettings begun = settings("begun");  // killed before its first step
+  fs::create_directory(begun.out);
+  std::ofstream(fs::path(begun.out) / "metrics.jsonl");
+  EXPECT_EQ(resume(begun), undisturbed());
+}
+
+TEST_F(RunDirectory, CheckpointsWithoutMetricsAreAnUnfinishedRun) {
+  const TrainSettings run = interrupted("run");
+  fs::remove(fs::path(run.out) / "metrics.jsonl");
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, false, reporter_); }),
+              HasSubstr("holds an unfinished run; continue it with --resume"));
+}
+
+// Only their content counts.
+TEST_F(RunDirectory, AMovedModelAndMovedDataAreTakenUp) {
+  TrainSettings run = interrupted("run");
+  fs::rename(run.model, folder_.path() / "elsewhere");
+  fs::rename(run.data.train[0].path, folder_.path() / "moved.jsonl");
+  run.model = (folder_.path() / "elsewhere").string();
+  run.data.train[0].path = folder_.path() / "moved.jsonl";
+  train(run, true, reporter_);
+  const std::string adapter = adapter_of(run);
+  fs::rename(folder_.path() / "elsewhere", folder_.path() / "base");
+  fs::rename(folder_.path() / "moved.jsonl", folder_.path() / "task.jsonl");
+  EXPECT_EQ(adapter, undisturbed());
+}
+
+TEST_F(RunDirectory, AMovedAdapterIsTakenUpAndAnotherIsNot) {
+  undisturbed();
+  TrainSettings run = settings("run");
+  run.lora.rank = 0;
+  run.adapter = (folder_.path() / "whole/adapter").string();
+  Steps five(5);
+  error_of<core::Interrupted>([&] { train(run, false, five); });
+  fs::rename(folder_.path() / "whole/adapter", folder_.path() / "start");
+  TrainSettings other = settings("other");
+  other.seed = 7;
+  train(other, false, reporter_);
+  run.adapter = (fs::path(other.out) / "adapter").string();
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }),
+              HasSubstr("adapter fingerprint"));
+  run.adapter = (folder_.path() / "start").string();
+  train(run, true, reporter_);
+}
+
+// The weights are the same, the model is not.
+TEST_F(RunDirectory, AnotherConfigOfTheModelIsRefused) {
+  const TrainSettings run = interrupted("run");
+  const fs::path file = fs::path(run.model) / "config.json";
+  std::string config = core::read_file(file);
+  const auto at = config.find("\"rms_norm_eps\"");
+  ASSERT_NE(at, std::string::npos);
+  config.replace(config.find(':', at) + 1,
+                 config.find_first_of(",}\n", at) - config.find(':', at) - 1, " 0.01");
+  core::write_file_atomic(file, config);
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }),
+              HasSubstr("'config.json' "));
+}
+
+TEST_F(RunDirectory, AFinishedRunSaysHowItsResultIsTrainedFurther) {
+  TrainSettings run = settings("run");
+  train(run, false, reporter_);
+  run.optim.epochs = 2;
+  const std::string adapter = run.out + "/adapter";
+  for (const bool resume : {false, true}) {
+    const std::string error = error_of<core::ConfigError>([&] { train(run, resume, reporter_); });
+    EXPECT_THAT(error, HasSubstr("holds a finished run; choose another --out"));
+    EXPECT_THAT(error, HasSubstr("start from it with --set adapter=" + adapter));
+  }
+  TrainSettings further = settings("further");
+  further.adapter = adapter;
+  train(further, false, reporter_);
+}
+
+// Where the rate does not depend on the length, a longer run begins as a shorter one does.
+TEST_F(RunDirectory, ARunAtAConstantRateMayBecomeLongerButNotShorterThanItIs) {
+  const auto constant = [&](const std::string& out, double epochs) {
+    TrainSettings result = settings(out);
+    result.optim.schedule = "constant";
+    result.optim.warmup_ratio = 0;
+    result.optim.epochs = epochs;
+    return result;
+  };
+  TrainSettings run = constant("run", 1);
+  Steps five(5);
+  error_of<core::Interrupted>([&] { train(run, false, five); });
+  run.optim.epochs = 0.5;
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }),
+              HasSubstr("is of step 5, and the settings end the run after step 4"));
+  run.optim.epochs = 2;
+  train(run, true, reporter_);
+  const TrainSettings whole = constant("longer", 2);
+  train(whole, false, reporter_);
+  EXPECT_EQ(adapter_of(run), adapter_of(whole));
+  TrainSettings falling = interrupted("falling");
+  falling.optim.epochs = 2;
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(falling, true, reporter_); }),
+              HasSubstr("'optim.epochs' was 1 and is 2 now"));
+}
+
+// Written beside the steps, whose results they do not change.
+TEST_F(RunDirectory, CheckpointsByTimeAreKeptLikeThoseBySteps) {
+  TrainSettings run = settings("run");
+  run.checkpoint.every = 0;
+  run.checkpoint.keep = 2;
+  run.checkpoint.minutes = 1e-9;
+  train(run, false, reporter_);
+  EXPECT_EQ(adapter_of(run), undisturbed());
+  std::int64_t found = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(run.out) / "checkpoints"))
+    found += fs::exists(entry.path() / "state.json") ? 1 : 0;
+  EXPECT_GE(found, 1);
+  EXPECT_LE(found, 2);
+  run.out = (folder_.path() / "none").string();
+  run.checkpoint.minutes = 0;
+  train(run, false, reporter_);
+  EXPECT_FALSE(fs::exists(fs::path(run.out) / "checkpoints"));
+}
+
+class BestOfARun : public RunDirectory {
+ protected:
+  // The evaluation's answers are wrong, so that its loss soon rises.
+  TrainSettings rising(const std::string& out) const {
+    std::ofstream data(folder_.path() / "wrong.jsonl");
+    for (int i = 0; i < 4; ++i)
+      data << R"({"prompt": "Add one to )" << i << R"(", "completion": "~~~~"})"
+           << "\n";
+    TrainSettings result = settings(out);
+    result.data.eval = {{.path = folder_.path() / "wrong.jsonl"}};
+    result.eval.every = 1;
+    result.optim.lr = 3e-2;
+    result.optim.epochs = 2;
+    return result;
+  }
+  static std::vector<double> evaluations(const TrainSettings& settings) {
+    std::vector<double> losses;
+    std::ifstream file(fs::path(settings.out) / "metrics.jsonl");
+    for (std::string line; std::getline(file, line);)
+      losses.push_back(core::parse_json(line, "metrics").at("eval_loss").get<double>());
+    return losses;
+  }
+};
+
+TEST_F(BestOfARun, TheResultIsThatOfTheLowestEvaluationLoss) {
+  TrainSettings run = rising("run");
+  run.checkpoint.best = true;
+  const TrainResult result = train(run, false, reporter_);
+  const std::vector<double> losses = evaluations(run);
+  ASSERT_EQ(losses.size(), 16U);
+  const auto lowest = std::min_element(losses.begin(), losses.end()) - losses.begin() + 1;
+  ASSERT_LT(lowest, 16) << "the loss was to rise";
+  EXPECT_EQ(result.best_step, lowest);
+  EXPECT_EQ(result.best_eval_loss, losses[static_cast<std::size_t>(lowest - 1)]);
+  EXPECT_FALSE(fs::exists(fs::path(run.out) / "best"));
+  // What a run leaves that is stopped at that step, at the same rates.
+  TrainSettings same = rising("same");
+  Steps until(lowest);
+  error_of<core::Interrupted>([&] { train(same, false, until); });
+  const io::SafetensorsFile state(checkpoint(same, static_cast<int>(lowest)) / "state.safetensors");
+  const io::SafetensorsFile best(fs::path(run.out) / "adapter/adapter_model.safetensors");
+  ASSERT_FALSE(best.tensors().empty());
+  for (const auto& [name, info] : best.tensors()) {
+    std::string own = name.substr(std::string("base_model.model.").size());
+    own = own.substr(0, own.size() - std::string(".weight").size());
+    const auto expected = state.data(own);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), best.data(name).begin())) << name;
+  }
+}
+
+TEST_F(BestOfARun, PatienceEndsTheRunAndAKilledOneEndsAtTheSameStep) {
+  TrainSettings run = rising("run");
+  run.eval.patience = 3;
+  const TrainResult result = train(run, false, reporter_);
+  EXPECT_LT(result.steps, 16);
+  EXPECT_EQ(result.steps, *result.best_step + 3);
+  TrainSettings parts = rising("parts");
+  parts.eval.patience = 3;
+  Steps some(*result.best_step + 1);
+  error_of<core::Interrupted>([&] { train(parts, false, some); });
+  const TrainResult resumed = train(parts, true, reporter_);
+  EXPECT_EQ(resumed.steps, result.steps);
+  EXPECT_EQ(resumed.best_step, result.best_step);
+  EXPECT_EQ(adapter_of(parts), adapter_of(run));
+}
+
+TEST_F(BestOfARun, OtherEvaluationDataBeginAnew) {
+  TrainSettings run = rising("run");
+  run.checkpoint.best = true;
+  Steps some(6);
+  error_of<core::Interrupted>([&] { train(run, false, some); });
+  run.data.eval = run.data.train;
+  Warnings warnings;
+  const TrainResult result = train(run, true, warnings);
+  EXPECT_THAT(warnings.text(), HasSubstr("is forgotten: other evaluation data are used"));
+  EXPECT_GE(*result.best_step, 6);
 }
 
 }  // namespace

@@ -50,5 +50,30 @@ TEST(TrainSettings, AWordFromCppThatIsNoChoiceIsRefused) {
       HasSubstr("'recompute' must be one of auto, none, selective, block; it is 'selctive'"));
 }
 
+TEST(TrainSettings, WhatNeedsEvaluationsIsRefusedWithoutThem) {
+  TrainSettings settings;
+  settings.eval.patience = 2;
+  settings.checkpoint.best = true;
+  const std::string error = error_of<core::ConfigError>([&] { check(settings); });
+  EXPECT_THAT(error, HasSubstr("'eval.patience' needs evaluations: 'eval.every' and 'data.eval'"));
+  EXPECT_THAT(error, HasSubstr("'checkpoint.best' needs 'data.eval'"));
+  settings.data.eval = {{.path = "a.jsonl"}};
+  settings.eval.every = 10;
+  check(settings);
+}
+
+TEST(TrainSettings, CheckpointsComeEveryTenMinutesAndTwoAreKept) {
+  EXPECT_EQ(TrainSettings().checkpoint.minutes, 10);
+  EXPECT_EQ(TrainSettings().checkpoint.keep, 2);
+}
+
+// A limit is for slips, not for tastes.
+TEST(TrainSettings, UnusualValuesThatDoNoHarmAreTaken) {
+  EXPECT_EQ(error_in("optim: {weight_decay: 100, lr: 20, eps: 1e-20, grad_clip: 1e12}\n"),
+            "no error");
+  EXPECT_EQ(error_in("optim: {micro_batch_tokens: 33554432}\ndata: {max_length: 2097152}\n"),
+            "no error");
+}
+
 }  // namespace
 }  // namespace corda::train

@@ -18,7 +18,8 @@ namespace {
 // A signal handler can reach nothing but a global.
 std::atomic<bool> g_stop{false};
 
-// A second SIGTERM stays a request: schedulers send it to a job's processes more than once.
+// A second SIGTERM stays a request: schedulers send it to a job's processes more than once, as a
+// dying shell does SIGHUP.
 void on_interrupt(int /*signal*/) {
   g_stop.store(true);
   std::signal(SIGINT, SIG_DFL);
@@ -36,8 +37,11 @@ std::string clock_text(double seconds) {
 void handle_signals() {
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
+  if (std::signal(SIGHUP, on_interrupt) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is then an error of write(), which cleans up
 }
+
+void outlive_readers() { std::signal(SIGPIPE, SIG_IGN); }
 
 ConsoleReporter::ConsoleReporter(bool quiet)
     : terminal_(::isatty(STDERR_FILENO) == 1), quiet_(quiet) {

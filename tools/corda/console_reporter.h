@@ -11,10 +11,15 @@
 
 namespace corda::tools {
 
-// SIGINT (Ctrl-C) and SIGTERM: from here on the first asks the work to stop (every ConsoleReporter
-// says so), and the next Ctrl-C ends the process; SIGTERM never does. One that comes while the
-// libraries load, before main, ends it at once.
+// SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is gone): from here on the first asks the work
+// to stop (every ConsoleReporter says so), and the next Ctrl-C ends the process; the others never
+// do. A SIGHUP that was ignored before (nohup) still is. One that comes while the libraries load,
+// before main, ends it at once.
 void handle_signals();
+
+// From here on the end of whoever reads stdout or stderr (`| tee log`, which a Ctrl-C ends too)
+// does not end this process before its work is saved.
+void outlive_readers();
 
 class ConsoleReporter final : public core::Reporter {
  public:

@@ -13,6 +13,8 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/linalg/out_of_memory.h"
+#include "corda/train/foreign_settings.h"
+#include "corda/train/settings.h"
 
 namespace {
 
@@ -44,6 +46,16 @@ std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
                              corda::core::suggestion(argv[1], verbs));
 }
 
+// What sets in a training what `flag` asks for, in a sentence's half; "" where it is unknown.
+std::string setting_behind(std::string flag) {
+  corda::train::TrainSettings settings;
+  std::replace(flag.begin(), flag.end(), '-', '_');
+  if (corda::train::settings_of(settings).find(flag) != nullptr)
+    return corda::core::concat("; give it in the file of --config or as --set ", flag, "=...");
+  const std::string here = corda::train::foreign_setting(flag);
+  return here.empty() ? "" : ": " + here;
+}
+
 // A sentence about the first argument that the chosen verb does not know, else "".
 std::string unknown_argument(const CLI::App& app) {
   for (const CLI::App* verb : app.get_subcommands()) {
@@ -58,8 +70,10 @@ std::string unknown_argument(const CLI::App& app) {
     std::vector<std::string> flags;
     for (const CLI::Option* option : verb->get_options()) flags.push_back(option->get_name());
     const std::string name = found->substr(0, found->find('='));
+    const std::string here =
+        verb->get_name() == "train" ? setting_behind(name.substr(name.find_first_not_of('-'))) : "";
     return corda::core::concat("corda ", verb->get_name(), " has no flag '", name, "'",
-                               corda::core::suggestion(name, flags));
+                               here.empty() ? corda::core::suggestion(name, flags) : here);
   }
   return "";
 }

@@ -9,6 +9,7 @@
 #include "console_reporter.h"
 #include "corda/core/file.h"
 #include "corda/data/preview.h"
+#include "user_paths.h"
 
 namespace corda::tools {
 
@@ -37,10 +38,13 @@ void run(const PreviewFlags& flags, const CommonFlags& common) {
 
 void add_preview(CLI::App& app, CommonFlags& common, Action& action) {
   const auto flags = std::make_shared<PreviewFlags>();
-  CLI::App& verb = add_verb(
-      app, "preview",
-      "Show what training samples become: tokens, text, loss mask, totals, mistakes.",
-      data::settings_of(flags->settings), action, [flags, &common] { run(*flags, common); });
+  CLI::App& verb =
+      add_verb(app, "preview",
+               "Show what training samples become: tokens, text, loss mask, totals, mistakes.",
+               data::settings_of(flags->settings), action, [flags, &common] {
+                 flags->html = user_path(flags->html);
+                 run(*flags, common);
+               });
   verb.add_option("--color", flags->color, "auto (where stdout is a terminal), always or never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("TEXT");

@@ -13,6 +13,7 @@
 #include "corda/tokenizer/tokenizer.h"
 #include "core/json.h"
 #include "data/byte_source.h"
+#include "user_paths.h"
 
 namespace corda::tools {
 
@@ -95,8 +96,13 @@ void add_tokenize(CLI::App& app, CommonFlags& common, Action& action) {
   verb->add_flag("--decode", flags->decode, "from ids to text; with --json one JSON string a line");
   verb->add_flag("--no-special-tokens", flags->no_special_tokens,
                  "add no BOS or EOS; with --decode leave special tokens out");
-  verb->callback(
-      [flags, &common, &action] { action = [flags, &common] { tokenize(*flags, common); }; });
+  verb->callback([flags, &common, &action] {
+    action = [flags, &common] {
+      flags->model = user_path(flags->model);
+      flags->data = user_path(flags->data);
+      tokenize(*flags, common);
+    };
+  });
 }
 
 }  // namespace corda::tools

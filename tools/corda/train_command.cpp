@@ -8,7 +8,9 @@
 #include "console_reporter.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/text.h"
 #include "corda/train/train.h"
+#include "user_paths.h"
 
 namespace corda::tools {
 
@@ -24,16 +26,82 @@ struct TrainFlags {
   bool resume = false;
   bool dry_run = false;
   bool list_settings = false;
+  std::string explained;  // a name given to --settings
 };
 
 void read_settings(TrainFlags& flags, const core::SettingsList& list) {
-  if (!flags.config.empty())
-    list.read(core::parse_yaml(core::read_file(flags.config), flags.config));
+  const std::string config = user_path(flags.config);
+  if (!config.empty()) list.read(core::parse_yaml(core::read_file(config), config));
   for (const auto& assignment : flags.assignments) list.set_assignment(assignment);
   if (!flags.out.empty()) flags.settings.out = flags.out;
   if (!flags.device.empty()) flags.settings.device = flags.device;
   if (!flags.threads.empty()) list.set("threads", core::ConfigNode::scalar(flags.threads));
   list.check_required();
+  expand_paths(list);
+  if (flags.settings.tuning_cache == "auto") {
+    const std::string directory = cache_directory().string();
+    flags.settings.tuning_cache = directory.empty() ? "none" : directory;
+  }
+}
+
+// A value as JSON has it: by the type of its setting, "list of files" being a list of maps.
+nlohmann::ordered_json to_json(const core::ConfigNode& value, const std::string& type) {
+  using Kind = core::ConfigNode::Kind;
+  if (value.kind == Kind::kNull) return nullptr;
+  if (value.kind == Kind::kList) {
+    auto items = nlohmann::ordered_json::array();
+    for (const auto& item : value.items) items.push_back(to_json(item, type));
+    return items;
+  }
+  if (value.kind == Kind::kMap) {
+    nlohmann::ordered_json map;
+    for (const auto& [key, entry] : value.entries) {
+      const bool number = key == "first" || key == "count";
+      map[key] = to_json(entry, number ? "integer" : "text");
+    }
+    return map;
+  }
+  if (type == "yes/no") return value.text == "true";
+  if (type == "integer") return core::parse_int(value.text).value_or(0);
+  if (type == "number" || type == "list of numbers")
+    return core::parse_double(value.text).value_or(0);
+  return value.text;
+}
+
+nlohmann::ordered_json to_json(const core::SettingsList& list) {
+  nlohmann::ordered_json root;
+  for (const auto& setting : list.items()) {
+    nlohmann::ordered_json* place = &root;
+    for (const auto& part : core::split(setting.name, '.')) place = &(*place)[part];
+    *place = to_json(setting.write(), setting.type);
+  }
+  return root;
+}
+
+void print_plan(train::TrainPlan plan, bool json) {
+  const core::SettingsList list = train::settings_of(plan.settings);
+  if (json) {
+    const double share = plan.tokens == 0 ? 0
+                                          : static_cast<double>(plan.supervised_tokens) /
+                                                static_cast<double>(plan.tokens);
+    print_json({{"steps", plan.steps},
+                {"steps_per_epoch", plan.steps_per_epoch},
+                {"warmup_steps", plan.warmup_steps},
+                {"samples", plan.samples},
+                {"tokens", plan.tokens},
+                {"supervised_tokens", plan.supervised_tokens},
+                {"supervised_share", share},
+                {"longest_sample", plan.longest_sample},
+                {"evaluation_samples", plan.evaluation_samples},
+                {"model_parameters", plan.model_parameters},
+                {"trained_parameters", plan.trained_parameters},
+                {"state_bytes", plan.state_bytes},
+                {"device", plan.device},
+                {"settings", to_json(list)}});
+    return;
+  }
+  std::printf("%s", core::to_yaml(list.resolved()).c_str());
+  for (const std::string& line : train::describe(plan)) std::printf("# %s\n", line.c_str());
 }
 
 void print_result(const train::TrainResult& result, bool json) {
@@ -44,6 +112,8 @@ void print_result(const train::TrainResult& result, bool json) {
                                      {"seconds", result.seconds},
                                      {"peak_memory_bytes", result.peak_memory_bytes}};
     if (result.eval_loss) object["eval_loss"] = *result.eval_loss;
+    if (result.best_step) object["best_step"] = *result.best_step;
+    if (result.best_eval_loss) object["best_eval_loss"] = *result.best_eval_loss;
     print_json(object);
     return;
   }
@@ -70,25 +140,37 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
       ->type_name("NUMBER");
   verb->add_flag("--resume", flags->resume,
                  "continue from the latest complete checkpoint of the run directory");
-  verb->add_flag("--dry-run", flags->dry_run, "print the resolved settings and stop");
-  verb->add_flag("--settings", flags->list_settings, "print every setting as a table and stop");
+  verb->add_flag(
+      "--dry-run", flags->dry_run,
+      "check settings, model, adapter, data and device, print what the run would be, and "
+      "stop");
+  verb->add_option_function<std::vector<std::string>>(
+          "--settings",
+          [flags](const std::vector<std::string>& names) {
+            flags->list_settings = true;
+            if (!names.empty()) flags->explained = names.front();
+          },
+          "print every setting as a table, or what one (or a group of them) means, and stop")
+      ->expected(0, 1)
+      ->type_name("[NAME]");
   verb->callback([flags, list, &common, &action] {
     action = [flags, list, &common] {
       if (common.json && flags->list_settings)
-        throw core::ConfigError("--settings prints a Markdown table; leave --json out");
+        throw core::ConfigError("--settings prints Markdown; leave --json out");
       if (flags->list_settings) {
-        std::printf("%s", list.markdown().c_str());
+        const std::string text =
+            flags->explained.empty() ? list.markdown() : list.help(flags->explained);
+        std::printf("%s", text.c_str());
         return;
       }
-      if (common.json && flags->dry_run)
-        throw core::ConfigError("--dry-run prints YAML; leave --json out");
       read_settings(*flags, list);
       train::check(flags->settings);
+      ConsoleReporter reporter(common.quiet);
       if (flags->dry_run) {
-        std::printf("%s", core::to_yaml(list.resolved()).c_str());
+        print_plan(train::plan(flags->settings, flags->resume, reporter), common.json);
         return;
       }
-      ConsoleReporter reporter(common.quiet);
+      outlive_readers();
       print_result(train::train(flags->settings, flags->resume, reporter), common.json);
     };
   });

@@ -9,6 +9,7 @@
 
 #include "corda/core/text.h"
 #include "core/json.h"
+#include "user_paths.h"
 
 namespace corda::tools {
 
@@ -75,6 +76,7 @@ CLI::App& add_verb(CLI::App& app, const std::string& name, const std::string& he
   verb.callback([list, &action, work = std::move(work)] {
     action = [list, work] {
       list.check_required();
+      expand_paths(list);
       work();
     };
   });

@@ -29,7 +29,8 @@ struct ConfigNode {
   const ConfigNode* find(std::string_view key) const;
 };
 
-// Parses YAML (block and flow). Throws FormatError with `source`:line for malformed text,
+// Parses YAML (block and flow). Aliases are written out, and `<<` takes over the entries of other
+// maps that a map does not have itself. Throws FormatError with `source`:line for malformed text,
 // duplicate keys and a second document.
 ConfigNode parse_yaml(std::string_view text, const std::string& source);
 

@@ -16,6 +16,11 @@
 
 namespace corda::core {
 
+struct Range {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+};
+
 // One setting: a name ("optim.lr"), its help, and how to read and write the member behind it.
 struct Setting {
   std::string name;
@@ -31,11 +36,8 @@ struct Setting {
   bool is_flag = false;           // a switch on the command line
   bool is_list = false;           // may be given several times on the command line
   bool splits_at_commas = false;  // a list whose values on the command line may be joined by commas
-};
-
-struct Range {
-  double min = -std::numeric_limits<double>::infinity();
-  double max = std::numeric_limits<double>::infinity();
+  bool is_path = false;  // of a file or directory, or a list of such; of a map its entry "path"
+  Range range = {};      // of numbers
 };
 
 // The value of a setting as help texts and tables show it: the items of a list joined by commas.
@@ -60,6 +62,12 @@ class SettingsList {
   // Marks it as one that a continued run may change, where `when` says so of the values of now.
   SettingsList& free(std::function<bool()> when = [] { return true; });
 
+  // Marks it as a path, or a list of paths.
+  SettingsList& path();
+  // Lets `explain` say what is used here in place of a name that is no setting, for the message
+  // that refuses it; "" where it knows nothing.
+  SettingsList& explain(std::function<std::string(std::string_view name)> explain);
+
   const std::vector<Setting>& items() const { return items_; }
   const Setting* find(std::string_view name) const;
 
@@ -67,8 +75,9 @@ class SettingsList {
   void set(std::string_view name, const ConfigNode& value) const;
   // Reads `name=value`, the value being a YAML scalar or flow list.
   void set_assignment(std::string_view assignment) const;
-  // Reads a whole tree; nested maps are joined with dots. All problems are reported together in one
-  // ConfigError.
+  // Reads a whole tree; nested maps are joined with dots. Numbers may be written as 1_000, 1e3 or
+  // 0x10; yes, no, on and off as they like. A key of the outermost map that begins with "x-" is a
+  // place for anchors and nothing else. All problems are reported together in one ConfigError.
   void read(const ConfigNode& root) const;
   // Throws one ConfigError that names every required setting that is still empty.
   void check_required() const;
@@ -80,12 +89,21 @@ class SettingsList {
   ConfigNode resolved() const;
   // The same without what a continued run may change.
   ConfigNode binding() const;
+  // Puts `change` of it in the place of every path. A ConfigError of it gets the setting's name.
+  void change_paths(const std::function<std::string(const std::string&)>& change) const;
   // The same as a Markdown table: setting, type, default, meaning.
   std::string markdown() const;
+  // What one setting means, with the names that stand beside it in its group; of a group the table.
+  // The last part of a name will do where it is the only one. Throws ConfigError as `set`.
+  std::string help(std::string_view name) const;
 
  private:
   std::vector<std::string> names() const;
+  bool is_group(std::string_view name) const;
+  [[noreturn]] void refuse_unknown(std::string_view name, const std::string& place) const;
+
   std::vector<Setting> items_;
+  std::function<std::string(std::string_view)> explain_;
 };
 
 // The settings that an output directory was made with.

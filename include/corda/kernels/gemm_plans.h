@@ -3,6 +3,7 @@
 // Which algorithm a matrix product uses, found by timing.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 
 namespace corda::kernels {
@@ -15,12 +16,16 @@ class PlanTable;
 // that cuBLASLt proposes and remembers the fastest; later ones of about that size (within an
 // eighth), the same layout and alignment use it. The first one then takes some milliseconds, waits
 // for the GPU and needs memory for a second result. What is fastest by a hair may differ from run
-// to run, and with it the last bits of a result. No effect on the CPU. For one thread.
+// to run, and with it the last bits of a result. With a directory the algorithms are kept there
+// from run to run, apart for each GPU and version of its driver and libraries, and need not be
+// tried again; a directory that cannot be read or written is done without. No effect on the CPU.
+// For one thread and one GPU.
 class GemmPlans {
  public:
-  GemmPlans();
+  explicit GemmPlans(std::filesystem::path directory = {});
   GemmPlans(const GemmPlans&) = delete;
   GemmPlans& operator=(const GemmPlans&) = delete;
+  // Adds what was found to what is kept.
   ~GemmPlans();
 
   cuda::PlanTable& table() const { return *table_; }

@@ -19,7 +19,7 @@ struct TrainSettings {
   std::string adapter;           // directory to start from; corda always, else optional
   std::string train_a = "auto";  // auto: what the adapter says | true | false
   struct Lora {
-    std::int64_t rank = 0;  // 0: the given adapter's, else 128
+    std::int64_t rank = 0;  // 0: the given adapter's, else 128 or what fits
     double alpha = 0;       // 0: the given adapter's, else the rank
     double dropout = -1;    // -1: the given adapter's, else 0
     std::vector<std::string> target_modules = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
@@ -56,12 +56,18 @@ struct TrainSettings {
   std::string recompute = "auto";  // auto | none | selective | block
   std::string offload = "auto";    // auto | true | false
   std::string graphs = "auto";     // auto | false
+  // Directory of the fastest algorithms found, or none. `auto` is for the command line to fill in;
+  // here it is none.
+  std::string tuning_cache = "auto";
   struct Eval {
-    std::int64_t every = 0;  // steps; 0: at the end only
+    std::int64_t every = 0;     // steps; 0: at the end only
+    std::int64_t patience = 0;  // evaluations without a lower loss after which a run ends; 0: off
   } eval;
   struct Checkpoint {
-    std::int64_t every = 0;  // steps; 0: only on interruption
+    double minutes = 10;     // between checkpoints; 0: none by time
+    std::int64_t every = 0;  // steps; 0: none by steps
     std::int64_t keep = 2;
+    bool best = false;  // the result is that of the lowest evaluation loss; so it is with patience
   } checkpoint;
   std::int64_t seed = 42;
   std::string device = "auto";

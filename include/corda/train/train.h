@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "corda/core/reporter.h"
 #include "corda/train/settings.h"
@@ -34,20 +35,51 @@ struct TrainResult {
   std::int64_t steps = 0;
   double loss = 0;                  // of the last step
   std::optional<double> eval_loss;  // after the last step
-  std::string output;               // RUN/adapter, or RUN/model for full fine-tuning
+  // Of the step that the output is of, where it is that of the lowest evaluation loss.
+  std::optional<std::int64_t> best_step;
+  std::optional<double> best_eval_loss;
+  std::string output;  // RUN/adapter, or RUN/model for full fine-tuning
   double seconds = 0;
   std::int64_t peak_memory_bytes = 0;
 };
+
+// What a run will do, known before it begins.
+struct TrainPlan {
+  TrainSettings settings;              // with what device and adapter decided filled in
+  std::int64_t samples = 0;            // of the training data
+  std::int64_t tokens = 0;             // of one pass over them
+  std::int64_t supervised_tokens = 0;  // of these
+  std::int64_t longest_sample = 0;     // tokens
+  std::int64_t evaluation_samples = 0;
+  std::int64_t steps_per_epoch = 0;
+  std::int64_t steps = 0;
+  std::int64_t warmup_steps = 0;
+  std::int64_t model_parameters = 0;  // without an adapter's
+  std::int64_t trained_parameters = 0;
+  std::int64_t state_bytes = 0;  // of weights, gradients and moments, beside activations
+  std::string device;            // "cpu" or the GPU's product name
+};
+
+// Checks what can be checked without the work, and says what the work would be: the run directory,
+// the device, the model's configuration and the shapes of its tensors, the adapter, rank and
+// targets, every data file, which it tokenises. Writes nothing (but for a `data.cache` that is a
+// directory). Throws what `train` would throw.
+TrainPlan plan(const TrainSettings& settings, bool resume, core::Reporter& reporter);
+
+// In sentences for a user: steps, data, parameters, memory.
+std::vector<std::string> describe(const TrainPlan& plan);
 
 // Trains and writes RUN/adapter (full: RUN/model), checkpoints, config.resolved.yaml,
 // metrics.jsonl. The loss of a step is the sum over its supervised tokens divided by their number,
 // so micro-batches and packing do not change it, but for the masks that dropout draws for each
 // forward pass. With `resume` it continues from the latest complete checkpoint as if it had never
-// stopped (the same bytes on a CPU with the same thread count). When the reporter asks to stop, the
-// present step is finished and saved, and Interrupted is thrown. Where memory runs out in a step's
-// forward and backward or in an evaluation, the last finished step is saved, and ResourceError is
-// thrown. Throws ConfigError, IoError, FormatError, ShapeError; NumericalError
-// where the loss of a step or of an evaluation is not finite.
+// stopped (the same bytes on a CPU with the same thread count); it begins a run of which nothing is
+// there yet, and refuses one that has made steps but no checkpoint. When the reporter asks to stop,
+// the present step is finished and saved, and Interrupted is thrown. Where memory runs out in a
+// step's forward and backward or in an evaluation, the last finished step is saved, and
+// ResourceError is thrown. A checkpoint or a line of metrics that cannot be written does not end
+// the run. Throws ConfigError, IoError, FormatError, ShapeError; NumericalError where the loss of a
+// step or of an evaluation is not finite.
 TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter);
 
 }  // namespace corda::train

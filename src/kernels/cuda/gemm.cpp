@@ -9,8 +9,10 @@
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <fstream>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "corda/core/error.h"
@@ -222,8 +224,25 @@ cublasLtMatmulAlgo_t fastest(const Product& product) {
   return best;
 }
 
+// The GPU, and everything that decides which algorithms there are and how fast they are.
+std::string gpu_and_versions(const Product& product) {
+  int driver = 0;
+  int runtime = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+  if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) runtime = 0;
+  const cudaDeviceProp& gpu = *at::cuda::getDeviceProperties(product.d.device().index());
+  std::ifstream file("/proc/driver/nvidia/version");
+  std::string build;  // of the driver, which its version for programs does not tell apart
+  std::getline(file, build);
+  return core::concat(gpu.name, ", compute capability ", gpu.major, ".", gpu.minor, ", ",
+                      gpu.multiProcessorCount, " multiprocessors, CUDA driver ", driver, " (",
+                      build, "), runtime ", runtime, ", cuBLASLt ", cublasLtGetVersion(),
+                      ", workspace ", product.workspace.nbytes());
+}
+
 cublasLtMatmulAlgo_t choose(const Product& product, PlanTable* plans) {
   if (plans == nullptr) return product.proposals(1).front().algo;
+  plans->load([&] { return gpu_and_versions(product); });
   const PlanKey key = key_of(product);
   const auto known = plans->find(key);
   if (known) return product.allows(*known) ? *known : product.proposals(1).front().algo;

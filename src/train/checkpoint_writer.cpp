@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "train/checkpoint_writer.h"
+
+#include <ATen/ATen.h>
+
+#include <fstream>
+#include <utility>
+#include <vector>
+
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+
+namespace corda::train {
+
+using core::concat;
+
+namespace {
+
+// Bytes of host memory that processes can still get; 0 where the kernel does not say.
+std::int64_t available_host_bytes() {
+  std::ifstream info("/proc/meminfo");
+  for (std::string line; std::getline(info, line);) {
+    if (constexpr std::string_view kName = "MemAvailable:"; line.starts_with(kName))
+      return 1024 * std::stoll(line.substr(kName.size()));
+  }
+  return 0;
+}
+
+// Whether a copy leaves at least as much again for others.
+bool has_room_for_copy(const std::vector<std::pair<std::string, at::Tensor>>& state) {
+  std::int64_t bytes = 0;
+  for (const auto& [name, tensor] : state) bytes += static_cast<std::int64_t>(tensor.nbytes());
+  return 2 * bytes <= available_host_bytes();
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(fs::path run, const AdamW& optimizer, core::ConfigNode settings,
+                                   std::int64_t keep, core::Reporter& reporter)
+    : run_(std::move(run)),
+      optimizer_(optimizer),
+      settings_(std::move(settings)),
+      keep_(keep),
+      reporter_(reporter) {}
+
+void CheckpointWriter::begin(const Progress& progress) {
+  finish();
+  const auto state = state_of(optimizer_);
+  const auto guarded = [this, progress](const auto& work) {
+    try {
+      work();
+    } catch (const std::exception& error) {
+      failure_ = concat("the checkpoint after step ", progress.steps, " could not be written (",
+                        core::first_line(error.what()),
+                        "); training goes on, and the next one is tried when its time comes");
+    }
+  };
+  if (!has_room_for_copy(state)) {
+    guarded([&] { save_checkpoint(run_, progress, state, settings_, keep_); });
+    report_failure();
+    return;
+  }
+  std::vector<std::string> names;
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : state) {
+    names.push_back(name);
+    // What is on the host already would be changed by the next step.
+    tensors.push_back(tensor.is_cuda() ? tensor : tensor.clone());
+  }
+  const auto copy = std::make_shared<const linalg::Download>(std::move(tensors));
+  copy_ = copy;
+  busy_ = true;
+  background_.add([this, guarded, progress, copy, names] {
+    guarded([&] {
+      std::vector<std::pair<std::string, at::Tensor>> copied;
+      const auto& host = copy->wait();
+      for (std::size_t i = 0; i < names.size(); ++i) copied.emplace_back(names[i], host[i]);
+      save_checkpoint(run_, progress, copied, settings_, keep_);
+    });
+    busy_ = false;
+  });
+}
+
+void CheckpointWriter::wait_for_copy() {
+  if (!copy_) return;
+  copy_->wait();
+  copy_.reset();  // the memory is given back once it is written
+}
+
+void CheckpointWriter::finish() {
+  wait_for_copy();
+  background_.finish();
+  report_failure();
+}
+
+void CheckpointWriter::write(const Progress& progress) {
+  finish();
+  save_checkpoint(run_, progress, state_of(optimizer_), settings_, keep_);
+}
+
+void CheckpointWriter::report_failure() {
+  if (failure_) reporter_.warn(*std::exchange(failure_, std::nullopt));
+}
+
+}  // namespace corda::train

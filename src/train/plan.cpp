@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "train/plan.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "corda/core/error.h"
+#include "corda/core/sha256.h"
+#include "corda/linalg/device.h"
+#include "corda/model/config.h"
+#include "train/checkpoint.h"
+#include "train/choose_pass.h"
+#include "train/run_directory.h"
+
+namespace corda::train {
+
+using core::concat;
+
+namespace {
+
+double percent(std::int64_t part, std::int64_t whole) {
+  return whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+// Three digits are enough to see.
+std::string rounded(double value) {
+  const double unit = value == 0 ? 1 : std::pow(10, std::floor(std::log10(std::abs(value))) - 2);
+  return concat(std::round(value / unit) * unit);
+}
+
+}  // namespace
+
+StepCounts step_counts(const TrainSettings& settings, std::int64_t samples) {
+  StepCounts counts;
+  counts.per_epoch = (samples + settings.optim.batch_size - 1) / settings.optim.batch_size;
+  const auto by_epochs = static_cast<std::int64_t>(
+      std::ceil(settings.optim.epochs * static_cast<double>(counts.per_epoch) - 1e-9));
+  counts.total = settings.optim.max_steps > 0 ? settings.optim.max_steps
+                                              : std::max<std::int64_t>(1, by_epochs);
+  counts.warmup = static_cast<std::int64_t>(
+      std::ceil(settings.optim.warmup_ratio * static_cast<double>(counts.total) - 1e-9));
+  return counts;
+}
+
+core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
+                             const Trainable& trainable) {
+  TrainSettings settings = resolved;
+  core::ConfigNode identity = settings_of(settings).binding();
+  const auto add = [&](const char* name, const std::string& value) {
+    identity.entries.emplace_back(name, core::ConfigNode::scalar(value));
+  };
+  add("base fingerprint", trainable.base_fingerprint());
+  add("config.json", model::config_fingerprint(settings.model));
+  add("adapter fingerprint", trainable.start_fingerprint());
+  add("data fingerprint", data.train.samples.fingerprint());
+  const std::string& chat_template = data.train.template_used.chat_template;
+  add("template", "sha256:" + core::Sha256().update(chat_template).hex_digest());
+  return identity;
+}
+
+namespace {
+
+// What `gradients: auto` becomes is found out with the model in memory.
+void check_resumable(const fs::path& run, core::ConfigNode identity) {
+  const auto checkpoint = latest_checkpoint(run);
+  if (!checkpoint) return;
+  std::erase_if(identity.entries, [](const auto& entry) {
+    return entry.first == "gradients" && entry.second.text == "auto";
+  });
+  check_same_run(*checkpoint, identity);
+}
+
+}  // namespace
+
+TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
+                  at::Device device) {
+  const StepCounts steps = step_counts(resolved, data.train.samples.size());
+  TrainPlan plan{.settings = resolved,
+                 .samples = data.train.samples.size(),
+                 .tokens = data.train.counts.tokens,
+                 .supervised_tokens = data.train.counts.supervised,
+                 .longest_sample = data.train.counts.longest,
+                 .evaluation_samples = data.eval.samples.size(),
+                 .steps_per_epoch = steps.per_epoch,
+                 .steps = steps.total,
+                 .warmup_steps = steps.warmup,
+                 .device = linalg::describe(device)};
+  for (const auto& [name, tensor] : trainable.model().parameters()) {
+    plan.model_parameters += tensor->numel();
+    plan.state_bytes += static_cast<std::int64_t>(tensor->nbytes());
+  }
+  for (const auto& [name, tensor] : trainable.parameters())
+    plan.trained_parameters += tensor.numel();
+  // Gradient and two moments in fp32, and an adapter's own values.
+  plan.state_bytes += plan.trained_parameters * (trainable.is_full() ? 12 : 16);
+  return plan;
+}
+
+std::vector<std::string> describe(const TrainPlan& plan) {
+  return {
+      concat(plan.steps, " steps of up to ", plan.settings.optim.batch_size, " samples, ",
+             plan.steps_per_epoch, " an epoch, the first ", plan.warmup_steps, " warm-up"),
+      concat(plan.samples, " samples, ", plan.tokens, " tokens an epoch, ",
+             rounded(percent(plan.supervised_tokens, plan.tokens)), " % supervised; ",
+             plan.evaluation_samples, " samples to evaluate on"),
+      concat(plan.trained_parameters, " parameters are trained, ",
+             rounded(percent(plan.trained_parameters, plan.model_parameters)), " % of the ",
+             plan.model_parameters, " of the model"),
+      concat("about ", rounded(static_cast<double>(plan.state_bytes) * 1e-9), " GB on ",
+             plan.device, " for weights, gradients and optimizer, beside what activations take")};
+}
+
+TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter) {
+  TrainSettings settings = given;
+  settings_of(settings).check_values();
+  check(settings);
+  check_run_directory(settings, resume);
+  check_writable(settings.out);
+  const at::Device device = linalg::device_of(settings.device);
+  if (settings.data.date.empty()) settings.data.date = date_of(settings.out, resume);
+  linalg::set_threads(settings.threads);
+  Trainable trainable(settings, device, reporter, Values::kShapesOnly);
+  check_pass_settings(settings, trainable.model(), device);
+  const RunData data = load_data(settings, DataCache::kNotInRun, reporter);
+  TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device);
+  if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
+  if (device.is_cuda() && result.state_bytes > linalg::free_memory_bytes(device)) {
+    reporter.warn(concat(describe(result).back(), ", and ",
+                         rounded(static_cast<double>(linalg::free_memory_bytes(device)) * 1e-9),
+                         " GB are free"));
+  }
+  return result;
+}
+
+}  // namespace corda::train

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What a run will do, from its data and from what it trains.
+#pragma once
+
+#include <cstdint>
+
+#include "corda/core/config_node.h"
+#include "corda/train/train.h"
+#include "train/run_data.h"
+#include "train/trainable.h"
+
+namespace corda::train {
+
+struct StepCounts {
+  std::int64_t per_epoch = 0;
+  std::int64_t total = 0;
+  std::int64_t warmup = 0;
+};
+
+StepCounts step_counts(const TrainSettings& settings, std::int64_t samples);
+
+// What a continuation must share: settings, and the content of what they name.
+core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
+                             const Trainable& trainable);
+
+// `resolved`: what `trainable` made of the settings.
+TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
+                  at::Device device);
+
+}  // namespace corda::train

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "train/run_data.h"
+
+#include <system_error>
+
+#include "corda/tokenizer/tokenizer.h"
+
+namespace corda::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The directory that `data.cache` means; empty for memory.
+fs::path cache_directory(const TrainSettings& settings, const std::vector<data::DataFile>& files,
+                         DataCache cache) {
+  constexpr std::uintmax_t kLarge = 256'000'000;
+  if (settings.data.cache == "none") return {};
+  if (settings.data.cache != "auto") return settings.data.cache;
+  if (cache == DataCache::kNotInRun) return {};
+  std::uintmax_t bytes = 0;
+  for (const auto& file : files) {
+    std::error_code ignored;
+    const auto size = fs::file_size(file.path, ignored);
+    if (!ignored) bytes += size;
+  }
+  return bytes < kLarge ? fs::path() : fs::path(settings.out) / "data-cache";
+}
+
+}  // namespace
+
+RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter) {
+  const auto tokenizer = tokenizer::load_tokenizer(settings.model);
+  const auto load = [&](const std::vector<data::DataFile>& files) {
+    return data::load_samples(files, *tokenizer,
+                              {.template_name = settings.data.template_name,
+                               .model_directory = settings.model,
+                               .train_on = settings.data.train_on,
+                               .system = settings.data.system,
+                               .date = settings.data.date,
+                               .max_length = settings.data.max_length,
+                               .overlong = settings.data.overlong,
+                               .skip_bad = settings.data.skip_bad,
+                               .threads = settings.threads,
+                               .cache = cache_directory(settings, files, cache)},
+                              reporter);
+  };
+  RunData data{.train = load(settings.data.train), .eval = {}};
+  if (!settings.data.eval.empty()) data.eval = load(settings.data.eval);
+  return data;
+}
+
+}  // namespace corda::train

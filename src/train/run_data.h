@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The tokenised data of a run.
+#pragma once
+
+#include "corda/core/reporter.h"
+#include "corda/data/load.h"
+#include "corda/train/settings.h"
+
+namespace corda::train {
+
+struct RunData {
+  data::Dataset train;
+  data::Dataset eval;  // empty where the settings name none
+};
+
+// What a run may write beside its samples.
+enum class DataCache {
+  kAsSet,
+  kNotInRun  // nothing into the run directory, which may not be there
+};
+
+// Throws as data::load_samples and tokenizer::load_tokenizer.
+RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter);
+
+}  // namespace corda::train

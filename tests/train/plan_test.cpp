@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What is planned is what is then done, and what cannot be done is refused before it is begun.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "corda/core/error.h"
+#include "corda/train/train.h"
+#include "small_run.h"
+#include "support/error_of.h"
+
+namespace corda::train {
+namespace {
+
+namespace fs = std::filesystem;
+using ::corda::testing::error_of;
+using ::testing::HasSubstr;
+
+class Log final : public core::Reporter {
+ public:
+  void log(core::LogLevel /*level*/, std::string_view message) override {
+    text_ += std::string(message) + "\n";
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+class Plan : public testing::SmallRun {
+ protected:
+  TrainPlan plan_of(const TrainSettings& settings) { return plan(settings, false, reporter_); }
+  template <typename Error>
+  std::string refusal(const TrainSettings& settings) {
+    return error_of<Error>([&] { plan_of(settings); });
+  }
+  TrainSettings settings() const { return small_settings("run"); }
+};
+
+// The tiny model: hidden 32, intermediate 48, 2 layers, 4 and 2 heads, vocabulary 257, untied.
+TEST_F(Plan, CountsStepsTokensAndParameters) {
+  TrainSettings run = settings();
+  run.optim.epochs = 2.5;
+  run.optim.batch_size = 3;
+  run.optim.warmup_ratio = 0.1;
+  run.data.eval = {{.path = folder_.path() / "task.jsonl", .count = 5}};
+  const TrainPlan plan = plan_of(run);
+  EXPECT_EQ(plan.samples, 16);
+  EXPECT_EQ(plan.evaluation_samples, 5);
+  EXPECT_EQ(plan.steps_per_epoch, 6);
+  EXPECT_EQ(plan.steps, 15);
+  EXPECT_EQ(plan.warmup_steps, 2);
+  EXPECT_GT(plan.supervised_tokens, 0);
+  EXPECT_LT(plan.supervised_tokens, plan.tokens);
+  const std::int64_t attention = 32 * 32 + 2 * 16 * 32 + 32 * 32;
+  const std::int64_t block = attention + 3 * 32 * 48 + 2 * 32;
+  EXPECT_EQ(plan.model_parameters, 2 * 257 * 32 + 32 + 2 * block);
+  // Rank 4: r (in + out) of q, k, v, o, gate, up, down.
+  const std::int64_t sides = 64 + 48 + 48 + 64 + 80 + 80 + 80;
+  EXPECT_EQ(plan.trained_parameters, 2 * 4 * sides);
+  EXPECT_EQ(plan.state_bytes, 4 * plan.model_parameters + 16 * plan.trained_parameters);
+  EXPECT_EQ(plan.device, "cpu");
+  EXPECT_EQ(plan.settings.precision, "fp32");
+  EXPECT_FALSE(fs::exists(run.out));
+}
+
+TEST_F(Plan, IsWhatTrainingSaysAndDoes) {
+  TrainSettings first = settings();
+  train(first, false, reporter_);  // for an adapter to start from
+  for (const std::string method : {"lora", "dora", "pissa", "full", "given"}) {
+    TrainSettings run = small_settings("run-" + method);
+    run.method = method == "given" ? "lora" : method;
+    if (method == "given") run.adapter = first.out + "/adapter";
+    if (method == "full" || method == "given") run.lora.rank = 0;
+    run.optim.max_steps = 2;
+    const TrainPlan plan = plan_of(run);
+    Log log;
+    const TrainResult result = train(run, false, log);
+    EXPECT_EQ(result.steps, plan.steps) << method;
+    for (const std::string& line : describe(plan))
+      EXPECT_THAT(log.text(), HasSubstr(line)) << method;
+  }
+}
+
+TEST_F(Plan, ADualAdapterTrainsBAlone) {
+  TrainSettings run = settings();
+  run.train_a = "false";
+  const std::int64_t outs = 32 + 16 + 16 + 32 + 48 + 48 + 32;
+  EXPECT_EQ(plan_of(run).trained_parameters, 2 * 4 * outs);
+}
+
+TEST_F(Plan, RefusesWhatIsNotThere) {
+  TrainSettings run = settings();
+  run.model = "not-there";
+  EXPECT_THAT(refusal<core::IoError>(run), HasSubstr("not-there"));
+  run = settings();
+  run.data.train[0].path = "not-there.jsonl";
+  EXPECT_THAT(refusal<core::IoError>(run), HasSubstr("not-there.jsonl"));
+  run = settings();
+  run.data.eval = {{.path = "not-there-either.jsonl"}};
+  EXPECT_THAT(refusal<core::IoError>(run), HasSubstr("not-there-either.jsonl"));
+  run = settings();
+  run.adapter = "no-adapter";
+  EXPECT_THAT(refusal<core::IoError>(run), HasSubstr("no-adapter"));
+  run = settings();
+  run.device = "cuda:99";
+  EXPECT_THAT(refusal<core::ResourceError>(run), HasSubstr("'cuda:99' does not exist"));
+  run = settings();
+  run.data.template_name = "not-there.jinja";
+  EXPECT_THAT(refusal<core::IoError>(run), HasSubstr("not-there.jinja"));
+}
+
+TEST_F(Plan, RefusesWhatDoesNotFitTheModel) {
+  TrainSettings run = settings();
+  run.lora.rank = 999;
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("lora.rank"));
+  run = settings();
+  run.lora.target_modules = {"q_proj", "query_key_value"};
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("query_key_value"));
+  run = settings();
+  run.lora.target_modules = {"all-linear", "q_proj"};
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("'all-linear' means every linear layer"));
+  run = settings();
+  run.method = "dora";
+  run.recompute = "block";
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("'recompute'"));
+  run = settings();
+  run.offload = "true";
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("'offload: true' needs a GPU"));
+  testing::write_tiny_model(folder_.path() / "other", {.vocab = 257, .hidden = 16});
+  train(settings(), false, reporter_);
+  run = small_settings("second");
+  run.model = (folder_.path() / "other").string();
+  run.adapter = settings().out + "/adapter";
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("another"));
+}
+
+TEST_F(Plan, RefusesARunDirectoryThatTrainingWouldRefuse) {
+  TrainSettings run = settings();
+  train(run, false, reporter_);
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("holds a finished run"));
+  run.out = (folder_.path() / "task.jsonl/run").string();
+  EXPECT_THAT(refusal<core::ResourceError>(run), HasSubstr("cannot create"));
+  if (::geteuid() == 0) return;  // who may write anywhere
+  fs::create_directory(folder_.path() / "read-only");
+  fs::permissions(folder_.path() / "read-only", fs::perms::owner_read | fs::perms::owner_exec);
+  run.out = (folder_.path() / "read-only/run").string();
+  EXPECT_THAT(refusal<core::ResourceError>(run), HasSubstr("cannot create"));
+}
+
+// The narrowest layers have 16 rows.
+TEST_F(Plan, WithoutARankTheAdapterHasWhatFits) {
+  TrainSettings run = settings();
+  run.lora.rank = 0;
+  EXPECT_EQ(plan_of(run).settings.lora.rank, 16);
+  run.lora.target_modules = {"gate_proj"};
+  EXPECT_EQ(plan_of(run).settings.lora.rank, 32);
+  run.lora.rank = 33;
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("lora.rank"));
+}
+
+TEST_F(Plan, OfAContinuationRefusesWhatTheContinuationWouldRefuse) {
+  TrainSettings run = settings();
+  run.checkpoint.every = 4;
+  run.checkpoint.minutes = 0;
+  train(run, false, reporter_);
+  fs::remove_all(fs::path(run.out) / "adapter");  // as if it had been killed before
+  EXPECT_EQ(plan(run, true, reporter_).steps, 8);
+  run.optim.lr = 0.5;
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan(run, true, reporter_); }),
+              HasSubstr("'optim.lr' was 0.001 and is 0.5 now"));
+  EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("holds an unfinished run"));
+}
+
+TEST_F(Plan, AllLinearIsEveryLayerOfABlock) {
+  TrainSettings run = settings();
+  run.lora.target_modules = {"all-linear"};
+  const TrainPlan all = plan_of(run);
+  EXPECT_EQ(all.settings.lora.target_modules, TrainSettings().lora.target_modules);
+  EXPECT_EQ(all.trained_parameters, plan_of(settings()).trained_parameters);
+  run.lora.target_modules = {"v_proj", "q_proj"};
+  EXPECT_LT(plan_of(run).trained_parameters, all.trained_parameters);
+}
+
+}  // namespace
+}  // namespace corda::train
