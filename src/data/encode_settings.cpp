@@ -24,8 +24,8 @@ void add_template_settings(core::SettingsList& list, const std::string& prefix,
                            bool& skip_bad) {
   list.add(prefix + "template", template_name,
            core::concat("how a record becomes text: ", core::join(template_names(), ", "),
-                        " or a file that ends in .jinja (auto: alpaca for instructions, the "
-                        "model's own chat template for conversations)"));
+                        " or a file that ends in .jinja (auto: the model's own chat template; "
+                        "where it has none, alpaca for instructions)"));
   list.add(prefix + "system", system, "system prompt, in place of that of the data");
   list.add(prefix + "date", date,
            "YYYY-MM-DD that a template with strftime_now shows; empty: the day the work begins, "
