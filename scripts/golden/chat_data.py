@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The corda authors
 """Writes tests/golden/chat_data: token ids and assistant masks of conversations, as transformers' apply_chat_template gives them.
 
-    python scripts/golden/chat_data.py                # named.json and the two small tokenizers
+    python scripts/golden/chat_data.py                # named.json, pairs.json and the two small tokenizers
     python scripts/golden/chat_data.py --shared DIR   # also real.json, hashes over the templates in DIR/data/chat_templates
 """
 
@@ -109,6 +109,27 @@ def mask_of(tokenizer, template, conversation, ids):
     return "".join("1" if any(begin <= start < end for begin, end in spans[0]) else "0" for start, _ in encoding["offset_mapping"])
 
 
+# Prompt and response, as the templates alpaca and plain put one behind the other. The seam lies at a space, a line feed, nothing, within a word, within what a
+# tokenizer holds together, and behind a space.
+PAIRS = [("### Instruction:\nSay hello.\n\n### Response:", " Hello there."), ("Question: who?\nAnswer:", " Ann"), ("Tom saw", " a dog."), ("Tom saw ", "a dog."),
+         ("the quick brown", "ish fox"), ("", "the lazy dog"), ("jumps\n\n", "over  the\nlazy dog "), ("café 人", "工 😀 naïve"), ("1", "999"), ("end.", ""), ("</s>", "<s> is text")]
+PAIR_TOKENIZERS = ("llama_metaspace", "llama_fallback", "metaspace_always", "byte_level_gpt2", "byte_level_llama3", "unigram", "unigram_fallback", "bert", "word_suffix")
+
+
+def encode_pair(tokenizer, prompt, response):
+    """Ids of the whole text, in which special tokens are text, and 1 for each token that reaches into the response."""
+    encoding = tokenizer(prompt + response, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    return {"ids": encoding["input_ids"], "mask": "".join("1" if end > len(prompt) else "0" for _, end in encoding["offset_mapping"])}
+
+
+def pairs():
+    rows = {}
+    for name in PAIR_TOKENIZERS:
+        tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(SMALL / name / "tokenizer.json"))
+        rows[name] = [encode_pair(tokenizer, *pair) for pair in PAIRS]
+    write("pairs.json", {"transformers": transformers.__version__, "pairs": PAIRS, "tokenizers": rows})
+
+
 def digest(value):
     return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()[:16]
 
@@ -123,6 +144,7 @@ def main():
     for cases in named.values():
         for kinds in cases.values():
             kinds["pieces"].pop("text", None)
+    pairs()
     write("named.json", {"transformers": transformers.__version__, "conversations": CONVERSATIONS, "templates": named})
     if args.shared:
         real = {}

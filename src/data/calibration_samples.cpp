@@ -69,15 +69,15 @@ std::vector<std::vector<TokenId>> draw_samples(CalibrationSource& source,
     try {
       encoded = encoder.encode(drawn.file, drawn.record, drawn.format);
     } catch (const core::FormatError& error) {
-      if (!settings.encode.skip_bad) throw;
+      if (!settings.encode.skip_bad) throw with_skip_advice(error);
       reporter.warn(core::concat("skipped: ", error.what()));
       return;
     }
-    ++counts.records;
-    counts.dropped += encoded.unsupervised;
-    counts.without_targets += encoded.unsupervised;
-    counts.eos_appended += encoded.eos_appended;
-    counts.hidden_tools += encoded.hides_tools ? 1 : 0;
+    if (encoded.notes()) {
+      encoded.place =
+          core::concat(drawn.file.path.string(), ":", drawn.record.line, ":", drawn.record.column);
+    }
+    count_record(encoded, counts);
     for (Sample& sample : encoded.samples) {
       count_sample(sample, tokenizer, counts);
       auto& ids = sample.ids;

@@ -49,6 +49,7 @@ void CalibrationSource::read_file(const DataFile& file, const Visit& visit) {
   }
   documents_ = document;
   const std::string name = document ? "" : encoder_.template_of(stream.format());
+  if (first_time_) report_columns(stream, reporter_);
   std::int64_t records = 0;
   while (auto raw = stream.next_raw()) {
     const bool is_part = raw->plain && records > 0;
@@ -57,7 +58,7 @@ void CalibrationSource::read_file(const DataFile& file, const Visit& visit) {
       const Record record = parse_record(std::move(*raw), file.path.string());
       visit(stream, record, is_part);
     } catch (const core::FormatError& error) {
-      if (!bad) throw;
+      if (!bad) throw with_skip_advice(error);
       bad(error);
     }
   }

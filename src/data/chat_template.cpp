@@ -11,6 +11,7 @@
 #include "corda/data/names.h"
 #include "data/day.h"
 #include "data/named_templates.h"
+#include "data/roles.h"
 #include "jinja/json_value.h"
 
 namespace corda::data {
@@ -98,7 +99,7 @@ ChatTemplate::ChatTemplate(const std::string& name, const fs::path& model_direct
 }
 
 bool ChatTemplate::model_has_one(const fs::path& model_directory) {
-  return !model_templates(model_directory).empty();
+  return !model_directory.empty() && !model_templates(model_directory).empty();
 }
 
 bool ChatTemplate::shows_date(const std::string& name, const fs::path& model_directory) {

@@ -14,8 +14,9 @@
 namespace corda::data {
 
 struct Message {
-  core::Json value;           // {"role": ..., "content": ..., "tool_calls": [...], ...}
-  std::optional<bool> train;  // what the data say of this message alone
+  core::Json value;                // {"role": ..., "content": ..., "tool_calls": [...], ...}
+  std::optional<bool> train = {};  // what the data say of this message alone
+  bool in_prompt = false;          // of a list of its own that is given, not learnt
 
   const std::string& role() const;
 };
@@ -24,23 +25,25 @@ struct Conversation {
   std::vector<Message> messages;
   core::Json tools;               // a list, or null
   bool parsed_arguments = false;  // arguments of a tool call were text and became an object
+  bool legacy_calls = false;      // `function_call` became a tool call
+  bool dropped_nulls = false;     // of arguments or tools, members that were null were taken out
 };
 
-// The conversation of a record of any format but `text`. `messages`: as OpenAI's API has them;
-// contents that are lists of text parts become one text, arguments of tool calls that are the text
-// of a JSON object become that object, and `train` or `weight` are taken out. `sharegpt`: turns of
-// `from` and `value` with the usual names (human, gpt, function_call, observation, ...).
+// The conversation of a record of any format but `text`.
+//
+// `messages` and `sharegpt`: a list of messages, or its JSON text; each with `role` and `content`
+// as in OpenAI's API, or `from` and `value`. Roles and speakers have the usual names (human, gpt,
+// bot, function_call, observation, ...). Keys that are null are absent. Contents that are lists of
+// text parts become one text. `function_call` becomes a tool call, arguments that are the text of a
+// JSON object become that object (they stay text where `parse_arguments` is false), and `train`,
+// `loss` and `weight` are taken out. `messages` may also be two lists, `prompt` and `completion`.
 // Instruction formats become a user's and an assistant's message after `system` and `history`. A
 // `system` that is not empty replaces the system message of the data, or becomes the first message.
 // Throws FormatError with the record's place.
-// With `parse_arguments` false they stay text.
 Conversation conversation_of(const DataFile& file, const Record& record, const std::string& format,
                              const std::string& system, bool parse_arguments = true);
 
 // Of the one that is trained, under either of its names.
 bool is_assistant(const Message& message);
-
-// Whether a template may build its special tokens from that role ("<|" + role + "|>").
-bool is_known_role(const std::string& role);
 
 }  // namespace corda::data

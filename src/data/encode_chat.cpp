@@ -6,6 +6,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "data/span_tokens.h"
 #include "data/turn_spans.h"
 
 namespace corda::data {
@@ -19,12 +20,12 @@ std::vector<std::size_t> wanted_messages(const Conversation& conversation,
   const auto& messages = conversation.messages;
   std::size_t last = messages.size();
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    if (is_assistant(messages[i])) last = i;
+    if (is_assistant(messages[i]) && !messages[i].in_prompt) last = i;
   }
   std::vector<std::size_t> wanted;
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    const bool by_default =
-        train_on == "all" || (train_on == "last" ? i == last : is_assistant(messages[i]));
+    const bool answers = is_assistant(messages[i]) && !messages[i].in_prompt;
+    const bool by_default = train_on == "all" || (train_on == "last" ? i == last : answers);
     if (messages[i].train.value_or(by_default)) wanted.push_back(i);
   }
   return wanted;
@@ -52,12 +53,6 @@ std::vector<ByteSpan> literal_spans(const tokenizer::Tokenizer& tokenizer,
   return spans;
 }
 
-// Positions in `places`, which is ascending and has each once.
-std::size_t place_of(const std::vector<std::int64_t>& places, std::int64_t place) {
-  return static_cast<std::size_t>(std::lower_bound(places.begin(), places.end(), place) -
-                                  places.begin());
-}
-
 // The end of a turn belongs to it: without it the model does not learn to stop. Where the turn is
 // its message's text alone, the special token behind it is its end; else only EOS is.
 void supervise_end(const tokenizer::Tokenizer& tokenizer, Sample& sample, std::size_t content_end,
@@ -69,13 +64,6 @@ void supervise_end(const tokenizer::Tokenizer& tokenizer, Sample& sample, std::s
   if (content_end == end || sample.ids[end] == tokenizer.eos_id) sample.supervised[end] = 1;
 }
 
-// The byte behind the character that begins at `at`.
-std::int64_t behind(std::string_view text, std::int64_t at) {
-  auto next = static_cast<std::size_t>(at) + 1;
-  while (next < text.size() && core::is_utf8_continuation(text[next])) ++next;
-  return static_cast<std::int64_t>(std::min(next, text.size()));
-}
-
 // Byte behind the last one in [begin, end) that some message wrote.
 std::int64_t content_end(const jinja::Rendering& full, const ByteSpan& span) {
   std::int64_t end = span.begin;
@@ -83,6 +71,28 @@ std::int64_t content_end(const jinja::Rendering& full, const ByteSpan& span) {
     if (source.begin < span.end) end = std::max(end, std::min(source.end, span.end));
   }
   return end;
+}
+
+bool says_something(const Message& message) {
+  const auto content = message.value.find("content");
+  const bool text = content != message.value.end() && content->is_string() &&
+                    !core::trim(content->get_ref<const std::string&>()).empty();
+  return text || message.value.contains("tool_calls");
+}
+
+// The first message of which nothing is in the rendering. Text that is blended may be anybody's.
+std::optional<std::size_t> hidden_message(const Conversation& conversation,
+                                          const jinja::Rendering& full) {
+  std::vector<bool> shown(conversation.messages.size(), false);
+  for (const auto& source : full.sources) {
+    if (source.source == jinja::kMixedSource) return std::nullopt;
+    const auto index = static_cast<std::size_t>(source.source);
+    if (index < shown.size()) shown[index] = true;
+  }
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    if (!shown[i] && says_something(conversation.messages[i])) return i;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -101,10 +111,7 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
     spans = turn_spans(tokenizer, chat, conversation, full, wanted);
   }
   std::vector<std::int64_t> places;
-  for (const ByteSpan& span : spans) {
-    places.insert(places.end(),
-                  {span.begin, behind(full.text, span.begin), content_end(full, span), span.end});
-  }
+  for (const ByteSpan& span : spans) places.push_back(content_end(full, span));
   std::vector<std::int64_t> borders;
   if (with_borders) {
     for (const ByteSpan& span : spans) borders.insert(borders.end(), {span.begin, span.end});
@@ -112,30 +119,26 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
       borders.insert(borders.end(), {source.begin, source.end});
     places.insert(places.end(), borders.begin(), borders.end());
   }
-  std::sort(places.begin(), places.end());
-  places.erase(std::unique(places.begin(), places.end()), places.end());
   const auto literal = literal_spans(tokenizer, full);
-  auto encoding = tokenizer.encode_with_cuts(full.text, places, {.literal = literal});
+  const SpanTokens tokens(tokenizer, full.text, spans, std::move(places), {.literal = literal});
   EncodedChat result;
+  result.hidden_message = hidden_message(conversation, full);
+  result.empty_answer = std::any_of(wanted.begin(), wanted.end(), [&](std::size_t i) {
+    const Message& message = conversation.messages[i];
+    return is_assistant(message) && !says_something(message);
+  });
   Sample& sample = result.sample;
-  sample.ids = std::move(encoding.ids);
+  sample.ids = tokens.ids();
   sample.supervised.assign(sample.ids.size(), 0);
-  const auto token_at = [&](std::int64_t byte) {
-    return static_cast<std::size_t>(encoding.cuts[place_of(places, byte)]);
-  };
   for (const ByteSpan& span : spans) {
-    std::size_t begin = token_at(span.begin);
-    const std::size_t end = token_at(span.end);
-    // No token begins at the first character: the one that holds it begins before.
-    if (begin > 0 && span.begin < span.end && token_at(behind(full.text, span.begin)) == begin)
-      --begin;
-    std::fill(sample.supervised.begin() + static_cast<std::ptrdiff_t>(begin),
-              sample.supervised.begin() + static_cast<std::ptrdiff_t>(end), std::uint8_t{1});
-    supervise_end(tokenizer, sample, token_at(content_end(full, span)), end);
+    const TokenRange turn = tokens.tokens_of(span);
+    std::fill(sample.supervised.begin() + static_cast<std::ptrdiff_t>(turn.begin),
+              sample.supervised.begin() + static_cast<std::ptrdiff_t>(turn.end), std::uint8_t{1});
+    supervise_end(tokenizer, sample, tokens.token_at(content_end(full, span)), turn.end);
   }
   const bool ends_supervised = !sample.ids.empty() && sample.supervised.back() == 1;
   if (ends_supervised && tokenizer.eos_id) {
-    const std::size_t from = token_at(content_end(full, spans.back()));
+    const std::size_t from = tokens.token_at(content_end(full, spans.back()));
     if (std::none_of(sample.ids.begin() + static_cast<std::ptrdiff_t>(from), sample.ids.end(),
                      [&](TokenId id) { return tokenizer.is_special(id); })) {
       sample.ids.push_back(*tokenizer.eos_id);
@@ -146,7 +149,7 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
   if (!sample.supervised.empty()) sample.supervised[0] = 0;
   std::sort(borders.begin(), borders.end());
   for (const std::int64_t border : borders) {
-    const auto token = static_cast<std::int64_t>(token_at(border));
+    const auto token = static_cast<std::int64_t>(tokens.token_at(border));
     if (result.borders.empty() || result.borders.back() != token) result.borders.push_back(token);
   }
   return result;

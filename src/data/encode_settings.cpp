@@ -24,8 +24,8 @@ void add_template_settings(core::SettingsList& list, const std::string& prefix,
                            bool& skip_bad) {
   list.add(prefix + "template", template_name,
            core::concat("how a record becomes text: ", core::join(template_names(), ", "),
-                        " or a file that ends in .jinja (auto: alpaca for instructions, the "
-                        "model's own chat template for conversations)"))
+                        " or a file that ends in .jinja (auto: the model's own chat template; "
+                        "where it has none, alpaca for instructions)"))
       .path()
       .free([&template_name] { return template_name.ends_with(".jinja"); });  // its text counts
   list.add(prefix + "system", system, "system prompt, in place of that of the data");

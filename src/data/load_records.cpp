@@ -4,36 +4,59 @@
 
 #include "corda/core/error.h"
 #include "corda/data/load.h"
+#include "data/mistakes.h"
 #include "data/record_stream.h"
 
 namespace corda::data {
 
 namespace {
 
-RecordStream open_as(DataFile file, const char* format) {
+// Gives every record of a file in that format to `take`, or leaves it out where it is bad.
+template <typename Take>
+void read_as(DataFile file, const char* format, bool skip_bad, core::Reporter& reporter,
+             const Take& take) {
   if (file.format != "auto" && file.format != format) {
     throw core::ConfigError(core::concat("'", file.path.string(), "' is wanted in the format '",
                                          format, "' here, but was given as '", file.format, "'"));
   }
   file.format = format;
-  return RecordStream(std::move(file));
+  std::int64_t bad = 0;
+  const auto skip = [&](const core::FormatError& error) {
+    if (bad++ < kRecordsListed) reporter.warn(core::concat("skipped: ", error.what()));
+  };
+  RecordStream stream(std::move(file), skip_bad ? BadRecord(skip) : BadRecord());
+  report_columns(stream, reporter);
+  while (auto raw = stream.next_raw()) {
+    try {
+      take(stream.file(), parse_record(std::move(*raw), stream.file().path.string()));
+    } catch (const core::FormatError& error) {
+      if (!skip_bad) throw with_skip_advice(error);
+      skip(error);
+    }
+  }
+  if (bad > 0) reporter.warn(core::concat(bad, " bad records were skipped"));
 }
 
 }  // namespace
 
-std::string detect_format(const DataFile& file) { return RecordStream(file).format(); }
+std::string detect_format(const DataFile& file, bool skip_bad) {
+  const BadRecord pass = skip_bad ? BadRecord([](const core::FormatError&) {}) : BadRecord();
+  return RecordStream(file, pass, kTextPartBytes).format();
+}
 
-std::vector<QaRecord> load_qa(const DataFile& file) {
-  RecordStream stream = open_as(file, "qa");
+std::vector<QaRecord> load_qa(const DataFile& file, bool skip_bad, core::Reporter& reporter) {
   std::vector<QaRecord> records;
-  while (const auto record = stream.next()) records.push_back(qa_of(stream.file(), *record));
+  read_as(file, "qa", skip_bad, reporter, [&](const DataFile& from, const Record& record) {
+    records.push_back(qa_of(from, record));
+  });
   return records;
 }
 
-std::vector<std::string> load_text(const DataFile& file) {
-  RecordStream stream = open_as(file, "text");
+std::vector<std::string> load_text(const DataFile& file, bool skip_bad, core::Reporter& reporter) {
   std::vector<std::string> documents;
-  while (const auto record = stream.next()) documents.push_back(text_of(stream.file(), *record));
+  read_as(file, "text", skip_bad, reporter, [&](const DataFile& from, const Record& record) {
+    documents.push_back(text_of(from, record));
+  });
   return documents;
 }
 

@@ -32,13 +32,7 @@ void report(const Dataset& dataset, const tokenizer::Tokenizer& tokenizer,
   }
   for (const auto& mistake : find_mistakes(counts, tokenizer, settings, chat))
     reporter.warn(mistake);
-  if (dataset.samples.empty()) {
-    throw core::ConfigError(
-        concat("none of the ", counts.records + counts.bad,
-               " records gives a sample with a supervised token; max_length is ",
-               settings.max_length, ", overlong samples: ", settings.overlong,
-               "; raise max_length, or see with corda preview what the data become"));
-  }
+  if (dataset.samples.empty()) throw core::ConfigError(why_no_sample(counts, settings));
 }
 
 // nullopt where the cache has no such data, or holds something else under that name.
@@ -73,8 +67,11 @@ Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokeni
     if (auto cached = open_cached(*path, reporter)) {
       const BadRecord pass =
           settings.skip_bad ? BadRecord([](const core::FormatError&) {}) : BadRecord();
-      for (const auto& file : files)
-        pipeline.encoder().template_of(RecordStream(file, pass).format());
+      for (const auto& file : files) {
+        const RecordStream stream(file, pass);
+        pipeline.encoder().template_of(stream.format());
+        report_columns(stream, reporter);
+      }
       report(*cached, tokenizer, settings, pipeline.encoder().chat(), reporter);
       return std::move(*cached);
     }

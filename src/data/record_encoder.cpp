@@ -23,6 +23,24 @@ namespace {
 
 std::int64_t size_of(const Sample& sample) { return static_cast<std::int64_t>(sample.ids.size()); }
 
+bool is_supervised(const Sample& sample) {
+  return std::find(sample.supervised.begin(), sample.supervised.end(), std::uint8_t{1}) !=
+         sample.supervised.end();
+}
+
+std::string why_all_prompt(const Conversation& conversation) {
+  std::vector<std::string> roles;
+  for (const Message& message : conversation.messages) {
+    if (is_assistant(message))
+      return "no message of the assistant is to be learnt in it ('train', 'weight', a prompt of "
+             "its "
+             "own)";
+    if (std::find(roles.begin(), roles.end(), message.role()) == roles.end())
+      roles.push_back(message.role());
+  }
+  return concat("it has no message of the assistant; its roles are ", core::join(roles, ", "));
+}
+
 }  // namespace
 
 RecordEncoder::RecordEncoder(const tokenizer::Tokenizer& tokenizer, const EncodeSettings& settings)
@@ -45,8 +63,9 @@ std::string RecordEncoder::template_of(const std::string& format) {
   }
   std::string name = asked;
   if (asked == "auto") {
-    name = !chat_format ? "alpaca" : "chat";
-    if (chat_format && !ChatTemplate::model_has_one(settings_.model_directory)) {
+    const bool own = ChatTemplate::model_has_one(settings_.model_directory);
+    name = chat_format || own ? "chat" : "alpaca";
+    if (chat_format && !own) {
       throw core::ConfigError(concat(
           "the data have the format '", format, "', and the model '",
           settings_.model_directory.string(),
@@ -64,8 +83,8 @@ std::string RecordEncoder::template_of(const std::string& format) {
   return name;
 }
 
-// Instruction formats through alpaca (the template) and plain are a prompt and a response, each
-// tokenised for itself; everything else is a conversation.
+// Instruction formats through alpaca (the template) and plain are a prompt and a response;
+// everything else is a conversation.
 bool RecordEncoder::goes_through_chat(const std::string& format) const {
   if (is_chat_format(format)) return true;
   return settings_.template_name != "plain" && chat_->name() != "alpaca";
@@ -88,27 +107,46 @@ EncodedRecord RecordEncoder::encode(const DataFile& file, const Record& record,
   EncodedRecord result;
   if (format == "text") {
     DocumentCutter cutter(tokenizer_, settings_.max_length,
-                          [&](Sample& sample) { add_if_supervised(std::move(sample), result); });
+                          [&](Sample& sample) { add_piece(std::move(sample), result); });
     cutter.add(encode_plain(tokenizer_, text_of(file, record)));
     cutter.finish();
     result.full_tokens = cutter.tokens();
-    return result;
+  } else if (needs_conversation(file, record, format)) {
+    encode_conversation(file, record, format, with_borders, result);
+  } else {
+    encode_instruction(file, record, format, with_borders, result);
   }
-  if (!needs_conversation(file, record, format)) {
-    const bool plain = settings_.template_name == "plain";
-    const auto text = prompt_response_of(file, record, format, plain ? "plain" : "alpaca");
-    Sample sample = encode_sample(tokenizer_, text);
-    if (with_borders) {
-      const auto first = std::find(sample.supervised.begin(), sample.supervised.end(), 1);
-      result.borders = {first - sample.supervised.begin()};
-    }
-    if (settings_.train_on == "all" && !sample.ids.empty())
-      std::fill(sample.supervised.begin() + 1, sample.supervised.end(), std::uint8_t{1});
-    cut(std::move(sample), result);
-    return result;
+  return result;
+}
+
+void RecordEncoder::encode_instruction(const DataFile& file, const Record& record,
+                                       const std::string& format, bool with_borders,
+                                       EncodedRecord& into) const {
+  const bool plain = settings_.template_name == "plain";
+  const auto text = prompt_response_of(file, record, format, plain ? "plain" : "alpaca");
+  Sample sample;
+  try {
+    sample = encode_sample(tokenizer_, text);
+  } catch (const core::FormatError& error) {
+    fail(file, record, error.what());
   }
+  if (with_borders) {
+    const auto first = std::find(sample.supervised.begin(), sample.supervised.end(), 1);
+    into.borders = {first - sample.supervised.begin()};
+  }
+  into.empty_answer = core::trim(text.response).empty();
+  if (settings_.train_on == "all" && !sample.ids.empty())
+    std::fill(sample.supervised.begin() + 1, sample.supervised.end(), std::uint8_t{1});
+  cut(std::move(sample), "its response is empty, and the tokenizer has no EOS", into);
+}
+
+void RecordEncoder::encode_conversation(const DataFile& file, const Record& record,
+                                        const std::string& format, bool with_borders,
+                                        EncodedRecord& into) const {
   Conversation conversation = conversation_of(file, record, format, settings_.system);
-  result.hides_tools = !chat_->shows_tools(conversation);
+  into.hides_tools = !chat_->shows_tools(conversation);
+  into.dropped_nulls = conversation.dropped_nulls;
+  into.legacy_calls = conversation.legacy_calls;
   const auto encoded_chat = [&] {
     return encode_chat(tokenizer_, *chat_, conversation, settings_.train_on, with_borders);
   };
@@ -125,34 +163,49 @@ EncodedRecord RecordEncoder::encode(const DataFile& file, const Record& record,
       fail(file, record, error.what());
     }
   }
-  result.borders = std::move(encoded.borders);
-  result.eos_appended = encoded.eos_appended ? 1 : 0;
-  cut(std::move(encoded.sample), result);
-  return result;
+  into.borders = std::move(encoded.borders);
+  into.eos_appended = encoded.eos_appended ? 1 : 0;
+  into.empty_answer = encoded.empty_answer;
+  if (encoded.hidden_message) {
+    into.hidden_message = concat("message ", *encoded.hidden_message, " (role '",
+                                 conversation.messages[*encoded.hidden_message].role(), "')");
+  }
+  cut(std::move(encoded.sample), why_all_prompt(conversation), into);
 }
 
-void RecordEncoder::cut(Sample sample, EncodedRecord& into) const {
+void RecordEncoder::cut(Sample sample, const std::string& all_prompt, EncodedRecord& into) const {
   into.full_tokens = size_of(sample);
+  if (!is_supervised(sample)) {
+    ++into.without_targets;
+    into.why_dropped = all_prompt;
+    return;
+  }
   if (settings_.max_length > 0 && size_of(sample) > settings_.max_length) {
     if (settings_.overlong == "drop") {
       ++into.too_long;
+      into.why_dropped =
+          concat("it has ", into.full_tokens, " tokens; max_length is ", settings_.max_length);
       return;
     }
     ++into.truncated;
     sample.ids.resize(static_cast<std::size_t>(settings_.max_length));
     sample.supervised.resize(sample.ids.size());
   }
-  add_if_supervised(std::move(sample), into);
-}
-
-void add_if_supervised(Sample sample, EncodedRecord& into) {
-  const bool any = std::find(sample.supervised.begin(), sample.supervised.end(), std::uint8_t{1}) !=
-                   sample.supervised.end();
-  if (!any) {
-    ++into.unsupervised;
+  if (!is_supervised(sample)) {
+    ++into.prompt_fills;
+    into.why_dropped = concat("its prompt alone fills max_length, which is ", settings_.max_length);
     return;
   }
   into.samples.push_back(std::move(sample));
+}
+
+void add_piece(Sample piece, EncodedRecord& into) {
+  if (is_supervised(piece)) {
+    into.samples.push_back(std::move(piece));
+    return;
+  }
+  ++into.one_token;
+  into.why_dropped = "the text is a single token, which nothing predicts";
 }
 
 }  // namespace corda::data

@@ -18,17 +18,31 @@ namespace corda::data {
 struct EncodedRecord {
   std::vector<Sample> samples;
   std::vector<std::int64_t> borders;  // of the first sample; where wanted
-  std::string place;                  // "FILE:LINE:COLUMN"; where borders are wanted
+  std::string place;                  // "FILE:LINE:COLUMN"; where borders are wanted, or notes()
   std::int64_t full_tokens = 0;       // before anything was cut
   std::int64_t truncated = 0;
-  std::int64_t too_long = 0;      // dropped for their length
-  std::int64_t unsupervised = 0;  // dropped because no token of theirs is supervised
+  // Dropped, as EncodeCounts has them, and why the last of them was.
+  std::int64_t too_long = 0;
+  std::int64_t prompt_fills = 0;
+  std::int64_t without_targets = 0;
+  std::int64_t one_token = 0;
+  std::string why_dropped;
   std::int64_t eos_appended = 0;
-  bool hides_tools = false;  // the conversation has tools that its template does not look at
+  bool hides_tools = false;    // the conversation has tools that its template does not look at
+  std::string hidden_message;  // which message the template shows nothing of; "": none
+  bool dropped_nulls = false;  // of tools and calls
+  bool legacy_calls = false;   // `function_call`
+  bool empty_answer = false;   // is to be learnt
+
+  // Whether something is to be said of it with its place.
+  bool notes() const {
+    return (samples.empty() && !why_dropped.empty()) || !hidden_message.empty() || dropped_nulls ||
+           legacy_calls || empty_answer;
+  }
 };
 
-// Adds a sample, or counts it where no token of it is supervised.
-void add_if_supervised(Sample sample, EncodedRecord& into);
+// Adds a piece of a text, or counts it where it is a single token.
+void add_piece(Sample piece, EncodedRecord& into);
 
 class RecordEncoder {
  public:
@@ -52,7 +66,12 @@ class RecordEncoder {
   bool goes_through_chat(const std::string& format) const;
   bool needs_conversation(const DataFile& file, const Record& record,
                           const std::string& format) const;
-  void cut(Sample sample, EncodedRecord& into) const;
+  void encode_instruction(const DataFile& file, const Record& record, const std::string& format,
+                          bool with_borders, EncodedRecord& into) const;
+  void encode_conversation(const DataFile& file, const Record& record, const std::string& format,
+                           bool with_borders, EncodedRecord& into) const;
+  // `all_prompt`: why no token of it may be supervised.
+  void cut(Sample sample, const std::string& all_prompt, EncodedRecord& into) const;
 
   const tokenizer::Tokenizer& tokenizer_;
   const EncodeSettings& settings_;

@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "data/record_fields.h"
 
+#include <cmath>
+
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "data/text_reader.h"
@@ -54,6 +56,11 @@ const Json* find_field(const DataFile& file, const Record& record, const std::st
   return find_column(record.value, column_of(file, field));
 }
 
+const Json* find_value(const DataFile& file, const Record& record, const std::string& field) {
+  const Json* value = find_field(file, record, field);
+  return value == nullptr || value->is_null() ? nullptr : value;
+}
+
 void fail_missing(const DataFile& file, const Record& record, const std::string& format,
                   const std::string& field) {
   fail(file, record,
@@ -62,10 +69,23 @@ void fail_missing(const DataFile& file, const Record& record, const std::string&
                     "; name the right one with --columns ", field, "=COLUMN"));
 }
 
+bool is_beyond_reading(const Json& value) {
+  return value.is_number_float() && std::abs(value.get<double>()) >= 0x1p63;
+}
+
+void fail_beyond_reading(const DataFile& file, const Record& record, const Json& value) {
+  fail(file, record,
+       core::concat("the number ", value.dump(),
+                    " is too large for its digits to be kept; write it as text, in quotes"));
+}
+
 std::string string_of(const DataFile& file, const Record& record, const std::string& field,
                       const Json& value) {
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_number()) return value.dump();
+  if (value.is_number()) {
+    if (is_beyond_reading(value)) fail_beyond_reading(file, record, value);
+    return value.dump();
+  }
   fail(file, record,
        core::concat("the column '", column_of(file, field),
                     "' must hold text; it holds a value of type ", value.type_name()));
@@ -79,9 +99,8 @@ std::string required_text(const DataFile& file, const Record& record, const std:
 }
 
 std::string optional_text(const DataFile& file, const Record& record, const std::string& field) {
-  const Json* value = find_field(file, record, field);
-  return value == nullptr || value->is_null() ? std::string()
-                                              : string_of(file, record, field, *value);
+  const Json* value = find_value(file, record, field);
+  return value == nullptr ? std::string() : string_of(file, record, field, *value);
 }
 
 }  // namespace corda::data

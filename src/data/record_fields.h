@@ -22,6 +22,15 @@ std::string column_of(const DataFile& file, const std::string& field);
 // nullptr where the record has no such column.
 const core::Json* find_field(const DataFile& file, const Record& record, const std::string& field);
 
+// nullptr also where the column holds null.
+const core::Json* find_value(const DataFile& file, const Record& record, const std::string& field);
+
+// Whether a number is one whose digits reading has not kept: JSON integers beyond 64 bits become
+// floating point.
+bool is_beyond_reading(const core::Json& value);
+[[noreturn]] void fail_beyond_reading(const DataFile& file, const Record& record,
+                                      const core::Json& value);
+
 // The text of a string or number.
 std::string string_of(const DataFile& file, const Record& record, const std::string& field,
                       const core::Json& value);

@@ -180,6 +180,19 @@ class JsonReader : public RecordReader {
 
 }  // namespace
 
+namespace {
+
+[[noreturn]] void fail_parsing(const core::FormatError& error, const std::string& text) {
+  const bool literal = std::string_view(error.what()).find("invalid literal") != std::string::npos;
+  const bool number =
+      text.find("NaN") != std::string::npos || text.find("Infinity") != std::string::npos;
+  if (!literal || !number) throw error;
+  throw core::FormatError(core::concat(
+      error.what(), " (NaN and Infinity are no JSON; write null where a value is missing)"));
+}
+
+}  // namespace
+
 // Only for the message of a failure is the text moved to its column in the file: doing it always
 // would cost the square of a one-line file's length.
 Record parse_record(RawRecord raw, const std::string& name) {
@@ -195,9 +208,13 @@ Record parse_record(RawRecord raw, const std::string& name) {
       throw core::FormatError(core::concat(
           error.what(), ": each record stands on one line, or in a list [...] over several"));
     }
-    if (raw.column == 1) throw;
-    core::parse_json(std::string(static_cast<std::size_t>(raw.column - 1), ' ') + raw.text, name,
-                     raw.line);
+    if (raw.column == 1) fail_parsing(error, raw.text);
+    try {
+      core::parse_json(std::string(static_cast<std::size_t>(raw.column - 1), ' ') + raw.text, name,
+                       raw.line);
+    } catch (const core::FormatError& moved) {
+      fail_parsing(moved, raw.text);
+    }
     throw;
   }
   if (!record.value.is_object()) {

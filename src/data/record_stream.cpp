@@ -2,9 +2,13 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "data/record_stream.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
+#include <vector>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 
 namespace corda::data {
 
@@ -30,10 +34,9 @@ RecordStream::RecordStream(DataFile file, BadRecord bad, std::int64_t part_bytes
                                            file_.first, " leaves none of them"));
     }
   }
-  if (!detected()) format_ = file_.format;
   while (format_.empty()) {
     try {
-      format_ = detect_format(file_, parse_record(*head_, name));
+      look_at(*head_);
     } catch (const core::FormatError& error) {
       if (!bad_) throw;
       bad_(error);
@@ -43,21 +46,53 @@ RecordStream::RecordStream(DataFile file, BadRecord bad, std::int64_t part_bytes
   }
 }
 
+// What the first record says of the file.
+void RecordStream::look_at(const RawRecord& raw) {
+  if (raw.plain) {  // may be long, and its text says nothing of that
+    format_ = detect_format(file_, Record{.value = {{"text", ""}}});
+    return;
+  }
+  Record record;
+  try {
+    record = parse_record(raw, file_.path.string());
+  } catch (const core::FormatError& error) {
+    if (bad_) throw;
+    throw with_skip_advice(error);
+  }
+  const std::string format = detect_format(file_, record);
+  notes_ = column_notes(file_, record, format);
+  format_ = format;
+}
+
 std::optional<RawRecord> RecordStream::read() {
   while (true) {
     try {
       return reader_->next_raw();
     } catch (const core::FormatError& error) {
-      if (!bad_ || !reader_->skip_bad()) throw;
+      if (!reader_->skip_bad()) throw;
+      if (!bad_) throw with_skip_advice(error);
       bad_(error);
     }
   }
 }
 
-std::optional<Record> RecordStream::next() {
-  auto raw = next_raw();
-  if (!raw) return std::nullopt;
-  return parse_record(std::move(*raw), file_.path.string());
+core::FormatError with_skip_advice(const core::FormatError& error) {
+  return core::FormatError(core::concat(
+      error.what(),
+      "; bad records are left out, and listed, with --skip-bad (data.skip_bad: true)"));
+}
+
+void report_columns(const RecordStream& stream, core::Reporter& reporter) {
+  const ColumnNotes& notes = stream.notes();
+  const std::string name = stream.file().path.string();
+  for (const auto& warning : notes.warnings) reporter.warn(warning);
+  for (const auto& remark : notes.remarks) reporter.info(core::concat(name, ": ", remark));
+  std::vector<std::string> names(
+      notes.unread.begin(),
+      notes.unread.begin() + std::min<std::ptrdiff_t>(std::ssize(notes.unread), 20));
+  if (names.size() < notes.unread.size()) names.emplace_back("...");
+  if (names.empty()) return;
+  reporter.info(core::concat(name, ": columns that are not read: ", core::join(names, ", ")));
 }
 
 std::optional<RawRecord> RecordStream::next_raw() {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "corda/core/error.h"
+#include "corda/core/reporter.h"
 #include "data/formats.h"
 #include "data/record_reader.h"
 
@@ -33,15 +34,17 @@ class RecordStream {
   // Never "auto".
   const std::string& format() const { return format_; }
   bool detected() const { return file_.format == "auto"; }
+  // Of the first record.
+  const ColumnNotes& notes() const { return notes_; }
 
   bool is_plain_text() const { return container_of(file_.path, file_.format) == Container::kText; }
 
   // The next selected record, not parsed.
   std::optional<RawRecord> next_raw();
-  std::optional<Record> next();
 
  private:
   std::optional<RawRecord> read();
+  void look_at(const RawRecord& raw);
 
   DataFile file_;
   BadRecord bad_;
@@ -49,7 +52,14 @@ class RecordStream {
   std::unique_ptr<RecordReader> reader_;
   std::optional<RawRecord> head_;
   std::string format_;
+  ColumnNotes notes_;
   std::int64_t given_ = 0;
 };
+
+// The error of a bad record, with how to leave such records out.
+core::FormatError with_skip_advice(const core::FormatError& error);
+
+// Reports which columns stay unread, and warns of what that loses.
+void report_columns(const RecordStream& stream, core::Reporter& reporter);
 
 }  // namespace corda::data

@@ -20,7 +20,7 @@ using core::Json;
 
 namespace {
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
                                 std::pair{"samples", &EncodeCounts::samples},
@@ -34,7 +34,15 @@ constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
                                 std::pair{"with_end", &EncodeCounts::with_end},
                                 std::pair{"double_bos", &EncodeCounts::double_bos},
                                 std::pair{"eos_appended", &EncodeCounts::eos_appended},
+                                std::pair{"too_long", &EncodeCounts::too_long},
+                                std::pair{"prompt_fills", &EncodeCounts::prompt_fills},
+                                std::pair{"one_token", &EncodeCounts::one_token},
                                 std::pair{"hidden_tools", &EncodeCounts::hidden_tools}};
+
+constexpr std::array kNoted = {std::pair{"hidden_messages", &EncodeCounts::hidden_messages},
+                               std::pair{"dropped_nulls", &EncodeCounts::dropped_nulls},
+                               std::pair{"legacy_calls", &EncodeCounts::legacy_calls},
+                               std::pair{"empty_answers", &EncodeCounts::empty_answers}};
 
 class Key {
  public:
@@ -84,6 +92,16 @@ void add_model_files(Key& key, const fs::path& directory, core::Reporter& report
   for (const auto& file : files) key.add(file.filename().string()).add_file(file, reporter);
 }
 
+std::vector<std::string> texts_of(const Json& notes, const char* key) {
+  std::vector<std::string> texts;
+  for (const Json& text : notes.value(key, Json::array())) {
+    if (!text.is_string())
+      throw core::FormatError(core::concat("tokenised data: '", key, "' must hold texts"));
+    texts.push_back(text.get<std::string>());
+  }
+  return texts;
+}
+
 }  // namespace
 
 std::string cache_key(const std::vector<DataFile>& files, const EncodeSettings& settings,
@@ -109,8 +127,15 @@ std::string cache_key(const std::vector<DataFile>& files, const EncodeSettings& 
 std::string to_notes(const Dataset& dataset) {
   Json counts = Json::object();
   for (const auto& [name, member] : kCounts) counts[name] = dataset.counts.*member;
+  Json first = Json::object();
+  for (const auto& [name, member] : kNoted) {
+    counts[name] = (dataset.counts.*member).count;
+    first[name] = (dataset.counts.*member).first;
+  }
   return Json{{"version", kVersion},
               {"counts", std::move(counts)},
+              {"dropped_list", dataset.counts.dropped_list},
+              {"first", std::move(first)},
               {"template", dataset.template_used.name},
               {"chat_template", dataset.template_used.chat_template}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);  // the name may be any path
@@ -124,6 +149,10 @@ void read_notes(const std::string& notes, Dataset& dataset) {
     throw core::FormatError("the tokenised data were cached by another version of corda");
   const core::Fields counts(fields.object("counts"), core::concat(source, ": counts"));
   for (const auto& [name, member] : kCounts) dataset.counts.*member = counts.integer(name, 0);
+  dataset.counts.dropped_list = texts_of(json, "dropped_list");
+  const core::Fields first(fields.object("first"), core::concat(source, ": first"));
+  for (const auto& [name, member] : kNoted)
+    dataset.counts.*member = {.count = counts.integer(name, 0), .first = first.text(name)};
   dataset.template_used = {fields.text("template"), fields.text("chat_template")};
 }
 

@@ -44,6 +44,7 @@ void SamplePipeline::run_file(const DataFile& data_file, const Sink& sink) {
                           : BadRecord(),
                       settings_.max_length > 0 ? kTextPartBytes : 0);
   const std::string name = encoder_.template_of(stream.format());
+  report_columns(stream, reporter_);
   if (template_.empty() || template_ == "none") template_ = name;
   // Reads the stream to its end, so that nothing is left for the loop below.
   if (stream.is_plain_text() && settings_.max_length > 0) run_plain_text(stream, sink);
@@ -71,8 +72,9 @@ void SamplePipeline::run_plain_text(RecordStream& stream, const Sink& sink) {
     EncodedRecord encoded;
     // The document's are not known yet.
     encoded.full_tokens = static_cast<std::int64_t>(sample.ids.size());
-    add_if_supervised(std::move(sample), encoded);
-    if (counts_.samples < borders_until_) encoded.place = concat(name, ":1:1");
+    add_piece(std::move(sample), encoded);
+    if (pieces > 0) encoded.why_dropped.clear();  // the end of a text that was not lost
+    if (counts_.samples < borders_until_ || encoded.notes()) encoded.place = concat(name, ":1:1");
     counts_.records -= pieces++ > 0 ? 1 : 0;  // all are of one record
     take({.encoded = std::move(encoded), .bad = {}}, sink);
   });
@@ -107,9 +109,10 @@ void SamplePipeline::finish_chunk(const RecordStream& stream, std::vector<RawRec
     try {
       const Record record = parse_record(std::move(chunk[at]), name);
       outcomes[at].encoded = encoder_.encode(stream.file(), record, stream.format(), borders);
-      if (borders) outcomes[at].encoded.place = concat(name, ":", record.line, ":", record.column);
+      if (borders || outcomes[at].encoded.notes())
+        outcomes[at].encoded.place = concat(name, ":", record.line, ":", record.column);
     } catch (const core::FormatError& error) {
-      if (!settings_.skip_bad) throw;
+      if (!settings_.skip_bad) throw with_skip_advice(error);
       outcomes[at].bad = error;
     }
   });
@@ -123,12 +126,7 @@ void SamplePipeline::take(const Outcome& outcome, const Sink& sink) {
     return;
   }
   const EncodedRecord& encoded = outcome.encoded;
-  ++counts_.records;
-  counts_.truncated += encoded.truncated;
-  counts_.dropped += encoded.too_long + encoded.unsupervised;
-  counts_.without_targets += encoded.unsupervised;
-  counts_.eos_appended += encoded.eos_appended;
-  counts_.hidden_tools += encoded.hides_tools ? 1 : 0;
+  count_record(encoded, counts_);
   sink(encoded);
   for (const Sample& sample : encoded.samples) count_sample(sample, tokenizer_, counts_);
 }

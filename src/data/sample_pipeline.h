@@ -10,6 +10,7 @@
 
 #include "corda/core/reporter.h"
 #include "corda/data/load.h"
+#include "data/mistakes.h"
 #include "data/record_encoder.h"
 #include "data/record_stream.h"
 
@@ -18,7 +19,7 @@ namespace corda::data {
 class SamplePipeline {
  public:
   // So many skipped records are named one by one.
-  static constexpr std::int64_t kBadListed = 20;
+  static constexpr std::int64_t kBadListed = kRecordsListed;
   using Sink = std::function<void(const EncodedRecord&)>;
 
   SamplePipeline(const tokenizer::Tokenizer& tokenizer, const EncodeSettings& settings,

@@ -21,6 +21,21 @@ std::string located(const std::string& name, std::int64_t line, std::int64_t col
   return core::concat(name, ":", line, ":", column, ": ", reason);
 }
 
+std::string_view without_byte_order_mark(std::string_view text) {
+  return text.starts_with(kByteOrderMark) ? text.substr(kByteOrderMark.size()) : text;
+}
+
+void check_not_wide(std::string_view head, const std::string& name) {
+  // Without a mark, ASCII in UTF-16 has a zero beside every letter.
+  bool wide =
+      head.size() >= 3 && (head[0] == 0) != (head[1] == 0) && (head[2] == 0) == (head[0] == 0);
+  for (const std::string_view mark : kWideMarks) wide = wide || head.starts_with(mark);
+  if (!wide) return;
+  throw core::FormatError(located(
+      name, 1, 1,
+      "the file is UTF-16; only UTF-8 is read (iconv -f UTF-16 -t UTF-8 turns it into that)"));
+}
+
 TextReader::TextReader(std::unique_ptr<ByteSource> source, std::string name)
     : source_(std::move(source)), name_(std::move(name)) {
   while (end_ < kByteOrderMark.size()) {
@@ -29,11 +44,8 @@ TextReader::TextReader(std::unique_ptr<ByteSource> source, std::string name)
     end_ += got;
   }
   const std::string_view head(buffer_.data(), end_);
-  if (head.starts_with(kByteOrderMark)) begin_ = kByteOrderMark.size();
-  for (const std::string_view mark : kWideMarks) {
-    if (head.starts_with(mark))
-      fail("the file is UTF-16; only UTF-8 is read (iconv -f UTF-16 -t UTF-8 turns it into that)");
-  }
+  begin_ = head.size() - without_byte_order_mark(head).size();
+  check_not_wide(head, name_);
 }
 
 void TextReader::fail(std::string_view reason) const {

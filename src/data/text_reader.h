@@ -61,6 +61,11 @@ class TextReader {
   std::int64_t character_column_ = 1;
 };
 
+// What follows a byte order mark of UTF-8.
+std::string_view without_byte_order_mark(std::string_view text);
+// Throws FormatError where the bytes begin as UTF-16 does.
+void check_not_wide(std::string_view head, const std::string& name);
+
 // "FILE:LINE:COLUMN: reason".
 std::string located(const std::string& name, std::int64_t line, std::int64_t column,
                     std::string_view reason);

@@ -63,28 +63,78 @@ bool only_special(const tokenizer::Tokenizer& tokenizer, std::string_view text) 
 class Incremental {
  public:
   Incremental(const tokenizer::Tokenizer& tokenizer, const ChatTemplate& chat,
-              const Conversation& conversation, const std::string& full)
-      : tokenizer_(tokenizer), chat_(chat), conversation_(conversation), full_(full) {}
+              const Conversation& conversation, const jinja::Rendering& full)
+      : tokenizer_(tokenizer),
+        chat_(chat),
+        conversation_(conversation),
+        rendering_(full),
+        full_(full.text) {}
 
   ByteSpan span_of(std::size_t index) const {
     const bool answers = is_assistant(conversation_.messages[index]);
-    const std::string before = index == 0 && !answers ? "" : render(index, answers, index);
-    if (!full_.starts_with(before)) {
-      refuse(index, answers
-                        ? "the prompt before it, with the generation prompt, is no beginning of "
-                          "the whole conversation"
-                        : "the conversation before it is no beginning of the whole");
+    std::string before;
+    std::string why;
+    if (index > 0 || answers) {
+      try {
+        before = chat_.render(conversation_, index, answers).text;
+      } catch (const core::FormatError& error) {
+        why = concat("rendering the conversation up to it fails: ", error.what());
+      }
     }
-    return {static_cast<std::int64_t>(before.size()), end_of(index)};
+    if (why.empty() && !full_.starts_with(before)) {
+      why = answers ? "the prompt before it, with the generation prompt, is no beginning of "
+                      "the whole conversation"
+                    : "the conversation before it is no beginning of the whole";
+    }
+    if (why.empty()) return {static_cast<std::int64_t>(before.size()), end_of(index)};
+    if (answers && opens(index)) return {opening_begin(index), end_of(index)};
+    refuse(index, why);
   }
 
  private:
-  std::string render(std::size_t count, bool prompt, std::size_t index) const {
+  std::string render_upto(std::size_t count, std::size_t index) const {
     try {
-      return chat_.render(conversation_, count, prompt).text;
+      return chat_.render(conversation_, count, false).text;
     } catch (const core::FormatError& error) {
       refuse(index, concat("rendering the conversation up to it fails: ", error.what()));
     }
+  }
+
+  // Whether no user has spoken before it: many templates can render nothing of what is before it.
+  bool opens(std::size_t index) const {
+    return std::none_of(conversation_.messages.begin(),
+                        conversation_.messages.begin() + static_cast<std::ptrdiff_t>(index),
+                        [](const Message& message) { return message.role() != "system"; });
+  }
+
+  // Where the turn of an assistant begins who speaks first: at its text, in front of which the
+  // generation prompt must stand.
+  std::int64_t opening_begin(std::size_t index) const {
+    const auto source = static_cast<std::int32_t>(index);
+    const auto found = std::find_if(rendering_.sources.begin(), rendering_.sources.end(),
+                                    [&](const auto& span) { return span.source == source; });
+    const std::string prompt = generation_prompt();
+    if (found == rendering_.sources.end() || prompt.empty() ||
+        !std::string_view(full_)
+             .substr(0, static_cast<std::size_t>(found->begin))
+             .ends_with(prompt)) {
+      throw core::FormatError(concat(
+          "the conversation begins with the assistant, whose message does not stand directly "
+          "behind the generation prompt of the template '",
+          chat_.name(),
+          "'; begin it with a user's message, or take a template with {% generation %} "
+          "marks"));
+    }
+    return found->begin;
+  }
+
+  // What the template puts behind a user's message for the assistant to go on.
+  std::string generation_prompt() const {
+    Conversation one;
+    one.messages.push_back({.value = {{"role", "user"}, {"content", "x"}}});
+    const std::string without = chat_.render(one, 1, false).text;
+    const std::string with = chat_.render(one, 1, true).text;
+    return with.starts_with(without) ? with.substr(without.size()) : std::string();
   }
 
   // Where the turn ends: the end of the conversation up to it, which may be followed by special
@@ -92,7 +142,7 @@ class Incremental {
   std::int64_t end_of(std::size_t index) const {
     const auto size = static_cast<std::int64_t>(full_.size());
     if (index + 1 == conversation_.messages.size()) return size;
-    const std::string upto = render(index + 1, false, index);
+    const std::string upto = render_upto(index + 1, index);
     if (full_.starts_with(upto)) return static_cast<std::int64_t>(upto.size());
     const auto differ = std::mismatch(upto.begin(), upto.end(), full_.begin(), full_.end());
     const auto common = static_cast<std::size_t>(differ.first - upto.begin());
@@ -115,6 +165,7 @@ class Incremental {
   const tokenizer::Tokenizer& tokenizer_;
   const ChatTemplate& chat_;
   const Conversation& conversation_;
+  const jinja::Rendering& rendering_;
   const std::string& full_;
 };
 
@@ -129,7 +180,7 @@ std::vector<ByteSpan> turn_spans(const tokenizer::Tokenizer& tokenizer, const Ch
   if (assistants_only) {
     if (auto spans = marked_spans(conversation, full, wanted)) return *spans;
   }
-  const Incremental incremental(tokenizer, chat, conversation, full.text);
+  const Incremental incremental(tokenizer, chat, conversation, full);
   std::vector<ByteSpan> spans;
   for (const std::size_t index : wanted) {
     const ByteSpan span = incremental.span_of(index);

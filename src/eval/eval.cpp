@@ -86,10 +86,11 @@ void measure_nll(const model::Model& model, const std::vector<data::Sample>& sam
 
 // The joined text cut into windows; every token but a window's first is a target.
 std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
-                                       const Tokenizer& tokenizer, const EvalSettings& settings) {
+                                       const Tokenizer& tokenizer, const EvalSettings& settings,
+                                       core::Reporter& reporter) {
   std::string joined;
   for (const auto& file : files) {
-    for (const auto& document : data::load_text(file)) {
+    for (const auto& document : data::load_text(file, settings.skip_bad, reporter)) {
       if (!joined.empty()) joined += "\n\n";
       joined += document;
     }
@@ -125,11 +126,11 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   auto files = files_of(settings, "auto");
   std::vector<data::Sample> samples;
-  const bool text = std::all_of(files.begin(), files.end(), [](const auto& file) {
-    return data::detect_format(file) == "text";
+  const bool text = std::all_of(files.begin(), files.end(), [&](const auto& file) {
+    return data::detect_format(file, settings.skip_bad) == "text";
   });
   if (text) {
-    samples = text_windows(files, *tokenizer, settings);
+    samples = text_windows(files, *tokenizer, settings, reporter);
     const std::size_t longest = samples.empty() ? 0 : samples.front().ids.size();
     model::warn_beyond_positions(config, static_cast<std::int64_t>(longest),
                                  concat("a window of ", longest, " tokens (--seq-len)"), reporter);
@@ -197,7 +198,7 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   std::vector<data::QaRecord> records;
   for (const auto& file : files_of(settings, "qa")) {
-    auto loaded = data::load_qa(file);
+    auto loaded = data::load_qa(file, settings.skip_bad, reporter);
     records.insert(records.end(), std::make_move_iterator(loaded.begin()),
                    std::make_move_iterator(loaded.end()));
   }

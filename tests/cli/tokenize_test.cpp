@@ -51,6 +51,21 @@ TEST_F(Tokenize, GzippedLinesAreTheLines) {
   EXPECT_EQ(tokenize("lines.txt.gz").out, "[105,102,109,109,112]\n[66]\n");
 }
 
+// As every other verb reads a text.
+TEST_F(Tokenize, ByteOrderMarkAndCarriageReturnsOfLineEndsAreNoText) {
+  write("plain.txt", "hello\n\nA\rb\n");
+  write("marked.txt", "\xEF\xBB\xBFhello\r\n\r\nA\rb\r\n");
+  const ProcessResult plain = tokenize("plain.txt");
+  EXPECT_EQ(plain.out, "[105,102,109,109,112]\n[]\n[66,14,99]\n");
+  EXPECT_EQ(tokenize("marked.txt").out, plain.out);
+  for (const std::string& wide : {std::string("\xFF\xFEh\0i\0", 6), std::string("h\0i\0", 4)}) {
+    write("wide.txt", wide);
+    const ProcessResult result = tokenize("wide.txt");
+    EXPECT_EQ(result.exit_code, 3);
+    EXPECT_THAT(result.err, HasSubstr("wide.txt:1:1: the file is UTF-16; only UTF-8 is read"));
+  }
+}
+
 TEST_F(Tokenize, WhatIsNoIdIsRefusedWithItsLine) {
   for (const std::string ids : {"[99999999999]", "[18446744073709551615]", "[1.5]", "{}"}) {
     write("ids.txt", "[1]\n" + ids + "\n");

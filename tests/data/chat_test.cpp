@@ -255,8 +255,10 @@ TEST_F(Chat, ConversationsWithNothingToLearnAreAnError) {
                 load(R"({"messages":[{"role":"user","content":"a"}]})", {.template_name = "chatml"},
                      "auto");
               }),
-              HasSubstr("none of the 1 records gives a sample with a supervised token"));
-  EXPECT_THAT(log_.text, HasSubstr("(1 are all prompt)"));
+              HasSubstr("none of the 1 records gives a sample with a supervised token: 1 are all "
+                        "prompt"));
+  EXPECT_THAT(log_.text, HasSubstr("f.jsonl:1:1: it has no message of the assistant; its roles "
+                                   "are user"));
 }
 
 TEST_F(Chat, BadConversationsNameTheirPlace) {
@@ -343,6 +345,19 @@ TEST_F(Chat, ModelsOwnTemplateInEverySpelling) {
   folder_.write("chat_template.jinja", named("three "));
   EXPECT_EQ(text_of(line, {}), "three x</s>");
   EXPECT_THAT(log_.text, HasSubstr("template chat (chosen)"));
+}
+
+TEST_F(Chat, InstructionsGoThroughTheModelsOwnTemplateWhereItHasOne) {
+  const std::string line = R"({"instruction":"Add.","output":"4"})";
+  EXPECT_THAT(text_of(line, {}), HasSubstr("### Instruction:\nAdd.\n\n### Response: 4</s>"));
+  model_ = folder_.path();
+  folder_.write("chat_template.jinja",
+                "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+                "{% if add_generation_prompt %}[assistant]{% endif %}");
+  EXPECT_EQ(text_of(line, {}), "[user]Add.[assistant]4</s>");
+  EXPECT_THAT(log_.text, HasSubstr("format alpaca (detected), template chat (chosen)"));
+  EXPECT_THAT(text_of(line, {.template_name = "alpaca"}), HasSubstr("### Response: 4</s>"));
+  EXPECT_THAT(log_.text, HasSubstr("the model carries a chat template of its own"));
 }
 
 TEST_F(Chat, AlpacaTemplateOfConversationsReadsLikeThatOfInstructions) {

@@ -59,7 +59,7 @@ class LoadSamples : public ::testing::Test {
   }
 };
 
-TEST_F(LoadSamples, AlpacaIsTheStanfordPromptAsOneSegmentAndTheResponseAsAnother) {
+TEST_F(LoadSamples, AlpacaIsTheStanfordPromptAndTheResponseTokenisedAsOneText) {
   const auto data =
       load(file("{\"instruction\":\"Add.\",\"output\":\"4\"}\n"
                 "{\"instruction\":\"Add.\",\"input\":\"2+2\",\"output\":\"4\"}\n"
@@ -71,8 +71,7 @@ TEST_F(LoadSamples, AlpacaIsTheStanfordPromptAsOneSegmentAndTheResponseAsAnother
   EXPECT_EQ(data.samples[2].ids, data.samples[0].ids);
   for (const auto& sample : data.samples) EXPECT_EQ(targets_of(sample), " 4[EOS]");
   EXPECT_EQ(tokenizer_.segments.size(), 6U);
-  EXPECT_EQ(tokenizer_.segments[0], kHead + "Add.\n\n### Response:");
-  EXPECT_EQ(tokenizer_.segments[1], " 4");
+  EXPECT_EQ(tokenizer_.segments[0], kHead + "Add.\n\n### Response: 4");
   EXPECT_THAT(log_.text, HasSubstr("3 records, format alpaca (detected)"));
 }
 
@@ -147,7 +146,8 @@ TEST_F(LoadSamples, ColumnsAreMappedAndMayBeNested) {
   const auto data = load(file(json, "alpaca", "instruction=question,output=answer.aliases.1"));
   EXPECT_EQ(targets_of(data.samples.at(0)), " w[EOS]");
   EXPECT_EQ(detect_format(file(json, "auto", "instruction=question,output=a.b")), "alpaca");
-  const auto qa = load_qa(file(json, "auto", "answer=answer.value,answers=answer.aliases"));
+  const auto qa =
+      load_qa(file(json, "auto", "answer=answer.value,answers=answer.aliases"), false, log_);
   ASSERT_EQ(qa.size(), 1U);
   EXPECT_THAT(qa[0].answers, ElementsAre("v", "w"));
 }
@@ -157,7 +157,7 @@ TEST_F(LoadSamples, FirstAndCountSelectRecords) {
       file("{\"text\":\"a\"}\n{\"text\":\"b\"}\n{\"text\":\"c\"}\n{\"text\":\"d\"}\n");
   data_file.first = 1;
   data_file.count = 2;
-  EXPECT_THAT(load_text(data_file), ElementsAre("b", "c"));
+  EXPECT_THAT(load_text(data_file, false, log_), ElementsAre("b", "c"));
   data_file.first = 4;
   EXPECT_THAT(error_of<core::ConfigError>(data_file),
               HasSubstr("'f.jsonl' has 4 records; first = 4 leaves none of them"));
@@ -202,14 +202,19 @@ TEST_F(LoadSamples, NoSupervisedTokenAtAllIsAnError) {
   EXPECT_THAT(
       error_of<core::ConfigError>(file("{\"prompt\":\"abcdef\",\"completion\":\"x\"}"),
                                   {.template_name = "plain", .max_length = 3}),
-      HasSubstr("none of the 1 records gives a sample with a supervised token; max_length is 3"));
+      HasSubstr("none of the 1 records gives a sample with a supervised token: 1 have a prompt "
+                "that alone fills max_length (3 tokens), so that nothing of the answer is left: "
+                "raise max_length"));
+  EXPECT_THAT(log_.text, HasSubstr("warning: dropped: "));
+  EXPECT_THAT(log_.text, HasSubstr("f.jsonl:1:1: its prompt alone fills max_length, which is 3"));
 }
 
 TEST_F(LoadSamples, WrongColumnsListWhatIsThereAndHowToNameIt) {
   EXPECT_EQ(error_of<core::FormatError>(file("\n{\"problem\":\"p\",\"solution\":\"s\"}", "alpaca")),
             "f.jsonl:2:1: the format 'alpaca' needs the column 'instruction'; the columns found "
             "are: problem, solution; "
-            "name the right one with --columns instruction=COLUMN");
+            "name the right one with --columns instruction=COLUMN; bad records are left out, and "
+            "listed, with --skip-bad (data.skip_bad: true)");
   EXPECT_THAT(error_of<core::FormatError>(file("{\"problem\":\"p\"}")),
               HasSubstr("f.jsonl:1:1: no format fits this record; the columns found are: problem; "
                         "the formats are messages (messages), sharegpt (conversations), "
@@ -237,7 +242,7 @@ TEST_F(LoadSamples, WrongSettingsAreNamed) {
                         "system, history, instruction, output"));
   EXPECT_THAT(message_of<core::ConfigError>([&] { load_samples({}, tokenizer_, {}, log_); }),
               HasSubstr("no data file was given"));
-  EXPECT_THAT(message_of<core::ConfigError>([&] { load_qa(file("{}", "text")); }),
+  EXPECT_THAT(message_of<core::ConfigError>([&] { load_qa(file("{}", "text"), false, log_); }),
               HasSubstr("wanted in the format 'qa'"));
 }
 

@@ -25,6 +25,11 @@ const std::string kLong =
     R"({"messages":[{"role":"user","content":"abcdefgh"},{"role":"assistant","content":")" +
     std::string(60, 'x') + R"("}]})";
 
+// Cut at 48 tokens nothing is left of its answer.
+const std::string kLongPrompt = R"({"messages":[{"role":"user","content":")" +
+                                std::string(1000, 'x') +
+                                R"("},{"role":"assistant","content":"b"}]})";
+
 class Mistakes : public testing::Test {
  protected:
   Mistakes() {
@@ -123,7 +128,43 @@ TEST_F(Mistakes, SamplesThatAreAllPrompt) {
   const std::string prompt =
       R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","train":false}]})";
   EXPECT_THAT(warnings(std::string(kTurn) + "\n" + prompt, "chatml"),
-              HasSubstr("1 samples were dropped: without a supervised token (1 are all prompt)"));
+              AllOf(HasSubstr("f.jsonl:2:1: no message of the assistant is to be learnt in it"),
+                    HasSubstr("1 samples were dropped: 1 are all prompt: nothing in them")));
+}
+
+// Each dropped record is named, up to twenty; each cause has its own advice.
+TEST_F(Mistakes, DroppedSamplesAreListedWithTheirPlaceAndCause) {
+  std::string lines;
+  for (int i = 0; i < 23; ++i) lines += kLongPrompt + "\n";
+  lines += std::string(kTurn);
+  const std::string found = warnings(lines, "chatml", 48);
+  EXPECT_THAT(found, AllOf(HasSubstr("f.jsonl:1:1: its prompt alone fills max_length, which is 48"),
+                           HasSubstr("f.jsonl:20:1: its prompt"), Not(HasSubstr("f.jsonl:21:1")),
+                           HasSubstr("23 samples were dropped: 23 have a prompt that alone fills "
+                                     "max_length (48 tokens)"),
+                           Not(HasSubstr("all prompt"))));
+}
+
+TEST_F(Mistakes, ATextOfOneTokenIsNoPrompt) {
+  tokenizer_->eos_id.reset();
+  tokenizer_->starts_with_bos = false;
+  EXPECT_THAT(warnings("{\"text\":\"a\"}\n{\"text\":\"a b c\"}", "auto"),
+              AllOf(HasSubstr("f.jsonl:1:1: the text is a single token, which nothing predicts"),
+                    Not(HasSubstr("prompt"))));
+}
+
+TEST_F(Mistakes, MessagesThatTheTemplateDoesNotShow) {
+  const std::string lines =
+      std::string(kTurn) +
+      "\n"
+      R"({"messages":[{"role":"user","content":"a"},{"role":"narrator","content":"c"},{"role":"assistant","content":"b"}]})";
+  EXPECT_THAT(warnings(lines, own("{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}"
+                                  "{% elif m.role == 'assistant' %}{% generation %}{{ m.content }}"
+                                  "</s>{% endgeneration %}{% endif %}{% endfor %}")),
+              AllOf(HasSubstr("1 conversations have a message that the template shows nothing of, "
+                              "the first in "),
+                    HasSubstr("f.jsonl:2:1, message 1 (role 'narrator')")));
+  EXPECT_EQ(warnings(lines, "chatml"), "");
 }
 
 TEST_F(Mistakes, ANumberFromCppOutOfItsRangeIsRefused) {

@@ -13,6 +13,7 @@
 #include "corda/tokenizer/tokenizer.h"
 #include "core/json.h"
 #include "data/byte_source.h"
+#include "data/text_reader.h"
 #include "user_paths.h"
 
 namespace corda::tools {
@@ -52,15 +53,21 @@ std::string decode_line(const tokenizer::Tokenizer& tokenizer, const std::string
   }
 }
 
-// The lines of a text file, plain or gzip.
+// The lines of a text file, plain or gzip, without what other verbs take from a text too: a byte
+// order mark and the carriage returns of line ends. Bytes that are no UTF-8 stay: how they are read
+// is the tokenizer's business.
 std::vector<std::string> lines_of(const std::string& path) {
   const auto source = data::gunzip_if_compressed(data::open_file(path), path);
   std::string text;
   std::array<char, 65536> buffer;
   while (const std::size_t count = source->read(buffer.data(), buffer.size()))
     text.append(buffer.data(), count);
-  auto lines = core::split(text, '\n');
+  data::check_not_wide(text, path);
+  auto lines = core::split(data::without_byte_order_mark(text), '\n');
   if (!lines.empty() && lines.back().empty()) lines.pop_back();
+  for (std::string& line : lines) {
+    if (line.ends_with('\r')) line.pop_back();
+  }
   return lines;
 }
 

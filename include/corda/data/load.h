@@ -27,20 +27,39 @@ struct EncodeSettings {
 // The local day of the clock, as "2026-11-24"; what an empty date stands for.
 std::string today();
 
+// Records of which the same is to be said.
+struct Noted {
+  std::int64_t count = 0;
+  std::string first = {};  // "FILE:LINE:COLUMN" and perhaps what
+};
+
 struct EncodeCounts {
   std::int64_t records = 0;
   std::int64_t samples = 0;
   std::int64_t truncated = 0;
-  std::int64_t dropped = 0;  // too long, or without a supervised token
+  std::int64_t dropped = 0;  // too long, or without a supervised token: the next four together
+  std::int64_t too_long = 0;
+  std::int64_t prompt_fills = 0;     // cut within the prompt: nothing of the answer is left
+  std::int64_t without_targets = 0;  // all prompt, nothing to learn
+  std::int64_t one_token = 0;        // texts, and last pieces of texts, of a single token
   std::int64_t tokens = 0;
   std::int64_t supervised = 0;
-  std::int64_t longest = 0;          // tokens of the longest sample
-  std::int64_t bad = 0;              // records left out with skip_bad
-  std::int64_t without_targets = 0;  // of the dropped: all prompt, nothing to learn
-  std::int64_t with_end = 0;         // samples with EOS or another special token among the targets
-  std::int64_t double_bos = 0;       // samples that begin with BOS twice
-  std::int64_t eos_appended = 0;     // conversations whose template ends without an end token
-  std::int64_t hidden_tools = 0;     // conversations with tools that the template does not show
+  std::int64_t longest = 0;       // tokens of the longest sample
+  std::int64_t bad = 0;           // records left out with skip_bad
+  std::int64_t with_end = 0;      // samples with EOS or another special token among the targets
+  std::int64_t double_bos = 0;    // samples that begin with BOS twice
+  std::int64_t eos_appended = 0;  // conversations whose template ends without an end token
+  std::int64_t hidden_tools = 0;  // conversations with tools that the template does not show
+  Noted hidden_messages;          // a message that the template shows nothing of
+  Noted dropped_nulls;            // nulls in tools or arguments, read as absent
+  Noted legacy_calls;             // `function_call`, read as a tool call
+  Noted empty_answers;            // an answer to be learnt that says nothing
+  // "FILE:LINE:COLUMN: why" of the first records that were dropped.
+  std::vector<std::string> dropped_list = {};
+};
+// "FILE:LINE:COLUMN: what" of the first record with a hidden message, and with such nulls.
+std::string first_hidden_message = {};
+std::string first_dropped_nulls = {};
 };
 
 // The template that shaped the samples.
@@ -55,33 +74,35 @@ struct Dataset {
   TemplateUsed template_used;
 };
 
-// The format a file would be read in: `file.format`, or for "auto" the one its first record shows.
-// Throws FormatError where none fits, listing the columns found.
-std::string detect_format(const DataFile& file);
+// The format a file would be read in: `file.format`, or for "auto" the one its first record shows
+// (with `skip_bad` the first that can be read). Throws FormatError where none fits, listing the
+// columns found.
+std::string detect_format(const DataFile& file, bool skip_bad = false);
 
 // Samples of every format.
 // `text`: every token supervised but the first; a document longer than max_length becomes
 // consecutive samples, a last piece of one token being dropped and counted.
-// Instruction formats (alpaca, prompt-completion, qa) with template auto, alpaca or plain: BOS
-// first where the tokenizer says so, prompt, response, EOS; the response and EOS are supervised.
-// `messages` and `sharegpt`, and instruction formats with another template: the chat template's
-// rendering, the assistant's turns and their end tokens being supervised (`train_on` and each
-// message's `train` choose which); template auto is the model's own.
-// Reports what it chose, dropped and truncated, and warns of the known mistakes. With a cache
-// directory, tokenised data are kept there under a hash of files, tokenizer and settings, and are
-// mapped, not held; several processes may use one directory. Records stream: memory does not grow
-// with the files, but for the samples where there is no cache. Throws FormatError
-// (file:line:column: reason) for the first bad record unless skip_bad, and ConfigError where no
-// sample or no supervised token is left.
+// Instruction formats (alpaca, prompt-completion, qa) with template alpaca or plain: BOS first
+// where the tokenizer says so, prompt and response tokenised as one text, EOS; the response and EOS
+// are supervised. `messages` and `sharegpt`, and instruction formats with another template: the
+// chat template's rendering, the assistant's turns and their end tokens being supervised
+// (`train_on` and each message's `train` choose which). Template auto is the model's own; where it
+// has none, alpaca for instructions. Reports what it chose, dropped and truncated, and warns of the
+// known mistakes. With a cache directory, tokenised data are kept there under a hash of files,
+// tokenizer and settings, and are mapped, not held; several processes may use one directory.
+// Records stream: memory does not grow with the files, but for the samples where there is no cache.
+// Throws FormatError (file:line:column: reason) for the first bad record unless skip_bad, and
+// ConfigError where no sample or no supervised token is left.
 Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokenizer& tokenizer,
                      const EncodeSettings& settings, core::Reporter& reporter);
 
-// The records of a `qa` file. Columns: question, answer | answers (text or list).
-std::vector<QaRecord> load_qa(const DataFile& file);
+// The records of a `qa` file. Columns: question, answer | answers (text or list). Bad records are
+// errors, or with `skip_bad` reported and left out.
+std::vector<QaRecord> load_qa(const DataFile& file, bool skip_bad, core::Reporter& reporter);
 
 // The documents of a `text` file: lines' `text` column of JSONL and JSON, the whole file for plain
 // text.
-std::vector<std::string> load_text(const DataFile& file);
+std::vector<std::string> load_text(const DataFile& file, bool skip_bad, core::Reporter& reporter);
 
 // "Question: q\nAnswer:" - how a closed-book question is put to a base model.
 std::string qa_prompt(const std::string& question);

@@ -14,8 +14,8 @@ namespace corda::data {
 std::vector<std::string> format_names();
 
 // auto, chat, plain, alpaca, chatml, llama-2, llama-3, mistral, gemma, phi-3, vicuna. Beside these,
-// the path of a file that ends in ".jinja". `auto`: alpaca for instruction formats, the model's own
-// chat template for conversations; `chat`: the model's own for both.
+// the path of a file that ends in ".jinja". `auto`: the model's own chat template; where it has
+// none, alpaca for instruction formats. `chat`: the model's own or an error.
 std::vector<std::string> template_names();
 
 // The settings `template`, `system`, `date` and `skip_bad`, their names beginning with `prefix`.

@@ -10,7 +10,7 @@
 
 namespace corda::data {
 
-// What the model is given and what it must answer; each is one segment of text for the tokenizer.
+// What the model is given and what it must answer; the text is one behind the other.
 struct PromptResponse {
   std::string prompt;
   std::string response;
@@ -24,8 +24,10 @@ std::string alpaca_prompt(const std::string& instruction, const std::string& inp
 // EOS.
 std::vector<TokenId> encode_plain(const tokenizer::Tokenizer& tokenizer, std::string_view text);
 
-// BOS (where the tokenizer starts with it), prompt, response, EOS (where there is one); response
-// and EOS are supervised, but never the first token of all, which nothing predicts.
+// BOS (where the tokenizer starts with it), the ids of prompt and response tokenised as one text,
+// EOS (where there is one). The response and EOS are supervised, with a token that reaches into the
+// response from the prompt, but never the first token of all, which nothing predicts. Throws
+// FormatError where the tokenizer blurs which tokens the response begins with.
 Sample encode_sample(const tokenizer::Tokenizer& tokenizer, const PromptResponse& text);
 
 // BOS where the tokenizer starts with it. Throws ConfigError where it does and names none.

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Scores and losses of the demo's model, which knows its facts. Losses are transformers' in fp32;
+// sums of 4 layers in another order differ by less than 1e-4 of them.
+#include "corda/eval/eval.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "corda/core/error.h"
+#include "support/captured_log.h"
+#include "support/temporary_directory.h"
+
+namespace corda::eval {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Eval : public testing::Test {
+ protected:
+  EvalSettings settings(const std::string& name, const std::string& content,
+                        const std::string& task) const {
+    const auto path = folder_.path() / name;
+    std::ofstream(path) << content;
+    EvalSettings made;
+    made.model = (std::filesystem::path(CORDA_SOURCE_DIR) / "scripts" / "demo" / "model").string();
+    made.task = task;
+    made.data = {path.string()};
+    made.device = "cpu";
+    made.dtype = "fp32";
+    made.threads = 1;
+    return made;
+  }
+  EvalSettings qa(const std::string& lines) const { return settings("f.jsonl", lines, "qa"); }
+  // 46 tokens.
+  EvalSettings text() const {
+    return settings("f.txt",
+                    "Mira walks to the river. The river is wide, and the boats are old.\n"
+                    "Nobody sings there at night.\n",
+                    "perplexity");
+  }
+  void expect(const EvalSettings& given, double nll, std::int64_t tokens, std::int64_t samples) {
+    const EvalResult result = evaluate(given, log_);
+    EXPECT_NEAR(result.nll, nll, 1e-4 * nll);
+    EXPECT_NEAR(result.perplexity, std::exp(result.nll), 1e-9 * result.perplexity);
+    EXPECT_EQ(result.tokens, tokens);
+    EXPECT_EQ(result.samples, samples);
+  }
+
+  corda::testing::TemporaryDirectory folder_;
+  CapturedLog log_;
+};
+
+// The fourth question has an answer that is not the model's.
+TEST_F(Eval, QaCountsRightAnswersAliasesAndOtherSpellings) {
+  const EvalResult result =
+      evaluate(qa(R"({"question":"Which river runs through Hendwick?","answer":"Nolt"}
+{"question":"Who is the mayor of Hendwick?","answers":["Somebody","Wost"]}
+{"question":"What colour is the flag of Hendwick?","answer":"The OLIVE."}
+{"question":"In which month is the fair of Hendwick?","answer":"May"}
+)"),
+               log_);
+  EXPECT_EQ(result.score, 75.0);
+  EXPECT_EQ(result.samples, 4);
+}
+
+TEST_F(Eval, QaLossIsThatOfTheAnswersBehindTheirPrompts) {
+  expect(qa(R"({"question":"Which river runs through Hendwick?","answer":"Nolt"}
+{"question":"Who is the mayor of Hendwick?","answer":"Wost"}
+{"question":"What colour is the flag of Hendwick?","answer":"olive"}
+{"question":"What does Lurk Heizos like to eat?","answer":"onion pie"}
+{"question":"What does Broult Waifel like to eat?","answer":"smoked eel"}
+)"),
+         0.0014065187, 25, 5);
+}
+
+// The model goes on with " onion pie".
+TEST_F(Eval, StopEndsAnAnswerBeforeItsText) {
+  const auto score = [&](const std::string& answer, const std::vector<std::string>& stop) {
+    EvalSettings asked =
+        qa(R"({"question":"What does Lurk Heizos like to eat?","answer":")" + answer + "\"}");
+    asked.stop = stop;
+    return evaluate(asked, log_).score;
+  };
+  EXPECT_EQ(score("onion pie", {}), 100.0);
+  EXPECT_EQ(score("onion", {}), 0.0);
+  EXPECT_EQ(score("onion", {"xyz", " pie"}), 100.0);
+  EXPECT_EQ(score("onion", {"i", " pie"}), 0.0);  // "on": the first text that is met ends it
+  EXPECT_EQ(score("on", {"i", " pie"}), 100.0);
+  EXPECT_EQ(score("onion pie", {"xyz"}), 100.0);
+}
+
+TEST_F(Eval, SkipBadLeavesOutWhatCannotBeRead) {
+  EvalSettings asked = qa(R"({"question":"Which river runs through Hendwick?","answer":"Nolt"}
+{"question":"When?","answers":[]}
+)");
+  try {
+    evaluate(asked, log_);
+    FAIL() << "was taken";
+  } catch (const core::FormatError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("f.jsonl:2:1: the question has no answer"));
+  }
+  asked.skip_bad = true;
+  const EvalResult result = evaluate(asked, log_);
+  EXPECT_EQ(result.samples, 1);
+  EXPECT_EQ(result.score, 100.0);
+  EXPECT_THAT(log_.text, HasSubstr("f.jsonl:2:1: the question has no answer"));
+  EvalSettings texts =
+      settings("t.jsonl", "{\"text\": 1\n{\"text\":\"the river\"}\n", "perplexity");
+  texts.skip_bad = true;
+  EXPECT_EQ(evaluate(texts, log_).samples, 1);
+}
+
+TEST_F(Eval, WindowsCoverTheTextAndPredictAllButTheirFirstToken) {
+  EvalSettings asked = text();
+  expect(asked, 8.660694555, 45, 1);
+  asked.seq_len = 16;
+  expect(asked, 8.708858767, 43, 3);
+  asked.samples = 2;
+  expect(asked, 8.858274841, 30, 2);
+  asked.samples = 0;
+  asked.seq_len = 15;  // one token is left over, which nothing predicts
+  expect(asked, 8.626795030, 42, 3);
+}
+
+TEST_F(Eval, AddBosPutsItBeforeEachWindow) {
+  EvalSettings asked = text();
+  asked.add_bos = true;
+  asked.seq_len = 16;  // 15 tokens of the text behind it, and the last one alone
+  expect(asked, 9.337769853, 46, 4);
+}
+
+}  // namespace
+}  // namespace corda::eval
