@@ -34,7 +34,7 @@ void count_sample(const Sample& sample, const tokenizer::Tokenizer& tokenizer,
 std::vector<std::string> find_mistakes(const EncodeCounts& counts,
                                        const tokenizer::Tokenizer& tokenizer,
                                        const EncodeSettings& settings, const ChatTemplate* chat) {
-  std::vector<std::string> found;
+  std::vector<std::string> found = tokenizer.notes;
   const bool no_end = counts.samples > 0 && counts.with_end == 0;
   if (!tokenizer.eos_id && no_end) {
     found.emplace_back(

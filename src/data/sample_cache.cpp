@@ -20,7 +20,7 @@ using core::Json;
 
 namespace {
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
                                 std::pair{"samples", &EncodeCounts::samples},
@@ -69,6 +69,7 @@ void add_model_files(Key& key, const fs::path& directory, core::Reporter& report
                                  "merges.txt",
                                  "config.json",
                                  "tokenizer_config.json",
+                                 "added_tokens.json",
                                  "special_tokens_map.json",
                                  "generation_config.json",
                                  "chat_template.jinja"};
