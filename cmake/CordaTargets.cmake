@@ -2,8 +2,9 @@
 # corda_library(core SOURCES a.cpp ... LINK ... PRIVATE_LINK ... [TORCH])
 #   Defines the static library corda_core (alias corda::core) with our warnings. TORCH adds LibTorch and
 #   the shared precompiled header.
-# corda_test(name SOURCES a_test.cpp ... LINK corda::core ... [LABEL unit|cli|gpu|slow] [TIMEOUT seconds] [TORCH])
-#   Defines one GoogleTest program and registers it with ctest.
+# corda_test(name SOURCES a_test.cpp ... LINK corda::core ... [LABEL unit|cli|gpu|slow] [TIMEOUT seconds] [SHARDS count] [TORCH])
+#   Defines one GoogleTest program and registers it with ctest; SHARDS registers so many parts of it, NAME_0 and on, that run beside
+#   each other.
 
 function(corda_compile_options target)
   target_compile_options(${target} PRIVATE
@@ -14,7 +15,8 @@ function(corda_compile_options target)
     "$<$<AND:$<BOOL:${CORDA_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>"
     "$<$<AND:$<BOOL:${CORDA_WERROR}>,$<COMPILE_LANGUAGE:CUDA>>:-Werror=all-warnings>")
   if(CORDA_ASAN)
-    target_compile_options(${target} PUBLIC "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-omit-frame-pointer>")
+    # What UBSan finds ends the program, as what ASan finds does.
+    target_compile_options(${target} PUBLIC "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-sanitize-recover=all;-fno-omit-frame-pointer>")
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()
   if(CORDA_TSAN)
@@ -64,7 +66,7 @@ function(corda_library name)
 endfunction()
 
 function(corda_test name)
-  cmake_parse_arguments(ARG "TORCH" "LABEL;TIMEOUT" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "LABEL;TIMEOUT;SHARDS" "SOURCES;LINK" ${ARGN})
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
   endif()
@@ -80,12 +82,31 @@ function(corda_test name)
   if(ARG_TORCH)
     corda_use_torch(${name})
   endif()
-  add_test(NAME ${name} COMMAND ${name})
-  # One thread: the tensors are tiny, and tests run beside each other.
-  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT OMP_NUM_THREADS=1)
-  if(ARG_LABEL STREQUAL gpu)
-    # Without a GPU every test in it skips with this text; ctest should say so rather than "passed".
-    # What matches counts as skipped even where the program fails, so no other skip may match.
-    set_tests_properties(${name} PROPERTIES SKIP_REGULAR_EXPRESSION "this machine has no usable GPU")
+  set(tests ${name})
+  if(ARG_SHARDS)
+    set(tests "")
+    math(EXPR last "${ARG_SHARDS} - 1")
+    foreach(shard RANGE ${last})
+      list(APPEND tests ${name}_${shard})
+    endforeach()
   endif()
+  set(shard 0)
+  foreach(test IN LISTS tests)
+    add_test(NAME ${test} COMMAND ${name})
+    # One thread: the tensors are tiny, and tests run beside each other.
+    set(environment OMP_NUM_THREADS=1)
+    if(ARG_SHARDS)
+      list(APPEND environment GTEST_TOTAL_SHARDS=${ARG_SHARDS} GTEST_SHARD_INDEX=${shard})
+    endif()
+    if(CORDA_ASAN)
+      list(APPEND environment "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/leaks.txt")
+    endif()
+    set_tests_properties(${test} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${environment}")
+    if(ARG_LABEL STREQUAL gpu)
+      # Without a GPU every test in it skips with this text; ctest should say so rather than "passed".
+      # What matches counts as skipped even where the program fails, so no other skip may match.
+      set_tests_properties(${test} PROPERTIES SKIP_REGULAR_EXPRESSION "this machine has no usable GPU")
+    endif()
+    math(EXPR shard "${shard} + 1")
+  endforeach()
 endfunction()

@@ -4,7 +4,7 @@
 # Everything that is not an apt package goes below build/. May be run again at any time; says what it skips.
 #
 #   scripts/bootstrap.sh [--preset NAME] [--venv DIR] [--no-build]
-#   . scripts/bootstrap.sh        # as a library: bootstrap_tools, bootstrap_build PRESET [--target NAME] [cmake argument ...]
+#   . scripts/bootstrap.sh        # as a library: bootstrap_tools, bootstrap_build PRESET [--target NAME ...] [cmake argument ...]
 
 CORDA_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CORDA_VENV=${CORDA_VENV:-$CORDA_ROOT/build/venv}
@@ -176,11 +176,12 @@ build_jobs() {
   echo $((cores < memory ? cores : memory))
 }
 
-# bootstrap_build PRESET [--target NAME] [cmake argument ...]: configures and builds (all, or one target); the program is build/PRESET/bin/corda.
+# bootstrap_build PRESET [--target NAME ...] [cmake argument ...]: configures and builds (all, or some targets); the program is build/PRESET/bin/corda.
 bootstrap_build() {
-  local preset=$1 start=$SECONDS target=all
+  local preset=$1 start=$SECONDS targets=()
   shift
-  [ "${1:-}" != --target ] || { target=$2; shift 2; }
+  while [ "${1:-}" = --target ]; do targets+=("$2"); shift 2; done
+  [ ${#targets[@]} -gt 0 ] || targets=(all)
   say "configure: cmake --preset $preset"
   (cd "$CORDA_ROOT" && logged "$CMAKE" --preset "$preset" "-DCMAKE_MAKE_PROGRAM=$NINJA" \
     "-DCMAKE_PREFIX_PATH=$CORDA_TORCH_PREFIX" "${CUDA_CMAKE[@]}" "$@") || {
@@ -188,7 +189,7 @@ bootstrap_build() {
     die "cmake could not configure the preset '$preset'; all of its output is in $CORDA_LOG"
   }
   say "build: $(build_jobs) jobs"
-  (cd "$CORDA_ROOT" && "$CMAKE" --build "build/$preset" --target "$target" --parallel "$(build_jobs)") >&2 || die "the build failed."
+  (cd "$CORDA_ROOT" && "$CMAKE" --build "build/$preset" --target "${targets[@]}" --parallel "$(build_jobs)") >&2 || die "the build failed."
   say "build: done in $((SECONDS - start)) s"
 }
 

@@ -38,6 +38,18 @@ if [ ! -f "$work/model/config.json" ]; then
   rm -rf "$work/model"
   cp -rL "$shared/data/models/nano-qa-11m" "$work/model"
   chmod -R u+w "$work/model"
+  # The model has learnt every text behind BOS; its tokenizer.json does not say so.
+  python3 - "$work/model/tokenizer.json" <<'PYTHON'
+import json, sys
+path, bos = sys.argv[1], "<|endoftext|>"
+with open(path, encoding="utf-8") as file:
+    tokenizer = json.load(file)
+first = next(token["id"] for token in tokenizer["added_tokens"] if token["content"] == bos)
+tokenizer["post_processor"]["single"].insert(0, {"SpecialToken": {"id": bos, "type_id": 0}})
+tokenizer["post_processor"]["special_tokens"] = {bos: {"id": bos, "ids": [first], "tokens": [bos]}}
+with open(path, "w", encoding="utf-8") as file:
+    json.dump(tokenizer, file, ensure_ascii=False)
+PYTHON
 fi
 [ "$prepare" = 0 ] || exit 0
 [ -x "$corda" ] || { echo "error: $corda is not a program; run scripts/bootstrap.sh, or name one with --corda" >&2; exit 2; }

@@ -632,6 +632,88 @@ def option_cases():
     dump({"texts": texts, "cases": golden}, OUT / "options.json")
 
 
+def added_token_cases():
+    """Tokens that stand in other files than the tokenizer's own, and files that contradict each other, as far as transformers makes something of them."""
+    mark = lambda content, **marks: {"content": content, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True, **marks}
+    typed = lambda content, **marks: {"__type": "AddedToken", **mark(content, **marks)}
+    base, name = "small/llama_metaspace/tokenizer.json", "tokenizer_config.json"
+    n = len(Tokenizer.from_file(str(OUT / base)).get_vocab())
+    fast = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    decoder = lambda *tokens: {"added_tokens_decoder": {str(n + i): t for i, t in enumerate(tokens)}}
+    listed = lambda **marks: [{"id": n, **mark("<|x|>", **marks)}]
+    one = lambda **keys: {name: fast | keys}
+    x, y = "<|x|>", "<|y|>"
+    cases = [
+        ("decoder", {}, one(**decoder(mark(x), mark(y)))),
+        ("decoder, and eos_token of it", {}, one(**decoder(mark(x)), eos_token=x)),
+        ("decoder makes ordinary", {"added": listed()}, one(**decoder(mark(x, special=False)))),
+        ("decoder makes special", {"added": listed(special=False)}, one(**decoder(mark(x)))),
+        ("decoder strips", {"added": listed(rstrip=True)}, one(**decoder(mark(x, lstrip=True)))),
+        ("decoder of a vocabulary token", {}, one(added_tokens_decoder={"300": mark(Tokenizer.from_file(str(OUT / base)).id_to_token(300))})),
+        ("decoder hides the map", {"added": listed()}, one(**decoder(mark(x))) | {"special_tokens_map.json": {"eos_token": x, "pad_token": y}}),
+        ("decoder hides added_tokens.json", {}, one(**decoder(mark(x))) | {"added_tokens.json": {y: n}}),
+        ("decoder is empty", {}, one(added_tokens_decoder={}) | {"special_tokens_map.json": {"eos_token": x}}),
+        ("map over config", {"added": listed()}, one() | {"special_tokens_map.json": {"eos_token": x, "bos_token": None}}),
+        ("map with marks", {}, one() | {"special_tokens_map.json": {"eos_token": {k: v for k, v in mark(x, rstrip=True).items() if k != "special"}}}),
+        ("map with marks, listed", {"added": listed(special=False)}, one() | {"special_tokens_map.json": {"eos_token": mark(x, rstrip=True)}}),
+        ("named, not special in the list", {"added": listed(special=False)}, one(eos_token=x)),
+        ("named, not special in the list, decoder", {"added": listed(special=False)}, one(eos_token=x, added_tokens_decoder={})),
+        ("named, nowhere else", {}, one(eos_token=x, pad_token=y)),
+        ("named, with marks", {}, one(eos_token=typed(x, lstrip=True, special=False, normalized=True))),
+        ("empty names", {}, one(bos_token="", eos_token="")),
+        ("extra list", {}, one(extra_special_tokens=[x, typed(y, rstrip=True)])),
+        ("extra list, ordinary", {}, one(extra_special_tokens=[typed(x, special=False, normalized=True)])),
+        ("extra object", {}, one(extra_special_tokens={"image_token": x, "audio_token": y})),
+        ("extra null", {}, one(extra_special_tokens=None, additional_special_tokens=[x])),
+        ("additional list", {}, one(additional_special_tokens=[x, y])),
+        ("extra before additional", {}, one(extra_special_tokens=[y], additional_special_tokens=[x])),
+        ("own name", {}, one(image_token=x, boi_token=typed(y))),
+        ("map's own name", {}, one() | {"special_tokens_map.json": {"image_token": x, "boi_token": mark(y)}}),
+        ("map's additional", {}, one() | {"special_tokens_map.json": {"additional_special_tokens": [x, y]}}),
+        ("config's extra over map's additional", {}, one(extra_special_tokens=[y]) | {"special_tokens_map.json": {"additional_special_tokens": [x]}}),
+        ("config's additional over map's", {}, one(additional_special_tokens=[y]) | {"special_tokens_map.json": {"additional_special_tokens": [x]}}),
+        ("config's extra with map's extra", {}, one(extra_special_tokens=[y]) | {"special_tokens_map.json": {"extra_special_tokens": [x, y]}}),
+        ("added_tokens.json", {}, one() | {"added_tokens.json": {y: n + 1, x: n}}),
+        ("added_tokens.json, named", {}, one(pad_token=x, additional_special_tokens=[y]) | {"added_tokens.json": {y: n + 1, x: n}}),
+        ("added_tokens.json, listed", {"added": listed(rstrip=True)}, one() | {"added_tokens.json": {x: n}}),
+        ("added_tokens.json under Prepend", {"file": "small/llama_fallback/tokenizer.json"}, one() | {"added_tokens.json": {x: 439}}),
+        ("decoder under Prepend", {"file": "small/llama_fallback/tokenizer.json"}, one(added_tokens_decoder={"439": mark(x)})),
+        ("model: decoder", {"file": "sentencepiece/tokenizer.model"}, {name: fast | {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "added_tokens_decoder": {"560": mark(x), "561": mark(y)}}}),
+        ("model: added_tokens.json", {"file": "sentencepiece/tokenizer.model"},
+         {name: fast | {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "eos_token": "</s>"}, "added_tokens.json": {x: 561, y: 560}, "special_tokens_map.json": {"eos_token": y}}),
+        ("model: BOS and EOS of the config", {"file": "sentencepiece/tokenizer.model"},
+         {name: fast | {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": True, "bos_token": x, "eos_token": y}}),
+        ("model: no BOS named", {"file": "sentencepiece/tokenizer.model"}, {name: fast | {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "bos_token": None}}),
+        ("Llama's own names", {}, {name: {"tokenizer_class": "LlamaTokenizer"}}),
+        ("no post-processor", {"post_processor": None}, one(add_bos_token=True, add_eos_token=True)),
+        ("post-processor, and no BOS named", {}, {name: {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": None, "eos_token": "</s>"}}),
+        ("post-processor, and add_bos_token false", {}, one(add_bos_token=False)),
+    ]
+    texts = ["", "a<|x|> b<|y|>  c", "<|x|>the<|y|>", "x <s> y</s>", "the Würde<|x|>\n\n<|y|>end"]
+    golden = []
+    for label, changes, files in cases:
+        file = changes.get("file", base)
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / Path(file).name
+            target.write_bytes((OUT / file).read_bytes())
+            if target.suffix == ".json":
+                data = json.loads(target.read_text())
+                data["added_tokens"] += changes.get("added", [])
+                if "post_processor" in changes:
+                    data["post_processor"] = changes["post_processor"]
+                dump(data, target)
+            for side, content in files.items():
+                dump(content, Path(folder) / side)
+            dump({"model_type": "llama"}, Path(folder) / "config.json")
+            t = transformers.AutoTokenizer.from_pretrained(folder)
+            ids = [t(text).input_ids for text in texts]
+            golden.append({"case": label, "file": file, "changes": {k: v for k, v in changes.items() if k != "file"}, "files": files, "size": len(t),
+                           "bos": t.bos_token_id if t.bos_token else None, "eos": t.eos_token_id if t.eos_token else None, "pad": t.pad_token_id,
+                           "named": {k: v for k, v in t.special_tokens_map.items() if v}, "special": sorted(i for i in t.added_tokens_decoder if not t.backend_tokenizer.decode([i], skip_special_tokens=True)), "ids": ids,
+                           "decoded": [t.decode(row) for row in ids], "skipped": [t.decode(row, skip_special_tokens=True) for row in ids]})
+    dump({"texts": texts, "cases": golden}, OUT / "added_tokens.json")
+
+
 def hash_ids(sequences):
     """SHA-256 over the ids of all texts: little-endian 32-bit, each sequence ended by -1."""
     digest = hashlib.sha256()
@@ -767,6 +849,7 @@ def main():
     llama_golden()
     write_sentencepiece_options()
     option_cases()
+    added_token_cases()
     if arguments.shared:
         write_real(arguments.shared)
     dump({"script": "scripts/golden/tokenizer.py", "tokenizers": tokenizers.__version__, "transformers": transformers.__version__,

@@ -43,13 +43,11 @@ void CalibrationTokens::add_text(const std::string& text, bool is_part) {
 
 void CalibrationTokens::add_document(const QaRecord& qa) {
   finish();
-  std::vector<TokenId> ids;
-  const bool bos = tokenizer_.starts_with_bos && tokenizer_.bos_id;
-  if (bos) ids.push_back(*tokenizer_.bos_id);
+  std::vector<TokenId> ids = tokenizer_.prefix;
   const auto text = encode_plain(tokenizer_, qa_prompt(qa.question) + " " + qa.answers.front());
   ids.insert(ids.end(), text.begin(), text.end());
   // Where one id is both, the next document's BOS ends this one.
-  if (tokenizer_.eos_id && !(bos && tokenizer_.eos_id == tokenizer_.bos_id))
+  if (tokenizer_.eos_id && !(tokenizer_.prefix == std::vector<TokenId>{*tokenizer_.eos_id}))
     ids.push_back(*tokenizer_.eos_id);
   sink_(ids);
 }

@@ -77,6 +77,11 @@ ChatTemplate::ChatTemplate(const std::string& name, const fs::path& model_direct
     read_model(model_directory);
   } else if (const NamedTemplate* named = find_named_template(name)) {
     source_ = named->source;
+    // Of no model: whether BOS begins it is the tokenizer's own custom.
+    const bool bos = tokenizer.bos_id && tokenizer.prefix == std::vector{*tokenizer.bos_id};
+    constexpr std::string_view kBos = "bos_token }}{{ ";
+    if (const auto at = source_.find(kBos); name == "alpaca" && !bos && at != std::string::npos)
+      source_.erase(at, kBos.size());
     exported_ = without_generation_marks(source_);
     for (const std::string_view token : named->tokens) {
       const auto id = tokenizer.token_to_id(token);
@@ -95,7 +100,7 @@ ChatTemplate::ChatTemplate(const std::string& name, const fs::path& model_direct
   main_ = std::make_unique<jinja::Template>(source_, where);
   if (!tool_source_.empty())
     with_tools_ = std::make_unique<jinja::Template>(tool_source_, where + " (tool_use)");
-  read_tokens(model_directory, tokenizer);
+  read_tokens(tokenizer);
 }
 
 bool ChatTemplate::model_has_one(const fs::path& model_directory) {
@@ -134,7 +139,7 @@ void ChatTemplate::read_model(const fs::path& directory) {
 }
 
 // The variables that transformers takes from the tokenizer's map of special tokens.
-void ChatTemplate::read_tokens(const fs::path& directory, const tokenizer::Tokenizer& tokenizer) {
+void ChatTemplate::read_tokens(const tokenizer::Tokenizer& tokenizer) {
   const auto add = [&](const char* key, const std::string& token) {
     if (!token.empty()) tokens_.emplace_back(key, token);
   };
@@ -144,14 +149,8 @@ void ChatTemplate::read_tokens(const fs::path& directory, const tokenizer::Token
   add("bos_token", text(tokenizer.bos_id));
   add("eos_token", text(tokenizer.eos_id));
   add("pad_token", text(tokenizer.pad_id));
-  if (!fs::exists(directory / "tokenizer_config.json")) return;
-  const Json config = core::read_json(directory / "tokenizer_config.json");
-  for (const char* key : {"unk_token", "sep_token", "cls_token", "mask_token"}) {
-    if (!config.is_object() || !config.contains(key)) continue;
-    const Json& token = config[key];
-    if (token.is_string()) add(key, token.get<std::string>());
-    if (token.is_object() && token.contains("content") && token["content"].is_string())
-      add(key, token["content"].get<std::string>());
+  for (const auto& [key, token] : tokenizer.named_tokens) {
+    if (key != "bos_token" && key != "eos_token" && key != "pad_token") add(key.c_str(), token);
   }
 }
 

@@ -55,7 +55,7 @@ class ChatTemplate {
  private:
   const jinja::Template& template_for(const Conversation& conversation) const;
   void read_model(const fs::path& directory);
-  void read_tokens(const fs::path& directory, const tokenizer::Tokenizer& tokenizer);
+  void read_tokens(const tokenizer::Tokenizer& tokenizer);
 
   std::string name_;
   std::string source_;

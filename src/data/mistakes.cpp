@@ -109,7 +109,7 @@ std::string why_no_sample(const EncodeCounts& counts, const EncodeSettings& sett
 std::vector<std::string> find_mistakes(const EncodeCounts& counts,
                                        const tokenizer::Tokenizer& tokenizer,
                                        const EncodeSettings& settings, const ChatTemplate* chat) {
-  std::vector<std::string> found;
+  std::vector<std::string> found = tokenizer.notes;
   const bool no_end = counts.samples > 0 && counts.with_end == 0;
   if (!tokenizer.eos_id && no_end) {
     found.emplace_back(

@@ -77,6 +77,7 @@ void add_model_files(Key& key, const fs::path& directory, core::Reporter& report
                                  "merges.txt",
                                  "config.json",
                                  "tokenizer_config.json",
+                                 "added_tokens.json",
                                  "special_tokens_map.json",
                                  "generation_config.json",
                                  "chat_template.jinja"};

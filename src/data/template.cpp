@@ -53,12 +53,7 @@ std::vector<TokenId> encode_plain(const tokenizer::Tokenizer& tokenizer, std::st
 
 Sample begin_sample(const tokenizer::Tokenizer& tokenizer) {
   Sample sample;
-  if (!tokenizer.starts_with_bos) return sample;
-  if (!tokenizer.bos_id) {
-    throw core::ConfigError(
-        "the tokenizer says that samples begin with BOS but names no BOS token");
-  }
-  add(sample, {&*tokenizer.bos_id, 1}, 0);
+  add(sample, tokenizer.prefix, 0);
   return sample;
 }
 

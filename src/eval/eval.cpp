@@ -156,8 +156,7 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
 }
 
 std::vector<TokenId> with_bos(const Tokenizer& tokenizer, const std::string& text) {
-  std::vector<TokenId> ids;
-  if (tokenizer.starts_with_bos && tokenizer.bos_id) ids.push_back(*tokenizer.bos_id);
+  std::vector<TokenId> ids = tokenizer.prefix;
   const auto rest = data::encode_plain(tokenizer, text);
   ids.insert(ids.end(), rest.begin(), rest.end());
   return ids;
@@ -217,8 +216,7 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
   measure_nll(model, answers, settings, result, reporter);
 
   model::GenerateOptions options{
-      .max_new_tokens = settings.max_new_tokens, .stop_ids = {}, .stop_when = {}};
-  if (tokenizer->eos_id) options.stop_ids.push_back(*tokenizer->eos_id);
+      .max_new_tokens = settings.max_new_tokens, .stop_ids = tokenizer->end_ids, .stop_when = {}};
   if (!settings.stop.empty()) {
     options.stop_when = [&](std::span<const TokenId> generated) {
       const std::string text = tokenizer->decode(generated);
@@ -234,7 +232,10 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
     for (const std::size_t i : batch) part.push_back(prompts[i]);
     const auto generated = model::generate_greedy(model, part, options);
     for (std::size_t j = 0; j < batch.size(); ++j)
-      right += is_right(tokenizer->decode(generated[j]), records[batch[j]], settings.stop) ? 1 : 0;
+      right += is_right(tokenizer->decode(generated[j], {.skip_special_tokens = true}),
+                        records[batch[j]], settings.stop)
+                   ? 1
+                   : 0;
     reporter.advance(static_cast<std::int64_t>(batch.size()), "");
   }
   reporter.end();

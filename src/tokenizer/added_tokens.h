@@ -26,7 +26,7 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space on its left
   bool rstrip = false;       // takes the white space on its right
   bool normalized = true;    // looked for in the normalized text
-  std::string text;          // what it decodes to: the content, normalized if it is looked for so
+  std::string text = {};     // what it decodes to: the content, normalized if it is looked for so
 };
 
 // Finds any of several strings: the leftmost, and of those the longest.

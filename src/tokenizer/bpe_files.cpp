@@ -7,7 +7,6 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "load.h"
-#include "pipeline.h"
 #include "vocabulary_json.h"
 
 namespace corda::tokenizer {
@@ -33,53 +32,34 @@ Bpe::MergeList parse_merges(std::string_view text, const std::string& source) {
 }
 
 // These files say nothing about how words are cut; the tokenizer's class does.
-bool is_qwen2(const SideFiles& side) {
-  const std::string name = side.tokenizer_class();
+bool is_qwen2(const SideFiles& side, const std::filesystem::path& vocab) {
+  const std::string name = side.hub_class();
   if (name == "Qwen2Tokenizer") return true;
   if (name == "GPT2Tokenizer") return false;
-  const auto at = side.config.find("model_type");
-  const std::string type = at != side.config.end() && at->is_string() ? at->get<std::string>() : "";
+  const std::string type = side.model_type();
   if (name.empty()) {
     if (type.starts_with("qwen2") || type.starts_with("qwen3")) return true;
     if (type.empty() || type == "gpt2") return false;
   }
-  throw core::FormatError(core::concat(side.where, ": the tokenizer class '", name,
+  throw core::FormatError(core::concat(vocab.string(), ": the tokenizer class '", name,
                                        "' (model_type '", type,
                                        "') is not implemented for vocab.json and merges.txt; a "
                                        "tokenizer.json would say all that is needed"));
 }
 
-// Every special token that the files name, with the id it has.
-std::vector<AddedToken> special_tokens(const SideFiles& side, const Vocabulary& vocabulary) {
-  std::vector<AddedToken> tokens = side.added_tokens();
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
-    const std::optional<std::string> content = side.token(key);
-    if (!content || content->empty()) continue;
-    const std::optional<TokenId> id = vocabulary.find(*content);
-    const bool known = std::any_of(tokens.begin(), tokens.end(),
-                                   [&](const AddedToken& t) { return t.content == *content; });
-    if (!known && id) tokens.push_back({*content, *id, true, false, false, false, false, {}});
-  }
-  return tokens;
-}
-
 }  // namespace
 
-std::shared_ptr<Tokenizer> load_bpe_files(const std::filesystem::path& vocab,
-                                          const std::filesystem::path& merges,
-                                          const SideFiles& side) {
-  const bool qwen2 = is_qwen2(side);
-  PipelineParts parts;
+OwnTokenizer load_bpe_files(const std::filesystem::path& vocab, const std::filesystem::path& merges,
+                            const SideFiles& side) {
+  const bool qwen2 = is_qwen2(side, vocab);
+  OwnTokenizer made;
+  made.tokenizer_class = qwen2 ? "Qwen2Tokenizer" : "GPT2Tokenizer";
+  PipelineParts& parts = made.parts;
   BpeOptions options;
   options.raw_bytes = true;
   const std::string source = vocab.string();
+  made.source = source;
   Vocabulary vocabulary(parse_vocabulary_json(core::read_file(vocab), source), source);
-  std::vector<AddedToken> added = special_tokens(side, vocabulary);
-  if (!qwen2 && added.empty()) {
-    // GPT-2's own files name no special token: the class does.
-    if (const std::optional<TokenId> id = vocabulary.find("<|endoftext|>"))
-      added.push_back({"<|endoftext|>", *id, true, false, false, false, false, {}});
-  }
   parts.model = std::make_unique<Bpe>(std::move(vocabulary),
                                       parse_merges(core::read_file(merges), merges.string()),
                                       options, source);
@@ -95,8 +75,7 @@ std::shared_ptr<Tokenizer> load_bpe_files(const std::filesystem::path& vocab,
   steps.push_back(make_byte_level(byte_level));
   parts.pre_tokenizer = make_pre_tokenizer_sequence(std::move(steps));
   parts.decoder = make_byte_level_decoder();
-  parts.added = AddedTokens(std::move(added), parts.normalizer.get());
-  return std::make_shared<PipelineTokenizer>(std::move(parts));
+  return made;
 }
 
 }  // namespace corda::tokenizer

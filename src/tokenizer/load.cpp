@@ -13,20 +13,16 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& dir
         "'", directory.string(), "' is not a model directory: ", core::why_absent(directory, "")));
   }
   const SideFiles side(directory);
-  std::shared_ptr<Tokenizer> made;
-  if (fs::exists(directory / "tokenizer.json")) {
-    made = load_tokenizer_json(directory / "tokenizer.json");
-  } else if (fs::exists(directory / "tokenizer.model")) {
-    made = load_sentencepiece(directory / "tokenizer.model", side);
-  } else if (fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt")) {
-    made = load_bpe_files(directory / "vocab.json", directory / "merges.txt", side);
-  } else {
-    throw core::IoError(
-        core::concat("no tokenizer in '", directory.string(),
-                     "'; expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));
+  if (fs::exists(directory / "tokenizer.json"))
+    return assemble(load_tokenizer_json(directory / "tokenizer.json", side), side);
+  if (fs::exists(directory / "tokenizer.model"))
+    return assemble(load_sentencepiece(directory / "tokenizer.model", side), side);
+  if (fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt")) {
+    return assemble(load_bpe_files(directory / "vocab.json", directory / "merges.txt", side), side);
   }
-  set_special_ids(*made, side);
-  return made;
+  throw core::IoError(
+      core::concat("no tokenizer in '", directory.string(),
+                   "'; expected tokenizer.json, tokenizer.model, or vocab.json with merges.txt"));
 }
 
 }  // namespace corda::tokenizer

@@ -16,6 +16,13 @@ PipelineTokenizer::PipelineTokenizer(PipelineParts parts)
     : parts_(std::move(parts)), size_(parts_.model->vocabulary().end()) {
   for (const AddedToken& token : parts_.added.tokens())
     size_ = std::max<std::int64_t>(size_, token.id + 1);
+  prefix = parts_.prefix;
+}
+
+void PipelineTokenizer::surround(std::vector<TokenId> before, std::vector<TokenId> behind) {
+  parts_.prefix = std::move(before);
+  parts_.suffix = std::move(behind);
+  prefix = parts_.prefix;
 }
 
 std::vector<TokenId> PipelineTokenizer::encode(std::string_view text, EncodeOptions options) const {
@@ -102,7 +109,7 @@ std::string PipelineTokenizer::decode(std::span<const TokenId> ids, DecodeOption
   for (const TokenId id : ids) {
     const AddedToken* added = parts_.added.find(id);
     if (added == nullptr) {
-      tokens.push_back(id_to_token(id));
+      if (const auto token = parts_.model->vocabulary().token(id)) tokens.emplace_back(*token);
       continue;
     }
     // The reference looks for what it will write among the special tokens: one that a normalizer

@@ -41,6 +41,9 @@ class PipelineTokenizer final : public Tokenizer {
   std::string id_to_token(TokenId id) const override;
   bool is_special(TokenId id) const override;
 
+  // What stands around a text with special tokens; sets `prefix`, too.
+  void surround(std::vector<TokenId> before, std::vector<TokenId> behind);
+
  private:
   // Cuts the pieces into words and appends their ids.
   void tokenize_pieces(Scratch& scratch, std::vector<TokenId>& ids) const;

@@ -7,7 +7,6 @@
 
 #include "corda/core/error.h"
 #include "load.h"
-#include "pipeline.h"
 #include "safe_cut.h"
 #include "sentencepiece_normalizer.h"
 #include "sentencepiece_spec.h"
@@ -66,8 +65,8 @@ class SentencePieceBpe final : public Model {
   std::string safe_cut_;
 };
 
-// Control pieces and the unknown piece, then what tokenizer_config.json adds.
-std::vector<AddedToken> special_tokens(const SentencePieceSpec& spec, const SideFiles& side) {
+// Control pieces and the unknown piece.
+std::vector<AddedToken> special_tokens(const SentencePieceSpec& spec) {
   std::vector<AddedToken> tokens;
   TokenId id = 0;
   for (const SentencePiecePiece& piece : spec.pieces) {
@@ -75,7 +74,6 @@ std::vector<AddedToken> special_tokens(const SentencePieceSpec& spec, const Side
     if (piece.type == SentencePiecePiece::kControl || piece.type == SentencePiecePiece::kUnknown)
       tokens.push_back({piece.text, its, true, false, false, false, false, {}});
   }
-  for (AddedToken& token : side.added_tokens()) tokens.push_back(std::move(token));
   return tokens;
 }
 
@@ -114,14 +112,18 @@ DecoderPtr make_sentencepiece_decoder(const SentencePieceSpec& spec, bool prefix
 
 }  // namespace
 
-std::shared_ptr<Tokenizer> load_sentencepiece(const std::filesystem::path& file,
-                                              const SideFiles& side) {
+OwnTokenizer load_sentencepiece(const std::filesystem::path& file, const SideFiles& side) {
   const std::string source = file.string();
   const std::string content = core::read_file(file);
   const SentencePieceSpec spec = read_sentencepiece_spec(content, source);
   auto processor = load_processor(content, source);
-  PipelineParts parts;
-  parts.added = AddedTokens(special_tokens(spec, side), nullptr);
+  OwnTokenizer made;
+  made.source = source;
+  made.tokenizer_class = side.tokenizer_class();
+  made.added = special_tokens(spec);
+  // LlamaTokenizer alone adds such a token at the end of its vocabulary.
+  made.fills_placeholders = made.tokenizer_class != "LlamaTokenizer";
+  PipelineParts& parts = made.parts;
   const bool prefix_space = side.flag("add_prefix_space").value_or(spec.add_dummy_prefix);
   const bool legacy = side.flag("legacy").value_or(false);
   const PrependScheme scheme = !prefix_space ? PrependScheme::kNever
@@ -131,20 +133,15 @@ std::shared_ptr<Tokenizer> load_sentencepiece(const std::filesystem::path& file,
   parts.pre_tokenizer = spec.is_like_llama() ? make_metaspace(kMetaspace, scheme, false)
                                              : make_sentencepiece_normalizer(spec, scheme, source);
   parts.decoder = make_sentencepiece_decoder(spec, prefix_space, source);
-  const std::optional<TokenId> bos = id_or_none(processor->bos_id());
-  const std::optional<TokenId> eos = id_or_none(processor->eos_id());
-  const std::optional<TokenId> pad = id_or_none(processor->pad_id());
-  if (bos && side.flag("add_bos_token").value_or(true)) parts.prefix = {*bos};
-  if (eos && side.flag("add_eos_token").value_or(false)) parts.suffix = {*eos};
+  made.bos_id = id_or_none(processor->bos_id());
+  made.eos_id = id_or_none(processor->eos_id());
+  made.pad_id = id_or_none(processor->pad_id());
+  made.adds_bos = true;  // as LlamaTokenizer's documentation says, and did before transformers 5
   if (spec.model_type == SentencePieceSpec::kUnigram) {
     parts.model = std::make_unique<SentencePieceUnigram>(spec, source);
   } else {
     parts.model = std::make_unique<SentencePieceBpe>(std::move(processor), spec.vocabulary(source));
   }
-  auto made = std::make_shared<PipelineTokenizer>(std::move(parts));
-  made->bos_id = bos;
-  made->eos_id = eos;
-  made->pad_id = pad;
   return made;
 }
 

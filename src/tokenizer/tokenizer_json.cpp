@@ -8,7 +8,6 @@
 #include "components_json.h"
 #include "fields.h"
 #include "load.h"
-#include "pipeline.h"
 #include "unigram.h"
 #include "vocabulary_json.h"
 #include "word_piece.h"
@@ -133,18 +132,33 @@ void check_ids(const std::vector<AddedToken>& tokens, const Vocabulary& vocabula
   }
 }
 
+// Whether a step of a normalizer that has been read puts text in front of every stretch.
+bool prepends(const core::Json& normalizer) {
+  if (normalizer.at("type") == "Prepend") return true;
+  if (normalizer.at("type") != "Sequence") return false;
+  const core::Json& steps = normalizer.at("normalizers");
+  return std::any_of(steps.begin(), steps.end(), prepends);
+}
+
 }  // namespace
 
-std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path) {
+OwnTokenizer load_tokenizer_json(const std::filesystem::path& path, const SideFiles& side) {
   const std::string source = path.string();
   TokenizerJson file = parse_tokenizer_json(core::read_file(path), source);
   Fields fields(file.rest, source);
   // Settings of the last call that the writer made, not properties of the tokenizer.
   for (const char* key : {"version", "truncation", "padding"}) fields.find(key);
 
-  PipelineParts parts;
-  if (const core::Json* json = fields.find("normalizer"))
+  OwnTokenizer made;
+  made.source = source;
+  made.has_added_list = true;
+  made.has_post_processor = true;
+  made.tokenizer_class = side.tokenizer_class();
+  PipelineParts& parts = made.parts;
+  if (const core::Json* json = fields.find("normalizer")) {
     parts.normalizer = normalizer_from_json(*json, source + ": normalizer");
+    made.prepends = prepends(*json);
+  }
   const core::Json* pre = fields.find("pre_tokenizer");
   // Only BPE works on bytes; the others see them written in the byte-level alphabet.
   const bool raw_bytes = pre != nullptr && file.has_merges && ends_with_byte_level(*pre);
@@ -154,9 +168,8 @@ std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path
   const core::Json* model = fields.find("model");
   if (model == nullptr) fields.fail("the key 'model' is missing");
   parts.model = model_from_json(file, *model, source + ": model", raw_bytes);
-  std::vector<AddedToken> added = added_tokens_from_json(fields);
-  check_ids(added, parts.model->vocabulary(), source);
-  parts.added = AddedTokens(std::move(added), parts.normalizer.get());
+  made.added = added_tokens_from_json(fields);
+  check_ids(made.added, parts.model->vocabulary(), source);
   if (const core::Json* json = fields.find("post_processor")) {
     Surroundings around = post_processor_from_json(*json, source + ": post_processor");
     parts.prefix = std::move(around.prefix);
@@ -165,7 +178,7 @@ std::shared_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& path
   if (const core::Json* json = fields.find("decoder"))
     parts.decoder = decoder_from_json(*json, source + ": decoder");
   fields.done();
-  return std::make_shared<PipelineTokenizer>(std::move(parts));
+  return made;
 }
 
 }  // namespace corda::tokenizer

@@ -32,10 +32,25 @@ fs::path shared_folder() {
 
 class NanoQa : public ::testing::Test {
  protected:
+  // The model has learnt every text behind BOS; its tokenizer.json does not say so.
   void SetUp() override {
-    if (!fs::exists(model() / "config.json")) GTEST_SKIP() << "there is no " << model();
+    const fs::path published = shared_folder() / "data" / "models" / "nano-qa-11m";
+    if (!fs::exists(published / "config.json")) GTEST_SKIP() << "there is no " << published;
+    for (const auto& entry : fs::directory_iterator(published)) {
+      if (entry.path().filename() != "tokenizer.json")
+        fs::create_symlink(fs::absolute(entry.path()), model() / entry.path().filename());
+    }
+    core::Json tokenizer = core::read_json(published / "tokenizer.json");
+    const core::Json bos = core::parse_json(
+        R"([{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}])",
+        "test");
+    tokenizer["post_processor"]["single"] = bos;
+    tokenizer["post_processor"]["special_tokens"] = core::parse_json(
+        R"({"<|endoftext|>": {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}})",
+        "test");
+    core::write_json(model() / "tokenizer.json", tokenizer);
   }
-  fs::path model() const { return shared_folder() / "data" / "models" / "nano-qa-11m"; }
+  const fs::path& model() const { return folder_.path(); }
   fs::path datasets() const { return shared_folder() / "data" / "datasets"; }
   core::Json eval(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(),
@@ -44,6 +59,9 @@ class NanoQa : public ::testing::Test {
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return core::parse_json(result.out, "eval");
   }
+
+ private:
+  testing::TemporaryDirectory folder_;
 };
 
 TEST_F(NanoQa, KnowsTheAnswersOfItsOwnQuestions) {

@@ -259,6 +259,55 @@ TEST_F(Pipeline, EveryVerbRunsOnATerminal) {
   EXPECT_THAT(merged.out, HasSubstr("14/14 layers"));
 }
 
+// Leaves a model two tokens: each of them is the likeliest where the other is not.
+void speak_only(const fs::path& model, std::size_t one, std::size_t other) {
+  std::string bytes = core::read_file(model / "model.safetensors");
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const Json head = Json::parse(bytes.substr(8, header)).at("lm_head.weight");
+  const auto rows = head.at("shape")[0].get<std::size_t>();
+  const auto width = head.at("shape")[1].get<std::size_t>();
+  char* const data = bytes.data() + 8 + header + head.at("data_offsets")[0].get<std::size_t>();
+  std::vector<float> weights(rows * width, 0.0F);
+  for (std::size_t i = 0; i < width; ++i) {
+    weights[one * width + i] = i % 2 == 0 ? 0.5F : -0.25F;
+    weights[other * width + i] = -weights[one * width + i];
+  }
+  std::memcpy(data, weights.data(), weights.size() * sizeof(float));
+  std::ofstream(model / "model.safetensors", std::ios::binary) << bytes;
+}
+
+TEST_F(Pipeline, AnAnswerEndsAtEveryEndTokenAndHoldsNoSpecialOne) {
+  // SQuAD's normalisation leaves nothing of "the": the answer is right where it is empty.
+  write("empty.jsonl", "{\"question\": \"Who?\", \"answer\": [\"the\"]}\n");
+  const auto score = [&] {
+    return result_of({"eval", "--model", base(), "--task", "qa", "--data", at("empty.jsonl"),
+                      "--max-new-tokens", "3"})
+        .at("score")
+        .get<double>();
+  };
+  speak_only(base(), 100, 101);  // 'c' and 'd'
+  EXPECT_EQ(score(), 0.0);
+  write("base/generation_config.json", R"({"eos_token_id": [0, 100, 101]})");
+  EXPECT_EQ(score(), 100.0);
+  write("base/generation_config.json", "{}");
+  EXPECT_EQ(score(), 0.0);
+  write(
+      "base/tokenizer_config.json",
+      R"({"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "additional_special_tokens": ["c", "d"]})");
+  EXPECT_EQ(score(), 100.0);
+}
+
+TEST_F(Pipeline, AnAnswerOfIdsBeyondTheTokenizerIsEmpty) {
+  testing::write_tiny_model(base(), {.vocab = 264, .hidden = 32, .intermediate = 64});
+  speak_only(base(), 260, 263);
+  write("empty.jsonl", "{\"question\": \"Who?\", \"answer\": [\"the\"]}\n");
+  EXPECT_EQ(result_of({"eval", "--model", base(), "--task", "qa", "--data", at("empty.jsonl"),
+                       "--max-new-tokens", "3", "--stop", "x"})
+                .at("score"),
+            100.0);
+}
+
 TEST_F(Pipeline, QaScoresExactMatchesAndCountsSamples) {
   const Json result = result_of({"eval", "--model", base(), "--task", "qa", "--data",
                                  at("facts.jsonl"), "--max-new-tokens", "4"});

@@ -27,8 +27,13 @@ inline fs::path shared_data(const char* folder) {
          "data" / folder;
 }
 
-inline std::shared_ptr<const tokenizer::Tokenizer> chat_tokenizer(const std::string& kind) {
-  return tokenizer::load_tokenizer(chat_golden() / kind);
+// A tokenizer of the goldens; as a Llama's, it puts BOS before every text where `bos` is true.
+inline std::shared_ptr<const tokenizer::Tokenizer> chat_tokenizer(const std::string& kind,
+                                                                  bool bos = true) {
+  const auto made = std::const_pointer_cast<tokenizer::Tokenizer>(
+      tokenizer::load_tokenizer(chat_golden() / kind));
+  if (bos) made->prefix = {*made->bos_id};
+  return made;
 }
 
 // The record {"messages": [...], "tools": [...]} read in the format `messages`.

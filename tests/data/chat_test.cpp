@@ -361,11 +361,14 @@ TEST_F(Chat, InstructionsGoThroughTheModelsOwnTemplateWhereItHasOne) {
 }
 
 TEST_F(Chat, AlpacaTemplateOfConversationsReadsLikeThatOfInstructions) {
-  EXPECT_EQ(
-      text_of(
-          R"({"messages":[{"role":"user","content":"Add."},{"role":"assistant","content":"4"}]})",
-          {.template_name = "alpaca"}),
-      text_of(R"({"instruction":"Add.","output":"4"})", {.template_name = "alpaca"}));
+  for (const bool bos : {true, false}) {
+    tokenizer_ = chat_tokenizer("bytes", bos);
+    const std::string text = text_of(
+        R"({"messages":[{"role":"user","content":"Add."},{"role":"assistant","content":"4"}]})",
+        {.template_name = "alpaca"});
+    EXPECT_EQ(text, text_of(R"({"instruction":"Add.","output":"4"})", {.template_name = "alpaca"}));
+    EXPECT_EQ(text.starts_with("<s>Below"), bos);
+  }
 }
 
 TEST_F(Chat, ThreadsAndCacheGiveTheSameSamples) {

@@ -24,7 +24,7 @@ class ByteTokenizer : public tokenizer::Tokenizer {
   ByteTokenizer() {
     bos_id = 1001;
     eos_id = 1002;
-    starts_with_bos = true;
+    prefix = {1001};
   }
   std::vector<tokenizer::TokenId> encode(std::string_view text,
                                          tokenizer::EncodeOptions options) const override {

@@ -50,7 +50,7 @@ TEST_F(LoadCalibration, QaDocumentsHaveBosAndEosAndTheFirstAnswer) {
   tokenizer_.eos_id = tokenizer_.bos_id;
   EXPECT_EQ(all({file(kQa)}), "[BOS]Question: q\nAnswer: a[BOS]Question: r\nAnswer: b");
   tokenizer_.eos_id = 1002;
-  tokenizer_.starts_with_bos = false;
+  tokenizer_.prefix.clear();
   EXPECT_EQ(all({file(kQa)}), "Question: q\nAnswer: a[EOS]Question: r\nAnswer: b[EOS]");
 }
 

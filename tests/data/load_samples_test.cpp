@@ -92,8 +92,16 @@ TEST_F(LoadSamples, SpecialTokensInUserTextStayText) {
   EXPECT_THAT(data.samples.at(0).ids, ElementsAre(1001, '<', 's', '>', '<', '/', 's', '>', 1002));
 }
 
+TEST_F(LoadSamples, WhatTheTokenizerPutsBeforeATextBeginsASample) {
+  tokenizer_.prefix = {900, 901};  // GLM's [gMASK]<sop>, neither of them its BOS
+  const auto data =
+      load(file("{\"prompt\":\"a\",\"completion\":\"b\"}"), {.template_name = "plain"});
+  EXPECT_THAT(data.samples.at(0).ids, ElementsAre(900, 901, 'a', 'b', 1002));
+  EXPECT_THAT(data.samples.at(0).supervised, ElementsAre(0, 0, 0, 1, 1));
+}
+
 TEST_F(LoadSamples, BosOnlyWhereTheTokenizerStartsWithIt) {
-  tokenizer_.starts_with_bos = false;
+  tokenizer_.prefix.clear();
   const auto data =
       load(file("{\"prompt\":\"\",\"completion\":\"xy\"}"), {.template_name = "plain"});
   EXPECT_THAT(data.samples.at(0).ids, ElementsAre('x', 'y', 1002));

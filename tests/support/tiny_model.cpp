@@ -36,6 +36,18 @@ std::string byte_symbol(int byte) {
   return text;
 }
 
+// BOS before every text.
+Json bos_before() {
+  const Json bos = {{"id", "<|endoftext|>"}, {"type_id", 0}};
+  const Json text = {{"id", "A"}, {"type_id", 0}};
+  return {{"type", "TemplateProcessing"},
+          {"single", {{{"SpecialToken", bos}}, {{"Sequence", text}}}},
+          {"pair", Json::array()},
+          {"special_tokens",
+           {{"<|endoftext|>",
+             {{"id", "<|endoftext|>"}, {"ids", {0}}, {"tokens", {"<|endoftext|>"}}}}}}};
+}
+
 void write_byte_tokenizer(const std::filesystem::path& directory) {
   Json vocab = {{"<|endoftext|>", 0}};
   for (int byte = 0; byte < 256; ++byte) vocab[byte_symbol(byte)] = byte + 1;
@@ -56,7 +68,7 @@ void write_byte_tokenizer(const std::filesystem::path& directory) {
                                                      {"special", true}}}},
                                                   {"normalizer", nullptr},
                                                   {"pre_tokenizer", byte_level},
-                                                  {"post_processor", nullptr},
+                                                  {"post_processor", bos_before()},
                                                   {"decoder", byte_level},
                                                   {"model",
                                                    {{"type", "BPE"},

@@ -58,7 +58,7 @@ TEST(TokenizerJson, SoundFileLoads) {
             (std::vector<TokenId>{4, 3, 2, 0}));
   EXPECT_EQ(tokenizer->vocab_size(), 5);
   EXPECT_EQ(tokenizer->bos_id, std::nullopt);
-  EXPECT_FALSE(tokenizer->starts_with_bos);
+  EXPECT_EQ(tokenizer->prefix, (std::vector<TokenId>{4}));  // its post-processor says so
 }
 
 TEST(LoadTokenizer, MissingFilesAreNamed) {
@@ -230,22 +230,158 @@ TEST(TokenizerConfig, NamesTheSpecialIds) {
       load_text(text, R"({"bos_token": "<s>", "pad_token": {"content": "ab"}, "eos_token": null})")
           ->pad_id,
       3);
-  EXPECT_TRUE(load_text(text, R"({"bos_token": "<s>"})")->starts_with_bos);
-  EXPECT_FALSE(load_text(text, R"({"bos_token": "<s>", "add_bos_token": false})")->starts_with_bos);
-  EXPECT_THAT(error_of<FormatError>([&] { load_text(text, R"({"bos_token": "<bos>"})"); }),
-              HasSubstr("the bos_token '<bos>' is not in the vocabulary"));
 }
 
-TEST(TokenizerConfig, FallsBackToTheModelsConfig) {
+TEST(TokenizerConfig, BosBeginsTextsWhereThePostProcessorSaysSo) {
+  Json json = sound();
+  const char* const named = R"({"bos_token": "<s>", "add_bos_token": false})";
+  EXPECT_EQ(load_text(json.dump(), named)->prefix, (std::vector<TokenId>{4}));
+  json["post_processor"] = nullptr;
+  const auto tokenizer = load_text(json.dump(), R"({"bos_token": "<s>", "add_bos_token": true})");
+  EXPECT_EQ(tokenizer->bos_id, 4);
+  EXPECT_EQ(tokenizer->prefix, std::vector<TokenId>{});
+}
+
+TEST(TokenizerConfig, EosAndPaddingFallBackToTheModelsFiles) {
   const TemporaryFolder folder;
   folder.write("tokenizer.json", sound().dump());
   folder.write("config.json", R"({"bos_token_id": 4, "eos_token_id": 3, "pad_token_id": 99})");
-  folder.write("generation_config.json", R"({"eos_token_id": [2, 3]})");
-  EXPECT_EQ(load_tokenizer(folder.path())->bos_id, 4);
+  folder.write("generation_config.json", R"({"eos_token_id": [2, 3], "pad_token_id": [-1, 1]})");
+  EXPECT_EQ(load_tokenizer(folder.path())->bos_id, std::nullopt);  // what no tokenizer file names
   EXPECT_EQ(load_tokenizer(folder.path())->eos_id, 2);
-  EXPECT_EQ(load_tokenizer(folder.path())->pad_id, std::nullopt);
-  folder.write("tokenizer_config.json", R"({"bos_token": null})");
-  EXPECT_EQ(load_tokenizer(folder.path())->bos_id, std::nullopt);
+  EXPECT_EQ(load_tokenizer(folder.path())->pad_id, 1);
+  folder.write("tokenizer_config.json", R"({"eos_token": null})");
+  EXPECT_EQ(load_tokenizer(folder.path())->eos_id, std::nullopt);
+}
+
+TEST(TokenizerConfig, NamedTokensBeyondTheModelAreRefused) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", sound().dump());
+  folder.write("tokenizer_config.json", R"({"bos_token": "<s>", "pad_token": "<pad>"})");
+  folder.write("config.json", R"({"vocab_size": 5})");
+  EXPECT_EQ(load_tokenizer(folder.path())->pad_id, 5);  // no text holds it
+  folder.write("tokenizer_config.json", R"({"eos_token": "<end>"})");
+  EXPECT_THAT(
+      error_of<FormatError>([&] { load_tokenizer(folder.path()); }),
+      HasSubstr("tokenizer_config.json: the eos_token '<end>' is not in the vocabulary: its "
+                "id would be 5, and config.json gives the model 5 tokens"));
+  folder.write("config.json", R"({"model_type": "gemma3", "text_config": {"vocab_size": 6}})");
+  EXPECT_EQ(load_tokenizer(folder.path())->eos_id, 5);
+}
+
+TEST(EndTokens, AreThoseOfTheGenerationConfigElseOfTheConfig) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", sound().dump());
+  folder.write("tokenizer_config.json", R"({"eos_token": "b"})");
+  const auto ends = [&] { return load_tokenizer(folder.path())->end_ids; };
+  using Ids = std::vector<TokenId>;
+  EXPECT_EQ(ends(), (Ids{2}));
+  folder.write("config.json", R"({"eos_token_id": [3, 1, 3]})");
+  EXPECT_EQ(ends(), (Ids{2, 3, 1}));
+  folder.write("config.json", R"({"model_type": "gemma3", "text_config": {"eos_token_id": 3}})");
+  EXPECT_EQ(ends(), (Ids{2, 3}));
+  folder.write("generation_config.json", R"({"eos_token_id": [1, 9, -1]})");
+  EXPECT_EQ(ends(), (Ids{2, 1, 9}));  // 9: a row that only pads the embedding
+  folder.write("generation_config.json", R"({"eos_token_id": null, "temperature": "warm"})");
+  EXPECT_EQ(ends(), (Ids{2}));
+}
+
+TEST(EndTokens, MalformedFilesAreNamed) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", sound().dump());
+  const auto refused = [&](const char* text) {
+    folder.write("generation_config.json", text);
+    return error_of<FormatError>([&] { load_tokenizer(folder.path()); });
+  };
+  EXPECT_THAT(refused(R"({"eos_token_id": "</s>"})"),
+              HasSubstr("generation_config.json: 'eos_token_id' must be a token id or a list of "
+                        "them, found string"));
+  EXPECT_THAT(refused(R"({"eos_token_id": [2, [3]]})"), HasSubstr("found array"));
+  EXPECT_THAT(refused(R"({"eos_token_id": 2.0})"), HasSubstr("found number"));
+  EXPECT_THAT(refused(R"({"eos_token_id": {"a": 2}})"), HasSubstr("found object"));
+  EXPECT_THAT(refused(R"([2])"), HasSubstr("generation_config.json: expected an object"));
+  EXPECT_THAT(refused(R"({"eos_token_id": 2)"), HasSubstr("generation_config.json:1"));
+}
+
+// Every pair of files that give one token two ids, or one id two tokens.
+TEST(AddedTokens, FilesThatContradictEachOtherAreNamed) {
+  const char* const kX = R"("content": "<x>", "special": true)";
+  struct Case {
+    const char* listed;  // as an added token of tokenizer.json
+    std::string config;
+    const char* added;
+    const char* says;
+  };
+  const std::vector<Case> cases = {
+      {"", core::concat(R"({"added_tokens_decoder": {"9": {)", kX, "}}}"), "",
+       "tokenizer_config.json: the added token '<x>' has the id 9, but by "},
+      {"<y>", core::concat(R"({"added_tokens_decoder": {"5": {)", kX, "}}}"), "",
+       "tokenizer_config.json: the added token '<x>' has the id 5, but by "},
+      {"", core::concat(R"({"added_tokens_decoder": {"1": {)", kX, "}}}"), "",
+       "tokenizer.json it is 5 (1 is 'a'); make the two files agree"},
+      {"<x>", core::concat(R"({"added_tokens_decoder": {"6": {)", kX, "}}}"), "",
+       "tokenizer.json it is 5; make the two files agree"},
+      {"", "{}", R"({"<x>": 7})", "added_tokens.json: the added token '<x>' has the id 7, but by "},
+      {"<y>", "{}", R"({"<x>": 5})", "added_tokens.json: the added token '<x>' has the id 5"},
+      {"<x>", "{}", R"({"<x>": 6})", "added_tokens.json: the added token '<x>' has the id 6"},
+  };
+  for (const Case& each : cases) {
+    const TemporaryFolder folder;
+    Json json = sound();
+    if (*each.listed != 0)
+      json["added_tokens"].push_back(Json{{"id", 5}, {"content", each.listed}, {"special", true}});
+    folder.write("tokenizer.json", json.dump());
+    folder.write("tokenizer_config.json", each.config);
+    if (*each.added != 0) folder.write("added_tokens.json", each.added);
+    const std::string error = error_of<FormatError>([&] { load_tokenizer(folder.path()); });
+    EXPECT_THAT(error, HasSubstr(each.says));
+    EXPECT_THAT(error, HasSubstr("/tokenizer.json it is"));
+  }
+}
+
+TEST(AddedTokens, MalformedFilesAreNamed) {
+  const auto refused = [](const char* name, const char* text) {
+    const TemporaryFolder folder;
+    folder.write("tokenizer.json", sound().dump());
+    folder.write(name, text);
+    return error_of<FormatError>([&] { load_tokenizer(folder.path()); });
+  };
+  const char* const kConfig = "tokenizer_config.json";
+  EXPECT_THAT(refused(kConfig, R"({"added_tokens_decoder": [1]})"),
+              HasSubstr("'added_tokens_decoder' must be an object"));
+  EXPECT_THAT(refused(kConfig, R"({"added_tokens_decoder": {"x": {}}})"),
+              HasSubstr("added_tokens_decoder: 'x' is not a token id"));
+  EXPECT_THAT(refused(kConfig, R"({"extra_special_tokens": 7})"),
+              HasSubstr("tokenizer_config.json: 'extra_special_tokens': expected a list of tokens, "
+                        "or an object of them, found number"));
+  EXPECT_THAT(refused(kConfig, R"({"additional_special_tokens": ["<x>", 7]})"),
+              HasSubstr("'additional_special_tokens'[1]: expected a text or an object"));
+  EXPECT_THAT(refused(kConfig, R"({"eos_token": 7})"),
+              HasSubstr("tokenizer_config.json: 'eos_token': expected a text or an object"));
+  EXPECT_THAT(refused("special_tokens_map.json", R"({"eos_token": {"lstrip": true}})"),
+              HasSubstr("special_tokens_map.json: 'eos_token': the key 'content' is missing"));
+  EXPECT_THAT(refused("added_tokens.json", R"({"<x>": "5"})"),
+              HasSubstr("added_tokens.json: 'id' must be an integer, found string"));
+  EXPECT_THAT(refused("added_tokens.json", R"(["<x>"])"),
+              HasSubstr("added_tokens.json: expected an object"));
+}
+
+// transformers builds that class's normalizer itself, so that only the ids of the token are equal.
+TEST(AddedTokens, OfAnotherFileAreNotedWhereLlamaTokenizerReadsTheTextBehindDifferently) {
+  const TemporaryFolder folder;
+  fs::copy_file(golden_path("small/llama_fallback/tokenizer.json"),
+                folder.path() / "tokenizer.json");
+  folder.write("tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer"})");
+  EXPECT_TRUE(load_tokenizer(folder.path())->notes.empty());
+  folder.write("added_tokens.json", R"({"<|x|>": 439})");
+  const auto tokenizer = load_tokenizer(folder.path());
+  EXPECT_EQ(tokenizer->encode("a<|x|>").back(), 439);
+  ASSERT_EQ(tokenizer->notes.size(), 1U);
+  EXPECT_THAT(tokenizer->notes.front(),
+              HasSubstr("tokenizer.json lacks the added tokens '<|x|>' of "));
+  EXPECT_THAT(tokenizer->notes.front(), HasSubstr("where transformers' LlamaTokenizer puts none"));
+  folder.write("config.json", R"({"model_type": "mistral"})");  // another class, which puts it too
+  EXPECT_TRUE(load_tokenizer(folder.path())->notes.empty());
 }
 
 TEST(BpeFiles, LoadAndReport) {

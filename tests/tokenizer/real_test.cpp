@@ -10,18 +10,13 @@
 #include "corda/core/text.h"
 #include "corda/tokenizer/tokenizer.h"
 #include "golden.h"
+#include "shared_folder.h"
 #include "tokenizer/unicode.h"
 
 namespace corda::tokenizer {
 namespace {
 
 using core::Json;
-
-fs::path shared_folder() {
-  const char* given = std::getenv("CORDA_SHARED");
-  return (given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
-         "data";
-}
 
 std::string unpack(const fs::path& path) {
   const gzFile file = gzopen(path.c_str(), "rb");  // reads plain files too

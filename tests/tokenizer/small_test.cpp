@@ -52,7 +52,8 @@ TEST(SentencePieceTokenizer, MatchesHuggingFace) {
   EXPECT_EQ(tokenizer->bos_id, 1);
   EXPECT_EQ(tokenizer->eos_id, 2);
   EXPECT_EQ(tokenizer->pad_id, std::nullopt);
-  EXPECT_TRUE(tokenizer->starts_with_bos);
+  EXPECT_EQ(tokenizer->prefix, Ids{1});
+  EXPECT_EQ(tokenizer->end_ids, Ids{2});
   EXPECT_EQ(tokenizer->vocab_size(), 560);
   EXPECT_TRUE(tokenizer->is_special(1));
   EXPECT_FALSE(tokenizer->is_special(300));
@@ -95,6 +96,74 @@ TEST(SentencePieceTokenizer, AddPrefixSpaceOverridesTheModel) {
   EXPECT_EQ(first_piece("bpe_without_prefix", R"({"add_prefix_space": true})"), "\u2581x");
   EXPECT_EQ(first_piece("bpe_cleaned", "{}"), "\u2581x");
   EXPECT_EQ(first_piece("bpe_cleaned", R"({"add_prefix_space": false})"), "x");
+}
+
+// The folder that a case of added_tokens.json describes.
+void write_case(const Json& entry, const TemporaryFolder& folder) {
+  const fs::path file = golden_path(entry.at("file").get<std::string>());
+  if (file.extension() == ".model") {
+    fs::copy_file(file, folder.path() / file.filename());
+  } else {
+    Json tokenizer = core::read_json(file);
+    for (const auto& [key, value] : entry.at("changes").items()) {
+      if (key == "added") {
+        for (const Json& token : value) tokenizer["added_tokens"].push_back(token);
+      } else {
+        tokenizer[key] = value;
+      }
+    }
+    folder.write("tokenizer.json", tokenizer.dump());
+  }
+  for (const auto& [name, content] : entry.at("files").items()) folder.write(name, content.dump());
+}
+
+std::optional<TokenId> id_or_null(const Json& json) {
+  if (json.is_null()) return std::nullopt;
+  return json.get<TokenId>();
+}
+
+// What two encodings begin with alike.
+Ids id_prefix(const Ids& a, const Ids& b) {
+  return {a.begin(), std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first};
+}
+
+TEST(AddedTokens, OfEveryFileMatchHuggingFace) {
+  const Json golden = golden_json("added_tokens.json");
+  const auto texts = golden.at("texts").get<std::vector<std::string>>();
+  ASSERT_EQ(golden.at("cases").size(), 42U);
+  for (const Json& entry : golden.at("cases")) {
+    const auto name = entry.at("case").get<std::string>();
+    SCOPED_TRACE(name);
+    const TemporaryFolder folder;
+    write_case(entry, folder);
+    const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder.path());
+    EXPECT_EQ(tokenizer->vocab_size(), entry.at("size"));
+    EXPECT_EQ(tokenizer->bos_id, id_or_null(entry.at("bos")));
+    EXPECT_EQ(tokenizer->eos_id, id_or_null(entry.at("eos")));
+    EXPECT_EQ(tokenizer->pad_id, id_or_null(entry.at("pad")));
+    Json named = Json::object();
+    for (const auto& [key, token] : tokenizer->named_tokens) named[key] = token;
+    EXPECT_EQ(nlohmann::json(named), nlohmann::json(entry.at("named")));
+    Json special = Json::array();
+    for (TokenId id = 0; id < tokenizer->vocab_size(); ++id) {
+      if (tokenizer->is_special(id)) special.push_back(id);
+    }
+    EXPECT_EQ(special, entry.at("special"));
+    EXPECT_TRUE(tokenizer->notes.empty());
+    ASSERT_EQ(entry.at("ids").size(), texts.size());
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const Ids expected = entry.at("ids")[i].get<Ids>();
+      EXPECT_EQ(tokenizer->encode(texts[i], {.add_special_tokens = true}), expected) << texts[i];
+      EXPECT_EQ(tokenizer->decode(expected), entry.at("decoded")[i]) << texts[i];
+      EXPECT_EQ(tokenizer->decode(expected, {.skip_special_tokens = true}), entry.at("skipped")[i])
+          << texts[i];
+    }
+    // What stands before every text is what a training sample begins with.
+    const Ids bare = tokenizer->encode("");
+    const Ids around = tokenizer->encode("", {.add_special_tokens = true});
+    EXPECT_EQ(bare, Ids{});
+    EXPECT_EQ(tokenizer->prefix, id_prefix(around, entry.at("ids")[3].get<Ids>()));
+  }
 }
 
 TEST(TokenizerConfig, OptionsMatchHuggingFace) {
@@ -197,16 +266,14 @@ TEST(SmallTokenizers, InvalidUtf8BecomesReplacementCharacters) {
   EXPECT_EQ(tokenizer->encode("a\xFF"), tokenizer->encode("a\uFFFD"));
 }
 
-TEST(SmallTokenizers, IdsOutsideTheVocabularyAreRefused) {
+TEST(SmallTokenizers, IdsOutsideTheVocabularyAreNoText) {
   const std::shared_ptr<const Tokenizer> tokenizer =
       load_tokenizer(golden_path("small/byte_level_gpt2"));
   ASSERT_EQ(tokenizer->vocab_size(), 420);
-  EXPECT_EQ(error_of<core::ConfigError>([&] {
-              tokenizer->decode(Ids{1, 420});
-            }),
+  EXPECT_EQ(tokenizer->decode(Ids{420, 300, -1, 1 << 30}), tokenizer->decode(Ids{300}));
+  EXPECT_EQ(tokenizer->decode(Ids{420}), "");
+  EXPECT_EQ(error_of<core::ConfigError>([&] { tokenizer->id_to_token(420); }),
             "the id 420 is not in the vocabulary, whose ids end at 419");
-  EXPECT_EQ(error_of<core::ConfigError>([&] { tokenizer->decode(Ids{-1}); }),
-            "the id -1 is not in the vocabulary, whose ids end at 419");
 }
 
 }  // namespace

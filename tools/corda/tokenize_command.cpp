@@ -43,14 +43,10 @@ std::string decode_line(const tokenizer::Tokenizer& tokenizer, const std::string
   };
   if (!ids.is_array() || !std::all_of(ids.begin(), ids.end(), is_id))
     throw core::FormatError(core::concat(where, ": expected a JSON array of token ids"));
-  try {
-    const std::string text = tokenizer.decode(ids.get<std::vector<tokenizer::TokenId>>(),
-                                              {.skip_special_tokens = flags.no_special_tokens});
-    constexpr auto kReplace = core::Json::error_handler_t::replace;  // ids may cut a character
-    return json ? core::Json(text).dump(-1, ' ', false, kReplace) : text;
-  } catch (const core::ConfigError& error) {
-    throw core::FormatError(core::concat(where, ": ", error.what()));
-  }
+  const std::string text = tokenizer.decode(ids.get<std::vector<tokenizer::TokenId>>(),
+                                            {.skip_special_tokens = flags.no_special_tokens});
+  constexpr auto kReplace = core::Json::error_handler_t::replace;  // ids may cut a character
+  return json ? core::Json(text).dump(-1, ' ', false, kReplace) : text;
 }
 
 // The lines of a text file, plain or gzip, without what other verbs take from a text too: a byte

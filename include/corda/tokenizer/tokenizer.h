@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace corda::tokenizer {
@@ -55,23 +56,34 @@ class Tokenizer {
   // UTF-8, and where a normalizer has blurred which token a place belongs to.
   virtual CutEncoding encode_with_cuts(std::string_view text, std::span<const std::int64_t> places,
                                        EncodeOptions options = {}) const;
-  // Throws ConfigError for an id outside the vocabulary.
+  // An id that no token has, such as a row that only pads the model's embedding, is no text.
   virtual std::string decode(std::span<const TokenId> ids, DecodeOptions options = {}) const = 0;
 
   // One more than the largest id, added tokens included.
   virtual std::int64_t vocab_size() const = 0;
   virtual std::optional<TokenId> token_to_id(std::string_view token) const = 0;
+  // Throws ConfigError for an id outside the vocabulary.
   virtual std::string id_to_token(TokenId id) const = 0;
   virtual bool is_special(TokenId id) const = 0;
 
-  // From tokenizer_config.json, special_tokens_map.json, generation_config.json and config.json of
-  // the model's directory, in this order; a null in the first two means that there is none.
+  // From tokenizer_config.json and special_tokens_map.json (load_tokenizer says which of them),
+  // where a null or an empty text means that there is none; else what transformers' class or a
+  // tokenizer.model has; else, for EOS and padding, the first of generation_config.json or
+  // config.json.
   std::optional<TokenId> bos_id;
   std::optional<TokenId> eos_id;
   std::optional<TokenId> pad_id;
-  // Whether a training sample begins with BOS: true where the model has one and does not say
-  // `add_bos_token: false`.
-  bool starts_with_bos = false;
+  // What the tokenizer itself puts before a text, and thus before a training sample: what a
+  // tokenizer.json's post-processor says; else BOS where `add_bos_token` asks for it, and before
+  // texts of a tokenizer.model also where it is not said. Often BOS, often nothing.
+  std::vector<TokenId> prefix;
+  // Where a generated text ends: EOS, and every `eos_token_id` of generation_config.json, or of
+  // config.json where there is no such file.
+  std::vector<TokenId> end_ids;
+  // The tokens that a template may name, as transformers' special_tokens_map: ("bos_token", "<s>").
+  std::vector<std::pair<std::string, std::string>> named_tokens;
+  // What a user should know of how the files were read, in whole sentences.
+  std::vector<std::string> notes;
 };
 
 // The ids of each text, in the order of `texts` and the same for any number of threads; the calling
@@ -85,9 +97,23 @@ std::vector<std::vector<TokenId>> encode_batch(const Tokenizer& tokenizer,
 // `merges.txt` (cut as Qwen2 does where the configs name that class, else as GPT-2 does).
 // `truncation` and `padding` of a tokenizer.json are settings of its writer's last call and are not
 // applied. `add_bos_token`, `add_eos_token`, `legacy` and `add_prefix_space` of
-// tokenizer_config.json shape a tokenizer.model; a tokenizer.json says these things itself, and its
-// post-processor stays whatever they say, as in transformers 5. Throws IoError (no such files) and
-// FormatError, naming the part of the file that is not implemented.
+// tokenizer_config.json shape a tokenizer.model, the first two vocab.json with merges.txt as well;
+// a tokenizer.json says these things itself, and its post-processor stays whatever they say, as in
+// transformers 5. Throws IoError (no such files) and FormatError, naming the part of the file that
+// is not implemented.
+//
+// Added tokens come from several files, as in transformers 5: those of the tokenizer's own file;
+// `added_tokens_decoder` of tokenizer_config.json, or where it is absent added_tokens.json; the
+// tokens that tokenizer_config.json names (`bos_token`, `image_token`, ...), over which
+// special_tokens_map.json stands where there is no `added_tokens_decoder` (it is not looked at
+// where there is one); `extra_special_tokens` or `additional_special_tokens`. A later description
+// replaces the marks of an earlier one but "special", named tokens are special, and a token without
+// an id gets the next free one. Where a file gives a token another id than that, FormatError names
+// both.
+//
+// The pipeline of a tokenizer.json stands whatever the class: transformers 5 takes only vocabulary,
+// merges and post-processor of it for classes such as LlamaTokenizer and builds the rest itself,
+// which gives other ids where the file prepends a space behind special tokens (Llama 2's does).
 //
 // A `tokenizer.model` of BPE that keeps white space and puts a space in front (Llama's, Mistral's)
 // is read as transformers' LlamaTokenizer reads it, which puts none before a text that begins with
