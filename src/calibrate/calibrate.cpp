@@ -140,7 +140,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);
   const auto sites = model::sites_of(config);
   warn_about_few_tokens(sites, draw.tokens, reporter);
-  const io::Checkpoint checkpoint(settings.model);
+  const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
   const std::string fingerprint = checkpoint.fingerprint();
   core::WorkDirectory work(settings.out, made_with(settings, fingerprint, draw, device, dtype),
                            reporter);
