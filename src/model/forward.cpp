@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/embedding.h"
@@ -55,6 +56,8 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& base, const at::Te
                 ? adapted_row_norms(linear.weight, low_rank)
                 : at::addmm(linear.weight.to(at::kFloat), low_rank.b, low_rank.a, 1, low_rank.scale)
                       .norm(2, {1});
+    // A row of zeros keeps the factor 0, as in merging, and its magnitude a gradient of 0.
+    norms.masked_fill_(norms == 0, std::numeric_limits<float>::infinity());
   }
   const at::Tensor factor = low_rank.magnitude / norms;
   const at::Tensor b = as(low_rank.b, base.scalar_type()).t();
