@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "corda/adapter/adapter.h"
+#include "corda/adapter/check_fit.h"
 #include "corda/core/error.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
@@ -27,16 +27,14 @@ using tokenizer::Tokenizer;
 
 namespace {
 
-model::Model load(const EvalSettings& settings) {
+model::Model load(const EvalSettings& settings, core::Reporter& reporter) {
   const at::Device device = linalg::device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
-  const io::Checkpoint checkpoint(settings.model);
+  const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
   model::Model loaded = model::load_model(checkpoint, model::read_model_config(settings.model),
                                           {.device = device, .weights = dtype, .compute = dtype});
   if (!settings.adapter.empty()) {
-    const adapter::Adapter adapter = adapter::read_adapter(settings.adapter);
-    adapter::check_base(adapter, checkpoint.fingerprint(), settings.model);
-    model::fold_adapter(loaded, adapter);
+    model::fold_adapter(loaded, adapter::read_adapter_for(settings.adapter, checkpoint, reporter));
   }
   return loaded;
 }
@@ -148,7 +146,7 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
   }
   EvalResult result{.task = "perplexity", .score_name = "perplexity"};
   result.samples = static_cast<std::int64_t>(samples.size());
-  measure_nll(load(settings), samples, settings, result, reporter);
+  measure_nll(load(settings, reporter), samples, settings, result, reporter);
   result.score = result.perplexity;
   return result;
 }
@@ -209,7 +207,7 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
     answers.push_back(data::encode_sample(*tokenizer, {.prompt = data::qa_prompt(record.question),
                                                        .response = " " + record.answers.front()}));
   }
-  const model::Model model = load(settings);
+  const model::Model model = load(settings, reporter);
   EvalResult result{.task = "qa", .score_name = "exact_match"};
   result.samples = static_cast<std::int64_t>(records.size());
   measure_nll(model, answers, settings, result, reporter);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "adapter/check_rank.h"
+#include "corda/adapter/check_fit.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -97,13 +98,13 @@ void check_targets(const TrainSettings& settings, const adapter::Adapter& adapte
                                  "; remove the setting, or make the adapter again"));
 }
 
-adapter::Adapter given_adapter(const TrainSettings& settings, const std::string& fingerprint) {
-  adapter::Adapter result = adapter::read_adapter(settings.adapter);
+adapter::Adapter given_adapter(const TrainSettings& settings, const io::Checkpoint& base,
+                               core::Reporter& reporter) {
+  adapter::Adapter result = adapter::read_adapter_for(settings.adapter, base, reporter);
   if (result.method != settings.method) {
     throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter,
                                    "' is an adapter of method ", result.method));
   }
-  adapter::check_base(result, fingerprint, settings.model);
   if (settings.lora.rank > 0 && settings.lora.rank != result.rank) {
     throw core::ConfigError(concat("lora.rank is ", settings.lora.rank, ", but the adapter '",
                                    settings.adapter, "' has rank ", result.rank,
@@ -122,7 +123,7 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const std::string&
 }  // namespace
 
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter)
-    : base_(settings.model),
+    : base_(io::open_model(settings.model, reporter)),
       model_(load(settings, base_, device)),
       full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
@@ -135,9 +136,10 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
   if (!settings.adapter.empty())
     start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
   adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter)
-                                      : given_adapter(settings, base_fingerprint_);
+                                      : given_adapter(settings, base_, reporter);
   adapter_.base_fingerprint = base_fingerprint_;
   adapter_.base_name = settings.model;
+  adapter_.base_blocks = model_.config.num_layers;
   if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
   model::attach_trainable(model_, adapter_);
 }
