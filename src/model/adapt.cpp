@@ -96,13 +96,6 @@ void attach_exported(Linear& linear, const LayerAdapter& layer, double scale) {
   linear.low_rank = std::move(low_rank);
 }
 
-void attach_exported(Model& model, const Adapter& adapter) {
-  for_each_layer(model, adapter, /*with_head=*/false,
-                 [&](Linear& linear, const LayerAdapter& layer) {
-                   attach_exported(linear, layer, adapter.scale_of(layer));
-                 });
-}
-
 void attach_trainable(Model& model, const Adapter& adapter) {
   const at::NoGradGuard no_grad;
   const auto attach = [&](Linear& linear, const LayerAdapter& layer) {

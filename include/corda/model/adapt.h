@@ -17,8 +17,6 @@ void fold_adapter(Model& model, const adapter::Adapter& adapter);
 // Leaves the weight alone and adds the exported product beside it, as PEFT runs the directory:
 // [B - B0, B0] [A; A - A0] where the start is subtracted, else B A. Throws ShapeError.
 void attach_exported(Linear& linear, const adapter::LayerAdapter& layer, double scale);
-// The same for every layer of an adapter.
-void attach_exported(Model& model, const adapter::Adapter& adapter);
 
 // For training: the frozen weight becomes W - s B0 A0 where the start is subtracted (fp32, rounded
 // once to the weight's dtype) and fresh leaves of A and B (and the magnitude) run beside it. They
