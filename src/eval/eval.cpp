@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "corda/adapter/check_fit.h"
 #include "corda/core/error.h"
@@ -31,11 +32,12 @@ model::Model load(const EvalSettings& settings, core::Reporter& reporter) {
   const at::Device device = linalg::device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
+  std::optional<adapter::Adapter> adapter;  // first: one that does not fit should not cost minutes
+  if (!settings.adapter.empty())
+    adapter = adapter::read_adapter_for(settings.adapter, checkpoint, reporter);
   model::Model loaded = model::load_model(checkpoint, model::read_model_config(settings.model),
                                           {.device = device, .weights = dtype, .compute = dtype});
-  if (!settings.adapter.empty()) {
-    model::fold_adapter(loaded, adapter::read_adapter_for(settings.adapter, checkpoint, reporter));
-  }
+  if (adapter) model::fold_adapter(loaded, *adapter);
   return loaded;
 }
 

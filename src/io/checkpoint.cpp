@@ -16,9 +16,11 @@ using core::FormatError;
 
 namespace {
 
+constexpr std::int64_t kMaxIndexBytes = 100'000'000;  // as much as one file's header may have
+
 std::map<std::string, std::string> read_weight_map(const fs::path& index) {
   const std::string source = index.string();
-  const core::Json root = core::read_json(index);
+  const core::Json root = core::parse_json(core::read_file(index, kMaxIndexBytes), source);
   const core::Json& map = core::require_key(root, "weight_map", source);
   std::map<std::string, std::string> result;
   if (!map.is_object() || map.empty())

@@ -288,6 +288,13 @@ TEST_F(ModelDirectory, MissingShardsAreNamedWithTheIndex) {
                         "'c.safetensors'"));
 }
 
+TEST_F(ModelDirectory, AnIndexOfAnyLengthIsNotRead) {
+  index("{}");
+  fs::resize_file(at("model.safetensors.index.json"), 100'000'001);
+  EXPECT_THAT(corda::testing::error_of<core::IoError>([&] { Checkpoint opened(folder_.path()); }),
+              HasSubstr("has 100000001 bytes, more than the 100000000"));
+}
+
 TEST_F(ModelDirectory, AnIndexThatIsWrongAboutItsShardsIsRefused) {
   shard("a.safetensors", "w", 'n');
   shard("b.safetensors", "v", 'n');
