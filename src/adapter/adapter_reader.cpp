@@ -53,13 +53,14 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
     adapter.chat_template = used.text("chat_template");
   }
   const std::int64_t factor = subtracts ? 2 : 1;
+  const double alpha = config.scaling_alpha(config.alpha, config.rank);
   if (adapter.rank < 1 || config.rank % factor != 0 || config.rank / factor != adapter.rank ||
-      config.alpha != static_cast<double>(factor) * adapter.alpha ||
+      alpha != static_cast<double>(factor) * adapter.alpha ||
       config.use_dora != (adapter.method == "dora")) {
     throw FormatError(concat(source, ": says method ", adapter.method, ", rank ", adapter.rank,
                              ", alpha ", adapter.alpha, subtracts ? ", start subtracted" : "",
                              ", but adapter_config.json says r ", config.rank, ", lora_alpha ",
-                             config.alpha, config.use_dora ? ", DoRA" : "",
+                             alpha, config.use_dora ? ", DoRA" : "",
                              "; one of the two files was changed"));
   }
   return subtracts;
@@ -74,37 +75,8 @@ at::Tensor load_fp32(const io::Checkpoint& file, const std::string& name) {
   return io::view_tensor(file, name).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
-// The tensors of each module.
-std::map<std::string, AdapterReader::Entry> index_tensors(const io::Checkpoint& file) {
-  std::map<std::string, AdapterReader::Entry> entries;
-  for (const auto& name : file.names()) {
-    const auto module_before = [&](std::string_view suffix) -> std::optional<std::string> {
-      if (!name.starts_with(kPrefix) || !name.ends_with(suffix) ||
-          name.size() <= kPrefix.size() + suffix.size())
-        return std::nullopt;
-      return name.substr(kPrefix.size(), name.size() - kPrefix.size() - suffix.size());
-    };
-    if (const auto a = module_before(".lora_A.weight")) {
-      entries[*a].a = name;
-    } else if (const auto b = module_before(".lora_B.weight")) {
-      entries[*b].b = name;
-    } else if (const auto m = module_before(".lora_magnitude_vector")) {
-      entries[*m].magnitude = name;
-    } else if (const auto old =
-                   module_before(".lora_magnitude_vector.weight")) {  // older versions of PEFT
-      entries[*old].magnitude = name;
-    } else {
-      throw FormatError(concat("'", file.directory().string(),
-                               "': the adapter holds a tensor corda cannot apply: '", name, "'"));
-    }
-  }
-  if (entries.empty())
-    throw FormatError(concat("'", file.directory().string(), "': the adapter holds no tensors"));
-  return entries;
-}
-
 void check_entry(const std::string& module, const AdapterReader::Entry& entry,
-                 const PeftConfig& config, const io::Checkpoint& file) {
+                 const PeftConfig& config, bool subtracts, const io::Checkpoint& file) {
   using Shape = std::vector<std::int64_t>;
   const auto shape = [&](const std::string& name) {
     return name.empty() ? Shape() : file.info(name).shape;
@@ -114,39 +86,43 @@ void check_entry(const std::string& module, const AdapterReader::Entry& entry,
   };
   const Shape a = shape(entry.a);
   const Shape b = shape(entry.b);
-  const bool factors = a.size() == 2 && b.size() == 2 && a[0] == config.rank && b[1] == config.rank;
+  const std::int64_t rank = config.rank_of(module);
+  if (subtracts && rank % 2 != 0) {
+    throw FormatError(concat("'", file.directory().string(), "': module '", module, "' has rank ",
+                             rank,
+                             ", but the start is subtracted (corda.json), which needs an even "
+                             "one; one of the two files was changed"));
+  }
+  const bool factors = a.size() == 2 && b.size() == 2 && a[0] == rank && b[1] == rank;
   std::int64_t elements = 1;
   for (const std::int64_t extent : shape(entry.magnitude)) elements *= extent;
   const bool magnitude = factors && entry.magnitude.empty() != config.use_dora &&
                          (!config.use_dora || elements == b[0]);
   if (factors && magnitude) return;
-  throw FormatError(concat(
-      "'", file.directory().string(), "': module '", module, "' must have lora_A [", config.rank,
-      ", in], lora_B [out, ", config.rank, "]", config.use_dora ? " and" : " and no",
-      " lora_magnitude_vector [out]; it has lora_A ", text(entry.a), ", lora_B ", text(entry.b),
-      ", lora_magnitude_vector ", text(entry.magnitude)));
+  throw FormatError(
+      concat("'", file.directory().string(), "': module '", module, "' must have lora_A [", rank,
+             ", in], lora_B [out, ", rank, "]", config.use_dora ? " and" : " and no",
+             " lora_magnitude_vector [out]; it has lora_A ", text(entry.a), ", lora_B ",
+             text(entry.b), ", lora_magnitude_vector ", text(entry.magnitude)));
 }
 
 // PEFT makes adapters for the target modules alone and drops other tensors of the file.
 void check_target(const std::string& module, const PeftConfig& config, const fs::path& directory) {
-  const auto& targets = config.target_modules;
-  const bool named = std::any_of(targets.begin(), targets.end(), [&](const std::string& target) {
-    return module == target || module.ends_with("." + target);
-  });
-  if (targets.empty() || named) return;
+  if (config.selection.contains(module)) return;
   throw FormatError(
       concat("'", directory.string(), "': it holds tensors of '", module,
-             "', which 'target_modules' of adapter_config.json leaves out; PEFT would "
-             "drop them; correct one of the two"));
+             "', which 'target_modules' of adapter_config.json leaves out (or exclude_modules, "
+             "layers_to_transform); PEFT would drop them; correct one of the two"));
 }
 
 }  // namespace
 
-AdapterReader::AdapterReader(const fs::path& directory) {
-  const PeftConfig config = read_peft_config(directory);
+AdapterReader::AdapterReader(const fs::path& directory)
+    : config_(std::make_shared<const PeftConfig>(read_peft_config(directory))) {
+  const PeftConfig& config = *config_;
   header_.method = config.use_dora ? "dora" : "lora";
   header_.rank = config.rank;
-  header_.alpha = config.alpha;
+  header_.alpha = config.scaling_alpha(config.alpha, config.rank);
   header_.dropout = config.dropout;
   header_.base_name = config.base_name;
   subtracts_start_ =
@@ -158,12 +134,55 @@ AdapterReader::AdapterReader(const fs::path& directory) {
                              "the adapter as safetensors"));
   }
   file_ = std::make_unique<io::Checkpoint>(directory, "adapter_model");
-  entries_ = index_tensors(*file_);
+  index_tensors();
   for (const auto& [module, entry] : entries_) {
-    check_entry(module, entry, config, *file_);
+    check_entry(module, entry, config, subtracts_start_, *file_);
     check_target(module, config, directory);
     modules_.push_back(module);
   }
+}
+
+// Finds the tensors of each module.
+void AdapterReader::index_tensors() {
+  const std::string directory = file_->directory().string();
+  for (const auto& name : file_->names()) {
+    const auto module_before = [&](std::string_view suffix) -> std::optional<std::string> {
+      if (!name.starts_with(kPrefix) || !name.ends_with(suffix) ||
+          name.size() <= kPrefix.size() + suffix.size())
+        return std::nullopt;
+      return name.substr(kPrefix.size(), name.size() - kPrefix.size() - suffix.size());
+    };
+    const std::string whole = module_before("").value_or("");
+    if (const auto a = module_before(".lora_A.weight")) {
+      entries_[*a].a = name;
+    } else if (const auto b = module_before(".lora_B.weight")) {
+      entries_[*b].b = name;
+    } else if (const auto m = module_before(".lora_magnitude_vector")) {
+      entries_[*m].magnitude = name;
+    } else if (const auto old =
+                   module_before(".lora_magnitude_vector.weight")) {  // older versions of PEFT
+      entries_[*old].magnitude = name;
+    } else if (const auto base = module_before(".base_layer.weight")) {
+      base_weights_[*base + ".weight"] = name;
+    } else if (whole == kHeadWeight || whole == kEmbeddingWeight) {
+      base_weights_[whole] = name;
+    } else {
+      throw FormatError(
+          concat("'", directory, "': the adapter holds a tensor corda cannot apply: '", name, "'"));
+    }
+  }
+  if (entries_.empty())
+    throw FormatError(concat("'", directory, "': the adapter holds no tensors of a LoRA"));
+}
+
+std::vector<std::string> AdapterReader::missing(
+    const std::vector<std::string>& linear_layers) const {
+  std::vector<std::string> result;
+  if (!config_->selection.speaks()) return result;
+  for (const auto& module : linear_layers) {
+    if (!contains(module) && config_->selection.contains(module)) result.push_back(module);
+  }
+  return result;
 }
 
 std::array<std::int64_t, 2> AdapterReader::weight_shape(const std::string& module) const {
@@ -173,16 +192,18 @@ std::array<std::int64_t, 2> AdapterReader::weight_shape(const std::string& modul
 
 LayerAdapter AdapterReader::layer(const std::string& module) const {
   const Entry& entry = entries_.at(module);
-  const std::int64_t rank = header_.rank;
   const at::Tensor a = load_fp32(*file_, entry.a);
   const at::Tensor b = load_fp32(*file_, entry.b);
+  const double alpha = config_->alpha_of(module) / (subtracts_start_ ? 2 : 1);
   LayerAdapter layer;
+  if (alpha != header_.alpha) layer.alpha = alpha;
   if (!subtracts_start_) {
     layer.a = a;
     layer.b = b;
     if (!entry.magnitude.empty()) layer.magnitude = load_fp32(*file_, entry.magnitude).flatten();
     return layer;
   }
+  const std::int64_t rank = a.size(0) / 2;
   layer.a = a.narrow(0, 0, rank).clone();
   layer.a0 = layer.a - a.narrow(0, rank, rank);
   layer.b0 = b.narrow(1, rank, rank).contiguous();

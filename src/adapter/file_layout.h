@@ -14,6 +14,8 @@ namespace corda::adapter {
 inline constexpr std::int64_t kNotesVersion = 1;
 inline constexpr const char* kNotes = "corda.json";
 inline constexpr std::string_view kPrefix = "base_model.model.";
+inline constexpr std::string_view kHeadWeight = "lm_head.weight";
+inline constexpr std::string_view kEmbeddingWeight = "model.embed_tokens.weight";
 
 using TensorNames = AdapterReader::Entry;
 

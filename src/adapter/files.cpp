@@ -28,9 +28,7 @@ bool subtracts_start(const Adapter& adapter) {
   return !adapter.layers.empty() && adapter.layers.begin()->second.subtracts_start();
 }
 
-std::int64_t stored_rank(const Adapter& adapter, bool subtracts) {
-  return subtracts ? 2 * adapter.rank : adapter.rank;
-}
+std::int64_t stored(std::int64_t rank, bool subtracts) { return subtracts ? 2 * rank : rank; }
 
 io::SafetensorsLayout empty_layout() {
   return io::SafetensorsLayout(std::map<std::string, std::string>{{"format", "pt"}});
@@ -48,8 +46,8 @@ void check_layer(const std::string& module, const LayerAdapter& layer, const Ada
     return t.defined() ? concat(t.sizes()) : std::string("undefined");
   };
   const bool factors = layer.a.defined() && layer.b.defined() && layer.a.dim() == 2 &&
-                       layer.b.dim() == 2 && layer.a.size(0) == adapter.rank &&
-                       layer.b.size(1) == adapter.rank;
+                       layer.b.dim() == 2 && layer.a.size(0) > 0 &&
+                       layer.b.size(1) == layer.a.size(0);
   const bool start = layer.a0.defined() == layer.b0.defined() &&
                      layer.subtracts_start() == subtracts_start(adapter) &&
                      (!layer.subtracts_start() ||
@@ -64,27 +62,33 @@ void check_layer(const std::string& module, const LayerAdapter& layer, const Ada
                              shape(layer.b0), ", magnitude ", shape(layer.magnitude)));
 }
 
-// Leaf names ("q_proj"), which every tool knows, where each block adapts the same leaves; else full
-// names, since a leaf name would make PEFT adapt modules that have no tensors.
-std::vector<std::string> target_modules(const std::vector<std::string>& modules) {
-  std::map<std::string, std::set<std::string>> blocks_of_leaf;
-  std::set<std::string> blocks;
+// Says which modules have tensors. Leaf names ("q_proj"), which every tool knows, where each
+// adapted block has the same leaves, and the blocks where they are not known to be all of the base;
+// else full names, since a leaf name would make PEFT adapt modules that have no tensors.
+void select(const std::vector<std::string>& modules, std::int64_t base_blocks, PeftConfig& config) {
+  std::map<std::string, std::set<std::int64_t>> blocks_of_leaf;
+  std::set<std::int64_t> blocks;
+  bool numbered = true;
   for (const auto& module : modules) {
-    std::string block;  // the part up to the first number: "model.layers.17"
-    for (const auto& part : core::split(module, '.')) {
-      block += "." + part;
-      if (core::parse_int(part)) break;
-    }
-    blocks.insert(block);
-    blocks_of_leaf[std::string(core::last_part(module))].insert(block);
+    const std::optional<std::int64_t> block = block_of(module);
+    numbered = numbered && block;
+    blocks.insert(block.value_or(-1));
+    blocks_of_leaf[std::string(core::last_part(module))].insert(block.value_or(-1));
   }
+  std::set<std::string> leaves_and_blocks;  // two modules of one leaf in a block need full names
+  for (const auto& module : modules)
+    leaves_and_blocks.insert(concat(core::last_part(module), " ", block_of(module).value_or(-1)));
   const bool regular =
+      numbered && leaves_and_blocks.size() == modules.size() &&
       std::all_of(blocks_of_leaf.begin(), blocks_of_leaf.end(),
                   [&](const auto& entry) { return entry.second.size() == blocks.size(); });
-  if (!regular) return modules;
-  std::vector<std::string> names;
-  for (const auto& [leaf, where] : blocks_of_leaf) names.push_back(leaf);
-  return names;
+  if (!regular) {
+    config.target_modules = modules;
+    return;
+  }
+  for (const auto& [leaf, where] : blocks_of_leaf) config.target_modules.push_back(leaf);
+  if (static_cast<std::int64_t>(blocks.size()) != base_blocks)
+    config.layers_to_transform = {blocks.begin(), blocks.end()};
 }
 
 Json notes_of(const Adapter& adapter, bool subtracts) {
@@ -116,7 +120,7 @@ void write_adapter(const fs::path& directory, const Adapter& adapter) {
   std::vector<std::string> modules;
   for (const auto& [module, layer] : adapter.layers) {
     check_layer(module, layer, adapter);
-    declare(layout, module, {layer.b.size(0), layer.a.size(1)}, stored_rank(adapter, subtracts));
+    declare(layout, module, {layer.b.size(0), layer.a.size(1)}, stored(layer.rank(), subtracts));
     if (layer.magnitude.defined())
       layout.declare(tensor_names(module).magnitude, io::DType::kF32, {layer.magnitude.numel()});
     modules.push_back(module);
@@ -139,13 +143,22 @@ void write_adapter(const fs::path& directory, const Adapter& adapter) {
 
 void write_adapter_notes(const fs::path& directory, const Adapter& adapter,
                          const std::vector<std::string>& modules, bool subtracts_start) {
-  core::write_json(directory / "adapter_config.json",
-                   to_json({.rank = stored_rank(adapter, subtracts_start),
-                            .alpha = (subtracts_start ? 2 : 1) * adapter.alpha,
-                            .dropout = adapter.dropout,
-                            .use_dora = adapter.method == "dora",
-                            .base_name = adapter.base_name,
-                            .target_modules = target_modules(modules)}));
+  const double factor = subtracts_start ? 2 : 1;
+  PeftConfig config{.rank = stored(adapter.rank, subtracts_start),
+                    .alpha = factor * adapter.alpha,
+                    .dropout = adapter.dropout,
+                    .use_dora = adapter.method == "dora",
+                    .base_name = adapter.base_name,
+                    .ranks = {},
+                    .alphas = {}};
+  for (const auto& [module, layer] : adapter.layers) {
+    if (layer.rank() != adapter.rank)
+      config.ranks.push_back({module, stored(layer.rank(), subtracts_start)});
+    if (layer.alpha.value_or(adapter.alpha) != adapter.alpha)
+      config.alphas.push_back({module, factor * *layer.alpha});
+  }
+  select(modules, adapter.base_blocks, config);
+  core::write_json(directory / "adapter_config.json", to_json(config));
   core::write_json(directory / kNotes, notes_of(adapter, subtracts_start));
 }
 

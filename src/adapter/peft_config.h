@@ -5,9 +5,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "adapter/module_selection.h"
+#include "adapter/name_pattern.h"
 #include "core/json.h"
 
 namespace corda::adapter {
@@ -15,14 +18,33 @@ namespace corda::adapter {
 namespace fs = std::filesystem;
 
 struct PeftConfig {
+  // A rank or an alpha of their own for the modules that a pattern matches.
+  template <typename Value>
+  struct Exception {
+    std::string pattern;  // as in the file
+    Value value;
+    std::optional<NamePattern> matcher = {};  // of a file that was read
+  };
+
   std::int64_t rank = 0;  // of the stored product
-  double alpha =
-      0;  // with use_rslora already multiplied by sqrt(rank), so that alpha / rank is the scale
+  double alpha = 0;       // lora_alpha
+  bool use_rslora = false;
   double dropout = 0;
   bool use_dora = false;
   std::string base_name;
-  // Last parts of module names; empty where the file has a pattern, "all-linear" or nothing.
-  std::vector<std::string> target_modules;
+  std::vector<Exception<std::int64_t>> ranks;  // rank_pattern, in the order of the file
+  std::vector<Exception<double>> alphas;       // alpha_pattern
+  ModuleSelection selection = {};              // of a file that was read
+  // What a file that is written says: last parts of module names or full names, and the blocks
+  // that have an adapter (all where it is empty).
+  std::vector<std::string> target_modules = {};
+  std::vector<std::int64_t> layers_to_transform = {};
+
+  // The rank of a module's stored product, and the alpha for which alpha / rank is its scale, so
+  // with use_rslora lora_alpha times the root of that rank. The first pattern that matches counts.
+  std::int64_t rank_of(const std::string& module) const;
+  double alpha_of(const std::string& module) const;
+  double scaling_alpha(double lora_alpha, std::int64_t for_rank) const;
 };
 
 core::Json to_json(const PeftConfig& config);

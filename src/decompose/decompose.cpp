@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "adapter/target_modules.h"
+#include "corda/adapter/check_fit.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/core/work_directory.h"
@@ -333,7 +334,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   core::refuse_foreign_work(settings.out);
   linalg::set_threads(settings.threads);
   const at::Device device = linalg::device_of(settings.device);
-  const io::Checkpoint model(settings.model);
+  const io::Checkpoint model = io::open_model(settings.model, reporter);
   const std::string fingerprint = model.fingerprint();
   const model::ModelDescription config = model::describe_model(model, reporter);
   const Covariances covariances = open_covariances(settings, model, fingerprint);
@@ -356,6 +357,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   core::WorkDirectory work(settings.out, made_with(settings, fingerprint, sources, device),
                            reporter, /*derived=*/{"data"});
   adapter::Adapter result = empty_adapter(settings, fingerprint, sources);
+  result.base_blocks = adapter::count_blocks(model);
   FinishedSites finished(work, sites, is_dual(settings) ? settings.rank : 2 * settings.rank,
                          result.reports);
   check_tokens(settings, sites, covariances, draws, reporter);

@@ -6,8 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
-#include "corda/adapter/adapter.h"
+#include "corda/adapter/check_fit.h"
 #include "corda/core/error.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
@@ -30,15 +31,13 @@ namespace {
 model::Model load(const EvalSettings& settings, core::Reporter& reporter) {
   const at::Device device = linalg::device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
-  const io::Checkpoint checkpoint(settings.model);
-  model::Model loaded =
-      model::load_model(checkpoint, model::describe_model(checkpoint, reporter),
-                        {.device = device, .weights = dtype, .compute = dtype});
-  if (!settings.adapter.empty()) {
-    const adapter::Adapter adapter = adapter::read_adapter(settings.adapter);
-    adapter::check_base(adapter, checkpoint.fingerprint(), settings.model);
-    model::fold_adapter(loaded, adapter);
-  }
+  const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
+  std::optional<adapter::Adapter> adapter;  // first: one that does not fit should not cost minutes
+  if (!settings.adapter.empty())
+    adapter = adapter::read_adapter_for(settings.adapter, checkpoint, reporter);
+  model::Model loaded = model::load_model(checkpoint, model::describe_model(checkpoint, reporter),
+                                          {.device = device, .weights = dtype, .compute = dtype});
+  if (adapter) model::fold_adapter(loaded, *adapter);
   return loaded;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include <algorithm>
 #include <set>
 
 #include "corda/core/error.h"
@@ -15,9 +16,11 @@ using core::FormatError;
 
 namespace {
 
+constexpr std::int64_t kMaxIndexBytes = 100'000'000;  // as much as one file's header may have
+
 std::map<std::string, std::string> read_weight_map(const fs::path& index) {
   const std::string source = index.string();
-  const core::Json root = core::read_json(index);
+  const core::Json root = core::parse_json(core::read_file(index, kMaxIndexBytes), source);
   const core::Json& map = core::require_key(root, "weight_map", source);
   std::map<std::string, std::string> result;
   if (!map.is_object() || map.empty())
@@ -34,33 +37,44 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
 
 }  // namespace
 
-Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem) : directory_(directory) {
+Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem)
+    : directory_(directory), stem_(stem) {
   const fs::path single = directory / (stem + ".safetensors");
   const fs::path index = directory / (stem + ".safetensors.index.json");
   std::map<std::string, std::string> weight_map;
   std::vector<std::string> file_names;
-  if (fs::exists(index)) {
+  if (fs::is_regular_file(single)) {
+    file_names.push_back(single.filename().string());
+  } else if (fs::exists(index)) {
     index_name_ = index.filename().string();
     weight_map = read_weight_map(index);
     std::set<std::string> unique;
     for (const auto& [name, file] : weight_map) unique.insert(file);
     file_names.assign(unique.begin(), unique.end());
-  } else if (fs::exists(single)) {
-    file_names.push_back(single.filename().string());
   } else {
     throw core::IoError(concat(
         "'", directory.string(), "' has no weights that corda reads: ",
         core::why_absent(
             directory, concat(single.filename().string(), " and no ", index.filename().string()))));
   }
+  std::vector<std::string> missing;
+  for (const auto& file : file_names) {
+    if (!fs::exists(directory / file)) missing.push_back(concat("'", file, "'"));
+  }
+  if (!missing.empty()) {
+    throw core::IoError(concat(
+        "'", index.string(), "' names ", missing.size(), " of ", file_names.size(),
+        " files that are not there: ", core::listed(missing, ", "), "; download or copy them again"));
+  }
   std::vector<std::string> problems;
   for (std::size_t i = 0; i < file_names.size(); ++i) {
     files_.push_back(std::make_shared<SafetensorsFile>(directory / file_names[i]));
     for (const auto& [name, info] : files_.back()->tensors()) {
-      if (!owner_.emplace(name, i).second)
-        problems.push_back(concat("'", name, "' stands in two shards"));
-      if (!weight_map.empty() &&
-          (!weight_map.contains(name) || weight_map[name] != file_names[i])) {
+      if (!owner_.emplace(name, i).second) {
+        problems.push_back(concat("'", name, "' stands in two shards, ",
+                                  file_names[owner_.at(name)], " and ", file_names[i]));
+      } else if (!weight_map.empty() &&
+                 (!weight_map.contains(name) || weight_map[name] != file_names[i])) {
         problems.push_back(
             concat("'", name, "' stands in ", file_names[i], " but not so in the index"));
       }
@@ -70,9 +84,80 @@ Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem) : dir
     if (!owner_.contains(name)) problems.push_back(concat("'", name, "' is missing from ", file));
   }
   if (!problems.empty()) {
-    throw FormatError(concat("'", directory.string(),
-                             "': index and shards disagree: ", core::listed(problems, "; ")));
+    throw FormatError(
+        concat("'", index.string(), "' and the shards disagree: ", core::listed(problems, "; ")));
   }
+}
+
+bool Checkpoint::says_the_same(const fs::path& index) const {
+  try {
+    const auto map = read_weight_map(index);
+    return map.size() == owner_.size() &&
+           std::all_of(map.begin(), map.end(), [&](const auto& entry) {
+             const auto found = owner_.find(entry.first);
+             return found != owner_.end() &&
+                    files_[found->second]->path().filename() == entry.second;
+           });
+  } catch (const core::Error&) {
+    return false;  // nobody may read it, but it is there
+  }
+}
+
+std::vector<std::string> Checkpoint::unread() const {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(directory_)) {
+    const std::string name = entry.path().filename().string();
+    const bool ours = name.starts_with(stem_ + ".") || name.starts_with(stem_ + "-");
+    if (!ours || name == index_name_ || entry.is_directory()) continue;
+    const bool is_index = name.find(".safetensors.index.") != std::string::npos;
+    if (!is_index && !name.ends_with(".safetensors")) continue;
+    const bool read = std::any_of(files_.begin(), files_.end(), [&](const auto& file) {
+      return file->path().filename() == name;
+    });
+    if (read || (is_index && says_the_same(entry.path()))) continue;
+    names.insert(concat("'", name, "'"));
+  }
+  return {names.begin(), names.end()};
+}
+
+namespace {
+
+// The key of config.json by which transformers loads a file of another name.
+void check_named_weights(const Checkpoint& model) {
+  const fs::path config = model.directory() / "config.json";
+  if (!fs::exists(config)) return;
+  const core::Json root = core::read_json(config);
+  const auto named = root.find("transformers_weights");
+  if (named == root.end() || named->is_null()) return;
+  const std::string read = model.index_name().empty()
+                               ? model.files().front()->path().filename().string()
+                               : model.index_name();
+  if (*named == read) return;
+  throw FormatError(concat("'", config.string(), "': 'transformers_weights' is ", named->dump(),
+                           ", which transformers would load, but corda reads ", read,
+                           "; remove the key, or give the file that name"));
+}
+
+}  // namespace
+
+Checkpoint open_model(const fs::path& directory, core::Reporter& reporter) {
+  Checkpoint model(directory);
+  check_named_weights(model);
+  if (const auto unread = model.unread(); !unread.empty()) {
+    reporter.warn(concat("'", directory.string(), "': the weights are those of ",
+                         model.index_name().empty()
+                             ? model.files().front()->path().filename().string()
+                             : model.index_name(),
+                         ", as in transformers; not read: ", core::listed(unread, ", "),
+                         "; remove what is left of an earlier save"));
+  }
+  if (fs::exists(directory / "adapter_config.json")) {
+    reporter.warn(concat("'", directory.string(),
+                         "' also holds an adapter (adapter_config.json): transformers would load "
+                         "the adapter's base and apply it, corda reads the weights of the model "
+                         "alone"));
+  }
+  return model;
 }
 
 std::vector<std::string> Checkpoint::names() const {

@@ -35,42 +35,69 @@ struct Shard {
   std::vector<PlannedTensor> tensors;
 };
 
-// Weights in any spelling, and what belongs to an adapter or describes how the base was made, stay
-// behind.
-bool is_left_behind(const std::string& name) {
-  constexpr std::array kEndings = {".safetensors", ".safetensors.index.json",
-                                   ".bin",         ".bin.index.json",
-                                   ".pt",          ".pth",
-                                   ".ckpt",        ".gguf",
-                                   ".h5",          ".msgpack",
-                                   ".onnx"};
-  constexpr std::array kNames = {"adapter_config.json", "corda.json", core::kSettingsFile};
-  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() ||
+// Weights in any spelling, and the state of a training.
+bool may_hold_weights(const std::string& name) {
+  constexpr std::array kEndings = {".safetensors", ".index.json", ".bin",     ".pt",
+                                   ".pth",         ".ckpt",       ".gguf",    ".ggml",
+                                   ".h5",          ".msgpack",    ".onnx",    ".onnx_data",
+                                   ".onnx.data",   ".npz",        ".pdparams"};
+  return name.find(".safetensors.index.") != std::string::npos ||
          std::any_of(kEndings.begin(), kEndings.end(),
                      [&](const char* ending) { return name.ends_with(ending); });
 }
 
-void copy_other_files(const fs::path& from, const fs::path& to) {
-  for (const auto& entry : fs::directory_iterator(from)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && name == "additional_chat_templates") {
-      fs::create_directory(to / name);
-      copy_other_files(entry.path(), to / name);
-    } else if (entry.is_regular_file() && !is_left_behind(name)) {
-      core::write_file_atomic(to / name, core::read_file(entry.path()));
-    }
-  }
+// Belongs to an adapter or describes how the base was made.
+bool is_of_another(const std::string& name) {
+  constexpr std::array kNames = {"adapter_config.json", "corda.json", core::kSettingsFile};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
-// config.json names the dtype of the weights; transformers loads them in it.
-void set_config_dtype(const fs::path& config, DType dtype) {
-  if (!fs::exists(config)) return;
-  Json root = core::read_json(config);
-  for (const char* key : {"dtype", "torch_dtype"}) {
-    if (root.contains(key))
-      root[key] = dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
+void copy_whole(const fs::path& from, const fs::path& to) {
+  core::write_file_atomic(to, core::read_file(from));
+}
+
+// Gives what was left behind for the weights that may be in it.
+std::vector<std::string> copy_other_files(const Checkpoint& base, const fs::path& to) {
+  constexpr const char* kTemplates = "additional_chat_templates";
+  std::set<std::string> used;  // what is written anew
+  for (const auto& file : base.files()) used.insert(file->path().filename().string());
+  used.insert(base.index_name());
+  std::set<std::string> left;
+  for (const auto& entry : fs::directory_iterator(base.directory())) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory() && name == kTemplates) {
+      fs::create_directory(to / name);
+      for (const auto& file : fs::directory_iterator(entry.path())) {
+        if (file.is_regular_file()) copy_whole(file.path(), to / name / file.path().filename());
+      }
+    } else if (entry.is_directory()) {
+      if (!name.starts_with('.')) left.insert(name + "/");
+    } else if (!entry.is_regular_file() || is_of_another(name) || used.contains(name)) {
+      continue;
+    } else if (may_hold_weights(name)) {
+      left.insert(name);
+    } else {
+      copy_whole(entry.path(), to / name);
+    }
   }
-  core::write_json(config, root);
+  return {left.begin(), left.end()};
+}
+
+// config.json names the dtype of the weights, in which transformers loads them, and whether the
+// head is the embedding.
+void change_config(const fs::path& config, const RewriteOptions& options) {
+  if (!fs::exists(config) || (!options.dtype && !options.untie_head)) return;
+  const Json before = core::read_json(config);
+  Json root = before;
+  for (const char* key : {"dtype", "torch_dtype"}) {
+    if (!options.dtype || !root.contains(key)) continue;
+    root[key] = *options.dtype == DType::kBF16  ? "bfloat16"
+                : *options.dtype == DType::kF16 ? "float16"
+                                                : "float32";
+  }
+  if (options.untie_head && root.contains("tie_word_embeddings"))
+    root["tie_word_embeddings"] = false;
+  if (root != before) core::write_json(config, root);
 }
 
 // Tensors of a file in the order of their bytes.
@@ -209,8 +236,8 @@ RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out,
   }
   result.shards = static_cast<std::int64_t>(shards.size());
   core::require_disk_space(out, result.bytes);
-  copy_other_files(base.directory(), out);
-  if (options.dtype) set_config_dtype(out / "config.json", *options.dtype);
+  result.left_behind = copy_other_files(base, out);
+  change_config(out / "config.json", options);
   std::set<std::string> kept;
   for (const auto& shard : shards) write_shard(base, shard, out / shard.file, content, kept);
   write_index(base, shards, result.bytes, out, same);

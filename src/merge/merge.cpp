@@ -12,11 +12,13 @@
 #include <optional>
 
 #include "corda/adapter/adapter_reader.h"
+#include "corda/adapter/check_fit.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/io/chat_template_file.h"
 #include "corda/io/rewrite_checkpoint.h"
 #include "corda/io/tensor.h"
+#include "corda/linalg/device.h"
 
 namespace corda::merge {
 
@@ -32,33 +34,6 @@ std::optional<io::DType> stored_dtype(const std::string& name) {
   if (name == "bf16") return io::DType::kBF16;
   if (name == "fp16") return io::DType::kF16;
   return io::DType::kF32;
-}
-
-void check_modules(const adapter::AdapterReader& adapter, const io::Checkpoint& base,
-                   const std::string& directory) {
-  std::vector<std::string> missing;
-  for (const auto& module : adapter.modules()) {
-    if (!base.contains(module + ".weight")) missing.push_back(module);
-  }
-  if (!missing.empty()) {
-    throw core::FormatError(
-        concat("the adapter '", directory, "' changes ", core::listed_names(missing), ", but '",
-               base.directory().string(), "' has no such weight; is this its base model?"));
-  }
-  for (const auto& module : adapter.modules()) {
-    const io::TensorInfo& info = base.info(module + ".weight");
-    const auto expected = adapter.weight_shape(module);
-    if (info.shape != std::vector<std::int64_t>(expected.begin(), expected.end())) {
-      throw core::ShapeError(concat("the adapter '", directory, "' changes a '", module, "' of [",
-                                    expected[0], ", ", expected[1], "], the base has ",
-                                    io::shape_string(info.shape)));
-    }
-    if (!is_floating(info.dtype)) {
-      throw core::FormatError(concat(
-          "'", module, "' is ", io::to_string(info.dtype), " in '", base.directory().string(),
-          "'; merging into quantised weights is not supported, merge into the original model"));
-    }
-  }
 }
 
 }  // namespace
@@ -104,6 +79,7 @@ core::SettingsList settings_of(MergeSettings& s) {
            {"auto", "bf16", "fp16", "fp32"});
   list.add("max_shard_size", s.max_shard_size,
            "largest shard, such as 5GB; empty: the shards of the base");
+  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
   return list;
 }
 
@@ -112,15 +88,17 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   const auto begin = std::chrono::steady_clock::now();
   MergeSettings resolved = settings;
   settings_of(resolved).check_values();
-  const io::RewriteOptions options{
+  linalg::set_threads(settings.threads);
+  io::RewriteOptions options{
       .dtype = stored_dtype(settings.dtype),
       .max_shard_bytes = settings.max_shard_size.empty() ? 0 : parse_size(settings.max_shard_size)};
-  const io::Checkpoint base(settings.model);
+  const io::Checkpoint base = io::open_model(settings.model, reporter);
   const adapter::AdapterReader adapter(settings.adapter);
-  adapter::check_base(adapter.header(), base.fingerprint(), settings.model);
-  check_modules(adapter, base, settings.adapter);
+  adapter::check_fit(adapter, base, reporter);
+  // A head that is stored with other values than the embedding, and now changed, must not be taken
+  // for tied by a program that believes config.json.
+  options.untie_head = adapter.contains("lm_head");
   core::AtomicDirectory directory(settings.out);
-  const double scale = adapter.header().scale();
   MergeResult result;
   const auto content = [&](const std::string& name) -> at::Tensor {
     core::throw_if_stopped(reporter, "merging");
@@ -128,8 +106,10 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
         name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : "";
     if (!adapter.contains(module)) return {};
     const at::Tensor weight = io::view_tensor(base, name).to(at::kFloat);
+    const adapter::LayerAdapter layer = adapter.layer(module);
     // Rounded to the stored type by rewrite_checkpoint.
-    const at::Tensor merged = adapter::merged_weight(weight, adapter.layer(module), scale);
+    const at::Tensor merged =
+        adapter::merged_weight(weight, layer, adapter.header().scale_of(layer));
     if (!merged.isfinite().all().item<bool>()) {
       throw core::NumericalError(
           concat("the merged weight of '", module, "' is not finite; did training diverge?"));
@@ -142,6 +122,10 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   const io::RewriteResult written =
       io::rewrite_checkpoint(base, directory.staging(), content, options);
   reporter.end();
+  if (!written.left_behind.empty()) {
+    reporter.info(concat("not copied, since the merged weights are not in it: ",
+                         core::join(written.left_behind, ", ")));
+  }
   if (!adapter.header().chat_template.empty()) {
     io::write_chat_template(directory.staging(), adapter.header().chat_template);
     reporter.info(concat("the template '", adapter.header().template_name,

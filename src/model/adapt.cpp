@@ -17,21 +17,31 @@ using core::concat;
 
 namespace {
 
-// Calls `action` for every adapted projection, checking that names and shapes fit the model.
-void for_each_layer(Model& model, const Adapter& adapter,
+void check_shape(const Linear& linear, const LayerAdapter& layer) {
+  const at::Tensor& weight = linear.weight;
+  if (layer.a.size(1) == weight.size(1) && layer.b.size(0) == weight.size(0)) return;
+  throw core::ShapeError(concat("the adapter's layer '", linear.name, "' is for a weight [",
+                                layer.b.size(0), ", ", layer.a.size(1), "], the model's is [",
+                                weight.size(0), ", ", weight.size(1), "]"));
+}
+
+// Calls `action` for every adapted projection, checking that names and shapes fit the model; for
+// the head too where it has a weight of its own and `with_head`.
+void for_each_layer(Model& model, const Adapter& adapter, bool with_head,
                     const std::function<void(Linear&, const LayerAdapter&)>& action) {
   std::map<std::string, Linear*> by_name;
   for (Linear* linear : model.projections()) by_name[linear->name] = linear;
+  if (with_head && model.head.weight.defined()) by_name[model.head.name] = &model.head;
   for (const auto& [name, layer] : adapter.layers) {
     const auto found = by_name.find(name);
+    if (found == by_name.end() && name == model.head.name) {
+      throw core::FormatError(
+          concat("the adapter changes '", name, "', the model's head, ",
+                 with_head ? "which is tied to the embedding here" : "which corda cannot train"));
+    }
     if (found == by_name.end())
       throw core::ShapeError(concat("the adapter has a layer '", name, "' that the model has not"));
-    const at::Tensor& weight = found->second->weight;
-    if (layer.a.size(1) != weight.size(1) || layer.b.size(0) != weight.size(0)) {
-      throw core::ShapeError(concat("the adapter's layer '", name, "' is for a weight [",
-                                    layer.b.size(0), ", ", layer.a.size(1), "], the model's is [",
-                                    weight.size(0), ", ", weight.size(1), "]"));
-    }
+    check_shape(*found->second, layer);
     action(*found->second, layer);
   }
 }
@@ -61,48 +71,50 @@ void add_magnitude(LowRank& low_rank, const at::Tensor& weight, const at::Tensor
 
 void fold_adapter(Model& model, const Adapter& adapter) {
   const at::NoGradGuard no_grad;
-  for_each_layer(model, adapter, [&](Linear& linear, const LayerAdapter& layer) {
-    const at::Device device = linear.weight.device();
-    LayerAdapter moved = layer;
-    for (at::Tensor* tensor : {&moved.a, &moved.b, &moved.a0, &moved.b0, &moved.magnitude}) {
-      if (tensor->defined()) *tensor = tensor->to(device);
-    }
-    const at::Tensor merged =
-        adapter::merged_weight(linear.weight.to(at::kFloat), moved, adapter.scale());
-    linear.weight = merged.to(linear.weight.scalar_type());
-  });
+  for_each_layer(
+      model, adapter, /*with_head=*/true, [&](Linear& linear, const LayerAdapter& layer) {
+        const at::Device device = linear.weight.device();
+        LayerAdapter moved = layer;
+        for (at::Tensor* tensor : {&moved.a, &moved.b, &moved.a0, &moved.b0, &moved.magnitude}) {
+          if (tensor->defined()) *tensor = tensor->to(device);
+        }
+        const at::Tensor merged =
+            adapter::merged_weight(linear.weight.to(at::kFloat), moved, adapter.scale_of(layer));
+        linear.weight = merged.to(linear.weight.scalar_type());
+      });
 }
 
-void attach_exported(Model& model, const Adapter& adapter) {
-  for_each_layer(model, adapter, [&](Linear& linear, const LayerAdapter& layer) {
-    const adapter::Factors factors = adapter::exported_factors(layer);
-    const at::Device device = linear.weight.device();
-    LowRank low_rank{.a = leaf(factors.a, device, false),
-                     .b = leaf(factors.b, device, false),
-                     .magnitude = {},
-                     .scale = adapter.scale()};
-    if (layer.magnitude.defined()) add_magnitude(low_rank, linear.weight, layer.magnitude, false);
-    linear.low_rank = std::move(low_rank);
-  });
+void attach_exported(Linear& linear, const LayerAdapter& layer, double scale) {
+  check_shape(linear, layer);
+  const adapter::Factors factors = adapter::exported_factors(layer);
+  const at::Device device = linear.weight.device();
+  LowRank low_rank{.a = leaf(factors.a, device, false),
+                   .b = leaf(factors.b, device, false),
+                   .magnitude = {},
+                   .scale = scale};
+  if (layer.magnitude.defined()) add_magnitude(low_rank, linear.weight, layer.magnitude, false);
+  linear.low_rank = std::move(low_rank);
 }
 
 void attach_trainable(Model& model, const Adapter& adapter) {
   const at::NoGradGuard no_grad;
-  for_each_layer(model, adapter, [&](Linear& linear, const LayerAdapter& layer) {
+  const auto attach = [&](Linear& linear, const LayerAdapter& layer) {
     const at::Device device = linear.weight.device();
+    const double scale = adapter.scale_of(layer);
     if (layer.subtracts_start()) {
       const at::Tensor start = at::mm(layer.b0.to(device), layer.a0.to(device));
-      linear.weight = at::sub(linear.weight.to(at::kFloat), start, adapter.scale())
-                          .to(linear.weight.scalar_type());
+      linear.weight =
+          at::sub(linear.weight.to(at::kFloat), start, scale).to(linear.weight.scalar_type());
     }
     LowRank low_rank{.a = leaf(layer.a, device, adapter.train_a),
                      .b = leaf(layer.b, device, true),
                      .magnitude = {},
-                     .scale = adapter.scale(),
+                     .scale = scale,
                      .dropout = adapter.dropout};
     if (layer.magnitude.defined()) add_magnitude(low_rank, linear.weight, layer.magnitude, true);
     linear.low_rank = std::move(low_rank);
-  });
+  };
+  for_each_layer(model, adapter, /*with_head=*/false, attach);
   if (!adapter.train_a) hold_equal_a_once(model);
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "corda/core/error.h"
@@ -57,6 +58,8 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& base, const at::Te
                 ? adapted_row_norms(linear.weight, low_rank)
                 : at::addmm(linear.weight.to(at::kFloat), low_rank.b, low_rank.a, 1, low_rank.scale)
                       .norm(2, {1});
+    // A row of zeros keeps the factor 0, as in merging, and its magnitude a gradient of 0.
+    norms.masked_fill_(norms == 0, std::numeric_limits<float>::infinity());
   }
   const at::Tensor factor = low_rank.magnitude / norms;
   const at::Tensor b = as(low_rank.b, base.scalar_type()).t();
@@ -348,12 +351,15 @@ kernels::LogitRule logit_rule(const ModelDescription& model) {
   return {.scale = model.logit_scale, .soft_cap = model.logit_soft_cap};
 }
 
-at::Tensor logits_of(const Model& model, const at::Tensor& hidden) {
-  at::Tensor logits = at::mm(hidden, as(model.head_weight(), hidden.scalar_type()).t());
-  const ModelDescription& config = model.config;
-  if (config.logit_scale != 1) logits = logits * config.logit_scale;
-  const double cap = config.logit_soft_cap;
+at::Tensor finished_logits(const ModelDescription& model, at::Tensor logits) {
+  if (model.logit_scale != 1) logits = logits * model.logit_scale;
+  const double cap = model.logit_soft_cap;
   return cap > 0 ? at::tanh(logits / cap) * cap : logits;
+}
+
+at::Tensor logits_of(const Model& model, const at::Tensor& hidden) {
+  return finished_logits(model.config,
+                         at::mm(hidden, as(model.head_weight(), hidden.scalar_type()).t()));
 }
 
 at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,

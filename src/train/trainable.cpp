@@ -9,6 +9,7 @@
 
 #include "adapter/check_rank.h"
 #include "adapter/target_modules.h"
+#include "corda/adapter/check_fit.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -132,13 +133,12 @@ void check_targets(const TrainSettings& settings, const model::Model& model,
 }
 
 adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model& model,
-                               const std::string& fingerprint) {
-  adapter::Adapter result = adapter::read_adapter(settings.adapter);
+                               const io::Checkpoint& base, core::Reporter& reporter) {
+  adapter::Adapter result = adapter::read_adapter_for(settings.adapter, base, reporter);
   if (result.method != settings.method) {
     throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter,
                                    "' is an adapter of method ", result.method));
   }
-  adapter::check_base(result, fingerprint, settings.model);
   if (settings.lora.rank > 0 && settings.lora.rank != result.rank) {
     throw core::ConfigError(concat("lora.rank is ", settings.lora.rank, ", but the adapter '",
                                    settings.adapter, "' has rank ", result.rank,
@@ -158,7 +158,7 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model
 
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
                      Values values)
-    : base_(settings.model),
+    : base_(io::open_model(settings.model, reporter)),
       model_(load(settings, base_, device, values, reporter)),
       full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
@@ -171,9 +171,10 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
   if (!settings.adapter.empty())
     start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
   adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter)
-                                      : given_adapter(settings, model_, base_fingerprint_);
+                                      : given_adapter(settings, model_, base_, reporter);
   adapter_.base_fingerprint = base_fingerprint_;
   adapter_.base_name = settings.model;
+  adapter_.base_blocks = model_.config.num_layers();
   if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
   adapter::Adapter attached = adapter_;
   // Whether factors that stay as they are are equal, and so can be held once, is in their numbers.

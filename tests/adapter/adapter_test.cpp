@@ -6,8 +6,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <initializer_list>
 
+#include "adapter/module_selection.h"
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/io/tensor.h"
@@ -213,6 +216,61 @@ TEST(AdapterFiles, DoraKeepsItsMagnitudeAndRescalesRows) {
   EXPECT_TRUE(at::allclose(merged.norm(2, 1), at::tensor({1.0f, 2.0f, 3.0f, 4.0f}), 1e-5));
 }
 
+// CorDA at rank 3 and alpha 6, one layer at rank 2 and alpha 5.
+TEST(AdapterFiles, RanksAndAlphasOfTheirOwnAreDoubledWithTheRestAndReadBack) {
+  const TemporaryDirectory scratch;
+  Adapter written = corda_adapter(random(9, 7, 1));
+  written.layers[kDown] = initialise_pissa(random(5, 6, 4), 2, 2.5);
+  written.layers[kDown].alpha = 5;
+  for (auto& [module, layer] : written.layers) move_factors(layer, 0.1);
+  write_adapter(scratch.path(), written);
+  const core::Json config = core::read_json(scratch.path() / "adapter_config.json");
+  EXPECT_EQ(config["r"], 6);
+  EXPECT_EQ(config["lora_alpha"], 12);
+  EXPECT_EQ(config["rank_pattern"].dump(), "{\"" + kDown + "\":4}");
+  EXPECT_EQ(config["alpha_pattern"].dump(), "{\"" + kDown + "\":10}");
+  const Adapter read = read_adapter(scratch.path());
+  EXPECT_EQ(read.rank, 3);
+  EXPECT_EQ(read.alpha, 6);
+  for (const auto& [module, scale] : {std::pair(kQ, 2.0), std::pair(kDown, 2.5)}) {
+    SCOPED_TRACE(module);
+    const LayerAdapter& layer = read.layers.at(module);
+    EXPECT_EQ(read.scale_of(layer), scale);
+    EXPECT_EQ(layer.rank(), written.layers[module].rank());
+    EXPECT_LT(relative_error(update_of(layer, scale), exact_update(written.layers[module], scale)),
+              1e-6);
+  }
+  core::Json odd = config;
+  odd["rank_pattern"][kDown] = 3;
+  core::write_json(scratch.path() / "adapter_config.json", odd);
+  EXPECT_THAT(error_of<core::FormatError>([&] { read_adapter(scratch.path()); }),
+              HasSubstr("'" + kDown + "' has rank 3, but the start is subtracted"));
+}
+
+core::Json written_selection(const std::vector<std::string>& modules, std::int64_t base_blocks) {
+  const TemporaryDirectory scratch;
+  Adapter adapter;
+  adapter.rank = 1;
+  adapter.alpha = 1;
+  adapter.base_blocks = base_blocks;
+  for (const auto& name : modules) adapter.layers[name] = initialise_lora(2, 2, 1, 0, name);
+  write_adapter(scratch.path(), adapter);
+  EXPECT_EQ(read_adapter(scratch.path()).layers.size(), modules.size());
+  const core::Json config = core::read_json(scratch.path() / "adapter_config.json");
+  return {config["target_modules"], config["layers_to_transform"]};
+}
+
+TEST(AdapterFiles, BlocksWithoutTensorsAreLeftOutOfTheConfiguration) {
+  const std::string first = "model.layers.0.mlp.up_proj";
+  const std::string second = "model.layers.1.mlp.up_proj";
+  EXPECT_EQ(written_selection({first, second}, 2).dump(), R"([["up_proj"],null])");
+  EXPECT_EQ(written_selection({first, second}, 5).dump(), R"([["up_proj"],[0,1]])");
+  EXPECT_EQ(written_selection({first, second}, 0).dump(), R"([["up_proj"],[0,1]])");
+  EXPECT_EQ(written_selection({second}, 2).dump(), R"([["up_proj"],[1]])");
+  EXPECT_EQ(written_selection({first, "lm_head"}, 1).dump(),
+            R"([["lm_head","model.layers.0.mlp.up_proj"],null])");
+}
+
 TEST(AdapterFiles, IrregularSelectionIsWrittenWithFullNames) {
   const TemporaryDirectory scratch;
   Adapter adapter;
@@ -254,12 +312,8 @@ std::string peft_error(const std::string& key, const core::Json& value) {
 
 TEST(PeftFiles, WhatWouldChangeTheMathematicsIsRefusedByName) {
   EXPECT_EQ(peft_error("revision", nullptr), "no error");
-  EXPECT_THAT(peft_error("rank_pattern", {{"q_proj", 4}}),
-              HasSubstr("the PEFT option 'rank_pattern' = {\"q_proj\":4} is not supported"));
-  EXPECT_THAT(peft_error("alpha_pattern", {{"q_proj", 4}}), HasSubstr("'alpha_pattern'"));
   EXPECT_THAT(peft_error("modules_to_save", {"lm_head"}),
               HasSubstr("'modules_to_save' = [\"lm_head\"] is not supported"));
-  EXPECT_THAT(peft_error("fan_in_fan_out", true), HasSubstr("'fan_in_fan_out' = true"));
   EXPECT_THAT(peft_error("bias", "all"), HasSubstr("'bias' = \"all\" trains biases"));
   EXPECT_THAT(peft_error("lora_bias", true), HasSubstr("'lora_bias'"));
   EXPECT_THAT(peft_error("init_lora_weights", "pissa_niter_4"),
@@ -278,7 +332,167 @@ TEST(PeftFiles, WhatWouldChangeTheMathematicsIsRefusedByName) {
   EXPECT_THAT(peft_error("use_dora", true), HasSubstr("lora_magnitude_vector missing"));
 }
 
+TEST(PeftFiles, WhatCannotChangeTheMathematicsIsRead) {
+  for (const auto& [key, value] : std::initializer_list<std::pair<std::string, core::Json>>{
+           {"revision", "main"},
+           {"auto_mapping", {{"base_model_class", "X"}}},
+           {"eva_config", {{"rho", 2.0}}},
+           {"corda_config", {{"corda_method", "ipm"}}},
+           {"lora_ga_config", {{"direction", "ArB2r"}}},
+           {"loftq_config", {{"loftq_bits", 4}}},
+           {"ensure_weight_tying", true},
+           {"runtime_config", {{"ephemeral_gpu_offload", true}}},
+           {"merge_weights", true},
+           {"fan_in_fan_out", true},  // PEFT sets it back for linear layers
+           {"init_lora_weights", "gaussian"},
+           {"init_lora_weights", "eva"},
+           {"init_lora_weights", "mica"},
+           {"init_lora_weights", false},
+           {"layers_pattern", "layers"},
+           {"layers_to_transform", 0},
+           {"exclude_modules", {"lm_head"}}}) {
+    EXPECT_EQ(peft_error(key, value), "no error") << key;
+  }
+}
+
+TEST(PeftFiles, WhatPeftComputesOtherwiseIsRefusedByName) {
+  const core::Json some = {{"a", 1}};
+  for (const auto& [key, value] : std::initializer_list<std::pair<std::string, core::Json>>{
+           {"target_parameters", {"mlp.experts"}},
+           {"trainable_token_indices", {1, 2}},
+           {"layer_replication", {{0, 1}, {0, 1}}},
+           {"alora_invocation_tokens", {1}},
+           {"use_qalora", true},
+           {"use_bdlora", some},
+           {"arrow_config", some},
+           {"kasa_config", some},
+           {"velora_config", some},
+           {"monteclora_config", some},
+           {"megatron_config", some},
+           {"enable_lora", {true, false}},
+           {"lora_bias", true}}) {
+    EXPECT_THAT(peft_error(key, value),
+                HasSubstr("the PEFT option '" + key + "' = " + value.dump() + " is not supported"));
+    EXPECT_EQ(peft_error(key, nullptr), "no error") << key;
+  }
+  for (const char* start : {"pissa", "olora", "corda", "loftq", "lora_ga", "PiSSA"})
+    EXPECT_THAT(peft_error("init_lora_weights", start), HasSubstr("belongs to a residual model"));
+  EXPECT_THAT(peft_error("init_lora_weights", "new"), HasSubstr("= \"new\" is not known"));
+}
+
+TEST(PeftFiles, FilesOfOtherProgramsAreNotCalledPefts) {
+  const TemporaryDirectory scratch;
+  const auto refusal = [&](const core::Json& config) {
+    core::write_json(scratch.path() / "adapter_config.json", config);
+    return error_of<core::FormatError>([&] { read_adapter(scratch.path()); });
+  };
+  EXPECT_THAT(refusal({{"lora_parameters", {{"rank", 8}}}}),
+              HasSubstr("no 'peft_type', so it is not PEFT's; with 'lora_parameters' it is MLX's"));
+  EXPECT_THAT(refusal({{"rank", 8}}), HasSubstr("no 'peft_type', so it is not PEFT's"));
+}
+
+// Tensors of these shapes [rank, 3] and [4, rank].
+Adapter read_peft(core::Json config, const std::map<std::string, std::int64_t>& ranks) {
+  const TemporaryDirectory scratch;
+  config["peft_type"] = "LORA";
+  core::write_json(scratch.path() / "adapter_config.json", config);
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& [module, rank] : ranks) {
+    tensors.emplace_back("base_model.model." + module + ".lora_A.weight", at::ones({rank, 3}));
+    tensors.emplace_back("base_model.model." + module + ".lora_B.weight", at::ones({4, rank}));
+  }
+  io::save_tensors(scratch.path() / "adapter_model.safetensors", tensors);
+  return read_adapter(scratch.path());
+}
+
+// The first pattern of the file that matches the end of the name counts.
+TEST(PeftFiles, PatternsGiveLayersARankAndAnAlphaAsPeftLooksThemUp) {
+  const std::map<std::string, std::int64_t> ranks = {{"model.layers.0.self_attn.q_proj", 3},
+                                                     {"model.layers.1.self_attn.q_proj", 8},
+                                                     {"model.layers.11.self_attn.q_proj", 3},
+                                                     {"model.layers.0.self_attn.v_proj", 2},
+                                                     {"model.layers.0.mlp.down_proj", 5}};
+  core::Json config = {{"r", 2},
+                       {"lora_alpha", 4},
+                       {"rank_pattern",
+                        {{"layers.1.self_attn.q_proj", 8},
+                         {"q_proj", 3},
+                         {R"(^model\.layers\.\d+\.(?:mlp)\..*)", 5},
+                         {"proj", 7}}},
+                       {"alpha_pattern", {{"down_proj", 32}, {"mlp.down_proj", 1}}}};
+  const auto scale = [&](const std::string& module) {
+    const Adapter adapter = read_peft(config, ranks);
+    return adapter.scale_of(adapter.layers.at(module));
+  };
+  EXPECT_DOUBLE_EQ(scale("model.layers.0.self_attn.q_proj"), 4.0 / 3);
+  EXPECT_DOUBLE_EQ(scale("model.layers.1.self_attn.q_proj"), 0.5);
+  EXPECT_DOUBLE_EQ(scale("model.layers.11.self_attn.q_proj"), 4.0 / 3);
+  EXPECT_DOUBLE_EQ(scale("model.layers.0.self_attn.v_proj"), 2);
+  EXPECT_DOUBLE_EQ(scale("model.layers.0.mlp.down_proj"), 6.4);
+  config["use_rslora"] = true;
+  EXPECT_DOUBLE_EQ(scale("model.layers.1.self_attn.q_proj"), 4 / std::sqrt(8.0));
+  EXPECT_DOUBLE_EQ(scale("model.layers.0.self_attn.v_proj"), 4 / std::sqrt(2.0));
+  EXPECT_DOUBLE_EQ(scale("model.layers.0.mlp.down_proj"), 32 / std::sqrt(5.0));
+}
+
+TEST(PeftFiles, PatternsThatCannotBeUsedAreRefused) {
+  EXPECT_THAT(peft_error("rank_pattern", {{"(", 2}}),
+              HasSubstr("'rank_pattern': the pattern '(.*\\.)?(()' is no regular expression"));
+  EXPECT_THAT(peft_error("rank_pattern", {{"q_proj", 0}}),
+              HasSubstr("'q_proj' must be a whole number from 1"));
+  EXPECT_THAT(peft_error("alpha_pattern", {{"q_proj", "x"}}), HasSubstr("must be a number"));
+  EXPECT_THAT(peft_error("rank_pattern", {{"([a-z._0-9]+)+[^a-z]", 2}}),
+              HasSubstr("a pattern cannot be matched with '" + kQ + "'"));
+  EXPECT_THAT(peft_error("target_modules", std::string(20'000, 'x')), HasSubstr("too long"));
+  EXPECT_THAT(peft_error("target_modules", 5), HasSubstr("a pattern or a list of names; it is 5"));
+  EXPECT_THAT(peft_error("layers_to_transform", {"0"}), HasSubstr("must be numbers of blocks"));
+}
+
+// Answers of check_target_module_exists in PEFT 0.21.
+TEST(PeftFiles, SelectionIsPefts) {
+  const std::array<std::string, 8> modules = {"model.layers.0.self_attn.q_proj",
+                                              "model.layers.1.self_attn.q_proj",
+                                              "model.layers.11.self_attn.q_proj",
+                                              "model.layers.1.mlp.up_proj",
+                                              "lm_head",
+                                              "model.vision.layers.1.q_proj",
+                                              "layers.1.q_proj",
+                                              "model.h.2.attn.3.q_proj"};
+  const std::pair<const char*, const char*> cases[] = {
+      {"11100111", R"({"target_modules": ["q_proj"]})"},
+      {"01000100", R"({"target_modules": ["q_proj"], "layers_to_transform": 1})"},
+      {"11001100", R"({"target_modules": ["q_proj", "lm_head"], "layers_to_transform": [0, 1]})"},
+      {"01000110",
+       R"({"target_modules": ["q_proj"], "layers_to_transform": [1], "layers_pattern": "layers"})"},
+      {"01000111", R"({"target_modules": ["q_proj"], "layers_to_transform": [1, 3],
+                       "layers_pattern": ["blocks", "layers", "attn"]})"},
+      {"11000100", R"({"target_modules": ["model.layers.0.self_attn.q_proj", "q_proj"],
+                       "layers_to_transform": [1]})"},
+      {"11010110", R"_({"target_modules": ".*layers\\.\\d\\..*(q_proj|up_proj)"})_"},
+      {"00000000", R"({"target_modules": "q_proj"})"},
+      {"10100111",
+       R"({"target_modules": ["q_proj"], "exclude_modules": ["layers.1.self_attn.q_proj"]})"},
+      {"10100001",
+       R"({"target_modules": ["q_proj", "up_proj"], "exclude_modules": ".*\\.1\\..*"})"},
+      {"11100111", R"({"target_modules": ["q_proj"], "layers_to_transform": []})"},
+      {"00000000", R"({"target_modules": ["proj"]})"},
+      {"00000000", R"({"target_modules": []})"},
+      {"00000001",
+       R"({"target_modules": ["q_proj"], "layers_to_transform": [2], "layers_pattern": []})"},
+      {"11110111", R"({"target_modules": "All-Linear"})"}};
+  for (const auto& [expected, config] : cases) {
+    SCOPED_TRACE(config);
+    const ModuleSelection selection(core::parse_json(config, "x"), "x");
+    std::string found;
+    for (const auto& module : modules) found += selection.contains(module) ? '1' : '0';
+    EXPECT_EQ(found, expected);
+  }
+}
+
 TEST(PeftFiles, TensorsThatPeftWouldDropAreRefused) {
+  EXPECT_THAT(peft_error("exclude_modules", {"q_proj"}), HasSubstr("leaves out"));
+  EXPECT_THAT(peft_error("layers_to_transform", {1}), HasSubstr("leaves out"));
+  EXPECT_THAT(peft_error("target_modules", core::Json::array()), HasSubstr("leaves out"));
   EXPECT_THAT(peft_error("target_modules", {"v_proj"}),
               HasSubstr("it holds tensors of '" + kQ +
                         "', which 'target_modules' of adapter_config.json leaves out"));

@@ -118,6 +118,12 @@ TEST_F(Errors, ARunInPlaceOfItsAdapterIsPointedOut) {
                  "it holds no adapter_config.json; did you mean '" + at("run/adapter") + "'?");
 }
 
+TEST_F(Errors, DataOfAComparisonThatIsNotAskedForAreRefused) {
+  expect_failure({"merge", "--model", base(), "--adapter", at("run"), "--out", at("merged"),
+                  "--data", at("task.jsonl")},
+                 2, "--data is what --verify compares on; give --verify too");
+}
+
 TEST_F(Errors, AFinishedRunIsRefusedBeforeTheDataAreRead) {
   fs::create_directories(at("run/adapter"));
   fs::remove(at("task.jsonl"));

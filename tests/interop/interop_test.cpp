@@ -80,8 +80,8 @@ at::Tensor noise(const at::Tensor& like, std::uint64_t seed) {
 bool is_projection(const std::string& name) { return name.ends_with("_proj.weight"); }
 
 // An adapter of every projection: CorDA's in the three modes, PiSSA, LoRA or DoRA; as it starts, or
-// as if trained a little.
-adapter::Adapter make_adapter(const std::string& kind, bool trained) {
+// as if trained a little; with `own_ranks` down_proj at another rank and alpha than the others.
+adapter::Adapter make_adapter(const std::string& kind, bool trained, bool own_ranks = false) {
   const io::Checkpoint base(kBase);
   const bool corda = kind == "kpa" || kind == "ipa" || kind == "dual";
   adapter::Adapter result;
@@ -112,9 +112,13 @@ adapter::Adapter make_adapter(const std::string& kind, bool trained) {
           linalg::left_singular_subspace(w, linalg::damp(covariance(), 0.01), result.rank, which);
       layer = adapter::initialise_from_subspace(w, u, result.scale());
     } else if (kind == "pissa") {
-      layer = adapter::initialise_pissa(w, result.rank, result.scale());
+      const bool own = own_ranks && module.ends_with("down_proj");
+      layer = adapter::initialise_pissa(w, own ? 2 : result.rank, own ? 3.5 : result.scale());
+      if (own) layer.alpha = 7;
     } else {
-      layer = adapter::initialise_lora(w.size(0), w.size(1), result.rank, 1, module);
+      const bool own = own_ranks && module.ends_with("down_proj");
+      layer = adapter::initialise_lora(w.size(0), w.size(1), own ? 5 : result.rank, 1, module);
+      if (own) layer.alpha = 4;
     }
     if (kind == "dora")
       layer.magnitude =
@@ -127,12 +131,20 @@ adapter::Adapter make_adapter(const std::string& kind, bool trained) {
 }
 
 TEST_F(Interop, PeftLoadsOurAdaptersAndTransformersOurMergedModels) {
-  for (const std::string kind : {"kpa", "ipa", "dual", "pissa", "lora", "dora"}) {
-    SCOPED_TRACE(kind);
-    const fs::path directory = scratch_.path() / (kind + "-adapter");
+  for (const std::string form : {"kpa", "ipa", "dual", "pissa", "lora", "dora", "pissa own-ranks",
+                                 "lora own-ranks", "dora own-ranks", "lora last-block"}) {
+    SCOPED_TRACE(form);
+    const std::string kind = form.substr(0, form.find(' '));
+    const fs::path directory = scratch_.path() / (form + "-adapter");
     fs::create_directories(directory);
-    adapter::write_adapter(directory, make_adapter(kind, /*trained=*/true));
-    const fs::path merged = merge_into(directory, kind + "-merged");
+    const bool own_ranks = form.ends_with("own-ranks");
+    adapter::Adapter written = make_adapter(kind, /*trained=*/true, own_ranks);
+    if (form.ends_with("last-block")) {
+      std::erase_if(written.layers,
+                    [](const auto& entry) { return entry.first.find(".0.") != std::string::npos; });
+    }
+    adapter::write_adapter(directory, written);
+    const fs::path merged = merge_into(directory, form + "-merged");
     const auto peft = in_peft(directory, merged, "1e-4");
     EXPECT_EQ(peft.exit_code, 0) << peft.out << peft.err;
     const auto transformers = python("transformers_loads.py", {"--merged", merged.string()});
@@ -205,11 +217,12 @@ TEST_F(Interop, WeMergePeftsAdaptersAsPeftDoes) {
   const auto written = python("peft_writes_adapter.py",
                               {"--base", kBase.string(), "--out", scratch_.path().string()});
   ASSERT_EQ(written.exit_code, 0) << written.err;
-  for (const std::string kind : {"lora", "rslora", "dora"}) {
+  for (const std::string kind : {"lora", "rslora", "dora", "patterns", "rslora-patterns",
+                                 "dora-patterns", "one-block", "excluded", "pattern", "head"}) {
     SCOPED_TRACE(kind);
     const io::Checkpoint ours(merge_into(scratch_.path() / kind / "adapter", kind + "-ours"));
     const io::Checkpoint theirs(scratch_.path() / kind / "merged");
-    std::int64_t compared = 0;
+    std::int64_t changed = 0;
     for (const auto& name : theirs.names()) {
       const at::Tensor want = io::view_tensor(theirs, name).to(at::kFloat);
       const at::Tensor got = io::view_tensor(ours, name).to(at::kFloat);
@@ -217,12 +230,13 @@ TEST_F(Interop, WeMergePeftsAdaptersAsPeftDoes) {
       EXPECT_LT((got - want).abs().max().item<float>(),
                 2e-6f * std::max(1.0f, want.abs().max().item<float>()))
           << name;
-      compared += is_projection(name) ? 1 : 0;
+      const at::Tensor before = io::view_tensor(io::Checkpoint(kBase), name);
+      changed += at::equal(want, before.to(at::kFloat)) ? 0 : 1;
     }
-    EXPECT_EQ(compared,
+    EXPECT_EQ(changed,
               static_cast<std::int64_t>(
                   adapter::read_adapter(scratch_.path() / kind / "adapter").layers.size()));
-    EXPECT_GT(compared, 0);
+    EXPECT_GT(changed, 0);
   }
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The corda authors
 """PEFT writes adapters of a base with random weights, and what it merges them to, for corda to read:
-OUT/KIND/adapter and OUT/KIND/merged for each KIND of lora, rslora, dora. Exit code 1 with the reason on
+OUT/KIND/adapter and OUT/KIND/merged for each KIND below. Exit code 1 with the reason on
 stderr if that fails."""
 
 import argparse
@@ -13,7 +13,14 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-KINDS = {"lora": {}, "rslora": {"use_rslora": True}, "dora": {"use_dora": True}}
+PATTERNS = {"rank_pattern": {r"layers\.1\.self_attn\.q_proj": 8, "down_proj": 2, "proj": 3},
+            "alpha_pattern": {r"^model\.layers\.0\..*": 12, "up_proj": 5}}
+KINDS = {"lora": {}, "rslora": {"use_rslora": True}, "dora": {"use_dora": True}, "patterns": PATTERNS,
+         "rslora-patterns": {"use_rslora": True, **PATTERNS}, "dora-patterns": {"use_dora": True, **PATTERNS},
+         "one-block": {"layers_to_transform": [1], "layers_pattern": "layers"},
+         "excluded": {"target_modules": "all-linear", "exclude_modules": [r"v_proj"]},
+         "pattern": {"target_modules": r".*\.(0\.self_attn|1\.mlp)\..*_proj"},
+         "head": {"target_modules": ["q_proj", "lm_head"]}}
 
 
 def main():
@@ -24,7 +31,7 @@ def main():
     for kind, options in KINDS.items():
         torch.manual_seed(5)
         base = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.float32, local_files_only=True)
-        config = LoraConfig(r=4, lora_alpha=6, target_modules=TARGETS, task_type="CAUSAL_LM", **options)
+        config = LoraConfig(**{"r": 4, "lora_alpha": 6, "target_modules": TARGETS, "task_type": "CAUSAL_LM", **options})
         model = get_peft_model(base, config)
         with torch.no_grad():
             for name, tensor in model.named_parameters():

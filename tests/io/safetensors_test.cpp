@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "corda/core/error.h"
+#include "support/captured_log.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
 
@@ -215,6 +216,115 @@ TEST_F(Safetensors, OfManyTensorsThatTheIndexMisplacesAFewAreNamed) {
   EXPECT_THAT(error, HasSubstr("'model.layers.0.w' is missing from x.safetensors; "));
   EXPECT_THAT(error, EndsWith(" and 492 more"));
   EXPECT_LT(error.size(), 1000U);
+}
+
+// A file of one byte tensor.
+void write_byte(const fs::path& path, const std::string& tensor, char value) {
+  SafetensorsWriter writer(path);
+  writer.declare(tensor, DType::kU8, {1});
+  writer.write(tensor, std::as_bytes(std::span(&value, 1)));
+  writer.finish();
+}
+
+class ModelDirectory : public ::testing::Test {
+ protected:
+  void shard(const std::string& name, const std::string& tensor, char value) const {
+    write_byte(at(name), tensor, value);
+  }
+  void index(const std::string& map) const {
+    std::ofstream(at("model.safetensors.index.json")) << R"({"weight_map": )" << map << "}";
+  }
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  std::string disagreement() const {
+    return corda::testing::error_of<core::FormatError>([&] { Checkpoint opened(folder_.path()); });
+  }
+  std::string log() const {
+    CapturedLog log;
+    open_model(folder_.path(), log);
+    return log.text;
+  }
+
+  corda::testing::TemporaryDirectory folder_;
+};
+
+TEST_F(ModelDirectory, AWholeFileGoesBeforeAnIndexAndWhatIsNotReadIsNamed) {
+  shard("model.safetensors", "w", 'n');
+  shard("model-00001-of-00001.safetensors", "w", 'o');
+  shard("consolidated.safetensors", "w", 'c');
+  index(R"({"w": "model-00001-of-00001.safetensors"})");
+  const Checkpoint opened(folder_.path());
+  EXPECT_EQ(static_cast<char>(opened.data("w")[0]), 'n');
+  EXPECT_EQ(opened.index_name(), "");
+  EXPECT_THAT(opened.unread(),
+              ElementsAre("'model-00001-of-00001.safetensors'", "'model.safetensors.index.json'"));
+  EXPECT_THAT(log(), HasSubstr("warning: '" + folder_.path().string() +
+                               "': the weights are those of model.safetensors, as in transformers; "
+                               "not read: 'model-00001-of-00001.safetensors', "
+                               "'model.safetensors.index.json'"));
+}
+
+TEST_F(ModelDirectory, AnIndexOfAWholeFileThatNamesItIsNoContradiction) {
+  shard("model.safetensors", "w", 'n');
+  index(R"({"w": "model.safetensors"})");
+  EXPECT_EQ(log(), "");
+  index(R"({"w": "model.safetensors", "v": "model.safetensors"})");
+  EXPECT_THAT(log(), HasSubstr("not read: 'model.safetensors.index.json'"));
+  index("broken");
+  EXPECT_THAT(log(), HasSubstr("not read: 'model.safetensors.index.json'"));
+}
+
+TEST_F(ModelDirectory, ShardsThatNoIndexNamesAreReported) {
+  shard("model-00001-of-00001.safetensors", "w", 'n');
+  shard("model-00001-of-00002.safetensors", "w", 'o');
+  index(R"({"w": "model-00001-of-00001.safetensors"})");
+  EXPECT_THAT(log(), HasSubstr("the weights are those of model.safetensors.index.json, as in "
+                               "transformers; not read: 'model-00001-of-00002.safetensors'"));
+}
+
+TEST_F(ModelDirectory, AnAdapterInsideAModelIsReported) {
+  shard("model.safetensors", "w", 'n');
+  std::ofstream(at("adapter_config.json")) << "{}";
+  EXPECT_THAT(log(), HasSubstr("also holds an adapter (adapter_config.json)"));
+}
+
+TEST_F(ModelDirectory, WeightsThatTheConfigurationNamesMustBeThoseThatAreRead) {
+  shard("model.safetensors", "w", 'n');
+  std::ofstream(at("config.json")) << R"({"transformers_weights": "model.safetensors"})";
+  EXPECT_EQ(log(), "");
+  std::ofstream(at("config.json")) << R"({"transformers_weights": "other.safetensors"})";
+  EXPECT_THAT(corda::testing::error_of<core::FormatError>([&] { log(); }),
+              HasSubstr("'transformers_weights' is \"other.safetensors\", which transformers would "
+                        "load, but corda reads model.safetensors"));
+}
+
+TEST_F(ModelDirectory, MissingShardsAreNamedWithTheIndex) {
+  shard("a.safetensors", "w", 'n');
+  index(R"({"w": "a.safetensors", "v": "b.safetensors", "u": "c.safetensors"})");
+  EXPECT_THAT(corda::testing::error_of<core::IoError>([&] { Checkpoint opened(folder_.path()); }),
+              HasSubstr("index.json' names 2 of 3 files that are not there: 'b.safetensors', "
+                        "'c.safetensors'"));
+}
+
+TEST_F(ModelDirectory, AnIndexOfAnyLengthIsNotRead) {
+  index("{}");
+  fs::resize_file(at("model.safetensors.index.json"), 100'000'001);
+  EXPECT_THAT(corda::testing::error_of<core::IoError>([&] { Checkpoint opened(folder_.path()); }),
+              HasSubstr("has 100000001 bytes, more than the 100000000"));
+}
+
+TEST_F(ModelDirectory, AnIndexThatIsWrongAboutItsShardsIsRefused) {
+  shard("a.safetensors", "w", 'n');
+  shard("b.safetensors", "v", 'n');
+  index(R"({"w": "a.safetensors", "v": "b.safetensors", "u": "b.safetensors"})");
+  EXPECT_THAT(disagreement(), HasSubstr("'u' is missing from b.safetensors"));
+  index(R"({"w": "b.safetensors", "v": "a.safetensors"})");
+  EXPECT_THAT(disagreement(), HasSubstr("'w' stands in a.safetensors but not so in the index"));
+  shard("b.safetensors", "w", 'o');
+  index(R"({"w": "a.safetensors", "v": "b.safetensors"})");
+  EXPECT_THAT(disagreement(),
+              HasSubstr("'w' stands in two shards, a.safetensors and b.safetensors"));
+  index(R"({"w": "a.safetensors", "w": "b.safetensors"})");
+  EXPECT_THAT(disagreement(), HasSubstr("the JSON key 'w' stands twice in one object"));
 }
 
 using Metadata = std::map<std::string, std::string>;

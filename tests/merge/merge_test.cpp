@@ -13,6 +13,7 @@
 #include "corda/core/error.h"
 #include "corda/io/tensor.h"
 #include "core/json.h"
+#include "support/captured_log.h"
 #include "support/error_of.h"
 #include "support/random_tensor.h"
 #include "support/temporary_directory.h"
@@ -105,8 +106,27 @@ class Merge : public ::testing::Test {
             .max_shard_size = ""};
   }
   MergeResult run(const MergeSettings& s) {
-    core::Reporter quiet;
-    return merge(s, quiet);
+    log_.text.clear();
+    return merge(s, log_);
+  }
+  // Adds a head of `weight` to the base, whose config.json says whether it is tied.
+  void give_head(const at::Tensor& weight, bool tied) {
+    io::save_tensors(base_ / "model-00003-of-00003.safetensors", {{"lm_head.weight", weight}});
+    core::Json index = core::read_json(base_ / "model.safetensors.index.json");
+    index["weight_map"]["lm_head.weight"] = "model-00003-of-00003.safetensors";
+    core::write_json(base_ / "model.safetensors.index.json", index);
+    core::write_json(base_ / "config.json",
+                     {{"model_type", "llama"}, {"tie_word_embeddings", tied}});
+    adapter_.base_fingerprint = io::Checkpoint(base_).fingerprint();
+    adapter_.layers["lm_head"] = {.a = random_tensor({2, 6}, 21),
+                                  .b = random_tensor({9, 2}, 22),
+                                  .a0 = at::zeros({2, 6}),
+                                  .b0 = at::zeros({9, 2}),
+                                  .magnitude = {}};
+    write(adapter_);
+  }
+  at::Tensor embedding() const {
+    return io::view_tensor(io::Checkpoint(base_), "model.embed_tokens.weight").clone();
   }
   template <typename ErrorType>
   std::string failure(const MergeSettings& s) {
@@ -124,6 +144,7 @@ class Merge : public ::testing::Test {
   TemporaryDirectory scratch_;
   fs::path base_;
   adapter::Adapter adapter_;
+  CapturedLog log_;
 };
 
 bool same_bytes(const io::Checkpoint& a, const io::Checkpoint& b, const std::string& name) {
@@ -172,6 +193,135 @@ TEST_F(Merge, OtherFilesAreCopiedByteForByteAndForeignWeightsAreNot) {
                          "model.safetensors.index.json", "additional_chat_templates",
                          "additional_chat_templates/rag.jinja", "model-00001-of-00002.safetensors",
                          "model-00002-of-00002.safetensors", "settings.resolved.yaml"));
+}
+
+TEST_F(Merge, NoOldWeightsAreCarriedAlongAndWhatIsLeftBehindIsNamed) {
+  // The base is one whole file beside what earlier saves and other formats left.
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  {
+    const io::Checkpoint sharded(base_);
+    for (const auto& name : sharded.names())
+      tensors.emplace_back(name, io::view_tensor(sharded, name).clone());
+  }
+  io::save_tensors(base_ / "model.safetensors", tensors, {{"format", "pt"}});
+  fs::create_directory(base_ / "original");
+  for (const char* name : {"model.safetensors.index.fp16.json", "model.fp16.safetensors",
+                           "pytorch_model.bin.index.json", "m-q4.gguf", "tf_model.h5",
+                           "original/consolidated.00.pth"}) {
+    core::write_file_atomic(base_ / name, "old");
+  }
+  run(settings());
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(settings().out))
+    names.push_back(entry.path().filename().string());
+  EXPECT_THAT(names,
+              ::testing::UnorderedElementsAre("config.json", "tokenizer.model",
+                                              "chat_template.jinja", "additional_chat_templates",
+                                              "model.safetensors", "settings.resolved.yaml"));
+  EXPECT_THAT(log_.text, HasSubstr("warning: '" + base_.string() +
+                                   "': the weights are those of model.safetensors"));
+  EXPECT_THAT(log_.text,
+              HasSubstr("info: not copied, since the merged weights are not in it: checkpoint-5/, "
+                        "consolidated.pth, consolidated.safetensors, m-q4.gguf, "
+                        "model-00001-of-00002.safetensors, model-00002-of-00002.safetensors, "
+                        "model.fp16.safetensors, model.safetensors.index.fp16.json, "
+                        "model.safetensors.index.json, original/, pytorch_model.bin, "
+                        "pytorch_model.bin.index.json, tf_model.h5\n"));
+}
+
+TEST_F(Merge, AHeadOfItsOwnIsMergedAndATiedOneRefused) {
+  give_head(bf16({9, 6}, 8), /*tied=*/false);
+  run(settings("untied"));
+  EXPECT_TRUE(at::equal(io::view_tensor(io::Checkpoint(settings("untied").out), "lm_head.weight"),
+                        expected("lm_head", at::kBFloat16)));
+  for (const bool stored : {true, false}) {
+    SCOPED_TRACE(stored ? "a copy of the embedding" : "no tensor");
+    give_head(embedding(), /*tied=*/true);
+    if (!stored) {
+      core::Json index = core::read_json(base_ / "model.safetensors.index.json");
+      index["weight_map"].erase("lm_head.weight");
+      core::write_json(base_ / "model.safetensors.index.json", index);
+      adapter_.base_fingerprint = io::Checkpoint(base_).fingerprint();
+      write(adapter_);
+    }
+    EXPECT_THAT(failure<core::FormatError>(settings()),
+                HasSubstr("changes 'lm_head', but '" + base_.string() +
+                          "' has its head tied to the embedding (tie_word_embeddings)"));
+    EXPECT_FALSE(fs::exists(settings().out));
+  }
+}
+
+// transformers 5 leaves such a head apart; the merged one must not be taken for tied elsewhere.
+TEST_F(Merge, AChangedHeadThatDiffersFromTheEmbeddingIsNoLongerCalledTied) {
+  give_head(bf16({9, 6}, 8), /*tied=*/true);
+  run(settings());
+  EXPECT_EQ(core::read_json(fs::path(settings().out) / "config.json")["tie_word_embeddings"],
+            false);
+  EXPECT_TRUE(at::equal(io::view_tensor(io::Checkpoint(settings().out), "lm_head.weight"),
+                        expected("lm_head", at::kBFloat16)));
+  adapter_.layers.erase("lm_head");
+  write(adapter_);
+  run(settings("other"));
+  EXPECT_EQ(core::read_file(fs::path(settings("other").out) / "config.json"),
+            core::read_file(base_ / "config.json"));
+}
+
+// A directory as PEFT writes it, with `extra` tensors beside those of kQ.
+void write_peft(const fs::path& directory, core::Json config,
+                std::vector<std::pair<std::string, at::Tensor>> extra = {}) {
+  fs::create_directories(directory);
+  fs::remove(directory / "corda.json");
+  config["peft_type"] = "LORA";
+  config["r"] = 2;
+  config["lora_alpha"] = 3;
+  core::write_json(directory / "adapter_config.json", config);
+  extra.emplace_back("base_model.model." + kQ + ".lora_A.weight", random_tensor({2, 6}, 31));
+  extra.emplace_back("base_model.model." + kQ + ".lora_B.weight", random_tensor({6, 2}, 32));
+  io::save_tensors(directory / "adapter_model.safetensors", extra);
+}
+
+TEST_F(Merge, ACopyOfABaseWeightInTheAdapterMustBeTheBases) {
+  const std::string name = "base_model.model.model.embed_tokens.weight";
+  write_peft(scratch_.path() / "adapter", {{"target_modules", {"q_proj"}}},
+             {{name, embedding().to(at::kFloat)}});
+  EXPECT_EQ(run(settings()).merged, 1);
+  write_peft(scratch_.path() / "adapter", {{"target_modules", {"q_proj"}}},
+             {{name, embedding() + 1}});
+  EXPECT_THAT(failure<core::FormatError>(settings("other")),
+              HasSubstr("holds '" + name + "', which is not the 'model.embed_tokens.weight' of"));
+  write_peft(scratch_.path() / "adapter", {{"target_modules", {"q_proj"}}},
+             {{"base_model.model." + kUp + ".base_layer.weight", at::zeros({10, 6})}});
+  EXPECT_THAT(failure<core::FormatError>(settings("other")), HasSubstr("PEFT would replace"));
+}
+
+TEST_F(Merge, LayersThatTheConfigurationNamesAndTheFileLacksAreWarnedOf) {
+  write_peft(scratch_.path() / "adapter", {{"target_modules", {"q_proj", "up_proj"}}});
+  run(settings("a"));
+  EXPECT_THAT(log_.text, HasSubstr("has no tensors for 1 layers that its adapter_config.json "
+                                   "names, '" +
+                                   kUp + "'; they stay as in the base"));
+  write_peft(scratch_.path() / "adapter",
+             {{"target_modules", {"q_proj", "up_proj"}}, {"exclude_modules", {"up_proj"}}});
+  run(settings("b"));
+  EXPECT_THAT(log_.text, ::testing::Not(HasSubstr("no tensors")));
+  write_peft(scratch_.path() / "adapter", {{"target_modules", "all-linear"}});
+  run(settings("c"));
+  EXPECT_THAT(log_.text, HasSubstr("no tensors for 1 layers"));
+}
+
+TEST_F(Merge, AnotherBaseNameWithoutAFingerprintIsWarnedOf) {
+  for (const auto& [name, warns] :
+       {std::pair("someone/base", false), std::pair("/else/where/Base/", false),
+        std::pair("meta-llama/Llama-2-7b-hf", true), std::pair("base-bnb-4bit", true)}) {
+    SCOPED_TRACE(name);
+    write_peft(scratch_.path() / "adapter",
+               {{"target_modules", {"q_proj"}}, {"base_model_name_or_path", name}});
+    run(settings("of-" + std::to_string(std::string(name).size())));
+    const std::string warning = std::string("was made for '") + name +
+                                "' (base_model_name_or_path); whether '" + base_.string() +
+                                "' is the same model cannot be told";
+    EXPECT_EQ(log_.text.find(warning) != std::string::npos, warns) << log_.text;
+  }
 }
 
 TEST_F(Merge, UntrainedAdapterLeavesEveryTensorAsItIs) {

@@ -3,8 +3,11 @@
 #include "corda/model/adapt.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "corda/core/error.h"
+#include "support/error_of.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 
@@ -46,6 +49,57 @@ TEST(AttachTrainable, EqualTrainedAsStayApart) {
   const Model model = with_equal_a(directory.path(), /*train_a=*/true);
   const auto& qkv = model.blocks.front().sites[kAttentionInput];
   EXPECT_FALSE(qkv[1].low_rank->a.is_same(qkv[0].low_rank->a));
+}
+
+// Layers of rank 2 and 3 with alpha 4 and 9 in an adapter of rank 2 and alpha 4.
+adapter::Adapter with_ranks_of_their_own(Model& model) {
+  adapter::Adapter adapter;
+  adapter.rank = 2;
+  adapter.alpha = 4;
+  for (const Linear* linear : {&model.blocks[0].q, &model.blocks[1].down}) {
+    const bool own = linear == &model.blocks[1].down;
+    adapter::LayerAdapter& layer = adapter.layers[linear->name];
+    layer.a = at::ones({own ? 3 : 2, linear->weight.size(1)});
+    layer.b = at::ones({linear->weight.size(0), own ? 3 : 2});
+    if (own) layer.alpha = 9;
+  }
+  return adapter;
+}
+
+TEST(FoldAdapter, EachLayerHasItsOwnScale) {
+  const testing::TemporaryDirectory directory;
+  Model model = testing::load_tiny_model(directory.path());
+  const at::Tensor q = model.blocks[0].q.weight.clone();
+  const at::Tensor down = model.blocks[1].down.weight.clone();
+  fold_adapter(model, with_ranks_of_their_own(model));
+  EXPECT_TRUE(at::allclose(model.blocks[0].q.weight, q + 4));        // 4 / 2 of a sum of 2
+  EXPECT_TRUE(at::allclose(model.blocks[1].down.weight, down + 9));  // 9 / 3 of a sum of 3
+}
+
+TEST(AttachTrainable, EachLayerHasItsOwnScale) {
+  const testing::TemporaryDirectory directory;
+  Model model = testing::load_tiny_model(directory.path());
+  attach_trainable(model, with_ranks_of_their_own(model));
+  EXPECT_EQ(model.blocks[0].q.low_rank->scale, 2);
+  EXPECT_EQ(model.blocks[1].down.low_rank->scale, 3);
+}
+
+TEST(FoldAdapter, AHeadOfItsOwnIsFoldedATiedOneAndTrainingRefused) {
+  const testing::TemporaryDirectory directory;
+  Model model = testing::load_tiny_model(directory.path());
+  adapter::Adapter adapter;
+  adapter.rank = 1;
+  adapter.alpha = 1;
+  adapter.layers["lm_head"] = {
+      .a = at::ones({1, 32}), .b = at::ones({96, 1}), .a0 = {}, .b0 = {}, .magnitude = {}};
+  EXPECT_THAT(testing::error_of<core::FormatError>([&] { attach_trainable(model, adapter); }),
+              ::testing::HasSubstr("'lm_head', the model's head, which corda cannot train"));
+  const at::Tensor before = model.head.weight.clone();
+  fold_adapter(model, adapter);
+  EXPECT_TRUE(at::allclose(model.head.weight, before + 1));
+  model.head.weight = at::Tensor();
+  EXPECT_THAT(testing::error_of<core::FormatError>([&] { fold_adapter(model, adapter); }),
+              ::testing::HasSubstr("tied to the embedding"));
 }
 
 }  // namespace

@@ -129,6 +129,36 @@ TEST(Generate, StopsBeforeAStopTokenAndAtTheLimit) {
   EXPECT_EQ(stopped[0], Ids(free[0].begin(), first));
 }
 
+// A pruned head, or a block added by expansion: PEFT divides 0 by 0 there, merging takes 0.
+TEST(Dora, ARowOfZerosGivesZeroAndGradientsOfZero) {
+  for (const Operations operations : {Operations::kAten, Operations::kKernels}) {
+    for (const double dropout : {0.0, 0.5}) {
+      SCOPED_TRACE(dropout);
+      SCOPED_TRACE(operations == Operations::kAten ? "autograd" : "kernels");
+      Linear linear{.name = "w", .weight = at::ones({3, 4}), .bias = {}, .low_rank = {}};
+      linear.weight[1].zero_();
+      linear.low_rank = LowRank{.a = at::ones({2, 4}).set_requires_grad(true),
+                                .b = at::zeros({3, 2}).set_requires_grad(true),
+                                .magnitude = at::tensor({2.0F, 0.0F, 2.0F}).set_requires_grad(true),
+                                .row_squares = at::tensor({4.0F, 0.0F, 4.0F}),
+                                .scale = 1,
+                                .dropout = dropout};
+      const at::Tensor x = at::ones({5, 4}).set_requires_grad(true);
+      const at::Tensor y = apply(linear, x, operations);
+      EXPECT_TRUE(at::equal(y.detach(), at::tensor({4.0F, 0.0F, 4.0F}).expand({5, 3})));
+      y.sum().backward();
+      for (const at::Tensor& gradient :
+           {x.grad(), linear.low_rank->a.grad(), linear.low_rank->b.grad(),
+            linear.low_rank->magnitude.grad()}) {
+        EXPECT_TRUE(gradient.isfinite().all().item<bool>());
+      }
+      EXPECT_EQ(linear.low_rank->magnitude.grad()[1].item<float>(), 0);
+      EXPECT_EQ(linear.low_rank->b.grad()[1].abs().max().item<float>(), 0);
+      EXPECT_GT(linear.low_rank->b.grad()[0].abs().max().item<float>(), 0);
+    }
+  }
+}
+
 TEST(Batch, RefusesIdsOutsideTheVocabulary) {
   const TemporaryDirectory folder;
   const Model model = load_tiny_model(folder.path());

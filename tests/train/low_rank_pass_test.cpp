@@ -33,7 +33,7 @@ struct Case {
   Target target;
   bool train_a = true;
   bool shared_a = false;  // of the projections of attention, and of the feed-forward's upper ones
-  bool mixed_ranks = false;  // k and up have another, padded to 16
+  bool mixed_ranks = false;  // k and up have another, padded to 16, and another scale
 };
 
 bool ends_with_any(const std::string& name, std::initializer_list<const char*> suffixes) {
@@ -62,6 +62,7 @@ model::Model adapted(const fs::path& directory, const Case& c) {
         adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), other ? 9 : 5, 1,
                                  c.shared_a ? name.substr(0, name.rfind('.')) : name);
     layer.b = at::randn_like(layer.b) * 0.05;
+    if (other) layer.alpha = 27;
     adapter.layers[name] = std::move(layer);
   }
   model::attach_trainable(model, adapter);

@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "console_reporter.h"
+#include "corda/core/error.h"
 #include "corda/eval/verify_merge.h"
 #include "corda/merge/merge.h"
 
@@ -15,9 +16,28 @@ namespace {
 
 struct MergeFlags {
   merge::MergeSettings settings;
+  eval::VerifySettings verify_settings;
   bool verify = false;
-  std::string device = "auto";
 };
+
+// Both lists: merging and verifying have no name in common.
+core::SettingsList settings_of(MergeFlags& flags) {
+  core::SettingsList list = merge::settings_of(flags.settings);
+  const core::SettingsList verify = eval::settings_of(flags.verify_settings);
+  for (const auto& setting : verify.items()) list.add(setting);
+  return list;
+}
+
+void print(const eval::VerifyResult& verified) {
+  const double share =
+      100.0 * static_cast<double>(verified.same_argmax) / static_cast<double>(verified.targets);
+  std::printf(
+      "%s on %s (%lld target tokens): the most likely token is the same at %.2f %%, loss %.5f with "
+      "the adapter and %.5f merged, logits differ by %.2e of the largest\n",
+      verified.agrees() ? "verified" : "compared", verified.data.c_str(),
+      static_cast<long long>(verified.targets), share, verified.loss_before, verified.loss_after,
+      verified.relative_difference);
+}
 
 void print(const MergeFlags& flags, const merge::MergeResult& result,
            const eval::VerifyResult* verified, bool json) {
@@ -27,32 +47,36 @@ void print(const MergeFlags& flags, const merge::MergeResult& result,
                                      {"bytes", result.bytes},     {"seconds", result.seconds}};
     if (verified != nullptr)
       object["verify"] = {{"relative_difference", verified->relative_difference},
-                          {"tokens", verified->tokens}};
+                          {"tokens", verified->tokens},
+                          {"targets", verified->targets},
+                          {"same_argmax", verified->same_argmax},
+                          {"loss_before", verified->loss_before},
+                          {"loss_after", verified->loss_after},
+                          {"data", verified->data}};
     print_json(object);
     return;
   }
   std::printf("%lld of %lld tensors changed, %.3f GB in %.1f s: %s\n",
               static_cast<long long>(result.merged), static_cast<long long>(result.tensors),
               static_cast<double>(result.bytes) / 1e9, result.seconds, flags.settings.out.c_str());
-  if (verified != nullptr) {
-    std::printf(
-        "verified: logits differ from base + adapter by %.2e of the largest, over %lld tokens\n",
-        verified->relative_difference, static_cast<long long>(verified->tokens));
-  }
+  if (verified != nullptr) print(*verified);
 }
 
 void run(const MergeFlags& flags, const CommonFlags& common) {
   ConsoleReporter reporter(common.quiet);
+  if (!flags.verify && !flags.verify_settings.data.empty())
+    throw core::ConfigError("--data is what --verify compares on; give --verify too");
   const auto& s = flags.settings;
   eval::VerifyResult verified;
   std::function<void(const std::filesystem::path&)> check;
   if (flags.verify) {
     check = [&](const std::filesystem::path& merged) {
-      verified = eval::verify_merge({.model = s.model,
-                                     .adapter = s.adapter,
-                                     .merged = merged.string(),
-                                     .device = flags.device},
-                                    reporter);
+      eval::VerifySettings settings = flags.verify_settings;
+      settings.model = s.model;
+      settings.adapter = s.adapter;
+      settings.merged = merged.string();
+      settings.threads = s.threads;
+      verified = eval::verify_merge(settings, reporter);
     };
   }
   const auto result = merge::merge(s, reporter, check);
@@ -64,12 +88,9 @@ void run(const MergeFlags& flags, const CommonFlags& common) {
 void add_merge(CLI::App& app, CommonFlags& common, Action& action) {
   const auto flags = std::make_shared<MergeFlags>();
   CLI::App& verb = add_verb(app, "merge", "Put an adapter into its base: a plain model directory.",
-                            merge::settings_of(flags->settings), action,
-                            [flags, &common] { run(*flags, common); });
+                            settings_of(*flags), action, [flags, &common] { run(*flags, common); });
   verb.add_flag("--verify", flags->verify,
-                "compare the logits of base + adapter with those of the merged model");
-  verb.add_option("--device", flags->device, "of --verify: auto, cpu, cuda or cuda:N [auto]")
-      ->type_name("TEXT");
+                "compare base + adapter with the merged model: logits, most likely tokens, loss");
 }
 
 }  // namespace corda::tools

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,10 @@ struct LayerAdapter {
   at::Tensor a0;         // A0 [r, in],  undefined where the adapter does not subtract its start
   at::Tensor b0;         // B0 [out, r], undefined likewise
   at::Tensor magnitude;  // [out], DoRA only, else undefined
+  // Where it is not the adapter's (PEFT's alpha_pattern; with use_rslora any other rank too).
+  std::optional<double> alpha = {};
 
+  std::int64_t rank() const { return a.size(0); }
   bool subtracts_start() const { return a0.defined(); }
 };
 
@@ -42,33 +46,42 @@ struct LayerReport {
   std::int64_t without_weight = 0;
 };
 
-// Effective weight of a layer: W + s (B A - B0 A0), s = alpha / rank; with a magnitude m (DoRA,
-// Liu et al. 2024, eq. 5) the rows of W + s B A are rescaled to norm m.
+// Effective weight of a layer: W + s (B A - B0 A0), s = alpha / rank of the layer; with a magnitude
+// m (DoRA, Liu et al. 2024, eq. 5) the rows of W + s B A are rescaled to norm m.
 struct Adapter {
   std::string method = "lora";  // lora | dora | pissa | corda
   std::string mode;             // corda: kpa | ipa | dual
-  std::int64_t rank = 0;  // of A and B (the file holds 2 x rank where the start is subtracted)
-  double alpha = 0;
+  // Of A and B (the file holds 2 x rank where the start is subtracted), unless a layer has another.
+  std::int64_t rank = 0;
+  double alpha = 0;  // likewise
   double dropout = 0;
   bool train_a = true;  // false: A stays as it starts (dual)
   std::string base_fingerprint;
   std::string base_name;
+  std::int64_t base_blocks = 0;  // decoder blocks of the base; 0: not known. Not stored
   std::vector<std::string> covariance_fingerprints;
   std::string template_name;  // that its training data went through; "" where that is not known
   std::string chat_template;  // Jinja, where it is not the base's own: merging puts it in the model
   std::map<std::string, LayerAdapter> layers;  // by module name, "model.layers.0.self_attn.q_proj"
   std::map<std::string, LayerReport> reports;  // by module name; empty where nothing was decomposed
 
+  // Of a layer with the adapter's own rank and alpha, and of any of its layers.
   double scale() const { return alpha / static_cast<double>(rank); }
+  double scale_of(const LayerAdapter& layer) const {
+    return layer.alpha.value_or(alpha) / static_cast<double>(layer.rank());
+  }
 };
 
 // Writes adapter_config.json, adapter_model.safetensors and corda.json into an existing directory.
 // Where the start is subtracted the PEFT product is [B - B0, B0] [A; A - A0] at rank 2r and doubled
-// lora_alpha, which PEFT loads on the unmodified base.
+// lora_alpha, which PEFT loads on the unmodified base. Layers with a rank or an alpha of their own
+// stand in rank_pattern and alpha_pattern. Where not every block of the base is known to have the
+// same layers, layers_to_transform or full names in target_modules say which have one.
 void write_adapter(const fs::path& directory, const Adapter& adapter);
 
 // Reads a directory written by `write_adapter` or by PEFT (LoRA or DoRA; anything else in its
-// configuration that changes the mathematics is a FormatError that names it).
+// configuration that changes the mathematics is a FormatError that names it). Whether it fits a
+// base: `read_adapter_for` in check_fit.h.
 Adapter read_adapter(const fs::path& directory);
 
 // The factors that a directory stores: [A; A - A0] [2r, in] and [B - B0, B0] [out, 2r] where the

@@ -14,6 +14,8 @@
 
 namespace corda::adapter {
 
+struct PeftConfig;
+
 class AdapterReader {
  public:
   // The names of one module's tensors in the file; `magnitude` is empty without DoRA.
@@ -34,12 +36,23 @@ class AdapterReader {
   std::array<std::int64_t, 2> weight_shape(const std::string& module) const;
   // Loads one module of `modules()`.
   LayerAdapter layer(const std::string& module) const;
+  // Those of `linear_layers`, names of a base's modules, that the configuration gives an adapter
+  // although the file has no tensors for them. PEFT leaves such layers as they are, and warns.
+  std::vector<std::string> missing(const std::vector<std::string>& linear_layers) const;
+  // Weights of the base that the file holds in full, as PEFT adds those of an adapted head or
+  // embedding: tensor name in the base -> in the file.
+  const std::map<std::string, std::string>& base_weights() const { return base_weights_; }
+  const io::Checkpoint& file() const { return *file_; }
 
  private:
+  void index_tensors();
+
   Adapter header_;
   bool subtracts_start_ = false;
+  std::shared_ptr<const PeftConfig> config_;
   std::unique_ptr<io::Checkpoint> file_;
   std::map<std::string, Entry> entries_;
+  std::map<std::string, std::string> base_weights_;
   std::vector<std::string> modules_;
 };
 

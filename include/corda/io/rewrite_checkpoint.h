@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "corda/io/safetensors.h"
 
@@ -18,16 +19,21 @@ struct RewriteOptions {
   std::optional<DType> dtype;  // of every floating-point tensor; without it each keeps its own
   // 0: the shards of the base; else new shards of at most this many bytes.
   std::int64_t max_shard_bytes = 0;
+  bool untie_head = false;  // config.json says tie_word_embeddings false
 };
 
 struct RewriteResult {
   std::int64_t tensors = 0;
   std::int64_t shards = 0;
   std::int64_t bytes = 0;  // of all tensors
+  // What of the base was not copied because it holds, or may hold, weights: other formats of them,
+  // shards that are not read, states of a training, folders ("original/"). Sorted.
+  std::vector<std::string> left_behind;
 };
 
 // Writes a copy of the model directory `base` into the existing directory `out`: the same shards,
-// index, names and dtypes, every file that is not a weight byte for byte. `content(name)` gives a
+// index, names and dtypes, every file that is not a weight byte for byte, and no weights but those
+// of `base`, so that no program finds the old ones beside the new. `content(name)` gives a
 // tensor's new value (converted to the stored dtype with one rounding) or an undefined tensor to
 // keep its bytes. One tensor is in memory at a time. With another dtype config.json says so, and
 // with another layout or dtype the index is made anew. Afterwards every shard is opened again and

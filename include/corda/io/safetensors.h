@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "corda/core/file.h"
+#include "corda/core/reporter.h"
 
 namespace corda::io {
 
@@ -142,12 +143,13 @@ class SafetensorsInPlace {
   int descriptor_ = -1;
 };
 
-// All tensors of a Hugging Face directory: `model.safetensors`, or the shards that
-// `model.safetensors.index.json` names. Copies share the maps.
+// All tensors of a Hugging Face directory: `model.safetensors` where it is there, else the shards
+// that `model.safetensors.index.json` names: the order of transformers 5. Copies share the maps.
 class Checkpoint {
  public:
   // `stem` is "model" for models, "adapter_model" for adapters. Throws IoError where neither file
-  // exists, FormatError where the index and the shards disagree (every disagreement is listed).
+  // exists or shards are missing, FormatError where the index and the shards disagree (every
+  // disagreement is listed).
   explicit Checkpoint(const fs::path& directory, const std::string& stem = "model");
 
   const fs::path& directory() const { return directory_; }
@@ -158,18 +160,28 @@ class Checkpoint {
   const SafetensorsFile& file_of(const std::string& name) const;
   std::span<const std::byte> data(const std::string& name) const;
   void forget(const std::string& name) const { file_of(name).forget(name); }
-  // The shard files in order, and the index file's name ("" where there is none).
+  // The shard files in order, and the name of the index that was read ("" where none was).
   const std::vector<std::shared_ptr<SafetensorsFile>>& files() const { return files_; }
   const std::string& index_name() const { return index_name_; }
+  // The directory's files of this stem that are not read although their names promise weights: an
+  // index that says something else than the whole file beside it, shards that no index names.
+  std::vector<std::string> unread() const;
   // A fingerprint: SHA-256 over every tensor's name, dtype and shape and up to 16 KiB of its bytes
   // spread over it. Fast on any size of model; changed by any fine-tuning, not by resharding.
   std::string fingerprint() const;
 
  private:
+  bool says_the_same(const fs::path& index) const;
+
   fs::path directory_;
+  std::string stem_;
   std::string index_name_;
   std::vector<std::shared_ptr<SafetensorsFile>> files_;
   std::map<std::string, std::size_t> owner_;
 };
+
+// Warns of files that another program might read instead: `unread` ones, an adapter's settings.
+// Throws as Checkpoint; FormatError where config.json (transformers_weights) names other weights.
+Checkpoint open_model(const fs::path& directory, core::Reporter& reporter);
 
 }  // namespace corda::io

@@ -19,6 +19,7 @@ struct MergeSettings {
   std::string out;             // the model directory that is written
   std::string dtype = "auto";  // auto: as each tensor of the base | bf16 | fp16 | fp32
   std::string max_shard_size;  // "5GB", "500MB"; empty: the shards of the base
+  std::int64_t threads = 0;    // of the CPU; 0: all
 };
 
 // The list behind the flags of `corda merge` and settings.resolved.yaml.
@@ -39,12 +40,11 @@ std::int64_t parse_size(const std::string& text);
 // Writes the base with `adapter::merged_weight` in place of each adapted weight: fp32 arithmetic,
 // one rounding to the stored dtype, one tensor in memory at a time. Every other tensor and every
 // file that is not a weight keeps its bytes (io::rewrite_checkpoint), but for the chat template,
-// which becomes the one the adapter was trained through where that was not the base's own; written
-// beside and renamed, re-read and checked. An adapter of another base is a ConfigError, a module
-// without a floating-point weight in the base a FormatError, a wrong shape a ShapeError, a result
-// that is not finite a NumericalError, each naming the module, and all but the last before anything
-// is written. `check`, where given, is called with the complete directory before it gets its name;
-// what it throws leaves nothing behind.
+// which becomes the one the adapter was trained through where that was not the base's own, and
+// tie_word_embeddings, which becomes false where the adapter changes the head; written beside and
+// renamed, re-read and checked. Throws as adapter::check_fit before anything is written, and
+// NumericalError, naming the module, where a result is not finite. `check`, where given, is called
+// with the complete directory before it gets its name; what it throws leaves nothing behind.
 MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
                   const std::function<void(const std::filesystem::path& merged)>& check = {});
 

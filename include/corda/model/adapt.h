@@ -8,12 +8,15 @@
 
 namespace corda::model {
 
-// Replaces each adapted weight by its effective weight, computed in fp32 and rounded once.
+// Replaces each adapted weight by its effective weight, computed in fp32 and rounded once; the
+// head's too where it is not tied. Throws ShapeError for a layer that the model has not or has in
+// another shape, FormatError for a head that cannot be adapted; so does `attach_trainable`, for any
+// head.
 void fold_adapter(Model& model, const adapter::Adapter& adapter);
 
-// Leaves the weights alone and adds the exported product beside them, as PEFT runs the directory:
-// [B - B0, B0] [A; A - A0] where the start is subtracted, else B A.
-void attach_exported(Model& model, const adapter::Adapter& adapter);
+// Leaves the weight alone and adds the exported product beside it, as PEFT runs the directory:
+// [B - B0, B0] [A; A - A0] where the start is subtracted, else B A. Throws ShapeError.
+void attach_exported(Linear& linear, const adapter::LayerAdapter& layer, double scale);
 
 // For training: the frozen weight becomes W - s B0 A0 where the start is subtracted (fp32, rounded
 // once to the weight's dtype) and fresh leaves of A and B (and the magnitude) run beside it. They

@@ -74,6 +74,9 @@ at::Tensor forward_embedded(const Model& model, const Batch& batch, at::Tensor h
 // What the loss must know of the model's logits.
 kernels::LogitRule logit_rule(const ModelDescription& model);
 
+// What the model makes of the head's product: scaled, and capped where the family does that.
+at::Tensor finished_logits(const ModelDescription& model, at::Tensor logits);
+
 // The head on some rows: [rows, hidden] -> [rows, vocab], scaled and capped as the model does.
 at::Tensor logits_of(const Model& model, const at::Tensor& hidden);
 

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// What a merged model is checked on.
+#pragma once
+
+#include <string>
+
+#include "corda/core/reporter.h"
+#include "corda/data/batch.h"
+#include "corda/eval/verify_merge.h"
+
+namespace corda::eval {
+
+struct VerifySamples {
+  data::PackedBatch batch;
+  std::string what;  // "12 samples of 'train.jsonl'"
+};
+
+// The choice that `verify_merge` documents; ids are below `vocab_size` where they are random.
+VerifySamples verify_samples(const VerifySettings& settings, std::int64_t vocab_size,
+                             core::Reporter& reporter);
+
+}  // namespace corda::eval
