@@ -136,7 +136,8 @@ void warn_of_missing(const AdapterReader& adapter, const io::Checkpoint& base,
   for (const auto& name : base.names()) {
     if (!name.ends_with(kWeight) || name == kEmbeddingWeight || base.info(name).shape.size() != 2)
       continue;
-    layers.push_back(name.substr(0, name.size() - kWeight.size()));
+    const std::string known = io::Checkpoint::canonical_name(name);
+    layers.push_back(known.substr(0, known.size() - kWeight.size()));
   }
   const auto missing = adapter.missing(layers);
   if (missing.empty()) return;

@@ -94,15 +94,14 @@ std::vector<std::string> targets_of(const DecomposeSettings& settings,
 }
 
 // Codes of a quantised weight are numbers too, but not its own.
-void check_types(const io::Checkpoint& model, const model::ModelDescription& config,
-                 const std::vector<PlannedSite>& sites) {
+void check_types(const io::Checkpoint& model, const std::vector<PlannedSite>& sites) {
   for (const auto& site : sites) {
     for (const auto& layer : site.layers) {
-      const std::string weight = model::name_in_files(model, config, layer.module + ".weight");
+      const std::string weight = model.stored_name(layer.module + ".weight");
       const io::DType type = model.info(weight).dtype;
       if (io::is_floating(type)) continue;
-      throw core::FormatError(concat("'", weight, "' is ", io::to_string(type),
-                                     " in '", model.directory().string(),
+      throw core::FormatError(concat("'", weight, "' is ", io::to_string(type), " in '",
+                                     model.directory().string(),
                                      "', a quantised weight; give the model in bf16, fp16 or "
                                      "fp32"));
     }
@@ -137,15 +136,14 @@ core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
 }
 
 // Decomposes from covariance directories (or, for pissa, from none), site after site.
-void run_from_directories(const io::Checkpoint& model, const model::ModelDescription& config,
-                          const Covariances& covariances,
+void run_from_directories(const io::Checkpoint& model, const Covariances& covariances,
                           const std::vector<PlannedSite>& sites, const SiteSolver& solver,
                           bool weights, at::Device device, FinishedSites& finished) {
   std::vector<const PlannedSite*> left;
   for (const auto& site : sites) {
     if (!finished.has(site)) left.push_back(&site);
   }
-  SiteReader reader(model, config, covariances, weights, device);
+  SiteReader reader(model, covariances, weights, device);
   for (std::size_t i = 0; i < left.size(); ++i) {
     SiteReader::Loaded loaded = reader.take(*left[i], i + 1 < left.size() ? left[i + 1] : nullptr);
     const auto weight = [&](const std::string& module) { return loaded.weights.at(module); };
@@ -154,10 +152,9 @@ void run_from_directories(const io::Checkpoint& model, const model::ModelDescrip
 }
 
 // A block's weight as it is stored, from the device where it was not converted.
-at::Tensor stored_weight(const io::Checkpoint& model, const model::ModelDescription& config,
-                         const model::Block& block, const std::string& module, at::Device device) {
-  const at::Tensor stored =
-      io::view_tensor(model, model::name_in_files(model, config, module + ".weight"));
+at::Tensor stored_weight(const io::Checkpoint& model, const model::Block& block,
+                         const std::string& module, at::Device device) {
+  const at::Tensor stored = io::view_tensor(model, module + ".weight");
   for (const model::Linear* linear : block.projections()) {
     if (linear->name == module && linear->weight.scalar_type() == stored.scalar_type())
       return linear->weight;
@@ -188,7 +185,7 @@ void run_from_data(const DecomposeSettings& settings, const io::Checkpoint& mode
           input.knowledge.push_back(std::exchange(found.front()[i].covariance, {}));
           if (found.size() > 1) input.task.push_back(std::exchange(found[1][i].covariance, {}));
           finished.add(site, solver.solve(site, std::move(input), [&](const std::string& module) {
-            return stored_weight(model, config, block, module, device);
+            return stored_weight(model, block, module, device);
           }));
         }
       },
@@ -345,11 +342,11 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   settings.target_modules = targets_of(settings, config);
   if (settings.data.empty()) {
     sites = plan_layers(config, settings.target_modules, settings.rank, covariances.all());
-    check_types(model, config, sites);
+    check_types(model, sites);
   } else {
     settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
     sites = plan_layers(config, settings.target_modules, settings.rank);
-    check_types(model, config, sites);
+    check_types(model, sites);
     draws = draw_all(settings, config, reporter);
     for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());
   }
@@ -364,8 +361,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   const std::int64_t layers = announce(settings, sites, finished, device, reporter);
   const SiteSolver solver(settings, result.scale(), reporter);
   if (draws.empty()) {
-    run_from_directories(model, config, covariances, sites, solver, !is_dual(settings), device,
-                         finished);
+    run_from_directories(model, covariances, sites, solver, !is_dual(settings), device, finished);
   } else {
     run_from_data(settings, model, config, draws, sites, solver, device, finished, reporter);
   }

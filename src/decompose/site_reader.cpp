@@ -44,7 +44,7 @@ linalg::Uploader::Upload SiteReader::start(const PlannedSite& site) {
   }
   if (with_weights_) {
     for (const auto& layer : site.layers)
-      rows.push_back(linalg::rows_of(io::view_tensor(model_, weight_of(layer))));
+      rows.push_back(linalg::rows_of(io::view_tensor(model_, layer.module + ".weight")));
   }
   return uploader_.start(std::move(rows));
 }
@@ -74,7 +74,7 @@ SiteReader::Loaded SiteReader::take(const PlannedSite& site, const PlannedSite* 
   if (with_weights_) {
     for (const auto& layer : site.layers) {
       loaded.weights[layer.module] = tensors[used++];
-      if (loaded.weights[layer.module].is_cpu()) model_.forget(weight_of(layer));
+      if (loaded.weights[layer.module].is_cpu()) model_.forget(layer.module + ".weight");
     }
   }
   return loaded;

@@ -12,7 +12,6 @@
 #include "corda/io/covariance_store.h"
 #include "corda/io/safetensors.h"
 #include "corda/linalg/upload.h"
-#include "corda/model/model.h"
 #include "decompose/site_solver.h"
 
 namespace corda::decompose {
@@ -30,10 +29,9 @@ struct Covariances {
 class SiteReader {
  public:
   // `weights`: read the weights of the site's layers too.
-  SiteReader(const io::Checkpoint& model, const model::ModelDescription& described,
-             const Covariances& covariances, bool weights, at::Device device)
+  SiteReader(const io::Checkpoint& model, const Covariances& covariances, bool weights,
+             at::Device device)
       : model_(model),
-        described_(described),
         covariances_(covariances),
         with_weights_(weights),
         uploader_(device) {}
@@ -47,13 +45,8 @@ class SiteReader {
 
  private:
   linalg::Uploader::Upload start(const PlannedSite& site);
-  // The name of a layer's weight in the files.
-  std::string weight_of(const PlannedLayer& layer) const {
-    return model::name_in_files(model_, described_, layer.module + ".weight");
-  }
 
   const io::Checkpoint& model_;
-  const model::ModelDescription& described_;
   const Covariances& covariances_;
   bool with_weights_;
   linalg::Uploader uploader_;

@@ -51,16 +51,17 @@ class StreamedModel {
     block = loader_.take(layer);
     for (model::Linear* linear : block.projections()) attach(*linear);
     model::PackedAttention attention(batch);
-    hidden_ = model::forward_block(model_, layer, hidden_,
-                                   model::positions_of(model_, batch), attention);
+    hidden_ =
+        model::forward_block(model_, layer, hidden_, model::positions_of(model_, batch), attention);
     block = {};
     loader_.forget(layer);
   }
 
   // Norms the rows that have a target and loads the head, for `logits`.
   void finish(const model::Batch& batch) {
-    hidden_ = model::rms_norm(hidden_.index_select(0, batch.target_rows), load(model_.config.prefix + "norm.weight"),
-                              model_.config.norm_eps, model_.config.norm);
+    hidden_ = model::rms_norm(hidden_.index_select(0, batch.target_rows),
+                              load(model_.config.prefix + "norm.weight"), model_.config.norm_eps,
+                              model_.config.norm);
     head_.name = kHead;
     head_.weight = load(model_.config.tied ? model_.config.prefix + "embed_tokens.weight"
                                            : concat(kHead, ".weight"));
@@ -78,7 +79,7 @@ class StreamedModel {
   }
 
   at::Tensor load(const std::string& name) const {
-    return io::view_tensor(checkpoint_, model::name_in_files(checkpoint_, model_.config, name))
+    return io::view_tensor(checkpoint_, name)
         .to(load_.device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
   }
 

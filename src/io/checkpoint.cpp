@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "corda/core/error.h"
@@ -62,9 +63,9 @@ Checkpoint::Checkpoint(const fs::path& directory, const std::string& stem)
     if (!fs::exists(directory / file)) missing.push_back(concat("'", file, "'"));
   }
   if (!missing.empty()) {
-    throw core::IoError(concat(
-        "'", index.string(), "' names ", missing.size(), " of ", file_names.size(),
-        " files that are not there: ", core::listed(missing, ", "), "; download or copy them again"));
+    throw core::IoError(concat("'", index.string(), "' names ", missing.size(), " of ",
+                               file_names.size(), " files that are not there: ",
+                               core::listed(missing, ", "), "; download or copy them again"));
   }
   std::vector<std::string> problems;
   for (std::size_t i = 0; i < file_names.size(); ++i) {
@@ -166,22 +167,52 @@ std::vector<std::string> Checkpoint::names() const {
   return result;
 }
 
-bool Checkpoint::contains(const std::string& name) const { return owner_.contains(name); }
+namespace {
+
+// Prefixes of a text tower inside another model: as transformers 5 names its modules, and as older
+// files have them.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kSpellings = {
+    {{"model.language_model.", "language_model.model."}, {"lm_head.", "language_model.lm_head."}}};
+
+}  // namespace
+
+std::string Checkpoint::stored_name(const std::string& name) const {
+  if (owner_.contains(name)) return name;
+  for (const auto& [ours, theirs] : kSpellings) {
+    if (!name.starts_with(ours)) continue;
+    const std::string other = concat(theirs, name.substr(ours.size()));
+    if (owner_.contains(other)) return other;
+  }
+  return name;
+}
+
+std::string Checkpoint::canonical_name(const std::string& stored) {
+  for (const auto& [ours, theirs] : kSpellings) {
+    if (stored.starts_with(theirs)) return concat(ours, stored.substr(theirs.size()));
+  }
+  return stored;
+}
+
+bool Checkpoint::contains(const std::string& name) const {
+  return owner_.contains(stored_name(name));
+}
 
 const SafetensorsFile& Checkpoint::file_of(const std::string& name) const {
-  const auto found = owner_.find(name);
+  const auto found = owner_.find(stored_name(name));
   if (found == owner_.end())
     throw FormatError(concat("'", directory_.string(), "' has no tensor '", name, "'"));
   return *files_[found->second];
 }
 
 const TensorInfo& Checkpoint::info(const std::string& name) const {
-  return file_of(name).tensors().at(name);
+  return file_of(name).tensors().at(stored_name(name));
 }
 
 std::span<const std::byte> Checkpoint::data(const std::string& name) const {
-  return file_of(name).data(name);
+  return file_of(name).data(stored_name(name));
 }
+
+void Checkpoint::forget(const std::string& name) const { file_of(name).forget(stored_name(name)); }
 
 std::string Checkpoint::fingerprint() const {
   core::Sha256 hash;

@@ -102,8 +102,9 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   MergeResult result;
   const auto content = [&](const std::string& name) -> at::Tensor {
     core::throw_if_stopped(reporter, "merging");
+    const std::string known = io::Checkpoint::canonical_name(name);
     const std::string module =
-        name.ends_with(kWeight) ? name.substr(0, name.size() - kWeight.size()) : "";
+        known.ends_with(kWeight) ? known.substr(0, known.size() - kWeight.size()) : "";
     if (!adapter.contains(module)) return {};
     const at::Tensor weight = io::view_tensor(base, name).to(at::kFloat);
     const adapter::LayerAdapter layer = adapter.layer(module);

@@ -17,8 +17,7 @@ BlockLoader::BlockLoader(const io::Checkpoint& checkpoint, const ModelDescriptio
 linalg::Uploader::Upload BlockLoader::start(const std::vector<std::string>& names) {
   std::vector<linalg::HostRows> rows;
   for (const auto& name : names)
-    rows.push_back(
-        linalg::rows_of(io::view_tensor(checkpoint_, name_in_files(checkpoint_, config_, name))));
+    rows.push_back(linalg::rows_of(io::view_tensor(checkpoint_, name)));
   return uploader_.start(std::move(rows));
 }
 
@@ -44,7 +43,7 @@ Block BlockLoader::take(std::int64_t layer) {
 
 void BlockLoader::forget(const std::vector<std::string>& names) const {
   if (!options_.device.is_cpu()) return;
-  for (const auto& name : names) checkpoint_.forget(name_in_files(checkpoint_, config_, name));
+  for (const auto& name : names) checkpoint_.forget(name);
 }
 
 void BlockLoader::forget(std::int64_t layer) const { forget(block_tensors(config_, layer)); }

@@ -72,9 +72,7 @@ ModelDescription read_wrapper(const Json& root, const std::string& source, const
   model.tied = top.flag("tie_word_embeddings", wrapper.tied);
   top.throw_problems();
   model.is_tower = true;
-  model.prefix = "model.language_model.";  // as transformers 5 names it; older files:
-  model.spellings = {{"model.language_model.", "language_model.model."},
-                     {"lm_head.", "language_model.lm_head."}};
+  model.prefix = "model.language_model.";
   model.notes.push_back(concat("of the ", wrapper.model_type,
                                " model its text tower is used; the rest stays as it is"));
   return model;

@@ -79,9 +79,8 @@ bool is_leftover(const std::string& name, const ModelDescription& config) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
   if (config.tied && name.ends_with(kHeadWeight)) return true;
   if (!config.is_tower) return false;
-  return std::none_of(config.spellings.begin(), config.spellings.end(), [&](const auto& pair) {
-    return name.starts_with(pair.first) || name.starts_with(pair.second);
-  });
+  const std::string canonical = io::Checkpoint::canonical_name(name);
+  return !canonical.starts_with(config.prefix) && canonical != kHeadWeight;
 }
 
 // Of a block or of a const one.
@@ -144,17 +143,6 @@ std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelDescripti
   return result;
 }
 
-std::string name_in_files(const io::Checkpoint& checkpoint, const ModelDescription& config,
-                          const std::string& name) {
-  if (checkpoint.contains(name)) return name;
-  for (const auto& [ours, theirs] : config.spellings) {
-    if (!name.starts_with(ours)) continue;
-    const std::string other = theirs + name.substr(ours.size());
-    if (checkpoint.contains(other)) return other;
-  }
-  return name;
-}
-
 namespace {
 
 // Every way in which the tensors do not fit the description.
@@ -162,7 +150,7 @@ std::vector<std::string> misfits(const io::Checkpoint& checkpoint, const ModelDe
   std::vector<std::string> problems;
   std::set<std::string> expected;
   for (const auto& [name, shape] : expected_tensors(config)) {
-    const std::string stored = name_in_files(checkpoint, config, name);
+    const std::string stored = checkpoint.stored_name(name);
     expected.insert(stored);
     if (!checkpoint.contains(stored)) {
       problems.push_back(concat("missing '", name, "' ", io::shape_string(shape)));
@@ -226,8 +214,8 @@ ModelDescription describe_model(const io::Checkpoint& checkpoint, core::Reporter
                                    " if the model computes as that family does"));
   }
   for (const std::string& note : model.notes) reporter.info(note);
-  const std::string head = name_in_files(checkpoint, model, kHeadWeight);
-  const std::string embedding = name_in_files(checkpoint, model, embedding_name(model));
+  const std::string head = checkpoint.stored_name(kHeadWeight);
+  const std::string embedding = checkpoint.stored_name(embedding_name(model));
   if (model.tied && checkpoint.contains(head) && checkpoint.contains(embedding) &&
       !same_tensor(checkpoint, head, embedding)) {
     model.tied = false;
@@ -283,7 +271,7 @@ Model load_model(const io::Checkpoint& checkpoint, const ModelDescription& confi
   check_checkpoint(checkpoint, config);
   const auto load = [&](const std::string& name) {
     // copy = true: the map's bytes must not outlive the file.
-    return io::view_tensor(checkpoint, name_in_files(checkpoint, config, name))
+    return io::view_tensor(checkpoint, name)
         .to(options.device, options.weights, /*non_blocking=*/false, /*copy=*/true);
   };
   Model model = model_without_weights(config, options);

@@ -124,7 +124,8 @@ void check_targets(const TrainSettings& settings, const model::Model& model,
                    const adapter::Adapter& adapter) {
   const std::set<std::string> wanted = sorted(targets_in(settings, model));
   const std::set<std::string> there = targets_of(adapter);
-  if (wanted == there || wanted == sorted(TrainSettings().lora.target_modules)) return;
+  if (wanted == there || settings.lora.target_modules == TrainSettings().lora.target_modules)
+    return;
   throw core::ConfigError(concat("lora.target_modules is ",
                                  core::join(settings.lora.target_modules, ", "),
                                  ", but the adapter '", settings.adapter, "' has ",
@@ -205,12 +206,11 @@ TrainSettings Trainable::resolve(TrainSettings settings) const {
   settings.lora.alpha = adapter_.alpha;
   settings.lora.dropout = adapter_.dropout;
   settings.train_a = adapter_.train_a ? "true" : "false";
+  // One list of names for whatever means the same: in the order of the forward pass.
   const std::set<std::string> targets = targets_of(adapter_);
-  // One list of names for whatever means the same.
-  if (targets == sorted(TrainSettings().lora.target_modules))
-    settings.lora.target_modules = TrainSettings().lora.target_modules;
-  else if (targets != sorted(settings.lora.target_modules))
-    settings.lora.target_modules = {targets.begin(), targets.end()};
+  std::vector<std::string>& names = settings.lora.target_modules;
+  names = adapter::expand_targets({adapter::kAllLinear}, model::layers_of_blocks(model_.config));
+  std::erase_if(names, [&](const std::string& name) { return !targets.contains(name); });
   return settings;
 }
 
@@ -243,7 +243,7 @@ void Trainable::save(const std::filesystem::path& out, bool replace) {
     // Old files may hold a copy of a tied head; it follows the embedding.
     if (model_.config.tied) values["lm_head.weight"] = model_.embedding.detach();
     io::rewrite_checkpoint(base_, directory.staging(), [&](const std::string& name) {
-      const auto found = values.find(name);
+      const auto found = values.find(io::Checkpoint::canonical_name(name));
       return found == values.end() ? at::Tensor() : found->second;
     });
     if (!adapter_.chat_template.empty())

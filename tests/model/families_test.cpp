@@ -169,7 +169,7 @@ TEST_P(FamilyInside, EveryTensorIsFoundUnderBothPrefixes) {
     const auto prefix = golden_.expected().at("prefixes").at(spelling).get<std::string>();
     std::size_t inside = 0;
     for (const auto& [name, shape] : expected_tensors(config)) {
-      const std::string on_disk = name_in_files(checkpoint, config, name);
+      const std::string on_disk = checkpoint.stored_name(name);
       ASSERT_TRUE(checkpoint.contains(on_disk)) << name << " should be " << on_disk;
       EXPECT_EQ(checkpoint.info(on_disk).shape, shape) << name;
       if (on_disk.starts_with(prefix)) ++inside;

@@ -153,13 +153,19 @@ class Checkpoint {
   explicit Checkpoint(const fs::path& directory, const std::string& stem = "model");
 
   const fs::path& directory() const { return directory_; }
-  std::vector<std::string> names() const;  // sorted
+  std::vector<std::string> names() const;  // as they stand in the files, sorted
+  // In files of models that see and read, the text tower has either of two prefixes. All below take
+  // a name in transformers 5's spelling ("model.language_model.", "lm_head.") for the other one
+  // ("language_model.model.", "language_model.lm_head.") too, where that is what is stored.
+  std::string stored_name(const std::string& name) const;
+  // The inverse: the name in transformers 5's spelling.
+  static std::string canonical_name(const std::string& stored);
   bool contains(const std::string& name) const;
   // Throws FormatError, naming the directory.
   const TensorInfo& info(const std::string& name) const;
   const SafetensorsFile& file_of(const std::string& name) const;
   std::span<const std::byte> data(const std::string& name) const;
-  void forget(const std::string& name) const { file_of(name).forget(name); }
+  void forget(const std::string& name) const;
   // The shard files in order, and the name of the index that was read ("" where none was).
   const std::vector<std::shared_ptr<SafetensorsFile>>& files() const { return files_; }
   const std::string& index_name() const { return index_name_; }

@@ -6,7 +6,6 @@
 #include <array>
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "corda/kernels/activation.h"
@@ -111,8 +110,6 @@ struct ModelDescription {
   bool tied = false;  // the head is the embedding
   // Before every name but the head's: "model.", or that of a text tower inside another model.
   std::string prefix = "model.";
-  // Prefixes that may stand in the files in place of the first of each pair.
-  std::vector<std::pair<std::string, std::string>> spellings;
   bool is_tower = false;  // the files hold more than this model
 
   kernels::NormKind norm;  // of all norms

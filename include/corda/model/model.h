@@ -83,10 +83,6 @@ struct Model {
 std::vector<std::pair<std::string, std::vector<std::int64_t>>> expected_tensors(
     const ModelDescription& config);
 
-// The name under which the tensor `name` of this model stands in the files.
-std::string name_in_files(const io::Checkpoint& checkpoint, const ModelDescription& config,
-                          const std::string& name);
-
 struct LoadOptions {
   at::Device device = at::kCPU;
   at::ScalarType weights = at::kFloat;  // dtype in memory

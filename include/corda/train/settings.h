@@ -22,8 +22,7 @@ struct TrainSettings {
     std::int64_t rank = 0;  // 0: the given adapter's, else 128 or what fits
     double alpha = 0;       // 0: the given adapter's, else the rank
     double dropout = -1;    // -1: the given adapter's, else 0
-    std::vector<std::string> target_modules = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
-                                               "gate_proj", "up_proj", "down_proj"};
+    std::vector<std::string> target_modules = {"all-linear"};
   } lora;
   struct Data {
     std::vector<data::DataFile> train;
