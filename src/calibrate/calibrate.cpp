@@ -18,6 +18,7 @@
 #include "corda/io/covariance_store.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/download.h"
+#include "corda/model/config.h"
 #include "corda/model/sites.h"
 
 namespace corda::calibrate {
@@ -115,6 +116,7 @@ void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& co
 core::SettingsList settings_of(CalibrateSettings& s) {
   core::SettingsList list;
   list.add("model", s.model, "base model: a Hugging Face directory").path().required().free();
+  model::add_assume_family(list, s.assume_family);
   list.add("data", s.data, "data file; may be given several times").path().required().free();
   covariance::add_draw_settings(list, s);
   list.add("storage", s.storage, "of the covariances on disk: the lower triangle or the whole",
@@ -135,7 +137,8 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
   core::refuse_foreign_work(settings.out);
   const io::Checkpoint checkpoint(settings.model);
-  const model::ModelDescription config = model::describe_model(checkpoint, reporter);
+  const model::ModelDescription config =
+      model::describe_model(checkpoint, reporter, settings.assume_family);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);

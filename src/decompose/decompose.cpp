@@ -18,6 +18,7 @@
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
+#include "corda/model/config.h"
 #include "decompose/finished_sites.h"
 #include "decompose/plan.h"
 #include "decompose/report.h"
@@ -286,6 +287,7 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
 core::SettingsList settings_of(DecomposeSettings& s) {
   core::SettingsList list;
   list.add("model", s.model, "base model directory").path().required().free();
+  model::add_assume_family(list, s.assume_family);
   list.add("covariance", s.covariance,
            "covariance directory of `corda calibrate`; several are mixed with equal weight")
       .path()
@@ -333,7 +335,8 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   const at::Device device = linalg::device_of(settings.device);
   const io::Checkpoint model = io::open_model(settings.model, reporter);
   const std::string fingerprint = model.fingerprint();
-  const model::ModelDescription config = model::describe_model(model, reporter);
+  const model::ModelDescription config =
+      model::describe_model(model, reporter, settings.assume_family);
   const Covariances covariances = open_covariances(settings, model, fingerprint);
   std::vector<std::string> sources;
   for (const auto* reader : covariances.all()) sources.push_back(reader->fingerprint());

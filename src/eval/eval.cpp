@@ -16,6 +16,7 @@
 #include "corda/data/template.h"
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
+#include "corda/model/config.h"
 #include "corda/model/forward.h"
 #include "corda/model/generate.h"
 #include "corda/tokenizer/tokenizer.h"
@@ -35,8 +36,9 @@ model::Model load(const EvalSettings& settings, core::Reporter& reporter) {
   std::optional<adapter::Adapter> adapter;  // first: one that does not fit should not cost minutes
   if (!settings.adapter.empty())
     adapter = adapter::read_adapter_for(settings.adapter, checkpoint, reporter);
-  model::Model loaded = model::load_model(checkpoint, model::describe_model(checkpoint, reporter),
-                                          {.device = device, .weights = dtype, .compute = dtype});
+  model::Model loaded = model::load_model(
+      checkpoint, model::describe_model(checkpoint, reporter, settings.assume_family),
+      {.device = device, .weights = dtype, .compute = dtype});
   if (adapter) model::fold_adapter(loaded, *adapter);
   return loaded;
 }
@@ -116,7 +118,8 @@ std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
 
 EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& reporter) {
   EvalSettings settings = given;
-  const model::ModelDescription config = model::read_model_config(settings.model);
+  const model::ModelDescription config =
+      model::read_model_config(settings.model, settings.assume_family);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   if (settings.seq_len < 2) {
     throw core::ConfigError(concat(
@@ -247,6 +250,7 @@ EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
 core::SettingsList settings_of(EvalSettings& s) {
   core::SettingsList list;
   list.add("model", s.model, "base model: a Hugging Face directory").path().required();
+  model::add_assume_family(list, s.assume_family);
   list.add("adapter", s.adapter, "adapter directory, folded into the weights").path();
   list.add("task", s.task, "what is measured", {"perplexity", "qa"});
   list.add("data", s.data, "data file; may be given several times").path().required();

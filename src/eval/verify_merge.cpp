@@ -15,6 +15,7 @@
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
 #include "corda/model/block_loader.h"
+#include "corda/model/config.h"
 #include "corda/model/forward.h"
 #include "eval/verify_samples.h"
 
@@ -30,12 +31,12 @@ constexpr const char* kHead = "lm_head";
 // adapter beside its weights.
 class StreamedModel {
  public:
-  StreamedModel(const std::string& directory, at::Device device,
+  StreamedModel(const std::string& directory, const std::string& assume_family, at::Device device,
                 const adapter::AdapterReader* adapter)
       : checkpoint_(directory),
         load_{.device = device},
         adapter_(adapter),
-        model_(model::model_without_weights(described(checkpoint_), load_)),
+        model_(model::model_without_weights(described(checkpoint_, assume_family), load_)),
         loader_(checkpoint_, model_.config, load_) {}
 
   const model::ModelDescription& config() const { return model_.config; }
@@ -73,9 +74,10 @@ class StreamedModel {
   }
 
  private:
-  static model::ModelDescription described(const io::Checkpoint& checkpoint) {
+  static model::ModelDescription described(const io::Checkpoint& checkpoint,
+                                           const std::string& assume_family) {
     core::Reporter quiet;  // whoever made the directory was told
-    return model::describe_model(checkpoint, quiet);
+    return model::describe_model(checkpoint, quiet, assume_family);
   }
 
   at::Tensor load(const std::string& name) const {
@@ -175,6 +177,7 @@ core::SettingsList settings_of(VerifySettings& s) {
            "field=column, comma separated, for example instruction=question,output=answer");
   data::add_template_settings(list, "", s.template_name, s.system, s.date, s.skip_bad);
   list.add("device", s.device, "of --verify: auto, cpu, cuda or cuda:N");
+  model::add_assume_family(list, s.assume_family);
   return list;
 }
 
@@ -183,8 +186,8 @@ VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& report
   const at::Device device = linalg::device_of(settings.device);
   const adapter::AdapterReader adapter(settings.adapter);
   reporter.info("verifying the merged model against base + adapter");
-  StreamedModel before(settings.model, device, &adapter);
-  StreamedModel after(settings.merged, device, nullptr);
+  StreamedModel before(settings.model, settings.assume_family, device, &adapter);
+  StreamedModel after(settings.merged, settings.assume_family, device, nullptr);
   const VerifySamples samples = verify_samples(settings, before.config().vocab_size, reporter);
   const model::Batch batch = model::make_batch(
       samples.batch.ids, samples.batch.positions, samples.batch.cu_seqlens,

@@ -106,6 +106,11 @@ ModelDescription parse_model_config(std::string_view json, const std::string& so
   return read_object(root, source, family_of(model_type, source));
 }
 
+void add_assume_family(core::SettingsList& list, std::string& assume_family) {
+  list.add("assume_family", assume_family,
+           concat("read the model as one of this model_type: ", core::join(family_names(), ", ")));
+}
+
 void warn_beyond_positions(const ModelDescription& config, std::int64_t length,
                            std::string_view what, core::Reporter& reporter) {
   if (length <= config.max_positions) return;

@@ -5,6 +5,7 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/data/names.h"
+#include "corda/model/config.h"
 #include "corda/train/foreign_settings.h"
 #include "train/choose_pass.h"
 #include "train/recompute.h"
@@ -113,6 +114,7 @@ core::SettingsList settings_of(TrainSettings& s) {
   core::SettingsList list;
   list.explain(foreign_setting);
   list.add("model", s.model, "base model: a Hugging Face directory").path().required().free();
+  model::add_assume_family(list, s.assume_family);
   list.add("method", s.method, "what is trained", {"corda", "lora", "pissa", "dora", "full"});
   list.add("adapter", s.adapter,
            "adapter directory to start from (corda: from `corda decompose`; else a LoRA or DoRA of "

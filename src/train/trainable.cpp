@@ -30,7 +30,7 @@ model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at:
   const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
   const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
-  return model::load_model(base, model::describe_model(base, reporter),
+  return model::load_model(base, model::describe_model(base, reporter, settings.assume_family),
                            {.device = values == Values::kShapesOnly ? at::kMeta : device,
                             .weights = weights,
                             .compute = compute});

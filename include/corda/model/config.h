@@ -10,6 +10,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/reporter.h"
+#include "corda/core/settings.h"
 #include "corda/model/description.h"
 
 namespace corda::model {
@@ -33,6 +34,9 @@ ModelDescription read_model_config(const fs::path& directory,
 // The same from JSON text; `source` names it in errors.
 ModelDescription parse_model_config(std::string_view json, const std::string& source,
                                     const std::string& assume_family = "");
+
+// The setting of every verb that reads a model: the family to read it as.
+void add_assume_family(core::SettingsList& list, std::string& assume_family);
 
 // Warns where sequences of `length` tokens, named by `what`, are longer than the model's positions.
 void warn_beyond_positions(const ModelDescription& config, std::int64_t length,

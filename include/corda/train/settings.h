@@ -15,6 +15,7 @@ namespace corda::train {
 
 struct TrainSettings {
   std::string model;
+  std::string assume_family;     // a model_type to read the model as; "": its own
   std::string method = "lora";   // corda | lora | pissa | dora | full
   std::string adapter;           // directory to start from; corda always, else optional
   std::string train_a = "auto";  // auto: what the adapter says | true | false
