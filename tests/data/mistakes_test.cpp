@@ -147,7 +147,7 @@ TEST_F(Mistakes, DroppedSamplesAreListedWithTheirPlaceAndCause) {
 
 TEST_F(Mistakes, ATextOfOneTokenIsNoPrompt) {
   tokenizer_->eos_id.reset();
-  tokenizer_->starts_with_bos = false;
+  tokenizer_->prefix.clear();
   EXPECT_THAT(warnings("{\"text\":\"a\"}\n{\"text\":\"a b c\"}", "auto"),
               AllOf(HasSubstr("f.jsonl:1:1: the text is a single token, which nothing predicts"),
                     Not(HasSubstr("prompt"))));

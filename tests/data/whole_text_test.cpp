@@ -26,7 +26,7 @@ TEST(WholeText, IdsAndMaskOfPromptAndResponseEqualTransformers) {
   for (const auto& [name, rows] : file["tokenizers"].items()) {
     const auto loaded = std::const_pointer_cast<tokenizer::Tokenizer>(
         tokenizer::load_tokenizer(small_tokenizer(name)));
-    loaded->starts_with_bos = false;
+    loaded->prefix.clear();
     loaded->eos_id.reset();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Json& pair = file["pairs"][i];
@@ -50,7 +50,7 @@ TEST(WholeText, AResponseGetsNoSpaceOfItsOwn) {
       tokenizer::load_tokenizer(small_tokenizer("llama_fallback")));
   tokenizer->bos_id = 1;
   tokenizer->eos_id = 2;
-  tokenizer->starts_with_bos = true;
+  tokenizer->prefix = {*tokenizer->bos_id};
   const Sample sample =
       encode_sample(*tokenizer, {.prompt = qa_prompt("who?"), .response = " Ann"});
   std::vector<std::string> learnt_pieces;
@@ -72,7 +72,7 @@ TEST(WholeText, CalibrationAndTrainingGiveAQuestionTheSameIds) {
         tokenizer::load_tokenizer(small_tokenizer(name)));
     loaded->bos_id = 1;
     loaded->eos_id = 2;
-    loaded->starts_with_bos = true;
+    loaded->prefix = {*loaded->bos_id};
     const auto windows = load_calibration({file}, *loaded, {.samples = 1, .seq_len = 1000}, log);
     ASSERT_EQ(windows.size(), 1U);
     EXPECT_EQ(windows[0],

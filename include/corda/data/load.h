@@ -57,11 +57,6 @@ struct EncodeCounts {
   // "FILE:LINE:COLUMN: why" of the first records that were dropped.
   std::vector<std::string> dropped_list = {};
 };
-// "FILE:LINE:COLUMN: what" of the first record with a hidden message, and with such nulls.
-std::string first_hidden_message = {};
-std::string first_dropped_nulls = {};
-};
-
 // The template that shaped the samples.
 struct TemplateUsed {
   std::string name;           // "none" for plain text
