@@ -146,32 +146,51 @@ std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelDescripti
 namespace {
 
 // Every way in which the tensors do not fit the description.
-std::vector<std::string> misfits(const io::Checkpoint& checkpoint, const ModelDescription& config) {
-  std::vector<std::string> problems;
+struct Misfits {
+  std::vector<std::string> missing;
+  std::vector<std::string> misshapen;
+  std::vector<std::string> mistyped;
+  std::vector<std::string> surplus;
+
+  bool empty() const {
+    return missing.empty() && misshapen.empty() && mistyped.empty() && surplus.empty();
+  }
+  // All kinds in one sentence, of each the first few.
+  std::string describe() const {
+    std::vector<std::string> kinds;
+    for (const auto* kind : {&missing, &misshapen, &mistyped, &surplus}) {
+      if (!kind->empty()) kinds.push_back(core::listed(*kind, "; "));
+    }
+    return core::join(kinds, "; ");
+  }
+};
+
+Misfits misfits(const io::Checkpoint& checkpoint, const ModelDescription& config) {
+  Misfits found;
   std::set<std::string> expected;
   for (const auto& [name, shape] : expected_tensors(config)) {
     const std::string stored = checkpoint.stored_name(name);
     expected.insert(stored);
     if (!checkpoint.contains(stored)) {
-      problems.push_back(concat("missing '", name, "' ", io::shape_string(shape)));
+      found.missing.push_back(concat("missing '", name, "' ", io::shape_string(shape)));
       continue;
     }
     const io::TensorInfo& info = checkpoint.info(stored);
     if (info.shape != shape) {
-      problems.push_back(concat("'", stored, "' must be ", io::shape_string(shape), ", it is ",
-                                io::shape_string(info.shape)));
+      found.misshapen.push_back(concat("'", stored, "' must be ", io::shape_string(shape),
+                                       ", it is ", io::shape_string(info.shape)));
     }
     if (info.dtype != io::DType::kF32 && info.dtype != io::DType::kBF16 &&
         info.dtype != io::DType::kF16) {
-      problems.push_back(
+      found.mistyped.push_back(
           concat("'", stored, "' must be F32, BF16 or F16, it is ", io::to_string(info.dtype)));
     }
   }
   for (const auto& name : checkpoint.names()) {
     if (!expected.contains(name) && !is_leftover(name, config))
-      problems.push_back(concat("surplus '", name, "'"));
+      found.surplus.push_back(concat("surplus '", name, "'"));
   }
-  return problems;
+  return found;
 }
 
 bool same_tensor(const io::Checkpoint& checkpoint, const std::string& a, const std::string& b) {
@@ -226,10 +245,10 @@ ModelDescription describe_model(const io::Checkpoint& checkpoint, core::Reporter
 }
 
 void check_checkpoint(const io::Checkpoint& checkpoint, const ModelDescription& config) {
-  const std::vector<std::string> problems = misfits(checkpoint, config);
-  if (!problems.empty()) {
+  const Misfits found = misfits(checkpoint, config);
+  if (!found.empty()) {
     throw core::ShapeError(concat("'", checkpoint.directory().string(),
-                                  "' does not fit its config.json: ", core::join(problems, "; ")));
+                                  "' does not fit its config.json: ", found.describe()));
   }
 }
 
