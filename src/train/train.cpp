@@ -224,6 +224,8 @@ class Run {
       }
     } catch (const core::ResourceError& error) {
       throw core::ResourceError(concat(error.what(), "; ", save_alone(result_.steps, newest_)));
+    } catch (const core::NumericalError& error) {  // a weight that the file's type cannot hold
+      throw core::NumericalError(concat(error.what(), "; ", save_alone(result_.steps, newest_)));
     }
     result_.output = output.string();
   }
