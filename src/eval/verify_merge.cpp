@@ -140,7 +140,7 @@ VerifyResult measure(StreamedModel& before, StreamedModel& after, const model::B
   VerifyResult result{.tokens = batch.tokens(), .targets = batch.target_rows.size(0), .data = {}};
   before.embed(batch);
   after.embed(batch);
-  const std::int64_t layers = before.config().num_layers;
+  const std::int64_t layers = before.config().num_layers();
   reporter.begin("verify", layers, "block");
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     core::throw_if_stopped(reporter, "verifying");

@@ -18,6 +18,7 @@
 #include "corda/io/rewrite_checkpoint.h"
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
+#include "corda/model/sites.h"
 
 namespace corda::train {
 
