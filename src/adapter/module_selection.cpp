@@ -19,23 +19,18 @@ bool says_nothing(const Json& config, const char* key) {
   return !config.contains(key) || config.at(key).is_null();
 }
 
-// The parts of a name up to its first number that has a list before it and a module behind it.
-std::vector<std::string> parts_before_block(std::string_view module, std::size_t first) {
-  std::vector<std::string> parts = core::split(module, '.');
-  for (std::size_t i = first; i + 1 < parts.size(); ++i) {
-    const std::string& part = parts[i];
-    if (part.empty() || part.find_first_not_of("0123456789") != std::string::npos) continue;
-    parts.resize(i + 1);
-    return parts;
-  }
-  return {};
+bool is_number(const std::string& part) {
+  return !part.empty() && part.find_first_not_of("0123456789") == std::string::npos;
 }
 
 }  // namespace
 
 std::optional<std::int64_t> block_of(std::string_view module) {
-  const auto parts = parts_before_block(module, 2);
-  return parts.empty() ? std::nullopt : core::parse_int(parts.back());
+  const std::vector<std::string> parts = core::split(module, '.');
+  for (std::size_t i = 2; i + 1 < parts.size(); ++i) {
+    if (is_number(parts[i])) return core::parse_int(parts[i]);
+  }
+  return std::nullopt;
 }
 
 bool ModuleSelection::Names::contain(std::string_view module) const {
@@ -93,17 +88,25 @@ ModuleSelection::ModuleSelection(const Json& config, const std::string& source) 
   }
 }
 
-bool ModuleSelection::in_chosen_block(std::string_view module) const {
-  std::optional<std::int64_t> block = block_of(module);
-  if (!block_lists_.empty()) {
-    const std::vector<std::string> parts = parts_before_block(module, 1);
-    if (parts.empty()) return false;
-    const std::string list = core::join({parts.begin(), parts.end() - 1}, ".");
-    const bool named = std::any_of(block_lists_.begin(), block_lists_.end(),
-                                   [&](const auto& pattern) { return pattern.matches(list); });
-    block = named ? core::parse_int(parts.back()) : std::nullopt;
+// The first number of the name that stands behind a list of this name.
+std::optional<std::int64_t> ModuleSelection::block_in(const NamePattern& list,
+                                                      std::string_view module) {
+  const std::vector<std::string> parts = core::split(module, '.');
+  std::string before = parts.front();
+  for (std::size_t i = 1; i + 1 < parts.size(); ++i) {
+    if (is_number(parts[i]) && list.matches(before)) return core::parse_int(parts[i]);
+    before += "." + parts[i];
   }
-  return block && std::find(blocks_.begin(), blocks_.end(), *block) != blocks_.end();
+  return std::nullopt;
+}
+
+bool ModuleSelection::in_chosen_block(std::string_view module) const {
+  std::optional<std::int64_t> block = block_lists_.empty() ? block_of(module) : std::nullopt;
+  for (const auto& list : block_lists_) {
+    if (!block) block = block_in(list, module);
+  }
+  const std::int64_t number = block.value_or(-1);
+  return number >= 0 && std::find(blocks_.begin(), blocks_.end(), number) != blocks_.end();
 }
 
 bool ModuleSelection::contains(std::string_view module) const {

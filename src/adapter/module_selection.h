@@ -35,6 +35,7 @@ class ModuleSelection {
     bool contain(std::string_view module) const;
   };
   static Names read_names(const core::Json& value, const char* key, const std::string& source);
+  static std::optional<std::int64_t> block_in(const NamePattern& list, std::string_view module);
   bool in_chosen_block(std::string_view module) const;
 
   bool speaks_ = false;
