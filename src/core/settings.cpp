@@ -351,9 +351,10 @@ void SettingsList::read(const ConfigNode& root) const {
         if (!known && group && node.kind == Kind::kNull) return;  // "optim:" with nothing below it
         try {
           if (!known && group) {
-            const std::string here = explain_ ? explain_(name) : "";
+            std::string here = colon_advice(node.text);
+            if (here.empty() && explain_) here = explain_(name);
             throw ConfigError(concat(node.place(), "'", name, "' must be a group of settings",
-                                     here.empty() ? colon_advice(node.text) : ": " + here));
+                                     here.empty() || here.starts_with(';') ? here : ": " + here));
           }
           set(name, node);
         } catch (const ConfigError& error) {

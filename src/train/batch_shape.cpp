@@ -58,7 +58,7 @@ bool fits(const BatchShape& own, const BatchShape& shape) {
     return false;
   const std::int64_t fill = shape.tokens - own.tokens;
   return shape.sequences >= own.sequences + (fill + shape.longest - 1) / shape.longest &&
-         shape.tokens <= 2 * own.tokens &&
+         2 * shape.tokens <= 3 * own.tokens &&
          shape.longest <= kMuchLarger * std::max<std::int64_t>(own.longest, 64) &&
          shape.sequences <= kMuchLarger * power_of_two_from(own.sequences);
 }
@@ -70,7 +70,7 @@ std::int64_t cost_of(const BatchShape& shape) { return shape.tokens + shape.targ
 
 BatchShape ShapeBook::shape_for(const data::PackedBatch& batch,
                                 const std::function<bool(std::int64_t tokens)>& serves) {
-  constexpr std::int64_t kRecording = 8;  // batches that recording a shape takes as long as
+  constexpr std::int64_t kRecording = 4;  // batches that recording a shape takes as long as
   const BatchShape own = own_shape(batch);
   BatchShape fine = train::shape_for(batch);
   if (known_.contains(fine) || !serves(fine.tokens)) return fine;

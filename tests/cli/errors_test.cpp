@@ -204,7 +204,7 @@ TEST_F(Errors, ZeroSupervisedTokensAreRefused) {
 TEST_F(Errors, AMaxLengthThatHoldsNoTargetIsRefusedForItsRange) {
   auto arguments = train("");
   arguments.insert(arguments.end(), {"--set", "data.max_length=1"});
-  expect_failure(arguments, 2, "'data.max_length' must lie between 2 and 1048576; it is 1");
+  expect_failure(arguments, 2, "'data.max_length' must lie between 2 and 1073741824; it is 1");
 }
 
 TEST_F(Errors, RankAboveTheLayersWidthIsRefused) {

@@ -80,7 +80,7 @@ TEST_F(TrainPlan, YamlIsReadAsItIsMeantOrRefusedWithItsLine) {
   has("optim: {batch_size: 1_000}\n", "batch_size: 1000");
   has("optim: {batch_size: 1e2}\n", "batch_size: 100");
   has("seed: 0x10\n", "seed: 16");
-  has("optim: {lr: \"1e-4\", epochs: \"2\"}\n", "lr: 0.0001");
+  has("optim: {lr: \"1e-4\", epochs: \"2\"}\n", "lr: 1e-04");
   has("x-base: &b {lr: 1e-3}\noptim: {<<: *b, epochs: 2}\n", "lr: 0.001");
   has("optim: {lr: 0.001}\r\nseed: 7\r\n", "seed: 7");
   const auto refused = [&](const std::string& extra, const std::string& text) {

@@ -105,9 +105,10 @@ TEST(ForeignSettings, NameOnlySettingsThatThereAre) {
 TEST(ForeignSettings, NoneIsASettingHere) {
   TrainSettings settings;
   const core::SettingsList list = settings_of(settings);
-  for (const auto& item : list.items())
-    if (item.name.find('.') == std::string::npos)
-      EXPECT_EQ(foreign_setting(item.name), "") << item.name;
+  for (const auto& item : list.items()) {
+    if (item.name.find('.') != std::string::npos) continue;
+    EXPECT_EQ(foreign_setting(item.name), "") << item.name;
+  }
 }
 
 TEST(ForeignSettings, OptimWithAWordGetsThePointerToo) {

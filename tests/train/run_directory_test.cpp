@@ -237,12 +237,12 @@ TEST_F(RunDirectory, ResumeWithoutACheckpointIsRefusedAndTheMetricsStay) {
 }
 
 TEST_F(RunDirectory, ResumeBeginsARunOfWhichNothingIsThere) {
-  const TrainSettings run = settings("run");
-  EXPECT_EQ(resume(run), undisturbed());
+  const std::string expected = undisturbed();
+  EXPECT_EQ(resume(settings("run")), expected);
   const TrainSettings begun = settings("begun");  // killed before its first step
   fs::create_directory(begun.out);
   std::ofstream(fs::path(begun.out) / "metrics.jsonl");
-  EXPECT_EQ(resume(begun), undisturbed());
+  EXPECT_EQ(resume(begun), expected);
 }
 
 TEST_F(RunDirectory, CheckpointsWithoutMetricsAreAnUnfinishedRun) {
@@ -360,17 +360,23 @@ TEST_F(RunDirectory, CheckpointsByTimeAreKeptLikeThoseBySteps) {
 
 class BestOfARun : public RunDirectory {
  protected:
-  // The evaluation's answers are wrong, so that its loss soon rises.
+  // The evaluation's answers are others than those that are learnt, so that its loss goes up and
+  // down; the rates do not depend on the number of steps.
   TrainSettings rising(const std::string& out) const {
-    std::ofstream data(folder_.path() / "wrong.jsonl");
-    for (int i = 0; i < 4; ++i)
-      data << R"({"prompt": "Add one to )" << i << R"(", "completion": "~~~~"})"
-           << "\n";
+    for (const std::string digit : {"1", "0"}) {
+      std::ofstream data(folder_.path() / (digit + ".jsonl"));
+      for (int i = 0; i < 16; ++i)
+        data << R"({"prompt": "Add one to )" << i << R"(", "completion": ")"
+             << std::string(12, digit.front()) << "\"}\n";
+    }
     TrainSettings result = settings(out);
-    result.data.eval = {{.path = folder_.path() / "wrong.jsonl"}};
+    result.data.train = {{.path = folder_.path() / "1.jsonl"}};
+    result.data.eval = {{.path = folder_.path() / "0.jsonl"}};
     result.eval.every = 1;
     result.optim.lr = 3e-2;
-    result.optim.epochs = 2;
+    result.optim.epochs = 3;
+    result.optim.schedule = "constant";
+    result.optim.warmup_ratio = 0;
     return result;
   }
   static std::vector<double> evaluations(const TrainSettings& settings) {
@@ -383,13 +389,22 @@ class BestOfARun : public RunDirectory {
 };
 
 TEST_F(BestOfARun, TheResultIsThatOfTheLowestEvaluationLoss) {
+  const TrainSettings whole = rising("whole");
+  train(whole, false, reporter_);
+  const std::vector<double> losses = evaluations(whole);
+  ASSERT_EQ(losses.size(), 24U);
+  // The longest run whose last evaluation is not the lowest.
+  const auto lowest_of = [&](std::ptrdiff_t steps) {
+    return std::min_element(losses.begin(), losses.begin() + steps) - losses.begin() + 1;
+  };
+  std::ptrdiff_t steps = 24;
+  while (steps > 1 && lowest_of(steps) == steps) --steps;
+  ASSERT_GT(steps, 1) << "the loss was to go up";
+  const std::ptrdiff_t lowest = lowest_of(steps);
   TrainSettings run = rising("run");
   run.checkpoint.best = true;
+  run.optim.max_steps = steps;
   const TrainResult result = train(run, false, reporter_);
-  const std::vector<double> losses = evaluations(run);
-  ASSERT_EQ(losses.size(), 16U);
-  const auto lowest = std::min_element(losses.begin(), losses.end()) - losses.begin() + 1;
-  ASSERT_LT(lowest, 16) << "the loss was to rise";
   EXPECT_EQ(result.best_step, lowest);
   EXPECT_EQ(result.best_eval_loss, losses[static_cast<std::size_t>(lowest - 1)]);
   EXPECT_FALSE(fs::exists(fs::path(run.out) / "best"));
@@ -410,13 +425,13 @@ TEST_F(BestOfARun, TheResultIsThatOfTheLowestEvaluationLoss) {
 
 TEST_F(BestOfARun, PatienceEndsTheRunAndAKilledOneEndsAtTheSameStep) {
   TrainSettings run = rising("run");
-  run.eval.patience = 3;
+  run.eval.patience = 1;
   const TrainResult result = train(run, false, reporter_);
-  EXPECT_LT(result.steps, 16);
-  EXPECT_EQ(result.steps, *result.best_step + 3);
+  EXPECT_LT(result.steps, 24);
+  EXPECT_EQ(result.steps, *result.best_step + 1);
   TrainSettings parts = rising("parts");
-  parts.eval.patience = 3;
-  Steps some(*result.best_step + 1);
+  parts.eval.patience = 1;
+  Steps some(*result.best_step);
   error_of<core::Interrupted>([&] { train(parts, false, some); });
   const TrainResult resumed = train(parts, true, reporter_);
   EXPECT_EQ(resumed.steps, result.steps);
