@@ -93,8 +93,8 @@ class Streamer {
         if (const auto sum = sums.find(site); sum != sums.end()) sum->second.add(x, batch.offsets);
       };
       const model::Positions positions = model::positions_of(model_, batch);
-      lane.hidden->put(
-          i, model::forward_block(model_, layer, lane.hidden->take(i), positions, attention, observe));
+      lane.hidden->put(i, model::forward_block(model_, layer, lane.hidden->take(i), positions,
+                                               attention, observe));
     }
     BlockCovariances result;
     for (const auto& site : sites) {

@@ -31,10 +31,7 @@ class SiteReader {
   // `weights`: read the weights of the site's layers too.
   SiteReader(const io::Checkpoint& model, const Covariances& covariances, bool weights,
              at::Device device)
-      : model_(model),
-        covariances_(covariances),
-        with_weights_(weights),
-        uploader_(device) {}
+      : model_(model), covariances_(covariances), with_weights_(weights), uploader_(device) {}
 
   struct Loaded {
     SiteInput input;

@@ -184,7 +184,8 @@ void run(const Options& o) {
   train::AdamW optimizer(std::move(parameters), {});
   const train::Recompute recompute = train::recompute_named(o.recompute);
   for (const std::string& name : o.batches) {
-    const std::vector<data::PackedBatch> batches = {random_batch(lengths_of(name), model.config.vocab_size)};
+    const std::vector<data::PackedBatch> batches = {
+        random_batch(lengths_of(name), model.config.vocab_size)};
     const train::LowRankPassOptions options{.recompute = recompute,
                                             .offload = o.offload,
                                             .tokens = batches.front().tokens(),

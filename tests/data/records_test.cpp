@@ -238,8 +238,8 @@ TEST_F(Records, NumbersWhoseDigitsAreLostAreRefusedWhereTheyAreUsed) {
       error_of(R"({"question":"q","answer":)" + big + "}"),
       HasSubstr("f.jsonl:1:1: the number 1.2345678901234568e+29 is too large for its digits "
                 "to be kept; write it as text"));
-  for (const std::string arguments : {R"({"x":)" + big + "}", R"("{\"x\":)" + big + "}\"",
-                                      std::string(R"("{\"x\":18446744073709551615}")")}) {
+  for (const std::string& arguments : {R"({"x":)" + big + "}", R"("{\"x\":)" + big + "}\"",
+                                       std::string(R"("{\"x\":18446744073709551615}")")}) {
     EXPECT_THAT(
         error_of(
             R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":)" +

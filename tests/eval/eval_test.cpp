@@ -20,7 +20,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class Eval : public testing::Test {
+class Eval : public ::testing::Test {
  protected:
   EvalSettings settings(const std::string& name, const std::string& content,
                         const std::string& task) const {

@@ -171,17 +171,17 @@ TEST_F(Reference, RotationOfPartsAndOfNeighboursIsUndoneByItsBackward) {
                 (qkv[2][a] * cos[2][1] - qkv[2][b] * sin[2][1]).item<double>(), 1e-6);
     EXPECT_NEAR(turned[2][b].item<double>(),
                 (qkv[2][b] * cos[2][1] + qkv[2][a] * sin[2][1]).item<double>(), 1e-6);
-    if (d > 2 * half)
+    if (d > 2 * half) {
       EXPECT_EQ(turned[2][2 * d - 1].item<float>(), qkv[2][2 * d - 1].item<float>());
+    }
+    const auto part = [&](std::int64_t first, std::int64_t count) {
+      return turned.narrow(1, first * d, count * d).unflatten(1, {count, d}).contiguous();
+    };
+    const at::Tensor back = at::empty_like(qkv);
+    gather_rotated_back(back, part(0, heads), part(heads, kv_heads),
+                        part(heads + kv_heads, kv_heads), cos, sin, shape);
+    expect_near(back, qkv, kRounding);
   }
-  const auto part = [&](std::int64_t first, std::int64_t count) {
-    return turned.narrow(1, first * d, count * d).unflatten(1, {count, d}).contiguous();
-  };
-  const at::Tensor back = at::empty_like(qkv);
-  gather_rotated_back(back, part(0, heads), part(heads, kv_heads), part(heads + kv_heads, kv_heads),
-                      cos, sin, shape);
-  expect_near(back, qkv, kRounding);
-}
 }
 
 TEST_F(Reference, GluAndItsBackwardMatchAutograd) {

@@ -56,8 +56,9 @@ adapter::Adapter with_ranks_of_their_own(Model& model) {
   adapter::Adapter adapter;
   adapter.rank = 2;
   adapter.alpha = 4;
-  for (const Linear* linear : {&model.blocks[0].q, &model.blocks[1].down}) {
-    const bool own = linear == &model.blocks[1].down;
+  for (const Linear* linear : {&model.blocks[0].sites[kAttentionInput][0],
+                               &model.blocks[1].sites[kFeedForwardOutput][0]}) {
+    const bool own = linear == &model.blocks[1].sites[kFeedForwardOutput][0];
     adapter::LayerAdapter& layer = adapter.layers[linear->name];
     layer.a = at::ones({own ? 3 : 2, linear->weight.size(1)});
     layer.b = at::ones({linear->weight.size(0), own ? 3 : 2});
@@ -69,19 +70,21 @@ adapter::Adapter with_ranks_of_their_own(Model& model) {
 TEST(FoldAdapter, EachLayerHasItsOwnScale) {
   const testing::TemporaryDirectory directory;
   Model model = testing::load_tiny_model(directory.path());
-  const at::Tensor q = model.blocks[0].q.weight.clone();
-  const at::Tensor down = model.blocks[1].down.weight.clone();
+  const at::Tensor q = model.blocks[0].sites[kAttentionInput][0].weight.clone();
+  const at::Tensor down = model.blocks[1].sites[kFeedForwardOutput][0].weight.clone();
   fold_adapter(model, with_ranks_of_their_own(model));
-  EXPECT_TRUE(at::allclose(model.blocks[0].q.weight, q + 4));        // 4 / 2 of a sum of 2
-  EXPECT_TRUE(at::allclose(model.blocks[1].down.weight, down + 9));  // 9 / 3 of a sum of 3
+  EXPECT_TRUE(at::allclose(model.blocks[0].sites[kAttentionInput][0].weight,
+                           q + 4));  // 4 / 2 of a sum of 2
+  EXPECT_TRUE(at::allclose(model.blocks[1].sites[kFeedForwardOutput][0].weight,
+                           down + 9));  // 9 / 3 of a sum of 3
 }
 
 TEST(AttachTrainable, EachLayerHasItsOwnScale) {
   const testing::TemporaryDirectory directory;
   Model model = testing::load_tiny_model(directory.path());
   attach_trainable(model, with_ranks_of_their_own(model));
-  EXPECT_EQ(model.blocks[0].q.low_rank->scale, 2);
-  EXPECT_EQ(model.blocks[1].down.low_rank->scale, 3);
+  EXPECT_EQ(model.blocks[0].sites[kAttentionInput][0].low_rank->scale, 2);
+  EXPECT_EQ(model.blocks[1].sites[kFeedForwardOutput][0].low_rank->scale, 3);
 }
 
 TEST(FoldAdapter, AHeadOfItsOwnIsFoldedATiedOneAndTrainingRefused) {

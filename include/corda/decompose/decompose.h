@@ -18,7 +18,7 @@ namespace corda::decompose {
 // The members of DrawSettings say how `data` and `task_data` are drawn and run.
 struct DecomposeSettings : covariance::DrawSettings {
   std::string model;                    // the base's directory
-  std::string assume_family;            // a model_type to read the model as; "": its own
+  std::string assume_family = {};       // a model_type to read the model as; "": its own
   std::vector<std::string> covariance;  // directories; several are mixed with equal weight
   std::string task_covariance;          // dual with covariance directories: the task's
   std::vector<std::string> task_data;   // dual with `data`: the task's files

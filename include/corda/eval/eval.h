@@ -14,7 +14,7 @@ namespace corda::eval {
 
 struct EvalSettings {
   std::string model;                   // the base's directory
-  std::string assume_family;           // a model_type to read the model as; "": its own
+  std::string assume_family = {};      // a model_type to read the model as; "": its own
   std::string adapter;                 // its directory; "": the base alone
   std::string task = "perplexity";     // perplexity | qa
   std::vector<std::string> data;       // the files that are read

@@ -14,7 +14,7 @@ namespace corda::eval {
 
 struct VerifySettings {
   std::string model;
-  std::string assume_family;  // a model_type to read the model as; "": its own
+  std::string assume_family = {};  // a model_type to read the model as; "": its own
   std::string adapter;
   std::string merged;
   std::vector<std::string> data;  // the files that are read; empty: those of the adapter's run
