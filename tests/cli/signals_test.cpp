@@ -16,6 +16,7 @@ class Signals : public testing::TestWithParam<int> {};
 TEST_P(Signals, TheFirstIsARequest) {
   EXPECT_EXIT(
       {
+        std::signal(GetParam(), SIG_DFL);  // the tests themselves may run under nohup
         handle_signals();
         const ConsoleReporter reporter(/*quiet=*/true);
         const bool before = reporter.stop_requested();
@@ -28,6 +29,7 @@ TEST_P(Signals, TheFirstIsARequest) {
 TEST_P(Signals, ACtrlCAfterItEndsTheProcess) {
   EXPECT_EXIT(
       {
+        std::signal(GetParam(), SIG_DFL);  // the tests themselves may run under nohup
         handle_signals();
         std::raise(GetParam());
         std::raise(SIGINT);
@@ -40,6 +42,7 @@ TEST_P(Signals, ACtrlCAfterItEndsTheProcess) {
 TEST_P(Signals, ASigtermAfterItDoesNot) {
   EXPECT_EXIT(
       {
+        std::signal(GetParam(), SIG_DFL);  // the tests themselves may run under nohup
         handle_signals();
         std::raise(GetParam());
         std::raise(SIGTERM);
