@@ -23,15 +23,6 @@ namespace {
 constexpr std::string_view kWeight = ".weight";
 constexpr std::string_view kHead = "lm_head";
 
-std::string quoted_list(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 4;
-  std::vector<std::string> shown;
-  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i)
-    shown.push_back(concat("'", names[i], "'"));
-  return concat(core::join(shown, ", "),
-                names.size() > kShown ? concat(" and ", names.size() - kShown, " more") : "");
-}
-
 std::string head_name() { return std::string(kHeadWeight); }
 std::string embedding_name() { return std::string(kEmbeddingWeight); }
 
@@ -68,7 +59,7 @@ void check_modules(const AdapterReader& adapter, const io::Checkpoint& base) {
     if (!base.contains(module + ".weight")) absent.push_back(module);
   }
   if (!absent.empty()) {
-    throw FormatError(concat("the adapter '", directory, "' changes ", quoted_list(absent),
+    throw FormatError(concat("the adapter '", directory, "' changes ", core::listed_names(absent),
                              ", but '", base.directory().string(),
                              "' has no such weight; is this its base model?"));
   }
@@ -143,7 +134,7 @@ void warn_of_missing(const AdapterReader& adapter, const io::Checkpoint& base,
   if (missing.empty()) return;
   reporter.warn(concat("the adapter '", adapter.file().directory().string(),
                        "' has no tensors for ", missing.size(),
-                       " layers that its adapter_config.json names, ", quoted_list(missing),
+                       " layers that its adapter_config.json names, ", core::listed_names(missing),
                        "; they stay as in the base. Is the file whole?"));
 }
 

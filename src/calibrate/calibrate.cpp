@@ -136,7 +136,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
   core::refuse_foreign_work(settings.out);
-  const io::Checkpoint checkpoint(settings.model);
+  const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
   const model::ModelDescription config =
       model::describe_model(checkpoint, reporter, settings.assume_family);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);

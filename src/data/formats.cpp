@@ -104,6 +104,7 @@ std::string advice_for(const Record& record) {
 
 // Fields of which one record may have either; a mapped one is meant instead of its sibling.
 bool is_overruled(const DataFile& file, const std::string& field) {
+  if (field != "answer" && field != "answers") return false;
   const std::string sibling = field == "answer" ? "answers" : "answer";
   return !file.columns.contains(field) && file.columns.contains(sibling);
 }

@@ -80,7 +80,7 @@ at::Tensor view_tensor(const SafetensorsFile& file, const std::string& name) {
 }
 
 at::Tensor view_tensor(const Checkpoint& checkpoint, const std::string& name) {
-  return view_tensor(checkpoint.file_of(name), name);
+  return view_tensor(checkpoint.file_of(name), checkpoint.stored_name(name));
 }
 
 std::span<const std::byte> tensor_bytes(const at::Tensor& tensor) {

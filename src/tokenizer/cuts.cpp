@@ -38,16 +38,26 @@ std::optional<Stable> stable_at(std::string_view text, std::size_t place,
 
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // U+2581
 
-// The bytes of text that a token stands for, read as SentencePiece or (`byte_level`) as GPT-2
-// writes tokens.
-std::int64_t bytes_of(const std::string& token, bool byte_level) {
-  if (!byte_level && token.size() == 6 && token.starts_with("<0x") && token.ends_with('>'))
+// How tokens are written: by GPT-2 (a character a byte), by SentencePiece, as parts of words ("##"
+// before what goes on with one, "</w>" where one ends).
+enum class Spelling { kByteLevel, kSentencePiece, kWordPart };
+
+// The bytes of text that a token stands for.
+std::int64_t bytes_of(std::string_view token, Spelling spelling) {
+  if (spelling == Spelling::kSentencePiece && token.size() == 6 && token.starts_with("<0x") &&
+      token.ends_with('>'))
     return 1;
+  if (spelling == Spelling::kWordPart) {
+    if (token.starts_with("##")) token.remove_prefix(2);
+    if (token.ends_with("</w>")) token.remove_suffix(4);
+  }
   std::int64_t bytes = 0;
   for (std::size_t at = 0; at < token.size();) {
     const std::size_t begin = at;
     next_code_point(token, at);
-    const bool one = byte_level || std::string_view(token).substr(begin, at - begin) == kMetaspace;
+    const bool one =
+        spelling == Spelling::kByteLevel ||
+        (spelling == Spelling::kSentencePiece && token.substr(begin, at - begin) == kMetaspace);
     bytes += one ? 1 : static_cast<std::int64_t>(at - begin);
   }
   return bytes;
@@ -57,16 +67,18 @@ std::int64_t bytes_of(const std::string& token, bool byte_level) {
 std::optional<std::int64_t> count_by_length(const Tokenizer& tokenizer, std::string_view text,
                                             const std::vector<TokenId>& ids, const Stable& left,
                                             const Stable& right, std::size_t place) {
-  for (const bool byte_level : {true, false}) {
+  for (const Spelling spelling :
+       {Spelling::kByteLevel, Spelling::kSentencePiece, Spelling::kWordPart}) {
     auto at = static_cast<std::int64_t>(left.place);
     // A space that the tokenizer put in front of the text has no place in it.
     const std::string first = tokenizer.id_to_token(ids[left.count]);
-    if (!byte_level && left.place == 0 && first.starts_with(kMetaspace) && text.front() != ' ')
+    if (spelling == Spelling::kSentencePiece && left.place == 0 && first.starts_with(kMetaspace) &&
+        text.front() != ' ')
       --at;
     std::int64_t count = 0;
     for (std::size_t i = left.count; i < right.count; ++i) {
       if (at < static_cast<std::int64_t>(place)) count = static_cast<std::int64_t>(i) + 1;
-      at += bytes_of(tokenizer.id_to_token(ids[i]), byte_level);
+      at += bytes_of(tokenizer.id_to_token(ids[i]), spelling);
     }
     if (at == static_cast<std::int64_t>(right.place)) return count;
   }

@@ -57,7 +57,7 @@ TEST_F(Tokenize, ByteOrderMarkAndCarriageReturnsOfLineEndsAreNoText) {
   write("plain.txt", "hello\n\nA\rb\n");
   write("marked.txt", "\xEF\xBB\xBFhello\r\n\r\nA\rb\r\n");
   const ProcessResult plain = tokenize("plain.txt");
-  EXPECT_EQ(plain.out, "[105,102,109,109,112]\n[]\n[66,14,99]\n");
+  EXPECT_EQ(plain.out, "[0,105,102,109,109,112]\n[0]\n[0,66,14,99]\n");
   EXPECT_EQ(tokenize("marked.txt").out, plain.out);
   for (const std::string& wide : {std::string("\xFF\xFEh\0i\0", 6), std::string("h\0i\0", 4)}) {
     write("wide.txt", wide);

@@ -124,7 +124,7 @@ TEST_F(TrainPlan, ATildeIsTheHomeFolderInEveryPath) {
   EXPECT_EQ(merge.exit_code, 0) << merge.err;
   EXPECT_TRUE(fs::exists(path("home/merged/config.json")));
   write("home/line.txt", "a\n");
-  EXPECT_EQ(with_home("tokenize --model '~/base' --data '~/line.txt'").out, "[98]\n");
+  EXPECT_EQ(with_home("tokenize --model '~/base' --data '~/line.txt'").out, "[0,98]\n");
   EXPECT_FALSE(fs::exists(path("~")));
   const ProcessResult nobody = with_home("train --config '~/t.yaml' --out '~nobody-here/run'");
   EXPECT_EQ(nobody.exit_code, 2);

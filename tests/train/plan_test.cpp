@@ -174,11 +174,14 @@ TEST_F(Plan, OfAContinuationRefusesWhatTheContinuationWouldRefuse) {
 }
 
 TEST_F(Plan, AllLinearIsEveryLayerOfABlock) {
+  EXPECT_THAT(TrainSettings().lora.target_modules, ::testing::ElementsAre("all-linear"));
   TrainSettings run = settings();
-  run.lora.target_modules = {"all-linear"};
   const TrainPlan all = plan_of(run);
-  EXPECT_EQ(all.settings.lora.target_modules, TrainSettings().lora.target_modules);
-  EXPECT_EQ(all.trained_parameters, plan_of(settings()).trained_parameters);
+  EXPECT_THAT(all.settings.lora.target_modules,
+              ::testing::ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+                                     "down_proj"));
+  run.lora.target_modules = all.settings.lora.target_modules;
+  EXPECT_EQ(plan_of(run).trained_parameters, all.trained_parameters);
   run.lora.target_modules = {"v_proj", "q_proj"};
   EXPECT_LT(plan_of(run).trained_parameters, all.trained_parameters);
 }
