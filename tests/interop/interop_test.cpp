@@ -217,6 +217,7 @@ TEST_F(Interop, WeMergePeftsAdaptersAsPeftDoes) {
   const auto written = python("peft_writes_adapter.py",
                               {"--base", kBase.string(), "--out", scratch_.path().string()});
   ASSERT_EQ(written.exit_code, 0) << written.err;
+  const io::Checkpoint base(kBase);
   for (const std::string kind : {"lora", "rslora", "dora", "patterns", "rslora-patterns",
                                  "dora-patterns", "one-block", "excluded", "pattern", "head"}) {
     SCOPED_TRACE(kind);
@@ -230,7 +231,7 @@ TEST_F(Interop, WeMergePeftsAdaptersAsPeftDoes) {
       EXPECT_LT((got - want).abs().max().item<float>(),
                 2e-6f * std::max(1.0f, want.abs().max().item<float>()))
           << name;
-      const at::Tensor before = io::view_tensor(io::Checkpoint(kBase), name);
+      const at::Tensor before = io::view_tensor(base, name);
       changed += at::equal(want, before.to(at::kFloat)) ? 0 : 1;
     }
     EXPECT_EQ(changed,
