@@ -62,6 +62,9 @@ void check_layer(const std::string& module, const LayerAdapter& layer, const Ada
                              shape(layer.b0), ", magnitude ", shape(layer.magnitude)));
 }
 
+// Where models that see keep their text tower; the others have layers of the same last names.
+constexpr std::string_view kTextTower = "language_model.";
+
 // Says which modules have tensors. Leaf names ("q_proj"), which every tool knows, where each
 // adapted block has the same leaves, and the blocks where they are not known to be all of the base;
 // else full names, since a leaf name would make PEFT adapt modules that have no tensors.
@@ -87,6 +90,10 @@ void select(const std::vector<std::string>& modules, std::int64_t base_blocks, P
     return;
   }
   for (const auto& [leaf, where] : blocks_of_leaf) config.target_modules.push_back(leaf);
+  const bool in_tower = std::all_of(modules.begin(), modules.end(), [](const std::string& module) {
+    return module.find(kTextTower) != std::string::npos;
+  });
+  if (in_tower) config.exclude_modules = R"((?!(.*\.)?language_model\.).*)";
   if (static_cast<std::int64_t>(blocks.size()) != base_blocks)
     config.layers_to_transform = {blocks.begin(), blocks.end()};
 }

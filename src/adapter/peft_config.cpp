@@ -136,6 +136,7 @@ Json to_json(const PeftConfig& config) {
   root["lora_alpha"] = number_json(config.alpha);
   root["lora_dropout"] = config.dropout;
   root["target_modules"] = config.target_modules;
+  if (!config.exclude_modules.empty()) root["exclude_modules"] = config.exclude_modules;
   root["use_dora"] = config.use_dora;
   root["use_rslora"] = config.use_rslora;
   root["bias"] = "none";

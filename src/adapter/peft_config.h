@@ -39,6 +39,7 @@ struct PeftConfig {
   // that have an adapter (all where it is empty).
   std::vector<std::string> target_modules = {};
   std::vector<std::int64_t> layers_to_transform = {};
+  std::string exclude_modules = {};  // a pattern of whole names; "": none
 
   // The rank of a module's stored product, and the alpha for which alpha / rank is its scale, so
   // with use_rslora lora_alpha times the root of that rank. The first pattern that matches counts.

@@ -271,6 +271,26 @@ TEST(AdapterFiles, BlocksWithoutTensorsAreLeftOutOfTheConfiguration) {
             R"([["lm_head","model.layers.0.mlp.up_proj"],null])");
 }
 
+// PEFT would adapt the layers of the same last names in the tower that sees, too.
+TEST(AdapterFiles, ATextTowersLayersAreChosenThereAlone) {
+  const TemporaryDirectory scratch;
+  Adapter adapter;
+  adapter.rank = 1;
+  adapter.alpha = 1;
+  const std::string name = "model.language_model.layers.0.self_attn.q_proj";
+  adapter.layers[name] = initialise_lora(2, 2, 1, 0, name);
+  write_adapter(scratch.path(), adapter);
+  core::Json config = core::read_json(scratch.path() / "adapter_config.json");
+  EXPECT_EQ(config["target_modules"], core::Json::array({"q_proj"}));
+  const ModuleSelection selection(config, "adapter_config.json");
+  EXPECT_TRUE(selection.contains(name));
+  EXPECT_FALSE(selection.contains("model.vision_tower.encoder.layers.0.self_attn.q_proj"));
+  adapter.layers = {{"model.layers.0.self_attn.q_proj", adapter.layers.at(name)}};
+  write_adapter(scratch.path(), adapter);
+  config = core::read_json(scratch.path() / "adapter_config.json");
+  EXPECT_FALSE(config.contains("exclude_modules"));
+}
+
 TEST(AdapterFiles, IrregularSelectionIsWrittenWithFullNames) {
   const TemporaryDirectory scratch;
   Adapter adapter;

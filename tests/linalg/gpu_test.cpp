@@ -97,8 +97,9 @@ TEST(GpuLinalg, GeneralisedTopEqualsCpuReference) {
 TEST(GpuLinalg, InfoWordOfCholeskyIsRead) {
   CORDA_NEEDS_GPU();
   const at::Tensor task = at::eye(8, at::kDouble).cuda();
-  EXPECT_THAT(error_of<core::NumericalError>([&] { generalised_top(task, -task, 2); }),
-              HasSubstr("potrf gave info 1 for a matrix [8, 8]: it is not positive definite"));
+  EXPECT_THAT(
+      error_of<core::NumericalError>([&] { generalised_top(task, -task, 2); }),
+      HasSubstr("the knowledge covariance [8, 8] is not positive definite (potrf gave info 1)"));
 }
 
 class GpuCertified : public ::testing::TestWithParam<LayerCase> {};
