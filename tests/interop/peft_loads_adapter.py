@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def parse():
@@ -38,7 +39,10 @@ def read_ids(argument):
 
 
 def load(directory):
-    model, info = AutoModelForCausalLM.from_pretrained(
+    family = AutoConfig.from_pretrained(directory, local_files_only=True).model_type
+    kind = (AutoModelForCausalLM if family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+            else AutoModelForImageTextToText)
+    model, info = kind.from_pretrained(
         directory, dtype=torch.float32, attn_implementation="eager", output_loading_info=True,
         local_files_only=True)
     problems = {k: sorted(map(str, v)) for k, v in info.items()
