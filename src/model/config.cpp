@@ -39,6 +39,13 @@ const Wrapper* find_wrapper(std::string_view model_type) {
   return found == kWrappers.end() ? nullptr : &*found;
 }
 
+// Every model_type that is read.
+std::vector<std::string> readable_types() {
+  std::vector<std::string> types = family_names();
+  for (const Wrapper& wrapper : kWrappers) types.emplace_back(wrapper.model_type);
+  return types;
+}
+
 std::string type_in(const Json& object, const std::string& otherwise) {
   const auto found = object.find("model_type");
   return found != object.end() && found->is_string() ? found->get<std::string>() : otherwise;
@@ -47,7 +54,8 @@ std::string type_in(const Json& object, const std::string& otherwise) {
 const FamilyRow& family_of(const std::string& model_type, const std::string& source) {
   if (const FamilyRow* row = find_family(model_type)) return *row;
   throw UnknownFamily(concat("'", source, "': the model family '", model_type,
-                             "' is not implemented (", core::join(family_names(), ", "), " are)"));
+                             "' is not implemented (", core::join(readable_types(), ", "),
+                             " are)"));
 }
 
 ModelDescription read_object(const Json& object, const std::string& source, const FamilyRow& row) {
@@ -87,16 +95,18 @@ ModelDescription parse_model_config(std::string_view json, const std::string& so
   const std::string model_type = type_in(root, "");
   if (model_type.empty() && assume_family.empty()) {
     throw UnknownFamily(concat("'", source, "': 'model_type' is missing, so the model's family is ",
-                               "not known (", core::join(family_names(), ", "), " are)"));
+                               "not known (", core::join(readable_types(), ", "), " are)"));
   }
   if (!assume_family.empty()) {
+    const Wrapper* wrapper = find_wrapper(assume_family);
     const FamilyRow* row = find_family(assume_family);
-    if (row == nullptr) {
+    if (wrapper == nullptr && row == nullptr) {
       throw core::ConfigError(concat("--assume-family '", assume_family, "' is none of ",
-                                     core::join(family_names(), ", "),
-                                     core::suggestion(assume_family, family_names())));
+                                     core::join(readable_types(), ", "),
+                                     core::suggestion(assume_family, readable_types())));
     }
-    ModelDescription model = read_object(root, source, *row);
+    ModelDescription model =
+        wrapper != nullptr ? read_wrapper(root, source, *wrapper) : read_object(root, source, *row);
     if (model_type != assume_family)
       model.notes.push_back(concat("'", model_type, "' is read as ", assume_family, ", as asked"));
     return model;
@@ -107,8 +117,9 @@ ModelDescription parse_model_config(std::string_view json, const std::string& so
 }
 
 void add_assume_family(core::SettingsList& list, std::string& assume_family) {
-  list.add("assume_family", assume_family,
-           concat("read the model as one of this model_type: ", core::join(family_names(), ", ")));
+  list.add(
+      "assume_family", assume_family,
+      concat("read the model as one of this model_type: ", core::join(readable_types(), ", ")));
 }
 
 void warn_beyond_positions(const ModelDescription& config, std::int64_t length,

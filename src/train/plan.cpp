@@ -99,6 +99,17 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
   return plan;
 }
 
+void warn_of_warmup(const TrainPlan& plan, core::Reporter& reporter) {
+  if (plan.steps == 1 && plan.warmup_steps == 1) {
+    reporter.warn(
+        "the only step is warm-up and has learning rate 0, so nothing will be learnt; lower "
+        "optim.batch_size, set optim.warmup_ratio=0 or train longer");
+  } else if (plan.warmup_steps >= plan.steps) {
+    reporter.warn(
+        concat("all ", plan.steps, " steps are warm-up; lower optim.warmup_ratio or train longer"));
+  }
+}
+
 std::vector<std::string> describe(const TrainPlan& plan) {
   return {
       concat(plan.steps, " steps of up to ", plan.settings.optim.batch_size, " samples, ",
@@ -126,6 +137,7 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   check_pass_settings(settings, trainable.model(), device);
   const RunData data = load_data(settings, DataCache::kNotInRun, reporter);
   TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device);
+  warn_of_warmup(result, reporter);
   if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
   if (device.is_cuda() && result.state_bytes > linalg::free_memory_bytes(device)) {
     reporter.warn(concat(describe(result).back(), ", and ",

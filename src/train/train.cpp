@@ -83,6 +83,7 @@ class Run {
     resolved_ = trainable_.resolve(settings);
     const TrainPlan plan = plan_of(resolved_, data_, trainable_, device_);
     for (const std::string& line : describe(plan)) reporter.info(line);
+    warn_of_warmup(plan, reporter);
     total_ = plan.steps;
     warmup_ = plan.warmup_steps;
     largest_ = {.sample = counts.longest,
@@ -99,9 +100,6 @@ class Run {
     writer_ = std::make_unique<CheckpointWriter>(settings.out, optimizer_, identity_,
                                                  settings.checkpoint.keep, reporter);
     if (keeps_best()) best_.emplace(settings.out, data_.eval.samples.fingerprint());
-    if (warmup_ >= total_)
-      reporter.warn(
-          concat("all ", total_, " steps are warm-up; lower optim.warmup_ratio or train longer"));
   }
 
   TrainResult go(bool resume) {

@@ -170,10 +170,10 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
       reporter.warn("method full has no adapter: 'lora' is without effect");
     return;
   }
-  if (!settings.adapter.empty())
-    start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
   adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter)
                                       : given_adapter(settings, model_, base_, reporter);
+  if (!settings.adapter.empty())
+    start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
   adapter_.base_fingerprint = base_fingerprint_;
   adapter_.base_name = settings.model;
   adapter_.base_blocks = model_.config.num_layers();

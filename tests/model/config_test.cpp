@@ -108,6 +108,11 @@ TEST(ReadConfig, AModelOfAnotherFamilyIsReadAsTheOneThatIsAssumed) {
   } catch (const core::ConfigError& error) {
     EXPECT_THAT(error.what(), HasSubstr("(did you mean 'llama'?)"));
   }
+  // A model that sees is assumed by its own name, and its text_config read.
+  const std::string seen = R"({"model_type": "mine", "text_config": {"num_hidden_layers": 3}})";
+  const ModelDescription tower = parse_model_config(seen, "c", "gemma3");
+  EXPECT_TRUE(tower.is_tower);
+  EXPECT_EQ(tower.num_layers(), 3);
 }
 
 TEST(ReadConfig, AWindowIsAsLongAsThePositionsAllowUnlessItIsAskedFor) {

@@ -173,6 +173,16 @@ TEST_F(Plan, OfAContinuationRefusesWhatTheContinuationWouldRefuse) {
   EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("holds an unfinished run"));
 }
 
+// Linear warm-up begins at 0.
+TEST_F(Plan, WarnsWhereTheOnlyStepLearnsNothing) {
+  TrainSettings run = settings();
+  run.optim.max_steps = 1;
+  run.optim.warmup_ratio = 0.03;
+  Log log;
+  plan(run, false, log);
+  EXPECT_THAT(log.text(), HasSubstr("learning rate 0, so nothing will be learnt"));
+}
+
 TEST_F(Plan, AllLinearIsEveryLayerOfABlock) {
   EXPECT_THAT(TrainSettings().lora.target_modules, ::testing::ElementsAre("all-linear"));
   TrainSettings run = settings();
