@@ -5,11 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <map>
 
 #include "adapter/peft_config.h"
 #include "corda/core/error.h"
+#include "support/data_folder.h"
 #include "support/error_of.h"
 
 namespace corda::adapter {
@@ -17,11 +17,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-fs::path folder() {
-  const char* given = std::getenv("CORDA_SHARED");
-  return (given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
-         "data" / "configs";
-}
+fs::path folder() { return testing::data_folder() / "configs"; }
 
 // What is said of each; "" where it is read.
 const std::map<std::string, std::string>& expected() {

@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <iomanip>
 #include <map>
@@ -16,6 +15,7 @@
 
 #include "corda/core/file.h"
 #include "core/json.h"
+#include "support/data_folder.h"
 #include "support/process.h"
 #include "support/temporary_directory.h"
 
@@ -25,16 +25,11 @@ namespace {
 namespace fs = std::filesystem;
 using testing::run_corda;
 
-fs::path shared_folder() {
-  const char* given = std::getenv("CORDA_SHARED");
-  return given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared";
-}
-
 class NanoQa : public ::testing::Test {
  protected:
   // The model has learnt every text behind BOS; its tokenizer.json does not say so.
   void SetUp() override {
-    const fs::path published = shared_folder() / "data" / "models" / "nano-qa-11m";
+    const fs::path published = testing::data_folder() / "models" / "nano-qa-11m";
     if (!fs::exists(published / "config.json")) GTEST_SKIP() << "there is no " << published;
     for (const auto& entry : fs::directory_iterator(published)) {
       if (entry.path().filename() != "tokenizer.json")
@@ -51,7 +46,7 @@ class NanoQa : public ::testing::Test {
     core::write_json(model() / "tokenizer.json", tokenizer);
   }
   const fs::path& model() const { return folder_.path(); }
-  fs::path datasets() const { return shared_folder() / "data" / "datasets"; }
+  fs::path datasets() const { return testing::data_folder() / "datasets"; }
   core::Json eval(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(),
                      {"eval", "--model", model().string(), "--device", "cpu", "--json"});

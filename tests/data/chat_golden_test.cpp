@@ -11,6 +11,7 @@
 #include "data/encode_chat.h"
 #include "data/named_templates.h"
 #include "jinja/json_value.h"
+#include "support/data_folder.h"
 
 namespace corda::data {
 namespace {
@@ -81,7 +82,7 @@ TEST(NamedTemplates, RenderTheSameWithoutTheirMarks) {
   EXPECT_EQ(compared, 51);
 }
 
-class RealChat : public testing::Test {
+class RealChat : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!fs::exists(folder_)) GTEST_SKIP() << "no templates at " << folder_ << " (CORDA_SHARED)";
@@ -91,7 +92,7 @@ class RealChat : public testing::Test {
                                           *tokenizer_, kGoldenDate);
   }
 
-  fs::path folder_ = shared_data("chat_templates");
+  fs::path folder_ = testing::data_folder() / "chat_templates";
   std::shared_ptr<const tokenizer::Tokenizer> tokenizer_ = chat_tokenizer("bytes");
   core::Json conversations_ = core::read_json(chat_golden() / "named.json")["conversations"];
 };

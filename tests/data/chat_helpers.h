@@ -3,7 +3,6 @@
 // The golden files of scripts/golden/chat_data.py, and conversations from JSON.
 #pragma once
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -19,12 +18,6 @@ inline constexpr const char* kGoldenDate = "2024-07-26";
 
 inline fs::path chat_golden() {
   return fs::path(CORDA_SOURCE_DIR) / "tests" / "golden" / "chat_data";
-}
-
-inline fs::path shared_data(const char* folder) {
-  const char* given = std::getenv("CORDA_SHARED");
-  return (given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
-         "data" / folder;
 }
 
 // A tokenizer of the goldens; as a Llama's, it puts BOS before every text where `bos` is true.

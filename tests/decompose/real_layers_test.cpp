@@ -7,7 +7,6 @@
 
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 
 #include "corda/core/file.h"
@@ -18,6 +17,7 @@
 #include "corda/linalg/spectrum.h"
 #include "corda/model/forward.h"
 #include "corda/model/sites.h"
+#include "support/data_folder.h"
 
 namespace corda::decompose {
 namespace {
@@ -26,12 +26,6 @@ namespace fs = std::filesystem;
 using linalg::DampedCovariance;
 using linalg::Spectrum;
 using linalg::Which;
-
-fs::path data_folder() {
-  const char* given = std::getenv("CORDA_SHARED");
-  return (given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
-         "data";
-}
 
 struct RealModel {
   const char* folder;
@@ -46,7 +40,7 @@ class RealLayers : public ::testing::TestWithParam<RealModel> {
     if (!fs::exists(path() / "config.json")) GTEST_SKIP() << "there is no " << path();
     linalg::set_threads(2);
   }
-  fs::path path() const { return data_folder() / "models" / GetParam().folder; }
+  fs::path path() const { return testing::data_folder() / "models" / GetParam().folder; }
 
   // Calls `see(site, x, begin, end)` with each sample's input of each site, in `dtype`.
   template <typename See>
@@ -59,8 +53,8 @@ class RealLayers : public ::testing::TestWithParam<RealModel> {
     settings.seq_len = GetParam().seq_len;
     settings.format = "text";
     const auto draw = covariance::draw_samples(
-        settings, {(data_folder() / "datasets" / GetParam().text).string()}, path().string(),
-        config, silent);
+        settings, {(testing::data_folder() / "datasets" / GetParam().text).string()},
+        path().string(), config, silent);
     const model::Model model =
         model::load_model(io::Checkpoint(path()), config, {.weights = dtype, .compute = dtype});
     for (const auto& packed : draw.batches) {

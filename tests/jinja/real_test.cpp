@@ -3,21 +3,13 @@
 // Real chat templates, where the data folder is there: hashes of what transformers renders.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
 #include "golden.h"
+#include "support/data_folder.h"
 
 namespace corda::jinja {
 namespace {
-
-core::fs::path templates_folder() {
-  const char* given = std::getenv("CORDA_SHARED");
-  return (given != nullptr ? core::fs::path(given)
-                           : core::fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
-         "data" / "chat_templates";
-}
 
 std::string digest(std::string_view text, std::size_t digits) {
   return core::Sha256().update(text).hex_digest().substr(0, digits);
@@ -37,7 +29,7 @@ std::string outcome(const Template& chat, const Value& variables, const RenderOp
 }
 
 TEST(RealTemplates, RenderAsTransformersDoes) {
-  const auto folder = templates_folder();
+  const auto folder = testing::data_folder() / "chat_templates";
   if (!core::fs::exists(folder))
     GTEST_SKIP() << "no templates at " << folder << " (set CORDA_SHARED)";
   const auto file = golden("real.json");

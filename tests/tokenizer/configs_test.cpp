@@ -8,7 +8,7 @@
 #include "corda/core/text.h"
 #include "corda/tokenizer/tokenizer.h"
 #include "golden.h"
-#include "shared_folder.h"
+#include "support/data_folder.h"
 
 namespace corda::tokenizer {
 namespace {
@@ -106,7 +106,7 @@ std::set<std::string> folders_with(const fs::path& root, const char* name) {
 }
 
 TEST(RealConfigs, NameTheTokensThatHuggingFaceReads) {
-  const fs::path root = shared_folder() / "configs";
+  const fs::path root = testing::data_folder() / "configs";
   if (!fs::exists(root)) GTEST_SKIP() << "no data folder at " << root;
   std::set<std::string> known;
   for (const Published& each : kPublished) known.insert(each.folder);
@@ -136,7 +136,7 @@ TEST(RealConfigs, NameTheTokensThatHuggingFaceReads) {
 }
 
 TEST(RealConfigs, GenerationEndsWhereTheirGenerationConfigSays) {
-  const fs::path root = shared_folder() / "configs";
+  const fs::path root = testing::data_folder() / "configs";
   if (!fs::exists(root)) GTEST_SKIP() << "no data folder at " << root;
   const std::vector<std::pair<std::string, std::vector<TokenId>>> ends = {
       {"01-ai--Yi-6B-Chat", {7}},  // config.json says 2

@@ -10,7 +10,7 @@
 #include "corda/core/text.h"
 #include "corda/tokenizer/tokenizer.h"
 #include "golden.h"
-#include "shared_folder.h"
+#include "support/data_folder.h"
 #include "tokenizer/unicode.h"
 
 namespace corda::tokenizer {
@@ -90,7 +90,7 @@ std::vector<std::string> dataset_lines(const Json& golden) {
   const auto limit = golden.at("lines_per_dataset").get<std::size_t>();
   for (const Json& name : golden.at("datasets")) {
     std::vector<std::string> all =
-        core::split(unpack(shared_folder() / "datasets" / name.get<std::string>()), '\n');
+        core::split(unpack(testing::data_folder() / "datasets" / name.get<std::string>()), '\n');
     lines.insert(lines.end(), all.begin(),
                  all.begin() + static_cast<std::ptrdiff_t>(std::min(limit, all.size())));
   }
@@ -112,11 +112,11 @@ std::pair<std::string, std::size_t> hash_of(const Tokenizer& tokenizer,
   return {hash.hex_digest(), count};
 }
 
-class RealVocabularies : public testing::Test {
+class RealVocabularies : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!fs::exists(shared_folder() / "tokenizers"))
-      GTEST_SKIP() << "no data folder at " << shared_folder() << " (set CORDA_SHARED)";
+    if (!fs::exists(testing::data_folder() / "tokenizers"))
+      GTEST_SKIP() << "no data folder at " << testing::data_folder() << " (set CORDA_SHARED)";
   }
 };
 
@@ -131,7 +131,8 @@ TEST_F(RealVocabularies, IdsMatchHuggingFace) {
   for (const auto& [name, expected] : golden.at("tokenizers").items()) {
     const TemporaryFolder folder;
     for (const auto& [target, origin] : expected.at("files").items()) {
-      folder.write(target, unpack(shared_folder() / "tokenizers" / origin.get<std::string>()));
+      folder.write(target,
+                   unpack(testing::data_folder() / "tokenizers" / origin.get<std::string>()));
     }
     const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder.path());
     EXPECT_EQ(hash_of(*tokenizer, texts).first, expected.at("generated").get<std::string>())
