@@ -160,8 +160,7 @@ TEST_P(GpuPass, FusedInBf16IsNoFurtherFromFp32ThanAutogradInBf16) {
       mean(ours), largest(ours), mean(plain), largest(plain));
 }
 
-// The same kernels on the same inputs; attention's backward adds in no fixed order, and the
-// products of each pass are those that were the fastest when it was made.
+// The same kernels on the same inputs; attention's backward adds in no fixed order.
 TEST_P(GpuPass, RecomputingAndOffloadingChangeNothing) {
   const Gradients kept = fused(at::kBFloat16, {});
   for (const LowRankPassOptions& options :
@@ -171,7 +170,7 @@ TEST_P(GpuPass, RecomputingAndOffloadingChangeNothing) {
         LowRankPassOptions{.recompute = Recompute::kBlock, .offload = true}}) {
     const Gradients again = fused(at::kBFloat16, options);
     EXPECT_EQ(again.loss, kept.loss);
-    EXPECT_LT(largest(relative_errors(again, kept)), 6e-3);
+    EXPECT_LT(largest(relative_errors(again, kept)), 3e-3);
   }
 }
 
