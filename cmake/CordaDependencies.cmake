@@ -51,6 +51,12 @@ find_library(CORDA_CUBLASLT NAMES libcublasLt.so.13 cublasLt PATHS "${CORDA_CUDA
 find_path(CORDA_CUSOLVER_INCLUDE cusolverDn.h
           PATHS ${CUDAToolkit_INCLUDE_DIRS} "${corda_site_packages}/nvidia/cu13/include" NO_DEFAULT_PATH REQUIRED)
 
+# Several GPUs: torch's process groups, whose header wants NCCL's (the wheel that torch loads, or the system's).
+if(EXISTS "${corda_torch_root}/include/torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp")
+  find_path(CORDA_NCCL_INCLUDE nccl.h PATHS "${corda_site_packages}/nvidia/nccl/include" NO_DEFAULT_PATH)
+  find_path(CORDA_NCCL_INCLUDE nccl.h)
+endif()
+
 if(CORDA_TESTS)
   find_package(GTest REQUIRED)
 endif()

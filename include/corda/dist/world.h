@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The processes that do one job together, one a GPU (or any number on a CPU), called ranks.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "corda/core/config_node.h"
+#include "corda/core/error.h"
+#include "corda/core/reporter.h"
+#include "corda/dist/launch.h"
+
+namespace corda::dist {
+
+// A rank ends because another one failed or is gone; the code is that of the failure.
+class PeerLost : public core::Error {
+ public:
+  using core::Error::Error;
+};
+
+// Sums that were begun; they go on beside what the caller does.
+class Pending {
+ public:
+  Pending() = default;
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
+  virtual ~Pending() = default;
+  // Afterwards work on the tensors sees the sums. On a GPU the current stream waits, not the host.
+  virtual void wait() = 0;
+};
+
+// What a rank can do with the others. Every rank makes the same calls in the same order, but for
+// `is_first` and the like. Tensors are contiguous, equal in size and type on every rank, and on the
+// device of `device_of`. A call that needs the others throws PeerLost, which names a rank that
+// failed or has gone, or ResourceError once a time limit is over; no call waits for ever.
+class World {
+ public:
+  World() = default;
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+  virtual ~World() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  // Ranks of this machine, and which of them this is.
+  virtual int local_rank() const = 0;
+  virtual int local_size() const = 0;
+  // Rank 0 writes files and speaks for all.
+  bool is_first() const { return rank() == 0; }
+  bool is_alone() const { return size() == 1; }
+
+  // The device that the word `name` (linalg::device_of) means for this rank: "auto" and "cuda" the
+  // GPU of its place on the machine. Throws ConfigError for "cuda:N" where ranks share a machine,
+  // ResourceError where there are fewer GPUs than ranks.
+  virtual at::Device device_of(const std::string& name) = 0;
+
+  // CPU threads for this rank where the user asked for `asked`; 0: its share of the machine's.
+  std::int64_t threads(std::int64_t asked) const;
+
+  // Sums in place, on every rank; the same bits on all of them.
+  virtual std::unique_ptr<Pending> begin_sum(std::vector<at::Tensor> tensors) = 0;
+  void sum(const at::Tensor& tensor) { begin_sum({tensor})->wait(); }
+  // Sums into the tensor of `root`; those of the others are lost.
+  virtual void sum_to(const at::Tensor& tensor, int root) = 0;
+  // Gives every rank the tensor of `root`.
+  virtual void broadcast(const at::Tensor& tensor, int root) = 0;
+
+  // A text of every rank, in their order. For the start and the end of a job: it goes through the
+  // rendezvous.
+  virtual std::vector<std::string> gather(const std::string& text) = 0;
+  // The text of rank 0.
+  std::string shared(const std::string& text) { return gather(is_first() ? text : "").front(); }
+  void barrier() { gather(""); }
+  // Whether `value` is true on any rank. The host waits.
+  bool any(bool value);
+  // Throws PeerLost where a rank is known to have failed: to be called after the host waited for a
+  // GPU, whose sums are worth nothing then.
+  virtual void check() = 0;
+
+  // Tells the others that this rank ends with `error`, so that they end too. True where nobody told
+  // them the same before, so that it should be printed here.
+  virtual bool fail(const core::Error& error) = 0;
+};
+
+// The world of a process that was started alone: every call is done at once.
+World& alone();
+
+// Joins the others; throws ResourceError that names the ranks which did not come. The limits are
+// seconds in environment variables: CORDA_JOIN_SECONDS (300) for all to come,
+// CORDA_SILENCE_SECONDS (30) after which a rank without a sign of life counts as gone,
+// CORDA_WAIT_SECONDS (1800) for one that lives and does not come to a common call. A build without
+// torch's distributed libraries throws ConfigError.
+std::unique_ptr<World> join(const Launch& launch, const core::Reporter& reporter);
+
+// A place on this machine where the ranks that it starts can meet, as long as this lives.
+class MeetingPlace {
+ public:
+  MeetingPlace() = default;
+  MeetingPlace(const MeetingPlace&) = delete;
+  MeetingPlace& operator=(const MeetingPlace&) = delete;
+  virtual ~MeetingPlace() = default;
+  virtual int port() const = 0;
+  // Tells the ranks that one of them ended otherwise than by itself; `how` completes "rank N ".
+  virtual void report_gone(int rank, const std::string& how) = 0;
+};
+std::unique_ptr<MeetingPlace> open_meeting_place(int size);
+
+// Throws ConfigError that names the first rank whose job differs from rank 0's, and how.
+void require_same_job(World& world, const core::ConfigNode& job);
+
+// A list of names that rank 0 has, for every rank. No name holds a line break.
+std::vector<std::string> shared_names(World& world, const std::vector<std::string>& names);
+
+}  // namespace corda::dist

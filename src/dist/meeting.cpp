@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "dist/meeting.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+
+namespace corda::dist {
+
+using core::concat;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr const char* kFailure = "failure";
+// How long the main thread may take to notice a failure while it waits for others.
+constexpr Seconds kGrace{10};
+
+std::string sign_of(int rank) { return concat("alive/", rank); }
+
+Seconds seconds_of(const char* name, Seconds otherwise) {
+  const char* text = std::getenv(name);
+  if (text == nullptr || *text == '\0') return otherwise;
+  const auto value = core::parse_double(text);
+  if (!value || !(*value > 0)) {
+    throw core::ConfigError(concat("the environment variable ", name,
+                                   " must be a number of seconds above 0; it is '", text, "'"));
+  }
+  return Seconds(*value);
+}
+
+std::string to_text(const Failure& failure) {
+  return concat(failure.rank, " ", failure.code, " ", failure.gone ? 1 : 0, "\n", failure.message);
+}
+
+Failure failure_of(const std::string& text) {
+  const std::size_t end = text.find('\n');
+  const auto parts = core::split(text.substr(0, end), ' ');
+  const auto number = [&](std::size_t i) {
+    return i < parts.size() ? static_cast<int>(core::parse_int(parts[i]).value_or(0)) : 0;
+  };
+  return {.rank = number(0),
+          .code = number(1),
+          .gone = number(2) == 1,
+          .message = end == std::string::npos ? "" : text.substr(end + 1)};
+}
+
+}  // namespace
+
+Limits limits_of_environment() {
+  const Limits usual;
+  return {.join = seconds_of("CORDA_JOIN_SECONDS", usual.join),
+          .silence = seconds_of("CORDA_SILENCE_SECONDS", usual.silence),
+          .wait = seconds_of("CORDA_WAIT_SECONDS", usual.wait)};
+}
+
+void publish_gone(c10d::Store& store, int rank, int size, const std::string& how) {
+  store.compareSet(kFailure, "",
+                   to_text({.rank = rank,
+                            .code = static_cast<int>(core::ExitCode::kResource),
+                            .gone = true,
+                            .message = concat("rank ", rank, " of ", size, " ", how)}));
+}
+
+PeerLost error_of(const Failure& failure, int size) {
+  const auto code = static_cast<core::ExitCode>(failure.code);
+  if (failure.gone) return {code, failure.message};
+  return {code,
+          concat("ended because rank ", failure.rank, " of ", size, " did: ", failure.message)};
+}
+
+Watcher::Watcher(StorePtr store, int rank, int size, const Limits& limits)
+    : store_(std::move(store)),
+      rank_(rank),
+      size_(size),
+      limits_(limits),
+      period_(std::min(1.0, limits.silence.count() / 10)),
+      signs_(static_cast<std::size_t>(size), Sign{0, Clock::now()}),
+      thread_([this] { run(); }) {}
+
+Watcher::~Watcher() { stop(); }
+
+void Watcher::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Watcher::on_failure(std::function<void()> what) {
+  const std::lock_guard lock(mutex_);
+  on_failure_ = std::move(what);
+}
+
+std::optional<Failure> Watcher::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void Watcher::check() const {
+  if (const auto known = failure()) throw error_of(*known, size_);
+}
+
+void Watcher::explain(const std::string& otherwise) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, limits_.silence + 5 * period_, [&] { return failure_.has_value(); });
+  if (failure_) throw error_of(*failure_, size_);
+  throw core::ResourceError(otherwise);
+}
+
+Failure Watcher::publish(int code, const std::string& message) {
+  const Failure mine{.rank = rank_, .code = code, .message = message};
+  const std::string text = to_text(mine);
+  const std::string there = store_->compareSet(kFailure, "", text);
+  return failure_of(there);
+}
+
+void Watcher::found(Failure failure) {
+  std::function<void()> what;
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_) return;
+    failure_ = std::move(failure);
+    what = on_failure_;
+  }
+  changed_.notify_all();
+  if (what) what();
+}
+
+void Watcher::look_after_all() {
+  const auto now = Clock::now();
+  for (int other = 1; other < size_; ++other) {
+    Sign& sign = signs_[static_cast<std::size_t>(other)];
+    const std::int64_t count = store_->add(sign_of(other), 0);
+    if (count != sign.count || count < 0) sign = {count, now};  // below zero: it has left
+    if (now - sign.at < limits_.silence) continue;
+    publish_gone(*store_, other, size_,
+                 concat("has given no sign of life for ", limits_.silence.count(),
+                        " s: it was killed, or its machine or network is gone; look at its own "
+                        "log, then continue from the last checkpoint"));
+    return;
+  }
+}
+
+void Watcher::look() {
+  store_->add(sign_of(rank_), 1);
+  if (rank_ == 0) look_after_all();
+  if (store_->check({kFailure})) found(failure_of(store_->get_to_str(kFailure)));
+}
+
+void Watcher::run() {
+  auto known_at = Clock::time_point::max();
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, period_, [&] { return ending_; });
+      if (ending_) break;
+    }
+    try {
+      if (!failure()) look();
+    } catch (const std::exception&) {
+      found({.rank = 0,
+             .code = static_cast<int>(core::ExitCode::kResource),
+             .gone = true,
+             .message = concat("the place where the ranks meet is gone: rank 0 of ", size_,
+                               " was killed or ended, or its machine or network is gone; look at "
+                               "its own log, then continue from the last checkpoint")});
+    }
+    const auto known = failure();
+    if (!known) continue;
+    if (known_at == Clock::time_point::max()) known_at = Clock::now();
+    if (waits_ > 0 && Clock::now() - known_at > kGrace) {
+      std::fprintf(stderr, "corda: error: %s\n", error_of(*known, size_).what());
+      std::_Exit(known->code);
+    }
+  }
+  try {  // a number below zero is not missed
+    store_->add(sign_of(rank_), -(std::int64_t{1} << 62));
+  } catch (const std::exception&) {  // the others are gone already
+  }
+}
+
+}  // namespace corda::dist
