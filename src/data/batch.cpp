@@ -44,6 +44,11 @@ void append(PackedBatch& batch, const Sample& sample) {
   }
 }
 
+std::int64_t targets_of(const Sample& sample) {
+  return std::count_if(sample.supervised.begin() + (sample.supervised.empty() ? 0 : 1),
+                       sample.supervised.end(), [](std::uint8_t mark) { return mark != 0; });
+}
+
 // First fit, longest first.
 std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
                                             std::int64_t micro_batch_tokens, bool packing) {

@@ -18,7 +18,10 @@ class AutogradPass final : public GradientPass {
 
   void begin_step() override {}
 
-  at::Tensor run(const data::PackedBatch& batch, double scale) override {
+  // Autograd leaves the gradients undefined, which GradientSums takes for zeros.
+  void run_nothing() override {}
+
+  at::Tensor run(const data::PackedBatch& batch, double scale, const BlockDone& /*done*/) override {
     const model::Batch rows = to_device(batch, model());
     const bool apart =
         operations_ == model::Operations::kKernels && model().embedding.requires_grad();

@@ -79,8 +79,7 @@ BlockPlan plan_block(const model::ModelDescription& model, const model::Block& b
   for (std::size_t i = 0; i < layouts.size(); ++i) {
     layouts[i] = layout_of(linears_of(block.sites[i]));
     const std::int64_t in = sites[i]->in_features;
-    for (const SitePart& part : layouts[i].parts) plan.gradient_elements += part.rows * part.rank;
-    if (layouts[i].trains_a) plan.gradient_elements += layouts[i].rank * in;
+    plan.gradient_elements += gradient_elements(layouts[i], in);
     plan.packed_elements += layouts[i].rank * (layouts[i].out + in + layouts[i].rank);
   }
   const SiteLayout& qkv = layouts[model::kAttentionInput];

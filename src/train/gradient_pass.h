@@ -6,14 +6,26 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "corda/data/batch.h"
 #include "corda/model/forward.h"
 #include "corda/model/model.h"
 
 namespace corda::train {
+
+// The gradients of the blocks' trained tensors, one behind the other in the order of the blocks.
+struct FlatGradients {
+  at::Tensor all;                            // fp32; undefined where a pass has none
+  std::vector<std::int64_t> begin_of_block;  // of each block
+};
+
+// Told while a batch is differentiated that the gradients of block `block` and all behind it are
+// complete.
+using BlockDone = std::function<void(std::int64_t block)>;
 
 class GradientPass {
  public:
@@ -27,7 +39,13 @@ class GradientPass {
   // Adds the gradient of scale x (sum of the cross-entropy over the batch's targets) to the `grad`
   // of every trained tensor; returns that sum without the scale, an fp64 scalar on the model's
   // device. Does not wait for the GPU, but the first time that a shape of batch comes.
-  virtual at::Tensor run(const data::PackedBatch& batch, double scale) = 0;
+  at::Tensor run(const data::PackedBatch& batch, double scale) { return run(batch, scale, {}); }
+  // The same, and tells `done` what is complete, if the pass knows it before its end.
+  virtual at::Tensor run(const data::PackedBatch& batch, double scale, const BlockDone& done) = 0;
+  // In place of `run` in a step without a batch: the gradients are zero.
+  virtual void run_nothing() = 0;
+  // Where the gradients of every step are, if that is one place.
+  virtual FlatGradients flat_gradients() const { return {}; }
   // A few words for the log.
   virtual std::string describe() const = 0;
 

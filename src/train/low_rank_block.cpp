@@ -70,6 +70,23 @@ void LowRankBlock::begin_step() {
   }
 }
 
+std::int64_t LowRankBlock::gradient_elements() const {
+  std::int64_t elements = 0;
+  for (Branch* branch : {attention_.get(), feed_forward_.get()})
+    elements += branch->input().gradient_elements() + branch->output().gradient_elements();
+  return elements;
+}
+
+void LowRankBlock::place_gradients(const at::Tensor& flat) {
+  std::int64_t begin = 0;
+  for (Branch* branch : {attention_.get(), feed_forward_.get()}) {
+    for (LowRankSite* site : {&branch->input(), &branch->output()}) {
+      site->place_gradients(flat.narrow(0, begin, site->gradient_elements()));
+      begin += site->gradient_elements();
+    }
+  }
+}
+
 at::Tensor LowRankBlock::branch_input(const Half& half, const at::Tensor& in,
                                       const std::vector<RowBuffer>& norms,
                                       const BlockScratch& scratch) const {

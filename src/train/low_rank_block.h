@@ -42,6 +42,9 @@ class LowRankBlock {
 
   void add_refresh(kernels::WindowCopies& copies) const;
   void begin_step();
+  // The gradients of the block's factors are in `flat` [gradient_elements()], fp32, from now on.
+  std::int64_t gradient_elements() const;
+  void place_gradients(const at::Tensor& flat);
 
   // Whether a projection of the block, or of its attention, has an adapter.
   bool is_adapted() const { return is_adapted(*attention_) || is_adapted(*feed_forward_); }

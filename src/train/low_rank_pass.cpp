@@ -78,7 +78,9 @@ class LowRankPass final : public GradientPass {
   LowRankPass(model::Model& model, const LowRankPassOptions& options);
 
   void begin_step() override;
-  at::Tensor run(const data::PackedBatch& batch, double scale) override;
+  at::Tensor run(const data::PackedBatch& batch, double scale, const BlockDone& done) override;
+  void run_nothing() override { gradients_.all.zero_(); }
+  FlatGradients flat_gradients() const override { return gradients_; }
   std::string describe() const override;
 
  private:
@@ -86,8 +88,9 @@ class LowRankPass final : public GradientPass {
   void forward(const model::Batch& batch, const BatchContext& context);
   // Of the rows that have a target: the loss, and the gradient into the residual stream.
   at::Tensor loss_and_gradient(const model::Batch& batch);
-  void backward(const BatchContext& context, std::int64_t tokens);
-  at::Tensor compute(const model::Batch& batch);
+  void backward(const BatchContext& context, std::int64_t tokens, const BlockDone& done);
+  at::Tensor compute(const model::Batch& batch, const BlockDone& done);
+  void place_gradients(at::TensorOptions fp32);
 
   // What the backward of block i starts by computing again; what the last one left still stands.
   Recompute recomputed(std::size_t i) const {
@@ -104,7 +107,8 @@ class LowRankPass final : public GradientPass {
   std::unique_ptr<BlockScratch> scratch_;
   kernels::WindowCopies refresh_;  // of all factors
   at::Tensor scale_;               // of the loss, fp32
-  bool fresh_ = true;              // no gradients yet in this step
+  FlatGradients gradients_;
+  bool fresh_ = true;  // no gradients yet in this step
   GraphRule graph_rule_;
   ShapeBook shapes_;
   GraphCache graphs_;
@@ -132,6 +136,7 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
     blocks_.back().add_refresh(refresh_);
     kept_.push_back(make_kept(plans_of_blocks[i], like, options_.tokens));
   }
+  place_gradients(like.dtype(at::kFloat));
   while (!blocks_[lowest_].is_adapted()) ++lowest_;
   for (std::size_t i = 1; i < kept_.size(); ++i)
     kept_[i].share(kept_.front(), plans_of_blocks[i],
@@ -149,6 +154,19 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   if (options_.tokens > 0)
     for (std::size_t i = 0; i < kept_.size(); ++i)
       kept_[i].reserve(options_.tokens, plans_of_blocks[i]);
+}
+
+void LowRankPass::place_gradients(at::TensorOptions fp32) {
+  std::int64_t elements = 0;
+  for (const LowRankBlock& block : blocks_) {
+    gradients_.begin_of_block.push_back(elements);
+    elements += block.gradient_elements();
+  }
+  gradients_.all = at::zeros({elements}, fp32);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    blocks_[i].place_gradients(
+        gradients_.all.narrow(0, gradients_.begin_of_block[i], blocks_[i].gradient_elements()));
+  }
 }
 
 void LowRankPass::begin_step() {
@@ -208,24 +226,26 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
   return loss.sum(at::kDouble);
 }
 
-void LowRankPass::backward(const BatchContext& context, std::int64_t tokens) {
+void LowRankPass::backward(const BatchContext& context, std::int64_t tokens,
+                           const BlockDone& done) {
   for (std::size_t i = blocks_.size(); i-- > lowest_;) {
     const at::Tensor in = inputs_->read(static_cast<std::int64_t>(i), tokens);
     blocks_[i].again(context, in, recomputed(i), kept_[i], *scratch_);
     blocks_[i].backward(context, in, kept_[i], *scratch_, /*input_needed=*/i > lowest_);
+    if (done) done(static_cast<std::int64_t>(i));
   }
 }
 
-at::Tensor LowRankPass::compute(const model::Batch& batch) {
+at::Tensor LowRankPass::compute(const model::Batch& batch, const BlockDone& done) {
   const model::Positions positions = model::positions_of(model(), batch);
   const BatchContext context{.batch = &batch, .positions = &positions, .adds = !fresh_};
   forward(batch, context);
   const at::Tensor loss = loss_and_gradient(batch);
-  backward(context, batch.tokens());
+  backward(context, batch.tokens(), done);
   return loss;
 }
 
-at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
+at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale, const BlockDone& done) {
   const at::NoGradGuard no_grad;
   if (options_.tokens > 0 && batch.tokens() > options_.tokens) {
     throw core::InternalError(core::concat("[train::LowRankPass] a batch of ", batch.tokens(),
@@ -241,9 +261,11 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale) {
       !positions_vary(model().config, shape.longest)) {
     model::Batch filled = to_device(filled_up(batch, shape), model());
     filled.longest = shape.longest;
-    loss = graphs_.run({shape, !fresh_}, filled, [&](const model::Batch& b) { return compute(b); });
+    // What a graph does is known when it has ended.
+    loss = graphs_.run({shape, !fresh_}, filled,
+                       [&](const model::Batch& b) { return compute(b, {}); });
   } else {
-    loss = compute(to_device(batch, model()));
+    loss = compute(to_device(batch, model()), done);
   }
   fresh_ = false;
   return loss;

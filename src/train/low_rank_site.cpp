@@ -16,6 +16,13 @@ namespace {
 
 constexpr std::int64_t kRankStep = 8;
 
+// Elements behind which products read and write fp32 at full speed: 256 bytes.
+constexpr std::int64_t kGradientStep = 64;
+
+std::int64_t gradient_room(std::int64_t elements) {
+  return core::round_up(elements, kGradientStep);
+}
+
 std::int64_t padded(std::int64_t rank) { return core::round_up(rank, kRankStep); }
 
 // Whether a layer that follows `part` has its A, and so its columns of h.
@@ -79,28 +86,44 @@ SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
   return layout;
 }
 
+std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in) {
+  std::int64_t elements = layout.trains_a ? gradient_room(layout.rank * in) : 0;
+  for (const SitePart& part : layout.parts) elements += gradient_room(part.rows * part.rank);
+  return elements;
+}
+
 LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans)
     : plans_(plans), layout_(layout_of({linears.begin(), linears.end()})) {
   check_trained_a_once(linears);
   in_ = linears.front()->weight.size(1);
   const at::TensorOptions options = linears.front()->weight.options().requires_grad(false);
-  const at::TensorOptions fp32 = options.dtype(at::kFloat);
   packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
-  for (const SitePart& part : layout_.parts)
-    grad_b_.push_back(at::zeros({part.rows, part.rank}, fp32));
-  if (trains_a()) grad_a_ = at::zeros({layout_.rank, in_}, fp32);
   std::int64_t row = 0;
   for (std::size_t i = 0; i < linears.size(); ++i) {
     model::Linear& linear = *linears[i];
     const std::int64_t rows = linear.weight.size(0);
-    const std::size_t part = layout_.part_of[i];
-    layers_.push_back({.linear = &linear,
-                       .row = row,
-                       .grad_b = grad_b_[part].narrow(0, row - layout_.parts[part].row, rows)});
+    layers_.push_back({.linear = &linear, .row = row, .grad_b = {}});
     const at::Tensor home = packed_.narrow(0, row, rows).narrow(1, 0, in_);
     home.copy_(linear.weight);
     linear.weight = home;
     row += rows;
+  }
+}
+
+void LowRankSite::place_gradients(const at::Tensor& flat) {
+  std::int64_t begin = 0;
+  const auto take = [&](std::int64_t rows, std::int64_t columns) {
+    const at::Tensor taken = flat.narrow(0, begin, rows * columns).view({rows, columns});
+    begin += gradient_room(rows * columns);
+    return taken;
+  };
+  grad_b_.clear();
+  for (const SitePart& part : layout_.parts) grad_b_.push_back(take(part.rows, part.rank));
+  if (trains_a()) grad_a_ = take(layout_.rank, in_);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const std::size_t part = layout_.part_of[i];
+    layers_[i].grad_b = grad_b_[part].narrow(0, layers_[i].row - layout_.parts[part].row,
+                                             layers_[i].linear->weight.size(0));
   }
 }
 

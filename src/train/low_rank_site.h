@@ -46,6 +46,8 @@ struct SiteLayout {
   bool trains_a = false;  // any; then there is a gradient [rank, in] of all
 };
 SiteLayout layout_of(const std::vector<const model::Linear*>& linears);
+// What the gradients of the factors of such a site with inputs [tokens, in] take, in elements.
+std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in);
 
 // Pointers to the layers of a site.
 std::vector<model::Linear*> linears_of(std::vector<model::Linear>& site);
@@ -68,6 +70,10 @@ class LowRankSite {
   // To be called before the first backward of a step: points the factors' gradients at this site's
   // buffers.
   void begin_step();
+  // The gradients of the factors are in `flat` [gradient_elements()], fp32 zeros, from now on. To
+  // be called before the first step.
+  std::int64_t gradient_elements() const { return train::gradient_elements(layout_, in_); }
+  void place_gradients(const at::Tensor& flat);
 
   // x [tokens, in | rank] -> y [tokens, out] = added + scale (...), or scale (...) where `added`
   // [tokens, out] is undefined; h is kept in `bottom` [tokens, rank]. An x [tokens, in] without

@@ -135,7 +135,7 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   linalg::set_threads(settings.threads);
   Trainable trainable(settings, device, reporter, Values::kShapesOnly);
   check_pass_settings(settings, trainable.model(), device);
-  const RunData data = load_data(settings, DataCache::kNotInRun, reporter);
+  const RunData data = load_data(settings, DataCache::kNotInRun, reporter, dist::alone());
   TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device);
   warn_of_warmup(result, reporter);
   if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "corda/dist/world.h"
 #include "corda/train/train.h"
 #include "train/choose_pass.h"
 
@@ -14,8 +15,14 @@ using PassChooser =
     std::function<ChosenPass(const TrainSettings& settings, model::Model& model,
                              const LargestBatches& largest, core::Reporter& reporter)>;
 
+// Whom a run speaks to and works with, and how its pass is chosen.
+struct RunEnvironment {
+  core::Reporter& reporter;
+  dist::World& world;
+  PassChooser choose;
+};
+
 // `train` (corda/train/train.h) is this with `choose_pass`.
-TrainResult run(const TrainSettings& settings, bool resume, core::Reporter& reporter,
-                const PassChooser& choose);
+TrainResult run(const TrainSettings& settings, bool resume, const RunEnvironment& environment);
 
 }  // namespace corda::train

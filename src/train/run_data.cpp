@@ -30,7 +30,8 @@ fs::path cache_directory(const TrainSettings& settings, const std::vector<data::
 
 }  // namespace
 
-RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter) {
+RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,
+                  dist::World& world) {
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   const auto load = [&](const std::vector<data::DataFile>& files) {
     return data::load_samples(files, *tokenizer,
@@ -46,8 +47,11 @@ RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter
                                .cache = cache_directory(settings, files, cache)},
                               reporter);
   };
+  const bool shares = !cache_directory(settings, settings.data.train, cache).empty();
+  if (shares && world.local_rank() > 0) world.barrier();
   RunData data{.train = load(settings.data.train), .eval = {}};
   if (!settings.data.eval.empty()) data.eval = load(settings.data.eval);
+  if (shares && world.local_rank() == 0) world.barrier();
   return data;
 }
 

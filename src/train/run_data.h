@@ -5,6 +5,7 @@
 
 #include "corda/core/reporter.h"
 #include "corda/data/load.h"
+#include "corda/dist/world.h"
 #include "corda/train/settings.h"
 
 namespace corda::train {
@@ -20,7 +21,9 @@ enum class DataCache {
   kNotInRun  // nothing into the run directory, which may not be there
 };
 
-// Throws as data::load_samples and tokenizer::load_tokenizer.
-RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter);
+// Of ranks on one machine the first tokenises into the cache, if there is one, and the others read
+// it. Throws as data::load_samples and tokenizer::load_tokenizer.
+RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,
+                  dist::World& world);
 
 }  // namespace corda::train

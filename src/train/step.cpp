@@ -13,26 +13,45 @@ double StepGradients::loss() const {
   return loss_sum.item<double>() / static_cast<double>(supervised_tokens);
 }
 
-StepGradients accumulate_gradients(GradientPass& pass,
-                                   const std::vector<data::PackedBatch>& micro_batches,
-                                   std::uint64_t dropout_seed) {
-  StepGradients result;
-  for (const auto& packed : micro_batches) {
+StepBatches all_of(std::vector<data::PackedBatch> micro_batches) {
+  StepBatches result{.own = std::move(micro_batches)};
+  for (const auto& packed : result.own) {
     result.tokens += packed.tokens();
     result.supervised_tokens += packed.targets();
   }
-  if (result.supervised_tokens == 0)
-    throw core::InternalError("[train::accumulate_gradients] a step without a supervised token");
-  const double scale = 1 / static_cast<double>(result.supervised_tokens);
-  const model::Model& model = pass.model();
-  result.loss_sum = at::zeros({}, at::TensorOptions().device(model.device()).dtype(at::kDouble));
-  pass.begin_step();
-  for (std::size_t i = 0; i < micro_batches.size(); ++i) {
-    if (micro_batches[i].targets() == 0) continue;
-    at::manual_seed(core::derive_seed(dropout_seed, i));
-    result.loss_sum += pass.run(micro_batches[i], scale);
-  }
   return result;
+}
+
+StepGradients accumulate_gradients(GradientPass& pass, const StepBatches& batches,
+                                   std::uint64_t dropout_seed, GradientSums* sums) {
+  if (batches.supervised_tokens == 0)
+    throw core::InternalError("[train::accumulate_gradients] a step without a supervised token");
+  const double scale = 1 / static_cast<double>(batches.supervised_tokens);
+  const model::Model& model = pass.model();
+  StepGradients result{
+      .loss_sum = at::zeros({}, at::TensorOptions().device(model.device()).dtype(at::kDouble)),
+      .tokens = batches.tokens,
+      .supervised_tokens = batches.supervised_tokens};
+  std::vector<std::size_t> with_targets;
+  for (std::size_t i = 0; i < batches.own.size(); ++i)
+    if (batches.own[i].targets() > 0) with_targets.push_back(i);
+  pass.begin_step();
+  for (const std::size_t i : with_targets) {
+    at::manual_seed(core::derive_seed(dropout_seed, i));
+    const bool is_last = i == with_targets.back();
+    BlockDone done;
+    if (sums != nullptr && is_last) done = [&](std::int64_t block) { sums->complete_from(block); };
+    result.loss_sum += pass.run(batches.own[i], scale, done);
+  }
+  if (with_targets.empty()) pass.run_nothing();
+  if (sums != nullptr) sums->finish();
+  return result;
+}
+
+StepGradients accumulate_gradients(GradientPass& pass,
+                                   const std::vector<data::PackedBatch>& micro_batches,
+                                   std::uint64_t dropout_seed) {
+  return accumulate_gradients(pass, all_of(micro_batches), dropout_seed);
 }
 
 }  // namespace corda::train

@@ -11,6 +11,7 @@
 #include "corda/data/batch.h"
 #include "corda/model/model.h"
 #include "train/gradient_pass.h"
+#include "train/gradient_sums.h"
 
 namespace corda::train {
 
@@ -23,8 +24,20 @@ struct StepGradients {
   double loss() const;
 };
 
+// The batches of one optimizer step that this rank computes, and what all ranks compute.
+struct StepBatches {
+  std::vector<data::PackedBatch> own;
+  std::int64_t tokens = 0;
+  std::int64_t supervised_tokens = 0;
+};
+// Of a rank that computes all of them.
+StepBatches all_of(std::vector<data::PackedBatch> micro_batches);
+
 // Runs the micro-batches forward and backward; afterwards the trained tensors hold the gradient of
-// `loss`. `dropout_seed` fixes dropout. Does not synchronise.
+// the loss over all ranks, with `sums` summed over them, and `loss_sum` is of this rank's part.
+// `dropout_seed` fixes dropout. Does not synchronise.
+StepGradients accumulate_gradients(GradientPass& pass, const StepBatches& batches,
+                                   std::uint64_t dropout_seed, GradientSums* sums = nullptr);
 StepGradients accumulate_gradients(GradientPass& pass,
                                    const std::vector<data::PackedBatch>& micro_batches,
                                    std::uint64_t dropout_seed);

@@ -17,19 +17,20 @@
 #include "corda/core/text.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
+#include "corda/dist/world.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/out_of_memory.h"
 #include "corda/model/forward.h"
 #include "corda/train/optimizer.h"
 #include "corda/train/schedule.h"
-#include "core/reserved_space.h"
-#include "train/best_result.h"
-#include "train/checkpoint_writer.h"
+#include "train/agreement.h"
 #include "train/device_batch.h"
 #include "train/flops.h"
+#include "train/gradient_sums.h"
 #include "train/memory_advice.h"
 #include "train/metrics.h"
 #include "train/plan.h"
+#include "train/record.h"
 #include "train/run.h"
 #include "train/run_data.h"
 #include "train/run_directory.h"
@@ -47,8 +48,6 @@ namespace {
 constexpr std::uint64_t kDataStream = 1;
 constexpr std::uint64_t kDropoutStream = 2;
 
-constexpr const char* kReservedName = "reserved-space";  // for the result
-
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
@@ -61,13 +60,13 @@ std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& sa
 
 class Run {
  public:
-  Run(const TrainSettings& settings, core::Reporter& reporter, const PassChooser& choose)
+  Run(const TrainSettings& settings, const RunEnvironment& environment)
       : settings_(settings),
-        reporter_(reporter),
-        device_(linalg::device_of(settings.device)),
-        data_(load_data(settings, DataCache::kAsSet, reporter)),
-        eval_batches_(packed({data_.eval.samples.begin(), data_.eval.samples.end()})),
-        trainable_(settings, device_, reporter),
+        reporter_(environment.reporter),
+        world_(environment.world),
+        device_(world_.device_of(settings.device)),
+        data_(load_data(settings, DataCache::kAsSet, reporter_, world_)),
+        trainable_(settings, device_, reporter_),
         optimizer_(trainable_.parameters(), {.beta1 = settings.optim.betas[0],
                                              .beta2 = settings.optim.betas[1],
                                              .eps = settings.optim.eps,
@@ -76,14 +75,18 @@ class Run {
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
     const data::EncodeCounts& counts = data_.train.counts;
     model::warn_beyond_positions(trainable_.model().config, counts.longest,
-                                 concat("a sample of ", counts.longest, " tokens"), reporter);
+                                 concat("a sample of ", counts.longest, " tokens"), reporter_);
     const data::TemplateUsed& used = data_.train.template_used;
     trainable_.set_template(used.name, used.chat_template);
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
     resolved_ = trainable_.resolve(settings);
     const TrainPlan plan = plan_of(resolved_, data_, trainable_, device_);
-    for (const std::string& line : describe(plan)) reporter.info(line);
-    warn_of_warmup(plan, reporter);
+    for (const std::string& line : describe(plan)) reporter_.info(line);
+    if (!world_.is_alone()) {
+      reporter_.info(concat(world_.size(), " ranks, ", world_.local_size(),
+                            " of them on this machine, share the samples of each step"));
+    }
+    warn_of_warmup(plan, reporter_);
     total_ = plan.steps;
     warmup_ = plan.warmup_steps;
     largest_ = {.sample = counts.longest,
@@ -93,41 +96,37 @@ class Run {
                                  : largest_micro_batch(data_.eval.counts.longest,
                                                        data_.eval.samples.size())};
     if (device_.is_cuda()) warn_of_tuning_cache();
-    ChosenPass chosen = choose(resolved_, trainable_.model(), largest_, reporter);
+    dist::require_same_job(world_, identity_of(resolved_, data_, trainable_));
+    ChosenPass chosen = environment.choose(resolved_, trainable_.model(), largest_, reporter_);
     pass_ = std::move(chosen.pass);
     chosen.record_in(resolved_);
-    identity_ = identity_of(resolved_, data_, trainable_);
-    writer_ = std::make_unique<CheckpointWriter>(settings.out, optimizer_, identity_,
-                                                 settings.checkpoint.keep, reporter);
-    if (keeps_best()) best_.emplace(settings.out, data_.eval.samples.fingerprint());
+    if (!world_.is_alone()) sums_.emplace(world_, *pass_, optimizer_.parameters());
+    eval_batches_ = own_evaluation();
+    if (!world_.is_first()) return;
+    record_ = std::make_unique<Record>(Recorded{settings_, trainable_, optimizer_, reporter_},
+                                       identity_of(resolved_, data_, trainable_),
+                                       data_.eval.samples.fingerprint());
   }
 
   TrainResult go(bool resume) {
-    const fs::path run = settings_.out;
     const auto begin = Clock::now();
     core::throw_if_stopped(reporter_, "loading; nothing was written");
-    const Progress before = prepare(run, resume);
-    room_.emplace(run / kReservedName, trainable_.saved_bytes());
-    metrics_.emplace(run / kMetricsName, before.steps - (before.unevaluated ? 1 : 0));
+    const Progress before = take_up(resume);
     reporter_.begin("train", total_, "step", before.steps);
     result_.steps = before.steps;
     if (before.unevaluated) finish(*before.unevaluated);
-    saved_at_ = Clock::now();
-    for (std::int64_t step = before.steps; step < total_ && !ends_early(); ++step) {
+    for (std::int64_t step = before.steps; step < total_ && !ends_; ++step) {
       StepMetrics metrics = take_step(step);
-      metrics.peak_memory_bytes = linalg::peak_memory_bytes(device_);
       reporter_.advance(1, progress_note(metrics));
       finish(metrics);
-      const bool last = step + 1 == total_ || ends_early();
-      if (!last && reporter_.stop_requested()) {
-        save({.steps = step + 1});
-        interrupt(concat("after step ", step + 1));
-      }
-      if (!last && is_due(step + 1)) save_beside(step + 1);
+      if (step + 1 == total_ || ends_) continue;
+      if (world_.is_alone() ? reporter_.stop_requested() : stops_)
+        interrupt({.steps = step + 1}, concat("after step ", step + 1));
+      if (is_due_ && record_) record_->save_beside(step + 1);
     }
     reporter_.end();
-    writer_->finish();
-    write_result();
+    if (record_) record_->write_result(result_);
+    world_.barrier();  // nobody says it is done before the result is there
     result_.seconds = seconds_since(begin);
     return result_;
   }
@@ -145,12 +144,29 @@ class Run {
     }
   }
 
-  bool keeps_best() const { return settings_.checkpoint.best || settings_.eval.patience > 0; }
-
-  // Whether the evaluations so far end the run before its last step.
-  bool ends_early() const {
-    return settings_.eval.patience > 0 && best_ && best_->now() &&
-           best_->now()->worse >= settings_.eval.patience;
+  // Takes up the run directory; every rank begins with what rank 0 has.
+  Progress take_up(bool resume) {
+    Progress before;
+    if (record_) {
+      before = record_->take_up(resume, total_, resolved_);
+      record_->begin(before);
+    }
+    if (world_.is_alone()) return before;
+    core::Json shared = {{"steps", before.steps}};
+    if (before.unevaluated) shared["unevaluated"] = to_json(*before.unevaluated);
+    const core::Json told = core::parse_json(world_.shared(shared.dump()), "rank 0");
+    const core::Fields fields(told, "rank 0");
+    before.steps = fields.integer("steps");
+    if (told.contains("unevaluated"))
+      before.unevaluated = metrics_from_json(core::Fields(told["unevaluated"], "rank 0"));
+    const at::NoGradGuard no_grad;
+    if (before.steps > 0) {
+      for (const auto& [name, tensor] : state_of(optimizer_)) world_.broadcast(tensor, 0);
+    } else if (!trainable_.is_full()) {  // a whole model was read from the same files
+      for (const auto& [name, tensor] : optimizer_.parameters())
+        world_.broadcast(tensor.detach(), 0);
+    }
+    return before;
   }
 
   // What follows a step: its evaluation where one is due, and its line of metrics.
@@ -162,70 +178,19 @@ class Run {
                                      data_.eval.counts.longest, largest_.evaluated},
                                     [&] { return evaluate(metrics); });
     }
-    if (metrics_->append(metrics)) {
-      metrics_failed_ = false;
-    } else if (!std::exchange(metrics_failed_, true)) {
-      reporter_.warn(concat(metrics_->why(),
-                            "; training goes on, and the lines are written once there is room"));
-    }
-    newest_ = metrics;
+    if (record_) record_->add(metrics);
     result_.steps = metrics.step;
     result_.loss = metrics.loss;
     result_.eval_loss = metrics.eval_loss;
     result_.peak_memory_bytes = metrics.peak_memory_bytes;
     if (!metrics.eval_loss) return;
     reporter_.info(concat("step ", metrics.step, ": evaluation loss ", *metrics.eval_loss));
-    if (!best_) return;
-    try {
-      best_->evaluated(metrics.step, *metrics.eval_loss, [&](const fs::path& directory) {
-        optimizer_.require_finite_parameters();
-        trainable_.save(directory, /*replace=*/true);
-      });
-    } catch (const core::ResourceError& error) {
-      reporter_.warn(concat("the result of step ", metrics.step,
-                            ", which has the lowest evaluation loss so far, is not kept (",
-                            core::first_line(error.what()), "); training goes on"));
+    if (settings_.eval.patience > 0) ends_ = world_.any(record_ && record_->ends_early());
+    if (ends_ && metrics.step < total_ && record_) {
+      reporter_.info(
+          concat("ending after step ", metrics.step, " of ", total_, ": ", settings_.eval.patience,
+                 " evaluations without a loss below that of step ", record_->best()->step));
     }
-    if (ends_early() && metrics.step < total_) {
-      reporter_.info(concat("ending after step ", metrics.step, " of ", total_, ": ",
-                            settings_.eval.patience,
-                            " evaluations without a loss below that of step ", best_->now()->step));
-    }
-  }
-
-  bool is_due(std::int64_t step) const {
-    if (settings_.checkpoint.every > 0 && step % settings_.checkpoint.every == 0) return true;
-    return settings_.checkpoint.minutes > 0 && !writer_->busy() &&
-           seconds_since(saved_at_) >= 60 * settings_.checkpoint.minutes;
-  }
-
-  void save_beside(std::int64_t step) {
-    optimizer_.require_finite_parameters();
-    writer_->begin(with_best({.steps = step}));
-    saved_at_ = Clock::now();
-  }
-
-  void write_result() {
-    optimizer_.require_finite_parameters();
-    const fs::path output = result_of(settings_);
-    room_->release();
-    if (!metrics_->flush()) reporter_.warn(concat(metrics_->why(), "; its last lines are lost"));
-    try {
-      if (best_ && best_->now()) {
-        result_.best_step = best_->now()->step;
-        result_.best_eval_loss = best_->now()->loss;
-        best_->move_to(output);
-        reporter_.info(concat("the result is that of step ", *result_.best_step,
-                              ", which has the lowest evaluation loss"));
-      } else {
-        trainable_.save(output);
-      }
-    } catch (const core::ResourceError& error) {
-      throw core::ResourceError(concat(error.what(), "; ", save_alone(result_.steps, newest_)));
-    } catch (const core::NumericalError& error) {  // a weight that the file's type cannot hold
-      throw core::NumericalError(concat(error.what(), "; ", save_alone(result_.steps, newest_)));
-    }
-    result_.output = output.string();
   }
 
   // Tokens of the largest micro-batch that can come, of at most `samples` samples.
@@ -234,55 +199,11 @@ class Run {
     return std::max(longest, std::min(packed, longest * samples));
   }
 
-  // Takes up the run directory; returns what is already done.
-  Progress prepare(const fs::path& run, bool resume) {
-    if (resume) remove_leftovers(run);
-    const auto checkpoint = latest_checkpoint(run);
-    Progress before;
-    if (resume && checkpoint) {
-      before = restore_checkpoint(*checkpoint, optimizer_, identity_);
-      if (before.steps > total_) {
-        throw core::ConfigError(concat("--resume: '", checkpoint->string(), "' is of step ",
-                                       before.steps, ", and the settings end the run after step ",
-                                       total_, "; raise optim.epochs or optim.max_steps"));
-      }
-      reporter_.info(concat("resuming after step ", before.steps, " of ", total_, " from ",
-                            checkpoint->string()));
-      if (best_ && before.best && !best_->restore(*before.best)) {
-        reporter_.warn(concat("the evaluation loss of step ", before.best->step,
-                              ", the lowest so far, is forgotten: other evaluation data are used, "
-                              "or the result of that step is gone"));
-      }
-    } else if (resume) {
-      reporter_.info(concat("--resume: '", run.string(),
-                            "' holds nothing of a run yet; starting from the beginning"));
-    }
-    core::write_file_atomic(run / kResolvedName, core::to_yaml(settings_of(resolved_).resolved()));
-    return before;
-  }
-
-  Progress with_best(Progress progress) {
-    if (!best_) return progress;
-    progress.best = best_->now();
-    best_->checkpointed();
-    return progress;
-  }
-
-  // Before the run ends; where the disk is full, in the space that was set apart for the result.
-  void save(const Progress& steps) {
-    optimizer_.require_finite_parameters();
-    const Progress progress = with_best(steps);
-    try {
-      writer_->write(progress);
-    } catch (const core::ResourceError&) {
-      if (!room_) throw;
-      room_->release();
-      writer_->write(progress);
-    }
-  }
-
-  [[noreturn]] void interrupt(const std::string& where) {
+  // Saves and ends the run, on every rank.
+  [[noreturn]] void interrupt(const Progress& progress, const std::string& where) {
     reporter_.end();
+    if (record_) record_->save(progress);
+    world_.barrier();  // nobody may end while rank 0 still saves
     throw core::Interrupted(
         concat("interrupted ", where, " of ", total_, "; saved, continue with --resume"));
   }
@@ -302,6 +223,11 @@ class Run {
       Work work) {
     try {
       return work();
+    } catch (const dist::PeerLost& error) {
+      reporter_.end();
+      if (!record_) throw;
+      throw dist::PeerLost(error.code(),
+                           concat(error.what(), "; ", save_alone(steps, unevaluated)));
     } catch (const std::exception& error) {
       const auto out = linalg::out_of_memory(error);
       if (!out) throw;
@@ -318,14 +244,9 @@ class Run {
   std::string save_alone(std::int64_t steps, const std::optional<StepMetrics>& unevaluated) {
     if (steps == 0) return "no step was finished";
     optimizer_.clear_gradients();
+    sums_.reset();
     pass_.reset();
-    try {
-      save({.steps = steps, .unevaluated = unevaluated});
-    } catch (const std::exception& error) {
-      return concat("the state after step ", steps, " could not be saved (",
-                    core::first_line(error.what()), ")");
-    }
-    return concat("the state after step ", steps, " is saved");
+    return record_ ? record_->save_last(steps, unevaluated) : "rank 0 saves";
   }
 
   StepMetrics take_step(std::int64_t step) {
@@ -334,47 +255,67 @@ class Run {
         .step = step + 1,
         .lr = learning_rate(settings_.optim.schedule, settings_.optim.lr, step, warmup_, total_),
         .eval_loss = {}};
-    std::vector<data::PackedBatch> micro_batches;
-    const StepGradients result = saving_before_memory_ends(
+    StepBatches batches;
+    StepGradients result;
+    Agreement agreement(world_, device_);
+    saving_before_memory_ends(
         step, {}, {concat("in step ", step + 1), largest_.sample, largest_.micro_batch}, [&] {
-          micro_batches =
-              prepared_ ? *std::exchange(prepared_, std::nullopt) : micro_batches_of(step);
-          return gradients_of(step, micro_batches);
+          batches = prepared_ ? *std::exchange(prepared_, std::nullopt) : batches_of(step);
+          result = gradients_of(step, batches);
+          agreement.begin(result.loss_sum, reporter_.stop_requested(),
+                          record_ && record_->is_due(step + 1), linalg::peak_memory_bytes(device_));
         });
-    writer_->wait_for_copy();
+    if (record_) record_->wait_for_copy();
     const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
     optimizer_.clear_gradients();
     if (step + 1 < total_) prepare_batches(step + 1);  // while the GPU works
     metrics.tokens = result.tokens;
     metrics.supervised_tokens = result.supervised_tokens;
-    metrics.loss = result.loss();  // the GPU is waited for here
+    const Agreed agreed = agreement.read();  // the GPU is waited for here
+    metrics.loss = agreed.loss_sum / static_cast<double>(result.supervised_tokens);
     metrics.grad_norm = norm.item<double>();
+    world_.check();
     require_finite(metrics);
+    stops_ = agreed.stop;
+    is_due_ = agreed.due;
+    metrics.peak_memory_bytes =
+        world_.is_alone() ? linalg::peak_memory_bytes(device_) : agreed.peak_memory_bytes;
     metrics.epoch = static_cast<double>(step + 1) / static_cast<double>(sampler_.steps_per_epoch());
     const double seconds = seconds_since(begin);
     metrics.tokens_per_second = static_cast<double>(metrics.tokens) / seconds;
     if (peak_flops_ > 0) {
       metrics.utilisation = flops_of_step(trainable_.model(), static_cast<double>(metrics.tokens),
                                           static_cast<double>(metrics.supervised_tokens),
-                                          static_cast<double>(micro_batches.size())) /
-                            seconds / peak_flops_;
+                                          static_cast<double>(batches.own.size()) * world_.size()) /
+                            seconds / (peak_flops_ * world_.size());
     }
     return metrics;
   }
 
   void prepare_batches(std::int64_t step) {
     try {
-      prepared_ = micro_batches_of(step);
+      prepared_ = batches_of(step);
     } catch (const std::exception&) {  // this step still counts; the next will meet it again
       prepared_.reset();
     }
   }
 
-  std::vector<data::PackedBatch> micro_batches_of(std::int64_t step) {
+  // This rank's part of a step's samples, which are the same for any number of ranks.
+  StepBatches batches_of(std::int64_t step) {
     std::vector<data::Sample> samples;
-    for (const std::int64_t index : sampler_.indices_of(step))
+    std::vector<std::int64_t> sizes;
+    StepBatches all;
+    for (const std::int64_t index : sampler_.indices_of(step)) {
       samples.push_back(data_.train.samples[index]);
-    return packed(samples);
+      sizes.push_back(static_cast<std::int64_t>(samples.back().ids.size()));
+      all.tokens += sizes.back();
+      all.supervised_tokens += data::targets_of(samples.back());
+    }
+    std::vector<data::Sample> own;
+    for (const std::size_t i : data::share_of(sizes, world_.rank(), world_.size()))
+      own.push_back(std::move(samples[i]));
+    all.own = packed(own);
+    return all;
   }
 
   std::vector<data::PackedBatch> packed(const std::vector<data::Sample>& samples) const {
@@ -382,12 +323,25 @@ class Run {
                                     settings_.data.packing);
   }
 
-  StepGradients gradients_of(std::int64_t step,
-                             const std::vector<data::PackedBatch>& micro_batches) {
+  // This rank's part of the samples that every evaluation is of.
+  std::vector<data::PackedBatch> own_evaluation() const {
+    const auto all = packed({data_.eval.samples.begin(), data_.eval.samples.end()});
+    std::vector<std::int64_t> sizes;
+    for (const auto& batch : all) sizes.push_back(batch.tokens());
+    std::vector<data::PackedBatch> own;
+    for (const std::size_t i : data::share_of(sizes, world_.rank(), world_.size()))
+      own.push_back(all[i]);
+    return own;
+  }
+
+  StepGradients gradients_of(std::int64_t step, const StepBatches& batches) {
     const std::uint64_t dropout =
         core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
-    return accumulate_gradients(*pass_, micro_batches,
-                                core::derive_seed(dropout, static_cast<std::uint64_t>(step)));
+    std::uint64_t seed = core::derive_seed(dropout, static_cast<std::uint64_t>(step));
+    // Other masks on other ranks.
+    if (world_.rank() > 0)
+      seed = core::derive_seed(seed, static_cast<std::uint64_t>(world_.rank()));
+    return accumulate_gradients(*pass_, batches, seed, sums_ ? &*sums_ : nullptr);
   }
 
   static void require_finite(const StepMetrics& metrics) {
@@ -413,17 +367,26 @@ class Run {
     const at::NoGradGuard no_grad;
     double sum = 0;
     std::int64_t targets = 0;
-    for (const data::PackedBatch& packed : eval_batches_) {
-      if (reporter_.stop_requested()) {
-        save({.steps = metrics.step, .unevaluated = metrics});
-        interrupt(concat("in the evaluation after step ", metrics.step));
-      }
-      if (packed.targets() == 0) continue;
+    bool stopped = false;
+    for (const data::PackedBatch& batch : eval_batches_) {
+      stopped = reporter_.stop_requested();
+      if (stopped) break;
+      if (batch.targets() == 0) continue;
       sum +=
-          model::loss_sum(trainable_.model(), to_device(packed, trainable_.model())).item<double>();
-      targets += packed.targets();
+          model::loss_sum(trainable_.model(), to_device(batch, trainable_.model())).item<double>();
+      targets += batch.targets();
     }
-    const double loss = sum / static_cast<double>(targets);
+    const at::Tensor all =
+        at::tensor({sum, static_cast<double>(targets), stopped ? 1.0 : 0.0}, at::kDouble)
+            .to(device_);
+    world_.sum(all);
+    const at::Tensor host = all.cpu();
+    const auto values = host.accessor<double, 1>();
+    if (values[2] > 0) {
+      interrupt({.steps = metrics.step, .unevaluated = metrics},
+                concat("in the evaluation after step ", metrics.step));
+    }
+    const double loss = values[0] / values[1];
     if (!std::isfinite(loss)) {
       throw core::NumericalError(concat("the evaluation loss after step ", metrics.step,
                                         " is not finite (", loss,
@@ -434,43 +397,47 @@ class Run {
 
   const TrainSettings& settings_;
   core::Reporter& reporter_;
+  dist::World& world_;
   at::Device device_;
   RunData data_;
   std::vector<data::PackedBatch> eval_batches_;  // the same in every evaluation
   Trainable trainable_;
   AdamW optimizer_;
   std::unique_ptr<GradientPass> pass_;
+  std::optional<GradientSums> sums_;  // where there are several ranks
   data::EpochSampler sampler_;
-  std::optional<std::vector<data::PackedBatch>> prepared_;  // of the next step
+  std::optional<StepBatches> prepared_;  // of the next step
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
   double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits
   LargestBatches largest_;
-  TrainSettings resolved_;     // with what auto became
-  core::ConfigNode identity_;  // what a continuation must share
-  std::unique_ptr<CheckpointWriter> writer_;
-  Clock::time_point saved_at_;  // when the last checkpoint was begun, or the steps
-  std::optional<BestResult> best_;
-  std::optional<core::ReservedSpace> room_;  // for the result
-  std::optional<MetricsFile> metrics_;
-  bool metrics_failed_ = false;
-  std::optional<StepMetrics> newest_;
+  TrainSettings resolved_;          // with what auto became
+  std::unique_ptr<Record> record_;  // of rank 0
+  // What all ranks agreed on in the last step.
+  bool stops_ = false;
+  bool is_due_ = false;
+  bool ends_ = false;  // early, by its evaluations
   TrainResult result_;
 };
 
 }  // namespace
 
-TrainResult run(const TrainSettings& given, bool resume, core::Reporter& reporter,
-                const PassChooser& choose) {
+TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& environment) {
   TrainSettings settings = given;
   settings_of(settings).check_values();
   check(settings);
-  const core::DirectoryLock lock(settings.out, settings.out);
-  check_run_directory(settings, resume);
-  if (settings.data.date.empty()) settings.data.date = date_of(settings.out, resume);
+  dist::World& world = environment.world;
+  std::optional<core::DirectoryLock> lock;
+  if (world.is_first()) {
+    lock.emplace(settings.out, settings.out);
+    check_run_directory(settings, resume);
+    if (settings.data.date.empty()) settings.data.date = date_of(settings.out, resume);
+  }
+  settings.data.date = world.shared(settings.data.date);
+  settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   try {
-    return Run(settings, reporter, choose).go(resume);
+    return Run(settings, environment).go(resume);
   } catch (const std::exception& error) {  // of weights, moments and gradients
     const auto out = linalg::out_of_memory(error);
     if (!out) throw;
@@ -483,8 +450,9 @@ TrainResult run(const TrainSettings& given, bool resume, core::Reporter& reporte
   }
 }
 
-TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter) {
-  return run(settings, resume, reporter, choose_pass);
+TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter,
+                  dist::World& world) {
+  return run(settings, resume, {reporter, world, choose_pass});
 }
 
 }  // namespace corda::train

@@ -147,6 +147,7 @@ TEST(LowRankSite, OutputsAndGradientsOfAnyLayersAreThoseOfAutograd) {
 
     const at::NoGradGuard no_grad;
     LowRankSite site(pointers, nullptr);
+    site.place_gradients(at::zeros({site.gradient_elements()}, at::kFloat));
     kernels::WindowCopies copies;
     site.add_refresh(copies);
     copies.run();

@@ -31,8 +31,9 @@ class Exhausted final : public GradientPass {
   Exhausted(std::unique_ptr<GradientPass> pass, int last)
       : GradientPass(pass->model()), pass_(std::move(pass)), left_(last) {}
   void begin_step() override { pass_->begin_step(); }
-  at::Tensor run(const data::PackedBatch& batch, double scale) override {
-    at::Tensor loss = pass_->run(batch, scale);
+  void run_nothing() override { pass_->run_nothing(); }
+  at::Tensor run(const data::PackedBatch& batch, double scale, const BlockDone& done) override {
+    at::Tensor loss = pass_->run(batch, scale, done);
     if (left_-- == 0) throw c10::OutOfMemoryError({}, "CUDA out of memory.\nand a backtrace");
     return loss;
   }
@@ -103,8 +104,9 @@ TEST_F(OutOfMemory, TheLastFinishedStepIsSavedAndGoesOnToTheSameBytes) {
   train(settings("whole"), false, reporter_);
   const TrainSettings parts = settings("parts");
   // The second micro-batch of the fourth step.
-  const std::string error =
-      error_of<core::ResourceError>([&] { run(parts, false, reporter_, exhausted_after(7)); });
+  const std::string error = error_of<core::ResourceError>([&] {
+    run(parts, false, {reporter_, dist::alone(), exhausted_after(7)});
+  });
   EXPECT_THAT(error, HasSubstr("memory ran out in step 4"));
   EXPECT_THAT(error, HasSubstr("the state after step 3 is saved; set recompute to block"));
   EXPECT_THAT(error, HasSubstr("(CUDA out of memory.)"));
@@ -115,8 +117,9 @@ TEST_F(OutOfMemory, TheLastFinishedStepIsSavedAndGoesOnToTheSameBytes) {
 
 TEST_F(OutOfMemory, InTheFirstStepThereIsNothingToSave) {
   const TrainSettings first = settings("first");
-  const std::string error =
-      error_of<core::ResourceError>([&] { run(first, false, reporter_, exhausted_after(0)); });
+  const std::string error = error_of<core::ResourceError>([&] {
+    run(first, false, {reporter_, dist::alone(), exhausted_after(0)});
+  });
   EXPECT_THAT(error, HasSubstr("memory ran out in step 1"));
   EXPECT_THAT(error, HasSubstr("no step was finished"));
   EXPECT_FALSE(fs::exists(fs::path(first.out) / "checkpoints"));

@@ -28,6 +28,8 @@ struct PackedBatch {
 };
 
 void append(PackedBatch& batch, const Sample& sample);
+// The targets that `append` makes of a sample: what it supervises behind its first token.
+std::int64_t targets_of(const Sample& sample);
 // All ids as one unsupervised sequence.
 void append(PackedBatch& batch, std::span<const TokenId> ids);
 
@@ -36,6 +38,11 @@ void append(PackedBatch& batch, std::span<const TokenId> ids);
 // `packing` false every sample is a micro-batch of its own. Deterministic.
 std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
                                             std::int64_t micro_batch_tokens, bool packing);
+
+// Deals items of these sizes (tokens) out to `ranks` so that every rank has about as much, the
+// largest first to whoever has least; gives the indices of `rank`'s, ascending. A rank may get
+// none.
+std::vector<std::size_t> share_of(std::span<const std::int64_t> sizes, int rank, int ranks);
 
 // Draws the samples of each optimizer step: every epoch is a fresh shuffle that depends on the seed
 // and the epoch alone, so the position (epoch, offset) is the whole state.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "corda/core/reporter.h"
+#include "corda/dist/world.h"
 #include "corda/train/settings.h"
 
 namespace corda::train {
@@ -80,6 +81,14 @@ std::vector<std::string> describe(const TrainPlan& plan);
 // ResourceError is thrown. A checkpoint or a line of metrics that cannot be written does not end
 // the run. Throws ConfigError, IoError, FormatError, ShapeError; NumericalError where the loss of a
 // step or of an evaluation is not finite.
-TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter);
+//
+// As one of several ranks, which all call this with equal settings, each computes a part of every
+// step's samples; gradients and losses are summed, so the result is that of one rank but for the
+// order of sums (and the masks of dropout). Rank 0 writes the run directory, and may go on from a
+// checkpoint that another number of ranks left; asked to stop on any rank, all end after the same
+// step. Throws also ConfigError that names a rank with other settings, model or data, and
+// dist::PeerLost.
+TrainResult train(const TrainSettings& settings, bool resume, core::Reporter& reporter,
+                  dist::World& world = dist::alone());
 
 }  // namespace corda::train

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "train/record.h"
+
+#include <utility>
+
+#include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "corda/core/text.h"
+#include "train/run_directory.h"
+
+namespace corda::train {
+
+using core::concat;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr const char* kReservedName = "reserved-space";  // for the result
+
+}  // namespace
+
+Record::Record(const Recorded& run, core::ConfigNode identity, const std::string& evaluated)
+    : settings_(run.settings),
+      trainable_(run.trainable),
+      optimizer_(run.optimizer),
+      reporter_(run.reporter),
+      identity_(std::move(identity)),
+      writer_(settings_.out, optimizer_, identity_, settings_.checkpoint.keep, reporter_),
+      saved_at_(Clock::now()) {
+  if (keeps_best()) best_.emplace(settings_.out, evaluated);
+}
+
+bool Record::keeps_best() const { return settings_.checkpoint.best || settings_.eval.patience > 0; }
+
+Progress Record::take_up(bool resume, std::int64_t total, const TrainSettings& resolved) {
+  const fs::path run = settings_.out;
+  if (resume) remove_leftovers(run);
+  const auto checkpoint = latest_checkpoint(run);
+  Progress before;
+  if (resume && checkpoint) {
+    before = restore_checkpoint(*checkpoint, optimizer_, identity_);
+    if (before.steps > total) {
+      throw core::ConfigError(concat("--resume: '", checkpoint->string(), "' is of step ",
+                                     before.steps, ", and the settings end the run after step ",
+                                     total, "; raise optim.epochs or optim.max_steps"));
+    }
+    reporter_.info(concat("resuming after step ", before.steps, " of ", total, " from ",
+                          checkpoint->string()));
+    if (best_ && before.best && !best_->restore(*before.best)) {
+      reporter_.warn(concat("the evaluation loss of step ", before.best->step,
+                            ", the lowest so far, is forgotten: other evaluation data are used, "
+                            "or the result of that step is gone"));
+    }
+  } else if (resume) {
+    reporter_.info(concat("--resume: '", run.string(),
+                          "' holds nothing of a run yet; starting from the beginning"));
+  }
+  TrainSettings copy = resolved;
+  core::write_file_atomic(run / kResolvedName, core::to_yaml(settings_of(copy).resolved()));
+  return before;
+}
+
+void Record::begin(const Progress& before) {
+  const fs::path run = settings_.out;
+  room_.emplace(run / kReservedName, trainable_.saved_bytes());
+  metrics_.emplace(run / kMetricsName, before.steps - (before.unevaluated ? 1 : 0));
+  saved_at_ = Clock::now();
+}
+
+void Record::add(const StepMetrics& metrics) {
+  if (metrics_->append(metrics)) {
+    metrics_failed_ = false;
+  } else if (!std::exchange(metrics_failed_, true)) {
+    reporter_.warn(concat(metrics_->why(),
+                          "; training goes on, and the lines are written once there is room"));
+  }
+  newest_ = metrics;
+  if (metrics.eval_loss && best_) keep_if_best(metrics);
+}
+
+void Record::keep_if_best(const StepMetrics& metrics) {
+  try {
+    best_->evaluated(metrics.step, *metrics.eval_loss, [&](const fs::path& directory) {
+      optimizer_.require_finite_parameters();
+      trainable_.save(directory, /*replace=*/true);
+    });
+  } catch (const core::ResourceError& error) {
+    reporter_.warn(concat("the result of step ", metrics.step,
+                          ", which has the lowest evaluation loss so far, is not kept (",
+                          core::first_line(error.what()), "); training goes on"));
+  }
+}
+
+bool Record::ends_early() const {
+  return settings_.eval.patience > 0 && best_ && best_->now() &&
+         best_->now()->worse >= settings_.eval.patience;
+}
+
+const std::optional<BestSoFar>& Record::best() const {
+  static const std::optional<BestSoFar> none;
+  return best_ ? best_->now() : none;
+}
+
+bool Record::is_due(std::int64_t step) const {
+  if (settings_.checkpoint.every > 0 && step % settings_.checkpoint.every == 0) return true;
+  const std::chrono::duration<double> since = Clock::now() - saved_at_;
+  return settings_.checkpoint.minutes > 0 && !writer_.busy() &&
+         since.count() >= 60 * settings_.checkpoint.minutes;
+}
+
+Progress Record::with_best(Progress progress) {
+  if (!best_) return progress;
+  progress.best = best_->now();
+  best_->checkpointed();
+  return progress;
+}
+
+void Record::save_beside(std::int64_t step) {
+  optimizer_.require_finite_parameters();
+  writer_.begin(with_best({.steps = step}));
+  saved_at_ = Clock::now();
+}
+
+void Record::save(const Progress& steps) {
+  optimizer_.require_finite_parameters();
+  const Progress progress = with_best(steps);
+  try {
+    writer_.write(progress);
+  } catch (const core::ResourceError&) {
+    if (!room_) throw;
+    room_->release();
+    writer_.write(progress);
+  }
+}
+
+std::string Record::save_last(std::int64_t steps, const std::optional<StepMetrics>& unevaluated) {
+  try {
+    save({.steps = steps, .unevaluated = unevaluated});
+  } catch (const std::exception& error) {
+    return concat("the state after step ", steps, " could not be saved (",
+                  core::first_line(error.what()), ")");
+  }
+  return concat("the state after step ", steps, " is saved");
+}
+
+void Record::write_result(TrainResult& result) {
+  writer_.finish();
+  optimizer_.require_finite_parameters();
+  const fs::path output = result_of(settings_);
+  room_->release();
+  if (!metrics_->flush()) reporter_.warn(concat(metrics_->why(), "; its last lines are lost"));
+  const auto but_saved = [&](const core::Error& error) {
+    return concat(error.what(), "; ", save_last(result.steps, newest_));
+  };
+  try {
+    if (best_ && best_->now()) {
+      result.best_step = best_->now()->step;
+      result.best_eval_loss = best_->now()->loss;
+      best_->move_to(output);
+      reporter_.info(concat("the result is that of step ", *result.best_step,
+                            ", which has the lowest evaluation loss"));
+    } else {
+      trainable_.save(output);
+    }
+  } catch (const core::ResourceError& error) {
+    throw core::ResourceError(but_saved(error));
+  } catch (const core::NumericalError& error) {  // a weight that the file's type cannot hold
+    throw core::NumericalError(but_saved(error));
+  }
+  result.output = output.string();
+}
+
+}  // namespace corda::train
