@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -83,14 +84,16 @@ void write_later(covariance::BlockCovariances block, io::CovarianceWriter& write
       });
 }
 
+// Collects the sites that are not `finished`; `writer` is rank 0's.
 void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
              const covariance::Draw& draw, covariance::StreamOptions options,
-             io::CovarianceWriter& writer, core::Reporter& reporter) {
+             const std::set<std::string>& finished, io::CovarianceWriter* writer,
+             core::Reporter& reporter) {
   std::set<std::string> wanted;
   std::set<std::int64_t> blocks;
   for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
     for (const auto& site : model::sites_of_block(config, layer)) {
-      if (writer.has(site.name)) continue;
+      if (finished.contains(site.name)) continue;
       wanted.insert(site.name);
       blocks.insert(layer);
     }
@@ -103,7 +106,7 @@ void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& co
       checkpoint, config, {draw}, options,
       [&](std::int64_t layer, const model::Block&,
           std::vector<covariance::BlockCovariances>& draws) {
-        write_later(std::move(draws.front()), writer, background);
+        if (writer != nullptr) write_later(std::move(draws.front()), *writer, background);
         reporter.advance(1, concat("block ", layer));
       },
       reporter);
@@ -126,16 +129,60 @@ core::SettingsList settings_of(CalibrateSettings& s) {
   return list;
 }
 
-CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& reporter) {
+namespace {
+
+// What rank 0 writes.
+struct Output {
+  Output(const CalibrateSettings& settings, core::ConfigNode made_with, core::Reporter& reporter)
+      // Another draw of the same files, with another --samples or --seed, is no other data.
+      : work(settings.out, std::move(made_with), reporter, /*derived=*/{"data"}),
+        writer(settings.out, io::covariance_storage_of(settings.storage), work.path()) {}
+
+  core::WorkDirectory work;
+  io::CovarianceWriter writer;
+};
+
+// The sites that rank 0 has finished, on every rank.
+std::set<std::string> finished_sites(const std::vector<model::Site>& sites, const Output* output,
+                                     dist::World& world) {
+  std::vector<std::string> names;
+  for (const auto& site : sites)
+    if (output != nullptr && output->writer.has(site.name)) names.push_back(site.name);
+  const auto all = dist::shared_names(world, names);
+  return {all.begin(), all.end()};
+}
+
+void write_manifest(const CalibrateSettings& settings, const std::string& fingerprint,
+                    const covariance::Draw& draw, Output& output) {
+  CalibrateSettings copy = settings;
+  const core::SettingsList resolved = settings_of(copy);
+  core::write_settings(output.writer.staging(), resolved);
+  output.writer.finish({.model = fingerprint,
+                        .model_name = settings.model,
+                        .tokens = draw.tokens,
+                        .samples = draw.samples,
+                        .activation_scaling = settings.activation_scaling,
+                        .settings = resolved.resolved(),
+                        .sites = {}});
+  output.work.remove();
+}
+
+}  // namespace
+
+CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& reporter,
+                          dist::World& world) {
   CalibrateSettings settings = given;
   settings_of(settings).check_values();
-  if (settings.date.empty()) settings.date = data::today();
+  if (settings.date.empty()) settings.date = world.shared(data::today());
   const auto begin = std::chrono::steady_clock::now();
+  settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
-  const at::Device device = linalg::device_of(settings.device);
+  if (world.is_first()) {
+    core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
+    core::refuse_foreign_work(settings.out);
+  }
+  const at::Device device = world.device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
-  core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
-  core::refuse_foreign_work(settings.out);
   const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
   const model::ModelDescription config =
       model::describe_model(checkpoint, reporter, settings.assume_family);
@@ -145,24 +192,18 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   const auto sites = model::sites_of(config);
   warn_of_few_tokens(sites, draw, settings, reporter);
   const std::string fingerprint = checkpoint.fingerprint();
-  // Another draw of the same files, with another --samples or --seed, is no other data.
-  core::WorkDirectory work(settings.out, made_with(settings, fingerprint, draw, device, dtype),
-                           reporter, /*derived=*/{"data"});
-  io::CovarianceWriter writer(settings.out, io::covariance_storage_of(settings.storage),
-                              work.path());
-  const std::int64_t skipped = adopt_finished(sites, draw.tokens, writer, reporter);
-  collect(checkpoint, config, draw, covariance::stream_options(settings, device), writer, reporter);
-  CalibrateSettings copy = settings;
-  const core::SettingsList resolved = settings_of(copy);
-  core::write_settings(writer.staging(), resolved);
-  writer.finish({.model = fingerprint,
-                 .model_name = settings.model,
-                 .tokens = draw.tokens,
-                 .samples = draw.samples,
-                 .activation_scaling = settings.activation_scaling,
-                 .settings = resolved.resolved(),
-                 .sites = {}});
-  work.remove();
+  const core::ConfigNode job = made_with(settings, fingerprint, draw, device, dtype);
+  dist::require_same_job(world, job);
+  std::unique_ptr<Output> output;
+  std::int64_t skipped = 0;
+  if (world.is_first()) {
+    output = std::make_unique<Output>(settings, job, reporter);
+    skipped = adopt_finished(sites, draw.tokens, output->writer, reporter);
+  }
+  collect(checkpoint, config, draw, covariance::stream_options(settings, device, world),
+          finished_sites(sites, output.get(), world), output ? &output->writer : nullptr, reporter);
+  if (output) write_manifest(settings, fingerprint, draw, *output);
+  world.barrier();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
   return {.samples = draw.samples,
           .tokens = draw.tokens,

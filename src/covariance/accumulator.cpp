@@ -20,7 +20,6 @@ CovarianceAccumulator::CovarianceAccumulator(std::int64_t in_features, bool scal
 
 void CovarianceAccumulator::add(const at::Tensor& x, const std::vector<std::int32_t>& offsets) {
   const at::NoGradGuard no_grad;
-  tokens_ += x.size(0);
   samples_ += static_cast<std::int64_t>(offsets.size()) - 1;
   if (!scale_by_maximum_) {
     linalg::add_scaled_gram(sum_, x, one_);
@@ -36,8 +35,8 @@ void CovarianceAccumulator::add(const at::Tensor& x, const std::vector<std::int3
     linalg::add_scaled_gram(sum_, sample(i), scales.narrow(0, static_cast<std::int64_t>(i), 1));
 }
 
-at::Tensor CovarianceAccumulator::finish() {
-  if (scale_by_maximum_) sum_.div_(static_cast<double>(samples_));
+at::Tensor CovarianceAccumulator::finish(std::int64_t samples) {
+  if (scale_by_maximum_) sum_.div_(static_cast<double>(samples));
   linalg::mirror_lower(sum_);
   return std::exchange(sum_, {});
 }

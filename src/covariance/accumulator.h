@@ -17,16 +17,18 @@ class CovarianceAccumulator {
   // Adds a batch's activations x [tokens, in]; sequence i is the rows [offsets[i], offsets[i + 1]).
   void add(const at::Tensor& x, const std::vector<std::int32_t>& offsets);
 
-  // C [in, in] fp32 on the device, divided by the sample count where samples were scaled. Nothing
-  // may be added afterwards.
-  at::Tensor finish();
-  std::int64_t tokens() const { return tokens_; }
+  // What was added so far, lower triangle [in, in], fp32 on the device: the sums of several ranks
+  // may be added to it.
+  const at::Tensor& sum() const { return sum_; }
+  // C [in, in] fp32 on the device, divided by the number of samples, which is that of all ranks,
+  // where samples were scaled. Nothing may be added afterwards.
+  at::Tensor finish(std::int64_t samples);
+  at::Tensor finish() { return finish(samples_); }
 
  private:
   at::Tensor sum_;  // lower triangle
   at::Tensor one_;
   bool scale_by_maximum_;
-  std::int64_t tokens_ = 0;
   std::int64_t samples_ = 0;
 };
 

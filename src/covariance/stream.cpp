@@ -38,8 +38,8 @@ class Streamer {
         model_(model::model_without_weights(config, load_)) {
     std::int64_t tokens = 0;
     for (const auto& draw : draws) tokens += draw.tokens;
-    const std::int64_t bytes =
-        tokens * config.hidden_size * static_cast<std::int64_t>(c10::elementSize(options.dtype));
+    const std::int64_t bytes = tokens / options.world.size() * config.hidden_size *
+                               static_cast<std::int64_t>(c10::elementSize(options.dtype));
     const bool on_host = hidden_states_on_host(options.hidden_states, bytes, options.device);
     if (options.device.is_cuda()) {
       reporter.info(concat("activations between blocks: ", bytes / 1000000, " MB in ",
@@ -52,7 +52,8 @@ class Streamer {
   void embed() {
     model_.embedding = loader_.embedding();
     for (auto& lane : lanes_) {
-      for (const auto& packed : lane.draw.batches) {
+      for (const std::size_t i : own_batches(lane.draw)) {
+        const data::PackedBatch& packed = lane.draw.batches[i];
         lane.batches.push_back(model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
                                                  model_.config.vocab_size, options_.device));
         lane.hidden->put(lane.batches.size() - 1, model::embed(model_, lane.batches.back().ids));
@@ -78,6 +79,13 @@ class Streamer {
   }
 
  private:
+  // This rank's.
+  std::vector<std::size_t> own_batches(const Draw& draw) const {
+    std::vector<std::int64_t> sizes;
+    for (const auto& batch : draw.batches) sizes.push_back(batch.tokens());
+    return data::share_of(sizes, options_.world.rank(), options_.world.size());
+  }
+
   BlockCovariances run_lane(Lane& lane, std::int64_t layer, const std::vector<model::Site>& sites) {
     std::map<std::string, CovarianceAccumulator> sums;
     for (const auto& site : sites) {
@@ -99,7 +107,13 @@ class Streamer {
     BlockCovariances result;
     for (const auto& site : sites) {
       CovarianceAccumulator& sum = sums.at(site.name);
-      const at::Tensor covariance = sum.finish();
+      const int owner = options_.owner ? options_.owner(site.name) : 0;
+      options_.world.sum_to(sum.sum(), owner);
+      if (options_.world.rank() != owner) {
+        result.push_back({site, {}, lane.draw.tokens});
+        continue;
+      }
+      const at::Tensor covariance = sum.finish(lane.draw.samples);
       if (!covariance.isfinite().all().item<bool>()) {
         throw core::NumericalError(
             concat("the covariance of '", site.name,
@@ -107,7 +121,7 @@ class Streamer {
                    "largest activation is zero; check the model, try --dtype fp32 or ",
                    "--activation-scaling none"));
       }
-      result.push_back({site, covariance, sum.tokens()});
+      result.push_back({site, covariance, lane.draw.tokens});
     }
     return result;
   }
@@ -122,7 +136,7 @@ class Streamer {
 
 }  // namespace
 
-StreamOptions stream_options(const DrawSettings& settings, at::Device device) {
+StreamOptions stream_options(const DrawSettings& settings, at::Device device, dist::World& world) {
   const std::map<std::string, ActivationScaling> scalings = {
       {"reference", ActivationScaling::kReference}, {"none", ActivationScaling::kNone}};
   const std::map<std::string, HiddenStatesPlace> places = {{"auto", HiddenStatesPlace::kAuto},
@@ -131,7 +145,8 @@ StreamOptions stream_options(const DrawSettings& settings, at::Device device) {
   return {.device = device,
           .dtype = linalg::dtype_of(settings.dtype, device),
           .activation_scaling = scalings.at(settings.activation_scaling),
-          .hidden_states = places.at(settings.hidden_states)};
+          .hidden_states = places.at(settings.hidden_states),
+          .world = world};
 }
 
 void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelDescription& config,

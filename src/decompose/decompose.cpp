@@ -6,6 +6,10 @@
 
 #include <array>
 #include <chrono>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "adapter/target_modules.h"
@@ -22,6 +26,7 @@
 #include "decompose/finished_sites.h"
 #include "decompose/plan.h"
 #include "decompose/report.h"
+#include "decompose/site_exchange.h"
 #include "decompose/site_reader.h"
 #include "decompose/site_solver.h"
 
@@ -136,19 +141,44 @@ core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
   return result;
 }
 
+// What the ranks do together.
+struct Work {
+  const io::Checkpoint& model;
+  const SiteSolver& solver;
+  const SiteExchange& exchange;
+  dist::World& world;
+  at::Device device;
+  std::vector<const PlannedSite*> left;  // sites that no earlier process finished
+  FinishedSites* finished;               // rank 0's
+};
+
+// Brings a round to rank 0, which keeps it.
+void keep(const Work& work, const std::vector<const PlannedSite*>& sites,
+          const std::vector<int>& owners, std::map<std::string, SolvedSite> solved) {
+  work.exchange.collect(sites, owners, solved);
+  if (work.finished == nullptr) return;
+  for (const auto* site : sites) work.finished->add(*site, solved.at(site->layers.front().module));
+}
+
 // Decomposes from covariance directories (or, for pissa, from none), site after site.
-void run_from_directories(const io::Checkpoint& model, const Covariances& covariances,
-                          const std::vector<PlannedSite>& sites, const SiteSolver& solver,
-                          bool weights, at::Device device, FinishedSites& finished) {
-  std::vector<const PlannedSite*> left;
-  for (const auto& site : sites) {
-    if (!finished.has(site)) left.push_back(&site);
-  }
-  SiteReader reader(model, covariances, weights, device);
-  for (std::size_t i = 0; i < left.size(); ++i) {
-    SiteReader::Loaded loaded = reader.take(*left[i], i + 1 < left.size() ? left[i + 1] : nullptr);
-    const auto weight = [&](const std::string& module) { return loaded.weights.at(module); };
-    finished.add(*left[i], solver.solve(*left[i], std::move(loaded.input), weight));
+void run_from_directories(const Work& work, const Covariances& covariances, bool weights) {
+  const auto rounds = rounds_of(work.left, work.world.size());
+  const auto rank = static_cast<std::size_t>(work.world.rank());
+  const auto mine = [&](std::size_t i) -> const PlannedSite* {
+    return i < rounds.size() && rank < rounds[i].size() ? rounds[i][rank] : nullptr;
+  };
+  SiteReader reader(work.model, covariances, weights, work.device);
+  for (std::size_t i = 0; i < rounds.size(); ++i) {
+    std::map<std::string, SolvedSite> solved;
+    if (const PlannedSite* site = mine(i)) {
+      SiteReader::Loaded loaded = reader.take(*site, mine(i + 1));
+      const auto weight = [&](const std::string& module) { return loaded.weights.at(module); };
+      solved[site->layers.front().module] =
+          work.solver.solve(*site, std::move(loaded.input), weight);
+    }
+    std::vector<int> owners(rounds[i].size());
+    std::iota(owners.begin(), owners.end(), 0);
+    keep(work, rounds[i], owners, std::move(solved));
   }
 }
 
@@ -163,32 +193,47 @@ at::Tensor stored_weight(const io::Checkpoint& model, const model::Block& block,
   return stored.to(device);
 }
 
+// A covariance that this rank solves.
+bool is_here(const covariance::SiteCovariance& site) { return site.covariance.defined(); }
+
 // Calibrates and decomposes, block after block.
-void run_from_data(const DecomposeSettings& settings, const io::Checkpoint& model,
+void run_from_data(const Work& work, const DecomposeSettings& settings,
                    const model::ModelDescription& config,
-                   const std::vector<covariance::Draw>& draws,
-                   const std::vector<PlannedSite>& sites, const SiteSolver& solver,
-                   at::Device device, FinishedSites& finished, core::Reporter& reporter) {
+                   const std::vector<covariance::Draw>& draws, core::Reporter& reporter) {
   std::map<std::string, const PlannedSite*> left;
-  for (const auto& site : sites) {
-    if (!finished.has(site)) left[site.name] = &site;
+  for (const auto* site : work.left) left[site->name] = site;
+  std::map<std::string, int> owner;
+  for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
+    std::vector<const PlannedSite*> sites;
+    for (const auto& site : model::sites_of_block(config, layer))
+      if (left.contains(site.name)) sites.push_back(left.at(site.name));
+    owner.merge(owners_of(sites, work.world.size()));
   }
-  covariance::StreamOptions options = covariance::stream_options(settings, device);
+  covariance::StreamOptions options = covariance::stream_options(settings, work.device, work.world);
   options.wanted = [&](const std::string& site) { return left.contains(site); };
+  options.owner = [&](const std::string& site) { return owner.at(site); };
   covariance::stream_blocks(
-      model, config, draws, options,
+      work.model, config, draws, options,
       [&](std::int64_t, const model::Block& block,
           std::vector<covariance::BlockCovariances>& found) {
+        std::vector<const PlannedSite*> sites;
+        std::vector<int> owners;
+        std::map<std::string, SolvedSite> solved;
         for (std::size_t i = 0; i < found.front().size(); ++i) {
-          const PlannedSite& site = *left.at(found.front()[i].site.name);
+          covariance::SiteCovariance& knowledge = found.front()[i];
+          sites.push_back(left.at(knowledge.site.name));
+          owners.push_back(owner.at(knowledge.site.name));
+          if (!is_here(knowledge)) continue;
           SiteInput input;
-          input.tokens = found.front()[i].tokens;
-          input.knowledge.push_back(std::exchange(found.front()[i].covariance, {}));
+          input.tokens = knowledge.tokens;
+          input.knowledge.push_back(std::exchange(knowledge.covariance, {}));
           if (found.size() > 1) input.task.push_back(std::exchange(found[1][i].covariance, {}));
-          finished.add(site, solver.solve(site, std::move(input), [&](const std::string& module) {
-            return stored_weight(model, block, module, device);
-          }));
+          solved[sites.back()->layers.front().module] =
+              work.solver.solve(*sites.back(), std::move(input), [&](const std::string& module) {
+                return stored_weight(work.model, block, module, work.device);
+              });
         }
+        keep(work, sites, owners, std::move(solved));
       },
       reporter);
 }
@@ -215,16 +260,16 @@ void check_tokens(const DecomposeSettings& settings, const std::vector<PlannedSi
 
 // Says what begins; gives the number of layers.
 std::int64_t announce(const DecomposeSettings& settings, const std::vector<PlannedSite>& sites,
-                      const FinishedSites& finished, at::Device device, core::Reporter& reporter) {
+                      std::int64_t taken, at::Device device, core::Reporter& reporter) {
   std::int64_t layers = 0;
   for (const auto& site : sites) layers += static_cast<std::int64_t>(site.layers.size());
   reporter.info(concat("decomposing ", layers, " layers on ", linalg::describe(device), ", rank ",
                        settings.rank));
-  if (finished.layers_taken() > 0) {
-    reporter.info(concat("going on after ", finished.layers_taken(), " of ", layers,
+  if (taken > 0) {
+    reporter.info(concat("going on after ", taken, " of ", layers,
                          " layers that an earlier process finished"));
   }
-  reporter.begin("decompose", layers, "layer", finished.layers_taken());
+  reporter.begin("decompose", layers, "layer", taken);
   return layers;
 }
 
@@ -323,16 +368,54 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   return list;
 }
 
-DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& reporter) {
+namespace {
+
+// What rank 0 writes.
+struct Output {
+  Output(const DecomposeSettings& settings, core::ConfigNode made_with,
+         const std::vector<PlannedSite>& sites, std::int64_t stored_rank,
+         std::map<std::string, adapter::LayerReport>& reports, core::Reporter& reporter)
+      // Another draw of the same files, with another --samples or --seed, is no other data.
+      : work(settings.out, std::move(made_with), reporter, /*derived=*/{"data"}),
+        finished(work, sites, stored_rank, reports) {}
+
+  core::WorkDirectory work;
+  FinishedSites finished;
+};
+
+// The sites that rank 0 has not finished, on every rank.
+std::vector<const PlannedSite*> sites_left(const std::vector<PlannedSite>& sites,
+                                           const Output* output, dist::World& world) {
+  std::vector<std::string> taken;
+  for (const auto& site : sites) {
+    if (output != nullptr && output->finished.has(site))
+      taken.push_back(site.layers.front().module);
+  }
+  taken = dist::shared_names(world, taken);
+  const std::set<std::string> done(taken.begin(), taken.end());
+  std::vector<const PlannedSite*> left;
+  for (const auto& site : sites)
+    if (!done.contains(site.layers.front().module)) left.push_back(&site);
+  return left;
+}
+
+}  // namespace
+
+DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& reporter,
+                          dist::World& world) {
   DecomposeSettings settings = given;
   settings_of(settings).check_values();
-  if (!settings.data.empty() && settings.date.empty()) settings.date = data::today();
+  if (!settings.data.empty() && settings.date.empty()) settings.date = world.shared(data::today());
   const auto begin = std::chrono::steady_clock::now();
   check_settings(settings);
-  core::AtomicDirectory directory(settings.out);  // first: a refused --out should not cost minutes
-  core::refuse_foreign_work(settings.out);
+  std::optional<core::AtomicDirectory> directory;
+  if (world.is_first()) {
+    directory.emplace(settings.out);  // first: a refused --out should not cost minutes
+    core::refuse_foreign_work(settings.out);
+  }
+  settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
-  const at::Device device = linalg::device_of(settings.device);
+  const at::Device device = world.device_of(settings.device);
   const io::Checkpoint model = io::open_model(settings.model, reporter);
   const std::string fingerprint = model.fingerprint();
   const model::ModelDescription config =
@@ -353,27 +436,41 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
     draws = draw_all(settings, config, reporter);
     for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());
   }
-  // Another draw of the same files, with another --samples or --seed, is no other data.
-  core::WorkDirectory work(settings.out, made_with(settings, fingerprint, sources, device),
-                           reporter, /*derived=*/{"data"});
+  const core::ConfigNode job = made_with(settings, fingerprint, sources, device);
+  dist::require_same_job(world, job);
   adapter::Adapter result = empty_adapter(settings, fingerprint, sources);
   result.base_blocks = adapter::count_blocks(model);
-  FinishedSites finished(work, sites, is_dual(settings) ? settings.rank : 2 * settings.rank,
-                         result.reports);
+  const std::int64_t stored_rank = is_dual(settings) ? settings.rank : 2 * settings.rank;
+  std::unique_ptr<Output> output;
+  if (world.is_first()) {
+    output = std::make_unique<Output>(settings, job, sites, stored_rank, result.reports, reporter);
+  }
+  const std::int64_t taken = output ? output->finished.layers_taken() : 0;
   check_tokens(settings, sites, covariances, draws, reporter);
-  const std::int64_t layers = announce(settings, sites, finished, device, reporter);
+  const std::int64_t layers = announce(settings, sites, taken, device, reporter);
   const SiteSolver solver(settings, result.scale(), reporter);
+  const SiteExchange exchange(world, stored_rank, device, reporter);
+  const Work work{.model = model,
+                  .solver = solver,
+                  .exchange = exchange,
+                  .world = world,
+                  .device = device,
+                  .left = sites_left(sites, output.get(), world),
+                  .finished = output ? &output->finished : nullptr};
   if (draws.empty()) {
-    run_from_directories(model, covariances, sites, solver, !is_dual(settings), device, finished);
+    run_from_directories(work, covariances, !is_dual(settings));
   } else {
-    run_from_data(settings, model, config, draws, sites, solver, device, finished, reporter);
+    run_from_data(work, settings, config, draws, reporter);
   }
   reporter.end();
-  write_result(settings, result, finished, directory);
-  work.remove();
-  report_layers(result.reports, reporter);
+  if (output) {
+    write_result(settings, result, output->finished, *directory);
+    output->work.remove();
+    report_layers(result.reports, reporter);
+  }
+  world.barrier();
   DecomposeResult summary = summarise(settings, result, layers);
-  summary.layers_skipped = finished.layers_taken();
+  summary.layers_skipped = taken;
   summary.peak_memory_bytes = linalg::peak_memory_bytes(device);
   summary.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return summary;

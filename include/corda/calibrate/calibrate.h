@@ -10,6 +10,7 @@
 #include "corda/core/reporter.h"
 #include "corda/core/settings.h"
 #include "corda/covariance/draw.h"
+#include "corda/dist/world.h"
 
 namespace corda::calibrate {
 
@@ -38,7 +39,9 @@ struct CalibrateResult {
 // are written while the next block is run. Finished sites are kept in `OUT.work` until the
 // directory is complete: after a kill the same command goes on there. Blocks that are finished are
 // only run forward, since saving the activations would write more than all covariances together.
-// Throws NumericalError naming a site whose covariance is not finite.
-CalibrateResult calibrate(const CalibrateSettings& settings, core::Reporter& reporter);
+// Several ranks share the samples, and rank 0 writes what one would write, but for the order of
+// sums. Throws NumericalError naming a site whose covariance is not finite.
+CalibrateResult calibrate(const CalibrateSettings& settings, core::Reporter& reporter,
+                          dist::World& world = dist::alone());
 
 }  // namespace corda::calibrate

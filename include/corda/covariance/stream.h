@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "corda/covariance/draw.h"
+#include "corda/dist/world.h"
 #include "corda/io/safetensors.h"
 #include "corda/model/model.h"
 #include "corda/model/sites.h"
@@ -20,7 +21,7 @@ namespace corda::covariance {
 // C = sum_t x_t x_t^T over all tokens.
 struct SiteCovariance {
   model::Site site;
-  at::Tensor covariance;
+  at::Tensor covariance;  // undefined on a rank that is not its owner
   std::int64_t tokens = 0;
 };
 
@@ -41,11 +42,16 @@ struct StreamOptions {
   // The sites whose covariance is asked for; empty: all. Blocks without such a site are only run,
   // those after the last one that has one are not.
   std::function<bool(const std::string& site)> wanted = {};
+  // The ranks that share the batches of every draw, and which of them gets a site's covariance;
+  // without `owner` rank 0 gets all.
+  dist::World& world = dist::alone();
+  std::function<int(const std::string& site)> owner = {};
 };
 
 // The options that `settings` name, for all sites. The words are those of `add_draw_settings`,
 // which core::SettingsList::check_values has seen to.
-StreamOptions stream_options(const DrawSettings& settings, at::Device device);
+StreamOptions stream_options(const DrawSettings& settings, at::Device device,
+                             dist::World& world = dist::alone());
 
 // Called once for every block with a wanted site, in their order, with the covariances of each draw
 // and the block's weights in `dtype`. Both are freed after the call unless they are kept; a

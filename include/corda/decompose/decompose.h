@@ -12,6 +12,7 @@
 #include "corda/core/reporter.h"
 #include "corda/core/settings.h"
 #include "corda/covariance/draw.h"
+#include "corda/dist/world.h"
 
 namespace corda::decompose {
 
@@ -62,8 +63,11 @@ struct DecomposeResult {
 // and the solver's workspace; the adapter itself is on the disk. Every layer's energy is proved to
 // be within the bounds of linalg/spectrum.h, or computed by the exact route. Finished sites are
 // kept in `OUT.work` until the adapter is complete: after a kill the same command goes on there.
-// Throws ConfigError (settings, a rank above a layer's size, covariances of another model),
-// FormatError (a module without covariance, malformed files), NumericalError naming the layer.
-DecomposeResult decompose(const DecomposeSettings& settings, core::Reporter& reporter);
+// Several ranks share the sites (and with `data` the samples), and rank 0 writes what one would
+// write, but for the order of sums. Throws ConfigError (settings, a rank above a layer's size,
+// covariances of another model), FormatError (a module without covariance, malformed files),
+// NumericalError naming the layer.
+DecomposeResult decompose(const DecomposeSettings& settings, core::Reporter& reporter,
+                          dist::World& world = dist::alone());
 
 }  // namespace corda::decompose

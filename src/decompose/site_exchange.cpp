@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "decompose/site_exchange.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "adapter/layer_report.h"
+#include "corda/core/error.h"
+#include "corda/data/batch.h"
+#include "core/fields.h"
+
+namespace corda::decompose {
+
+using core::concat;
+
+std::int64_t cost_of(const PlannedSite& site) {
+  const std::int64_t in = site.layers.front().in_features;
+  std::int64_t out = 0;
+  for (const auto& layer : site.layers) out += layer.out_features;
+  return in * (in + out);
+}
+
+std::vector<Round> rounds_of(std::vector<const PlannedSite*> sites, int ranks) {
+  if (ranks > 1) {
+    std::stable_sort(sites.begin(), sites.end(),
+                     [](const auto* a, const auto* b) { return cost_of(*a) > cost_of(*b); });
+  }
+  std::vector<Round> rounds;
+  for (std::size_t i = 0; i < sites.size(); ++i) {
+    if (i % static_cast<std::size_t>(ranks) == 0) rounds.emplace_back();
+    rounds.back().push_back(sites[i]);
+  }
+  return rounds;
+}
+
+std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& sites, int ranks) {
+  std::vector<std::int64_t> costs;
+  for (const auto* site : sites) costs.push_back(cost_of(*site));
+  std::map<std::string, int> owners;
+  for (int rank = 0; rank < ranks; ++rank) {
+    for (const std::size_t i : data::share_of(costs, rank, ranks)) owners[sites[i]->name] = rank;
+  }
+  return owners;
+}
+
+namespace {
+
+core::Json reports_of(const SolvedSite& solved) {
+  core::Json reports = core::Json::object();
+  for (const auto& [module, layer] : solved) reports[module] = adapter::to_json(layer.report);
+  return reports;
+}
+
+}  // namespace
+
+void SiteExchange::collect(const std::vector<const PlannedSite*>& sites,
+                           const std::vector<int>& owners,
+                           std::map<std::string, SolvedSite>& solved) const {
+  if (world_.is_alone()) return;
+  core::Json mine = core::Json::object();
+  for (const auto& [module, site] : solved) mine[module] = reports_of(site);
+  const auto told = world_.gather(mine.dump());
+  for (std::size_t i = 0; i < sites.size(); ++i) {
+    const PlannedSite& site = *sites[i];
+    const std::string& key = site.layers.front().module;
+    const int owner = owners[i];
+    SolvedSite received;
+    for (const auto& layer : site.layers) {
+      SolvedLayer& here = received[layer.module];
+      if (world_.rank() == owner) {
+        here = solved.at(key).at(layer.module);
+        here.stored = {here.stored.a.contiguous(), here.stored.b.contiguous()};
+      } else {
+        const auto fp32 = at::TensorOptions().device(device_).dtype(at::kFloat);
+        here.stored = {at::empty({stored_rank_, layer.in_features}, fp32),
+                       at::empty({layer.out_features, stored_rank_}, fp32)};
+      }
+      world_.broadcast(here.stored.a, owner);
+      world_.broadcast(here.stored.b, owner);
+    }
+    if (!world_.is_first() || owner == 0) continue;
+    const std::string source = concat("rank ", owner);
+    const core::Json reports =
+        core::parse_json(told[static_cast<std::size_t>(owner)], source).at(key);
+    for (auto& [module, layer] : received)
+      layer.report = adapter::layer_report_of(core::Fields(reports.at(module), source));
+    solved[key] = std::move(received);
+    reporter_.advance(static_cast<std::int64_t>(site.layers.size()), site.name);
+  }
+}
+
+}  // namespace corda::decompose

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Sites dealt out to several ranks, and what they were decomposed into brought to rank 0.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "corda/core/reporter.h"
+#include "corda/dist/world.h"
+#include "decompose/site_solver.h"
+
+namespace corda::decompose {
+
+// About how long a site takes, in no unit: solvers work on the square of its inputs.
+std::int64_t cost_of(const PlannedSite& site);
+
+// Sites that the ranks solve beside each other: the one at index i is that of rank i. Every round
+// has as many as there are ranks but the last; their costs are alike. One rank gets them in their
+// order.
+using Round = std::vector<const PlannedSite*>;
+std::vector<Round> rounds_of(std::vector<const PlannedSite*> sites, int ranks);
+
+// The rank of each of a block's sites: together they have about as much to do.
+std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& sites, int ranks);
+
+class SiteExchange {
+ public:
+  // Factors are stored with `stored_rank` components, on `device`.
+  SiteExchange(dist::World& world, std::int64_t stored_rank, at::Device device,
+               core::Reporter& reporter)
+      : world_(world), stored_rank_(stored_rank), device_(device), reporter_(reporter) {}
+
+  // `solved`: this rank's of `sites`, by first module. Rank 0 has all of them afterwards.
+  void collect(const std::vector<const PlannedSite*>& sites, const std::vector<int>& owners,
+               std::map<std::string, SolvedSite>& solved) const;
+
+ private:
+  dist::World& world_;
+  std::int64_t stored_rank_;
+  at::Device device_;
+  core::Reporter& reporter_;
+};
+
+}  // namespace corda::decompose
