@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 // Times optimizer steps on a random model of a given shape, built in the GPU's memory: no
-// files, no tokenizer. One JSON line a batch; with --profile where the time of a step goes.
+// files, no tokenizer. One JSON line a batch; with --profile where the time of a step goes. Started
+// by torchrun or mpirun, every rank steps on the batch, gradients are summed, and rank 0 prints the
+// rate of all.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -11,14 +13,20 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 
+#include "corda/core/reporter.h"
+#include "corda/dist/launch.h"
+#include "corda/dist/world.h"
 #include "corda/linalg/device.h"
 #include "corda/train/optimizer.h"
 #include "support/random_model.h"
 #include "train/flops.h"
 #include "train/gradient_pass.h"
+#include "train/gradient_sums.h"
 #include "train/low_rank_pass.h"
 #include "train/recompute.h"
 #include "train/step.h"
@@ -166,8 +174,8 @@ void print_profile(Step&& step) {
   }
 }
 
-void run(const Options& o) {
-  const at::Device device = linalg::device_of(o.device);
+void run(const Options& o, dist::World& world) {
+  const at::Device device = world.device_of(o.device);
   const at::ScalarType type = device.is_cuda() ? at::kBFloat16 : at::kFloat;
   model::Model model = random_model(o, device, type);
   std::vector<std::pair<std::string, at::Tensor>> parameters;
@@ -203,9 +211,12 @@ void run(const Options& o) {
       c10::cuda::CUDACachingAllocator::emptyCache();
       c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
     }
+    std::optional<train::GradientSums> sums;
+    if (!world.is_alone()) sums.emplace(world, *pass, optimizer.parameters());
     double loss = 0;
     const auto step = [&] {
-      const train::StepGradients gradients = train::accumulate_gradients(*pass, batches, 0);
+      const train::StepGradients gradients =
+          train::accumulate_gradients(*pass, train::all_of(batches), 0, sums ? &*sums : nullptr);
       const at::Tensor norm = optimizer.step(1e-5, 1.0);
       optimizer.clear_gradients();
       loss = gradients.loss();
@@ -218,6 +229,10 @@ void run(const Options& o) {
       seconds.push_back(
           std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
+    if (!world.is_first()) {
+      if (o.profile) step();  // the one that rank 0 profiles
+      continue;
+    }
     const double first = seconds.front();
     std::sort(seconds.begin() + o.warmup, seconds.end());
     const double median = seconds[static_cast<std::size_t>(o.warmup + o.steps / 2)];
@@ -225,12 +240,12 @@ void run(const Options& o) {
     std::printf(
         "{\"batch\": \"%s\", \"tokens\": %ld, \"method\": \"%s\", \"gradients\": \"%s\", "
         "\"recompute\": \"%s\", "
-        "\"tuned\": %s, \"graphs\": \"%s\", "
+        "\"tuned\": %s, \"graphs\": \"%s\", \"ranks\": %d, "
         "\"tokens_per_second\": %.0f, \"step_ms\": %.1f, \"first_step_ms\": %.0f, "
         "\"peak_gb\": %.1f, \"tflops\": %.0f, \"loss\": %.4f}\n",
         name.c_str(), static_cast<long>(tokens), o.method.c_str(), o.gradients.c_str(),
-        o.recompute.c_str(), o.untuned ? "false" : "true", o.graphs.c_str(),
-        static_cast<double>(tokens) / median, median * 1e3, first * 1e3,
+        o.recompute.c_str(), o.untuned ? "false" : "true", o.graphs.c_str(), world.size(),
+        static_cast<double>(tokens * world.size()) / median, median * 1e3, first * 1e3,
         static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
         train::flops_of_step(model, static_cast<double>(tokens),
                              static_cast<double>(batches.front().targets()),
@@ -276,6 +291,12 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   o.frozen_a = o.frozen_a || o.shared_a;
   if (o.gradients.empty()) o.gradients = o.method == "lora" ? "fused" : "kernels";
-  run(o);
+  const auto launch = dist::launch_of([](const std::string& name) {
+    const char* value = std::getenv(name.c_str());
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  });
+  const core::Reporter quiet;
+  const auto world = launch ? dist::join(*launch, quiet) : nullptr;
+  run(o, world ? *world : dist::alone());
   return 0;
 }

@@ -36,8 +36,9 @@ void add_calibrate(CLI::App& app, CommonFlags& common, Action& action) {
   const auto settings = std::make_shared<calibrate::CalibrateSettings>();
   add_verb(app, "calibrate", "Collect the input covariance of every linear layer.",
            calibrate::settings_of(*settings), action, [settings, &common] {
-             ConsoleReporter reporter(common.quiet);
-             print(*settings, calibrate::calibrate(*settings, reporter), common.json);
+             ConsoleReporter reporter(common.quiet, !common.prints);
+             const auto result = calibrate::calibrate(*settings, reporter, *common.world);
+             if (common.prints) print(*settings, result, common.json);
            });
 }
 

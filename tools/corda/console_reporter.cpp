@@ -43,8 +43,9 @@ void handle_signals() {
 
 void outlive_readers() { std::signal(SIGPIPE, SIG_IGN); }
 
-ConsoleReporter::ConsoleReporter(bool quiet)
-    : terminal_(::isatty(STDERR_FILENO) == 1), quiet_(quiet) {
+ConsoleReporter::ConsoleReporter(bool quiet, bool silent)
+    : terminal_(::isatty(STDERR_FILENO) == 1), quiet_(quiet || silent), silent_(silent) {
+  if (spdlog::get("corda")) return;
   auto logger = spdlog::stderr_color_mt("corda");
   logger->set_pattern("%^%l%$: %v");
   spdlog::set_default_logger(logger);
@@ -53,7 +54,7 @@ ConsoleReporter::ConsoleReporter(bool quiet)
 bool ConsoleReporter::stop_requested() const { return g_stop.load(); }
 
 void ConsoleReporter::log(core::LogLevel level, std::string_view message) {
-  if (quiet_ && level != core::LogLevel::kWarning) return;
+  if (silent_ || (quiet_ && level != core::LogLevel::kWarning)) return;
   clear_bar();
   switch (level) {
     case core::LogLevel::kInfo:

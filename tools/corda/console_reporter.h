@@ -23,7 +23,8 @@ void outlive_readers();
 
 class ConsoleReporter final : public core::Reporter {
  public:
-  explicit ConsoleReporter(bool quiet);
+  // Quiet: warnings only. Silent: nothing at all, for ranks whose words another one says.
+  explicit ConsoleReporter(bool quiet, bool silent = false);
 
   void log(core::LogLevel level, std::string_view message) override;
   void begin(std::string_view task, std::int64_t total, std::string_view unit,
@@ -39,6 +40,7 @@ class ConsoleReporter final : public core::Reporter {
   using Clock = std::chrono::steady_clock;
   bool terminal_;
   bool quiet_;
+  bool silent_;
   bool bar_shown_ = false;
   std::string task_;
   std::string unit_;

@@ -38,8 +38,9 @@ void add_decompose(CLI::App& app, CommonFlags& common, Action& action) {
   const auto settings = std::make_shared<decompose::DecomposeSettings>();
   add_verb(app, "decompose", "Make the adapter that training starts from.",
            decompose::settings_of(*settings), action, [settings, &common] {
-             ConsoleReporter reporter(common.quiet);
-             print(*settings, decompose::decompose(*settings, reporter), common.json);
+             ConsoleReporter reporter(common.quiet, !common.prints);
+             const auto result = decompose::decompose(*settings, reporter, *common.world);
+             if (common.prints) print(*settings, result, common.json);
            });
 }
 

@@ -35,7 +35,7 @@ void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
   const auto settings = std::make_shared<eval::EvalSettings>();
   add_verb(app, "eval", "Measure perplexity or closed-book question answering.",
            eval::settings_of(*settings), action, [settings, &common] {
-             ConsoleReporter reporter(common.quiet);
+             ConsoleReporter reporter(common.quiet, !common.prints);
              print(eval::evaluate(*settings, reporter), common.json);
            });
 }

@@ -6,15 +6,21 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "commands.h"
 #include "console_reporter.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/dist/launch.h"
+#include "corda/dist/world.h"
 #include "corda/linalg/out_of_memory.h"
 #include "corda/train/foreign_settings.h"
 #include "corda/train/settings.h"
+#include "local_ranks.h"
 
 namespace {
 
@@ -100,23 +106,80 @@ std::string memory_advice(const CLI::App& app) {
   return corda::core::join(advice, ", or ");
 }
 
-int run(const CLI::App& app, const corda::tools::Action& action) {
+// What is said of an exception, and the exit code.
+corda::core::Error error_of(const CLI::App& app, const std::exception& exception) {
+  if (const auto* error = dynamic_cast<const corda::core::InternalError*>(&exception))
+    return {error->code(), internal(error->what())};
+  if (const auto* error = dynamic_cast<const corda::core::Error*>(&exception)) return *error;
+  if (const auto out = corda::linalg::out_of_memory(exception)) {
+    return {ExitCode::kResource,
+            out->memory + " ran out; " + memory_advice(app) + " (" + out->detail + ")"};
+  }
+  const auto* torch = dynamic_cast<const c10::Error*>(&exception);
+  return {
+      ExitCode::kInternal,
+      internal(torch == nullptr ? exception.what() : first_line(torch->what_without_backtrace()))};
+}
+
+std::optional<std::string> environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+// Does the action as one of several ranks. Does not come back from a failure, after which what
+// connects the ranks may wait for ever.
+int run_as_rank(const CLI::App& app, const corda::dist::Launch& launch,
+                const corda::tools::Action& action, corda::tools::CommonFlags& common) {
+  common.prints = launch.rank == 0;
+  std::unique_ptr<corda::dist::World> world;
   try {
+    const corda::tools::ConsoleReporter reporter(common.quiet, !common.prints);
+    world = corda::dist::join(launch, reporter);
+    common.world = world.get();
+    action();
+  } catch (const std::exception& exception) {
+    const corda::core::Error error = error_of(app, exception);
+    if (!world || world->fail(error))
+      fail(error.code(), corda::core::concat("rank ", launch.rank, ": ", error.what()));
+    std::fflush(stdout);
+    std::_Exit(static_cast<int>(error.code()));
+  }
+  world.reset();
+  return finish(0);
+}
+
+// The verb that was chosen can be done by several ranks.
+bool is_parallel(const CLI::App& app) {
+  return std::ranges::any_of(app.get_subcommands(), [](const CLI::App* verb) {
+    return verb->get_option_no_throw("--gpus") != nullptr;
+  });
+}
+
+int run(const CLI::App& app, const corda::tools::Action& action, corda::tools::CommonFlags& common,
+        const std::vector<std::string>& arguments) {
+  try {
+    const auto launch = corda::dist::launch_of(environment);
+    if (launch && common.gpus > 0) {
+      throw corda::core::ConfigError("this process was started by " + launch->launcher +
+                                     ", which says how many there are; leave out --gpus");
+    }
+    if (launch && is_parallel(app)) return run_as_rank(app, *launch, action, common);
+    if (launch && launch->rank > 0) {
+      std::fprintf(stderr, "corda: rank %d of %d: nothing to do, rank 0 does it alone\n",
+                   launch->rank, launch->size);
+      return 0;
+    }
+    if (common.gpus > 1) {
+      const corda::tools::ConsoleReporter reporter(common.quiet);
+      return corda::tools::run_local_ranks(common.gpus, corda::tools::without_gpus(arguments),
+                                           [&] { return reporter.stop_requested(); });
+    }
+    common.world = &corda::dist::alone();
     action();
     return finish(0);
-  } catch (const corda::core::InternalError& error) {
-    return fail(error.code(), internal(error.what()));
-  } catch (const corda::core::Error& error) {
+  } catch (const std::exception& exception) {
+    const corda::core::Error error = error_of(app, exception);
     return fail(error.code(), error.what());
-  } catch (const std::exception& error) {
-    if (const auto out = corda::linalg::out_of_memory(error)) {
-      return fail(ExitCode::kResource,
-                  out->memory + " ran out; " + memory_advice(app) + " (" + out->detail + ")");
-    }
-    const auto* torch = dynamic_cast<const c10::Error*>(&error);
-    return fail(
-        ExitCode::kInternal,
-        internal(torch == nullptr ? error.what() : first_line(torch->what_without_backtrace())));
   }
 }
 
@@ -140,6 +203,13 @@ int main(int argc, char** argv) {
     verb->add_flag("--json", common.json, "print the result as JSON");
     verb->add_flag("--quiet,-q", common.quiet, "no progress, warnings only");
   }
+  for (const char* verb : {"calibrate", "decompose", "train", "eval"}) {
+    app.get_subcommand(verb)
+        ->add_option("--gpus", common.gpus,
+                     "start so many processes on this machine, one a GPU; on several machines use "
+                     "torchrun, srun or mpirun instead")
+        ->check(CLI::Range(1, 1024));
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -149,5 +219,5 @@ int main(int argc, char** argv) {
   } catch (const corda::core::Error& error) {
     return fail(error.code(), error.what());
   }
-  return run(app, action);
+  return run(app, action, common, {argv + 1, argv + argc});
 }

@@ -165,13 +165,15 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
       }
       read_settings(*flags, list);
       train::check(flags->settings);
-      ConsoleReporter reporter(common.quiet);
+      ConsoleReporter reporter(common.quiet, !common.prints);
       if (flags->dry_run) {
-        print_plan(train::plan(flags->settings, flags->resume, reporter), common.json);
+        if (common.prints)
+          print_plan(train::plan(flags->settings, flags->resume, reporter), common.json);
         return;
       }
       outlive_readers();
-      print_result(train::train(flags->settings, flags->resume, reporter), common.json);
+      const auto result = train::train(flags->settings, flags->resume, reporter, *common.world);
+      if (common.prints) print_result(result, common.json);
     };
   });
 }

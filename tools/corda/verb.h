@@ -10,12 +10,20 @@
 
 #include "corda/core/settings.h"
 
+namespace corda::dist {
+class World;
+}
+
 namespace corda::tools {
 
 // What every verb has beside its own flags.
 struct CommonFlags {
   bool json = false;   // results on stdout as one JSON object
   bool quiet = false;  // no progress, warnings only
+  int gpus = 0;        // processes to start on this machine; 0: this one, or what a launcher says
+  // The ranks that do the work together, there while an action runs; one of them prints.
+  dist::World* world = nullptr;
+  bool prints = true;
 };
 
 // The work of the verb that was chosen; set while the command line is parsed, run after it.

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Several ranks do what one does: on the CPU, over Gloo, as launchers start them.
+#include "support/ranks.h"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+
+#include "cli/job.h"
+#include "corda/core/file.h"
+#include "core/json.h"
+
+namespace corda::testing {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+namespace {
+
+// Limits that a test can wait for.
+const Variables kImpatient = {{"CORDA_JOIN_SECONDS", "60"}, {"CORDA_SILENCE_SECONDS", "5"}};
+
+class Ranks : public Job {
+ protected:
+  // 37 samples in steps of 8: the last step of an epoch has 5, which no number of ranks divides.
+  void SetUp() override {
+    Job::SetUp();
+    std::string task;
+    for (int i = 0; i < 37; ++i) {
+      task += Json({{"instruction", "Add " + std::string(static_cast<std::size_t>(i % 7), '1') +
+                                        " to " + std::to_string(i)},
+                    {"output", std::to_string(i + 1)}})
+                  .dump() +
+              "\n";
+    }
+    write("uneven.jsonl", task);
+  }
+
+  std::vector<std::string> training(const std::string& out, const std::string& extra) const {
+    write(out + ".yaml",
+          "model: " + base() + "\ndata: {train: [" + at("uneven.jsonl") +
+              "], eval: [{path: " + at("uneven.jsonl") +
+              ", count: 9}], max_length: 200}\noptim: {lr: 1.0e-3, batch_size: 8, epochs: 4, "
+              "micro_batch_tokens: 512}\neval: {every: 7}\nthreads: 1\nprecision: fp32\nout: " +
+              at(out) + "\n" + extra);
+    return {"train", "--config", at(out + ".yaml"), "--device", "cpu"};
+  }
+
+  static void expect_success(const std::vector<ProcessResult>& results) {
+    for (std::size_t rank = 0; rank < results.size(); ++rank)
+      EXPECT_EQ(results[rank].exit_code, 0) << "rank " << rank << ": " << results[rank].err;
+  }
+
+  void run_one(const std::vector<std::string>& arguments) const {
+    const ProcessResult result = run_corda(arguments);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+  }
+
+  // Losses and evaluation losses of every step agree to 1e-6.
+  void expect_same_losses(const std::string& run, const std::string& as) const {
+    const auto found = losses(run);
+    const auto expected = losses(as);
+    ASSERT_EQ(found.size(), expected.size()) << run;
+    ASSERT_FALSE(found.empty());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      EXPECT_NEAR(found[i].first, expected[i].first, 1e-6 * expected[i].first) << run << " " << i;
+      EXPECT_NEAR(found[i].second, expected[i].second, 1e-6 * (1 + expected[i].second)) << run;
+    }
+  }
+
+  void expect_same_training(const std::string& extra, const std::vector<int>& sizes) const {
+    run_one(training("one", extra));
+    EXPECT_EQ(losses("one").size(), 20U);
+    for (const int size : sizes) {
+      const std::string run = "run-" + std::to_string(size);
+      const auto results = run_ranks(ranks_of(size, training(run, extra)));
+      expect_success(results);
+      expect_same_losses(run, "one");
+      for (int rank = 1; rank < size; ++rank) {
+        EXPECT_EQ(results[static_cast<std::size_t>(rank)].out, "");
+        EXPECT_EQ(results[static_cast<std::size_t>(rank)].err, "");
+      }
+    }
+  }
+};
+
+TEST_F(Ranks, LossesOfALoraAreThoseOfOneRank) {
+  expect_same_training("method: lora\nlora: {rank: 4}\n", {2, 3, 4});
+}
+
+// Steps of 3 samples leave the fourth rank without any.
+TEST_F(Ranks, ARankWithoutSamplesChangesNothing) {
+  const std::string extra = "method: lora\nlora: {rank: 4}\n";
+  const std::vector<std::string> few = {"--set", "optim.batch_size=3", "--set",
+                                        "optim.max_steps=20"};
+  auto one = training("one", extra);
+  one.insert(one.end(), few.begin(), few.end());
+  run_one(one);
+  auto four = training("four", extra);
+  four.insert(four.end(), few.begin(), few.end());
+  expect_success(run_ranks(ranks_of(4, four)));
+  expect_same_losses("four", "one");
+}
+
+TEST_F(Ranks, AccumulationWithoutPackingChangesNothing) {
+  const std::vector<std::string> small = {"--set", "optim.micro_batch_tokens=64", "--set",
+                                          "data.packing=false"};
+  auto one = training("one", "method: lora\nlora: {rank: 4}\n");
+  one.insert(one.end(), small.begin(), small.end());
+  run_one(one);
+  auto three = training("three", "method: lora\nlora: {rank: 4}\n");
+  three.insert(three.end(), small.begin(), small.end());
+  expect_success(run_ranks(ranks_of(3, three)));
+  expect_same_losses("three", "one");
+}
+
+TEST_F(Ranks, LossesOfDoraAreThoseOfOneRank) {
+  expect_same_training("method: dora\nlora: {rank: 4}\n", {3});
+}
+
+TEST_F(Ranks, LossesOfFullFineTuningAreThoseOfOneRank) {
+  expect_same_training("method: full\n", {2});
+}
+
+// The whole job in two ways: covariances and adapters of three ranks are those of one.
+TEST_F(Ranks, CovariancesAndStartsAreThoseOfOneRank) {
+  const auto calibrate = [&](const std::string& out, const std::string& data) {
+    return std::vector<std::string>{"calibrate", "--model", base(),      "--data", at(data),
+                                    "--samples", "8",       "--seq-len", "64",     "--batch-tokens",
+                                    "100",       "--dtype", "fp32",      "--out",  at(out)};
+  };
+  const auto decompose = [&](const std::string& out, const std::string& suffix) {
+    return std::vector<std::string>{"decompose",
+                                    "--model",
+                                    base(),
+                                    "--covariance",
+                                    at("know" + suffix),
+                                    "--task-covariance",
+                                    at("task" + suffix),
+                                    "--mode",
+                                    "dual",
+                                    "--rank",
+                                    "4",
+                                    "--out",
+                                    at(out)};
+  };
+  run_one(calibrate("know-1", "facts.jsonl"));
+  run_one(calibrate("task-1", "task.jsonl"));
+  expect_success(run_ranks(ranks_of(3, calibrate("know-3", "facts.jsonl"))));
+  expect_success(run_ranks(ranks_of(3, calibrate("task-3", "task.jsonl"))));
+  run_one(decompose("start-1", "-1"));
+  expect_success(run_ranks(ranks_of(3, decompose("start-3", "-1"))));
+  EXPECT_EQ(core::read_file(path("start-1/adapter_model.safetensors")),
+            core::read_file(path("start-3/adapter_model.safetensors")));
+  const Json one = core::read_json(path("know-1/manifest.json"));
+  const Json three = core::read_json(path("know-3/manifest.json"));
+  EXPECT_EQ(one.at("tokens"), three.at("tokens"));
+  EXPECT_EQ(one.at("sites"), three.at("sites"));
+  const std::string extra = "method: corda\nadapter: ";
+  run_one(training("one", extra + at("start-1") + "\n"));
+  expect_success(run_ranks(ranks_of(2, training("two", extra + at("start-3") + "\n"))));
+  expect_same_losses("two", "one");
+}
+
+TEST_F(Ranks, DecompositionFromDataIsThatOfOneRank) {
+  const auto decompose = [&](const std::string& out) {
+    return std::vector<std::string>{
+        "decompose", "--model", base(),      "--data", at("facts.jsonl"),
+        "--samples", "8",       "--seq-len", "64",     "--batch-tokens",
+        "100",       "--dtype", "fp32",      "--mode", "ipa",
+        "--rank",    "4",       "--out",     at(out)};
+  };
+  run_one(decompose("one"));
+  expect_success(run_ranks(ranks_of(3, decompose("three"))));
+  const Json one = core::read_json(path("one/corda.json"));
+  const Json three = core::read_json(path("three/corda.json"));
+  ASSERT_FALSE(one.at("layers").empty());
+  for (const auto& [module, layer] : one.at("layers").items()) {
+    const double energy = layer.at("energy").get<double>();
+    EXPECT_NEAR(three.at("layers").at(module).at("energy").get<double>(), energy, 1e-5 * energy)
+        << module;
+  }
+}
+
+TEST_F(Ranks, ACheckpointOfTwoIsContinuedByThree) {
+  const std::string extra = "method: lora\nlora: {rank: 4}\ncheckpoint: {every: 3}\n";
+  run_one(training("one", extra));
+  auto ranks = ranks_of(2, training("parts", extra), kImpatient);
+  // Either rank may be the one that is asked.
+  ranks[1].watch = interrupt_when_written(at("parts/metrics.jsonl"));
+  const auto stopped = run_ranks(ranks);
+  for (const auto& result : stopped) EXPECT_EQ(result.exit_code, 130) << result.err;
+  EXPECT_FALSE(fs::exists(path("parts/adapter")));
+  auto again = training("parts", extra);
+  again.emplace_back("--resume");
+  expect_success(run_ranks(ranks_of(3, again)));
+  expect_same_losses("parts", "one");
+}
+
+TEST_F(Ranks, AKilledRankEndsTheOthersWithItsName) {
+  auto endless = training("run", "method: lora\nlora: {rank: 4}\n");
+  endless.insert(endless.end(), {"--set", "optim.epochs=100000"});
+  auto ranks = ranks_of(3, endless, kImpatient);
+  std::chrono::steady_clock::time_point killed;
+  ranks[2].watch = [&](pid_t process, const std::string& /*err*/) {
+    if (!fs::exists(path("run/metrics.jsonl")) || fs::file_size(path("run/metrics.jsonl")) == 0)
+      return true;
+    ::kill(process, SIGKILL);
+    killed = std::chrono::steady_clock::now();
+    return false;
+  };
+  const auto results = run_ranks(ranks);
+  EXPECT_LT(std::chrono::steady_clock::now() - killed, std::chrono::seconds(25));
+  EXPECT_EQ(results[2].exit_code, 128 + SIGKILL);
+  for (const int rank : {0, 1}) {
+    EXPECT_EQ(results[static_cast<std::size_t>(rank)].exit_code, 5);
+    EXPECT_THAT(results[static_cast<std::size_t>(rank)].err, HasSubstr("rank 2 of 3"));
+  }
+  EXPECT_THAT(results[0].err, HasSubstr("is saved"));
+}
+
+TEST_F(Ranks, TheDeathOfRankZeroEndsTheOthers) {
+  auto endless = training("run", "method: lora\nlora: {rank: 4}\n");
+  endless.insert(endless.end(), {"--set", "optim.epochs=100000"});
+  auto ranks = ranks_of(2, endless, kImpatient);
+  ranks[0].watch = [&](pid_t process, const std::string& /*err*/) {
+    if (!fs::exists(path("run/metrics.jsonl")) || fs::file_size(path("run/metrics.jsonl")) == 0)
+      return true;
+    ::kill(process, SIGKILL);
+    return false;
+  };
+  const auto results = run_ranks(ranks);
+  EXPECT_EQ(results[1].exit_code, 5);
+  EXPECT_THAT(results[1].err, HasSubstr("rank 0 of 2"));
+}
+
+TEST_F(Ranks, OtherSettingsOfARankAreRefusedByName) {
+  auto ranks = ranks_of(2, training("run", "method: lora\nlora: {rank: 4}\n"), kImpatient);
+  ranks[1].arguments.insert(ranks[1].arguments.end(), {"--set", "optim.lr=2e-3"});
+  const auto results = run_ranks(ranks);
+  for (const auto& result : results) EXPECT_EQ(result.exit_code, 2) << result.err;
+  EXPECT_THAT(results[0].err + results[1].err,
+              AllOf(HasSubstr("rank 1 has other settings"), HasSubstr("optim.lr")));
+  EXPECT_FALSE(fs::exists(path("run/metrics.jsonl")));
+}
+
+TEST_F(Ranks, AnErrorOfRankZeroIsSaidOnce) {
+  fs::create_directory(path("run"));
+  write("run/metrics.jsonl", "{}\n");
+  const auto results = run_ranks(ranks_of(2, training("run", "method: lora\n"), kImpatient));
+  for (const auto& result : results) EXPECT_EQ(result.exit_code, 2) << result.err;
+  EXPECT_THAT(results[0].err, HasSubstr("rank 0: '" + at("run") + "' holds an unfinished run"));
+  EXPECT_THAT(results[1].err, HasSubstr("ended because rank 0 of 2 did"));
+}
+
+TEST_F(Ranks, ALateRankIsWaitedForAndAMissingOneNamed) {
+  auto late = ranks_of(2, training("late", "method: lora\nlora: {rank: 4}\n"), kImpatient);
+  auto missing = ranks_of(3, training("missing", "method: lora\n"),
+                          {{"CORDA_JOIN_SECONDS", "3"}, {"CORDA_SILENCE_SECONDS", "5"}});
+  missing.erase(missing.begin() + 1);
+  const auto results = run_ranks(missing);
+  for (const auto& result : results) EXPECT_EQ(result.exit_code, 5) << result.err;
+  EXPECT_THAT(results[0].err, HasSubstr("of 3 ranks these did not come within 3 s: 1"));
+}
+
+TEST_F(Ranks, TorchrunsVariablesDoTheSame) {
+  const auto arguments = training("run", "method: lora\nlora: {rank: 4}\n");
+  run_one(training("one", "method: lora\nlora: {rank: 4}\n"));
+  const int port = free_port();
+  std::vector<RankProcess> ranks;
+  for (int rank = 0; rank < 2; ++rank)
+    ranks.push_back({arguments, torchrun_variables(rank, 2, port), {}});
+  expect_success(run_ranks(ranks));
+  expect_same_losses("run", "one");
+}
+
+TEST_F(Ranks, GpusStartsTheRanksItself) {
+  run_one(training("one", "method: lora\nlora: {rank: 4}\n"));
+  auto two = training("two", "method: lora\nlora: {rank: 4}\n");
+  two.insert(two.end(), {"--gpus", "2", "--json"});
+  const ProcessResult result = run_corda(two);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(core::parse_json(result.out, "out").at("steps"), 20);
+  EXPECT_THAT(result.err, HasSubstr("2 ranks, 2 of them on this machine"));
+  expect_same_losses("two", "one");
+}
+
+TEST_F(Ranks, AnInterruptOfTheStarterSavesAndEndsAll) {
+  auto endless = training("run", "method: lora\nlora: {rank: 4}\n");
+  endless.insert(endless.end(), {"--gpus=2", "--set", "optim.epochs=100000"});
+  const ProcessResult result = run_corda(endless, interrupt_when_written(at("run/metrics.jsonl")));
+  EXPECT_EQ(result.exit_code, 130) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("saved, continue with --resume"));
+  EXPECT_TRUE(fs::exists(path("run/checkpoints")));
+}
+
+TEST_F(Ranks, VerbsOfOneProcessAreDoneByRankZero) {
+  const std::vector<std::string> arguments = {"tokenize", "--model", base(), "--data",
+                                              at("facts.jsonl")};
+  const auto results = run_ranks(ranks_of(2, arguments));
+  EXPECT_EQ(results[1].exit_code, 0);
+  EXPECT_EQ(results[1].out, "");
+  EXPECT_THAT(results[1].err, HasSubstr("rank 1 of 2: nothing to do"));
+}
+
+}  // namespace
+
+}  // namespace corda::testing
