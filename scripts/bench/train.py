@@ -16,6 +16,7 @@ liger-kernel for the peers. Prints a Markdown table; OUT.jsonl has every figure.
 """
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -56,7 +57,7 @@ def peer_config(shape):
 
 
 def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", rank=128):
-    """One JSON line a batch, timed as corda's bench does: median of 6 steps after 3."""
+    """One JSON line a batch, timed as corda's bench does: median of 6 steps after 3. Under torchrun a rank of DistributedDataParallel."""
     import torch
     import transformers
     from peft import LoraConfig, get_peft_model
@@ -66,6 +67,10 @@ def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", r
         from liger_kernel.transformers.monkey_patch import _apply_liger_kernel
         _apply_liger_kernel(config.model_type)  # Liger's own choice of kernels for the family
     torch.backends.cuda.matmul.allow_tf32 = True
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks > 1:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("nccl")
     torch.set_default_dtype(torch.float32 if method == "full" else torch.bfloat16)
     with torch.device("cuda"):
         model = transformers.AutoModelForCausalLM.from_config(config)
@@ -84,6 +89,8 @@ def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", r
     if kind == "compile":
         for layer in layers_of.layers:
             layer.forward = torch.compile(layer.forward)
+    if ranks > 1:
+        model = torch.nn.parallel.DistributedDataParallel(model, device_ids=[torch.cuda.current_device()], gradient_as_bucket_view=True)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-5, fused=True)
     for batch in batches:
         rows, length = map(int, batch.split("x"))
@@ -100,7 +107,9 @@ def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", r
             torch.cuda.synchronize()
             seconds.append(time.perf_counter() - begin)
         median = statistics.median(seconds[3:])
-        print(json.dumps({"batch": batch, "tokens_per_second": rows * length / median, "step_ms": 1e3 * median,
+        if os.environ.get("RANK", "0") != "0":
+            continue
+        print(json.dumps({"batch": batch, "ranks": ranks, "tokens_per_second": ranks * rows * length / median, "step_ms": 1e3 * median,
                           "first_step_ms": 1e3 * seconds[0], "peak_gb": torch.cuda.max_memory_allocated() / 1e9}), flush=True)
 
 

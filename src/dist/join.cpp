@@ -61,6 +61,14 @@ std::string host_name() {
   return name.data();
 }
 
+// Without asking CUDA, which would then know all of them.
+int gpus_of_machine() {
+  int count = 0;
+  std::error_code ignored;
+  while (std::filesystem::exists(concat("/dev/nvidia", count), ignored)) ++count;
+  return count;
+}
+
 // Where the ranks meet, and in whose hands.
 struct Place {
   c10::intrusive_ptr<c10d::TCPStore> store;
@@ -502,6 +510,11 @@ class LocalPlace final : public MeetingPlace {
 }  // namespace
 
 std::unique_ptr<World> join(const Launch& launch, const core::Reporter& reporter) {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  const auto gpu =
+      own_gpu(launch, visible == nullptr ? std::nullopt : std::optional<std::string>(visible),
+              gpus_of_machine());
+  if (gpu) ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), /*overwrite=*/1);
   const Limits limits = limits_of_environment();
   return std::make_unique<Processes>(launch, meet(launch, limits), limits, reporter);
 }

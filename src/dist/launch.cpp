@@ -160,6 +160,19 @@ void check_agreement(const Launch& torch, const std::optional<Launch>& other, bo
 
 }  // namespace
 
+std::optional<std::string> own_gpu(const Launch& launch, const std::optional<std::string>& visible,
+                                   int gpus) {
+  if (!launch.local_rank) return std::nullopt;
+  const auto mine = static_cast<std::size_t>(*launch.local_rank);
+  if (!visible) {
+    if (*launch.local_rank >= gpus || gpus < 2) return std::nullopt;
+    return concat(*launch.local_rank);
+  }
+  const auto names = core::split(*visible, ',');
+  if (names.size() < 2 || mine >= names.size()) return std::nullopt;
+  return std::string(core::trim(names[mine]));
+}
+
 std::string first_host(const std::string& list) {
   const std::size_t bracket = list.find('[');
   const std::size_t comma = list.find(',');

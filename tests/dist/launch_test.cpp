@@ -143,6 +143,21 @@ TEST(Launch, HalfOfAPairAndNumbersOutOfRangeAreRefused) {
               HasSubstr("MASTER_PORT is not"));
 }
 
+TEST(OwnGpu, IsTheOneOfTheRanksPlaceOnItsMachine) {
+  Launch second{.local_rank = 1};
+  EXPECT_EQ(own_gpu(second, std::nullopt, 4), "1");
+  EXPECT_EQ(own_gpu(second, "5, 7", 8), "7");
+  EXPECT_EQ(own_gpu(second, "GPU-a,GPU-b", 8), "GPU-b");
+}
+
+TEST(OwnGpu, IsLeftToTheLauncherWhereItHasChosen) {
+  EXPECT_EQ(own_gpu({.local_rank = 1}, "3", 8), std::nullopt);
+  EXPECT_EQ(own_gpu({.local_rank = 1}, "", 8), std::nullopt);
+  EXPECT_EQ(own_gpu({.local_rank = 0}, std::nullopt, 1), std::nullopt);
+  EXPECT_EQ(own_gpu({.local_rank = 2}, std::nullopt, 2), std::nullopt);
+  EXPECT_EQ(own_gpu({}, std::nullopt, 4), std::nullopt);
+}
+
 TEST(FirstHost, OfAListAsSlurmWritesIt) {
   EXPECT_EQ(first_host("node1"), "node1");
   EXPECT_EQ(first_host("a,b"), "a");

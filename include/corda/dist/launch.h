@@ -11,7 +11,7 @@ namespace corda::dist {
 
 // How the processes of a job find each other, and where this one stands among them.
 struct Launch {
-  std::string launcher;  // for messages: torchrun, srun, mpirun, ...
+  std::string launcher = {};  // for messages: torchrun, srun, mpirun, ...
   int rank = 0;
   int size = 1;
   std::optional<int> local_rank =
@@ -34,6 +34,12 @@ using Environment = std::function<std::optional<std::string>(const std::string& 
 // Nothing where none of them started this process or it is the only one. RANK and WORLD_SIZE come
 // first. Throws ConfigError where variables are missing, are no numbers, or contradict each other.
 std::optional<Launch> launch_of(const Environment& environment);
+
+// The GPU that this rank should see alone, as CUDA_VISIBLE_DEVICES names it, of those that are
+// `visible` (that variable's value) or, where it is not set, of the machine's `gpus`. Nothing where
+// the launcher has chosen one already, does not number the machine's ranks, or there are too few.
+std::optional<std::string> own_gpu(const Launch& launch, const std::optional<std::string>& visible,
+                                   int gpus);
 
 // The first host of a list as Slurm writes it: "node[03-07,9],other" gives "node03".
 std::string first_host(const std::string& list);
