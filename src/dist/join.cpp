@@ -34,6 +34,10 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr const char* kLoopback = "127.0.0.1";
+// Multiprocessors that a sum may take from the backward beside it. On two H200 at 7B shape, r 128, 4
+// x 2048: NCCL's own choice 96.9 % of twice the speed of one, 8 97.3 %, 4 97.4 %; at 1B shape, 8 x
+// 512: 95.6, 95.7, 94.5 %.
+constexpr int kSumBlocks = 8;
 constexpr const char* kLife = "life";  // of the watchers
 // Launch::start of ranks that `open_meeting_place` is for.
 constexpr const char* kHostedStart = "/0";
@@ -215,6 +219,7 @@ class Processes final : public World {
   ~Processes() override {
     if (!watcher_->failure()) leave_together();
     watcher_->stop();
+    if (nccl_ && !watcher_->failure()) nccl_->shutdown();
     if (rank() == 0 && !launch_.file.empty()) {
       std::error_code ignored;
       std::filesystem::remove(launch_.file, ignored);
@@ -304,6 +309,7 @@ class Processes final : public World {
   void make_nccl(at::Device device) {
     auto options = c10d::ProcessGroupNCCL::Options::create(/*is_high_priority_stream=*/true);
     options->timeout = milliseconds(limits_.wait);
+    options->config.maxCTAs = kSumBlocks;
     const c10::cuda::CUDAGuard guard(device);
     call([&] {
       nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(copy_of_store("nccl"), rank(), size(),
