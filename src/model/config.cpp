@@ -51,11 +51,25 @@ std::string type_in(const Json& object, const std::string& otherwise) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : otherwise;
 }
 
+// The family that is spelt with the same letters and digits ("LLaMA", "qwen-2"), as a hint. One
+// that is merely close by is another model.
+std::string same_letters_hint(const std::string& model_type) {
+  const auto letters = [](const std::string& name) {
+    std::string kept;
+    for (const char c : core::to_lower_ascii(name))
+      if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) kept += c;
+    return kept;
+  };
+  for (const std::string& known : readable_types())
+    if (letters(known) == letters(model_type)) return concat("; did you mean '", known, "'?");
+  return "";
+}
+
 const FamilyRow& family_of(const std::string& model_type, const std::string& source) {
   if (const FamilyRow* row = find_family(model_type)) return *row;
   throw UnknownFamily(concat("'", source, "': the model family '", model_type,
-                             "' is not implemented (", core::join(readable_types(), ", "),
-                             " are)"));
+                             "' is not implemented (", core::join(readable_types(), ", "), " are)",
+                             same_letters_hint(model_type)));
 }
 
 ModelDescription read_object(const Json& object, const std::string& source, const FamilyRow& row) {
