@@ -12,6 +12,7 @@
 #include "corda/core/file.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
+#include "corda/io/safetensors.h"
 #include "model/config_keys.h"
 #include "model/config_reader.h"
 #include "model/families.h"
@@ -137,10 +138,11 @@ void add_assume_family(core::SettingsList& list, std::string& assume_family) {
 }
 
 void warn_beyond_positions(const ModelDescription& config, std::int64_t length,
-                           std::string_view what, core::Reporter& reporter) {
+                           std::string_view what, core::Reporter& reporter,
+                           std::string_view advice) {
   if (length <= config.max_positions) return;
   reporter.warn(concat(what, " is longer than the ", config.max_positions,
-                       " positions the model was trained for"));
+                       " positions the model was trained for", advice));
 }
 
 std::int64_t window_tokens(const ModelDescription& config, std::int64_t asked,
@@ -155,10 +157,7 @@ std::int64_t window_tokens(const ModelDescription& config, std::int64_t asked,
 
 ModelDescription read_model_config(const fs::path& directory, const std::string& assume_family) {
   const fs::path path = directory / "config.json";
-  if (!fs::exists(path)) {
-    throw core::IoError(concat("'", directory.string(), "' is not a Hugging Face model directory: ",
-                               core::why_absent(directory, "config.json")));
-  }
+  if (!fs::exists(path)) io::refuse_model_directory(directory);
   return parse_model_config(core::read_file(path), path.string(), assume_family);
 }
 

@@ -75,15 +75,13 @@ class Run {
         sampler_(data_.train.samples.size(), settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
     const data::EncodeCounts& counts = data_.train.counts;
-    model::warn_beyond_positions(trainable_.model().config, counts.longest,
-                                 concat("a sample of ", counts.longest, " tokens"), reporter);
     const data::TemplateUsed& used = data_.train.template_used;
     trainable_.set_template(used.name, used.chat_template);
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
     resolved_ = trainable_.resolve(settings);
     const TrainPlan plan = plan_of(resolved_, data_, trainable_, device_);
     for (const std::string& line : describe(plan)) reporter.info(line);
-    warn_of_warmup(plan, reporter);
+    warn_of(plan, trainable_.model().config, reporter);
     total_ = plan.steps;
     warmup_ = plan.warmup_steps;
     largest_ = {.sample = counts.longest,
