@@ -168,6 +168,7 @@ void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& pat
     at::Tensor value = content(tensor.name);
     if (!value.defined() && tensor.dtype == info.dtype) {
       writer.write(tensor.name, base.data(tensor.name));
+      base.forget(tensor.name);
       kept.insert(tensor.name);
       continue;
     }
@@ -177,6 +178,7 @@ void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& pat
                                     ", its new value is ", shape_string(value.sizes().vec())));
     }
     writer.write(tensor.name, tensor_bytes(stored(tensor.name, value, tensor.dtype)));
+    base.forget(tensor.name);
   }
   writer.finish();
 }
@@ -219,6 +221,8 @@ void check_written(const Checkpoint& base, const std::vector<Shard>& shards, con
           (!before.empty() && std::memcmp(before.data(), after.data(), before.size()) != 0)) {
         fail(tensor.name, "has other bytes than the base");
       }
+      base.forget(tensor.name);
+      written.forget(tensor.name);
     }
   }
 }
