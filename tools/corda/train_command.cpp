@@ -55,7 +55,7 @@ nlohmann::ordered_json to_json(const core::ConfigNode& value, const std::string&
     return items;
   }
   if (value.kind == Kind::kMap) {
-    nlohmann::ordered_json map;
+    auto map = nlohmann::ordered_json::object();
     for (const auto& [key, entry] : value.entries) {
       const bool number = key == "first" || key == "count";
       map[key] = to_json(entry, number ? "integer" : "text");
@@ -90,8 +90,13 @@ nlohmann::ordered_json explained(const std::vector<core::Setting>& settings) {
                                      {"meaning", setting.help}};
     if (!setting.required) object["default"] = to_json(setting.write(), setting.type);
     if (!setting.choices.empty()) object["choices"] = setting.choices;
-    if (std::isfinite(setting.range.min)) object["min"] = setting.range.min;
-    if (std::isfinite(setting.range.max)) object["max"] = setting.range.max;
+    const auto bound = [&](const char* key, double value) {
+      if (!std::isfinite(value)) return;
+      object[key] = value;
+      if (setting.type == "integer") object[key] = static_cast<std::int64_t>(value);
+    };
+    bound("min", setting.range.min);
+    bound("max", setting.range.max);
     if (!setting.entries.empty()) object["entries"] = explained(setting.entries);
     list.push_back(std::move(object));
   }
