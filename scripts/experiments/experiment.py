@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -71,6 +72,24 @@ def write_whole(path, text):
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.rename(path)
+
+
+def take_up(folder, clock):
+    """Makes room for a run in its folder. Returns why it is not to be done, "skipped" where its result.json says that it is finished,
+    "left" where the time is over, or None."""
+    if (folder / "result.json").exists():
+        return "skipped"
+    if clock.is_over():
+        return "left"
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def preparations(methods, decompositions, calibrations):
+    """Names of the calibrations and decompositions, each a dict of name to arguments, that runs of these methods need."""
+    wanted = [name for name in decompositions if name in methods]
+    options = {option for name in wanted for option in decompositions[name]}
+    return [name for name in calibrations if f"covariance/{name}" in options], wanted
 
 
 def in_parallel(pool, function, items):

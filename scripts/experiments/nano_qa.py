@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from experiment import TASK, Clock, Corda, in_parallel, write_whole
+from experiment import TASK, Clock, Corda, in_parallel, preparations, take_up, write_whole
 
 RATES = {"lora": ["1e-4", "4e-4"], "dora": ["1e-4", "4e-4"], "pissa": ["1e-4", "4e-4"], "kpa": ["1e-4", "4e-4"],
          "kpa-qa": ["1e-4", "4e-4"], "ipa": ["1e-4", "4e-4"], "full": ["2.5e-5", "1e-4"], "dual": ["1e-3", "2e-3", "4e-3"]}
@@ -57,12 +57,8 @@ class Experiment:
     def run(self, name, method, rate, seed):
         """Trains and evaluates one configuration; its result.json says that it is finished."""
         folder = self.work / "runs" / name
-        result_path = folder / "result.json"
-        if result_path.exists():
-            return "skipped"
-        if self.clock.is_over():
-            return "left"
-        shutil.rmtree(folder, ignore_errors=True)
+        if (why := take_up(folder, self.clock)) is not None:
+            return why
         begin = time.monotonic()
         if method == "base":
             folder.mkdir(parents=True)
@@ -76,7 +72,7 @@ class Experiment:
             if method == "full":
                 shutil.rmtree(folder / "model")
         result = {"name": name, "method": method, **result, **measured}
-        write_whole(result_path, json.dumps(result) + "\n")
+        write_whole(folder / "result.json", json.dumps(result) + "\n")
         self.clock.say(f"{name}: GSM8K NLL {measured['gsm8k_nll']:.4f}, knowledge {measured['knowledge']:.1f} %")
         self.gather()
         return "done"
@@ -109,9 +105,7 @@ def main():
     if not plan:
         sys.exit(f"error: no run is called '{args.only}'; names look like lora-4e-4-0")
     experiment = Experiment(args)
-    decompositions = [name for name in DECOMPOSITIONS if any(entry[1] == name for entry in plan)]
-    options = {option for name in decompositions for option in DECOMPOSITIONS[name]}
-    calibrations = [name for name in CALIBRATIONS if f"covariance/{name}" in options]
+    calibrations, decompositions = preparations({entry[1] for entry in plan}, DECOMPOSITIONS, CALIBRATIONS)
     results, failed = [], []
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         # A stage starts when the one before has succeeded; the runs that need no decomposition share the last.

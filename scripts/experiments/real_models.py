@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 
-from experiment import TASK, Clock, Corda, Failed, in_parallel, write_whole
+from experiment import TASK, Clock, Corda, Failed, in_parallel, preparations, take_up, write_whole
 from real_models_table import tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -171,12 +171,8 @@ class Experiment:
     def run(self, model, name, method, rate, seed):
         """One configuration; its result.json says that it is finished."""
         folder = model.work / "runs" / name
-        result_path = folder / "result.json"
-        if result_path.exists():
-            return "skipped"
-        if self.clock.is_over():
-            return "left"
-        shutil.rmtree(folder, ignore_errors=True)
+        if (why := take_up(folder, self.clock)) is not None:
+            return why
         if method == "base":
             folder.mkdir(parents=True)
             figures = {"method": "base", **self.evaluate(model, name, "model")}
@@ -184,7 +180,7 @@ class Experiment:
             figures = self.train(model, name, method, rate, seed)
             figures.update(self.evaluate(model, name, f"runs/{name}/merged"))
             shutil.rmtree(folder / "merged")
-        write_whole(result_path, json.dumps({"step": "run", "model": model.name, "name": name, **figures, **self.machine}) + "\n")
+        write_whole(folder / "result.json", json.dumps({"step": "run", "model": model.name, "name": name, **figures, **self.machine}) + "\n")
         self.clock.say(f"{model.name} {name}: GSM8K {figures['gsm8k_nll']:.4f}, answers {figures['answer_nll']:.4f} ({figures['knowledge']:.1f} %), "
                        f"wikitext-2 {figures['wikitext2_nll']:.4f}, C4 {figures['c4_nll']:.4f}")
         self.gather()
@@ -223,9 +219,7 @@ class Experiment:
                 ready = [(model, dtype) for model in models for dtype in self.args.dtypes if model.is_done(f"reference-{dtype}.json")]
                 failed += in_parallel_count(pool, self.compare, ready)
             if "train" in steps:
-                wanted = [name for name in DECOMPOSITIONS if any(entry[2] == name for entry in plan)]
-                options = {option for name in wanted for option in DECOMPOSITIONS[name]}
-                calibrations = [name for name in CALIBRATIONS if f"covariance/{name}" in options]
+                calibrations, wanted = preparations({entry[2] for entry in plan}, DECOMPOSITIONS, CALIBRATIONS)
                 failed += self.stage(pool, self.calibrate, [(model, name) for model in models for name in calibrations])[1]
                 failed += self.stage(pool, self.decompose, [(model, name) for model in models for name in wanted])[1]
                 results, count = self.stage(pool, self.run, plan)

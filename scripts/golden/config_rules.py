@@ -45,6 +45,9 @@ READ = {
         {"rope_scaling": LLAMA3}, {"rope_scaling": {**LLAMA3, "original_max_position_embeddings": 64}},
         {"rope_scaling": LLAMA3, "original_max_position_embeddings": 64},
         {"rope_scaling": {**LLAMA3, "original_max_position_embeddings": 64}, "original_max_position_embeddings": 32},
+        # What no type uses, and what this one has no use of.
+        {"rope_scaling": {**LLAMA3, "finetuned": True, "attn_factor": 2.0}}, {"rope_parameters": {"rope_type": "default", "note": "x"}},
+        {"rope_scaling": {**LINEAR, "original_max_position_embeddings": 64}},
     ],
     "mistral": [{}, {"sliding_window": None}, {"sliding_window": 512}, {"num_attention_heads": 16}, {"head_dim": 96},
                 {"attention_bias": False}],
@@ -67,6 +70,7 @@ READ = {
         {"rope_scaling": {**YARN, "attention_factor": 1.5, "original_max_position_embeddings": 64}},
         {"rope_scaling": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5, "original_max_position_embeddings": 64}},
         {"rope_scaling": {**YARN, "mscale": 0.7, "original_max_position_embeddings": 64}},  # one alone does nothing
+        {"rope_scaling": {**YARN, "finetuned": True, "attn_factor": 2.0, "original_max_position_embeddings": 64}},
     ],
     "gemma": [{}, {"hidden_act": "gelu"}, {"hidden_size": 2048, "num_attention_heads": 8, "num_key_value_heads": 1},
               {"tie_word_embeddings": False}, {"attention_bias": True}, {"use_bidirectional_attention": None}],
@@ -131,6 +135,8 @@ REFUSED = {
         ("quantization_config", {"quantization_config": {"quant_method": "gptq", "bits": 4}}),
         ("quantization", {"quantization": {"group_size": 64, "bits": 4}}), ("rope_scaling", {"rope_scaling": {"type": "su", "factor": 2.0}}),
         ("rope_parameters", {"rope_parameters": NESTED}),
+        ("beta_fast", {"rope_scaling": {**LLAMA3, "beta_fast": 32}}), ("attention_factor", {"rope_scaling": {**LINEAR, "attention_factor": 2.0}}),
+        ("short_factor", {"rope_scaling": {"type": "dynamic", "factor": 2.0, "short_factor": [1.0] * 64}}),
     ],
     "mistral": [("attention_bias", {"attention_bias": True}), ("layer_types", {"layer_types": [FULL] * 32})],
     "qwen2": [("attention_bias", {"attention_bias": False}), ("attention_bias", {"attention_bias": True}),

@@ -75,17 +75,43 @@ at::Tensor load_fp32(const io::Checkpoint& file, const std::string& name) {
   return io::view_tensor(file, name).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
+// What is wrong with a module's factors, in the rest of a sentence about it; "" for nothing.
+std::string problem_of_factors(const std::vector<std::int64_t>& a,
+                               const std::vector<std::int64_t>& b, std::int64_t rank) {
+  if (a.empty() || b.empty())
+    return concat("has no ", a.empty() ? "lora_A" : "lora_B", "; is the file whole?");
+  const std::string shapes =
+      concat("lora_A ", io::shape_string(a), " and lora_B ", io::shape_string(b));
+  if (a.size() != 2 || b.size() != 2)
+    return concat("has ", shapes, ", which must be matrices, [r, in] and [out, r]");
+  if (a[0] != b[1])
+    return concat("has ", shapes, ", whose ranks, ", a[0], " and ", b[1], ", do not agree");
+  if (a[0] == rank) return "";
+  return concat("has rank ", a[0], " (", shapes, "), but adapter_config.json says ", rank,
+                " (r or rank_pattern); correct it, or take the configuration that was saved with "
+                "these tensors");
+}
+
+// The same of its magnitude, which DoRA has and LoRA has not.
+std::string problem_of_magnitude(const std::vector<std::int64_t>& magnitude, bool is_there,
+                                 std::int64_t out_features, bool use_dora) {
+  if (is_there != use_dora) {
+    return use_dora ? "has no lora_magnitude_vector, but adapter_config.json says use_dora"
+                    : "has a lora_magnitude_vector, but adapter_config.json does not say use_dora";
+  }
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : magnitude) elements *= extent;
+  if (!is_there || elements == out_features) return "";
+  return concat("has lora_magnitude_vector ", io::shape_string(magnitude), " for ", out_features,
+                " rows of lora_B");
+}
+
 void check_entry(const std::string& module, const AdapterReader::Entry& entry,
                  const PeftConfig& config, bool subtracts, const io::Checkpoint& file) {
   using Shape = std::vector<std::int64_t>;
   const auto shape = [&](const std::string& name) {
     return name.empty() ? Shape() : file.info(name).shape;
   };
-  const auto text = [&](const std::string& name) {
-    return name.empty() ? std::string("missing") : io::shape_string(shape(name));
-  };
-  const Shape a = shape(entry.a);
-  const Shape b = shape(entry.b);
   const std::int64_t rank = config.rank_of(module);
   if (subtracts && rank % 2 != 0) {
     throw FormatError(concat("'", file.directory().string(), "': module '", module, "' has rank ",
@@ -93,17 +119,13 @@ void check_entry(const std::string& module, const AdapterReader::Entry& entry,
                              ", but the start is subtracted (corda.json), which needs an even "
                              "one; one of the two files was changed"));
   }
-  const bool factors = a.size() == 2 && b.size() == 2 && a[0] == rank && b[1] == rank;
-  std::int64_t elements = 1;
-  for (const std::int64_t extent : shape(entry.magnitude)) elements *= extent;
-  const bool magnitude = factors && entry.magnitude.empty() != config.use_dora &&
-                         (!config.use_dora || elements == b[0]);
-  if (factors && magnitude) return;
-  throw FormatError(
-      concat("'", file.directory().string(), "': module '", module, "' must have lora_A [", rank,
-             ", in], lora_B [out, ", rank, "]", config.use_dora ? " and" : " and no",
-             " lora_magnitude_vector [out]; it has lora_A ", text(entry.a), ", lora_B ",
-             text(entry.b), ", lora_magnitude_vector ", text(entry.magnitude)));
+  std::string problem = problem_of_factors(shape(entry.a), shape(entry.b), rank);
+  if (problem.empty()) {
+    problem = problem_of_magnitude(shape(entry.magnitude), !entry.magnitude.empty(),
+                                   shape(entry.b)[0], config.use_dora);
+  }
+  if (problem.empty()) return;
+  throw FormatError(concat("'", file.directory().string(), "': module '", module, "' ", problem));
 }
 
 // PEFT makes adapters for the target modules alone and drops other tensors of the file.

@@ -9,22 +9,81 @@
 
 namespace corda::adapter {
 
-std::vector<std::string> expand_targets(const std::vector<std::string>& targets,
-                                        const std::vector<std::string>& projections) {
-  if (std::find(targets.begin(), targets.end(), kAllLinear) == targets.end()) return targets;
-  if (targets.size() > 1) {
-    throw core::ConfigError(core::concat("the target module '", kAllLinear,
-                                         "' means every linear layer, so it stands alone; it is "
-                                         "given with ",
-                                         targets.size() - 1, " more"));
-  }
+using core::concat;
+using core::ConfigError;
+
+namespace {
+
+bool is_all_linear(const std::string& target) { return core::to_lower_ascii(target) == kAllLinear; }
+
+// Whether `target` is the module's name or the end of it, whole parts.
+bool names(const std::string& target, const std::string& module) {
+  return module == target || module.ends_with("." + target);
+}
+
+// The last name parts of modules, each once in their order.
+std::vector<std::string> leaves_of(const std::vector<std::string>& modules) {
   std::vector<std::string> leaves;
-  for (const auto& module : projections) {
+  for (const auto& module : modules) {
     std::string leaf(core::last_part(module));
     if (std::find(leaves.begin(), leaves.end(), leaf) == leaves.end())
       leaves.push_back(std::move(leaf));
   }
   return leaves;
+}
+
+bool is_outside_the_blocks(const std::string& target) {
+  return names("lm_head", target) || names("embed_tokens", target);
+}
+
+constexpr const char* kNoneOutside = "; the head and the embedding get no adapter";
+
+void refuse_unknown(const std::string& setting, const std::string& target,
+                    const std::vector<std::string>& projections) {
+  const std::vector<std::string> leaves = leaves_of(projections);
+  std::vector<std::string> words = leaves;
+  words.emplace_back(kAllLinear);
+  const bool is_pattern = target.find_first_of("*|()[]\\^$") != std::string::npos;
+  throw ConfigError(concat(setting, ": no layer of the model's blocks is named '", target, "'",
+                           core::suggestion(core::last_part(target), words), "; they end in ",
+                           core::listed(leaves), ", and '", kAllLinear, "' means all of them",
+                           is_outside_the_blocks(target) ? kNoneOutside : "",
+                           is_pattern ? "; names are given here, no patterns" : ""));
+}
+
+}  // namespace
+
+std::vector<std::string> expand_targets(const std::string& setting,
+                                        const std::vector<std::string>& targets,
+                                        const std::vector<std::string>& projections) {
+  if (std::none_of(targets.begin(), targets.end(), is_all_linear)) return targets;
+  std::vector<std::string> others = targets;
+  std::erase_if(others, is_all_linear);
+  if (others.empty()) return leaves_of(projections);
+  const bool outside = std::any_of(others.begin(), others.end(), is_outside_the_blocks);
+  throw ConfigError(concat(setting, ": '", kAllLinear,
+                           "' means every linear layer of the blocks, so it stands alone; it is "
+                           "given with ",
+                           core::listed_names(others), outside ? kNoneOutside : ""));
+}
+
+std::vector<std::string> select_targets(const std::string& setting,
+                                        const std::vector<std::string>& targets,
+                                        const std::vector<std::string>& projections) {
+  std::vector<bool> chosen(projections.size(), false);
+  for (const auto& target : expand_targets(setting, targets, projections)) {
+    bool found = false;
+    for (std::size_t i = 0; i < projections.size(); ++i) {
+      if (!names(target, projections[i])) continue;
+      chosen[i] = true;
+      found = true;
+    }
+    if (!found) refuse_unknown(setting, target, projections);
+  }
+  std::vector<std::string> selected;
+  for (std::size_t i = 0; i < projections.size(); ++i)
+    if (chosen[i]) selected.push_back(projections[i]);
+  return selected;
 }
 
 }  // namespace corda::adapter

@@ -432,11 +432,19 @@ std::string default_of(const Setting& item) {
   return item.required ? "required" : value_text(item.write());
 }
 
+std::string row_of(const Setting& item, const std::string& before) {
+  return concat("| `", before, item.name, "` | ", type_of(item), " | ", default_of(item), " | ",
+                item.help, " |\n");
+}
+
+constexpr const char* kTableHead = "| setting | type | default | meaning |\n|---|---|---|---|\n";
+
+// What may stand in the map of a setting comes behind it: `data.train[].path`.
 std::string table_of(const std::vector<Setting>& items) {
-  std::string table = "| setting | type | default | meaning |\n|---|---|---|---|\n";
+  std::string table = kTableHead;
   for (const auto& item : items) {
-    table += concat("| `", item.name, "` | ", type_of(item), " | ", default_of(item), " | ",
-                    item.help, " |\n");
+    table += row_of(item, "");
+    for (const auto& entry : item.entries) table += row_of(entry, concat(item.name, "[]."));
   }
   return table;
 }
@@ -445,21 +453,32 @@ std::string table_of(const std::vector<Setting>& items) {
 
 std::string SettingsList::markdown() const { return table_of(items_); }
 
-std::string SettingsList::help(std::string_view name) const {
+std::vector<Setting> SettingsList::named(std::string_view name) const {
+  if (name.empty()) return items_;
   std::vector<Setting> group;
-  std::vector<Setting> named;
+  std::vector<Setting> last;
   for (const auto& item : items_) {
     if (item.name.starts_with(concat(name, "."))) group.push_back(item);
-    if (item.name == name || last_part(item.name) == name) named.push_back(item);
+    if (last_part(item.name) == name) last.push_back(item);
   }
-  if (!group.empty()) return table_of(group);
-  if (const Setting* exact = find(name)) named = {*exact};
-  if (named.size() != 1) refuse_unknown(name, "");
-  const Setting& item = named.front();
+  if (!group.empty()) return group;
+  if (const Setting* exact = find(name)) return {*exact};
+  if (last.size() != 1) refuse_unknown(name, "");
+  return last;
+}
+
+std::string SettingsList::help(std::string_view name) const {
+  const std::vector<Setting> meant = named(name);
+  if (is_group(name)) return table_of(meant);
+  const Setting& item = meant.front();
   const std::string value = default_of(item);
   std::string text =
       concat(item.name, ": ", item.help, "\n  ", type_of(item), range_text(item), "; ",
              item.required ? "" : "default: ", value.empty() ? "empty" : value, "\n");
+  if (!item.entries.empty()) {
+    text += concat("Each is a path, or a map of:\n", kTableHead);
+    for (const auto& entry : item.entries) text += row_of(entry, "");
+  }
   const auto dot = item.name.find('.');
   std::vector<std::string> beside;
   for (const auto& other : items_) {

@@ -41,12 +41,16 @@ constexpr std::size_t kListedWhole = 10;  // parts that are all listed
 constexpr std::size_t kListed = 8;        // of more
 constexpr std::size_t kPartBytes = 200;
 
-// No longer than kPartBytes and an ellipsis, cut between characters.
+// At most so many bytes of the beginning, cut between characters.
+std::string_view beginning(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && is_utf8_continuation(text[bytes])) --bytes;
+  return text.substr(0, bytes);
+}
+
 std::string shortened(const std::string& part) {
-  if (part.size() <= kPartBytes) return part;
-  std::size_t end = kPartBytes;
-  while (end > 0 && is_utf8_continuation(part[end])) --end;
-  return part.substr(0, end) + "...";
+  const std::string_view shown = beginning(part, kPartBytes);
+  return shown.size() == part.size() ? part : concat(shown, "...");
 }
 
 // What all begin with, up to its last dot.
@@ -81,6 +85,12 @@ std::string listed_names(const std::vector<std::string>& names) {
   if (names.size() <= kListedWhole) return text;
   const std::string prefix(common_prefix(names));
   return prefix.empty() ? text : concat(text, " (all begin with '", shortened(prefix), "')");
+}
+
+std::string capped(std::string_view message) {
+  const std::string_view shown = beginning(message, kMessageBytes);
+  if (shown.size() == message.size()) return std::string(message);
+  return concat(shown, "... (", message.size() - shown.size(), " more bytes)");
 }
 
 std::string_view trim(std::string_view text) {

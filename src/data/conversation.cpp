@@ -37,7 +37,7 @@ const Json* number_beyond_reading(const Json& value) {
 std::string keys_of(const Json& object) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : object.items()) keys.push_back(key);
-  return keys.empty() ? "none" : core::join(keys, ", ");
+  return keys.empty() ? "none" : core::listed(keys);
 }
 
 // One conversation being read; knows where it is for its messages.

@@ -38,7 +38,7 @@ std::string why_all_prompt(const Conversation& conversation) {
     if (std::find(roles.begin(), roles.end(), message.role()) == roles.end())
       roles.push_back(message.role());
   }
-  return concat("it has no message of the assistant; its roles are ", core::join(roles, ", "));
+  return concat("it has no message of the assistant; its roles are ", core::listed(roles));
 }
 
 }  // namespace

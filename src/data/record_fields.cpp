@@ -25,7 +25,7 @@ std::string columns_found(const Record& record) {
     }
     names.push_back(name.size() <= 60 ? name : name.substr(0, 60) + "...");
   }
-  return names.empty() ? "none" : core::join(names, ", ");
+  return names.empty() ? "none" : core::listed(names);
 }
 
 std::string column_of(const DataFile& file, const std::string& field) {

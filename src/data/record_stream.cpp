@@ -92,7 +92,7 @@ void report_columns(const RecordStream& stream, core::Reporter& reporter) {
       notes.unread.begin() + std::min<std::ptrdiff_t>(std::ssize(notes.unread), 20));
   if (names.size() < notes.unread.size()) names.emplace_back("...");
   if (names.empty()) return;
-  reporter.info(core::concat(name, ": columns that are not read: ", core::join(names, ", ")));
+  reporter.info(core::concat(name, ": columns that are not read: ", core::listed(names)));
 }
 
 std::optional<RawRecord> RecordStream::next_raw() {

@@ -96,7 +96,8 @@ Covariances open_covariances(const DecomposeSettings& settings, const io::Checkp
 // The names that --target-modules stands for in this model.
 std::vector<std::string> targets_of(const DecomposeSettings& settings,
                                     const model::ModelDescription& config) {
-  return adapter::expand_targets(settings.target_modules, model::layers_of_blocks(config));
+  return adapter::expand_targets("--target-modules", settings.target_modules,
+                                 model::layers_of_blocks(config));
 }
 
 // Codes of a quantised weight are numbers too, but not its own.
@@ -358,7 +359,9 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("rank", s.rank, "rank of the adapter", {1, 65536});
   list.add("alpha", s.alpha, "the adapter is scaled by alpha / rank; 0 means the rank", {0, 1e6});
   list.add("target_modules", s.target_modules,
-           "last name parts of the layers to adapt; all-linear: every linear layer of the blocks")
+           "last parts of the names of the layers to adapt, or whole names; all-linear: every "
+           "linear "
+           "layer of the blocks")
       .split_at_commas();
   list.add("damping", s.damping, "c of C + c mean(diag C) I", {1e-12, 1e6});
   list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");

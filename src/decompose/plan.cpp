@@ -2,12 +2,12 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "decompose/plan.h"
 
-#include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
+#include "adapter/target_modules.h"
 #include "corda/core/error.h"
-#include "corda/core/text.h"
 
 namespace corda::decompose {
 
@@ -15,29 +15,21 @@ using core::concat;
 
 namespace {
 
-// The layers of the decoder blocks whose last name part is a target; the head and the embedding are
-// none.
+// The layers of the decoder blocks that the targets name; the head and the embedding are none.
 std::vector<PlannedLayer> select(const model::ModelDescription& model,
                                  const std::vector<std::string>& targets) {
+  const auto chosen =
+      adapter::select_targets("--target-modules", targets, model::layers_of_blocks(model));
+  const std::set<std::string> names(chosen.begin(), chosen.end());
   std::vector<PlannedLayer> layers;
-  std::set<std::string> known;
   for (std::int64_t block = 0; block < model.num_layers(); ++block) {
     for (const model::SiteDescription* site : model.sites()) {
       for (const model::LayerDescription& layer : site->layers) {
-        const std::string leaf(core::last_part(layer.name));
-        known.insert(leaf);
-        if (std::find(targets.begin(), targets.end(), leaf) == targets.end()) continue;
-        layers.push_back({concat(model.block_name(block), ".", layer.name), layer.out_features,
-                          site->in_features});
+        std::string name = concat(model.block_name(block), ".", layer.name);
+        if (names.contains(name))
+          layers.push_back({std::move(name), layer.out_features, site->in_features});
       }
     }
-  }
-  const std::vector<std::string> names(known.begin(), known.end());
-  for (const auto& target : targets) {
-    if (known.contains(target)) continue;
-    throw core::ConfigError(concat("no layer of the model is named '", target, "'",
-                                   core::suggestion(target, names), "; its layers end in ",
-                                   core::join(names, ", "), "; set --target-modules"));
   }
   return layers;
 }

@@ -133,9 +133,6 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
   });
   if (text) {
     samples = text_windows(files, *tokenizer, settings, reporter);
-    const std::size_t longest = samples.empty() ? 0 : samples.front().ids.size();
-    model::warn_beyond_positions(config, static_cast<std::int64_t>(longest),
-                                 concat("a window of ", longest, " tokens (--seq-len)"), reporter);
   } else {
     const data::Dataset dataset = data::load_samples(files, *tokenizer,
                                                      {.template_name = settings.template_name,
@@ -150,6 +147,11 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
     if (settings.samples > 0 && static_cast<std::int64_t>(samples.size()) > settings.samples)
       samples.resize(static_cast<std::size_t>(settings.samples));
   }
+  std::size_t longest = 0;
+  for (const data::Sample& sample : samples) longest = std::max(longest, sample.ids.size());
+  model::warn_beyond_positions(
+      config, static_cast<std::int64_t>(longest),
+      concat(text ? "a window of " : "a sample of ", longest, " tokens (--seq-len)"), reporter);
   EvalResult result{.task = "perplexity", .score_name = "perplexity"};
   result.samples = static_cast<std::int64_t>(samples.size());
   measure_nll(load(settings, reporter), samples, settings, result, reporter);

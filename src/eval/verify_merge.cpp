@@ -5,8 +5,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <optional>
 
 #include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
@@ -27,8 +27,8 @@ namespace {
 
 constexpr const char* kHead = "lm_head";
 
-// A model in fp32 of which one block is in memory (and the next one on its way), perhaps with an
-// adapter beside its weights.
+// A model in fp32 of which one block is in memory (and the next one on its way) and of embedding
+// and head the rows that are used, perhaps with an adapter beside its weights.
 class StreamedModel {
  public:
   StreamedModel(const std::string& directory, const std::string& assume_family, at::Device device,
@@ -42,8 +42,11 @@ class StreamedModel {
   const model::ModelDescription& config() const { return model_.config; }
 
   void embed(const model::Batch& batch) {
-    model_.embedding = loader_.embedding();
-    hidden_ = model::embed(model_, batch.ids);
+    const auto [ids, places] = at::_unique(batch.ids, /*sorted=*/true, /*return_inverse=*/true);
+    const std::string name = model_.config.prefix + "embed_tokens.weight";
+    model_.embedding = in_fp32(io::view_tensor(checkpoint_, name).index_select(0, ids.cpu()));
+    checkpoint_.forget(name);
+    hidden_ = model::embed(model_, places.to(batch.ids.scalar_type()));
     model_.embedding = at::Tensor();
   }
 
@@ -58,19 +61,31 @@ class StreamedModel {
     loader_.forget(layer);
   }
 
-  // Norms the rows that have a target and loads the head, for `logits`.
+  // Norms the rows that have a target, for `logits`.
   void finish(const model::Batch& batch) {
+    const std::string norm = model_.config.prefix + "norm.weight";
     hidden_ = model::rms_norm(hidden_.index_select(0, batch.target_rows),
-                              load(model_.config.prefix + "norm.weight"), model_.config.norm_eps,
+                              in_fp32(io::view_tensor(checkpoint_, norm)), model_.config.norm_eps,
                               model_.config.norm);
-    head_.name = kHead;
-    head_.weight = load(model_.config.tied ? model_.config.prefix + "embed_tokens.weight"
-                                           : concat(kHead, ".weight"));
-    attach(head_);
+    if (adapter_ != nullptr && adapter_->contains(kHead)) head_adapter_ = adapter_->layer(kHead);
   }
 
+  // Of the tokens [begin, end) of the vocabulary, for every target.
   at::Tensor logits(std::int64_t begin, std::int64_t end) const {
-    return model::finished_logits(model_.config, model::apply(head_, hidden_.slice(0, begin, end)));
+    const std::string name = model_.config.tied ? model_.config.prefix + "embed_tokens.weight"
+                                                : concat(kHead, ".weight");
+    model::Linear head{.name = kHead,
+                       .weight = in_fp32(io::view_tensor(checkpoint_, name).slice(0, begin, end)),
+                       .bias = {},
+                       .low_rank = {}};
+    checkpoint_.forget(name);
+    if (head_adapter_) {
+      adapter::LayerAdapter part = *head_adapter_;
+      for (at::Tensor* rows : {&part.b, &part.b0, &part.magnitude})
+        if (rows->defined()) *rows = rows->slice(0, begin, end);
+      model::attach_exported(head, part, adapter_->header().scale_of(*head_adapter_));
+    }
+    return model::finished_logits(model_.config, model::apply(head, hidden_));
   }
 
  private:
@@ -80,9 +95,8 @@ class StreamedModel {
     return model::describe_model(checkpoint, quiet, assume_family);
   }
 
-  at::Tensor load(const std::string& name) const {
-    return io::view_tensor(checkpoint_, name)
-        .to(load_.device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  at::Tensor in_fp32(const at::Tensor& stored) const {
+    return stored.to(load_.device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
   }
 
   void attach(model::Linear& linear) const {
@@ -96,7 +110,7 @@ class StreamedModel {
   const adapter::AdapterReader* adapter_;
   model::Model model_;
   model::BlockLoader loader_;
-  model::Linear head_;
+  std::optional<adapter::LayerAdapter> head_adapter_;
   at::Tensor hidden_;
 };
 
@@ -119,24 +133,65 @@ double tolerance_of(const std::string& directory) {
   return tolerance;
 }
 
-// Adds what the targets [begin, end) show; `largest` is that of |a - b| and of |a|.
-void compare(const at::Tensor& a, const at::Tensor& b, const at::Tensor& ids, VerifyResult& result,
-             std::array<double, 2>& largest) {
-  const auto loss = [&](const at::Tensor& logits) {
-    return at::cross_entropy_loss(logits, ids, {}, at::Reduction::Sum).item<double>();
-  };
-  // A NaN must not pass: std::max would drop it.
-  const double difference = (a - b).abs().max().item<double>();
-  largest[0] = std::isnan(difference) ? difference : std::max(largest[0], difference);
-  largest[1] = std::max(largest[1], a.abs().max().item<double>());
-  result.same_argmax += (a.argmax(1) == b.argmax(1)).sum().item<std::int64_t>();
-  result.loss_before += loss(a);
-  result.loss_after += loss(b);
+// What the logits of one model say of every target, of the parts of the vocabulary seen so far.
+struct Seen {
+  at::Tensor best, best_id, log_sum, target;  // [targets]
+
+  void add(const at::Tensor& logits, const at::Tensor& ids, std::int64_t begin) {
+    const auto [value, place] = logits.max(1);
+    const at::Tensor sum = logits.logsumexp(1);
+    const at::Tensor local = ids - begin;
+    const at::Tensor inside = (local >= 0).logical_and(local < logits.size(1));
+    const at::Tensor own =
+        logits.gather(1, local.clamp(0, logits.size(1) - 1).unsqueeze(1)).squeeze(1);
+    if (!best.defined()) {
+      best = value;
+      best_id = place;
+      log_sum = sum;
+      target = own;
+      return;
+    }
+    best_id = at::where(value > best, place + begin, best_id);
+    best = at::maximum(value, best);
+    log_sum = at::logaddexp(log_sum, sum);
+    target = at::where(inside, own, target);
+  }
+  double loss() const { return (log_sum - target).to(at::kDouble).mean().item<double>(); }
+};
+
+// Compares the logits of two models whose blocks have run, a part of the vocabulary at a time.
+void compare(const StreamedModel& before, const StreamedModel& after, const at::Tensor& ids,
+             VerifyResult& result, core::Reporter& reporter) {
+  constexpr std::int64_t kPart = 8192;
+  const std::int64_t vocabulary = before.config().vocab_size;
+  Seen one;
+  Seen other;
+  double largest_difference = 0;
+  double largest = 0;
+  for (std::int64_t begin = 0; begin < vocabulary; begin += kPart) {
+    core::throw_if_stopped(reporter, "verifying");
+    const std::int64_t end = std::min(vocabulary, begin + kPart);
+    const at::Tensor a = before.logits(begin, end);
+    const at::Tensor b = after.logits(begin, end);
+    one.add(a, ids, begin);
+    other.add(b, ids, begin);
+    // A NaN must not pass: std::max would drop it.
+    const double difference = (a - b).abs().max().item<double>();
+    if (std::isnan(difference)) {
+      result.relative_difference = difference;
+      return;
+    }
+    largest_difference = std::max(largest_difference, difference);
+    largest = std::max(largest, a.abs().max().item<double>());
+  }
+  result.relative_difference = largest_difference / largest;
+  result.same_argmax = (one.best_id == other.best_id).sum().item<std::int64_t>();
+  result.loss_before = one.loss();
+  result.loss_after = other.loss();
 }
 
 VerifyResult measure(StreamedModel& before, StreamedModel& after, const model::Batch& batch,
                      core::Reporter& reporter) {
-  constexpr std::int64_t kRows = 64;  // of logits at once
   VerifyResult result{.tokens = batch.tokens(), .targets = batch.target_rows.size(0), .data = {}};
   before.embed(batch);
   after.embed(batch);
@@ -151,17 +206,7 @@ VerifyResult measure(StreamedModel& before, StreamedModel& after, const model::B
   reporter.end();
   before.finish(batch);
   after.finish(batch);
-  std::array<double, 2> largest = {0, 0};
-  for (std::int64_t begin = 0; begin < result.targets; begin += kRows) {
-    core::throw_if_stopped(reporter, "verifying");
-    const std::int64_t end = std::min(result.targets, begin + kRows);
-    compare(before.logits(begin, end), after.logits(begin, end),
-            batch.target_ids.slice(0, begin, end), result, largest);
-    if (std::isnan(largest[0])) break;
-  }
-  result.relative_difference = largest[0] / largest[1];
-  result.loss_before /= static_cast<double>(result.targets);
-  result.loss_after /= static_cast<double>(result.targets);
+  compare(before, after, batch.target_ids, result, reporter);
   return result;
 }
 

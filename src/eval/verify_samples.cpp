@@ -136,7 +136,7 @@ VerifySamples load(Source source, const VerifySettings& settings) {
     }
   }
   if (samples.batch.sequences() == 0 && shortest) data::append(samples.batch, *shortest);
-  samples.what = concat(samples.batch.sequences(), " samples of ", core::join(names, ", "));
+  samples.what = concat(samples.batch.sequences(), " samples of ", core::listed(names));
   return samples;
 }
 

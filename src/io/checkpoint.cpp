@@ -141,11 +141,13 @@ void check_named_weights(const Checkpoint& model) {
 
 }  // namespace
 
+void refuse_model_directory(const fs::path& directory) {
+  throw core::IoError(concat("'", directory.string(), "' is not a Hugging Face model directory: ",
+                             core::why_absent(directory, "config.json")));
+}
+
 Checkpoint open_model(const fs::path& directory, core::Reporter& reporter) {
-  if (!fs::is_directory(directory)) {
-    throw core::IoError(concat("'", directory.string(), "' is not a Hugging Face model directory: ",
-                               core::why_absent(directory, "config.json")));
-  }
+  if (!fs::is_directory(directory)) refuse_model_directory(directory);
   Checkpoint model(directory);
   check_named_weights(model);
   if (const auto unread = model.unread(); !unread.empty()) {

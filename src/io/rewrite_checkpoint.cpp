@@ -12,6 +12,7 @@
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
 #include "corda/core/settings.h"
+#include "corda/core/text.h"
 #include "corda/io/tensor.h"
 #include "core/json.h"
 
@@ -56,31 +57,33 @@ void copy_whole(const fs::path& from, const fs::path& to) {
   core::write_file_atomic(to, core::read_file(from));
 }
 
-// Gives what was left behind for the weights that may be in it.
-std::vector<std::string> copy_other_files(const Checkpoint& base, const fs::path& to) {
-  constexpr const char* kTemplates = "additional_chat_templates";
-  std::set<std::string> used;  // what is written anew
+constexpr const char* kTemplates = "additional_chat_templates";
+
+// What is written anew.
+std::set<std::string> weight_files(const Checkpoint& base) {
+  std::set<std::string> used;
   for (const auto& file : base.files()) used.insert(file->path().filename().string());
   used.insert(base.index_name());
-  std::set<std::string> left;
+  return used;
+}
+
+bool is_copied(const fs::directory_entry& entry, const std::set<std::string>& used) {
+  const std::string name = entry.path().filename().string();
+  return entry.is_regular_file() && !is_of_another(name) && !used.contains(name) &&
+         !may_hold_weights(name);
+}
+
+void copy_other_files(const Checkpoint& base, const fs::path& to) {
+  const std::set<std::string> used = weight_files(base);
   for (const auto& entry : fs::directory_iterator(base.directory())) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && name == kTemplates) {
-      fs::create_directory(to / name);
-      for (const auto& file : fs::directory_iterator(entry.path())) {
-        if (file.is_regular_file()) copy_whole(file.path(), to / name / file.path().filename());
-      }
-    } else if (entry.is_directory()) {
-      if (!name.starts_with('.')) left.insert(name + "/");
-    } else if (!entry.is_regular_file() || is_of_another(name) || used.contains(name)) {
-      continue;
-    } else if (may_hold_weights(name)) {
-      left.insert(name);
-    } else {
-      copy_whole(entry.path(), to / name);
+    const fs::path name = entry.path().filename();
+    if (is_copied(entry, used)) copy_whole(entry.path(), to / name);
+    if (!entry.is_directory() || name != kTemplates) continue;
+    fs::create_directory(to / name);
+    for (const auto& file : fs::directory_iterator(entry.path())) {
+      if (file.is_regular_file()) copy_whole(file.path(), to / name / file.path().filename());
     }
   }
-  return {left.begin(), left.end()};
 }
 
 // config.json names the dtype of the weights, in which transformers loads them, and whether the
@@ -165,6 +168,7 @@ void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& pat
     at::Tensor value = content(tensor.name);
     if (!value.defined() && tensor.dtype == info.dtype) {
       writer.write(tensor.name, base.data(tensor.name));
+      base.forget(tensor.name);
       kept.insert(tensor.name);
       continue;
     }
@@ -174,6 +178,7 @@ void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& pat
                                     ", its new value is ", shape_string(value.sizes().vec())));
     }
     writer.write(tensor.name, tensor_bytes(stored(tensor.name, value, tensor.dtype)));
+    base.forget(tensor.name);
   }
   writer.finish();
 }
@@ -216,11 +221,34 @@ void check_written(const Checkpoint& base, const std::vector<Shard>& shards, con
           (!before.empty() && std::memcmp(before.data(), after.data(), before.size()) != 0)) {
         fail(tensor.name, "has other bytes than the base");
       }
+      base.forget(tensor.name);
+      written.forget(tensor.name);
     }
   }
 }
 
 }  // namespace
+
+std::vector<std::string> left_behind(const Checkpoint& base) {
+  const std::set<std::string> used = weight_files(base);
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(base.directory())) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory()) {
+      if (!name.starts_with('.') && name != kTemplates) names.insert(name + "/");
+    } else if (entry.is_regular_file() && !used.contains(name) && may_hold_weights(name)) {
+      names.insert(name);
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+void note_left_behind(const Checkpoint& base, const std::string& which, core::Reporter& reporter) {
+  const auto names = left_behind(base);
+  if (names.empty()) return;
+  reporter.info(
+      concat("not copied, since the ", which, " weights are not in it: ", core::join(names, ", ")));
+}
 
 RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out,
                                  const Content& content, const RewriteOptions& options) {
@@ -236,7 +264,7 @@ RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out,
   }
   result.shards = static_cast<std::int64_t>(shards.size());
   core::require_disk_space(out, result.bytes);
-  result.left_behind = copy_other_files(base, out);
+  copy_other_files(base, out);
   change_config(out / "config.json", options);
   std::set<std::string> kept;
   for (const auto& shard : shards) write_shard(base, shard, out / shard.file, content, kept);

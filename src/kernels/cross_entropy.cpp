@@ -53,7 +53,7 @@ void linear_cross_entropy(const at::Tensor& loss, const at::Tensor& grad_rows,
                           const at::Tensor& targets, const at::Tensor& scale,
                           const LinearCrossEntropyOptions& options) {
   if (options.chunk < 1) {
-    throw core::ShapeError(core::concat(
+    throw core::InternalError(core::concat(
         "[kernels::linear_cross_entropy] a chunk has at least one row; it has ", options.chunk));
   }
   const std::int64_t count = rows.size(0);

@@ -14,7 +14,7 @@
 namespace corda::kernels {
 
 using core::concat;
-using core::ShapeError;
+using core::InternalError;
 
 namespace {
 
@@ -34,18 +34,19 @@ void check(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const 
     return (x.size(1) <= 1 || x.stride(1) == 1) && (x.size(0) <= 1 || x.stride(0) >= x.size(1));
   };
   if (!shapes || !is_window(a) || !is_window(b) || !rows(d) || !rows(c)) {
-    throw ShapeError(concat("[kernels::gemm] expected [m, n] += [m, k] [k, n] with unit strides; ",
-                            "received ", d.sizes(), " strides ", d.strides(), ", ", a.sizes(),
-                            " strides ", a.strides(), ", ", b.sizes(), " strides ", b.strides()));
+    throw InternalError(
+        concat("[kernels::gemm] expected [m, n] += [m, k] [k, n] with unit strides; ", "received ",
+               d.sizes(), " strides ", d.strides(), ", ", a.sizes(), " strides ", a.strides(), ", ",
+               b.sizes(), " strides ", b.strides()));
   }
   const bool types = (a.scalar_type() == at::kFloat || a.scalar_type() == at::kBFloat16) &&
                      b.scalar_type() == a.scalar_type() && c.scalar_type() == d.scalar_type() &&
                      (d.scalar_type() == a.scalar_type() || d.scalar_type() == at::kFloat);
   if (!types || b.device() != a.device() || d.device() != a.device() || c.device() != a.device()) {
-    throw ShapeError(concat("[kernels::gemm] expected operands of one dtype, fp32 or bf16, and a ",
-                            "result of it or fp32, on one device; received ", a.scalar_type(), " ",
-                            a.device(), ", ", b.scalar_type(), " ", b.device(), " and ",
-                            d.scalar_type(), " ", d.device()));
+    throw InternalError(
+        concat("[kernels::gemm] expected operands of one dtype, fp32 or bf16, and a ",
+               "result of it or fp32, on one device; received ", a.scalar_type(), " ", a.device(),
+               ", ", b.scalar_type(), " ", b.device(), " and ", d.scalar_type(), " ", d.device()));
   }
 }
 

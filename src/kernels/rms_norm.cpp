@@ -56,8 +56,8 @@ void check_groups(const char* function, const char* what, const at::Tensor& x,
                   const at::Tensor& like, const at::Tensor& weight) {
   check_rows(function, what, x, like.size(0), like.size(1), weight);
   if (x.size(1) % weight.size(0) != 0) {
-    throw core::ShapeError(core::concat("[kernels::", function, "] rows of ", x.size(1),
-                                        " are no multiple of the weight's ", weight.size(0)));
+    throw core::InternalError(core::concat("[kernels::", function, "] rows of ", x.size(1),
+                                           " are no multiple of the weight's ", weight.size(0)));
   }
 }
 

@@ -21,8 +21,8 @@ void check_angles(const char* function, const at::Tensor& cos, const at::Tensor&
 
 void check_share(const char* function, const at::Tensor& cos, std::int64_t head_dim) {
   if (2 * cos.size(-1) <= head_dim) return;
-  throw core::ShapeError(core::concat("[kernels::", function, "] ", cos.size(-1),
-                                      " angles are too many for a head of ", head_dim));
+  throw core::InternalError(core::concat("[kernels::", function, "] ", cos.size(-1),
+                                         " angles are too many for a head of ", head_dim));
 }
 
 // x [tokens, heads, head_dim] turned by the angles times `direction`, in fp32.

@@ -9,12 +9,12 @@
 
 namespace corda::kernels {
 
-// Throws ShapeError, naming `function` and `what`, unless `x` is [rows, columns] with contiguous
+// Throws InternalError, naming `function` and `what`, unless `x` is [rows, columns] with contiguous
 // rows, bf16 or fp32, of the dtype and on the device of `like`.
 void check_rows(const char* function, const char* what, const at::Tensor& x, std::int64_t rows,
                 std::int64_t columns, const at::Tensor& like);
 
-// Throws ShapeError unless `x` is contiguous, of this shape and dtype, on the device of `like`.
+// Throws InternalError unless `x` is contiguous, of this shape and dtype, on the device of `like`.
 void check_dense(const char* function, const char* what, const at::Tensor& x, at::IntArrayRef shape,
                  at::ScalarType type, const at::Tensor& like);
 

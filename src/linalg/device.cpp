@@ -105,8 +105,9 @@ namespace {
 
 // Operations a clock and multiprocessor. Data sheets give the peak at the boost clock; device_test
 // holds one card of each kind against its own. Sources: the whitepapers of the A100, H100,
-// Blackwell, GA102 and Ada architectures and the data sheets of A10, A40, L4, L40, L40S, RTX A6000
-// and RTX 6000 Ada (their dense figures: those "with sparsity" are twice as large).
+// Blackwell, GA102 and Ada architectures and the data sheets of A10, A10G, A16, A40, L4, L20, L40,
+// L40S, H20, RTX A5000, RTX A6000, RTX 6000 Ada and RTX PRO 6000 (their dense figures: those "with
+// sparsity" are twice as large).
 double operations_per_clock(const std::string& product, int major, int minor) {
   const auto is = [&](const char* word) { return product.find(word) != std::string::npos; };
   switch (10 * major + minor) {
@@ -116,12 +117,14 @@ double operations_per_clock(const std::string& product, int major, int minor) {
     case 89:
     case 120: {
       // Chips that are sold for games and for work: sums in fp32 run at half speed on the former.
-      // The L40 does so as well, the L40S does not.
-      const bool half = is("GeForce") || is("TITAN") || (is("L40") && !is("L40S"));
+      // So they do on the A10G, L20 and L40, but not on the A10 and L40S.
+      const bool half =
+          is("GeForce") || is("TITAN") || is("A10G") || is("L20") || (is("L40") && !is("L40S"));
       return half ? 512 : 1024;
     }
     case 90:
-      return 4096;
+      // The H20 is held to a quarter.
+      return is("H20") && !is("H200") ? 1024 : 4096;
     case 100:
     case 103:
       return 8192;

@@ -123,10 +123,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   const io::RewriteResult written =
       io::rewrite_checkpoint(base, directory.staging(), content, options);
   reporter.end();
-  if (!written.left_behind.empty()) {
-    reporter.info(concat("not copied, since the merged weights are not in it: ",
-                         core::join(written.left_behind, ", ")));
-  }
+  io::note_left_behind(base, "merged", reporter);
   if (!adapter.header().chat_template.empty()) {
     io::write_chat_template(directory.staging(), adapter.header().chat_template);
     reporter.info(concat("the template '", adapter.header().template_name,

@@ -4,10 +4,9 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
+#include <map>
 
 #include "corda/core/error.h"
-#include "corda/core/text.h"
 
 namespace corda::model {
 
@@ -121,24 +120,6 @@ void attach_trainable(Model& model, const Adapter& adapter) {
 at::Tensor row_squares(const at::Tensor& weight) {
   const at::NoGradGuard no_grad;
   return at::linalg_vector_norm(weight, 2, {1}, false, at::kFloat).square();
-}
-
-std::vector<Linear*> select_projections(Model& model, const std::vector<std::string>& targets) {
-  std::vector<Linear*> selected;
-  std::vector<std::string> unused = targets;
-  std::vector<std::string> known;
-  for (Linear* linear : model.projections()) {
-    const std::string last(core::last_part(linear->name));
-    if (std::find(known.begin(), known.end(), last) == known.end()) known.push_back(last);
-    if (std::find(targets.begin(), targets.end(), last) == targets.end()) continue;
-    selected.push_back(linear);
-    std::erase(unused, last);
-  }
-  if (!unused.empty() || selected.empty()) {
-    throw core::ConfigError(concat("target_modules: the model has no '", core::join(unused, "', '"),
-                                   "'; it has ", core::listed(known)));
-  }
-  return selected;
 }
 
 }  // namespace corda::model

@@ -12,6 +12,7 @@
 #include "corda/core/file.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
+#include "corda/io/safetensors.h"
 #include "model/config_keys.h"
 #include "model/config_reader.h"
 #include "model/families.h"
@@ -51,11 +52,25 @@ std::string type_in(const Json& object, const std::string& otherwise) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : otherwise;
 }
 
+// The family that is spelt with the same letters and digits ("LLaMA", "qwen-2"), as a hint. One
+// that is merely close by is another model.
+std::string same_letters_hint(const std::string& model_type) {
+  const auto letters = [](const std::string& name) {
+    std::string kept;
+    for (const char c : core::to_lower_ascii(name))
+      if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) kept += c;
+    return kept;
+  };
+  for (const std::string& known : readable_types())
+    if (letters(known) == letters(model_type)) return concat("; did you mean '", known, "'?");
+  return "";
+}
+
 const FamilyRow& family_of(const std::string& model_type, const std::string& source) {
   if (const FamilyRow* row = find_family(model_type)) return *row;
   throw UnknownFamily(concat("'", source, "': the model family '", model_type,
-                             "' is not implemented (", core::join(readable_types(), ", "),
-                             " are)"));
+                             "' is not implemented (", core::join(readable_types(), ", "), " are)",
+                             same_letters_hint(model_type)));
 }
 
 ModelDescription read_object(const Json& object, const std::string& source, const FamilyRow& row) {
@@ -123,10 +138,11 @@ void add_assume_family(core::SettingsList& list, std::string& assume_family) {
 }
 
 void warn_beyond_positions(const ModelDescription& config, std::int64_t length,
-                           std::string_view what, core::Reporter& reporter) {
+                           std::string_view what, core::Reporter& reporter,
+                           std::string_view advice) {
   if (length <= config.max_positions) return;
   reporter.warn(concat(what, " is longer than the ", config.max_positions,
-                       " positions the model was trained for"));
+                       " positions the model was trained for", advice));
 }
 
 std::int64_t window_tokens(const ModelDescription& config, std::int64_t asked,
@@ -141,10 +157,7 @@ std::int64_t window_tokens(const ModelDescription& config, std::int64_t asked,
 
 ModelDescription read_model_config(const fs::path& directory, const std::string& assume_family) {
   const fs::path path = directory / "config.json";
-  if (!fs::exists(path)) {
-    throw core::IoError(concat("'", directory.string(), "' is not a Hugging Face model directory: ",
-                               core::why_absent(directory, "config.json")));
-  }
+  if (!fs::exists(path)) io::refuse_model_directory(directory);
   return parse_model_config(core::read_file(path), path.string(), assume_family);
 }
 

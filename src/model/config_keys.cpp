@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
@@ -71,7 +72,6 @@ const std::set<std::string>& silent_keys() {
                                              "repetition_penalty",
                                              "return_dict",
                                              "return_dict_in_generate",
-
                                              "sep_token_id",
                                              "suppress_tokens",
                                              "task_specific_params",
@@ -202,6 +202,25 @@ bool is_harmless(const Json& root, const FamilyRow& row, const std::string& key,
   return false;
 }
 
+// transformers' models of every family look at these, or the weights are other ones with them.
+bool acts_everywhere(const std::string& key) {
+  static const std::set<std::string> keys = {"add_cross_attention", "is_causal",
+                                             "is_encoder_decoder",  "layer_types",
+                                             "per_layer_config",    "quantization"};
+  return keys.contains(key);
+}
+
+// transformers' class for a family passes over the keys that the family's row does not read.
+std::string advice(const FamilyRow& row, const std::string& key) {
+  // Gemma's classes alone turn causal masks off.
+  const bool turns_off_masks =
+      key == "use_bidirectional_attention" && std::string_view(row.model_type).starts_with("gemma");
+  if (acts_everywhere(key) || turns_off_masks) return "";
+  return concat(
+      "; transformers ignores it for this family: remove the key, or set it to null, for ",
+      "the same");
+}
+
 // What the family fixes, whatever the file says.
 bool is_fixed(const FamilyRow& row, const std::string& key) {
   return key == "attention_bias" && row.qkv_bias.key == nullptr && row.qkv_bias.otherwise;
@@ -222,7 +241,7 @@ void refuse_quantisation(ConfigReader& reader) {
 
 void check_other_keys(ConfigReader& reader, const FamilyRow& row, std::vector<std::string>& notes) {
   refuse_quantisation(reader);
-  std::vector<std::string> unknown;
+  std::vector<std::string> unknown = reader.ignored();
   for (const auto& [key, value] : reader.root().items()) {
     if (reader.was_read(key) || is_empty(value) || silent_keys().contains(key)) continue;
     const auto known = mathematical_keys().find(key);
@@ -238,12 +257,12 @@ void check_other_keys(ConfigReader& reader, const FamilyRow& row, std::vector<st
     if (!changes_nothing) {
       reader.problem(concat("'", key, "': ", value.dump().substr(0, 80),
                             " changes the mathematics of a model and is not implemented for ",
-                            row.model_type));
+                            row.model_type, advice(row, key)));
     }
   }
   if (!unknown.empty())
     notes.push_back(
-        concat("config.json has keys that change nothing here: ", core::join(unknown, ", ")));
+        concat("config.json has keys that change nothing here: ", core::listed(unknown)));
 }
 
 }  // namespace corda::model

@@ -21,6 +21,9 @@ class ConfigReader {
 
   const std::string& source() const { return source_; }
   void problem(const std::string& text) { problems_.push_back(text); }
+  // A member inside an object, by its place ("rope_scaling.finetuned"), that changes nothing.
+  void ignore(const std::string& place) { ignored_.push_back(place); }
+  const std::vector<std::string>& ignored() const { return ignored_; }
   // Throws FormatError that lists the problems, if there are any.
   void throw_problems() const;
 
@@ -54,6 +57,7 @@ class ConfigReader {
   std::string source_;
   std::set<std::string> read_;
   std::vector<std::string> problems_;
+  std::vector<std::string> ignored_;
 };
 
 }  // namespace corda::model

@@ -12,6 +12,7 @@
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
 #include "model/families.h"
+#include "model/misfits.h"
 
 namespace corda::model {
 
@@ -145,26 +146,6 @@ std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelDescripti
 
 namespace {
 
-// Every way in which the tensors do not fit the description.
-struct Misfits {
-  std::vector<std::string> missing;
-  std::vector<std::string> misshapen;
-  std::vector<std::string> mistyped;
-  std::vector<std::string> surplus;
-
-  bool empty() const {
-    return missing.empty() && misshapen.empty() && mistyped.empty() && surplus.empty();
-  }
-  // All kinds in one sentence, of each the first few.
-  std::string describe() const {
-    std::vector<std::string> kinds;
-    for (const auto* kind : {&missing, &misshapen, &mistyped, &surplus}) {
-      if (!kind->empty()) kinds.push_back(core::listed(*kind, "; "));
-    }
-    return core::join(kinds, "; ");
-  }
-};
-
 Misfits misfits(const io::Checkpoint& checkpoint, const ModelDescription& config) {
   Misfits found;
   std::set<std::string> expected;
@@ -172,7 +153,7 @@ Misfits misfits(const io::Checkpoint& checkpoint, const ModelDescription& config
     const std::string stored = checkpoint.stored_name(name);
     expected.insert(stored);
     if (!checkpoint.contains(stored)) {
-      found.missing.push_back(concat("missing '", name, "' ", io::shape_string(shape)));
+      found.missing.push_back(name);
       continue;
     }
     const io::TensorInfo& info = checkpoint.info(stored);
@@ -187,8 +168,7 @@ Misfits misfits(const io::Checkpoint& checkpoint, const ModelDescription& config
     }
   }
   for (const auto& name : checkpoint.names()) {
-    if (!expected.contains(name) && !is_leftover(name, config))
-      found.surplus.push_back(concat("surplus '", name, "'"));
+    if (!expected.contains(name) && !is_leftover(name, config)) found.surplus.push_back(name);
   }
   return found;
 }
@@ -247,8 +227,9 @@ ModelDescription describe_model(const io::Checkpoint& checkpoint, core::Reporter
 void check_checkpoint(const io::Checkpoint& checkpoint, const ModelDescription& config) {
   const Misfits found = misfits(checkpoint, config);
   if (!found.empty()) {
-    throw core::ShapeError(concat("'", checkpoint.directory().string(),
-                                  "' does not fit its config.json: ", found.describe()));
+    throw core::ShapeError(
+        concat("'", checkpoint.directory().string(),
+               "' does not fit its config.json: ", found.describe(config.num_layers())));
   }
 }
 

@@ -55,7 +55,7 @@ class RopeReader {
   void read_longrope(const RopeSource& source, RotaryDescription& rope);
   std::vector<double> read_factors(const RopeSource& source, const char* key, std::int64_t count);
 
-  // A member that the type uses, so that what is left over can be refused.
+  // A member that the type uses, so that what is left over can be judged.
   const Json* used(const RopeSource& source, const char* key) {
     known_.insert(key);
     return member(source.object, key);
@@ -69,7 +69,7 @@ class RopeReader {
     if (used(source, key) == nullptr)
       reader_.problem(concat("'", source.where, "' of type ", type, " needs '", key, "'"));
   }
-  void refuse_leftovers(const RopeSource& source, const std::string& type);
+  void judge_leftovers(const RopeSource& source, const std::string& type);
 
   ConfigReader& reader_;
   const FamilyRow& row_;
@@ -217,13 +217,40 @@ void RopeReader::read_longrope(const RopeSource& source, RotaryDescription& rope
   for (const char* ignored : {"short_mscale", "long_mscale"}) used(source, ignored);
 }
 
-void RopeReader::refuse_leftovers(const RopeSource& source, const std::string& type) {
+// Members that stretch, shrink or mix positions in some type.
+bool is_mathematical(const std::string& key) {
+  static const std::set<std::string> keys = {"attention_factor",
+                                             "beta_fast",
+                                             "beta_slow",
+                                             "factor",
+                                             "high_freq_factor",
+                                             "llama_4_scaling_beta",
+                                             "long_factor",
+                                             "low_freq_factor",
+                                             "mrope_interleaved",
+                                             "mrope_section",
+                                             "mscale",
+                                             "mscale_all_dim",
+                                             "original_max_position_embeddings",
+                                             "partial_rotary_factor",
+                                             "short_factor",
+                                             "truncate"};
+  return keys.contains(key);
+}
+
+// transformers warns of every member that the type does not use, and goes on without it.
+void RopeReader::judge_leftovers(const RopeSource& source, const std::string& type) {
   if (source.object == nullptr) return;
   for (const auto& [key, entry] : source.object->items()) {
-    if (!known_.contains(key) && !entry.is_null()) {
-      reader_.problem(
-          concat("'", source.where, "': the key '", key, "' is not implemented for type ", type));
+    if (known_.contains(key) || entry.is_null()) continue;
+    if (!is_mathematical(key)) {
+      reader_.ignore(concat(source.where, ".", key));
+      continue;
     }
+    reader_.problem(concat("'", source.where, "': the key '", key,
+                           "' is of another type than its own, ", type,
+                           "; transformers ignores it: remove it for the same, or correct the "
+                           "type"));
   }
 }
 
@@ -241,10 +268,11 @@ RotaryDescription RopeReader::read(const RopeSource& source) {
   if (type_name_.empty()) return rope;
   if (rope.type != RopeType::kDefault && rope.type != RopeType::kLinear)
     read_original_positions(source, rope);
+  // Beside a stretching that goes by no positions, and where one was taken out, it says nothing.
+  used(source, "original_max_position_embeddings");
   switch (rope.type) {
     case RopeType::kDefault:
-      // Written by tools that took the stretching out but left its keys.
-      for (const char* idle : {"factor", "original_max_position_embeddings"}) used(source, idle);
+      used(source, "factor");
       break;
     case RopeType::kLinear:
     case RopeType::kDynamic:
@@ -265,7 +293,7 @@ RotaryDescription RopeReader::read(const RopeSource& source) {
     rope.factor = number(source, "factor", 1);
   // Dynamic scaling goes by the model's own positions.
   if (rope.type == RopeType::kDynamic) rope.original_positions = model_.max_positions;
-  refuse_leftovers(source, type_name_);
+  judge_leftovers(source, type_name_);
   return rope;
 }
 

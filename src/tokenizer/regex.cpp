@@ -34,7 +34,7 @@ struct RegexScratch::State {
   State() {
     if (data == nullptr || context == nullptr || stack == nullptr) {
       throw core::ResourceError(
-          "[tokenizer::RegexScratch] no memory for a regular expression's stack");
+          "no memory for a regular expression's stack");
     }
     pcre2_jit_stack_assign(context, nullptr, stack);
   }

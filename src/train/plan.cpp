@@ -84,6 +84,7 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
                  .supervised_tokens = data.train.counts.supervised,
                  .longest_sample = data.train.counts.longest,
                  .evaluation_samples = data.eval.samples.size(),
+                 .longest_evaluation_sample = data.eval.counts.longest,
                  .steps_per_epoch = steps.per_epoch,
                  .steps = steps.total,
                  .warmup_steps = steps.warmup,
@@ -99,7 +100,12 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
   return plan;
 }
 
-void warn_of_warmup(const TrainPlan& plan, core::Reporter& reporter) {
+void warn_of(const TrainPlan& plan, const model::ModelDescription& model,
+             core::Reporter& reporter) {
+  const std::int64_t longest = std::max(plan.longest_sample, plan.longest_evaluation_sample);
+  model::warn_beyond_positions(
+      model, longest, concat("a sample of ", longest, " tokens"), reporter,
+      concat("; data.max_length=", model.max_positions, " keeps samples within them"));
   if (plan.steps == 1 && plan.warmup_steps == 1) {
     reporter.warn(
         "the only step is warm-up and has learning rate 0, so nothing will be learnt; lower "
@@ -137,7 +143,7 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   check_pass_settings(settings, trainable.model(), device);
   const RunData data = load_data(settings, DataCache::kNotInRun, reporter, dist::alone());
   TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device);
-  warn_of_warmup(result, reporter);
+  warn_of(result, trainable.model().config, reporter);
   if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
   if (device.is_cuda() && result.state_bytes > linalg::free_memory_bytes(device)) {
     reporter.warn(concat(describe(result).back(), ", and ",

@@ -28,7 +28,8 @@ core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
 TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
                   at::Device device);
 
-// Where the learning rate never gets to its height.
-void warn_of_warmup(const TrainPlan& plan, core::Reporter& reporter);
+// Where samples are longer than the model's positions, or the learning rate never gets to its
+// height.
+void warn_of(const TrainPlan& plan, const model::ModelDescription& model, core::Reporter& reporter);
 
 }  // namespace corda::train

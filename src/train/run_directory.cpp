@@ -2,11 +2,13 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/run_directory.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -65,12 +67,26 @@ void check_run_directory(const TrainSettings& settings, bool resume) {
 }
 
 void check_writable(const fs::path& path) {
-  fs::path existing = fs::absolute(path).lexically_normal();
   std::error_code error;
-  while (!fs::exists(existing, error) && existing.has_relative_path())
-    existing = existing.parent_path();
-  if (!fs::is_directory(existing, error)) core::throw_output_error("create", path, ENOTDIR);
-  if (::access(existing.c_str(), W_OK | X_OK) != 0) core::throw_output_error("create", path, errno);
+  std::vector<fs::path> missing;  // innermost first
+  fs::path existing = fs::absolute(path).lexically_normal();
+  if (!existing.has_filename()) existing = existing.parent_path();
+  for (; !fs::exists(existing, error) && existing.has_relative_path();
+       existing = existing.parent_path())
+    missing.push_back(existing);
+  // Permissions do not say it all: some file systems (/proc, read-only ones) refuse for reasons of
+  // their own. In a directory that is there another one is tried.
+  if (missing.empty()) missing.push_back(existing / concat(".corda-probe-", ::getpid()));
+  std::vector<fs::path> made;
+  int code = 0;
+  for (auto part = missing.rbegin(); part != missing.rend() && code == 0; ++part) {
+    if (::mkdir(part->c_str(), 0777) == 0)
+      made.push_back(*part);
+    else if (errno != EEXIST)  // of another process
+      code = errno;
+  }
+  for (auto part = made.rbegin(); part != made.rend(); ++part) ::rmdir(part->c_str());
+  if (code != 0) core::throw_output_error("create", path, code);
 }
 
 std::string date_of(const fs::path& run, bool resume) {

@@ -23,8 +23,8 @@ fs::path result_of(const TrainSettings& settings);
 // checkpoint to go on from. One of which nothing is there yet may always begin.
 void check_run_directory(const TrainSettings& settings, bool resume);
 
-// Throws ResourceError where a directory cannot be made at `path`, as far as that can be seen
-// without making it.
+// Throws ResourceError where a directory cannot be made at `path` or written to: makes it and takes
+// it away again.
 void check_writable(const fs::path& path);
 
 // The day that a run's templates show: of its start.

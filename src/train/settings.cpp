@@ -17,44 +17,69 @@ using core::ConfigNode;
 
 namespace {
 
+ConfigNode write_columns(const std::map<std::string, std::string>& columns) {
+  ConfigNode node;
+  node.kind = ConfigNode::Kind::kMap;
+  for (const auto& [field, column] : columns)
+    node.entries.emplace_back(field, ConfigNode::scalar(column));
+  return node;
+}
+
+std::map<std::string, std::string> read_columns(const ConfigNode& node) {
+  std::map<std::string, std::string> columns;
+  if (node.kind != ConfigNode::Kind::kMap && node.kind != ConfigNode::Kind::kNull) {
+    throw core::ConfigError(
+        concat(node.place(), "'columns' must be a map such as {instruction: question}"));
+  }
+  for (const auto& [field, column] : node.entries) {
+    if (column.kind != ConfigNode::Kind::kScalar)
+      throw core::ConfigError(concat(column.place(), "the column of '", field, "' must be a name"));
+    columns[field] = column.text;
+  }
+  return columns;
+}
+
+// What may stand in the map of one file.
+core::SettingsList data_file_settings(data::DataFile& file, std::string& path) {
+  core::SettingsList list;
+  list.add("path", path, "the file").required();
+  list.add("format", file.format, "of its records; auto: as their columns say");
+  list.add(
+      core::Setting{.name = "columns",
+                    .help = "field of the format: column of the file",
+                    .type = "map",
+                    .choices = {},
+                    .read = [&file](const ConfigNode& node) { file.columns = read_columns(node); },
+                    .write = [&file] { return write_columns(file.columns); }});
+  list.add("first", file.first, "records before this one are left out, from 0");
+  list.add("count", file.count, "at most so many records; -1: all");
+  return list;
+}
+
+// The same with the values that hold where the map says nothing.
+std::vector<core::Setting> data_file_entries() {
+  data::DataFile file;
+  std::string path;
+  std::vector<core::Setting> entries = data_file_settings(file, path).items();
+  for (core::Setting& entry : entries) {
+    entry.read = {};
+    entry.write = [value = entry.write()] { return value; };
+  }
+  return entries;
+}
+
 // `{path: a.jsonl, format: alpaca, columns: {instruction: question}}`, or just a path, in the list
 // `name`.
 data::DataFile read_data_file(const std::string& name, const ConfigNode& node) {
-  const auto check_path = [&](const std::string& path) {
-    if (path.empty())
-      throw core::ConfigError(concat(node.place(), "a file of '", name, "' needs a 'path'"));
-  };
   data::DataFile file;
-  if (node.kind == ConfigNode::Kind::kScalar) {
-    check_path(node.text);
-    file.path = node.text;
-    return file;
-  }
   std::string path;
-  ConfigNode columns;
-  core::SettingsList list;
-  list.add("path", path, "")
-      .add("format", file.format, "")
-      .add("first", file.first, "")
-      .add("count", file.count, "");
-  list.add(core::Setting{.name = "columns",
-                         .help = "",
-                         .type = "map",
-                         .choices = {},
-                         .read = [&columns](const ConfigNode& value) { columns = value; },
-                         .write = [] { return ConfigNode{}; }});
-  list.read(node);
-  check_path(path);
+  if (node.kind == ConfigNode::Kind::kScalar)
+    path = node.text;
+  else
+    data_file_settings(file, path).read(node);
+  if (path.empty())
+    throw core::ConfigError(concat(node.place(), "a file of '", name, "' needs a 'path'"));
   file.path = path;
-  if (columns.kind != ConfigNode::Kind::kMap && columns.kind != ConfigNode::Kind::kNull) {
-    throw core::ConfigError(
-        concat(columns.place(), "'columns' must be a map such as {instruction: question}"));
-  }
-  for (const auto& [field, column] : columns.entries) {
-    if (column.kind != ConfigNode::Kind::kScalar)
-      throw core::ConfigError(concat(column.place(), "the column of '", field, "' must be a name"));
-    file.columns[field] = column.text;
-  }
   return file;
 }
 
@@ -63,13 +88,7 @@ ConfigNode write_data_file(const data::DataFile& file) {
   node.kind = ConfigNode::Kind::kMap;
   node.entries.emplace_back("path", ConfigNode::scalar(file.path.string()));
   node.entries.emplace_back("format", ConfigNode::scalar(file.format));
-  if (!file.columns.empty()) {
-    ConfigNode columns;
-    columns.kind = ConfigNode::Kind::kMap;
-    for (const auto& [field, column] : file.columns)
-      columns.entries.emplace_back(field, ConfigNode::scalar(column));
-    node.entries.emplace_back("columns", columns);
-  }
+  if (!file.columns.empty()) node.entries.emplace_back("columns", write_columns(file.columns));
   if (file.first != 0)
     node.entries.emplace_back("first", ConfigNode::scalar(std::to_string(file.first)));
   if (file.count >= 0)
@@ -84,6 +103,7 @@ core::Setting data_files(std::string name, std::vector<data::DataFile>& member, 
                         .choices = {},
                         .read = {},
                         .write = {}};
+  setting.entries = data_file_entries();
   setting.read = [name = setting.name, &member](const ConfigNode& node) {
     std::vector<data::DataFile> files;
     if (node.kind == ConfigNode::Kind::kList) {
@@ -133,10 +153,9 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("lora.dropout", s.lora.dropout,
            "dropout on the adapter's input while training; -1: as a given adapter says, else 0",
            {-1, 0.999});
-  list.add(
-      "lora.target_modules", s.lora.target_modules,
-      "projections that get an adapter, by the last part of their names; all-linear: every one "
-      "of a block");
+  list.add("lora.target_modules", s.lora.target_modules,
+           "layers that get an adapter, by the last part of their names or their whole names; "
+           "all-linear: every one of a block; empty: a given adapter's, else all-linear");
   list.add(data_files("data.train", s.data.train, "training files")).path().required().free();
   list.add(data_files("data.eval", s.data.eval, "evaluation files; --resume takes others"))
       .path()
@@ -262,8 +281,6 @@ void check(const TrainSettings& s) {
   for (const double beta : s.optim.betas) {
     if (beta >= 1) problems.emplace_back("'optim.betas' must be below 1");
   }
-  if (s.lora.target_modules.empty() && s.method != "full")
-    problems.emplace_back("'lora.target_modules' is empty");
   if (s.optim.epochs <= 0 && s.optim.max_steps == 0)
     problems.emplace_back("'optim.epochs' must be positive");
   if (s.eval.patience > 0 && (s.eval.every == 0 || s.data.eval.empty()))

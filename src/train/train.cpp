@@ -74,8 +74,6 @@ class Run {
         sampler_(data_.train.samples.size(), settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
     const data::EncodeCounts& counts = data_.train.counts;
-    model::warn_beyond_positions(trainable_.model().config, counts.longest,
-                                 concat("a sample of ", counts.longest, " tokens"), reporter_);
     const data::TemplateUsed& used = data_.train.template_used;
     trainable_.set_template(used.name, used.chat_template);
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
@@ -86,7 +84,7 @@ class Run {
       reporter_.info(concat(world_.size(), " ranks, ", world_.local_size(),
                             " of them on this machine, share the samples of each step"));
     }
-    warn_of_warmup(plan, reporter_);
+    warn_of(plan, trainable_.model().config, reporter_);
     total_ = plan.steps;
     warmup_ = plan.warmup_steps;
     largest_ = {.sample = counts.longest,

@@ -85,18 +85,29 @@ adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::
   return layer;
 }
 
-// The names that `lora.target_modules` means.
-std::vector<std::string> targets_in(const TrainSettings& settings, const model::Model& model) {
-  std::vector<std::string> projections;
-  for (const model::Linear* linear : model.projections()) projections.push_back(linear->name);
-  return adapter::expand_targets(settings.lora.target_modules, projections);
+constexpr const char* kTargets = "lora.target_modules";
+
+// The layers that `lora.target_modules` names; where it names none, every one of a block.
+std::vector<std::string> targets_in(const TrainSettings& settings,
+                                    const std::vector<std::string>& projections) {
+  const auto& names = settings.lora.target_modules;
+  return adapter::select_targets(
+      kTargets, names.empty() ? std::vector<std::string>{adapter::kAllLinear} : names, projections);
+}
+
+std::vector<model::Linear*> chosen_layers(const TrainSettings& settings, model::Model& model) {
+  const auto names = targets_in(settings, model::layers_of_blocks(model.config));
+  const std::set<std::string> chosen(names.begin(), names.end());
+  std::vector<model::Linear*> layers = model.projections();
+  std::erase_if(layers, [&](const model::Linear* layer) { return !chosen.contains(layer->name); });
+  return layers;
 }
 
 adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
                              core::Reporter& reporter) {
   adapter::Adapter result;
   result.method = settings.method;
-  const auto selected = model::select_projections(model, targets_in(settings, model));
+  const auto selected = chosen_layers(settings, model);
   result.rank = rank_for(settings, selected, reporter);
   result.alpha = settings.lora.alpha > 0 ? settings.lora.alpha : static_cast<double>(result.rank);
   result.dropout = std::max(settings.lora.dropout, 0.0);
@@ -109,28 +120,34 @@ adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
   return result;
 }
 
-// Last name parts of the layers, sorted.
-std::set<std::string> targets_of(const adapter::Adapter& adapter) {
-  std::set<std::string> found;
-  for (const auto& [name, layer] : adapter.layers) found.emplace(core::last_part(name));
-  return found;
+// The shortest list of target modules that names the adapter's layers alone: last name parts where
+// every block has the same, else whole names.
+std::vector<std::string> targets_of(const adapter::Adapter& adapter,
+                                    const model::ModelDescription& config) {
+  std::vector<std::string> modules;
+  for (const auto& [name, layer] : adapter.layers) modules.push_back(name);
+  std::set<std::string> adapted;
+  for (const auto& name : modules) adapted.emplace(core::last_part(name));
+  const auto all = model::layers_of_blocks(config);
+  auto leaves = adapter::expand_targets(kTargets, {adapter::kAllLinear}, all);
+  std::erase_if(leaves, [&](const std::string& leaf) { return !adapted.contains(leaf); });
+  if (leaves.empty()) return modules;
+  auto named = adapter::select_targets(kTargets, leaves, all);
+  std::sort(named.begin(), named.end());
+  return named == modules ? leaves : modules;
 }
 
-std::set<std::string> sorted(const std::vector<std::string>& names) {
-  return {names.begin(), names.end()};
-}
-
-// A given adapter has the layers that it has; the setting may only agree, or be the default.
+// A given adapter has the layers that it has; the setting may only agree.
 void check_targets(const TrainSettings& settings, const model::Model& model,
                    const adapter::Adapter& adapter) {
-  const std::set<std::string> wanted = sorted(targets_in(settings, model));
-  const std::set<std::string> there = targets_of(adapter);
-  if (wanted == there || settings.lora.target_modules == TrainSettings().lora.target_modules)
-    return;
-  throw core::ConfigError(concat("lora.target_modules is ",
-                                 core::join(settings.lora.target_modules, ", "),
+  if (settings.lora.target_modules.empty()) return;
+  std::set<std::string> there;
+  for (const auto& [name, layer] : adapter.layers) there.insert(name);
+  const auto wanted = targets_in(settings, model::layers_of_blocks(model.config));
+  if (std::set<std::string>(wanted.begin(), wanted.end()) == there) return;
+  throw core::ConfigError(concat(kTargets, " is ", core::listed(settings.lora.target_modules),
                                  ", but the adapter '", settings.adapter, "' has ",
-                                 core::join({there.begin(), there.end()}, ", "),
+                                 core::listed(targets_of(adapter, model.config)),
                                  "; remove the setting, or make the adapter again"));
 }
 
@@ -166,8 +183,10 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
   base_fingerprint_ = base_.fingerprint();
   if (full_) {
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
-    if (settings.lora.rank > 0 || settings.lora.alpha > 0 || settings.lora.dropout > 0)
+    if (settings.lora.rank > 0 || settings.lora.alpha > 0 || settings.lora.dropout > 0 ||
+        !settings.lora.target_modules.empty())
       reporter.warn("method full has no adapter: 'lora' is without effect");
+    io::note_left_behind(base_, "trained", reporter);
     return;
   }
   adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter)
@@ -207,11 +226,8 @@ TrainSettings Trainable::resolve(TrainSettings settings) const {
   settings.lora.alpha = adapter_.alpha;
   settings.lora.dropout = adapter_.dropout;
   settings.train_a = adapter_.train_a ? "true" : "false";
-  // One list of names for whatever means the same: in the order of the forward pass.
-  const std::set<std::string> targets = targets_of(adapter_);
-  std::vector<std::string>& names = settings.lora.target_modules;
-  names = adapter::expand_targets({adapter::kAllLinear}, model::layers_of_blocks(model_.config));
-  std::erase_if(names, [&](const std::string& name) { return !targets.contains(name); });
+  // One list of names for whatever means the same.
+  settings.lora.target_modules = targets_of(adapter_, model_.config);
   return settings;
 }
 

@@ -81,7 +81,6 @@ TEST_F(Errors, UsageErrorsExitWithTwo) {
   expect_failure({"calibrate"}, 2, "missing settings 'model', 'data', 'out'");
   expect_failure({"decompose", "--mode", "kpq"}, 2,
                  "'mode' must be one of kpa, ipa, dual; it is 'kpq' (did you mean 'kpa'?)");
-  expect_failure({"train", "--settings", "--json"}, 2, "--settings prints Markdown");
   expect_failure({"train", "--learning-rate", "1"}, 2,
                  "corda train has no flag '--learning-rate': use optim.lr; try --help");
   expect_failure({"train", "--optim.lr=1"}, 2,

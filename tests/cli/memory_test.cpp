@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// What calibrate and decompose hold of a model on the CPU, as they report it themselves.
+// What calibrate, decompose and merge hold of a model on the CPU, as they report it themselves.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -42,15 +42,16 @@ class Memory : public ::testing::Test {
                                                                   .kv_heads = 4});
   }
 
-  std::int64_t peak_of(std::vector<std::string> arguments, std::int64_t layers) const {
+  std::int64_t peak_of(std::vector<std::string> arguments, std::int64_t layers,
+                       const std::string& out = "out") const {
     for (const std::string& argument :
          {std::string("--model"), at(std::to_string(layers)), std::string("--threads"),
           std::string("1"), std::string("--device"), std::string("cpu"), std::string("--out"),
-          at("out"), std::string("--json")})
+          at(out), std::string("--json")})
       arguments.push_back(argument);
     const testing::ProcessResult result = testing::run_corda(arguments);
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    if (arguments[0] == "decompose") fs::remove_all(at("out"));
+    if (arguments[0] == "decompose" && out == "out") fs::remove_all(at(out));
     return core::parse_json(result.out, arguments[0]).at("peak_memory_bytes").get<std::int64_t>();
   }
 
@@ -83,6 +84,20 @@ TEST_F(Memory, DoesNotGrowWithTheBlocksOfAModel) {
   };
   const std::int64_t reading = peak_of(from_disk("few"), kFew);
   EXPECT_LT(peak_of(from_disk("many"), kMany), reading + kAllowed);
+}
+
+// Of both models, the merged one and its base under the adapter.
+TEST_F(Memory, OfAVerifiedMergeDoesNotGrowWithTheBlocks) {
+  constexpr std::int64_t kAllowed = 25000000;  // of 202 MB
+  const auto merging = [&](std::int64_t layers) {
+    write_model(layers);
+    peak_of({"decompose", "--method", "pissa", "--rank", "4", "--target-modules", "o_proj"}, layers,
+            "adapter" + std::to_string(layers));
+    return peak_of({"merge", "--verify", "--adapter", at("adapter" + std::to_string(layers))},
+                   layers, "merged" + std::to_string(layers));
+  };
+  const std::int64_t few = merging(2);
+  EXPECT_LT(merging(26), few + kAllowed);
 }
 
 // A process starts with the peak of the one that it was forked from, as getrusage counts.

@@ -104,9 +104,47 @@ TEST_F(TrainPlan, SettingsOfOneNameOrGroupAreExplained) {
   EXPECT_THAT(run_corda({"train", "--settings", "checkpoint"}).out,
               HasSubstr("| `checkpoint.minutes` | number | 10 |"));
   EXPECT_THAT(run_corda({"train", "--settings"}).out, HasSubstr("| `model` | text | required |"));
+  const std::string files = run_corda({"train", "--settings", "data.train"}).out;
+  for (const std::string entry : {"path", "format", "columns", "first", "count"})
+    EXPECT_THAT(files, HasSubstr("| `" + entry + "` |"));
+  EXPECT_THAT(run_corda({"train", "--settings"}).out,
+              HasSubstr("| `data.eval[].count` | integer |"));
   const ProcessResult foreign = run_corda({"train", "--settings", "gradient_accumulation_steps"});
   EXPECT_EQ(foreign.exit_code, 2);
   EXPECT_THAT(foreign.err, HasSubstr("here optim.batch_size is the samples of a whole"));
+}
+
+TEST_F(TrainPlan, SettingsAreExplainedAsJsonToo) {
+  const auto explained = [](std::vector<std::string> name) {
+    name.insert(name.begin(), {"train", "--json", "--settings"});
+    const ProcessResult result = run_corda(name);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return core::parse_json(result.out, "settings");
+  };
+  const Json rank = explained({"lora.rank"});
+  ASSERT_EQ(rank.size(), 1U);
+  EXPECT_EQ(rank[0].at("name"), "lora.rank");
+  EXPECT_EQ(rank[0].at("type"), "integer");
+  EXPECT_EQ(rank[0].at("default"), 0);
+  EXPECT_EQ(rank[0].at("max").dump(), "65536");
+  EXPECT_EQ(explained({"method"})[0].at("choices"),
+            Json({"corda", "lora", "pissa", "dora", "full"}));
+  EXPECT_EQ(explained({"checkpoint"}).size(), 4U);
+  const Json file = explained({"data.train"})[0];
+  EXPECT_EQ(file.at("required"), true);
+  EXPECT_EQ(file.at("entries").at(4).at("name"), "count");
+  EXPECT_EQ(file.at("entries").at(4).at("default"), -1);
+  const Json all = explained({});
+  const Json resolved = core::parse_json(dry_run("lora: {rank: 4}\n", {"--json"}).out, "plan");
+  for (const auto& setting : all) {  // the names are those of the settings that a run prints
+    std::string name = setting.at("name");
+    const Json* place = &resolved.at("settings");
+    for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.')) {
+      place = &place->at(name.substr(0, dot));
+      name.erase(0, dot + 1);
+    }
+    EXPECT_TRUE(place->contains(name)) << setting;
+  }
 }
 
 TEST_F(TrainPlan, ATildeIsTheHomeFolderInEveryPath) {

@@ -54,5 +54,13 @@ TEST(ListedNames, NoNameIsLongerThanItsBeginning) {
   EXPECT_LT(listed_names(numbered(std::string(100'000, 'x') + ".", 20, "")).size(), 2100U);
 }
 
+TEST(Capped, AMessageEndsWithWhatIsLeftOut) {
+  EXPECT_EQ(capped("short"), "short");
+  EXPECT_EQ(capped(std::string(3000, 'x')), std::string(3000, 'x'));
+  EXPECT_EQ(capped(std::string(3007, 'x')), std::string(3000, 'x') + "... (7 more bytes)");
+  EXPECT_EQ(capped(std::string(2999, 'x') + "\xC3\xA9"),
+            std::string(2999, 'x') + "... (2 more bytes)");
+}
+
 }  // namespace
 }  // namespace corda::core

@@ -372,7 +372,7 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
   s = settings();
   s.target_modules = {"embed_tokens"};
   EXPECT_THAT(failure<core::ConfigError>(s),
-              HasSubstr("is named 'embed_tokens'; its layers end in down_proj"));
+              HasSubstr("is named 'embed_tokens'; they end in q_proj"));
   s = settings();
   s.covariance.clear();
   EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("method corda needs --covariance"));
@@ -484,9 +484,17 @@ TEST_F(Decompose, AllLinearTakesEveryLayerOfTheBlocks) {
                                               "up_proj", "down_proj"));
   s = settings("mixed");
   s.target_modules = {"q_proj", "all-linear"};
-  EXPECT_EQ(failure<core::ConfigError>(s),
-            "the target module 'all-linear' means every linear layer, so it stands alone; it is "
-            "given with 1 more");
+  EXPECT_THAT(failure<core::ConfigError>(s),
+              HasSubstr("--target-modules: 'all-linear' means every linear layer"));
+}
+
+TEST_F(Decompose, AWholeNameTakesOneLayer) {
+  DecomposeSettings s = settings();
+  s.target_modules = {"model.layers.1.self_attn.q_proj", "0.mlp.up_proj"};
+  const adapter::Adapter found = run(s);
+  ASSERT_EQ(found.layers.size(), 2U);
+  EXPECT_TRUE(found.layers.contains("model.layers.1.self_attn.q_proj"));
+  EXPECT_TRUE(found.layers.contains("model.layers.0.mlp.up_proj"));
 }
 
 // Runs that fail at a site keep the sites before it; a note without its tensors counts for nothing.

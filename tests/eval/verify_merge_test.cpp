@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "corda/adapter/initialise.h"
@@ -209,6 +210,23 @@ TEST_F(VerifyMerge, AnAdapterOfTheHeadIsSeen) {
   write_adapter({kQ, "lm_head"});
   EXPECT_THAT(testing::error_of<core::NumericalError>([&] { verify_merge(settings(), log_); }),
               HasSubstr("logits differ"));
+}
+
+// The head runs over parts of the vocabulary; 20 000 tokens are three of them.
+TEST_F(VerifyMerge, PartsOfTheVocabularyAddUpToTheWhole) {
+  testing::write_tiny_model(at("base"), {.vocab = 20000});
+  write_adapter({kQ, "lm_head"});
+  merge();
+  const VerifyResult result = verify_merge(settings(), log_);
+  EXPECT_TRUE(result.agrees());
+  EXPECT_LT(result.relative_difference, 1e-5);
+  EXPECT_NEAR(result.loss_before, nll(at("base"), at("run/adapter")), 1e-5);
+  EXPECT_NEAR(result.loss_after, nll(at("merged"), ""), 1e-5);
+  fs::remove(at("run/config.resolved.yaml"));  // random tokens: targets in every part
+  const VerifyResult random = verify_merge(settings(), log_);
+  EXPECT_TRUE(random.agrees());
+  EXPECT_NEAR(random.loss_before, random.loss_after, 1e-5);
+  EXPECT_NEAR(random.loss_before, std::log(20000), 1);
 }
 
 }  // namespace

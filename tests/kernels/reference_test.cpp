@@ -348,7 +348,7 @@ TEST_F(Reference, WrongShapesAreRefusedByName) {
   const auto message = [](auto&& call) -> std::string {
     try {
       call();
-    } catch (const core::ShapeError& error) {
+    } catch (const core::InternalError& error) {
       return error.what();
     }
     return "";

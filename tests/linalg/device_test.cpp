@@ -46,22 +46,31 @@ TEST(Device, PeaksAreThoseOfTheDataSheets) {
     double megahertz;
     double teraflops;
   };
-  for (const Card& card :
-       std::vector<Card>{{"NVIDIA A100-SXM4-80GB", 8, 0, 108, 1410, 312},
-                         {"NVIDIA A30", 8, 0, 56, 1440, 165},
-                         {"NVIDIA A10", 8, 6, 72, 1695, 125},
-                         {"NVIDIA A40", 8, 6, 84, 1740, 149.7},
-                         {"NVIDIA RTX A6000", 8, 6, 84, 1800, 154.8},
-                         {"NVIDIA GeForce RTX 3090", 8, 6, 82, 1695, 71},
-                         {"NVIDIA L4", 8, 9, 58, 2040, 121},
-                         {"NVIDIA L40", 8, 9, 142, 2490, 181.05},
-                         {"NVIDIA L40S", 8, 9, 142, 2520, 362.05},
-                         {"NVIDIA RTX 6000 Ada Generation", 8, 9, 142, 2505, 364},
-                         {"NVIDIA GeForce RTX 4090", 8, 9, 128, 2520, 165.2},
-                         {"NVIDIA H100 PCIe", 9, 0, 114, 1620, 756},
-                         {"NVIDIA H100 80GB HBM3", 9, 0, 132, 1830, 989},
-                         {"NVIDIA H200", 9, 0, 132, 1830, 989},
-                         {"NVIDIA GeForce RTX 5090", 12, 0, 170, 2407, 209.5}}) {
+  for (const Card& card : std::vector<Card>{
+           {"NVIDIA A100-SXM4-80GB", 8, 0, 108, 1410, 312},
+           {"NVIDIA A30", 8, 0, 56, 1440, 165},
+           {"NVIDIA A10", 8, 6, 72, 1695, 125},
+           {"NVIDIA A10G", 8, 6, 80, 1710, 70},
+           {"NVIDIA A16", 8, 6, 10, 1755, 17.9},
+           {"NVIDIA A40", 8, 6, 84, 1740, 149.7},
+           {"NVIDIA RTX A5000", 8, 6, 64, 1695, 111.1},
+           {"NVIDIA GeForce RTX 3080", 8, 6, 68, 1710, 59.5},
+           {"NVIDIA RTX A6000", 8, 6, 84, 1800, 154.8},
+           {"NVIDIA GeForce RTX 3090", 8, 6, 82, 1695, 71},
+           {"NVIDIA L4", 8, 9, 58, 2040, 121},
+           {"NVIDIA L20", 8, 9, 92, 2520, 119.5},
+           {"NVIDIA L40", 8, 9, 142, 2490, 181.05},
+           {"NVIDIA L40S", 8, 9, 142, 2520, 362.05},
+           {"NVIDIA RTX 6000 Ada Generation", 8, 9, 142, 2505, 364},
+           {"NVIDIA GeForce RTX 4080", 8, 9, 76, 2505, 97.5},
+           {"NVIDIA GeForce RTX 4090", 8, 9, 128, 2520, 165.2},
+           {"NVIDIA H100 PCIe", 9, 0, 114, 1620, 756},
+           {"NVIDIA H100 80GB HBM3", 9, 0, 132, 1830, 989},
+           {"NVIDIA H20", 9, 0, 78, 1830, 148},
+           {"NVIDIA H800", 9, 0, 132, 1830, 989},
+           {"NVIDIA H200", 9, 0, 132, 1830, 989},
+           {"NVIDIA RTX PRO 6000 Blackwell Workstation Edition", 12, 0, 188, 2617, 503.8},
+           {"NVIDIA GeForce RTX 5090", 12, 0, 170, 2407, 209.5}}) {
     const double found = peak_16bit_flops(card.product, card.major, card.minor,
                                           card.multiprocessors, 1e6 * card.megahertz);
     // Data sheets round, and name clocks to 15 MHz.

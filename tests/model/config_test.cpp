@@ -12,6 +12,7 @@ namespace corda::model {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // A minimal config with `extra` members added.
 std::string config_with(const std::string& extra, const std::string& type = "llama") {
@@ -95,6 +96,43 @@ TEST(ReadConfig, KeysThatNobodyKnowsGiveOneNote) {
   EXPECT_THAT(model.notes,
               ::testing::ElementsAre(
                   "config.json has keys that change nothing here: mystery, a_tools_own"));
+}
+
+TEST(ReadConfig, MembersOfTheRotationThatNoTypeUsesStandInTheSameNote) {
+  const ModelDescription model = parse_model_config(
+      config_with(
+          R"(, "mystery": 1, "rope_scaling": {"type": "linear", "factor": 4, "finetuned": true, "attn_factor": 2})"),
+      "c");
+  EXPECT_EQ(model.rotaries.at(0).factor, 4);
+  EXPECT_THAT(model.notes,
+              ::testing::ElementsAre("config.json has keys that change nothing here: "
+                                     "rope_scaling.finetuned, rope_scaling.attn_factor, mystery"));
+}
+
+TEST(ReadConfig, AMemberOfAnotherTypeOfRotationIsRefusedByNameWithWhatTransformersDoes) {
+  EXPECT_THAT(
+      error_of(config_with(
+          R"(, "rope_parameters": {"rope_type": "linear", "factor": 4, "beta_fast": 32})")),
+      HasSubstr("'rope_parameters': the key 'beta_fast' is of another type than its own, linear; "
+                "transformers ignores it: remove it for the same, or correct the type"));
+}
+
+TEST(ReadConfig, AKeyThatTransformersIgnoresIsRefusedWithTheWayToIgnoreItToo) {
+  EXPECT_THAT(error_of(config_with(R"(, "sliding_window": 4096)")),
+              HasSubstr("'sliding_window': 4096 changes the mathematics of a model and is not "
+                        "implemented for llama; transformers ignores it for this family: remove "
+                        "the key, or set it to null, for the same"));
+  // These do something in transformers too.
+  EXPECT_THAT(error_of(config_with(R"(, "is_causal": false)")), Not(HasSubstr("ignores")));
+  const std::string both_ways = R"(, "use_bidirectional_attention": true)";
+  EXPECT_THAT(error_of(config_with(both_ways, "gemma")), Not(HasSubstr("ignores")));
+  EXPECT_THAT(error_of(config_with(both_ways)), HasSubstr("ignores"));
+}
+
+TEST(ReadConfig, AFamilySpeltInAnotherWayIsHintedAtAndAnotherModelIsNot) {
+  EXPECT_THAT(error_of(config_with("", "LLaMA")), HasSubstr("did you mean 'llama'?"));
+  EXPECT_THAT(error_of(config_with("", "Gemma-3 text")), HasSubstr("did you mean 'gemma3_text'?"));
+  EXPECT_THAT(error_of(config_with("", "gemma4")), Not(HasSubstr("did you mean")));
 }
 
 TEST(ReadConfig, AModelOfAnotherFamilyIsReadAsTheOneThatIsAssumed) {

@@ -170,31 +170,5 @@ TEST(Batch, RefusesIdsOutsideTheVocabulary) {
   }
 }
 
-TEST(LoadModel, ListsMissingSurplusAndMisshapenTensorsAtOnce) {
-  const TemporaryDirectory folder;
-  corda::testing::write_tiny_model(folder.path());
-  ModelDescription config = read_model_config(folder.path());
-  config.blocks.resize(3);
-  config.vocab_size = 97;
-  config.tied = true;  // a stored head is then a harmless copy
-  try {
-    load_model(io::Checkpoint(folder.path()), config, {});
-    FAIL() << "no error";
-  } catch (const core::ShapeError& error) {
-    EXPECT_THAT(error.what(),
-                HasSubstr("missing 'model.layers.2.self_attn.q_proj.weight' [32, 32]"));
-    EXPECT_THAT(error.what(),
-                HasSubstr("'model.embed_tokens.weight' must be [97, 32], it is [96, 32]"));
-  }
-  config = read_model_config(folder.path());
-  config.blocks.resize(1);
-  try {
-    load_model(io::Checkpoint(folder.path()), config, {});
-    FAIL() << "no error";
-  } catch (const core::ShapeError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("surplus 'model.layers.1.mlp.down_proj.weight'"));
-  }
-}
-
 }  // namespace
 }  // namespace corda::model

@@ -7,6 +7,7 @@
 
 #include "corda/core/error.h"
 #include "corda/train/train.h"
+#include "core/json.h"
 #include "small_run.h"
 #include "support/error_of.h"
 
@@ -184,7 +185,7 @@ TEST_F(Plan, WarnsWhereTheOnlyStepLearnsNothing) {
 }
 
 TEST_F(Plan, AllLinearIsEveryLayerOfABlock) {
-  EXPECT_THAT(TrainSettings().lora.target_modules, ::testing::ElementsAre("all-linear"));
+  EXPECT_THAT(TrainSettings().lora.target_modules, ::testing::IsEmpty());
   TrainSettings run = settings();
   const TrainPlan all = plan_of(run);
   EXPECT_THAT(all.settings.lora.target_modules,
@@ -192,8 +193,76 @@ TEST_F(Plan, AllLinearIsEveryLayerOfABlock) {
                                      "down_proj"));
   run.lora.target_modules = all.settings.lora.target_modules;
   EXPECT_EQ(plan_of(run).trained_parameters, all.trained_parameters);
+  run.lora.target_modules = {"All-Linear"};
+  EXPECT_EQ(plan_of(run).trained_parameters, all.trained_parameters);
   run.lora.target_modules = {"v_proj", "q_proj"};
   EXPECT_LT(plan_of(run).trained_parameters, all.trained_parameters);
+}
+
+TEST_F(Plan, AWholeNameIsOneLayer) {
+  TrainSettings run = settings();
+  run.lora.target_modules = {"model.layers.1.self_attn.q_proj"};
+  const TrainPlan one = plan_of(run);
+  EXPECT_EQ(one.trained_parameters, 4 * (32 + 32));
+  EXPECT_EQ(one.settings.lora.target_modules, run.lora.target_modules);
+}
+
+TEST_F(Plan, SamplesThatAreLongerThanThePositionsAreWarnedOfAsInTraining) {
+  TrainSettings run = settings();
+  run.optim.max_steps = 2;
+  const std::int64_t longest = plan_of(run).longest_sample;
+  const std::int64_t positions = longest - 1;
+  const fs::path config = folder_.path() / "base/config.json";
+  core::Json changed = core::read_json(config);
+  changed["max_position_embeddings"] = positions;
+  core::write_json(config, changed);
+  const std::string warning =
+      "a sample of " + std::to_string(longest) + " tokens is longer than the " +
+      std::to_string(positions) +
+      " positions the model was trained for; data.max_length=" + std::to_string(positions) +
+      " keeps samples within them";
+  Log planned;
+  plan(run, false, planned);
+  EXPECT_THAT(planned.text(), HasSubstr(warning));
+  Log trained;
+  train(run, false, trained);
+  EXPECT_THAT(trained.text(), HasSubstr(warning));
+  run.out += "-cut";
+  run.data.max_length = positions;
+  Log cut;
+  plan(run, false, cut);
+  EXPECT_THAT(cut.text(), ::testing::Not(HasSubstr("positions")));
+  // Of the evaluation as well.
+  run.data.eval = run.data.train;
+  run.data.train = {{.path = folder_.path() / "short.jsonl"}};
+  std::ofstream(folder_.path() / "short.jsonl") << R"({"prompt": "a", "completion": "b"})"
+                                                << "\n";
+  run.data.max_length = 512;
+  Log evaluated;
+  plan(run, false, evaluated);
+  EXPECT_THAT(evaluated.text(), HasSubstr(warning));
+}
+
+// Where permissions would allow it, too: the kernel makes no folders there.
+TEST_F(Plan, AnOutputThatCannotBeMadeIsRefused) {
+  TrainSettings run = settings();
+  run.out = "/proc/corda/run";
+  EXPECT_THAT(refusal<core::ResourceError>(run), HasSubstr("cannot create '/proc/corda/run'"));
+  run.out = "/proc";
+  EXPECT_THAT(refusal<core::ResourceError>(run), HasSubstr("cannot create '/proc'"));
+}
+
+TEST_F(Plan, LeavesNoFolderBehind) {
+  TrainSettings run = settings();
+  run.out = (folder_.path() / "a/b/run/").string();
+  plan_of(run);
+  EXPECT_FALSE(fs::exists(folder_.path() / "a"));
+  fs::create_directories(folder_.path() / "a/b");
+  plan_of(run);
+  EXPECT_TRUE(fs::is_empty(folder_.path() / "a/b"));
+  fs::create_directories(run.out);
+  plan_of(run);
+  EXPECT_TRUE(fs::is_empty(run.out));
 }
 
 }  // namespace

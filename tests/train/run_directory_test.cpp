@@ -16,6 +16,7 @@
 #include "corda/train/train.h"
 #include "core/json.h"
 #include "small_run.h"
+#include "support/captured_log.h"
 #include "support/error_of.h"
 
 namespace corda::train {
@@ -89,6 +90,21 @@ TEST_F(RunDirectory, WhereTheResultCannotBeWrittenTheLastStepIsSavedAndResumeOnl
   EXPECT_EQ(result.steps, 8);
   EXPECT_GT(result.loss, 0);
   EXPECT_EQ(adapter_of(run), undisturbed());
+}
+
+TEST_F(RunDirectory, AResultThatFp16CannotHoldIsRefusedAndItsLastStepSaved) {
+  testing::write_tiny_model(folder_.path() / "base", {.vocab = 257, .dtype = at::kHalf});
+  TrainSettings run = settings("run");
+  run.method = "full";
+  run.lora.rank = 0;
+  run.optim.max_steps = 1;
+  run.optim.warmup_ratio = 0;
+  run.optim.lr = 1e5;  // the first step of AdamW is as long as that
+  const std::string error = error_of<core::NumericalError>([&] { train(run, false, reporter_); });
+  EXPECT_THAT(error, HasSubstr("too large for F16, which ends at 65504"));
+  EXPECT_THAT(error, HasSubstr("the state after step 1 is saved"));
+  EXPECT_FALSE(fs::exists(fs::path(run.out) / "model"));
+  EXPECT_TRUE(fs::exists(checkpoint(run, 1) / "state.json"));
 }
 
 // A limit on the size of files stands for a disk that is nearly full.
@@ -180,10 +196,32 @@ TEST_F(RunDirectory, TargetModulesOfAGivenAdapterMustAgreeAndAreRecorded) {
   EXPECT_THAT(error_of<core::ConfigError>([&] { train(second, false, reporter_); }),
               HasSubstr("lora.target_modules is q_proj, but the adapter '" + second.adapter +
                         "' has q_proj, v_proj; remove the setting"));
-  second.lora.target_modules = TrainSettings().lora.target_modules;
+  second.lora.target_modules = {"all-linear"};
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(second, false, reporter_); }),
+              HasSubstr("lora.target_modules is all-linear, but the adapter"));
+  second.lora.target_modules.clear();
   train(second, false, reporter_);
   const std::string resolved = core::read_file(fs::path(second.out) / "config.resolved.yaml");
   EXPECT_THAT(resolved, HasSubstr("target_modules: [q_proj, v_proj]"));
+}
+
+TEST_F(RunDirectory, AnAdapterOfSomeBlocksKeepsThem) {
+  TrainSettings first = settings("first");
+  first.lora.target_modules = {"layers.1.self_attn.q_proj"};
+  train(first, false, reporter_);
+  const fs::path adapter = fs::path(first.out) / "adapter";
+  EXPECT_THAT(core::read_file(adapter / "adapter_config.json"),
+              HasSubstr("\"layers_to_transform\""));
+  TrainSettings second = settings("second");
+  second.adapter = adapter.string();
+  second.lora.target_modules = {"q_proj"};
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(second, false, reporter_); }),
+              HasSubstr("lora.target_modules is q_proj, but the adapter '" + second.adapter +
+                        "' has model.layers.1.self_attn.q_proj; remove the setting"));
+  second.lora.target_modules = {"model.layers.1.self_attn.q_proj"};
+  train(second, false, reporter_);
+  EXPECT_THAT(core::read_file(fs::path(second.out) / "config.resolved.yaml"),
+              HasSubstr("target_modules: [model.layers.1.self_attn.q_proj]"));
 }
 
 class Warnings final : public core::Reporter {
@@ -198,19 +236,38 @@ class Warnings final : public core::Reporter {
 };
 
 TEST_F(RunDirectory, LoraSettingsOfMethodFullAreWarnedOf) {
-  for (const std::int64_t rank : {0, 4}) {
-    TrainSettings run = settings("full" + std::to_string(rank));
+  const auto warnings_of = [&](TrainSettings run) {
     run.method = "full";
-    run.lora.rank = rank;
     run.optim.max_steps = 1;
     Warnings warnings;
     train(run, false, warnings);
-    const auto matches = HasSubstr("'lora' is without effect");
-    if (rank == 0)
-      EXPECT_THAT(warnings.text(), ::testing::Not(matches));
-    else
-      EXPECT_THAT(warnings.text(), matches);
-  }
+    return warnings.text();
+  };
+  const auto matches = HasSubstr("'lora' is without effect");
+  TrainSettings run = settings("full");
+  run.lora.rank = 0;
+  EXPECT_THAT(warnings_of(run), ::testing::Not(matches));
+  run = settings("rank");
+  EXPECT_THAT(warnings_of(run), matches);
+  run = settings("targets");
+  run.lora.rank = 0;
+  run.lora.target_modules = {"q_proj"};
+  EXPECT_THAT(warnings_of(run), matches);
+}
+
+// Another program would find the old weights in them.
+TEST_F(RunDirectory, OtherFilesOfWeightsThatMethodFullLeavesBehindAreNamed) {
+  std::ofstream(folder_.path() / "base/pytorch_model.bin") << "old";
+  fs::create_directory(folder_.path() / "base/original");
+  TrainSettings run = settings("full");
+  run.method = "full";
+  run.lora.rank = 0;
+  run.optim.max_steps = 1;
+  corda::CapturedLog log;
+  train(run, false, log);
+  EXPECT_THAT(log.text, HasSubstr("info: not copied, since the trained weights are not in it: "
+                                  "original/, pytorch_model.bin"));
+  EXPECT_FALSE(fs::exists(fs::path(run.out) / "model/pytorch_model.bin"));
 }
 
 TEST_F(RunDirectory, WeightsThatAreNotFiniteAreNotBlamedOnTheRate) {

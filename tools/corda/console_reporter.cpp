@@ -11,6 +11,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include "corda/core/text.h"
+
 namespace corda::tools {
 
 namespace {
@@ -58,10 +60,10 @@ void ConsoleReporter::log(core::LogLevel level, std::string_view message) {
   clear_bar();
   switch (level) {
     case core::LogLevel::kInfo:
-      spdlog::info("{}", message);
+      spdlog::info("{}", core::capped(message));
       break;
     case core::LogLevel::kWarning:
-      spdlog::warn("{}", message);
+      spdlog::warn("{}", core::capped(message));
       break;
   }
 }

@@ -28,7 +28,7 @@ using corda::core::ExitCode;
 using corda::core::first_line;  // of a LibTorch message; the rest is a C++ backtrace
 
 int fail(ExitCode code, const std::string& message) {
-  std::fprintf(stderr, "corda: error: %s\n", message.c_str());
+  std::fprintf(stderr, "corda: error: %s\n", corda::core::capped(message).c_str());
   return static_cast<int>(code);
 }
 

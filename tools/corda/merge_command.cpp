@@ -8,6 +8,7 @@
 #include "console_reporter.h"
 #include "corda/core/error.h"
 #include "corda/eval/verify_merge.h"
+#include "corda/linalg/device.h"
 #include "corda/merge/merge.h"
 
 namespace corda::tools {
@@ -42,9 +43,13 @@ void print(const eval::VerifyResult& verified) {
 void print(const MergeFlags& flags, const merge::MergeResult& result,
            const eval::VerifyResult* verified, bool json) {
   if (json) {
-    nlohmann::ordered_json object = {{"out", flags.settings.out}, {"tensors", result.tensors},
-                                     {"merged", result.merged},   {"shards", result.shards},
-                                     {"bytes", result.bytes},     {"seconds", result.seconds}};
+    nlohmann::ordered_json object = {{"out", flags.settings.out},
+                                     {"tensors", result.tensors},
+                                     {"merged", result.merged},
+                                     {"shards", result.shards},
+                                     {"bytes", result.bytes},
+                                     {"seconds", result.seconds},
+                                     {"peak_memory_bytes", linalg::peak_memory_bytes(at::kCPU)}};
     if (verified != nullptr)
       object["verify"] = {{"relative_difference", verified->relative_difference},
                           {"tokens", verified->tokens},

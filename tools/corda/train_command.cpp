@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -54,7 +55,7 @@ nlohmann::ordered_json to_json(const core::ConfigNode& value, const std::string&
     return items;
   }
   if (value.kind == Kind::kMap) {
-    nlohmann::ordered_json map;
+    auto map = nlohmann::ordered_json::object();
     for (const auto& [key, entry] : value.entries) {
       const bool number = key == "first" || key == "count";
       map[key] = to_json(entry, number ? "integer" : "text");
@@ -76,6 +77,37 @@ nlohmann::ordered_json to_json(const core::SettingsList& list) {
     *place = to_json(setting.write(), setting.type);
   }
   return root;
+}
+
+// What settings mean, one object each.
+nlohmann::ordered_json explained(const std::vector<core::Setting>& settings) {
+  auto list = nlohmann::ordered_json::array();
+  for (const auto& setting : settings) {
+    nlohmann::ordered_json object = {{"name", setting.name},
+                                     {"type", setting.type},
+                                     {"required", setting.required},
+                                     {"default", nullptr},
+                                     {"meaning", setting.help}};
+    if (!setting.required) object["default"] = to_json(setting.write(), setting.type);
+    if (!setting.choices.empty()) object["choices"] = setting.choices;
+    const auto bound = [&](const char* key, double value) {
+      if (!std::isfinite(value)) return;
+      object[key] = value;
+      if (setting.type == "integer") object[key] = static_cast<std::int64_t>(value);
+    };
+    bound("min", setting.range.min);
+    bound("max", setting.range.max);
+    if (!setting.entries.empty()) object["entries"] = explained(setting.entries);
+    list.push_back(std::move(object));
+  }
+  return list;
+}
+
+void print_settings(const core::SettingsList& list, const std::string& name, bool json) {
+  if (json)
+    print_json(explained(list.named(name)));
+  else
+    std::printf("%s", (name.empty() ? list.markdown() : list.help(name)).c_str());
 }
 
 void print_plan(train::TrainPlan plan, bool json) {
@@ -155,12 +187,8 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
       ->type_name("[NAME]");
   verb->callback([flags, list, &common, &action] {
     action = [flags, list, &common] {
-      if (common.json && flags->list_settings)
-        throw core::ConfigError("--settings prints Markdown; leave --json out");
       if (flags->list_settings) {
-        const std::string text =
-            flags->explained.empty() ? list.markdown() : list.help(flags->explained);
-        std::printf("%s", text.c_str());
+        print_settings(list, flags->explained, common.json);
         return;
       }
       read_settings(*flags, list);

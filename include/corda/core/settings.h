@@ -38,6 +38,7 @@ struct Setting {
   bool splits_at_commas = false;  // a list whose values on the command line may be joined by commas
   bool is_path = false;  // of a file or directory, or a list of such; of a map its entry "path"
   Range range = {};      // of numbers
+  std::vector<Setting> entries = {};  // of a value that may be a map: what may stand in it
 };
 
 // The value of a setting as help texts and tables show it: the items of a list joined by commas.
@@ -91,10 +92,13 @@ class SettingsList {
   ConfigNode binding() const;
   // Puts `change` of it in the place of every path. A ConfigError of it gets the setting's name.
   void change_paths(const std::function<std::string(const std::string&)>& change) const;
+  // The settings that `name` means: one by its name or, where it is the only one, by the last part
+  // of its name; those of a group; all for "". Throws ConfigError as `set`.
+  std::vector<Setting> named(std::string_view name) const;
   // The same as a Markdown table: setting, type, default, meaning.
   std::string markdown() const;
   // What one setting means, with the names that stand beside it in its group; of a group the table.
-  // The last part of a name will do where it is the only one. Throws ConfigError as `set`.
+  // Throws ConfigError as `named`.
   std::string help(std::string_view name) const;
 
  private:

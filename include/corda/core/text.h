@@ -3,6 +3,7 @@
 // Small text helpers shared by every layer.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,6 +29,11 @@ std::string listed(const std::vector<std::string>& parts, std::string_view separ
 // `listed` for names of tensors, modules, keys or files: each in quotes. Where some are left out it
 // is said what all of them begin with, if that is one or more parts that end in a dot.
 std::string listed_names(const std::vector<std::string>& names);
+
+// A message as it is printed: of one longer than kMessageBytes the beginning, cut between
+// characters, with how many bytes are left out. What a file holds can be in it.
+inline constexpr std::size_t kMessageBytes = 3000;
+std::string capped(std::string_view message);
 
 std::string_view trim(std::string_view text);
 

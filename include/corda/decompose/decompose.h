@@ -27,8 +27,8 @@ struct DecomposeSettings : covariance::DrawSettings {
   std::string mode = "kpa";             // kpa | ipa | dual; corda only
   std::int64_t rank = 128;              // of the adapter; stored factors of kpa, ipa, pissa have 2r
   double alpha = 0;  // the adapter's product is scaled by alpha / rank; 0: the rank
-  // Last parts of the names of the layers that get an adapter; all-linear: every layer of the
-  // blocks.
+  // Last parts of the names of the layers that get an adapter, or whole names; all-linear: every
+  // layer of the blocks.
   std::vector<std::string> target_modules = {"all-linear"};
   double damping = 0.01;        // c of C + c mean(diag C) I
   bool exact = false;           // the exact fp64 route for every layer

@@ -26,10 +26,13 @@ struct RewriteResult {
   std::int64_t tensors = 0;
   std::int64_t shards = 0;
   std::int64_t bytes = 0;  // of all tensors
-  // What of the base was not copied because it holds, or may hold, weights: other formats of them,
-  // shards that are not read, states of a training, folders ("original/"). Sorted.
-  std::vector<std::string> left_behind;
 };
+
+// What of the base is not copied because it holds, or may hold, weights: other formats of them,
+// shards that are not read, states of a training, folders ("original/"). Sorted.
+std::vector<std::string> left_behind(const Checkpoint& base);
+// Says so to a user, `which` ("merged") being the weights that are written in their place.
+void note_left_behind(const Checkpoint& base, const std::string& which, core::Reporter& reporter);
 
 // Writes a copy of the model directory `base` into the existing directory `out`: the same shards,
 // index, names and dtypes, every file that is not a weight byte for byte, and no weights but those

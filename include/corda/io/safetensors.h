@@ -186,6 +186,9 @@ class Checkpoint {
   std::map<std::string, std::size_t> owner_;
 };
 
+// Throws the IoError of a directory that holds no model: it is not there, or has no config.json.
+[[noreturn]] void refuse_model_directory(const fs::path& directory);
+
 // Warns of files that another program might read instead: `unread` ones, an adapter's settings.
 // Throws as Checkpoint; FormatError where config.json (transformers_weights) names other weights.
 Checkpoint open_model(const fs::path& directory, core::Reporter& reporter);

@@ -23,7 +23,7 @@ struct LogitRule {
 // onehot(target)), scale being an fp32 scalar on their device. targets [rows] int64, each in [0,
 // vocab), which is not checked, or -1: a row that counts for nothing, of loss and gradient zero.
 // With a soft cap the loss is that of cap tanh(logits / cap), and the gradient goes through it.
-// Computed in fp32. Does not synchronise. Throws ShapeError.
+// Computed in fp32. Does not synchronise. Throws InternalError.
 void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::Tensor& targets,
                    const at::Tensor& scale, double soft_cap = 0);
 
@@ -41,7 +41,7 @@ struct LinearCrossEntropyOptions {
 // cross_entropy of logits rows weight^T, as the rule has them, `chunk` rows after the other: loss
 // [rows] fp32; grad_rows [rows, hidden] = dlogits weight, which may be `rows` itself where no
 // grad_weight is asked for; grad_weight = dlogits^T rows. rows [rows, hidden] and weight [vocab,
-// hidden] of one dtype; no rows are no work, and a grad_weight of zeros. Throws ShapeError.
+// hidden] of one dtype; no rows are no work, and a grad_weight of zeros. Throws InternalError.
 void linear_cross_entropy(const at::Tensor& loss, const at::Tensor& grad_rows,
                           const at::Tensor& rows, const at::Tensor& weight,
                           const at::Tensor& targets, const at::Tensor& scale,

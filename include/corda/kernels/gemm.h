@@ -19,8 +19,8 @@ struct GemmOptions {
 // c that dtype or fp32; products are summed in fp32. Any of them may be a window of a larger matrix
 // (one stride 1, the other at least the length); c's rows are contiguous. beta = 0 does not read c.
 // On a CUDA device this is one cuBLASLt call on the current stream and, without plans, does not
-// synchronise. Throws ShapeError where sizes, strides, dtypes or devices do not fit, ResourceError
-// for a cuBLAS status.
+// synchronise. Throws InternalError where sizes, strides, dtypes or devices do not fit,
+// ResourceError for a cuBLAS status.
 void gemm(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
           const GemmOptions& options = {});
 

@@ -14,7 +14,7 @@ namespace corda::kernels {
 at::Tensor activate(const at::Tensor& x, Activation activation);
 
 // out = activation(gate) * up, each [rows, n] with contiguous rows at any stride, bf16 or fp32.
-// Computed in fp32, rounded once. Does not synchronise. Throws ShapeError.
+// Computed in fp32, rounded once. Does not synchronise. Throws InternalError.
 void glu(const at::Tensor& out, const at::Tensor& gate, const at::Tensor& up,
          Activation activation);
 

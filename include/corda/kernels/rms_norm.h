@@ -11,7 +11,7 @@ namespace corda::kernels {
 
 // out = (offset + w) x / rms(x), computed in fp32 and rounded as `kind` says; rms(x) =
 // sqrt(mean(x^2) + eps). x and out [rows, n] with contiguous rows at any stride, w [n], one dtype
-// (bf16 or fp32); inv_rms [rows] fp32 receives 1 / rms(x). Does not synchronise. Throws ShapeError.
+// (bf16 or fp32); inv_rms [rows] fp32 gets 1 / rms(x). Does not synchronise. Throws InternalError.
 void rms_norm(const at::Tensor& out, const at::Tensor& inv_rms, const at::Tensor& x,
               const at::Tensor& weight, double eps, NormKind kind = {});
 

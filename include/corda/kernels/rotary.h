@@ -17,7 +17,7 @@ struct RotaryShape {
 
 // Rotates the first `heads` heads of every row in place: x [tokens, >= heads * head_dim] with
 // contiguous rows at any stride, cos and sin [tokens, d / 2] fp32, contiguous. Computed in fp32,
-// rounded once. Does not synchronise. Throws ShapeError.
+// rounded once. Does not synchronise. Throws InternalError.
 void rotate(const at::Tensor& x, std::int64_t heads, const at::Tensor& cos, const at::Tensor& sin,
             RotaryShape shape);
 

@@ -10,7 +10,7 @@ namespace corda::kernels {
 
 // out = y * factor, computed in fp32 and rounded once. out and y [rows, n] of one dtype (bf16 or
 // fp32) with contiguous rows at any stride, factor [n] fp32, contiguous. Does not synchronise.
-// Throws ShapeError.
+// Throws InternalError.
 void scale_columns(const at::Tensor& out, const at::Tensor& y, const at::Tensor& factor);
 
 // The backward, in one pass: dy = grad * factor, and grad_factor [n] fp32 = the sum over rows of

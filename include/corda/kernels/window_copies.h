@@ -15,7 +15,7 @@ namespace corda::kernels {
 // fp32. The tensors are kept alive and must stay where they are.
 class WindowCopies {
  public:
-  // Throws ShapeError where the two do not fit each other or the copies added before.
+  // Throws InternalError where the two do not fit each other or the copies added before.
   void add(const at::Tensor& from, const at::Tensor& to, double scale);
   // Runs all of them. One kernel on a GPU, which does not synchronise once the first call is over.
   void run();

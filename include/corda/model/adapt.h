@@ -27,8 +27,4 @@ void attach_trainable(Model& model, const adapter::Adapter& adapter);
 // ||W_i||^2 of every row of a weight [out, in], [out], fp32.
 at::Tensor row_squares(const at::Tensor& weight);
 
-// The projections whose last name part is in `targets`. Throws ConfigError naming a target that no
-// projection has, with the names there are.
-std::vector<Linear*> select_projections(Model& model, const std::vector<std::string>& targets);
-
 }  // namespace corda::model

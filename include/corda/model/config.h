@@ -38,9 +38,11 @@ ModelDescription parse_model_config(std::string_view json, const std::string& so
 // The setting of every verb that reads a model: the family to read it as.
 void add_assume_family(core::SettingsList& list, std::string& assume_family);
 
-// Warns where sequences of `length` tokens, named by `what`, are longer than the model's positions.
+// Warns where sequences of `length` tokens, named by `what`, are longer than the model's positions;
+// `advice` ends the sentence.
 void warn_beyond_positions(const ModelDescription& config, std::int64_t length,
-                           std::string_view what, core::Reporter& reporter);
+                           std::string_view what, core::Reporter& reporter,
+                           std::string_view advice = "");
 
 // The tokens of a window of text: `asked`, or, where that is 0, 2048 or the model's positions where
 // they are fewer, which is then said.

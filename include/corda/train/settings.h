@@ -23,7 +23,8 @@ struct TrainSettings {
     std::int64_t rank = 0;  // 0: the given adapter's, else 128 or what fits
     double alpha = 0;       // 0: the given adapter's, else the rank
     double dropout = -1;    // -1: the given adapter's, else 0
-    std::vector<std::string> target_modules = {"all-linear"};
+    // Empty: the given adapter's, else every linear layer of a block.
+    std::vector<std::string> target_modules;
   } lora;
   struct Data {
     std::vector<data::DataFile> train;

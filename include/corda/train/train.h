@@ -52,6 +52,7 @@ struct TrainPlan {
   std::int64_t supervised_tokens = 0;  // of these
   std::int64_t longest_sample = 0;     // tokens
   std::int64_t evaluation_samples = 0;
+  std::int64_t longest_evaluation_sample = 0;
   std::int64_t steps_per_epoch = 0;
   std::int64_t steps = 0;
   std::int64_t warmup_steps = 0;
@@ -63,8 +64,8 @@ struct TrainPlan {
 
 // Checks what can be checked without the work, and says what the work would be: the run directory,
 // the device, the model's configuration and the shapes of its tensors, the adapter, rank and
-// targets, every data file, which it tokenises. Writes nothing (but for a `data.cache` that is a
-// directory). Throws what `train` would throw.
+// targets, every data file, which it tokenises. Leaves nothing behind (but for a `data.cache` that
+// is a directory). Throws what `train` would throw.
 TrainPlan plan(const TrainSettings& settings, bool resume, core::Reporter& reporter);
 
 // In sentences for a user: steps, data, parameters, memory.

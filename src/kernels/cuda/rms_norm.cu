@@ -165,8 +165,23 @@ __global__ void group_norm_backward_kernel(T* x, std::int64_t x_stride, const T*
   }
 }
 
-unsigned group_blocks(std::int64_t rows, std::int64_t groups) {
-  return static_cast<unsigned>((rows * groups + kGroupWarps - 1) / kGroupWarps);
+// Launches what `kernel_of` gives for a type and width, with a warp a group: the kernels over
+// groups write `to` and read `from`.
+template <typename KernelOf>
+void launch_over_groups(const char* name, Type type, Rows to, Rows from, const void* weight,
+                        std::int64_t rows, std::int64_t groups, std::int64_t n, float eps,
+                        NormKind kind, cudaStream_t stream, KernelOf kernel_of) {
+  if (rows * groups == 0) return;
+  const auto blocks = static_cast<unsigned>((rows * groups + kGroupWarps - 1) / kGroupWarps);
+  const Rows scale{const_cast<void*>(weight), n};
+  dispatch(type, can_be_wide(type, n, {to, from, scale}), [&](auto variant) {
+    using T = typename decltype(variant)::Element;
+    const auto kernel = kernel_of(variant);
+    kernel<<<blocks, kGroupWarps * 32, 0, stream>>>(
+        static_cast<T*>(to.data), to.stride, static_cast<const T*>(from.data), from.stride,
+        static_cast<const T*>(weight), rows, groups, n, eps, kind);
+  });
+  check_launch(name);
 }
 
 }  // namespace
@@ -174,31 +189,21 @@ unsigned group_blocks(std::int64_t rows, std::int64_t groups) {
 void group_norm(Type type, Rows out, Rows x, const void* weight, std::int64_t rows,
                 std::int64_t groups, std::int64_t n, float eps, NormKind kind,
                 cudaStream_t stream) {
-  if (rows * groups == 0) return;
-  const Rows scale{const_cast<void*>(weight), n};
-  dispatch(type, can_be_wide(type, n, {out, x, scale}), [&](auto variant) {
-    using T = typename decltype(variant)::Element;
-    group_norm_kernel<T, decltype(variant)::kPack>
-        <<<group_blocks(rows, groups), kGroupWarps * 32, 0, stream>>>(
-            static_cast<T*>(out.data), out.stride, static_cast<const T*>(x.data), x.stride,
-            static_cast<const T*>(weight), rows, groups, n, eps, kind);
-  });
-  check_launch("group_norm");
+  launch_over_groups("group_norm", type, out, x, weight, rows, groups, n, eps, kind, stream,
+                     [](auto variant) {
+                       using V = decltype(variant);
+                       return group_norm_kernel<typename V::Element, V::kPack>;
+                     });
 }
 
 void group_norm_backward(Type type, Rows x, Rows grad, const void* weight, std::int64_t rows,
                          std::int64_t groups, std::int64_t n, float eps, NormKind kind,
                          cudaStream_t stream) {
-  if (rows * groups == 0) return;
-  const Rows scale{const_cast<void*>(weight), n};
-  dispatch(type, can_be_wide(type, n, {x, grad, scale}), [&](auto variant) {
-    using T = typename decltype(variant)::Element;
-    group_norm_backward_kernel<T, decltype(variant)::kPack>
-        <<<group_blocks(rows, groups), kGroupWarps * 32, 0, stream>>>(
-            static_cast<T*>(x.data), x.stride, static_cast<const T*>(grad.data), grad.stride,
-            static_cast<const T*>(weight), rows, groups, n, eps, kind);
-  });
-  check_launch("group_norm_backward");
+  launch_over_groups("group_norm_backward", type, x, grad, weight, rows, groups, n, eps, kind,
+                     stream, [](auto variant) {
+                       using V = decltype(variant);
+                       return group_norm_backward_kernel<typename V::Element, V::kPack>;
+                     });
 }
 
 void rms_norm(Type type, Rows out, float* inv_rms, Rows x, const void* weight, std::int64_t rows,

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Tensors of a checkpoint that are not those of its configuration, and what a user is told of them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace corda::model {
+
+struct Misfits {
+  std::vector<std::string> missing;    // names that are looked for
+  std::vector<std::string> surplus;    // names that are there
+  std::vector<std::string> misshapen;  // sentences' halves
+  std::vector<std::string> mistyped;
+
+  bool empty() const {
+    return missing.empty() && misshapen.empty() && mistyped.empty() && surplus.empty();
+  }
+  // All kinds in one sentence, of each how many and the first few, and the likely cause, for a
+  // configuration of so many layers.
+  std::string describe(std::int64_t num_layers) const;
+};
+
+}  // namespace corda::model
