@@ -20,6 +20,7 @@
 #include "corda/linalg/download.h"
 #include "corda/model/config.h"
 #include "corda/model/sites.h"
+#include "corda/quant/model_weights.h"
 
 namespace corda::calibrate {
 
@@ -83,7 +84,7 @@ void write_later(covariance::BlockCovariances block, io::CovarianceWriter& write
       });
 }
 
-void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
+void collect(const quant::ModelWeights& weights, const model::ModelDescription& config,
              const covariance::Draw& draw, covariance::StreamOptions options,
              io::CovarianceWriter& writer, core::Reporter& reporter) {
   std::set<std::string> wanted;
@@ -100,7 +101,7 @@ void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& co
   reporter.begin("calibrate", config.num_layers(), "block",
                  config.num_layers() - static_cast<std::int64_t>(blocks.size()));
   covariance::stream_blocks(
-      checkpoint, config, {draw}, options,
+      weights, config, {draw}, options,
       [&](std::int64_t layer, const model::Block&,
           std::vector<covariance::BlockCovariances>& draws) {
         write_later(std::move(draws.front()), writer, background);
@@ -136,22 +137,22 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
   core::refuse_foreign_work(settings.out);
-  const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
+  const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
   const model::ModelDescription config =
-      model::describe_model(checkpoint, reporter, settings.assume_family);
+      model::describe_model(weights, reporter, settings.assume_family);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);
   const auto sites = model::sites_of(config);
   warn_of_few_tokens(sites, draw, settings, reporter);
-  const std::string fingerprint = checkpoint.fingerprint();
+  const std::string fingerprint = weights.fingerprint();
   // Another draw of the same files, with another --samples or --seed, is no other data.
   core::WorkDirectory work(settings.out, made_with(settings, fingerprint, draw, device, dtype),
                            reporter, /*derived=*/{"data"});
   io::CovarianceWriter writer(settings.out, io::covariance_storage_of(settings.storage),
                               work.path());
   const std::int64_t skipped = adopt_finished(sites, draw.tokens, writer, reporter);
-  collect(checkpoint, config, draw, covariance::stream_options(settings, device), writer, reporter);
+  collect(weights, config, draw, covariance::stream_options(settings, device), writer, reporter);
   CalibrateSettings copy = settings;
   const core::SettingsList resolved = settings_of(copy);
   core::write_settings(writer.staging(), resolved);
