@@ -132,7 +132,7 @@ REFUSED = {
         ("per_layer_config", {"per_layer_config": {"1": {"intermediate_size": 64}}}), ("num_experts", {"num_experts": 8}),
         ("rope_interleaved", {"rope_interleaved": True}), ("use_mrope", {"use_mrope": True}), ("bias", {"bias": True}),
         ("draft_vocab_size", {"draft_vocab_size": 32000}), ("hidden_act", {"hidden_act": "relu2"}),
-        ("quantization_config", {"quantization_config": {"quant_method": "gptq", "bits": 4}}),
+        ("quantization_config", {"quantization_config": {"quant_method": "hqq", "bits": 4}}),
         ("quantization", {"quantization": {"group_size": 64, "bits": 4}}), ("rope_scaling", {"rope_scaling": {"type": "su", "factor": 2.0}}),
         ("rope_parameters", {"rope_parameters": NESTED}),
         ("beta_fast", {"rope_scaling": {**LLAMA3, "beta_fast": 32}}), ("attention_factor", {"rope_scaling": {**LINEAR, "attention_factor": 2.0}}),

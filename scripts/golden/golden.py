@@ -20,16 +20,23 @@ from safetensors.torch import save_file  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-PACKAGES = [line.split("==") for line in
-            (Path(__file__).parent / "requirements.txt").read_text().split()]
 
 
-def start(theme, seed):
-    """Makes torch deterministic and returns the emptied output folder of a theme."""
-    for name, version in PACKAGES:
+def read_pins(name):
+    """Packages and versions of a requirements file that lies here."""
+    return [line.split("==") for line in (Path(__file__).parent / name).read_text().split()]
+
+
+PACKAGES = read_pins("requirements.txt")
+
+
+def start(theme, seed, packages=None):
+    """Makes torch deterministic and returns the emptied output folder of a theme. `packages`: pins other
+    than those of requirements.txt."""
+    for name, version in packages or PACKAGES:
         found = importlib.metadata.version(name)
         if found != version:
-            raise SystemExit(f"{name} {version} is pinned in requirements.txt; found {found}")
+            raise SystemExit(f"{name} {version} is pinned; found {found}")
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     import transformers
@@ -61,14 +68,14 @@ def write_tensors(path, tensors):
     save_file({k: tensors[k].detach().clone().contiguous() for k in sorted(tensors)}, path)
 
 
-def write_manifest(folder, script, seed, **notes):
+def write_manifest(folder, script, seed, packages=None, **notes):
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     for path in files:
         path.chmod(0o644)
     write_json(folder / "manifest.json", {
         "command": f"python scripts/golden/{script}",
         "seed": seed,
-        "versions": dict(PACKAGES),
+        "versions": dict(packages or PACKAGES),
         **notes,
         "files": {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
                   for p in files},

@@ -29,10 +29,12 @@ WRAPPERS = {"gemma3": {"gemma3_text"}, "mistral3": {"mistral", "ministral3"}, "q
 
 # The judgement: keys that a file of a known family may have and that make another model of it.
 REFUSED = {
-    "quantization_config": "the weights are stored in codes (GPTQ, AWQ, FP8, bitsandbytes, MLX) that are not read",
+    "quantization_config": "the weights are stored in codes that are not read (MXFP4, MLX): methods not in CODES",
     "quantization": "MLX's own name of the same",
     "draft_vocab_size": "a draft head of EAGLE-3: its one layer is fed with the hidden states of another model",
 }
+
+CODES = {"awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq"}  # methods of quantisation that are read
 
 ANY = object()
 # Keys that this family's class does not have and that change the formulas of some other model: the values that
@@ -57,7 +59,7 @@ HARMLESS = {
 }
 
 # Keys that no model has in its formulas.
-INERT = {"_name_or_path", "architectures", "bos_token_id", "cache_implementation", "eos_token_id", "initializer_range",
+INERT = {"quantization_config", "_name_or_path", "architectures", "bos_token_id", "cache_implementation", "eos_token_id", "initializer_range",
          "internal_version", "is_llama_config", "max_length", "max_sequence_length", "model_type", "pad_token_id",
          "seq_length", "torch_dtype", "transformers.js_config", "transformers_version", "unk_token_id",
          "unsloth_fixed", "unsloth_version", "use_cache"}
@@ -91,6 +93,8 @@ def refusal(config):
     if kind not in FAMILIES and kind not in WRAPPERS:
         return kind
     for key in REFUSED:
+        if key == "quantization_config" and (config.get(key) or {}).get("quant_method") in CODES:
+            continue
         if config.get(key) is not None or text_of(config).get(key) is not None:
             return key
     inner = text_of(config).get("model_type", kind)

@@ -42,6 +42,7 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   const core::Fields base(notes.object("base"), concat(source, ": 'base'"));
   adapter.base_name = base.text("name");
   adapter.base_fingerprint = base.text("fingerprint");
+  if (notes.object("base").contains("format")) adapter.base_format = base.text("format");
   adapter.covariance_fingerprints = notes.texts("covariances");
   for (const auto& [module, entry] : notes.object("layers").items()) {
     adapter.reports[module] =

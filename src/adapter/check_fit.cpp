@@ -26,7 +26,7 @@ constexpr std::string_view kHead = "lm_head";
 std::string head_name() { return std::string(kHeadWeight); }
 std::string embedding_name() { return std::string(kEmbeddingWeight); }
 
-bool says_tied(const io::Checkpoint& base) {
+bool says_tied(const quant::ModelWeights& base) {
   const fs::path path = base.directory() / "config.json";
   if (!fs::exists(path)) return false;
   const core::Json config = core::read_json(path);
@@ -34,15 +34,12 @@ bool says_tied(const io::Checkpoint& base) {
   return tied != config.end() && tied->is_boolean() && tied->get<bool>();
 }
 
-bool equal_tensors(const io::Checkpoint& one, const std::string& name, const io::Checkpoint& other,
-                   const std::string& other_name) {
-  const at::Tensor a = io::view_tensor(one, name);
-  const at::Tensor b = io::view_tensor(other, other_name);
+bool equal_tensors(const at::Tensor& a, const at::Tensor& b) {
   // A copy may have been rounded to another type.
   return a.sizes() == b.sizes() && at::equal(a, b.to(a.scalar_type()));
 }
 
-void check_head(const AdapterReader& adapter, const io::Checkpoint& base) {
+void check_head(const AdapterReader& adapter, const quant::ModelWeights& base) {
   if (!adapter.contains(std::string(kHead)) || !has_tied_head(base)) return;
   throw FormatError(
       concat("the adapter '", adapter.file().directory().string(), "' changes 'lm_head', but '",
@@ -52,7 +49,7 @@ void check_head(const AdapterReader& adapter, const io::Checkpoint& base) {
              "tie_word_embeddings false"));
 }
 
-void check_modules(const AdapterReader& adapter, const io::Checkpoint& base) {
+void check_modules(const AdapterReader& adapter, const quant::ModelWeights& base) {
   const std::string directory = adapter.file().directory().string();
   std::vector<std::string> absent;
   for (const auto& module : adapter.modules()) {
@@ -72,19 +69,20 @@ void check_modules(const AdapterReader& adapter, const io::Checkpoint& base) {
                                     io::shape_string(info.shape)));
     }
     if (!is_floating(info.dtype)) {
-      throw FormatError(concat(
-          "'", module, "' is ", io::to_string(info.dtype), " in '", base.directory().string(),
-          "'; merging into quantised weights is not supported, merge into the original model"));
+      throw FormatError(concat("'", module, "' is ", io::to_string(info.dtype), " in '",
+                               base.directory().string(),
+                               "', codes without what they mean; give the base in 16 bits"));
     }
   }
 }
 
 // PEFT puts such a weight in the place of the base's.
-void check_base_weights(const AdapterReader& adapter, const io::Checkpoint& base) {
+void check_base_weights(const AdapterReader& adapter, const quant::ModelWeights& base) {
   for (const auto& [name, stored] : adapter.base_weights()) {
     const bool is_embedding = name == kHeadWeight && !base.contains(name);  // tied
     const std::string own = is_embedding ? embedding_name() : name;
-    const bool same = base.contains(own) && equal_tensors(adapter.file(), stored, base, own);
+    const bool same = base.contains(own) &&
+                      equal_tensors(io::view_tensor(adapter.file(), stored), base.view(own));
     if (base.contains(own)) base.forget(own);
     adapter.file().forget(stored);
     if (same) continue;
@@ -110,7 +108,7 @@ bool may_be_called(const fs::path& directory, std::string name) {
   });
 }
 
-void warn_of_another_base(const AdapterReader& adapter, const io::Checkpoint& base,
+void warn_of_another_base(const AdapterReader& adapter, const quant::ModelWeights& base,
                           core::Reporter& reporter) {
   const std::string& name = adapter.header().base_name;
   if (!adapter.header().base_fingerprint.empty() || name.empty() ||
@@ -121,7 +119,7 @@ void warn_of_another_base(const AdapterReader& adapter, const io::Checkpoint& ba
                        "' is the same model cannot be told"));
 }
 
-void warn_of_missing(const AdapterReader& adapter, const io::Checkpoint& base,
+void warn_of_missing(const AdapterReader& adapter, const quant::ModelWeights& base,
                      core::Reporter& reporter) {
   std::vector<std::string> layers;
   for (const auto& name : base.names()) {
@@ -140,19 +138,20 @@ void warn_of_missing(const AdapterReader& adapter, const io::Checkpoint& base,
 
 }  // namespace
 
-bool has_tied_head(const io::Checkpoint& base) {
+bool has_tied_head(const quant::ModelWeights& base) {
   if (!base.contains(head_name())) return base.contains(embedding_name());
   return says_tied(base) && base.contains(embedding_name()) &&
-         equal_tensors(base, head_name(), base, embedding_name());
+         equal_tensors(base.view(head_name()), base.view(embedding_name()));
 }
 
-std::int64_t count_blocks(const io::Checkpoint& base) {
+std::int64_t count_blocks(const quant::ModelWeights& base) {
   std::int64_t count = 0;
   for (const auto& name : base.names()) count = std::max(count, block_of(name).value_or(-1) + 1);
   return count;
 }
 
-void check_fit(const AdapterReader& adapter, const io::Checkpoint& base, core::Reporter& reporter) {
+void check_fit(const AdapterReader& adapter, const quant::ModelWeights& base,
+               core::Reporter& reporter) {
   if (!adapter.header().base_fingerprint.empty())
     check_base(adapter.header(), base.fingerprint(), base.directory().string());
   check_head(adapter, base);
@@ -162,7 +161,7 @@ void check_fit(const AdapterReader& adapter, const io::Checkpoint& base, core::R
   warn_of_missing(adapter, base, reporter);
 }
 
-Adapter read_adapter_for(const fs::path& directory, const io::Checkpoint& base,
+Adapter read_adapter_for(const fs::path& directory, const quant::ModelWeights& base,
                          core::Reporter& reporter) {
   const AdapterReader reader(directory);
   check_fit(reader, base, reporter);

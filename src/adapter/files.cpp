@@ -108,6 +108,7 @@ Json notes_of(const Adapter& adapter, bool subtracts) {
   root["train_a"] = adapter.train_a;
   root["subtracts_start"] = subtracts;
   root["base"] = {{"name", adapter.base_name}, {"fingerprint", adapter.base_fingerprint}};
+  if (!adapter.base_format.empty()) root["base"]["format"] = adapter.base_format;
   root["covariances"] = adapter.covariance_fingerprints;
   if (!adapter.template_name.empty()) {
     root["template"] = {{"name", adapter.template_name}, {"chat_template", adapter.chat_template}};

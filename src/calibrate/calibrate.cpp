@@ -21,6 +21,7 @@
 #include "corda/linalg/download.h"
 #include "corda/model/config.h"
 #include "corda/model/sites.h"
+#include "corda/quant/model_weights.h"
 
 namespace corda::calibrate {
 
@@ -85,7 +86,7 @@ void write_later(covariance::BlockCovariances block, io::CovarianceWriter& write
 }
 
 // Collects the sites that are not `finished`; `writer` is rank 0's.
-void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
+void collect(const quant::ModelWeights& weights, const model::ModelDescription& config,
              const covariance::Draw& draw, covariance::StreamOptions options,
              const std::set<std::string>& finished, io::CovarianceWriter* writer,
              core::Reporter& reporter) {
@@ -103,7 +104,7 @@ void collect(const io::Checkpoint& checkpoint, const model::ModelDescription& co
   reporter.begin("calibrate", config.num_layers(), "block",
                  config.num_layers() - static_cast<std::int64_t>(blocks.size()));
   covariance::stream_blocks(
-      checkpoint, config, {draw}, options,
+      weights, config, {draw}, options,
       [&](std::int64_t layer, const model::Block&,
           std::vector<covariance::BlockCovariances>& draws) {
         if (writer != nullptr) write_later(std::move(draws.front()), *writer, background);
@@ -183,15 +184,15 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
   }
   const at::Device device = world.device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
-  const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
+  const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
   const model::ModelDescription config =
-      model::describe_model(checkpoint, reporter, settings.assume_family);
+      model::describe_model(weights, reporter, settings.assume_family);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);
   const auto sites = model::sites_of(config);
   warn_of_few_tokens(sites, draw, settings, reporter);
-  const std::string fingerprint = checkpoint.fingerprint();
+  const std::string fingerprint = weights.fingerprint();
   const core::ConfigNode job = made_with(settings, fingerprint, draw, device, dtype);
   dist::require_same_job(world, job);
   std::unique_ptr<Output> output;
@@ -200,7 +201,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& report
     output = std::make_unique<Output>(settings, job, reporter);
     skipped = adopt_finished(sites, draw.tokens, output->writer, reporter);
   }
-  collect(checkpoint, config, draw, covariance::stream_options(settings, device, world),
+  collect(weights, config, draw, covariance::stream_options(settings, device, world),
           finished_sites(sites, output.get(), world), output ? &output->writer : nullptr, reporter);
   if (output) write_manifest(settings, fingerprint, draw, *output);
   world.barrier();

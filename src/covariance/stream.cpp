@@ -29,12 +29,12 @@ struct Lane {
 
 class Streamer {
  public:
-  Streamer(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
+  Streamer(const quant::ModelWeights& weights, const model::ModelDescription& config,
            const std::vector<Draw>& draws, const StreamOptions& options, core::Reporter& reporter)
       : options_(options),
         reporter_(reporter),
         load_{.device = options.device, .weights = options.dtype, .compute = options.dtype},
-        loader_(checkpoint, config, load_),
+        loader_(weights, config, load_),
         model_(model::model_without_weights(config, load_)) {
     std::int64_t tokens = 0;
     for (const auto& draw : draws) tokens += draw.tokens;
@@ -149,7 +149,7 @@ StreamOptions stream_options(const DrawSettings& settings, at::Device device, di
           .world = world};
 }
 
-void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
+void stream_blocks(const quant::ModelWeights& weights, const model::ModelDescription& config,
                    const std::vector<Draw>& draws, const StreamOptions& options,
                    const BlockConsumer& consume, core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
@@ -161,7 +161,7 @@ void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelDescripti
     if (!sites.empty()) end = layer + 1;
   }
   if (end == 0) return;
-  Streamer streamer(checkpoint, config, draws, options, reporter);
+  Streamer streamer(weights, config, draws, options, reporter);
   streamer.embed();
   for (std::int64_t layer = 0; layer < end; ++layer) {
     const auto& sites = wanted[static_cast<std::size_t>(layer)];

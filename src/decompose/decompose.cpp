@@ -23,6 +23,7 @@
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
+#include "corda/quant/model_weights.h"
 #include "decompose/finished_sites.h"
 #include "decompose/plan.h"
 #include "decompose/report.h"
@@ -74,7 +75,7 @@ void check_settings(const DecomposeSettings& s) {
   if (!problems.empty()) throw ConfigError(core::join(problems, "\n"));
 }
 
-void check_model(const io::CovarianceReader& covariance, const io::Checkpoint& model,
+void check_model(const io::CovarianceReader& covariance, const quant::ModelWeights& model,
                  const std::string& fingerprint) {
   if (covariance.manifest().model == fingerprint) return;
   throw ConfigError(concat("the covariance '", covariance.directory().string(),
@@ -84,7 +85,7 @@ void check_model(const io::CovarianceReader& covariance, const io::Checkpoint& m
                            "; give that model with --model, or run corda calibrate on this one"));
 }
 
-Covariances open_covariances(const DecomposeSettings& settings, const io::Checkpoint& model,
+Covariances open_covariances(const DecomposeSettings& settings, const quant::ModelWeights& model,
                              const std::string& fingerprint) {
   Covariances result;
   for (const auto& directory : settings.covariance) result.knowledge.emplace_back(directory);
@@ -98,21 +99,6 @@ std::vector<std::string> targets_of(const DecomposeSettings& settings,
                                     const model::ModelDescription& config) {
   return adapter::expand_targets("--target-modules", settings.target_modules,
                                  model::layers_of_blocks(config));
-}
-
-// Codes of a quantised weight are numbers too, but not its own.
-void check_types(const io::Checkpoint& model, const std::vector<PlannedSite>& sites) {
-  for (const auto& site : sites) {
-    for (const auto& layer : site.layers) {
-      const std::string weight = model.stored_name(layer.module + ".weight");
-      const io::DType type = model.info(weight).dtype;
-      if (io::is_floating(type)) continue;
-      throw core::FormatError(concat("'", weight, "' is ", io::to_string(type), " in '",
-                                     model.directory().string(),
-                                     "', a quantised weight; give the model in bf16, fp16 or "
-                                     "fp32"));
-    }
-  }
 }
 
 // The draws of a decomposition that calibrates: knowledge, and for dual the task.
@@ -144,7 +130,7 @@ core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
 
 // What the ranks do together.
 struct Work {
-  const io::Checkpoint& model;
+  const quant::ModelWeights& model;
   const SiteSolver& solver;
   const SiteExchange& exchange;
   dist::World& world;
@@ -184,14 +170,14 @@ void run_from_directories(const Work& work, const Covariances& covariances, bool
 }
 
 // A block's weight as it is stored, from the device where it was not converted.
-at::Tensor stored_weight(const io::Checkpoint& model, const model::Block& block,
+at::Tensor stored_weight(const quant::ModelWeights& model, const model::Block& block,
                          const std::string& module, at::Device device) {
-  const at::Tensor stored = io::view_tensor(model, module + ".weight");
+  const std::string name = module + ".weight";
+  const at::ScalarType stored = io::to_scalar_type(model.info(name).dtype);
   for (const model::Linear* linear : block.projections()) {
-    if (linear->name == module && linear->weight.scalar_type() == stored.scalar_type())
-      return linear->weight;
+    if (linear->name == module && linear->weight.scalar_type() == stored) return linear->weight;
   }
-  return stored.to(device);
+  return model.view(name).to(device);
 }
 
 // A covariance that this rank solves.
@@ -419,7 +405,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   const at::Device device = world.device_of(settings.device);
-  const io::Checkpoint model = io::open_model(settings.model, reporter);
+  const quant::ModelWeights model = quant::open_model(settings.model, reporter);
   const std::string fingerprint = model.fingerprint();
   const model::ModelDescription config =
       model::describe_model(model, reporter, settings.assume_family);
@@ -431,11 +417,9 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   settings.target_modules = targets_of(settings, config);
   if (settings.data.empty()) {
     sites = plan_layers(config, settings.target_modules, settings.rank, covariances.all());
-    check_types(model, sites);
   } else {
     settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
     sites = plan_layers(config, settings.target_modules, settings.rank);
-    check_types(model, sites);
     draws = draw_all(settings, config, reporter);
     for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());
   }

@@ -4,7 +4,6 @@
 
 #include <ATen/ATen.h>
 
-#include "corda/io/tensor.h"
 #include "corda/linalg/accumulate.h"
 
 namespace corda::decompose {
@@ -43,8 +42,7 @@ linalg::Uploader::Upload SiteReader::start(const PlannedSite& site) {
     for (const auto* reader : covariances_.all()) rows.push_back(rows_of(*reader, site.name));
   }
   if (with_weights_) {
-    for (const auto& layer : site.layers)
-      rows.push_back(linalg::rows_of(io::view_tensor(model_, layer.module + ".weight")));
+    for (const auto& layer : site.layers) rows.push_back(model_.rows(layer.module + ".weight"));
   }
   return uploader_.start(std::move(rows));
 }

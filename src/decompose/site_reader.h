@@ -10,8 +10,8 @@
 #include <string>
 
 #include "corda/io/covariance_store.h"
-#include "corda/io/safetensors.h"
 #include "corda/linalg/upload.h"
+#include "corda/quant/model_weights.h"
 #include "decompose/site_solver.h"
 
 namespace corda::decompose {
@@ -29,7 +29,7 @@ struct Covariances {
 class SiteReader {
  public:
   // `weights`: read the weights of the site's layers too.
-  SiteReader(const io::Checkpoint& model, const Covariances& covariances, bool weights,
+  SiteReader(const quant::ModelWeights& model, const Covariances& covariances, bool weights,
              at::Device device)
       : model_(model), covariances_(covariances), with_weights_(weights), uploader_(device) {}
 
@@ -43,7 +43,7 @@ class SiteReader {
  private:
   linalg::Uploader::Upload start(const PlannedSite& site);
 
-  const io::Checkpoint& model_;
+  quant::ModelWeights model_;
   const Covariances& covariances_;
   bool with_weights_;
   linalg::Uploader uploader_;

@@ -19,6 +19,7 @@
 #include "corda/model/config.h"
 #include "corda/model/forward.h"
 #include "corda/model/generate.h"
+#include "corda/quant/model_weights.h"
 #include "corda/tokenizer/tokenizer.h"
 
 namespace corda::eval {
@@ -32,13 +33,16 @@ namespace {
 model::Model load(const EvalSettings& settings, core::Reporter& reporter) {
   const at::Device device = linalg::device_of(settings.device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
-  const io::Checkpoint checkpoint = io::open_model(settings.model, reporter);
+  const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
   std::optional<adapter::Adapter> adapter;  // first: one that does not fit should not cost minutes
   if (!settings.adapter.empty())
-    adapter = adapter::read_adapter_for(settings.adapter, checkpoint, reporter);
-  model::Model loaded = model::load_model(
-      checkpoint, model::describe_model(checkpoint, reporter, settings.assume_family),
-      {.device = device, .weights = dtype, .compute = dtype});
+    adapter = adapter::read_adapter_for(settings.adapter, weights, reporter);
+  model::Model loaded =
+      model::load_model(weights, model::describe_model(weights, reporter, settings.assume_family),
+                        {.device = device,
+                         .weights = dtype,
+                         .compute = dtype,
+                         .base = quant::base_named(settings.base)});
   if (adapter) model::fold_adapter(loaded, *adapter);
   return loaded;
 }
@@ -271,6 +275,11 @@ core::SettingsList settings_of(EvalSettings& s) {
   list.add("add_bos", s.add_bos, "begin each window of plain text with BOS");
   list.add("device", s.device, "auto, cpu, cuda or cuda:N");
   list.add("dtype", s.dtype, "of weights and activations", {"auto", "bf16", "fp32"});
+  list.add("base", s.base,
+           "how the layers of the blocks are held; auto: as the files hold them; bf16: not "
+           "quantised, in "
+           "dtype; an adapter then stays beside codes",
+           quant::base_names());
   list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
   return list;
 }

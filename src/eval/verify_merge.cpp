@@ -31,21 +31,25 @@ constexpr const char* kHead = "lm_head";
 // and head the rows that are used, perhaps with an adapter beside its weights.
 class StreamedModel {
  public:
+  // `base`: how its layers are held. `folds`: the adapter is merged, and rounded as the files are.
   StreamedModel(const std::string& directory, const std::string& assume_family, at::Device device,
-                const adapter::AdapterReader* adapter)
-      : checkpoint_(directory),
+                const adapter::AdapterReader* adapter, quant::Base base = quant::Base::kDense,
+                bool folds = false)
+      : weights_(io::Checkpoint(directory)),
         load_{.device = device},
         adapter_(adapter),
-        model_(model::model_without_weights(described(checkpoint_, assume_family), load_)),
-        loader_(checkpoint_, model_.config, load_) {}
+        base_(base),
+        folds_(folds),
+        model_(model::model_without_weights(described(weights_, assume_family), load_)),
+        loader_(weights_, model_.config, load_) {}
 
   const model::ModelDescription& config() const { return model_.config; }
 
   void embed(const model::Batch& batch) {
     const auto [ids, places] = at::_unique(batch.ids, /*sorted=*/true, /*return_inverse=*/true);
     const std::string name = model_.config.prefix + "embed_tokens.weight";
-    model_.embedding = in_fp32(io::view_tensor(checkpoint_, name).index_select(0, ids.cpu()));
-    checkpoint_.forget(name);
+    model_.embedding = in_fp32(weights_.view(name).index_select(0, ids.cpu()));
+    weights_.forget(name);
     hidden_ = model::embed(model_, places.to(batch.ids.scalar_type()));
     model_.embedding = at::Tensor();
   }
@@ -53,7 +57,10 @@ class StreamedModel {
   void run_block(std::int64_t layer, const model::Batch& batch) {
     model::Block& block = model_.blocks[static_cast<std::size_t>(layer)];
     block = loader_.take(layer);
-    for (model::Linear* linear : block.projections()) attach(*linear);
+    for (model::Linear* linear : block.projections()) {
+      quantise(*linear);
+      attach(*linear);
+    }
     model::PackedAttention attention(batch);
     hidden_ =
         model::forward_block(model_, layer, hidden_, model::positions_of(model_, batch), attention);
@@ -65,7 +72,7 @@ class StreamedModel {
   void finish(const model::Batch& batch) {
     const std::string norm = model_.config.prefix + "norm.weight";
     hidden_ = model::rms_norm(hidden_.index_select(0, batch.target_rows),
-                              in_fp32(io::view_tensor(checkpoint_, norm)), model_.config.norm_eps,
+                              in_fp32(weights_.view(norm)), model_.config.norm_eps,
                               model_.config.norm);
     if (adapter_ != nullptr && adapter_->contains(kHead)) head_adapter_ = adapter_->layer(kHead);
   }
@@ -75,10 +82,10 @@ class StreamedModel {
     const std::string name = model_.config.tied ? model_.config.prefix + "embed_tokens.weight"
                                                 : concat(kHead, ".weight");
     model::Linear head{.name = kHead,
-                       .weight = in_fp32(io::view_tensor(checkpoint_, name).slice(0, begin, end)),
+                       .weight = in_fp32(weights_.view(name).slice(0, begin, end)),
                        .bias = {},
                        .low_rank = {}};
-    checkpoint_.forget(name);
+    weights_.forget(name);
     if (head_adapter_) {
       adapter::LayerAdapter part = *head_adapter_;
       for (at::Tensor* rows : {&part.b, &part.b0, &part.magnitude})
@@ -89,10 +96,10 @@ class StreamedModel {
   }
 
  private:
-  static model::ModelDescription described(const io::Checkpoint& checkpoint,
+  static model::ModelDescription described(const quant::ModelWeights& weights,
                                            const std::string& assume_family) {
     core::Reporter quiet;  // whoever made the directory was told
-    return model::describe_model(checkpoint, quiet, assume_family);
+    return model::describe_model(weights, quiet, assume_family);
   }
 
   at::Tensor in_fp32(const at::Tensor& stored) const {
@@ -102,12 +109,33 @@ class StreamedModel {
   void attach(model::Linear& linear) const {
     if (adapter_ == nullptr || !adapter_->contains(linear.name)) return;
     const adapter::LayerAdapter layer = adapter_->layer(linear.name);
+    if (folds_) {
+      const at::ScalarType stored = stored_type(linear);
+      const double scale = adapter_->header().scale_of(layer);
+      linear.weight = adapter::merged_weight(linear.weight.cpu(), layer, scale)
+                          .to(stored)
+                          .to(load_.device, at::kFloat);
+      return;
+    }
     model::attach_exported(linear, layer, adapter_->header().scale_of(layer));
   }
 
-  io::Checkpoint checkpoint_;
+  at::ScalarType stored_type(const model::Linear& linear) const {
+    return io::to_scalar_type(weights_.info(linear.name + ".weight").dtype);
+  }
+
+  // What the codes mean, in place of the weight.
+  void quantise(model::Linear& linear) const {
+    const auto codes = quant::packed_base(weights_, linear.name + ".weight", base_, load_.device,
+                                          stored_type(linear));
+    if (codes) kernels::dequantise(linear.weight, *codes);
+  }
+
+  quant::ModelWeights weights_;
   model::LoadOptions load_;
   const adapter::AdapterReader* adapter_;
+  quant::Base base_;
+  bool folds_;
   model::Model model_;
   model::BlockLoader loader_;
   std::optional<adapter::LayerAdapter> head_adapter_;
@@ -124,9 +152,9 @@ class StreamedModel {
 // in another order: 1.2e-6 there.
 double tolerance_of(const std::string& directory) {
   double tolerance = 1e-4;
-  const io::Checkpoint checkpoint(directory);
-  for (const auto& name : checkpoint.names()) {
-    const io::DType dtype = checkpoint.info(name).dtype;
+  const quant::ModelWeights weights{io::Checkpoint(directory)};
+  for (const auto& name : weights.names()) {
+    const io::DType dtype = weights.info(name).dtype;
     if (dtype == io::DType::kF16) tolerance = std::max(tolerance, 5e-3);
     if (dtype == io::DType::kBF16) tolerance = std::max(tolerance, 4e-2);
   }
@@ -226,12 +254,22 @@ core::SettingsList settings_of(VerifySettings& s) {
   return list;
 }
 
+namespace {
+
+quant::Base trained_base(const VerifySettings& settings, const adapter::AdapterReader& adapter) {
+  const std::string& trained = adapter.header().base_format;
+  return quant::base_named(settings.base == "auto" && !trained.empty() ? trained : settings.base);
+}
+
+}  // namespace
+
 VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
   const at::Device device = linalg::device_of(settings.device);
   const adapter::AdapterReader adapter(settings.adapter);
   reporter.info("verifying the merged model against base + adapter");
-  StreamedModel before(settings.model, settings.assume_family, device, &adapter);
+  const quant::Base base = trained_base(settings, adapter);
+  StreamedModel before(settings.model, settings.assume_family, device, &adapter, base);
   StreamedModel after(settings.merged, settings.assume_family, device, nullptr);
   const VerifySamples samples = verify_samples(settings, before.config().vocab_size, reporter);
   const model::Batch batch = model::make_batch(
@@ -239,6 +277,14 @@ VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& report
       before.config().vocab_size, device, samples.batch.target_rows, samples.batch.target_ids);
   VerifyResult result = measure(before, after, batch, reporter);
   result.data = samples.what;
+  const bool into_codes = settings.into == "quantised-base";
+  if (base == quant::Base::kNf4 || base == quant::Base::kFloat8) {
+    StreamedModel again(settings.model, settings.assume_family, device, &adapter, base);
+    StreamedModel other(settings.model, settings.assume_family, device, &adapter,
+                        into_codes ? quant::Base::kDense : base, /*folds=*/true);
+    result.other_difference = measure(again, other, batch, reporter).relative_difference;
+    if (!into_codes) return result;
+  }
   const double tolerance = tolerance_of(settings.merged);
   if (!(result.relative_difference <= tolerance)) {
     throw core::NumericalError(

@@ -25,15 +25,10 @@ namespace {
 
 using Content = std::function<at::Tensor(const std::string&)>;
 
-struct PlannedTensor {
-  std::string name;
-  DType dtype;
-};
-
 struct Shard {
   std::string file;
   std::map<std::string, std::string> metadata;
-  std::vector<PlannedTensor> tensors;
+  std::vector<RewrittenTensor> tensors;
 };
 
 // Weights in any spelling, and the state of a training.
@@ -50,6 +45,13 @@ bool may_hold_weights(const std::string& name) {
 // Belongs to an adapter or describes how the base was made.
 bool is_of_another(const std::string& name) {
   constexpr std::array kNames = {"adapter_config.json", "corda.json", core::kSettingsFile};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
+// Says how weights are quantised, beside config.json.
+bool describes_codes(const std::string& name) {
+  constexpr std::array kNames = {"quantize_config.json", "quant_config.json",
+                                 "hf_quant_config.json"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
@@ -73,11 +75,12 @@ bool is_copied(const fs::directory_entry& entry, const std::set<std::string>& us
          !may_hold_weights(name);
 }
 
-void copy_other_files(const Checkpoint& base, const fs::path& to) {
+void copy_other_files(const Checkpoint& base, const fs::path& to, const RewriteOptions& options) {
   const std::set<std::string> used = weight_files(base);
   for (const auto& entry : fs::directory_iterator(base.directory())) {
     const fs::path name = entry.path().filename();
-    if (is_copied(entry, used)) copy_whole(entry.path(), to / name);
+    const bool is_old = options.quantization_config && describes_codes(name.string());
+    if (is_copied(entry, used) && !is_old) copy_whole(entry.path(), to / name);
     if (!entry.is_directory() || name != kTemplates) continue;
     fs::create_directory(to / name);
     for (const auto& file : fs::directory_iterator(entry.path())) {
@@ -89,7 +92,9 @@ void copy_other_files(const Checkpoint& base, const fs::path& to) {
 // config.json names the dtype of the weights, in which transformers loads them, and whether the
 // head is the embedding.
 void change_config(const fs::path& config, const RewriteOptions& options) {
-  if (!fs::exists(config) || (!options.dtype && !options.untie_head)) return;
+  if (!fs::exists(config) ||
+      (!options.dtype && !options.untie_head && !options.quantization_config))
+    return;
   const Json before = core::read_json(config);
   Json root = before;
   for (const char* key : {"dtype", "torch_dtype"}) {
@@ -100,26 +105,49 @@ void change_config(const fs::path& config, const RewriteOptions& options) {
   }
   if (options.untie_head && root.contains("tie_word_embeddings"))
     root["tie_word_embeddings"] = false;
+  if (options.quantization_config) {
+    for (Json* object : {&root, root.contains("text_config") ? &root["text_config"] : &root}) {
+      if (!object->is_object()) continue;
+      for (const char* key : {"quantization_config", "compression_config"}) object->erase(key);
+    }
+    if (!options.quantization_config->empty())
+      root["quantization_config"] =
+          core::parse_json(*options.quantization_config, "quantization_config");
+  }
   if (root != before) core::write_json(config, root);
 }
 
-// Tensors of a file in the order of their bytes.
-std::vector<PlannedTensor> in_file_order(const SafetensorsFile& file,
-                                         const RewriteOptions& options) {
-  std::vector<PlannedTensor> tensors;
-  for (const auto& [name, info] : file.tensors()) {
-    tensors.push_back(
-        {name, options.dtype && is_floating(info.dtype) ? *options.dtype : info.dtype});
-  }
-  std::stable_sort(tensors.begin(), tensors.end(), [&](const auto& a, const auto& b) {
-    return file.tensors().at(a.name).offset < file.tensors().at(b.name).offset;
+// What becomes of the tensors of a file, in the order of their bytes.
+std::vector<RewrittenTensor> in_file_order(const SafetensorsFile& file,
+                                           const RewriteOptions& options) {
+  std::vector<std::string> names;
+  for (const auto& [name, info] : file.tensors()) names.push_back(name);
+  std::stable_sort(names.begin(), names.end(), [&](const auto& a, const auto& b) {
+    return file.tensors().at(a).offset < file.tensors().at(b).offset;
   });
+  std::vector<RewrittenTensor> tensors;
+  for (const std::string& name : names) {
+    const TensorInfo& info = file.tensors().at(name);
+    if (options.layout) {
+      for (RewrittenTensor& tensor : options.layout(name)) tensors.push_back(std::move(tensor));
+    } else {
+      const bool changes = options.dtype && is_floating(info.dtype);
+      tensors.push_back({name, changes ? *options.dtype : info.dtype, info.shape});
+    }
+  }
   return tensors;
 }
 
-std::int64_t bytes_of(const Checkpoint& base, const PlannedTensor& tensor) {
+// Whether the base has this tensor, type and shape included.
+bool is_in(const Checkpoint& base, const RewrittenTensor& tensor) {
+  if (!base.contains(tensor.name) || base.stored_name(tensor.name) != tensor.name) return false;
+  const TensorInfo& info = base.info(tensor.name);
+  return info.dtype == tensor.dtype && info.shape == tensor.shape;
+}
+
+std::int64_t bytes_of(const RewrittenTensor& tensor) {
   std::int64_t bytes = size_of(tensor.dtype);
-  for (const std::int64_t extent : base.info(tensor.name).shape)
+  for (const std::int64_t extent : tensor.shape)
     bytes = core::checked_mul(bytes, extent, tensor.name.c_str());
   return bytes;
 }
@@ -144,7 +172,7 @@ std::vector<Shard> plan_shards(const Checkpoint& base, const RewriteOptions& opt
   std::int64_t filled = 0;
   for (const auto& shard : kept) {
     for (const auto& tensor : shard.tensors) {
-      const std::int64_t bytes = bytes_of(base, tensor);
+      const std::int64_t bytes = bytes_of(tensor);
       if (shards.empty() || (filled > 0 && filled + bytes > options.max_shard_bytes)) {
         shards.push_back({"", shard.metadata, {}});
         filled = 0;
@@ -161,20 +189,18 @@ std::vector<Shard> plan_shards(const Checkpoint& base, const RewriteOptions& opt
 void write_shard(const Checkpoint& base, const Shard& shard, const fs::path& path,
                  const Content& content, std::set<std::string>& kept) {
   SafetensorsWriter writer(path, shard.metadata);
-  for (const auto& tensor : shard.tensors)
-    writer.declare(tensor.name, tensor.dtype, base.info(tensor.name).shape);
+  for (const auto& tensor : shard.tensors) writer.declare(tensor.name, tensor.dtype, tensor.shape);
   for (const auto& tensor : shard.tensors) {
-    const TensorInfo& info = base.info(tensor.name);
     at::Tensor value = content(tensor.name);
-    if (!value.defined() && tensor.dtype == info.dtype) {
+    if (!value.defined() && is_in(base, tensor)) {
       writer.write(tensor.name, base.data(tensor.name));
       base.forget(tensor.name);
       kept.insert(tensor.name);
       continue;
     }
     if (!value.defined()) value = view_tensor(base, tensor.name);
-    if (value.sizes().vec() != info.shape) {
-      throw core::ShapeError(concat("'", tensor.name, "' must be ", shape_string(info.shape),
+    if (value.sizes().vec() != tensor.shape) {
+      throw core::ShapeError(concat("'", tensor.name, "' must be ", shape_string(tensor.shape),
                                     ", its new value is ", shape_string(value.sizes().vec())));
     }
     writer.write(tensor.name, tensor_bytes(stored(tensor.name, value, tensor.dtype)));
@@ -208,11 +234,16 @@ void check_written(const Checkpoint& base, const std::vector<Shard>& shards, con
     throw core::IoError(concat("'", out.string(), "': '", name, "' ", what,
                                " when it was read again; is the disk sound?"));
   };
-  if (written.names() != base.names()) fail("model", "has other tensors");
+  std::vector<std::string> names;
+  for (const auto& shard : shards) {
+    for (const auto& tensor : shard.tensors) names.push_back(tensor.name);
+  }
+  std::sort(names.begin(), names.end());
+  if (written.names() != names) fail("model", "has other tensors");
   for (const auto& shard : shards) {
     for (const auto& tensor : shard.tensors) {
       const TensorInfo& info = written.info(tensor.name);
-      if (info.shape != base.info(tensor.name).shape || info.dtype != tensor.dtype)
+      if (info.shape != tensor.shape || info.dtype != tensor.dtype)
         fail(tensor.name, "has another shape or dtype");
       if (!kept.contains(tensor.name)) continue;
       const auto before = base.data(tensor.name);
@@ -254,17 +285,17 @@ RewriteResult rewrite_checkpoint(const Checkpoint& base, const fs::path& out,
                                  const Content& content, const RewriteOptions& options) {
   const std::vector<Shard> shards = plan_shards(base, options);
   RewriteResult result;
-  bool same = options.max_shard_bytes <= 0;
+  bool same = options.max_shard_bytes <= 0 && !options.layout;
   for (const auto& shard : shards) {
     for (const auto& tensor : shard.tensors) {
-      result.bytes = core::checked_add(result.bytes, bytes_of(base, tensor), "model");
-      same = same && tensor.dtype == base.info(tensor.name).dtype;
+      result.bytes = core::checked_add(result.bytes, bytes_of(tensor), "model");
+      same = same && is_in(base, tensor);
       ++result.tensors;
     }
   }
   result.shards = static_cast<std::int64_t>(shards.size());
   core::require_disk_space(out, result.bytes);
-  copy_other_files(base, out);
+  copy_other_files(base, out, options);
   change_config(out / "config.json", options);
   std::set<std::string> kept;
   for (const auto& shard : shards) write_shard(base, shard, out / shard.file, content, kept);

@@ -19,6 +19,8 @@
 #include "corda/io/rewrite_checkpoint.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
+#include "corda/quant/feedback.h"
+#include "corda/quant/write_copy.h"
 
 namespace corda::merge {
 
@@ -35,6 +37,96 @@ std::optional<io::DType> stored_dtype(const std::string& name) {
   if (name == "fp16") return io::DType::kF16;
   return io::DType::kF32;
 }
+
+std::string module_of(const std::string& name) {
+  const std::string known = io::Checkpoint::canonical_name(name);
+  return known.ends_with(kWeight) ? known.substr(0, known.size() - kWeight.size()) : "";
+}
+
+// How the base is held before anything is merged into it.
+quant::Base base_of(const MergeSettings& settings, const quant::ModelWeights& base,
+                    const adapter::Adapter& adapter) {
+  const bool quantised = base.quantised_layers() > 0;
+  if (settings.into == "base") {
+    if (!quantised) return quant::Base::kDense;
+    throw core::ConfigError(
+        concat("'", settings.model, "' is quantised (", base.format(),
+               "); give the 16-bit model that it was made from, or write a dequantised copy with "
+               "--into quantised-base"));
+  }
+  const std::string& trained = adapter.base_format;
+  const std::string name =
+      settings.base != "auto" || quantised || trained.empty() ? settings.base : trained;
+  if (!quantised && (name == "auto" || name == "bf16")) {
+    throw core::ConfigError(concat("--into quantised-base: neither '", settings.model,
+                                   "' nor the adapter '", settings.adapter,
+                                   "' says how the base is quantised; give --base nf4 or fp8"));
+  }
+  return quant::base_named(name);
+}
+
+// The weights that a merge begins with, fp32.
+class BaseWeights {
+ public:
+  BaseWeights(const quant::ModelWeights& weights, quant::Base base)
+      : weights_(weights), base_(base) {}
+
+  // Whether the weight is another than the files hold.
+  bool changes(const std::string& name) const {
+    return base_ != quant::Base::kDense && quant::is_block_layer(weights_, name);
+  }
+  at::Tensor get(const std::string& name) const {
+    if (changes(name)) {
+      const at::ScalarType type = io::to_scalar_type(weights_.info(name).dtype);
+      if (const auto codes = quant::packed_base(weights_, name, base_, at::kCPU, type)) {
+        at::Tensor values = at::empty({codes->rows, codes->columns}, at::kFloat);
+        kernels::dequantise(values, *codes);
+        return values;
+      }
+    }
+    return weights_.view(name).to(at::kFloat);
+  }
+
+ private:
+  const quant::ModelWeights& weights_;
+  quant::Base base_;
+};
+
+// Rounds merged weights by the inputs' covariance, and keeps account of what it gains.
+class InformedRounding {
+ public:
+  InformedRounding(const MergeSettings& settings, const std::string& fingerprint)
+      : damping_(settings.damping) {
+    if (!settings.covariance.empty())
+      covariance_ = quant::covariance_for(settings.covariance, fingerprint);
+  }
+
+  // Values of `type`, where that is of 16 bits and the covariance knows the layer.
+  at::Tensor round(const std::string& module, const at::Tensor& merged, io::DType type) {
+    if (!covariance_ || (type != io::DType::kBF16 && type != io::DType::kF16)) return merged;
+    const std::string site = covariance_->site_of(module);
+    if (site.empty()) return merged;
+    const at::Tensor c = covariance_->load(site);
+    const at::ScalarType to = io::to_scalar_type(type);
+    const at::Tensor rounded = quant::round_with_feedback(merged, c, to, damping_);
+    plain_ += quant::output_error(merged, merged.to(to), c);
+    informed_ += quant::output_error(merged, rounded, c);
+    ++layers_;
+    return rounded;
+  }
+  void report(MergeResult& result) const {
+    if (layers_ == 0) return;
+    result.output_error = informed_ / layers_;
+    result.plain_error = plain_ / layers_;
+  }
+
+ private:
+  std::optional<io::CovarianceReader> covariance_;
+  double damping_;
+  double plain_ = 0;
+  double informed_ = 0;
+  double layers_ = 0;
+};
 
 }  // namespace
 
@@ -79,6 +171,21 @@ core::SettingsList settings_of(MergeSettings& s) {
            {"auto", "bf16", "fp16", "fp32"});
   list.add("max_shard_size", s.max_shard_size,
            "largest shard, such as 5GB; empty: the shards of the base");
+  list.add(
+      "into", s.into,
+      "base: the 16-bit weights; quantised-base: a dequantised copy of the base as it was held "
+      "in 4 or 8 bits",
+      {"base", "quantised-base"});
+  list.add("base", s.base,
+           "the codes of --into quantised-base and --verify; auto: those of the files, else those "
+           "that the adapter was trained over",
+           quant::base_names());
+  list.add(
+          "covariance", s.covariance,
+          "covariance directory of `corda calibrate` on this model: rounding to 16 bits passes its "
+          "error on to the inputs that can make it good; empty: to the nearest")
+      .path();
+  list.add("damping", s.damping, "of --covariance: c of C + c mean(diag C) I", {1e-6, 10});
   list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
   return list;
 }
@@ -92,21 +199,21 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   io::RewriteOptions options{
       .dtype = stored_dtype(settings.dtype),
       .max_shard_bytes = settings.max_shard_size.empty() ? 0 : parse_size(settings.max_shard_size)};
-  const io::Checkpoint base = io::open_model(settings.model, reporter);
+  const quant::ModelWeights base = quant::open_model(settings.model, reporter);
   const adapter::AdapterReader adapter(settings.adapter);
+  const BaseWeights weights(base, base_of(settings, base, adapter.header()));
   adapter::check_fit(adapter, base, reporter);
   // A head that is stored with other values than the embedding, and now changed, must not be taken
   // for tied by a program that believes config.json.
   options.untie_head = adapter.contains("lm_head");
+  InformedRounding rounding(settings, settings.covariance.empty() ? "" : base.fingerprint());
   core::AtomicDirectory directory(settings.out);
   MergeResult result;
   const auto content = [&](const std::string& name) -> at::Tensor {
     core::throw_if_stopped(reporter, "merging");
-    const std::string known = io::Checkpoint::canonical_name(name);
-    const std::string module =
-        known.ends_with(kWeight) ? known.substr(0, known.size() - kWeight.size()) : "";
-    if (!adapter.contains(module)) return {};
-    const at::Tensor weight = io::view_tensor(base, name).to(at::kFloat);
+    const std::string module = module_of(name);
+    if (!adapter.contains(module)) return weights.changes(name) ? weights.get(name) : at::Tensor();
+    const at::Tensor weight = weights.get(name);
     const adapter::LayerAdapter layer = adapter.layer(module);
     // Rounded to the stored type by rewrite_checkpoint.
     const at::Tensor merged =
@@ -117,11 +224,10 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
     }
     ++result.merged;
     reporter.advance(1, module);
-    return merged;
+    return rounding.round(module, merged, options.dtype.value_or(base.info(name).dtype));
   };
   reporter.begin("merge", static_cast<std::int64_t>(adapter.modules().size()), "layer");
-  const io::RewriteResult written =
-      io::rewrite_checkpoint(base, directory.staging(), content, options);
+  const io::RewriteResult written = quant::write_dense(base, directory.staging(), content, options);
   reporter.end();
   io::note_left_behind(base, "merged", reporter);
   if (!adapter.header().chat_template.empty()) {
@@ -132,6 +238,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   core::write_settings(directory.staging(), settings_of(resolved));
   if (check) check(directory.staging());
   directory.commit();
+  rounding.report(result);
   result.tensors = written.tensors;
   result.shards = written.shards;
   result.bytes = written.bytes;

@@ -72,7 +72,10 @@ void fold_adapter(Model& model, const Adapter& adapter) {
   const at::NoGradGuard no_grad;
   for_each_layer(
       model, adapter, /*with_head=*/true, [&](Linear& linear, const LayerAdapter& layer) {
-        const at::Device device = linear.weight.device();
+        // Rounding the sum into the codes would lose it, and a matrix would take their memory
+        // again.
+        if (linear.packed) return attach_exported(linear, layer, adapter.scale_of(layer));
+        const at::Device device = linear.device();
         LayerAdapter moved = layer;
         for (at::Tensor* tensor : {&moved.a, &moved.b, &moved.a0, &moved.b0, &moved.magnitude}) {
           if (tensor->defined()) *tensor = tensor->to(device);
@@ -86,21 +89,28 @@ void fold_adapter(Model& model, const Adapter& adapter) {
 void attach_exported(Linear& linear, const LayerAdapter& layer, double scale) {
   check_shape(linear, layer);
   const adapter::Factors factors = adapter::exported_factors(layer);
-  const at::Device device = linear.weight.device();
+  const at::Device device = linear.device();
   LowRank low_rank{.a = leaf(factors.a, device, false),
                    .b = leaf(factors.b, device, false),
                    .magnitude = {},
                    .scale = scale};
-  if (layer.magnitude.defined()) add_magnitude(low_rank, linear.weight, layer.magnitude, false);
+  if (layer.magnitude.defined()) add_magnitude(low_rank, weight_of(linear), layer.magnitude, false);
   linear.low_rank = std::move(low_rank);
 }
 
 void attach_trainable(Model& model, const Adapter& adapter) {
   const at::NoGradGuard no_grad;
   const auto attach = [&](Linear& linear, const LayerAdapter& layer) {
-    const at::Device device = linear.weight.device();
+    const at::Device device = linear.device();
     const double scale = adapter.scale_of(layer);
-    if (layer.subtracts_start()) {
+    if (layer.subtracts_start() && linear.packed) {
+      const at::ScalarType type = linear.weight.scalar_type();
+      PackedLinear packed = *linear.packed;
+      packed.start_a = layer.a0.to(device, type);
+      packed.start_b = layer.b0.to(device, type);
+      packed.start_scale = scale;
+      linear.packed = std::make_shared<const PackedLinear>(std::move(packed));
+    } else if (layer.subtracts_start()) {
       const at::Tensor start = at::mm(layer.b0.to(device), layer.a0.to(device));
       linear.weight =
           at::sub(linear.weight.to(at::kFloat), start, scale).to(linear.weight.scalar_type());
@@ -110,7 +120,8 @@ void attach_trainable(Model& model, const Adapter& adapter) {
                      .magnitude = {},
                      .scale = scale,
                      .dropout = adapter.dropout};
-    if (layer.magnitude.defined()) add_magnitude(low_rank, linear.weight, layer.magnitude, true);
+    if (layer.magnitude.defined())
+      add_magnitude(low_rank, weight_of(linear), layer.magnitude, true);
     linear.low_rank = std::move(low_rank);
   };
   for_each_layer(model, adapter, /*with_head=*/false, attach);

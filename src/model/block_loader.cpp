@@ -4,20 +4,17 @@
 
 #include <ATen/ATen.h>
 
-#include "corda/io/tensor.h"
-
 namespace corda::model {
 
-BlockLoader::BlockLoader(const io::Checkpoint& checkpoint, const ModelDescription& config,
+BlockLoader::BlockLoader(const quant::ModelWeights& weights, const ModelDescription& config,
                          const LoadOptions& options)
-    : checkpoint_(checkpoint), config_(config), options_(options), uploader_(options.device) {
-  check_checkpoint(checkpoint, config);
+    : weights_(weights), config_(config), options_(options), uploader_(options.device) {
+  check_checkpoint(weights, config);
 }
 
 linalg::Uploader::Upload BlockLoader::start(const std::vector<std::string>& names) {
   std::vector<linalg::HostRows> rows;
-  for (const auto& name : names)
-    rows.push_back(linalg::rows_of(io::view_tensor(checkpoint_, name)));
+  for (const auto& name : names) rows.push_back(weights_.rows(name));
   return uploader_.start(std::move(rows));
 }
 
@@ -43,7 +40,7 @@ Block BlockLoader::take(std::int64_t layer) {
 
 void BlockLoader::forget(const std::vector<std::string>& names) const {
   if (!options_.device.is_cpu()) return;
-  for (const auto& name : names) checkpoint_.forget(name);
+  for (const auto& name : names) weights_.forget(name);
 }
 
 void BlockLoader::forget(std::int64_t layer) const { forget(block_tensors(config_, layer)); }

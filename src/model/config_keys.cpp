@@ -9,6 +9,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "quant/quantisation_config.h"
 
 namespace corda::model {
 
@@ -231,12 +232,8 @@ bool is_fixed(const FamilyRow& row, const std::string& key) {
 void refuse_quantisation(ConfigReader& reader) {
   const Json* found = reader.value("quantization_config");
   if (found == nullptr || is_empty(*found) || *found == false) return;
-  const auto method = found->is_object() ? found->find("quant_method") : found->end();
-  const std::string name = found->is_object() && method != found->end() && method->is_string()
-                               ? method->get<std::string>()
-                               : found->dump().substr(0, 80);
-  reader.problem(concat("'quantization_config': weights quantised by '", name,
-                        "' are not read; use the model in 16 bits"));
+  const std::string why = quant::why_not_read(*found);
+  if (!why.empty()) reader.problem(concat("'quantization_config': ", why));
 }
 
 void check_other_keys(ConfigReader& reader, const FamilyRow& row, std::vector<std::string>& notes) {

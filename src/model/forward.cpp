@@ -54,10 +54,11 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& base, const at::Te
   at::Tensor norms;
   {
     const at::NoGradGuard no_grad;
-    norms = with_nodes(operations) || can_fuse(base)
-                ? adapted_row_norms(linear.weight, low_rank)
-                : at::addmm(linear.weight.to(at::kFloat), low_rank.b, low_rank.a, 1, low_rank.scale)
-                      .norm(2, {1});
+    norms =
+        with_nodes(operations) || can_fuse(base)
+            ? adapted_row_norms(weight_of(linear), low_rank)
+            : at::addmm(weight_of(linear).to(at::kFloat), low_rank.b, low_rank.a, 1, low_rank.scale)
+                  .norm(2, {1});
     // A row of zeros keeps the factor 0, as in merging, and its magnitude a gradient of 0.
     norms.masked_fill_(norms == 0, std::numeric_limits<float>::infinity());
   }
@@ -74,8 +75,13 @@ at::Tensor apply_dora(const Linear& linear, const at::Tensor& base, const at::Te
 }
 
 // x W^T + bias, the bias perhaps undefined.
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+at::Tensor product(const at::Tensor& x, const Linear& linear, const at::Tensor& bias,
                    Operations operations) {
+  if (linear.packed && at::GradMode::is_enabled()) {
+    const at::Tensor y = packed_product_node(x, linear);
+    return bias.defined() ? y + bias : y;
+  }
+  const at::Tensor weight = weight_of(linear);
   if (with_nodes(operations) && weight.requires_grad() && weight.scalar_type() != x.scalar_type()) {
     const at::Tensor y = master_product_node(x, weight);
     return bias.defined() ? y + bias : y;
@@ -226,18 +232,17 @@ Positions positions_of(const Model& model, const Batch& batch) {
 at::Tensor apply(const Linear& linear, const at::Tensor& x, Operations operations) {
   const at::ScalarType type = x.scalar_type();
   const at::Tensor bias = linear.bias.defined() ? as(linear.bias, type) : at::Tensor();
-  if (!linear.low_rank) return product(x, linear.weight, bias, operations);
+  if (!linear.low_rank) return product(x, linear, bias, operations);
   const LowRank& low_rank = *linear.low_rank;
   const bool dropping = low_rank.dropout > 0 && at::GradMode::is_enabled();
   const at::Tensor dropped = dropping ? at::dropout(x, low_rank.dropout, true) : x;
   const at::Tensor bottom = at::mm(dropped, as(low_rank.a, type).t());
   if (low_rank.magnitude.defined()) {
-    const at::Tensor plain = product(x, linear.weight, {}, operations);
-    return apply_dora(linear, plain,
-                      dropping ? product(dropped, linear.weight, {}, operations) : plain, bottom,
-                      operations);
+    const at::Tensor plain = product(x, linear, {}, operations);
+    return apply_dora(linear, plain, dropping ? product(dropped, linear, {}, operations) : plain,
+                      bottom, operations);
   }
-  return at::addmm(product(x, linear.weight, bias, operations), bottom, as(low_rank.b, type).t(), 1,
+  return at::addmm(product(x, linear, bias, operations), bottom, as(low_rank.b, type).t(), 1,
                    low_rank.scale);
 }
 

@@ -10,7 +10,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
-#include "corda/io/tensor.h"
+#include "corda/kernels/gemm.h"
 #include "model/families.h"
 #include "model/misfits.h"
 
@@ -146,17 +146,17 @@ std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelDescripti
 
 namespace {
 
-Misfits misfits(const io::Checkpoint& checkpoint, const ModelDescription& config) {
+Misfits misfits(const quant::ModelWeights& weights, const ModelDescription& config) {
   Misfits found;
   std::set<std::string> expected;
   for (const auto& [name, shape] : expected_tensors(config)) {
-    const std::string stored = checkpoint.stored_name(name);
+    const std::string stored = weights.stored_name(name);
     expected.insert(stored);
-    if (!checkpoint.contains(stored)) {
+    if (!weights.contains(stored)) {
       found.missing.push_back(name);
       continue;
     }
-    const io::TensorInfo& info = checkpoint.info(stored);
+    const io::TensorInfo& info = weights.info(stored);
     if (info.shape != shape) {
       found.misshapen.push_back(concat("'", stored, "' must be ", io::shape_string(shape),
                                        ", it is ", io::shape_string(info.shape)));
@@ -167,30 +167,29 @@ Misfits misfits(const io::Checkpoint& checkpoint, const ModelDescription& config
           concat("'", stored, "' must be F32, BF16 or F16, it is ", io::to_string(info.dtype)));
     }
   }
-  for (const auto& name : checkpoint.names()) {
+  for (const auto& name : weights.names()) {
     if (!expected.contains(name) && !is_leftover(name, config)) found.surplus.push_back(name);
   }
   return found;
 }
 
-bool same_tensor(const io::Checkpoint& checkpoint, const std::string& a, const std::string& b) {
-  const io::TensorInfo& first = checkpoint.info(a);
-  const io::TensorInfo& second = checkpoint.info(b);
+bool same_tensor(const quant::ModelWeights& weights, const std::string& a, const std::string& b) {
+  const io::TensorInfo& first = weights.info(a);
+  const io::TensorInfo& second = weights.info(b);
   if (first.dtype != second.dtype || first.shape != second.shape) return false;
-  const auto bytes = checkpoint.data(a);
-  const auto others = checkpoint.data(b);
-  const bool same = std::memcmp(bytes.data(), others.data(), bytes.size()) == 0;
-  checkpoint.forget(a);
-  checkpoint.forget(b);
+  const at::Tensor one = weights.view(a);
+  const at::Tensor other = weights.view(b);
+  const bool same = std::memcmp(one.const_data_ptr(), other.const_data_ptr(), one.nbytes()) == 0;
+  weights.forget(a);
+  weights.forget(b);
   return same;
 }
 
 // The implemented family whose tensors these are, for a configuration of another; "" for none.
-std::string fitting_family(const io::Checkpoint& checkpoint) {
+std::string fitting_family(const quant::ModelWeights& weights) {
   for (const std::string& family : family_names()) {
     try {
-      if (misfits(checkpoint, read_model_config(checkpoint.directory(), family)).empty())
-        return family;
+      if (misfits(weights, read_model_config(weights.directory(), family)).empty()) return family;
     } catch (const core::Error&) {
       continue;  // the configuration says what that family does not know
     }
@@ -200,23 +199,23 @@ std::string fitting_family(const io::Checkpoint& checkpoint) {
 
 }  // namespace
 
-ModelDescription describe_model(const io::Checkpoint& checkpoint, core::Reporter& reporter,
+ModelDescription describe_model(const quant::ModelWeights& weights, core::Reporter& reporter,
                                 const std::string& assume_family) {
   ModelDescription model;
   try {
-    model = read_model_config(checkpoint.directory(), assume_family);
+    model = read_model_config(weights.directory(), assume_family);
   } catch (const UnknownFamily& unknown) {
-    const std::string family = fitting_family(checkpoint);
+    const std::string family = fitting_family(weights);
     if (family.empty()) throw;
     throw core::FormatError(concat(unknown.what(), "; the tensors are those of ", family,
                                    ": try --assume-family ", family,
                                    " if the model computes as that family does"));
   }
   for (const std::string& note : model.notes) reporter.info(note);
-  const std::string head = checkpoint.stored_name(kHeadWeight);
-  const std::string embedding = checkpoint.stored_name(embedding_name(model));
-  if (model.tied && checkpoint.contains(head) && checkpoint.contains(embedding) &&
-      !same_tensor(checkpoint, head, embedding)) {
+  const std::string head = weights.stored_name(kHeadWeight);
+  const std::string embedding = weights.stored_name(embedding_name(model));
+  if (model.tied && weights.contains(head) && weights.contains(embedding) &&
+      !same_tensor(weights, head, embedding)) {
     model.tied = false;
     reporter.warn(concat("config.json ties the head to the embedding, but '", head,
                          "' stands in the files and differs from it; the stored head is used"));
@@ -224,11 +223,11 @@ ModelDescription describe_model(const io::Checkpoint& checkpoint, core::Reporter
   return model;
 }
 
-void check_checkpoint(const io::Checkpoint& checkpoint, const ModelDescription& config) {
-  const Misfits found = misfits(checkpoint, config);
+void check_checkpoint(const quant::ModelWeights& weights, const ModelDescription& config) {
+  const Misfits found = misfits(weights, config);
   if (!found.empty()) {
     throw core::ShapeError(
-        concat("'", checkpoint.directory().string(),
+        concat("'", weights.directory().string(),
                "' does not fit its config.json: ", found.describe(config.num_layers())));
   }
 }
@@ -266,18 +265,68 @@ std::vector<std::string> block_tensors(const ModelDescription& config, std::int6
   return names;
 }
 
-Model load_model(const io::Checkpoint& checkpoint, const ModelDescription& config,
+at::Device Linear::device() const {
+  if (!packed) return weight.device();
+  return std::visit([](const auto& codes) { return codes.codes.device(); }, packed->codes.codes);
+}
+
+void write_weight(const Linear& linear, const at::Tensor& out) {
+  if (!linear.packed) {
+    out.copy_(linear.weight);
+    return;
+  }
+  if (out.is_meta()) return;
+  kernels::dequantise(out, linear.packed->codes);
+  if (linear.packed->start_a.defined())
+    kernels::gemm(out, linear.packed->start_b, linear.packed->start_a,
+                  {.alpha = -linear.packed->start_scale, .beta = 1});
+}
+
+at::Tensor weight_of(const Linear& linear) {
+  if (!linear.packed) return linear.weight;
+  const at::NoGradGuard no_grad;
+  at::Tensor out =
+      at::empty(linear.weight.sizes(), linear.weight.options().device(linear.device()));
+  write_weight(linear, out);
+  return out;
+}
+
+namespace {
+
+// Fills in the block's linear layers, in codes where the options ask for them.
+void load_linears(Block& block, const quant::ModelWeights& weights, const LoadOptions& options) {
+  for (Linear* linear : block.projections()) {
+    const std::string name = linear->name + ".weight";
+    auto codes = quant::packed_base(weights, name, options.base, options.device, options.weights);
+    if (!codes) {
+      linear->weight = weights.load(name, options.device, options.weights);
+      continue;
+    }
+    linear->weight = weights.load(name, at::kMeta, options.weights);
+    linear->packed = std::make_shared<const PackedLinear>(PackedLinear{.codes = std::move(*codes)});
+  }
+}
+
+}  // namespace
+
+Model load_model(const quant::ModelWeights& weights, const ModelDescription& config,
                  const LoadOptions& options) {
-  check_checkpoint(checkpoint, config);
+  check_checkpoint(weights, config);
   const auto load = [&](const std::string& name) {
-    // copy = true: the map's bytes must not outlive the file.
-    return io::view_tensor(checkpoint, name)
-        .to(options.device, options.weights, /*non_blocking=*/false, /*copy=*/true);
+    return weights.load(name, options.device, options.weights);
   };
   Model model = model_without_weights(config, options);
   model.embedding = load(embedding_name(config));
-  for (std::int64_t layer = 0; layer < config.num_layers(); ++layer)
-    model.blocks[static_cast<std::size_t>(layer)] = make_block(config, layer, load);
+  for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
+    std::set<std::string> linears;
+    const Block named = named_block(config, layer);
+    for (const Linear* linear : named.projections()) linears.insert(linear->name + ".weight");
+    Block& block = model.blocks[static_cast<std::size_t>(layer)];
+    block = make_block(config, layer, [&](const std::string& name) {
+      return linears.contains(name) ? at::Tensor() : load(name);
+    });
+    load_linears(block, weights, options);
+  }
   model.final_norm = load(final_norm_name(config));
   model.head.name = kHead;
   if (!config.tied) model.head.weight = load(kHeadWeight);

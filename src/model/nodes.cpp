@@ -40,6 +40,24 @@ struct MasterProduct : Function<MasterProduct> {
   }
 };
 
+struct PackedProduct : Function<PackedProduct> {
+  struct Kept : torch::CustomClassHolder {
+    Linear linear;
+  };
+
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const Linear& linear) {
+    auto kept = c10::make_intrusive<Kept>();
+    kept->linear = {.name = linear.name, .weight = linear.weight, .packed = linear.packed};
+    context->saved_data["kept"] = c10::IValue::make_capsule(std::move(kept));
+    return at::mm(x, weight_of(linear).to(x.scalar_type()).t());
+  }
+  static Tensors backward(AutogradContext* context, const Tensors& grads) {
+    const auto capsule = context->saved_data["kept"].toCapsule();
+    const Linear& linear = static_cast<const Kept&>(*capsule).linear;
+    return {at::mm(grads[0], weight_of(linear).to(grads[0].scalar_type())), {}};
+  }
+};
+
 struct ScaleColumns : Function<ScaleColumns> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& y,
                             const at::Tensor& factor) {
@@ -153,6 +171,10 @@ struct CrossEntropy : Function<CrossEntropy> {
 };
 
 }  // namespace
+
+at::Tensor packed_product_node(const at::Tensor& x, const Linear& linear) {
+  return PackedProduct::apply(x, linear);
+}
 
 at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight) {
   return MasterProduct::apply(x, weight);

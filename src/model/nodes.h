@@ -16,6 +16,10 @@
 
 namespace corda::model {
 
+// x W^T of a weight in codes, which are made dense in the forward and again in the backward, so
+// that no graph keeps the matrix.
+at::Tensor packed_product_node(const at::Tensor& x, const Linear& linear);
+
 // x [tokens, in] in 16 bits times the transpose of an fp32 weight [out, in] that is trained: the
 // weight is rounded to x's dtype, its gradient is not.
 at::Tensor master_product_node(const at::Tensor& x, const at::Tensor& weight);

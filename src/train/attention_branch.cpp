@@ -15,14 +15,15 @@ struct AttentionBranch::Heads {
 };
 
 AttentionBranch::AttentionBranch(model::Block& block, const model::ModelDescription& model,
-                                 std::int64_t layer, const kernels::GemmPlans* plans)
+                                 std::int64_t layer, const kernels::GemmPlans* plans,
+                                 WeightScratch* weights)
     : block_(block),
       model_(model),
       shape_(model.attention),
       described_(model.blocks[static_cast<std::size_t>(layer)]),
       rule_(model::attention_rule(model, layer)),
-      qkv_(linears_of(block.sites[model::kAttentionInput]), plans),
-      output_(linears_of(block.sites[model::kAttentionOutput]), plans) {}
+      qkv_(linears_of(block.sites[model::kAttentionInput]), plans, weights),
+      output_(linears_of(block.sites[model::kAttentionOutput]), plans, weights) {}
 
 AttentionBranch::Heads AttentionBranch::heads_of(const at::Tensor& qkv) const {
   const std::int64_t queries = shape_.query_features();

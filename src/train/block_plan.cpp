@@ -78,6 +78,8 @@ BlockPlan plan_block(const model::ModelDescription& model, const model::Block& b
   const auto sites = model.sites();
   for (std::size_t i = 0; i < layouts.size(); ++i) {
     layouts[i] = layout_of(linears_of(block.sites[i]));
+    plan.weight_elements = std::max(
+        plan.weight_elements, WeightScratch::elements_of(linears_of(block.sites[i]), layouts[i]));
     const std::int64_t in = sites[i]->in_features;
     plan.gradient_elements += gradient_elements(layouts[i], in);
     plan.packed_elements += layouts[i].rank * (layouts[i].out + in + layouts[i].rank);

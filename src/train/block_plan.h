@@ -72,6 +72,7 @@ struct BlockPlan {
   BufferPlan middle;  // the residual stream between the two
   ScratchColumns scratch = {};
   std::int64_t packed_elements = 0;    // that the factors add to the weights
+  std::int64_t weight_elements = 0;    // of the widest packed matrix of weights that are in codes
   std::int64_t gradient_elements = 0;  // of the factors, fp32
 };
 BlockPlan plan_block(const model::ModelDescription& model, const model::Block& block);

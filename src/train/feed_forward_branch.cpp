@@ -9,10 +9,10 @@
 namespace corda::train {
 
 FeedForwardBranch::FeedForwardBranch(model::Block& block, const model::ModelDescription& model,
-                                     const kernels::GemmPlans* plans)
+                                     const kernels::GemmPlans* plans, WeightScratch* weights)
     : shape_(model.feed_forward),
-      gate_up_(linears_of(block.sites[model::kFeedForwardInput]), plans),
-      down_(linears_of(block.sites[model::kFeedForwardOutput]), plans) {}
+      gate_up_(linears_of(block.sites[model::kFeedForwardInput]), plans, weights),
+      down_(linears_of(block.sites[model::kFeedForwardOutput]), plans, weights) {}
 
 void FeedForwardBranch::again(const BatchContext& /*context*/, const at::Tensor& x,
                               BranchKept& kept, const BlockScratch& /*scratch*/) const {

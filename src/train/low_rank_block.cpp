@@ -42,11 +42,12 @@ void BlockKept::reserve(std::int64_t tokens, const BlockPlan& plan) const {
 }
 
 LowRankBlock::LowRankBlock(model::Block& block, const model::ModelDescription& model,
-                           std::int64_t layer, const kernels::GemmPlans* plans)
+                           std::int64_t layer, const kernels::GemmPlans* plans,
+                           WeightScratch* weights)
     : block_(block),
       model_(model),
-      attention_(std::make_unique<AttentionBranch>(block, model, layer, plans)),
-      feed_forward_(std::make_unique<FeedForwardBranch>(block, model, plans)) {}
+      attention_(std::make_unique<AttentionBranch>(block, model, layer, plans, weights)),
+      feed_forward_(std::make_unique<FeedForwardBranch>(block, model, plans, weights)) {}
 
 LowRankBlock::Half LowRankBlock::attention_half() const {
   return {*attention_, block_.norm_before_attention, block_.norm_after_attention};

@@ -99,6 +99,7 @@ class LowRankPass final : public GradientPass {
 
   LowRankPassOptions options_;
   kernels::GemmPlans plans_;
+  WeightScratch weights_;  // of all sites whose weights are in codes
   std::vector<LowRankBlock> blocks_;
   std::size_t lowest_ = 0;  // of the blocks with an adapter
   std::unique_ptr<BlockInputs> inputs_;
@@ -126,13 +127,18 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   // Before the blocks move their weights, of which the plans know only the sizes.
   std::vector<BlockPlan> plans_of_blocks;
   ScratchColumns columns = {};
+  std::int64_t weight_elements = 0;
   for (const model::Block& block : model.blocks) {
     plans_of_blocks.push_back(plan_block(model.config, block));
     columns = widest(columns, plans_of_blocks.back().scratch);
+    weight_elements = std::max(weight_elements, plans_of_blocks.back().weight_elements);
   }
+  // At once, so that a graph finds it where it was.
+  if (weight_elements > 0) weights_.matrix(1, weight_elements, like);
   blocks_.reserve(model.blocks.size());
   for (std::size_t i = 0; i < model.blocks.size(); ++i) {
-    blocks_.emplace_back(model.blocks[i], model.config, static_cast<std::int64_t>(i), plans());
+    blocks_.emplace_back(model.blocks[i], model.config, static_cast<std::int64_t>(i), plans(),
+                         &weights_);
     blocks_.back().add_refresh(refresh_);
     kept_.push_back(make_kept(plans_of_blocks[i], like, options_.tokens));
   }
@@ -326,6 +332,7 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
   KeptBytes kept(options.recompute, element);
   std::int64_t packed = 0;
+  std::int64_t weights = 0;  // of the widest site in codes
   std::int64_t gradients = 0;
   ScratchColumns scratch = {};
   for (const model::Block& block : model.blocks) {
@@ -335,6 +342,7 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
       kept.add(*plans);
     kept.add({plan.middle});
     packed += plan.packed_elements;
+    weights = std::max(weights, plan.weight_elements);
     gradients += plan.gradient_elements;
     scratch = widest(scratch, plan.scratch);
   }
@@ -354,7 +362,8 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
   }
   const std::int64_t temporary = std::max(tokens * 3 * m.hidden_size + logits,
                                           tokens * attention_temporaries(m, model.compute));
-  return element * (packed + tokens * columns + temporary) + tokens * kept.total() + 4 * gradients;
+  return element * (packed + weights + tokens * columns + temporary) + tokens * kept.total() +
+         4 * gradients;
 }
 
 bool supports_low_rank_pass(const model::Model& model) {

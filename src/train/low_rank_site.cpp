@@ -92,21 +92,48 @@ std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in) {
   return elements;
 }
 
-LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans)
-    : plans_(plans), layout_(layout_of({linears.begin(), linears.end()})) {
+std::int64_t WeightScratch::elements_of(const std::vector<const model::Linear*>& linears,
+                                        const SiteLayout& layout) {
+  if (std::ranges::none_of(linears, [](const model::Linear* l) { return l->packed != nullptr; }))
+    return 0;
+  return (layout.out + layout.rank) * (linears.front()->weight.size(1) + layout.rank);
+}
+
+at::Tensor WeightScratch::matrix(std::int64_t rows, std::int64_t columns,
+                                 at::TensorOptions options) {
+  if (!memory_.defined() || memory_.numel() < rows * columns)
+    memory_ = at::empty({rows * columns}, options);
+  return memory_.narrow(0, 0, rows * columns).view({rows, columns});
+}
+
+LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans,
+                         WeightScratch* scratch)
+    : plans_(plans), layout_(layout_of({linears.begin(), linears.end()})), scratch_(scratch) {
   check_trained_a_once(linears);
   in_ = linears.front()->weight.size(1);
-  const at::TensorOptions options = linears.front()->weight.options().requires_grad(false);
-  packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
+  const at::TensorOptions options =
+      linears.front()->weight.options().device(linears.front()->device()).requires_grad(false);
+  const bool resident = WeightScratch::elements_of({linears.begin(), linears.end()}, layout_) == 0;
+  if (resident) {
+    packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
+  } else {
+    a_ = at::zeros({layout_.rank, in_}, options);
+    d_ = at::zeros({layout_.out, layout_.rank}, options);
+    if (scratch_ == nullptr) {
+      own_scratch_ = std::make_unique<WeightScratch>();
+      scratch_ = own_scratch_.get();
+    }
+  }
   std::int64_t row = 0;
   for (std::size_t i = 0; i < linears.size(); ++i) {
     model::Linear& linear = *linears[i];
     const std::int64_t rows = linear.weight.size(0);
     layers_.push_back({.linear = &linear, .row = row, .grad_b = {}});
-    const at::Tensor home = packed_.narrow(0, row, rows).narrow(1, 0, in_);
+    row += rows;
+    if (!resident) continue;
+    const at::Tensor home = packed_.narrow(0, row - rows, rows).narrow(1, 0, in_);
     home.copy_(linear.weight);
     linear.weight = home;
-    row += rows;
   }
 }
 
@@ -130,15 +157,14 @@ void LowRankSite::place_gradients(const at::Tensor& flat) {
 void LowRankSite::add_refresh(kernels::WindowCopies& copies) const {
   for (const SitePart& part : layout_.parts) {
     if (part.rank == 0) continue;
-    copies.add(part.a.detach(),
-               packed_.narrow(0, layout_.out + part.column, part.rank).narrow(1, 0, in_), 1);
+    copies.add(part.a.detach(), factor_a().narrow(0, part.column, part.rank), 1);
   }
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const SitePart& part = layout_.parts[layout_.part_of[i]];
     if (part.rank == 0) continue;
     const at::Tensor& b = layers_[i].linear->low_rank->b;
     copies.add(b.detach(),
-               packed_.narrow(0, layers_[i].row, b.size(0)).narrow(1, in_ + part.column, part.rank),
+               factor_d().narrow(0, layers_[i].row, b.size(0)).narrow(1, part.column, part.rank),
                part.scale);
   }
 }
@@ -155,11 +181,30 @@ void LowRankSite::begin_step() {
 }
 
 at::Tensor LowRankSite::factor_a() const {
-  return packed_.narrow(0, layout_.out, layout_.rank).narrow(1, 0, in_);
+  return is_resident() ? packed_.narrow(0, layout_.out, layout_.rank).narrow(1, 0, in_) : a_;
+}
+
+at::Tensor LowRankSite::factor_d() const {
+  return is_resident() ? packed_.narrow(0, 0, layout_.out).narrow(1, in_, layout_.rank) : d_;
+}
+
+at::Tensor LowRankSite::matrix() const {
+  if (is_resident()) return packed_;
+  const at::Tensor made =
+      scratch_->matrix(layout_.out + layout_.rank, in_ + layout_.rank, a_.options());
+  for (const Layer& layer : layers_) {
+    model::write_weight(*layer.linear,
+                        made.narrow(0, layer.row, layer.linear->weight.size(0)).narrow(1, 0, in_));
+  }
+  if (layout_.rank > 0) {
+    made.narrow(0, layout_.out, layout_.rank).narrow(1, 0, in_).copy_(a_);
+    made.narrow(0, 0, layout_.out).narrow(1, in_, layout_.rank).copy_(d_);
+  }
+  return made;
 }
 
 at::Tensor LowRankSite::scaled_b(const SitePart& part) const {
-  return packed_.narrow(0, part.row, part.rows).narrow(1, in_ + part.column, padded(part.rank));
+  return factor_d().narrow(0, part.row, part.rows).narrow(1, part.column, padded(part.rank));
 }
 
 void LowRankSite::add_bias(const at::Tensor& y, double scale) const {
@@ -184,7 +229,7 @@ void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y, const at::Te
     if (added.defined()) return kernels::gemm_add(y, left, right, added, options);
     kernels::gemm(y, left, right, options);
   };
-  const at::Tensor top = packed_.narrow(0, 0, layout_.out);
+  const at::Tensor top = matrix().narrow(0, 0, layout_.out);
   if (x.size(1) == in_ + layout_.rank) {
     fill_bottom(x, bottom);
     multiply(x, top.t());
@@ -209,7 +254,7 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
                   {.alpha = scale * part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
   }
   if (dx.defined())
-    kernels::gemm(dx, grad, packed_.narrow(1, 0, in_), {.alpha = scale, .plans = plans_});
+    kernels::gemm(dx, grad, matrix().narrow(1, 0, in_), {.alpha = scale, .plans = plans_});
 }
 
 void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds, double scale) {

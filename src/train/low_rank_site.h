@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "corda/kernels/gemm_plans.h"
@@ -53,12 +54,31 @@ std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in);
 std::vector<model::Linear*> linears_of(std::vector<model::Linear>& site);
 std::vector<const model::Linear*> linears_of(const std::vector<model::Linear>& site);
 
+// Memory for one site's packed matrix at a time, of those whose weights are held in codes.
+class WeightScratch {
+ public:
+  // Elements that the site needs; 0 where its weights are resident.
+  static std::int64_t elements_of(const std::vector<const model::Linear*>& linears,
+                                  const SiteLayout& layout);
+
+  // A [rows, columns] whose content is that of the last use. Grows where it must.
+  at::Tensor matrix(std::int64_t rows, std::int64_t columns, at::TensorOptions options);
+
+ private:
+  at::Tensor memory_;
+};
+
 class LowRankSite {
  public:
   // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
   // without an adapter have rank 0. All weights have one dtype, that of the activations; a trained
   // A belongs to one layer. `plans` for the products may be null, or must outlive the site.
-  LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans);
+  //
+  // Where a layer holds its weight in codes, the packed matrix is not kept: it is made in `scratch`
+  // (which must outlive the site; null: one of its own) whenever W is needed, in the forward and
+  // again in the backward.
+  LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans,
+              WeightScratch* scratch = nullptr);
 
   std::int64_t in_features() const { return in_; }
   std::int64_t out_features() const { return layout_.out; }
@@ -99,7 +119,11 @@ class LowRankSite {
     at::Tensor grad_b;     // [out, rank], fp32, a view of its part's
   };
 
-  at::Tensor factor_a() const;  // A [rank, in] in the packed matrix
+  bool is_resident() const { return packed_.defined(); }
+  // The packed matrix; it stands until another site asks for its own.
+  at::Tensor matrix() const;
+  at::Tensor factor_a() const;  // A [rank, in]
+  at::Tensor factor_d() const;  // D [out, rank]
   // The columns of D that a part fills, and zeros up to the next part's: [its rows, padded rank].
   at::Tensor scaled_b(const SitePart& part) const;
   // Completes x [tokens, in | rank] with h, and copies h to `bottom`.
@@ -110,8 +134,11 @@ class LowRankSite {
   SiteLayout layout_;
   std::vector<Layer> layers_;
   std::vector<at::Tensor> grad_b_;  // [its rows, rank] of every part, fp32
-  at::Tensor packed_;               // [out + rank, in + rank]
-  at::Tensor grad_a_;               // [rank, in], fp32
+  at::Tensor packed_;               // [out + rank, in + rank] where the weights are resident
+  at::Tensor a_, d_;                // A [rank, in] and D [out, rank] where they are not
+  WeightScratch* scratch_ = nullptr;
+  std::unique_ptr<WeightScratch> own_scratch_;
+  at::Tensor grad_a_;  // [rank, in], fp32
   std::int64_t in_ = 0;
 };
 

@@ -93,6 +93,11 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
     plan.model_parameters += tensor->numel();
     plan.state_bytes += static_cast<std::int64_t>(tensor->nbytes());
   }
+  for (const model::Linear* linear : trainable.model().projections()) {
+    if (linear->packed)
+      plan.state_bytes +=
+          linear->packed->codes.bytes() - static_cast<std::int64_t>(linear->weight.nbytes());
+  }
   for (const auto& [name, tensor] : trainable.parameters())
     plan.trained_parameters += tensor.numel();
   // Gradient and two moments in fp32, and an adapter's own values.

@@ -6,6 +6,7 @@
 #include "corda/core/text.h"
 #include "corda/data/names.h"
 #include "corda/model/config.h"
+#include "corda/quant/quantise.h"
 #include "corda/train/foreign_settings.h"
 #include "train/choose_pass.h"
 #include "train/recompute.h"
@@ -207,6 +208,11 @@ core::SettingsList settings_of(TrainSettings& s) {
            "of activations and frozen weights, auto: bf16 on a GPU, fp32 on the CPU; adapters, "
            "optimizer state and, with method full, the weights are always fp32",
            {"auto", "bf16", "fp32"});
+  list.add("base", s.base,
+           "how the frozen layers of the blocks are held: auto as the files hold them, bf16 not "
+           "quantised (in `precision`), nf4 4 bits as bitsandbytes, fp8 float8 in tiles of 128; "
+           "quantised while loading",
+           quant::base_names());
   list.add(
       "gradients", s.gradients,
       "how they are computed: fused (LoRA without dropout: lora, pissa, corda), kernels (any "
@@ -266,6 +272,10 @@ void check(const TrainSettings& s) {
   }
   if (s.method == "full" && !s.adapter.empty())
     problems.emplace_back("method full trains the model itself; remove 'adapter'");
+  if (s.method == "full" && (s.base == "nf4" || s.base == "fp8"))
+    problems.push_back(concat("'base: ", s.base,
+                              "' holds weights that are not trained, but method "
+                              "full trains them all; remove it"));
   if (s.method == "full" && s.train_a == "false")
     problems.emplace_back("train_a has no meaning with method full");
   if ((s.gradients == "autograd" || s.gradients == "kernels") && asks_for_fused(s))

@@ -26,7 +26,7 @@ using core::concat;
 
 namespace {
 
-model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at::Device device,
+model::Model load(const TrainSettings& settings, const quant::ModelWeights& base, at::Device device,
                   Values values, core::Reporter& reporter) {
   const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
@@ -34,7 +34,8 @@ model::Model load(const TrainSettings& settings, const io::Checkpoint& base, at:
   return model::load_model(base, model::describe_model(base, reporter, settings.assume_family),
                            {.device = values == Values::kShapesOnly ? at::kMeta : device,
                             .weights = weights,
-                            .compute = compute});
+                            .compute = compute,
+                            .base = quant::base_named(settings.base)});
 }
 
 // The rank of a new adapter: the one that is set, which must fit, else a default that fits.
@@ -65,7 +66,7 @@ std::int64_t rank_for(const TrainSettings& settings, const std::vector<model::Li
 adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::Linear& linear,
                                     std::int64_t rank, double scale) {
   const auto& weight = linear.weight;
-  if (weight.is_meta()) {
+  if (linear.device().is_meta()) {
     const auto fp32 = weight.options().dtype(at::kFloat);
     adapter::LayerAdapter layer;
     layer.a = at::empty({rank, weight.size(1)}, fp32);
@@ -78,10 +79,11 @@ adapter::LayerAdapter initial_layer(const TrainSettings& settings, const model::
     return layer;
   }
   if (settings.method == "pissa")
-    return adapter::initialise_pissa(weight.to(at::kFloat), rank, scale);
+    return adapter::initialise_pissa(model::weight_of(linear).to(at::kFloat), rank, scale);
   auto layer = adapter::initialise_lora(weight.size(0), weight.size(1), rank,
                                         static_cast<std::uint64_t>(settings.seed), linear.name);
-  if (settings.method == "dora") layer.magnitude = adapter::dora_magnitude(weight.to(at::kFloat));
+  if (settings.method == "dora")
+    layer.magnitude = adapter::dora_magnitude(model::weight_of(linear).to(at::kFloat));
   return layer;
 }
 
@@ -152,7 +154,7 @@ void check_targets(const TrainSettings& settings, const model::Model& model,
 }
 
 adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model& model,
-                               const io::Checkpoint& base, core::Reporter& reporter) {
+                               const quant::ModelWeights& base, core::Reporter& reporter) {
   adapter::Adapter result = adapter::read_adapter_for(settings.adapter, base, reporter);
   if (result.method != settings.method) {
     throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter,
@@ -177,11 +179,16 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model
 
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
                      Values values)
-    : base_(io::open_model(settings.model, reporter)),
+    : base_(quant::open_model(settings.model, reporter)),
       model_(load(settings, base_, device, values, reporter)),
       full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
   if (full_) {
+    if (settings.base == "nf4" || settings.base == "fp8" || base_.quantised_layers() > 0) {
+      throw core::ConfigError(
+          concat("method full trains the weights themselves, which codes do not hold; give the "
+                 "model in 16 bits and leave 'base' at auto"));
+    }
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
     if (settings.lora.rank > 0 || settings.lora.alpha > 0 || settings.lora.dropout > 0 ||
         !settings.lora.target_modules.empty())
@@ -195,6 +202,8 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
     start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
   adapter_.base_fingerprint = base_fingerprint_;
   adapter_.base_name = settings.model;
+  const bool in_codes = settings.base == "nf4" || settings.base == "fp8";
+  adapter_.base_format = in_codes ? settings.base : "";
   adapter_.base_blocks = model_.config.num_layers();
   if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
   adapter::Adapter attached = adapter_;
@@ -240,8 +249,7 @@ std::int64_t Trainable::saved_bytes() const {
   constexpr std::int64_t kOtherFiles = std::int64_t{1} << 20;  // JSON, and a chat template
   std::int64_t bytes = kOtherFiles;
   if (full_) {
-    for (const std::string& name : base_.names())
-      bytes += static_cast<std::int64_t>(base_.data(name).size());
+    for (const std::string& name : base_.names()) bytes += base_.info(name).bytes;
     return bytes;
   }
   for (const auto& [name, layer] : adapter_.layers) {
@@ -259,7 +267,7 @@ void Trainable::save(const std::filesystem::path& out, bool replace) {
     for (auto& [name, tensor] : model_.parameters()) values[name] = tensor->detach();
     // Old files may hold a copy of a tied head; it follows the embedding.
     if (model_.config.tied) values["lm_head.weight"] = model_.embedding.detach();
-    io::rewrite_checkpoint(base_, directory.staging(), [&](const std::string& name) {
+    io::rewrite_checkpoint(base_.files(), directory.staging(), [&](const std::string& name) {
       const auto found = values.find(io::Checkpoint::canonical_name(name));
       return found == values.end() ? at::Tensor() : found->second;
     });

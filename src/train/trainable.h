@@ -13,6 +13,7 @@
 #include "corda/adapter/adapter.h"
 #include "corda/core/reporter.h"
 #include "corda/model/model.h"
+#include "corda/quant/model_weights.h"
 #include "corda/train/settings.h"
 
 namespace corda::train {
@@ -52,7 +53,7 @@ class Trainable {
   void save(const std::filesystem::path& out, bool replace = false);
 
  private:
-  io::Checkpoint base_;
+  quant::ModelWeights base_;
   model::Model model_;
   adapter::Adapter adapter_;
   std::string base_fingerprint_;

@@ -15,6 +15,8 @@
 #include "corda/linalg/spectrum.h"
 #include "corda/merge/merge.h"
 #include "corda/model/model.h"
+#include "corda/quant/write_copy.h"
+#include "corda/quantize/quantize.h"
 #include "core/json.h"
 #include "support/family_goldens.h"
 #include "support/process.h"
@@ -238,6 +240,25 @@ TEST_F(Interop, WeMergePeftsAdaptersAsPeftDoes) {
               static_cast<std::int64_t>(
                   adapter::read_adapter(scratch_.path() / kind / "adapter").layers.size()));
     EXPECT_GT(changed, 0);
+  }
+}
+
+TEST_F(Interop, TransformersLoadsWhatQuantizeWritesAsTheValuesThatItMeans) {
+  for (const char* to : {"nf4", "fp8"}) {
+    SCOPED_TRACE(to);
+    core::Reporter quiet;
+    const fs::path quantised = scratch_.path() / to;
+    quantize::quantize({.model = kBase.string(), .out = quantised.string(), .to = to}, quiet);
+    const fs::path dense = scratch_.path() / (std::string(to) + "-dense");
+    fs::create_directory(dense);
+    const quant::ModelWeights weights{io::Checkpoint(quantised)};
+    quant::write_dense(weights, dense, [](const std::string&) { return at::Tensor(); });
+    const ProcessResult result =
+        python("quantised_loads.py",
+               {"--quantised", quantised.string(), "--dense", dense.string(), "--tolerance", "1e-5",
+                "--ids", "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
+    if (result.exit_code == 77) GTEST_SKIP() << result.out << result.err;
+    EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   }
 }
 

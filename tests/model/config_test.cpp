@@ -62,8 +62,8 @@ TEST(ReadConfig, RefusesWhatChangesTheMathematicsByName) {
               HasSubstr("'rope_scaling' of type 'su' is not implemented"));
   EXPECT_THAT(error_of(config_with(R"(, "hidden_act": "relu2")")),
               HasSubstr("'hidden_act': \"relu2\" is not implemented"));
-  EXPECT_THAT(error_of(config_with(R"(, "quantization_config": {"quant_method": "gptq"})")),
-              HasSubstr("'quantization_config': weights quantised by 'gptq' are not read"));
+  EXPECT_THAT(error_of(config_with(R"(, "quantization_config": {"quant_method": "hqq"})")),
+              HasSubstr("'quantization_config': weights quantised by 'hqq' are not read"));
   EXPECT_THAT(error_of(config_with(R"(, "attn_logit_softcapping": 50.0)")),
               HasSubstr("'attn_logit_softcapping': 50.0 changes the mathematics of a model and is "
                         "not implemented for llama"));

@@ -38,7 +38,7 @@ void add_random_adapters(model::Model& model, const RandomAdapterOptions& option
   for (model::Block& block : model.blocks) {
     for (auto& site : block.sites) {
       for (model::Linear& linear : site) {
-        const at::TensorOptions fp32 = linear.weight.options().dtype(at::kFloat);
+        const at::TensorOptions fp32 = at::TensorOptions().device(linear.device());
         model::LowRank low_rank;
         low_rank.scale = options.scale;
         low_rank.a = at::empty({options.rank, linear.weight.size(1)}, fp32).normal_(0, 0.01);
@@ -47,7 +47,7 @@ void add_random_adapters(model::Model& model, const RandomAdapterOptions& option
         low_rank.b.set_requires_grad(true);
         if (options.share_a && &linear != &site.front()) low_rank.a = site.front().low_rank->a;
         if (options.magnitude) {
-          low_rank.row_squares = model::row_squares(linear.weight);
+          low_rank.row_squares = model::row_squares(model::weight_of(linear));
           low_rank.magnitude = low_rank.row_squares.sqrt().set_requires_grad(true);
         }
         linear.low_rank = std::move(low_rank);

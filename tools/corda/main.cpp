@@ -196,6 +196,7 @@ int main(int argc, char** argv) {
   corda::tools::add_decompose(app, common, action);
   corda::tools::add_train(app, common, action);
   corda::tools::add_merge(app, common, action);
+  corda::tools::add_quantize(app, common, action);
   corda::tools::add_eval(app, common, action);
   corda::tools::add_preview(app, common, action);
   corda::tools::add_tokenize(app, common, action);

@@ -29,7 +29,7 @@ core::SettingsList settings_of(MergeFlags& flags) {
   return list;
 }
 
-void print(const eval::VerifyResult& verified) {
+void print(const MergeFlags& flags, const eval::VerifyResult& verified) {
   const double share =
       100.0 * static_cast<double>(verified.same_argmax) / static_cast<double>(verified.targets);
   std::printf(
@@ -38,6 +38,12 @@ void print(const eval::VerifyResult& verified) {
       verified.agrees() ? "verified" : "compared", verified.data.c_str(),
       static_cast<long long>(verified.targets), share, verified.loss_before, verified.loss_after,
       verified.relative_difference);
+  if (!verified.other_difference) return;
+  const bool nearer = verified.relative_difference <= *verified.other_difference;
+  const bool into_codes = flags.settings.into == "quantised-base";
+  std::printf("merging into the %s would differ by %.2e: %s is nearer to what was trained\n",
+              into_codes ? "16-bit base" : "quantised base (--into quantised-base)",
+              *verified.other_difference, nearer ? "this" : "that");
 }
 
 void print(const MergeFlags& flags, const merge::MergeResult& result,
@@ -58,13 +64,23 @@ void print(const MergeFlags& flags, const merge::MergeResult& result,
                           {"loss_before", verified->loss_before},
                           {"loss_after", verified->loss_after},
                           {"data", verified->data}};
+    if (verified != nullptr && verified->other_difference)
+      object["verify"]["other_relative_difference"] = *verified->other_difference;
+    if (!flags.settings.covariance.empty()) {
+      object["output_error"] = result.output_error;
+      object["plain_error"] = result.plain_error;
+    }
     print_json(object);
     return;
   }
   std::printf("%lld of %lld tensors changed, %.3f GB in %.1f s: %s\n",
               static_cast<long long>(result.merged), static_cast<long long>(result.tensors),
               static_cast<double>(result.bytes) / 1e9, result.seconds, flags.settings.out.c_str());
-  if (verified != nullptr) print(*verified);
+  if (!flags.settings.covariance.empty()) {
+    std::printf("rounding errs by %.2e of the outputs' energy, to nearest it would by %.2e\n",
+                result.output_error, result.plain_error);
+  }
+  if (verified != nullptr) print(flags, *verified);
 }
 
 void run(const MergeFlags& flags, const CommonFlags& common) {
@@ -81,6 +97,8 @@ void run(const MergeFlags& flags, const CommonFlags& common) {
       settings.adapter = s.adapter;
       settings.merged = merged.string();
       settings.threads = s.threads;
+      settings.base = s.base;
+      settings.into = s.into;
       verified = eval::verify_merge(settings, reporter);
     };
   }

@@ -5,6 +5,7 @@
 
 #include "corda/adapter/adapter_reader.h"
 #include "corda/core/reporter.h"
+#include "corda/quant/model_weights.h"
 
 namespace corda::adapter {
 
@@ -14,17 +15,18 @@ namespace corda::adapter {
 // ShapeError for a wrong shape. Each names the module. Warns where adapter_config.json names
 // another base and no fingerprint tells whether it is this one, and where it names layers that the
 // file has no tensors for.
-void check_fit(const AdapterReader& adapter, const io::Checkpoint& base, core::Reporter& reporter);
+void check_fit(const AdapterReader& adapter, const quant::ModelWeights& base,
+               core::Reporter& reporter);
 
 // `read_adapter` of one that fits the base.
-Adapter read_adapter_for(const fs::path& directory, const io::Checkpoint& base,
+Adapter read_adapter_for(const fs::path& directory, const quant::ModelWeights& base,
                          core::Reporter& reporter);
 
 // Whether config.json ties the head to the embedding and the file's own head, if any, is the
 // embedding. transformers 5 leaves a head apart that is stored with other values.
-bool has_tied_head(const io::Checkpoint& base);
+bool has_tied_head(const quant::ModelWeights& base);
 
 // How many decoder blocks a model has, by the names of its tensors.
-std::int64_t count_blocks(const io::Checkpoint& base);
+std::int64_t count_blocks(const quant::ModelWeights& base);
 
 }  // namespace corda::adapter

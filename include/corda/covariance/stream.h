@@ -9,9 +9,9 @@
 
 #include "corda/covariance/draw.h"
 #include "corda/dist/world.h"
-#include "corda/io/safetensors.h"
 #include "corda/model/model.h"
 #include "corda/model/sites.h"
+#include "corda/quant/model_weights.h"
 
 namespace corda::covariance {
 
@@ -64,7 +64,7 @@ using BlockConsumer = std::function<void(std::int64_t layer, const model::Block&
 // activations between blocks where they are not in host memory. Samples are never padded. 16-bit
 // activations are multiplied exactly and summed in fp32. Throws Interrupted, and NumericalError
 // naming a site whose covariance is not finite.
-void stream_blocks(const io::Checkpoint& checkpoint, const model::ModelDescription& config,
+void stream_blocks(const quant::ModelWeights& weights, const model::ModelDescription& config,
                    const std::vector<Draw>& draws, const StreamOptions& options,
                    const BlockConsumer& consume, core::Reporter& reporter);
 

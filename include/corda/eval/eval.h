@@ -32,6 +32,7 @@ struct EvalSettings {
   bool add_bos = false;                // begin each window of plain text with BOS
   std::string device = "auto";         // linalg::device_of
   std::string dtype = "auto";          // of weights and activations: linalg::dtype_of
+  std::string base = "auto";           // of the layers of the blocks: quant::base_names
   std::int64_t threads = 0;            // of the CPU; 0: all
 };
 

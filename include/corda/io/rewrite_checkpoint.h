@@ -15,11 +15,23 @@
 
 namespace corda::io {
 
+struct RewrittenTensor {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<std::int64_t> shape;
+};
+
 struct RewriteOptions {
-  std::optional<DType> dtype;  // of every floating-point tensor; without it each keeps its own
+  std::optional<DType> dtype = {};  // of every floating-point tensor; without it each keeps its own
   // 0: the shards of the base; else new shards of at most this many bytes.
   std::int64_t max_shard_bytes = 0;
   bool untie_head = false;  // config.json says tie_word_embeddings false
+  // What stands in the place of a tensor of the base: none, one or several; without it the tensor
+  // itself, in `dtype`.
+  std::function<std::vector<RewrittenTensor>(const std::string& stored)> layout = {};
+  // JSON that replaces `quantization_config` of config.json; "": none stands there any more. Files
+  // of the base that say the same elsewhere are left out.
+  std::optional<std::string> quantization_config = {};
 };
 
 struct RewriteResult {
@@ -38,7 +50,8 @@ void note_left_behind(const Checkpoint& base, const std::string& which, core::Re
 // index, names and dtypes, every file that is not a weight byte for byte, and no weights but those
 // of `base`, so that no program finds the old ones beside the new. `content(name)` gives a
 // tensor's new value (converted to the stored dtype with one rounding) or an undefined tensor to
-// keep its bytes. One tensor is in memory at a time. With another dtype config.json says so, and
+// keep the bytes of the base's tensor of that name. With `layout` names, shapes and types are those
+// that it gives. One tensor is in memory at a time. With another dtype config.json says so, and
 // with another layout or dtype the index is made anew. Afterwards every shard is opened again and
 // checked: names, shapes, dtypes, and that what was kept is the same bytes. Throws ResourceError
 // before writing where the disk is too full, ShapeError where a new value has another shape,

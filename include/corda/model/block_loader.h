@@ -11,12 +11,12 @@
 
 namespace corda::model {
 
-// Weights go from the mapped safetensors through pinned memory to the device. The checkpoint must
-// outlive the loader.
+// Weights go from the mapped safetensors through pinned memory to the device, dequantised on the
+// way where they are quantised.
 class BlockLoader {
  public:
   // Throws as `check_checkpoint`.
-  BlockLoader(const io::Checkpoint& checkpoint, const ModelDescription& config,
+  BlockLoader(const quant::ModelWeights& weights, const ModelDescription& config,
               const LoadOptions& options);
 
   // The block, on the current stream. Starts reading the next one, so memory for two is needed.
@@ -31,7 +31,7 @@ class BlockLoader {
   void forget(const std::vector<std::string>& names) const;
   std::vector<at::Tensor> finish(linalg::Uploader::Upload& upload) const;
 
-  const io::Checkpoint& checkpoint_;
+  quant::ModelWeights weights_;
   ModelDescription config_;
   LoadOptions options_;
   linalg::Uploader uploader_;

@@ -8,12 +8,15 @@
 #include <array>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "corda/io/safetensors.h"
+#include "corda/kernels/packed_weight.h"
 #include "corda/model/config.h"
+#include "corda/quant/model_weights.h"
+#include "corda/quant/quantise.h"
 
 namespace corda::model {
 
@@ -29,14 +32,32 @@ struct LowRank {
   double dropout = 0;
 };
 
+// A frozen weight in codes: W = what they mean - start_scale start_b start_a, where an adapter's
+// start was taken off it.
+struct PackedLinear {
+  kernels::PackedWeight codes;
+  at::Tensor start_a = {};  // [r, in] in the type of the weight, or undefined
+  at::Tensor start_b = {};  // [out, r]
+  double start_scale = 1;
+};
+
 // W [out, in], optional bias [out], optional adapter. `name` is the module's full name,
 // "model.layers.0.self_attn.q_proj".
 struct Linear {
   std::string name;
-  at::Tensor weight;
-  at::Tensor bias;
-  std::optional<LowRank> low_rank;
+  at::Tensor weight;  // of the meta device, shape and type alone, where `packed` holds it
+  at::Tensor bias = {};
+  std::optional<LowRank> low_rank = {};
+  std::shared_ptr<const PackedLinear> packed = {};
+
+  // Where the weight is, in either form.
+  at::Device device() const;
 };
+
+// Writes W to out [out, in], fp32 or bf16 with contiguous rows at any stride.
+void write_weight(const Linear& linear, const at::Tensor& out);
+// W as a matrix of the weight's type: the one that is there, or one that is made now.
+at::Tensor weight_of(const Linear& linear);
 
 // One decoder block: attention and a gated feed-forward, each added to the residual stream, with
 // the norms that its family has (the others are undefined).
@@ -87,16 +108,18 @@ struct LoadOptions {
   at::Device device = at::kCPU;
   at::ScalarType weights = at::kFloat;  // dtype in memory
   at::ScalarType compute = at::kFloat;
+  // How `load_model` holds the linear layers of the blocks; the head and all else are dense.
+  quant::Base base = quant::Base::kDense;
 };
 
-// Loads a model. Throws ShapeError that lists every missing, surplus and misshapen tensor, and
-// every one of another type than fp32, bf16 and fp16, at once. Harmless leftovers of old files
-// (rotary buffers, a copy of tied embeddings) are accepted.
-Model load_model(const io::Checkpoint& checkpoint, const ModelDescription& config,
+// Loads a model, one tensor at a time. Throws ShapeError that lists every missing, surplus and
+// misshapen tensor, and every one of another type than fp32, bf16 and fp16, at once. Harmless
+// leftovers of old files (rotary buffers, a copy of tied embeddings) are accepted.
+Model load_model(const quant::ModelWeights& weights, const ModelDescription& config,
                  const LoadOptions& options);
 
 // Throws the ShapeError of `load_model` where the checkpoint does not fit the configuration.
-void check_checkpoint(const io::Checkpoint& checkpoint, const ModelDescription& config);
+void check_checkpoint(const quant::ModelWeights& weights, const ModelDescription& config);
 
 // A model with the right number of blocks and nothing in them, no embedding and no head; enough
 // for `forward_block` once the block is filled in.
@@ -122,7 +145,7 @@ at::Tensor frequencies_for(const RotaryDescription& rope, const RotaryFrequencie
 // in the files and differs from the embedding, is a head of its own, as in transformers, which is
 // said. Throws as `read_model_config`; of a family that is not implemented, and whose tensors are
 // those of one that is, the message says so.
-ModelDescription describe_model(const io::Checkpoint& checkpoint, core::Reporter& reporter,
+ModelDescription describe_model(const quant::ModelWeights& weights, core::Reporter& reporter,
                                 const std::string& assume_family = "");
 
 }  // namespace corda::model

@@ -53,6 +53,7 @@ struct TrainSettings {
     std::int64_t micro_batch_tokens = 8192;  // of one forward pass: bounds the memory
   } optim;
   std::string precision = "auto";  // auto | bf16 | fp32
+  std::string base = "auto";       // of the frozen layers: quant::base_names
   std::string gradients = "auto";  // auto | fused | kernels | autograd
   std::string recompute = "auto";  // auto | none | selective | block
   std::string offload = "auto";    // auto | true | false

@@ -80,6 +80,39 @@ void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targ
                    std::int64_t rows, std::int64_t vocab, const float* scale, float soft_cap,
                    cudaStream_t stream);
 
+// What every value of a packed weight is rounded to.
+enum class Values { kFloat, kBFloat16, kHalf };
+struct PackedRows {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t columns = 0;
+  Values values = Values::kFloat;
+};
+// As TableCodes and TileCodes of corda/kernels/packed_weight.h.
+struct Table {
+  const std::uint8_t* codes = nullptr;
+  const float* table = nullptr;
+  const float* absmax = nullptr;  // null where nested
+  std::int64_t block = 0;
+  const std::uint8_t* nested_codes = nullptr;
+  const float* nested_table = nullptr;
+  const float* nested_absmax = nullptr;
+  std::int64_t nested_block = 0;
+  float nested_offset = 0;
+};
+struct Tiles {
+  const void* codes = nullptr;
+  bool integers = false;  // int8, else float8 e4m3
+  const float* scales = nullptr;
+  std::int64_t block_rows = 0;
+  std::int64_t block_columns = 0;
+  float factor = 1;
+};
+void dequantise(Type type, Rows out, const Table& codes, const PackedRows& rows,
+                cudaStream_t stream);
+void dequantise(Type type, Rows out, const Tiles& codes, const PackedRows& rows,
+                cudaStream_t stream);
+
 // Copies `elements` in rows of `n` from dense fp32 to rows at another stride. One block does
 // kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.
 struct Window {

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/quantize/quantize.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <optional>
+
+#include "corda/core/error.h"
+#include "corda/core/file.h"
+#include "corda/core/text.h"
+#include "corda/linalg/device.h"
+#include "corda/quant/feedback.h"
+#include "corda/quant/write_copy.h"
+
+namespace corda::quantize {
+
+using core::concat;
+using kernels::PackedWeight;
+using quant::Base;
+
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+
+std::string module_of(const std::string& name) {
+  const std::string canonical = io::Checkpoint::canonical_name(name);
+  return canonical.substr(0, canonical.size() - kWeight.size());
+}
+
+std::vector<std::string> layers_of(const quant::ModelWeights& weights) {
+  std::vector<std::string> layers;
+  for (const std::string& name : weights.names()) {
+    if (quant::is_block_layer(weights, name)) layers.push_back(name);
+  }
+  if (layers.empty()) {
+    throw core::FormatError(concat("'", weights.directory().string(),
+                                   "' has no linear layer of a block (model.layers.N...weight)"));
+  }
+  return layers;
+}
+
+void check_sites(const io::CovarianceReader& covariance, const std::vector<std::string>& layers) {
+  std::vector<std::string> missing;
+  for (const std::string& name : layers) {
+    if (covariance.site_of(module_of(name)).empty()) missing.push_back(module_of(name));
+  }
+  if (missing.empty()) return;
+  throw core::ConfigError(concat("the covariance '", covariance.directory().string(),
+                                 "' has nothing for ", core::listed_names(missing),
+                                 "; calibrate on all layers (--target-modules all-linear)"));
+}
+
+at::Tensor values_of(const PackedWeight& packed) {
+  at::Tensor values = at::empty({packed.rows, packed.columns}, at::kFloat);
+  kernels::dequantise(values, packed);
+  return values;
+}
+
+}  // namespace
+
+core::SettingsList settings_of(QuantizeSettings& s) {
+  core::SettingsList list;
+  list.add("model", s.model, "model directory").path().required();
+  list.add("to", s.to,
+           "nf4: 4 bits as bitsandbytes, nested absmax; fp8: float8, tiles of 128 x 128",
+           {"nf4", "fp8"})
+      .required();
+  list.add("out", s.out, "model directory to write").path().required();
+  list.add("covariance", s.covariance,
+           "covariance directory of `corda calibrate` on this model: rounding passes its error on "
+           "to "
+           "the inputs that can make it good; empty: to the nearest")
+      .path();
+  list.add("damping", s.damping, "of --covariance: c of C + c mean(diag C) I", {1e-6, 10});
+  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
+  return list;
+}
+
+QuantizeResult quantize(const QuantizeSettings& settings, core::Reporter& reporter) {
+  const auto begin = std::chrono::steady_clock::now();
+  QuantizeSettings resolved = settings;
+  settings_of(resolved).check_values();
+  linalg::set_threads(settings.threads);
+  core::AtomicDirectory directory(settings.out);
+  const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
+  const Base to = quant::base_named(settings.to);
+  const std::vector<std::string> layers = layers_of(weights);
+  std::optional<io::CovarianceReader> covariance;
+  if (!settings.covariance.empty()) {
+    covariance = quant::covariance_for(settings.covariance, weights.fingerprint());
+    check_sites(*covariance, layers);
+  }
+  QuantizeResult result{.layers = static_cast<std::int64_t>(layers.size())};
+  const auto count = static_cast<double>(layers.size());
+  const auto content = [&](const std::string& name) {
+    core::throw_if_stopped(reporter, "quantising");
+    const at::Tensor weight = weights.view(name);
+    PackedWeight packed =
+        to == Base::kNf4 ? quant::quantise_nf4(weight) : quant::quantise_float8(weight);
+    if (covariance) {
+      const at::Tensor c = covariance->load(covariance->site_of(module_of(name)));
+      const at::Tensor wide = weight.to(at::kFloat);
+      result.plain_error += quant::output_error(wide, values_of(packed), c) / count;
+      packed = quant::quantise(weight, to, c, settings.damping);
+      result.output_error += quant::output_error(wide, values_of(packed), c) / count;
+    }
+    weights.forget(name);
+    reporter.advance(1, module_of(name));
+    return packed;
+  };
+  reporter.begin("quantise", result.layers, "layer");
+  const io::RewriteResult written =
+      quant::write_quantised(weights, directory.staging(), to, content);
+  reporter.end();
+  core::write_settings(directory.staging(), settings_of(resolved));
+  directory.commit();
+  result.shards = written.shards;
+  result.bytes = written.bytes;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return result;
+}
+
+}  // namespace corda::quantize

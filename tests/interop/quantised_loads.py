@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The corda authors
+"""Loads a quantised directory in transformers (bitsandbytes for 4 bits) and compares its logits with those of a
+dense copy of the same values. The last line is the relative difference; exit 77: a package is missing."""
+
+import argparse
+import json
+import sys
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--quantised", required=True)
+parser.add_argument("--dense", required=True)
+parser.add_argument("--ids", type=json.loads, required=True)
+parser.add_argument("--tolerance", type=float, required=True)
+arguments = parser.parse_args()
+
+quantisation = AutoConfig.from_pretrained(arguments.quantised).quantization_config
+options = {}
+if quantisation["quant_method"] == "bitsandbytes":
+    try:
+        import bitsandbytes
+    except ImportError as error:
+        print(error)
+        sys.exit(77)
+else:
+    from transformers import FineGrainedFP8Config
+    options["quantization_config"] = FineGrainedFP8Config(dequantize=True)  # its kernels need a GPU
+model = AutoModelForCausalLM.from_pretrained(arguments.quantised, device_map="cpu", dtype=torch.float32, **options).eval()
+if quantisation["quant_method"] == "bitsandbytes":
+    layers = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    assert len(layers) == 7 * model.config.num_hidden_layers, len(layers)
+dense = AutoModelForCausalLM.from_pretrained(arguments.dense, dtype=torch.float32).eval()
+worst = 0.0
+for ids in arguments.ids:
+    with torch.no_grad():
+        ours, theirs = (m(torch.tensor([ids])).logits.float() for m in (model, dense))
+    worst = max(worst, ((ours - theirs).abs().max() / theirs.abs().max()).item())
+print(worst)
+sys.exit(worst > arguments.tolerance)

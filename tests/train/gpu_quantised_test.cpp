@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Training over weights in codes on the GPU, against matrices in the same precision.
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <gtest/gtest.h>
+
+#include "support/golden_batches.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+#include "train/gradient_pass.h"
+#include "train/low_rank_pass.h"
+#include "train/quantised_helpers.h"
+#include "train/step.h"
+
+namespace corda::train {
+namespace {
+
+using quant::Base;
+
+class QuantisedBaseOnGpu : public ::testing::TestWithParam<std::tuple<Base, at::ScalarType>> {};
+
+TEST_P(QuantisedBaseOnGpu, HasTheLossAndTheGradientsOfItsDequantisedCopy) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "this machine has no usable GPU";
+  const auto [base, type] = GetParam();
+  const testing::TemporaryDirectory temporary;
+  testing::write_tiny_model(temporary.path() / "model",
+                            {.hidden = 256, .intermediate = 512, .dtype = at::kBFloat16});
+  const model::LoadOptions options{.device = at::kCUDA, .weights = type, .compute = type};
+  model::Model codes = testing::load_base(temporary.path() / "model", options, base);
+  model::Model matrices = testing::dequantised(codes);
+  for (const bool subtracts : {false, true}) {
+    SCOPED_TRACE(subtracts);
+    model::Model ours = codes;
+    model::Model theirs = matrices;
+    const adapter::Adapter adapter = testing::base_adapter(theirs, subtracts, false);
+    model::attach_trainable(ours, adapter);
+    model::attach_trainable(theirs, adapter);
+    const auto pass = make_low_rank_pass(ours, {});
+    const auto reference = make_low_rank_pass(theirs, {});
+    pass->begin_step();
+    reference->begin_step();
+    for (const auto& batch : testing::micro_batches(testing::golden_batches()[0], 1 << 20, true)) {
+      const double loss = pass->run(batch, 0.25).item<double>();
+      const double expected = reference->run(batch, 0.25).item<double>();
+      // Where a start is taken off, bf16 rounds its factors here and the difference there.
+      EXPECT_NEAR(loss, expected, (type == at::kFloat ? 1e-5 : subtracts ? 5e-3 : 1e-3) * expected);
+    }
+    if (type != at::kFloat && subtracts) continue;
+    const auto actual = ours.projections();
+    const auto expected = theirs.projections();
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      if (!expected[i]->low_rank) continue;
+      const at::Tensor& wanted = expected[i]->low_rank->b.grad();
+      const double error = (actual[i]->low_rank->b.grad() - wanted).norm().item<double>();
+      EXPECT_LE(error, (type == at::kFloat ? 1e-4 : 1e-2) * wanted.norm().item<double>())
+          << actual[i]->name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, QuantisedBaseOnGpu,
+                         ::testing::Combine(::testing::Values(Base::kNf4, Base::kFloat8),
+                                            ::testing::Values(at::kFloat, at::kBFloat16)));
+
+}  // namespace
+}  // namespace corda::train
