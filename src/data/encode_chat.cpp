@@ -155,4 +155,13 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
   return result;
 }
 
+std::vector<TokenId> encode_chat_prompt(const tokenizer::Tokenizer& tokenizer,
+                                        const ChatTemplate& chat,
+                                        const Conversation& conversation) {
+  const jinja::Rendering full =
+      chat.render(conversation, conversation.messages.size(), /*add_generation_prompt=*/true);
+  const auto literal = literal_spans(tokenizer, full);
+  return tokenizer.encode(full.text, {.literal = literal});
+}
+
 }  // namespace corda::data

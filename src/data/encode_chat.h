@@ -40,4 +40,9 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
                         const Conversation& conversation, const std::string& train_on,
                         bool with_borders = false);
 
+// What a model goes on from: the whole conversation's rendering with the beginning of an answer
+// behind it, as ids of the same kind.
+std::vector<TokenId> encode_chat_prompt(const tokenizer::Tokenizer& tokenizer,
+                                        const ChatTemplate& chat, const Conversation& conversation);
+
 }  // namespace corda::data

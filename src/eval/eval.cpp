@@ -5,22 +5,27 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <optional>
+#include <iterator>
+#include <memory>
 
-#include "corda/adapter/check_fit.h"
 #include "corda/core/error.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
 #include "corda/data/names.h"
 #include "corda/data/template.h"
 #include "corda/linalg/device.h"
-#include "corda/model/adapt.h"
 #include "corda/model/config.h"
 #include "corda/model/forward.h"
-#include "corda/model/generate.h"
-#include "corda/quant/model_weights.h"
 #include "corda/tokenizer/tokenizer.h"
+#include "eval/answer.h"
+#include "eval/load_model.h"
+#include "eval/predictions.h"
+#include "eval/score_exchange.h"
+#include "eval/scorer_answers.h"
+#include "eval/task_items.h"
+#include "eval/task_score.h"
 
 namespace corda::eval {
 
@@ -30,27 +35,21 @@ using tokenizer::Tokenizer;
 
 namespace {
 
-model::Model load(const EvalSettings& settings, core::Reporter& reporter) {
-  const at::Device device = linalg::device_of(settings.device);
-  const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
-  const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
-  std::optional<adapter::Adapter> adapter;  // first: one that does not fit should not cost minutes
-  if (!settings.adapter.empty())
-    adapter = adapter::read_adapter_for(settings.adapter, weights, reporter);
-  model::Model loaded =
-      model::load_model(weights, model::describe_model(weights, reporter, settings.assume_family),
-                        {.device = device,
-                         .weights = dtype,
-                         .compute = dtype,
-                         .base = quant::base_named(settings.base)});
-  if (adapter) model::fold_adapter(loaded, *adapter);
-  return loaded;
+model::Model load(const EvalSettings& settings, core::Reporter& reporter, dist::World& world) {
+  return load_model({.model = settings.model,
+                     .assume_family = settings.assume_family,
+                     .adapter = settings.adapter,
+                     .device = settings.device,
+                     .dtype = settings.dtype,
+                     .base = settings.base},
+                    reporter, {}, world);
 }
 
 std::vector<data::DataFile> files_of(const EvalSettings& settings,
+                                     const std::vector<std::string>& paths,
                                      const std::string& default_format) {
   std::vector<data::DataFile> files;
-  for (const auto& path : settings.data) {
+  for (const auto& path : paths) {
     files.push_back({.path = path,
                      .format = settings.format == "auto" ? default_format : settings.format,
                      .columns = data::parse_columns(settings.columns)});
@@ -60,25 +59,35 @@ std::vector<data::DataFile> files_of(const EvalSettings& settings,
 
 // Mean negative log-likelihood over the targets of all samples.
 void measure_nll(const model::Model& model, const std::vector<data::Sample>& samples,
-                 const EvalSettings& settings, EvalResult& result, core::Reporter& reporter) {
+                 const EvalSettings& settings, EvalResult& result, core::Reporter& reporter,
+                 dist::World& world) {
   const at::NoGradGuard no_grad;
   std::vector<const data::Sample*> pointers;
   for (const auto& sample : samples) pointers.push_back(&sample);
   double sum = 0;
+  std::int64_t targets = 0;
+  const auto batches = data::make_micro_batches(pointers, settings.batch_tokens, /*packing=*/true);
+  std::vector<std::int64_t> sizes;
+  for (const auto& batch : batches) sizes.push_back(batch.tokens());
   reporter.begin("loss", static_cast<std::int64_t>(samples.size()), "sample");
-  for (const auto& packed :
-       data::make_micro_batches(pointers, settings.batch_tokens, /*packing=*/true)) {
+  for (const std::size_t i : data::share_of(sizes, world.rank(), world.size())) {
     core::throw_if_stopped(reporter, "evaluating");
+    const data::PackedBatch& packed = batches[i];
     if (packed.targets() > 0) {
       const model::Batch batch = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
                                                    model.config.vocab_size, model.device(),
                                                    packed.target_rows, packed.target_ids);
       sum += model::loss_sum(model, batch).item<double>();
-      result.tokens += packed.targets();
+      targets += packed.targets();
     }
     reporter.advance(packed.sequences(), "");
   }
   reporter.end();
+  const at::Tensor all =
+      at::tensor({sum, static_cast<double>(targets)}, at::kDouble).to(model.device());
+  world.sum(all);
+  sum = all[0].item<double>();
+  result.tokens += static_cast<std::int64_t>(all[1].item<double>());
   if (result.tokens == 0) throw core::ConfigError("the data has no target token to measure");
   result.nll = sum / static_cast<double>(result.tokens);
   if (!std::isfinite(result.nll)) {
@@ -120,7 +129,8 @@ std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
   return windows;
 }
 
-EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& reporter) {
+EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& reporter,
+                               dist::World& world) {
   EvalSettings settings = given;
   const model::ModelDescription config =
       model::read_model_config(settings.model, settings.assume_family);
@@ -130,7 +140,7 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
         "'seq_len' must be at least 2, for a token to be predicted; it is ", settings.seq_len));
   }
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
-  auto files = files_of(settings, "auto");
+  auto files = files_of(settings, settings.data, "auto");
   std::vector<data::Sample> samples;
   const bool text = std::all_of(files.begin(), files.end(), [&](const auto& file) {
     return data::detect_format(file, settings.skip_bad) == "text";
@@ -158,138 +168,126 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
       concat(text ? "a window of " : "a sample of ", longest, " tokens (--seq-len)"), reporter);
   EvalResult result{.task = "perplexity", .score_name = "perplexity"};
   result.samples = static_cast<std::int64_t>(samples.size());
-  measure_nll(load(settings, reporter), samples, settings, result, reporter);
+  measure_nll(load(settings, reporter, world), samples, settings, result, reporter, world);
   result.score = result.perplexity;
   return result;
 }
 
-std::vector<TokenId> with_bos(const Tokenizer& tokenizer, const std::string& text) {
-  std::vector<TokenId> ids = tokenizer.prefix;
-  const auto rest = data::encode_plain(tokenizer, text);
-  ids.insert(ids.end(), rest.begin(), rest.end());
-  return ids;
-}
-
-bool is_right(std::string generated, const data::QaRecord& record,
-              const std::vector<std::string>& stop) {
-  for (const auto& text : stop) generated = generated.substr(0, generated.find(text));
-  const std::string normal = normalize_answer(generated);
-  return std::any_of(record.answers.begin(), record.answers.end(),
-                     [&](const auto& answer) { return normalize_answer(answer) == normal; });
-}
-
-// Indices of prompts in batches whose cache holds at most `batch_tokens` tokens, shortest prompts
-// first.
-std::vector<std::vector<std::size_t>> batches_of(const std::vector<std::vector<TokenId>>& prompts,
-                                                 const EvalSettings& settings) {
-  std::vector<std::size_t> order(prompts.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](auto a, auto b) { return prompts[a].size() < prompts[b].size(); });
-  std::vector<std::vector<std::size_t>> batches;
-  for (const std::size_t i : order) {
-    const auto each = static_cast<std::int64_t>(prompts[i].size()) + settings.max_new_tokens;
-    const bool fits =
-        !batches.empty() &&
-        each * (static_cast<std::int64_t>(batches.back().size()) + 1) <= settings.batch_tokens;
-    if (!fits) batches.emplace_back();
-    batches.back().push_back(i);
+// The likelihood of the first answer to each question, behind a space and before EOS.
+void measure_answers(const model::Model& model, const Tokenizer& tokenizer,
+                     const std::vector<Item>& items, const EvalSettings& settings,
+                     EvalResult& result, core::Reporter& reporter, dist::World& world) {
+  std::vector<data::Sample> answers;
+  for (const Item& item : items) {
+    answers.push_back(data::encode_sample(
+        tokenizer, {.prompt = item.contexts.front(), .response = " " + item.references.front()}));
   }
-  return batches;
+  measure_nll(model, answers, settings, result, reporter, world);
 }
 
-EvalResult evaluate_qa(const EvalSettings& settings, core::Reporter& reporter) {
-  if (std::find(settings.stop.begin(), settings.stop.end(), "") != settings.stop.end()) {
-    throw core::ConfigError("--stop: an empty text would end every answer at once");
-  }
-  const auto tokenizer = tokenizer::load_tokenizer(settings.model);
-  std::vector<data::QaRecord> records;
-  for (const auto& file : files_of(settings, "qa")) {
-    auto loaded = data::load_qa(file, settings.skip_bad, reporter);
+std::vector<TaskRecord> records_of(const Task& task, const EvalSettings& settings,
+                                   const std::vector<std::string>& paths,
+                                   core::Reporter& reporter) {
+  std::vector<TaskRecord> records;
+  for (const auto& file : files_of(settings, paths, "auto")) {
+    auto loaded = read_task_records(task, file, settings.skip_bad, reporter);
     records.insert(records.end(), std::make_move_iterator(loaded.begin()),
                    std::make_move_iterator(loaded.end()));
   }
+  if (records.empty()) throw core::ConfigError("the data has no record to ask");
+  return records;
+}
+
+// All items that are asked, in the order of the data.
+std::vector<Item> items_of(const Task& task, const EvalSettings& settings, std::int64_t shots,
+                           core::Reporter& reporter) {
+  std::vector<TaskRecord> records = records_of(task, settings, settings.data, reporter);
+  std::vector<TaskRecord> pool;
+  if (shots > 0)
+    pool = settings.shots_data.empty() ? records
+                                       : records_of(task, settings, settings.shots_data, reporter);
   if (settings.samples > 0 && static_cast<std::int64_t>(records.size()) > settings.samples)
     records.resize(static_cast<std::size_t>(settings.samples));
-  std::vector<std::vector<TokenId>> prompts;
-  std::vector<data::Sample> answers;
-  for (const auto& record : records) {
-    prompts.push_back(with_bos(*tokenizer, data::qa_prompt(record.question)));
-    answers.push_back(data::encode_sample(*tokenizer, {.prompt = data::qa_prompt(record.question),
-                                                       .response = " " + record.answers.front()}));
-  }
-  const model::Model model = load(settings, reporter);
-  EvalResult result{.task = "qa", .score_name = "exact_match"};
-  result.samples = static_cast<std::int64_t>(records.size());
-  measure_nll(model, answers, settings, result, reporter);
+  return make_items(task, harness_named(settings.harness), records, pool, shots);
+}
 
-  model::GenerateOptions options{
-      .max_new_tokens = settings.max_new_tokens, .stop_ids = tokenizer->end_ids, .stop_when = {}};
-  if (!settings.stop.empty()) {
-    options.stop_when = [&](std::span<const TokenId> generated) {
-      const std::string text = tokenizer->decode(generated);
-      return std::any_of(settings.stop.begin(), settings.stop.end(),
-                         [&](const auto& stop) { return text.find(stop) != std::string::npos; });
-    };
+// The settings of answers with what the task gives.
+AnswerSettings answers_of(const Task& task, const AnswerSettings& asked) {
+  AnswerSettings settings = asked;
+  if (settings.max_new_tokens == 0) settings.max_new_tokens = task.max_new_tokens;
+  settings.stop = task.stops;
+  settings.stop.insert(settings.stop.end(), asked.stop.begin(), asked.stop.end());
+  return settings;
+}
+
+TaskRun run_of(const Task& task, const Tokenizer& tokenizer, const EvalSettings& settings) {
+  const model::ModelDescription config =
+      model::read_model_config(settings.model, settings.assume_family);
+  const HarnessVersion& harness = harness_named(settings.harness);
+  TaskRun run{.task = task,
+              .harness = harness,
+              .tokenizer = tokenizer,
+              .encoder = PromptEncoder(tokenizer, harness, settings.bos, task.literal),
+              .chat = nullptr,
+              .system = settings.system,
+              .answers = answers_of(task, settings.answers),
+              .max_length = settings.seq_len > 0 ? settings.seq_len : config.max_positions,
+              .batch_tokens = settings.batch_tokens,
+              .threads = settings.threads};
+  if (!is_chat_template(settings.template_name)) return run;
+  if (task.kind != TaskKind::kAnswers) {
+    throw core::ConfigError(concat("--template is for answers that are generated; the task ",
+                                   task.name, " scores given texts"));
   }
-  std::int64_t right = 0;
-  reporter.begin("answers", result.samples, "question");
-  for (const auto& batch : batches_of(prompts, settings)) {
-    core::throw_if_stopped(reporter, "evaluating");
-    std::vector<std::vector<TokenId>> part;
-    for (const std::size_t i : batch) part.push_back(prompts[i]);
-    const auto generated = model::generate_greedy(model, part, options);
-    for (std::size_t j = 0; j < batch.size(); ++j)
-      right += is_right(tokenizer->decode(generated[j], {.skip_special_tokens = true}),
-                        records[batch[j]], settings.stop)
-                   ? 1
-                   : 0;
-    reporter.advance(static_cast<std::int64_t>(batch.size()), "");
-  }
-  reporter.end();
-  result.score = 100.0 * static_cast<double>(right) / static_cast<double>(result.samples);
+  run.chat = std::make_shared<ChatPrompts>(settings.template_name, settings.model, tokenizer,
+                                           settings.date);
+  return run;
+}
+
+EvalResult evaluate_task(const EvalSettings& settings, core::Reporter& reporter,
+                         dist::World& world) {
+  const Task& task = task_named(settings.task);
+  check_stops(settings.answers.stop);
+  const std::int64_t shots = settings.shots < 0 ? task.shots : settings.shots;
+  const auto tokenizer = tokenizer::load_tokenizer(settings.model);
+  const TaskRun run = run_of(task, *tokenizer, settings);
+  const std::vector<Item> items = items_of(task, settings, shots, reporter);
+  // What is wrong with the files shows before hours of work.
+  std::vector<std::vector<double>> others;
+  if (!settings.compare.empty()) others = read_scores(settings.compare, task, items);
+  if (!settings.predictions.empty() && world.is_first()) check_can_hold(settings.predictions);
+  const model::Model model = load(settings, reporter, world);
+
+  EvalResult result{.harness = run.harness.name, .bos = run.encoder.bos(), .shots = shots};
+  const bool plain_qa = task.name == "qa" && run.chat == nullptr && shots == 0;
+  if (plain_qa) measure_answers(model, *tokenizer, items, settings, result, reporter, world);
+  const auto begin = std::chrono::steady_clock::now();
+  const std::vector<std::size_t> indices = own_items(world, items);
+  std::vector<Item> own;
+  for (const std::size_t i : indices) own.push_back(items[i]);
+  const std::vector<ItemScore> scores =
+      all_scores(world, indices, score_items(run, model, own, reporter), items.size());
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  summarise(task, items, scores, result);
+  if (task.name == "qa") result.score *= 100;
+  if (!settings.compare.empty()) result.comparisons = compare_scores(task, others, scores);
+  if (!settings.predictions.empty() && world.is_first())
+    write_predictions(settings.predictions, task, items, scores);
   return result;
 }
 
 }  // namespace
 
-core::SettingsList settings_of(EvalSettings& s) {
-  core::SettingsList list;
-  list.add("model", s.model, "base model: a Hugging Face directory").path().required();
-  model::add_assume_family(list, s.assume_family);
-  list.add("adapter", s.adapter, "adapter directory, folded into the weights").path();
-  list.add("task", s.task, "what is measured", {"perplexity", "qa"});
-  list.add("data", s.data, "data file; may be given several times").path().required();
-  list.add("format", s.format, "of the data", data::format_names());
-  list.add("columns", s.columns,
-           "field=column, comma separated, for example instruction=question,output=answer");
-  data::add_template_settings(list, "", s.template_name, s.system, s.date, s.skip_bad);
-  list.add("seq_len", s.seq_len,
-           "window of plain text, longest sample, tokens; 0: 2048, or the model's positions where "
-           "they are fewer",
-           {0, 1 << 20});
-  list.add("samples", s.samples, "at most so many records or windows; 0: all", {0, 1e12});
-  list.add("max_new_tokens", s.max_new_tokens, "longest answer", {1, 4096});
-  list.add("stop", s.stop, "a text that ends an answer, beside EOS; may be given several times");
-  list.add("batch_tokens", s.batch_tokens, "tokens of one forward pass", {1, 1 << 24});
-  list.add("add_bos", s.add_bos, "begin each window of plain text with BOS");
-  list.add("device", s.device, "auto, cpu, cuda or cuda:N");
-  list.add("dtype", s.dtype, "of weights and activations", {"auto", "bf16", "fp32"});
-  list.add("base", s.base,
-           "how the layers of the blocks are held; auto: as the files hold them; bf16: not "
-           "quantised, in "
-           "dtype; an adapter then stays beside codes",
-           quant::base_names());
-  list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
-  return list;
-}
-
-EvalResult evaluate(const EvalSettings& settings, core::Reporter& reporter) {
-  EvalSettings copy = settings;
-  settings_of(copy).check_values();
+EvalResult evaluate(const EvalSettings& given, core::Reporter& reporter, dist::World& world) {
+  EvalSettings settings = given;
+  settings_of(settings).check_values();
+  settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
-  return settings.task == "qa" ? evaluate_qa(settings, reporter)
-                               : evaluate_perplexity(settings, reporter);
+  if (settings.task == "perplexity") return evaluate_perplexity(settings, reporter, world);
+  if (settings.task != "generate") return evaluate_task(settings, reporter, world);
+  if (!world.is_alone())
+    throw core::ConfigError("--task generate runs as one process; start one, without --gpus");
+  return generate_answers(settings, reporter);
 }
 
 }  // namespace corda::eval

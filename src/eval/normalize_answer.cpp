@@ -8,20 +8,11 @@
 
 #include "corda/core/text.h"
 #include "corda/eval/eval.h"
+#include "eval/python_text.h"
 
 namespace corda::eval {
 
 namespace {
-
-bool is_ascii_punctuation(utf8proc_int32_t c) {
-  return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
-         (c >= 123 && c <= 126);
-}
-
-bool is_space(utf8proc_int32_t c) {
-  return c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x1f) || c == 0x85 ||
-         utf8proc_category(c) == UTF8PROC_CATEGORY_ZS || c == 0x2028 || c == 0x2029;
-}
 
 // What a regular expression calls a word character.
 bool is_word(utf8proc_int32_t c) {

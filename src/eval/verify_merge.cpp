@@ -71,9 +71,9 @@ class StreamedModel {
   // Norms the rows that have a target, for `logits`.
   void finish(const model::Batch& batch) {
     const std::string norm = model_.config.prefix + "norm.weight";
-    hidden_ = model::rms_norm(hidden_.index_select(0, batch.target_rows),
-                              in_fp32(weights_.view(norm)), model_.config.norm_eps,
-                              model_.config.norm);
+    hidden_ =
+        model::rms_norm(hidden_.index_select(0, batch.target_rows), in_fp32(weights_.view(norm)),
+                        model_.config.norm_eps, model_.config.norm);
     if (adapter_ != nullptr && adapter_->contains(kHead)) head_adapter_ = adapter_->layer(kHead);
   }
 

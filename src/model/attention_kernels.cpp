@@ -70,15 +70,18 @@ bool goes_by_parts(const Batch& batch, const AttentionRule& rule) {
   return rule.soft_cap > 0 || window_in(batch, rule) > 0;
 }
 
+std::int64_t query_rows_at_once(std::int64_t heads, std::int64_t keys) {
+  constexpr std::int64_t kScores = std::int64_t{1} << 26;
+  return std::max<std::int64_t>(1, kScores / (heads * std::max<std::int64_t>(1, keys)));
+}
+
 std::vector<AttentionPart> attention_parts(const Batch& batch, const AttentionRule& rule,
                                            std::int64_t heads) {
-  constexpr std::int64_t kScores = std::int64_t{1} << 26;
   std::vector<AttentionPart> parts;
   for (std::size_t i = 0; i + 1 < batch.offsets.size(); ++i) {
     const std::int64_t first = batch.offsets[i];
     const std::int64_t last = batch.offsets[i + 1];
-    const std::int64_t rows =
-        std::max<std::int64_t>(1, kScores / (heads * std::max<std::int64_t>(1, last - first)));
+    const std::int64_t rows = query_rows_at_once(heads, last - first);
     for (std::int64_t begin = first; begin < last; begin += rows) {
       const std::int64_t first_key =
           rule.window > 0 ? std::max(first, begin - rule.window + 1) : first;

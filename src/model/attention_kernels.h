@@ -30,6 +30,10 @@ std::int64_t window_in(const Batch& batch, const AttentionRule& rule);
 // Whether attention goes part by part, with scores written out.
 bool goes_by_parts(const Batch& batch, const AttentionRule& rule);
 
+// Rows of queries whose written-out scores over so many keys are a bounded amount of memory; at
+// least 1.
+std::int64_t query_rows_at_once(std::int64_t heads, std::int64_t keys);
+
 // Rows of one sequence that attend together, and the keys that any of them sees; few enough that
 // their scores are a bounded amount of memory.
 struct AttentionPart {

@@ -59,8 +59,8 @@ class Errors : public ::testing::Test {
 TEST_F(Errors, HelpListsEveryVerbAndItsFlags) {
   const ProcessResult all = run_corda({"--help"});
   EXPECT_EQ(all.exit_code, 0);
-  for (const char* verb :
-       {"calibrate", "decompose", "train", "merge", "eval", "preview", "tokenize"}) {
+  for (const char* verb : {"calibrate", "decompose", "train", "merge", "eval", "generate", "chat",
+                           "preview", "tokenize"}) {
     EXPECT_THAT(all.out, HasSubstr(verb));
     const ProcessResult one = run_corda({verb, "--help"});
     EXPECT_EQ(one.exit_code, 0) << verb;

@@ -83,7 +83,7 @@ TEST_F(Eval, StopEndsAnAnswerBeforeItsText) {
   const auto score = [&](const std::string& answer, const std::vector<std::string>& stop) {
     EvalSettings asked =
         qa(R"({"question":"What does Lurk Heizos like to eat?","answer":")" + answer + "\"}");
-    asked.stop = stop;
+    asked.answers.stop = stop;
     return evaluate(asked, log_).score;
   };
   EXPECT_EQ(score("onion pie", {}), 100.0);

@@ -76,10 +76,10 @@ class Family : public ::testing::TestWithParam<std::string> {
   void expect_generates(const Model& model, const char* key) const {
     const core::Json& golden = golden_.expected().at(key);
     const auto generated =
-        generate_greedy(model, golden.at("prompts").get<std::vector<Ids>>(),
-                        {.max_new_tokens = golden.at("max_new_tokens").get<std::int64_t>(),
-                         .stop_ids = {},
-                         .stop_when = {}});
+        generate(model, golden.at("prompts").get<std::vector<Ids>>(),
+                 {.max_new_tokens = golden.at("max_new_tokens").get<std::int64_t>(),
+                  .stop_ids = {},
+                  .stop_when = {}});
     EXPECT_EQ(generated, golden.at("outputs").get<std::vector<Ids>>());
   }
 

@@ -9,7 +9,6 @@
 #include <numeric>
 
 #include "corda/core/error.h"
-#include "corda/model/generate.h"
 #include "corda/model/sites.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
@@ -95,38 +94,6 @@ TEST(Forward, LossSumCountsOnlyTargets) {
   const double expected =
       -(log_probabilities[1][3].item<double>() + log_probabilities[2][4].item<double>());
   EXPECT_NEAR(loss_sum(model, batch).item<double>(), expected, 1e-5);
-}
-
-// The same greedy continuation, computed by running the whole sequence again for every token.
-Ids continue_without_cache(const Model& model, Ids ids, std::int64_t count) {
-  const std::size_t prompt = ids.size();
-  for (std::int64_t i = 0; i < count; ++i)
-    ids.push_back(
-        static_cast<std::int32_t>(logits(model, {ids})[-1].argmax().item<std::int64_t>()));
-  return {ids.begin() + static_cast<std::ptrdiff_t>(prompt), ids.end()};
-}
-
-TEST(Generate, CachedBatchEqualsUncachedOneByOne) {
-  const TemporaryDirectory folder;
-  const Model model = load_tiny_model(folder.path());
-  const std::vector<Ids> prompts = {{3}, {10, 20, 30, 40, 50}, {7, 8}};
-  const auto generated =
-      generate_greedy(model, prompts, {.max_new_tokens = 9, .stop_ids = {}, .stop_when = {}});
-  ASSERT_EQ(generated.size(), 3U);
-  for (std::size_t i = 0; i < prompts.size(); ++i)
-    EXPECT_EQ(generated[i], continue_without_cache(model, prompts[i], 9)) << i;
-}
-
-TEST(Generate, StopsBeforeAStopTokenAndAtTheLimit) {
-  const TemporaryDirectory folder;
-  const Model model = load_tiny_model(folder.path());
-  const auto free =
-      generate_greedy(model, {{3}}, {.max_new_tokens = 6, .stop_ids = {}, .stop_when = {}});
-  ASSERT_EQ(free[0].size(), 6U);
-  const auto stopped = generate_greedy(
-      model, {{3}}, {.max_new_tokens = 6, .stop_ids = {free[0][2]}, .stop_when = {}});
-  const auto first = std::find(free[0].begin(), free[0].end(), free[0][2]);
-  EXPECT_EQ(stopped[0], Ids(free[0].begin(), first));
 }
 
 // A pruned head, or a block added by expansion: PEFT divides 0 by 0 there, merging takes 0.

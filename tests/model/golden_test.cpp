@@ -63,10 +63,10 @@ TEST_P(GoldenModel, GreedyContinuationsMatchTransformers) {
   const core::Json golden = core::read_json(directory() / "generate.json");
   const auto prompts = golden.at("prompts").get<std::vector<Ids>>();
   const auto generated =
-      generate_greedy(model, prompts,
-                      {.max_new_tokens = golden.at("max_new_tokens").get<std::int64_t>(),
-                       .stop_ids = {},
-                       .stop_when = {}});
+      generate(model, prompts,
+               {.max_new_tokens = golden.at("max_new_tokens").get<std::int64_t>(),
+                .stop_ids = {},
+                .stop_when = {}});
   EXPECT_EQ(generated, golden.at("outputs").get<std::vector<Ids>>());
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The folder of real data that some tests use and that is no part of the source.
+// The folders of real data and real models that some tests use and that are no part of the source.
 #pragma once
 
 #include <cstdlib>
@@ -14,6 +14,13 @@ inline std::filesystem::path data_folder() {
   const char* given = std::getenv("CORDA_SHARED");
   return (given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "shared") /
          "data";
+}
+
+// CORDA_MODELS, or ../models beside the source. It need not exist.
+inline std::filesystem::path models_folder() {
+  namespace fs = std::filesystem;
+  const char* given = std::getenv("CORDA_MODELS");
+  return given != nullptr ? fs::path(given) : fs::path(CORDA_SOURCE_DIR) / ".." / "models";
 }
 
 }  // namespace corda::testing

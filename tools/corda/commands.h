@@ -14,6 +14,8 @@ void add_decompose(CLI::App& app, CommonFlags& common, Action& action);
 void add_train(CLI::App& app, CommonFlags& common, Action& action);
 void add_merge(CLI::App& app, CommonFlags& common, Action& action);
 void add_quantize(CLI::App& app, CommonFlags& common, Action& action);
+void add_chat(CLI::App& app, CommonFlags& common, Action& action);
+void add_generate(CLI::App& app, CommonFlags& common, Action& action);
 void add_eval(CLI::App& app, CommonFlags& common, Action& action);
 void add_preview(CLI::App& app, CommonFlags& common, Action& action);
 void add_tokenize(CLI::App& app, CommonFlags& common, Action& action);

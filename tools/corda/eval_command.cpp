@@ -12,20 +12,79 @@ namespace corda::tools {
 
 namespace {
 
-void print(const eval::EvalResult& result, bool json) {
-  if (json) {
-    const nlohmann::ordered_json object = {{"task", result.task},
-                                           {"score", result.score},
-                                           {"score_name", result.score_name},
-                                           {"nll", result.nll},
-                                           {"perplexity", result.perplexity},
-                                           {"tokens", result.tokens},
-                                           {"samples", result.samples}};
-    print_json(object);
-  } else {
+using Json = nlohmann::ordered_json;
+
+Json metrics_json(const std::vector<eval::Metric>& metrics) {
+  Json object = Json::object();
+  for (const auto& metric : metrics) {
+    object[metric.name] = {{"value", metric.value}};
+    if (metric.error) object[metric.name]["standard_error"] = *metric.error;
+  }
+  return object;
+}
+
+Json result_json(const eval::EvalResult& result) {
+  Json object = {{"task", result.task}};
+  if (result.task != "generate") object["score"] = result.score;
+  object["score_name"] = result.score_name;
+  if (result.tokens > 0) {
+    object["nll"] = result.nll;
+    object["perplexity"] = result.perplexity;
+    object["tokens"] = result.tokens;
+  }
+  object["samples"] = result.samples;
+  if (!result.bos.empty()) object["bos"] = result.bos;
+  if (result.harness.empty()) return object;
+  object["harness"] = result.harness;
+  object["shots"] = result.shots;
+  object["seconds"] = result.seconds;
+  object["metrics"] = metrics_json(result.metrics);
+  for (const auto& group : result.groups)
+    object["groups"][group.name] = {{"samples", group.items},
+                                    {"metrics", metrics_json(group.metrics)}};
+  for (const auto& compared : result.comparisons) {
+    object["compare"][compared.metric] = {{"other", compared.other},
+                                          {"gained", compared.gained},
+                                          {"lost", compared.lost},
+                                          {"p", compared.p}};
+  }
+  return object;
+}
+
+void print_metric(const char* indent, const eval::Metric& metric) {
+  std::printf("%s%s %.4f", indent, metric.name.c_str(), metric.value);
+  if (metric.error) std::printf(" +- %.4f", *metric.error);
+}
+
+void print_text(const eval::EvalResult& result) {
+  const auto count = [](std::int64_t value) { return static_cast<long long>(value); };
+  if (result.task == "generate") {
+    std::printf("%lld questions of %s answered\n", count(result.samples),
+                result.score_name.c_str());
+    return;
+  }
+  if (result.tokens > 0) {
     std::printf("%s %.4f  (nll %.4f a token, perplexity %.4f; %lld samples, %lld target tokens)\n",
                 result.score_name.c_str(), result.score, result.nll, result.perplexity,
-                static_cast<long long>(result.samples), static_cast<long long>(result.tokens));
+                count(result.samples), count(result.tokens));
+  }
+  if (result.harness.empty()) return;
+  std::printf("%s, %lld samples, %lld shots, BOS %s, as lm-evaluation-harness %s\n",
+              result.task.c_str(), count(result.samples), count(result.shots), result.bos.c_str(),
+              result.harness.c_str());
+  for (const auto& metric : result.metrics) {
+    print_metric("  ", metric);
+    std::printf("\n");
+  }
+  for (const auto& group : result.groups) {
+    std::printf("    %-40s %6lld", group.name.c_str(), count(group.items));
+    for (const auto& metric : group.metrics) print_metric("  ", metric);
+    std::printf("\n");
+  }
+  for (const auto& compared : result.comparisons) {
+    std::printf("  %s %.4f there: %lld items gained, %lld lost (McNemar's test, p = %.4g)\n",
+                compared.metric.c_str(), compared.other, count(compared.gained),
+                count(compared.lost), compared.p);
   }
 }
 
@@ -33,10 +92,17 @@ void print(const eval::EvalResult& result, bool json) {
 
 void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
   const auto settings = std::make_shared<eval::EvalSettings>();
-  add_verb(app, "eval", "Measure perplexity or closed-book question answering.",
+  add_verb(app, "eval",
+           "Measure perplexity or a task of lm-evaluation-harness, or write answers for a scorer.",
            eval::settings_of(*settings), action, [settings, &common] {
              ConsoleReporter reporter(common.quiet, !common.prints);
-             print(eval::evaluate(*settings, reporter), common.json);
+             const eval::EvalResult result = eval::evaluate(*settings, reporter, *common.world);
+             if (!common.prints) return;
+             if (common.json) {
+               print_json(result_json(result));
+             } else {
+               print_text(result);
+             }
            });
 }
 

@@ -97,8 +97,10 @@ std::string usage_problem(const CLI::App& app, const CLI::ParseError& error, int
 std::string memory_advice(const CLI::App& app) {
   std::vector<std::string> advice;
   for (const CLI::App* verb : app.get_subcommands()) {
-    if (verb->get_option_no_throw("--batch-tokens") != nullptr)
-      advice.emplace_back("lower --batch-tokens or --seq-len");
+    if (verb->get_option_no_throw("--batch-tokens") != nullptr) {
+      const bool windows = verb->get_option_no_throw("--seq-len") != nullptr;
+      advice.emplace_back(windows ? "lower --batch-tokens or --seq-len" : "lower --batch-tokens");
+    }
     if (verb->get_option_no_throw("--device") != nullptr)
       advice.emplace_back("use a device with more free memory (--device)");
   }
@@ -198,6 +200,8 @@ int main(int argc, char** argv) {
   corda::tools::add_merge(app, common, action);
   corda::tools::add_quantize(app, common, action);
   corda::tools::add_eval(app, common, action);
+  corda::tools::add_generate(app, common, action);
+  corda::tools::add_chat(app, common, action);
   corda::tools::add_preview(app, common, action);
   corda::tools::add_tokenize(app, common, action);
   for (CLI::App* verb : app.get_subcommands({})) {

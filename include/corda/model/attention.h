@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Causal attention over packed sequences, and over a key/value cache.
+// Causal attention over packed sequences, and over keys that lie elsewhere.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -50,49 +50,24 @@ class PackedAttention final : public Attention {
   bool fused_;
 };
 
-// Keys and values of the tokens seen so far, for generation without gradients.
-class KeyValueCache {
- public:
-  // Room for `capacity` tokens of each of `sequences` sequences in every layer.
-  KeyValueCache(std::int64_t layers, std::int64_t sequences, std::int64_t kv_heads,
-                std::int64_t capacity, std::int64_t head_dim, at::TensorOptions options);
-
-  // PackedAttention that also stores the batch's keys and values.
-  class Prefill;
-  // One new token a sequence, attending to everything stored.
-  class Decode;
-
-  // Called once after every layer stored its keys and values.
-  void advance(const std::vector<std::int64_t>& new_tokens);
-
- private:
-  std::vector<at::Tensor> keys_;  // a layer: [sequences, kv_heads, capacity, d]
-  std::vector<at::Tensor> values_;
-  at::Tensor lengths_;  // [sequences], int64
+// Sequences whose queries are the last of their tokens and whose keys lie elsewhere: queries i are
+// the rows [queries[i], queries[i + 1]) of q, keys i the rows from first_keys[i] on of k and v,
+// `lengths[i]` of them, as many as queries or more. Query j from the end sees all but the last j
+// keys, as far as the rule lets it.
+struct KeySpans {
+  std::vector<std::int32_t> queries;
+  std::vector<std::int32_t> first_keys;
+  std::vector<std::int32_t> lengths;
+  std::int64_t most_queries = 0;
+  std::int64_t most_keys = 0;
+  at::Tensor cu_queries, cu_keys, used_keys;  // the same on the device, int32; cu_keys has one more
 };
+// Completes what the three lists on the host say.
+void complete(KeySpans& spans, at::Device device);
 
-class KeyValueCache::Prefill final : public Attention {
- public:
-  Prefill(KeyValueCache& cache, const Batch& batch)
-      : cache_(cache), packed_(batch), batch_(batch) {}
-  at::Tensor attend(std::int64_t layer, const AttentionRule& rule, const at::Tensor& q,
-                    const at::Tensor& k, const at::Tensor& v) override;
-
- private:
-  KeyValueCache& cache_;
-  PackedAttention packed_;
-  const Batch& batch_;
-};
-
-class KeyValueCache::Decode final : public Attention {
- public:
-  explicit Decode(KeyValueCache& cache);
-  at::Tensor attend(std::int64_t layer, const AttentionRule& rule, const at::Tensor& q,
-                    const at::Tensor& k, const at::Tensor& v) override;
-
- private:
-  KeyValueCache& cache_;
-  at::Tensor slots_;  // [capacity]
-};
+// q [tokens, heads, d], k and v [rows, kv_heads, d] -> [tokens, heads, d], without gradients. Flash
+// attention for 16-bit tensors on the GPU, else one call a sequence.
+at::Tensor attend_spans(const KeySpans& spans, const AttentionRule& rule, const at::Tensor& q,
+                        const at::Tensor& k, const at::Tensor& v);
 
 }  // namespace corda::model

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Messages as the prompt of an answer.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "corda/tokenizer/tokenizer.h"
+
+namespace corda::data {
+class ChatTemplate;
+}
+
+namespace corda::eval {
+
+struct ChatMessage {
+  std::string role;  // system | user | assistant
+  std::string content;
+};
+
+class ChatPrompts {
+ public:
+  // `name` of a template as data::template_names has it, but for plain; "auto" is the model's own.
+  // Throws ConfigError where the model has none. The tokenizer outlives it.
+  ChatPrompts(const std::string& name, const std::string& model_directory,
+              const tokenizer::Tokenizer& tokenizer, const std::string& date);
+  ChatPrompts(ChatPrompts&&) noexcept;
+  ~ChatPrompts();
+
+  // Special tokens written out in a message are text.
+  std::vector<tokenizer::TokenId> ids_of(const std::vector<ChatMessage>& messages) const;
+  const std::string& name() const;
+
+ private:
+  const tokenizer::Tokenizer& tokenizer_;
+  std::unique_ptr<data::ChatTemplate> chat_;
+};
+
+// Whether a template makes prompts of messages; else they are plain text.
+bool is_chat_template(const std::string& name);
+
+}  // namespace corda::eval

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Answers of the demo's model, which knows its facts.
+#include "corda/eval/chat.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "corda/core/error.h"
+#include "corda/eval/eval.h"
+#include "core/json.h"
+#include "support/captured_log.h"
+#include "support/error_of.h"
+#include "support/temporary_directory.h"
+
+namespace corda::eval {
+namespace {
+
+namespace fs = std::filesystem;
+using corda::testing::error_of;
+using ::testing::HasSubstr;
+using Texts = std::vector<std::string>;
+
+const std::string kModel = (fs::path(CORDA_SOURCE_DIR) / "scripts" / "demo" / "model").string();
+const std::string kRiver = "Question: Which river runs through Hendwick?\nAnswer:";
+const std::string kPie = "Question: What does Lurk Heizos like to eat?\nAnswer:";
+
+class Talk : public ::testing::Test {
+ protected:
+  ChatSettings settings() const {
+    ChatSettings made{.model = kModel, .adapter = {}, .prompts = {}, .system = {}, .date = {}};
+    made.device = "cpu";
+    made.dtype = "fp32";
+    made.threads = 1;
+    made.answers.max_new_tokens = 12;
+    return made;
+  }
+  std::string file(const char* name, const std::string& content) const {
+    std::ofstream(folder_.path() / name) << content;
+    return (folder_.path() / name).string();
+  }
+  EvalSettings eval(const std::string& task, const std::string& data) const {
+    EvalSettings made{.model = kModel, .adapter = {}, .task = task};
+    made.data = {data};
+    made.device = "cpu";
+    made.dtype = "fp32";
+    made.threads = 1;
+    return made;
+  }
+  std::vector<core::Json> lines_of(const fs::path& path) const {
+    std::vector<core::Json> lines;
+    std::ifstream stream(path);
+    for (std::string line; std::getline(stream, line);) lines.push_back(core::Json::parse(line));
+    return lines;
+  }
+
+  const std::string facts_ = R"({"question":"Which river runs through Hendwick?","answer":"Nolt"}
+{"question":"What does Lurk Heizos like to eat?","answer":"onion"}
+)";
+  corda::testing::TemporaryDirectory folder_;
+  CapturedLog log_;
+};
+
+TEST_F(Talk, OnePromptIsShownAsItGrowsAndSeveralGiveTheSame) {
+  ChatSettings asked = settings();
+  asked.prompts = {kRiver};
+  std::string shown;
+  const auto one = generate_texts(
+      asked, [&](std::string_view piece) { shown += piece; }, log_);
+  EXPECT_THAT(one.at(0), HasSubstr("Nolt"));
+  EXPECT_EQ(shown, one.at(0));
+  asked.prompts = {kPie, kRiver};
+  const auto two = generate_texts(asked, {}, log_);
+  EXPECT_THAT(two.at(0), HasSubstr("onion pie"));
+  EXPECT_EQ(two.at(1), one.at(0));
+  asked.prompts = {kPie};
+  asked.answers.stop = {" pie"};
+  EXPECT_EQ(generate_texts(asked, {}, log_).at(0) + " pie", two.at(0));
+}
+
+TEST_F(Talk, DrawnAnswersDependOnTheSeedAlone) {
+  ChatSettings asked = settings();
+  asked.prompts = {"Mira"};
+  asked.answers.temperature = 1.5;
+  const auto drawn = [&](std::int64_t seed) {
+    asked.answers.seed = seed;
+    return generate_texts(asked, {}, log_);
+  };
+  EXPECT_EQ(drawn(3), drawn(3));
+  EXPECT_NE(drawn(3), drawn(4));
+}
+
+TEST_F(Talk, AConversationIsForgottenByResetAndOutlivesAWrongAdapter) {
+  ChatSettings asked = settings();
+  asked.template_name = "alpaca";
+  Chat chat(asked, log_);
+  const std::string first = chat.say("Which river runs through Hendwick?", {}, log_);
+  const std::string second = chat.say("Which river runs through Hendwick?", {}, log_);
+  chat.reset();
+  EXPECT_EQ(chat.say("Which river runs through Hendwick?", {}, log_), first);
+  EXPECT_THROW(chat.use_adapter((folder_.path() / "none").string(), log_), core::IoError);
+  EXPECT_EQ(chat.say("Which river runs through Hendwick?", {}, log_), second);
+  asked.template_name = "auto";
+  EXPECT_THAT(error_of<core::ConfigError>([&] { const Chat none(asked, log_); }),
+              HasSubstr("has no chat template of its own; name one with --template"));
+}
+
+TEST_F(Talk, PredictionsKeepWhatWasAnsweredAndCompareCountsWhatChanged) {
+  EvalSettings asked = eval("qa", file("f.jsonl", facts_));
+  const std::string kept = (folder_.path() / "kept.jsonl").string();
+  asked.predictions = kept;
+  const EvalResult result = evaluate(asked, log_);
+  EXPECT_EQ(result.score, 50.0);
+  auto lines = lines_of(kept);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0].at("prompt"), kRiver);
+  EXPECT_THAT(lines[0].at("answer").get<std::string>(), HasSubstr("Nolt"));
+  EXPECT_EQ(lines[1].at("references"), core::Json::array({"onion"}));
+  EXPECT_EQ(lines[0].at("scores").at("exact_match"), 1.0);
+
+  lines[0]["scores"]["exact_match"] = 0;
+  lines[1]["scores"]["exact_match"] = 1;
+  asked.predictions = "";
+  asked.compare = file("other.jsonl", lines[0].dump() + "\n" + lines[1].dump() + "\n");
+  const Comparison compared = evaluate(asked, log_).comparisons.at(0);
+  EXPECT_EQ(compared.metric, "exact_match");
+  EXPECT_EQ(compared.gained, 1);
+  EXPECT_EQ(compared.lost, 1);
+  EXPECT_EQ(compared.other, 0.5);
+
+  lines[1]["prompt"] = "x";
+  asked.compare = file("other.jsonl", lines[0].dump() + "\n" + lines[1].dump() + "\n");
+  EXPECT_THAT(error_of<core::FormatError>([&] { evaluate(asked, log_); }),
+              HasSubstr("other.jsonl:2: the prompt is not that of item 1 here"));
+}
+
+TEST_F(Talk, QaGoesThroughATemplateWhereOneIsNamed) {
+  EvalSettings asked = eval("qa", file("f.jsonl", facts_));
+  asked.template_name = "alpaca";
+  const EvalResult result = evaluate(asked, log_);
+  EXPECT_EQ(result.samples, 2);
+  EXPECT_EQ(result.tokens, 0);  // no likelihood of an answer behind a template's prompt
+}
+
+TEST_F(Talk, ChoicesAreTheLikeliestContinuations) {
+  const EvalResult result = evaluate(
+      eval(
+          "multiple-choice",
+          file(
+              "c.jsonl",
+              R"({"question":"Which river runs through Hendwick?","choices":["Sarn","Nolt","May"],"answer":"Nolt"}
+{"question":"What does Lurk Heizos like to eat?","choices":["onion pie","smoked eel"],"answer":"B"}
+)")),
+      log_);
+  ASSERT_EQ(result.metrics.size(), 2U);
+  EXPECT_EQ(result.metrics[0].name, "acc");
+  EXPECT_EQ(result.metrics[0].value, 0.5);
+  EXPECT_EQ(result.metrics[0].error, 0.5);
+  EXPECT_EQ(result.harness, "0.4.13");
+}
+
+TEST_F(Talk, GenerateWritesWhatAScorerReads) {
+  EvalSettings asked = eval(
+      "generate",
+      file(
+          "h.jsonl",
+          R"({"task_id":"HumanEval/0","prompt":"Question: Which river runs through Hendwick?\nAnswer:","entry_point":"f"}
+{"task_id":"HumanEval/1","prompt":"Mira","entry_point":"g"}
+)"));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { evaluate(asked, log_); }),
+              HasSubstr("name it with --predictions"));
+  asked.predictions = (folder_.path() / "a.jsonl").string();
+  asked.answers.max_new_tokens = 8;
+  EXPECT_EQ(evaluate(asked, log_).score_name, "HumanEval");
+  const auto lines = lines_of(asked.predictions);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[1].at("task_id"), "HumanEval/1");
+  EXPECT_THAT(lines[0].at("completion").get<std::string>(), HasSubstr("Nolt"));
+
+  asked.data = {file(
+      "m.jsonl", R"({"question_id":81,"category":"writing","turns":["Which river?","Which mayor?"]}
+{"question_id":82,"category":"math","turns":["One only"]}
+)")};
+  asked.template_name = "alpaca";
+  evaluate(asked, log_);
+  const auto judged = lines_of(asked.predictions);
+  EXPECT_EQ(judged.at(0).at("choices").at(0).at("turns").size(), 2U);
+  EXPECT_EQ(judged.at(1).at("choices").at(0).at("turns").size(), 1U);
+
+  asked.data = {file("x.jsonl", "{\"a\":1}\n")};
+  EXPECT_THAT(error_of<core::FormatError>([&] { evaluate(asked, log_); }),
+              HasSubstr("the data are of no scorer that --task generate knows; it knows them by "
+                        "their columns: HumanEval (task_id, prompt, entry_point)"));
+}
+
+}  // namespace
+}  // namespace corda::eval
