@@ -8,6 +8,7 @@
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
 #include "corda/quant/model_weights.h"
+#include "corda/quant/quantise.h"
 
 namespace corda::eval {
 

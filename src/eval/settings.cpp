@@ -5,7 +5,7 @@
 #include "corda/data/names.h"
 #include "corda/eval/eval.h"
 #include "corda/model/config.h"
-#include "corda/quant/model_weights.h"
+#include "corda/quant/quantise.h"
 #include "eval/task.h"
 
 namespace corda::eval {

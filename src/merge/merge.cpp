@@ -229,7 +229,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   reporter.begin("merge", static_cast<std::int64_t>(adapter.modules().size()), "layer");
   const io::RewriteResult written = quant::write_dense(base, directory.staging(), content, options);
   reporter.end();
-  io::note_left_behind(base, "merged", reporter);
+  io::note_left_behind(base.files(), "merged", reporter);
   if (!adapter.header().chat_template.empty()) {
     io::write_chat_template(directory.staging(), adapter.header().chat_template);
     reporter.info(concat("the template '", adapter.header().template_name,

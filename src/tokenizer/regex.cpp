@@ -33,8 +33,7 @@ struct RegexScratch::State {
 
   State() {
     if (data == nullptr || context == nullptr || stack == nullptr) {
-      throw core::ResourceError(
-          "no memory for a regular expression's stack");
+      throw core::ResourceError("no memory for a regular expression's stack");
     }
     pcre2_jit_stack_assign(context, nullptr, stack);
   }

@@ -193,7 +193,7 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
     if (settings.lora.rank > 0 || settings.lora.alpha > 0 || settings.lora.dropout > 0 ||
         !settings.lora.target_modules.empty())
       reporter.warn("method full has no adapter: 'lora' is without effect");
-    io::note_left_behind(base_, "trained", reporter);
+    io::note_left_behind(base_.files(), "trained", reporter);
     return;
   }
   adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter)
