@@ -187,6 +187,35 @@ TEST_F(Ranks, DecompositionFromDataIsThatOfOneRank) {
   }
 }
 
+TEST_F(Ranks, ScoresAreThoseOfOneRank) {
+  const auto evaluate = [&](const std::string& task, const std::string& data,
+                            const std::string& predictions) {
+    std::vector<std::string> arguments = {"eval",    "--model", base(),           "--task",
+                                          task,      "--data",  at(data),         "--json",
+                                          "--dtype", "fp32",    "--batch-tokens", "100"};
+    if (!predictions.empty()) arguments.insert(arguments.end(), {"--predictions", at(predictions)});
+    return arguments;
+  };
+  const auto compare = [&](const std::string& task, const std::string& data, bool predictions) {
+    const ProcessResult one = run_corda(evaluate(task, data, predictions ? "one.jsonl" : ""));
+    ASSERT_EQ(one.exit_code, 0) << one.err;
+    const auto three =
+        run_ranks(ranks_of(3, evaluate(task, data, predictions ? "three.jsonl" : "")));
+    expect_success(three);
+    EXPECT_EQ(three[1].out, "");
+    const Json expected = core::parse_json(one.out, "one");
+    const Json found = core::parse_json(three[0].out, "three");
+    EXPECT_NEAR(found.at("nll").get<double>(), expected.at("nll").get<double>(), 1e-6) << task;
+    EXPECT_NEAR(found.at("score").get<double>(), expected.at("score").get<double>(), 1e-4) << task;
+    EXPECT_EQ(found.at("samples"), expected.at("samples"));
+    if (predictions) {
+      EXPECT_EQ(core::read_file(path("one.jsonl")), core::read_file(path("three.jsonl")));
+    }
+  };
+  compare("perplexity", "uneven.jsonl", false);
+  compare("qa", "facts.jsonl", true);
+}
+
 TEST_F(Ranks, ACheckpointOfTwoIsContinuedByThree) {
   const std::string extra = "method: lora\nlora: {rank: 4}\ncheckpoint: {every: 3}\n";
   run_one(training("one", extra));
@@ -260,6 +289,8 @@ TEST_F(Ranks, AnErrorOfRankZeroIsSaidOnce) {
 
 TEST_F(Ranks, ALateRankIsWaitedForAndAMissingOneNamed) {
   auto late = ranks_of(2, training("late", "method: lora\nlora: {rank: 4}\n"), kImpatient);
+  late[1].delay = std::chrono::seconds(3);
+  expect_success(run_ranks(late));
   auto missing = ranks_of(3, training("missing", "method: lora\n"),
                           {{"CORDA_JOIN_SECONDS", "3"}, {"CORDA_SILENCE_SECONDS", "5"}});
   missing.erase(missing.begin() + 1);
@@ -268,13 +299,24 @@ TEST_F(Ranks, ALateRankIsWaitedForAndAMissingOneNamed) {
   EXPECT_THAT(results[0].err, HasSubstr("of 3 ranks these did not come within 3 s: 1"));
 }
 
+// The checkpoint cannot be written, which does not end the run; the result cannot, which does.
+TEST_F(Ranks, AFullDiskOfRankZeroEndsAllInItsWords) {
+  auto ranks = ranks_of(2, training("run", "method: lora\nlora: {rank: 4}\n"), kImpatient);
+  ranks[0].largest_file = 4096;
+  const auto results = run_ranks(ranks);
+  for (const auto& result : results) EXPECT_EQ(result.exit_code, 5) << result.err;
+  EXPECT_THAT(results[0].err, HasSubstr("rank 0: "));
+  EXPECT_THAT(results[1].err, HasSubstr("ended because rank 0 of 2 did"));
+  EXPECT_FALSE(fs::exists(path("run/adapter")));
+}
+
 TEST_F(Ranks, TorchrunsVariablesDoTheSame) {
   const auto arguments = training("run", "method: lora\nlora: {rank: 4}\n");
   run_one(training("one", "method: lora\nlora: {rank: 4}\n"));
   const int port = free_port();
   std::vector<RankProcess> ranks;
   for (int rank = 0; rank < 2; ++rank)
-    ranks.push_back({arguments, torchrun_variables(rank, 2, port), {}});
+    ranks.push_back({.arguments = arguments, .variables = torchrun_variables(rank, 2, port)});
   expect_success(run_ranks(ranks));
   expect_same_losses("run", "one");
 }

@@ -48,8 +48,14 @@ std::vector<ProcessResult> run_ranks(const std::vector<RankProcess>& ranks) {
     threads.emplace_back([&, i] {
       std::vector<std::string> argv = {"/usr/bin/env"};
       for (const auto& [name, value] : ranks[i].variables) argv.push_back(name + "=" + value);
+      if (ranks[i].largest_file > 0) {
+        const std::string blocks = std::to_string(ranks[i].largest_file / 512);
+        argv.insert(argv.end(),
+                    {"/bin/sh", "-c", "ulimit -f " + blocks + "; exec \"$@\"", "corda"});
+      }
       argv.emplace_back(CORDA_BINARY);
       argv.insert(argv.end(), ranks[i].arguments.begin(), ranks[i].arguments.end());
+      std::this_thread::sleep_for(ranks[i].delay);
       results[i] = run_process(argv, ranks[i].watch);
     });
   }
@@ -65,7 +71,7 @@ std::vector<RankProcess> ranks_of(int size, const std::vector<std::string>& argu
   for (int rank = 0; rank < size; ++rank) {
     Variables variables = mpirun_variables(rank, size, job);
     variables.insert(extra.begin(), extra.end());
-    ranks.push_back({arguments, std::move(variables), {}});
+    ranks.push_back({.arguments = arguments, .variables = std::move(variables)});
   }
   return ranks;
 }

@@ -3,6 +3,8 @@
 // Several processes of the program as a launcher would start them on this machine.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -27,6 +29,8 @@ struct RankProcess {
   std::vector<std::string> arguments;  // of the program
   Variables variables;
   Watch watch = {};
+  std::chrono::milliseconds delay{0};  // of its start
+  std::int64_t largest_file = 0;       // bytes that it may write into one; 0: any number
 };
 
 // Runs them beside each other and gives their results in the same order.
