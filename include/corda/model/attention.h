@@ -60,7 +60,10 @@ struct KeySpans {
   std::vector<std::int32_t> lengths;
   std::int64_t most_queries = 0;
   std::int64_t most_keys = 0;
-  at::Tensor cu_queries, cu_keys, used_keys;  // the same on the device, int32; cu_keys has one more
+  // The same on the device, int32; cu_keys has one more.
+  at::Tensor cu_queries = {};
+  at::Tensor cu_keys = {};
+  at::Tensor used_keys = {};
 };
 // Completes what the three lists on the host say.
 void complete(KeySpans& spans, at::Device device);
