@@ -6,7 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/data/names.h"
@@ -64,15 +63,6 @@ AnswerSettings complete(AnswerSettings answers, std::int64_t tokens) {
   check_stops(answers.stop);
   if (answers.max_new_tokens == 0) answers.max_new_tokens = tokens;
   return answers;
-}
-
-// The template asked for; for auto that which the adapter was trained with, by its name.
-std::string template_for(const ChatSettings& settings, const std::string& adapter) {
-  if (settings.template_name != "auto" || adapter.empty()) return settings.template_name;
-  const std::string trained = adapter::AdapterReader(adapter).header().template_name;
-  const std::vector<std::string> names = data::template_names();
-  const bool known = std::find(names.begin(), names.end(), trained) != names.end();
-  return known && is_chat_template(trained) ? trained : "auto";
 }
 
 // The answer of a dialogue, shown as it grows.
@@ -161,7 +151,8 @@ struct Chat::State {
   std::uint64_t turn = 0;
 
   void load(const std::string& adapter, core::Reporter& reporter) {
-    ChatPrompts prompts(template_for(settings, adapter), settings.model, *tokenizer, settings.date);
+    ChatPrompts prompts(template_for(settings.template_name, adapter), settings.model, *tokenizer,
+                        settings.date);
     // The old weights make room for the new ones once the adapter is known to fit.
     model::Model model =
         load_model(choice_of(settings, adapter), reporter, [this] { loaded.reset(); });

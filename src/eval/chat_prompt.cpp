@@ -2,8 +2,12 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "eval/chat_prompt.h"
 
+#include <algorithm>
+
+#include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
 #include "corda/data/load.h"
+#include "corda/data/names.h"
 #include "data/chat_template.h"
 #include "data/encode_chat.h"
 
@@ -36,6 +40,14 @@ std::vector<tokenizer::TokenId> ChatPrompts::ids_of(
 }
 
 const std::string& ChatPrompts::name() const { return chat_->name(); }
+
+std::string template_for(const std::string& asked, const std::string& adapter) {
+  if (asked != "auto" || adapter.empty()) return asked;
+  const std::string trained = adapter::AdapterReader(adapter).header().template_name;
+  const std::vector<std::string> names = data::template_names();
+  const bool known = std::find(names.begin(), names.end(), trained) != names.end();
+  return known && is_chat_template(trained) ? trained : asked;
+}
 
 bool is_chat_template(const std::string& name) { return name != "auto" && name != "plain"; }
 

@@ -38,6 +38,10 @@ class ChatPrompts {
   std::unique_ptr<data::ChatTemplate> chat_;
 };
 
+// The template asked for; in place of auto that which an adapter's directory ("": none) says it was
+// trained with, where its name is known.
+std::string template_for(const std::string& asked, const std::string& adapter);
+
 // Whether a template makes prompts of messages; else they are plain text.
 bool is_chat_template(const std::string& name);
 

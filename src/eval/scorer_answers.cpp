@@ -80,18 +80,17 @@ class ScorerRun {
         tokenizer_(tokenizer::load_tokenizer(settings.model)),
         encoder_(*tokenizer_, harness_named(settings.harness), settings.bos, /*literal=*/true) {
     choose_records();
+    const std::string name = template_for(settings.template_name, settings.adapter);
     const bool own = data::ChatTemplate::model_has_one(settings.model);
-    const bool chats =
-        form_.chats && settings.template_name == "auto" && (own || !form_.turns.empty());
-    if (!chats && !is_chat_template(settings.template_name)) {
-      if (!form_.turns.empty()) {
-        throw core::ConfigError(form_.name +
-                                " asks in turns, for which --template must be a chat's");
-      }
-      return;
+    const bool answers_messages =
+        is_chat_template(settings.template_name) ||
+        (form_.chats && settings.template_name == "auto" && (own || is_chat_template(name)));
+    if (answers_messages) {
+      chat_ = std::make_unique<ChatPrompts>(name, settings.model, *tokenizer_, settings.date);
+    } else if (!form_.turns.empty()) {
+      throw core::ConfigError(core::concat(
+          form_.name, " asks in turns, which a chat template must put: --template names one"));
     }
-    chat_ = std::make_unique<ChatPrompts>(settings.template_name, settings.model, *tokenizer_,
-                                          settings.date);
   }
 
   std::int64_t questions() const { return static_cast<std::int64_t>(records_.size()); }

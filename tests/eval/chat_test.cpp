@@ -3,12 +3,14 @@
 // Answers of the demo's model, which knows its facts.
 #include "corda/eval/chat.h"
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "corda/adapter/adapter.h"
 #include "corda/core/error.h"
 #include "corda/eval/eval.h"
 #include "core/json.h"
@@ -106,6 +108,34 @@ TEST_F(Talk, AConversationIsForgottenByResetAndOutlivesAWrongAdapter) {
   asked.template_name = "auto";
   EXPECT_THAT(error_of<core::ConfigError>([&] { const Chat none(asked, log_); }),
               HasSubstr("has no chat template of its own; name one with --template"));
+}
+
+// An adapter that changes nothing, trained with Alpaca's template.
+TEST_F(Talk, AnAdapterBringsTheTemplateOfItsTrainingAlong) {
+  ChatSettings asked = settings();
+  asked.template_name = "alpaca";
+  Chat plain(asked, log_);
+  const std::string expected = plain.say("Which river runs through Hendwick?", {}, log_);
+
+  const core::Json config = core::read_json(fs::path(kModel) / "config.json");
+  const std::int64_t hidden = config.at("hidden_size");
+  adapter::Adapter made;
+  made.rank = 2;
+  made.alpha = 2;
+  made.template_name = "alpaca";
+  auto& layer = made.layers["model.layers.0.self_attn.q_proj"];
+  layer.a = at::ones({2, hidden});
+  layer.b = at::zeros({hidden, 2});
+  const fs::path directory = folder_.path() / "adapter";
+  fs::create_directory(directory);
+  adapter::write_adapter(directory, made);
+  asked.template_name = "auto";
+  asked.adapter = directory.string();
+  Chat adapted(asked, log_);
+  EXPECT_EQ(adapted.say("Which river runs through Hendwick?", {}, log_), expected);
+  // The base has no template of its own to go on with.
+  EXPECT_THROW(adapted.use_adapter("", log_), core::ConfigError);
+  EXPECT_NE(adapted.say("Which river runs through Hendwick?", {}, log_), "");
 }
 
 TEST_F(Talk, PredictionsKeepWhatWasAnsweredAndCompareCountsWhatChanged) {
