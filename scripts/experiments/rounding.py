@@ -6,8 +6,8 @@ bf16 by `corda merge`. One JSON object a row on stdout.
 
     scripts/experiments/rounding.py --corda build/cpu/bin/corda --calibration TEXT --held-out TEXT --work DIR MODEL
 
-`calibration` and `held-out` are texts that corda reads; the perplexity is that of the second. The merged adapter is a
-LoRA of a few steps on `calibration`: its updates are small against the weights, which is what makes rounding matter.
+`calibration` and `held-out` are texts that corda reads; the perplexity is that of the second. An `--adapter` that was
+trained for a few steps shows most: its updates are small against the weights, which is what makes rounding matter.
 """
 
 import argparse
@@ -22,6 +22,7 @@ def main():
     parser.add_argument("--calibration", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--adapter", type=Path, help="is merged into the model; without it there is no row of bf16")
     parser.add_argument("--samples", default="64")
     parser.add_argument("--seq-len", default="512")
     parser.add_argument("--windows", default="40")
@@ -58,14 +59,9 @@ def main():
                           "output_error": result["output_error"], "ratio": result["output_error"] / result["plain_error"],
                           "seconds": result["seconds"], "perplexity_nearest": perplexity(given.work / f"{to}-nearest"),
                           "perplexity": perplexity(given.work / f"{to}-informed")}), flush=True)
-    config = given.work / "train.yaml"
-    config.write_text(f"model: {given.model}\nmethod: lora\nlora: {{rank: 16}}\ndata:\n  train: [{{path: {given.calibration}, format: text}}]\n"
-                      "  max_length: 256\n"
-                      f"optim: {{lr: 4e-4, batch_size: 4, max_steps: 8, micro_batch_tokens: 1024}}\nprecision: fp32\ndevice: {given.device}\n"
-                      f"out: {given.work / 'run'}\n")
-    if not (given.work / "run" / "adapter").exists():
-        subprocess.run([given.corda, "train", "--quiet", config], check=True)
-    adapter = ["--model", given.model, "--adapter", given.work / "run" / "adapter"]
+    if given.adapter is None:
+        return
+    adapter = ["--model", given.model, "--adapter", given.adapter]
     once("merged-fp32", "merge", *adapter, "--dtype", "fp32")
     once("merged-nearest", "merge", *adapter)
     result = once("merged-informed", "merge", *adapter, *covariance)

@@ -101,6 +101,13 @@ std::vector<std::string> targets_of(const DecomposeSettings& settings,
                                  model::layers_of_blocks(config));
 }
 
+// Before anything else is read: codes are numbers too, but not the weights.
+void check_types(const quant::ModelWeights& model, const std::vector<PlannedSite>& sites) {
+  for (const auto& site : sites) {
+    for (const auto& layer : site.layers) model.require_values(layer.module + ".weight");
+  }
+}
+
 // The draws of a decomposition that calibrates: knowledge, and for dual the task.
 std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
                                        const model::ModelDescription& config,
@@ -417,9 +424,11 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& report
   settings.target_modules = targets_of(settings, config);
   if (settings.data.empty()) {
     sites = plan_layers(config, settings.target_modules, settings.rank, covariances.all());
+    check_types(model, sites);
   } else {
     settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
     sites = plan_layers(config, settings.target_modules, settings.rank);
+    check_types(model, sites);
     draws = draw_all(settings, config, reporter);
     for (const auto& draw : draws) sources.push_back("draw:" + draw.fingerprint());
   }

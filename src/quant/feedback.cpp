@@ -18,7 +18,7 @@ using kernels::TileCodes;
 namespace {
 
 // Columns whose errors are gathered before they go to all that follow, as one product.
-constexpr std::int64_t kGathered = 128;
+constexpr std::int64_t kGathered = 32;
 
 // The upper U with U^T U = (C + d I)^-1, fp32. An input that is never there (a zero on the
 // diagonal) neither takes nor gives.

@@ -186,13 +186,24 @@ std::string ModelWeights::format() const {
   return state_->layers.empty() ? "" : state_->layers.begin()->second.format;
 }
 
+void ModelWeights::require_values(const std::string& name) const {
+  const io::DType type = info(name).dtype;
+  if (io::is_floating(type)) return;
+  throw core::FormatError(concat("'", stored_name(name), "' is ", io::to_string(type), " in '",
+                                 directory().string(),
+                                 "', a quantised weight; give the model in bf16, fp16 or fp32, or "
+                                 "with the scales of its codes"));
+}
+
 at::Tensor ModelWeights::view(const std::string& name) const {
+  require_values(name);
   const Layer* layer = state_->find(name);
   if (layer == nullptr) return io::view_tensor(files(), name);
   return layer->rows(0, layer->shape[0]).to(io::to_scalar_type(layer->dtype));
 }
 
 linalg::HostRows ModelWeights::rows(const std::string& name) const {
+  require_values(name);
   const Layer* layer = state_->find(name);
   if (layer == nullptr) return linalg::rows_of(io::view_tensor(files(), name));
   linalg::HostRows rows{

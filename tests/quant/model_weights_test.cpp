@@ -117,6 +117,16 @@ TEST_F(GoldenLayers, AreFoundUnderEitherSpellingOfATextTower) {
             layers_["fp8-block"]["sha256"].get<std::string>());
 }
 
+TEST_F(GoldenLayers, CodesWithoutTheirMeaningAreNoValues) {
+  for (const at::ScalarType type : {at::kByte, at::kChar, at::kFloat8_e4m3fn}) {
+    const ModelWeights weights = open({{"P.weight", at::ones({4, 4}).to(type)}}, Json::object());
+    EXPECT_THAT(testing::error_of<core::FormatError>([&] { weights.view("P.weight"); }),
+                HasSubstr("a quantised weight; give the model in bf16, fp16 or fp32"));
+    EXPECT_THAT(testing::error_of<core::FormatError>([&] { weights.rows("P.weight"); }),
+                HasSubstr("'P.weight' is "));
+  }
+}
+
 at::Tensor text_tensor(const std::string& text) {
   return at::tensor(std::vector<std::uint8_t>(text.begin(), text.end()), at::kByte);
 }

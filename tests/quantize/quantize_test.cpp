@@ -8,6 +8,7 @@
 
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
+#include "corda/eval/verify_merge.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/merge/merge.h"
@@ -234,6 +235,30 @@ TEST_P(Merge, RefusesAQuantisedModelWithoutTheWordAndCodesThatNobodyNames) {
   EXPECT_THAT(testing::error_of<core::ConfigError>([&] { merge::merge(s, quiet_); }),
               HasSubstr("give --base nf4 or fp8"));
   EXPECT_FALSE(fs::exists(temporary_.path() / "merged"));
+}
+
+TEST_P(Merge, IsVerifiedAgainstWhatWasTrainedAndSaysWhichBaseIsNearerToThat) {
+  const fs::path lora = write_lora(base_, GetParam());
+  for (const char* into : {"base", "quantised-base"}) {
+    SCOPED_TRACE(into);
+    merge::MergeSettings s = settings(base_, lora);
+    s.out = (temporary_.path() / into).string();
+    s.into = into;
+    merge::merge(s, quiet_);
+    eval::VerifySettings verify;
+    verify.model = s.model;
+    verify.adapter = s.adapter;
+    verify.merged = s.out;
+    verify.into = into;
+    const eval::VerifyResult result = eval::verify_merge(verify, quiet_);
+    ASSERT_TRUE(result.other_difference);
+    const double sixteen_bits =
+        s.into == "base" ? result.relative_difference : *result.other_difference;
+    const double codes = s.into == "base" ? *result.other_difference : result.relative_difference;
+    // One rounding to bf16 against the error of the codes in every layer.
+    EXPECT_GT(codes, 0);
+    EXPECT_LT(codes, 0.5 * sixteen_bits);
+  }
 }
 
 TEST_P(Merge, WithACovarianceRoundsTheMergedLayersWithLessLossOfTheirOutputs) {

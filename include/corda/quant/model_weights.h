@@ -56,6 +56,9 @@ class ModelWeights {
   // its first.
   std::string shown_name(const std::string& stored) const;
 
+  // Throws FormatError where the tensor is of whole numbers or of float8 without scales: codes
+  // whose meaning no other tensor says. So do all below.
+  void require_values(const std::string& name) const;
   // The values on the CPU: a look at the mapped file where they are stored as they are (read-only,
   // valid as long as a copy of this is), else made now.
   at::Tensor view(const std::string& name) const;
