@@ -73,7 +73,8 @@ class Run {
                                              .eps = settings.optim.eps,
                                              .weight_decay = settings.optim.weight_decay}),
         sampler_(data_.train.samples.size(), settings.optim.batch_size,
-                 core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
+                 core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream),
+                 data::mixture_of(settings.data.train, data_.train.file_samples)) {
     const data::EncodeCounts& counts = data_.train.counts;
     model::warn_beyond_positions(trainable_.model().config, counts.longest,
                                  concat("a sample of ", counts.longest, " tokens"), reporter);
