@@ -15,6 +15,8 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action);
 void add_merge(CLI::App& app, CommonFlags& common, Action& action);
 void add_eval(CLI::App& app, CommonFlags& common, Action& action);
 void add_preview(CLI::App& app, CommonFlags& common, Action& action);
+void add_plan(CLI::App& app, CommonFlags& common, Action& action);
+void add_doctor(CLI::App& app, CommonFlags& common, Action& action);
 void add_export(CLI::App& app, CommonFlags& common, Action& action);
 void add_inspect(CLI::App& app, CommonFlags& common, Action& action);
 void add_tokenize(CLI::App& app, CommonFlags& common, Action& action);

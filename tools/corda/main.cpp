@@ -135,8 +135,10 @@ int main(int argc, char** argv) {
   corda::tools::add_merge(app, common, action);
   corda::tools::add_eval(app, common, action);
   corda::tools::add_preview(app, common, action);
+  corda::tools::add_plan(app, common, action);
   corda::tools::add_export(app, common, action);
   corda::tools::add_inspect(app, common, action);
+  corda::tools::add_doctor(app, common, action);
   corda::tools::add_tokenize(app, common, action);
   for (CLI::App* verb : app.get_subcommands({})) {
     verb->add_flag("--json", common.json, "print the result as JSON");
