@@ -61,11 +61,12 @@ set(CPACK_PACKAGE_VERSION "$version")
 set(CPACK_PACKAGE_VENDOR "The corda authors")
 set(CPACK_PACKAGE_CONTACT "The corda authors <corda@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Fine-tune a language model and keep what it knows (CorDA)")
+set(CPACK_PACKAGE_DESCRIPTION "Context-oriented decomposition adaptation of Hugging Face language models; runs with the torch of the python3 on PATH.")
+set(CPACK_TOPLEVEL_TAG Linux)
+set(CPACK_SYSTEM_NAME Linux)
 set(CPACK_PACKAGE_FILE_NAME "corda-$version-linux-$(uname -m)")
-set(CPACK_PACKAGE_DIRECTORY "$folder")
 set(CPACK_INSTALLED_DIRECTORIES "$stage;/")
 set(CPACK_PACKAGING_INSTALL_PREFIX "/")
-set(CPACK_SET_DESTDIR ON)
 set(CPACK_INCLUDE_TOPLEVEL_DIRECTORY OFF)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libc6 (>= 2.$glibc), libstdc++6, libgomp1, python3")
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
@@ -75,6 +76,7 @@ CPACK
   for generator in TGZ DEB; do
     logged "$cpack" -G "$generator" --config "$work/CPackConfig.cmake" -B "$work/cpack" || die "cpack -G $generator failed; see $CORDA_LOG"
   done
+  mv "$work"/cpack/corda-*.tar.gz "$work"/cpack/corda-*.deb "$folder/"
 fi
 
 python3 - "$work/bundle" "$folder" "$version" "$glibc" "${TORCH_PIN##*==}" "$CORDA_ROOT" <<'PYTHON'

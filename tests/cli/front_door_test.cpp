@@ -197,7 +197,7 @@ TEST_F(FrontDoor, AFileThatInitWroteFitsTheModelAndCanBeRun) {
 TEST_F(FrontDoor, APlanNeedsNoWeightsNoDataAndNoGpu) {
   fs::remove(path("base/model.safetensors"));
   write("t.yaml", "model: " + base() + "\nmethod: lora\nlora: {rank: 2}\nout: " + at("run") +
-                      "\ndata: {train: [" + at("later.jsonl") + "], max_length: 64}\n");
+                      "\ndata: {train: [" + at("later.jsonl") + "], max_length: 256}\n");
   const std::vector<std::string> verb = {"plan", "--config", at("t.yaml"), "--gpu", "3090"};
   const Json plan = result_of(verb);
   EXPECT_EQ(plan["gpu"], "RTX 3090");
