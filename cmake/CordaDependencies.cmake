@@ -57,6 +57,20 @@ if(EXISTS "${corda_torch_root}/include/torch/csrc/distributed/c10d/ProcessGroupN
   find_path(CORDA_NCCL_INCLUDE nccl.h)
 endif()
 
+# Parquet and Arrow files are read by Arrow's C++ library, as the pyarrow wheel ships it; beside torch's wheel or where
+# CORDA_ARROW_ROOT says. Its soname ends in the version, so the file's name does too.
+set(CORDA_ARROW_ROOT "${corda_site_packages}/pyarrow" CACHE PATH "The package folder of pyarrow; without it tables are not read")
+file(GLOB corda_arrow_libraries LIST_DIRECTORIES OFF "${CORDA_ARROW_ROOT}/libarrow.so.[0-9]*[0-9]" "${CORDA_ARROW_ROOT}/libparquet.so.[0-9]*[0-9]")
+list(LENGTH corda_arrow_libraries corda_arrow_count)
+if(corda_arrow_count EQUAL 2 AND EXISTS "${CORDA_ARROW_ROOT}/include/parquet/arrow/reader.h")
+  set(CORDA_ARROW ON)
+  list(APPEND CMAKE_INSTALL_RPATH "${CORDA_ARROW_ROOT}")
+else()
+  set(CORDA_ARROW OFF)
+endif()
+find_library(CORDA_ZSTD NAMES zstd)
+find_path(CORDA_ZSTD_INCLUDE zstd.h)
+
 if(CORDA_TESTS)
   find_package(GTest REQUIRED)
 endif()

@@ -12,13 +12,14 @@ CORDA_LOG=$CORDA_ROOT/build/bootstrap.log
 
 TORCH_PIN='torch==2.11.0'
 NUMPY_PIN='numpy==2.3.5'
+ARROW_PIN='pyarrow==22.0.0'  # for its C++ library, which reads Parquet
 CMAKE_PIN='cmake==4.1.2'
 NINJA_PIN='ninja==1.13.0'
 # Without the pin of nvidia-nvvm pip takes one whose output this ptxas rejects.
 NVCC_PINS=('cuda-toolkit[nvcc,cccl,crt]==13.0.2' 'nvidia-nvvm==13.0.88')
 APT_PACKAGES=(g++ git pkg-config ccache python3 python3-venv libcli11-dev libspdlog-dev libfmt-dev
   nlohmann-json3-dev libgtest-dev libgmock-dev libyaml-cpp-dev libsentencepiece-dev libpcre2-dev
-  libutf8proc-dev zlib1g-dev)
+  libutf8proc-dev zlib1g-dev libzstd-dev)
 
 say() { printf '%s\n' "-- $*" >&2; }
 die() { printf '%s\n' "error: $*" >&2; exit 1; }
@@ -104,6 +105,17 @@ bootstrap_torch() {
   pip_install "$CORDA_VENV" "$TORCH_PIN" "$NUMPY_PIN" || die "could not install $TORCH_PIN from PyPI (no network?); see $CORDA_LOG"
 }
 
+# Parquet and Arrow files; without it everything else works.
+bootstrap_arrow() {
+  if venv_has "$CORDA_VENV" "$ARROW_PIN"; then
+    say "Arrow: $ARROW_PIN is in $CORDA_VENV, skipped"
+    return
+  fi
+  say "Arrow: installing $ARROW_PIN (150 MB)"
+  pip_install "$CORDA_VENV" --no-deps "$ARROW_PIN" ||
+    say "Arrow: $ARROW_PIN could not be installed; corda is built without Parquet (see $CORDA_LOG)"
+}
+
 # tool_or_wheel NAME LEAST_VERSION PIN: sets the variable NAME (in capitals) to a program new enough.
 tool_or_wheel() {
   local name=$1 least=$2 pin=$3 program version
@@ -160,6 +172,7 @@ bootstrap_tools() {
   : >"$CORDA_LOG"
   bootstrap_apt
   bootstrap_torch
+  bootstrap_arrow
   tool_or_wheel cmake 3.24 "$CMAKE_PIN"
   tool_or_wheel ninja 1.10 "$NINJA_PIN"
   bootstrap_nvcc

@@ -52,7 +52,7 @@ if [ "$program_only" = 1 ]; then
 fi
 mkdir -p "$folder/lib"
 
-# Torch's libraries as the build knows them; everything below the same site-packages is torch's or CUDA's.
+# Torch's libraries as the build knows them; torch, triton and nvidia in the same site-packages come with it.
 built_torch=$(dirname "$(ldd "$build/bin/corda" | awk '$1 == "libc10.so" {print $3}')")
 [ -d "$built_torch" ] || die "$build/bin/corda does not find its libc10.so."
 built_packages=$(readlink -f "$built_torch/../..")
@@ -61,7 +61,7 @@ count=0
 while read -r name path; do
   [[ $name =~ $system ]] && continue
   case $(readlink -f "$path") in
-    "$built_packages"/* | */cuda*/* | */nvidia/*) continue ;;
+    "$built_packages"/torch/* | "$built_packages"/triton/* | */cuda*/* | */nvidia/*) continue ;;
   esac
   install -m 644 "$(readlink -f "$path")" "$folder/lib/$name"
   # shellcheck disable=SC2016
@@ -88,7 +88,7 @@ fi
 cat >"$folder/bin/corda-with-torch" <<'LAUNCHER'
 #!/bin/sh
 # Runs corda with the torch of the python3 on PATH.
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(dirname "$(readlink -f "$0")")
 torch=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])' 2>/dev/null) ||
   { echo "error: python3 on PATH has no torch; set LD_LIBRARY_PATH to torch's lib folder and run $here/corda" >&2; exit 5; }
 LD_LIBRARY_PATH=$torch/lib:${torch%/torch}/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}

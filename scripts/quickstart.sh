@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds corda, and fine-tunes the small model of scripts/demo/model in several ways.
+# Where dist/ has a wheel of this version (scripts/build_wheel.sh) that is installed, and no compiler is needed.
 #
 #   scripts/quickstart.sh [--corda PROGRAM] [--venv DIR]
 #     --corda PROGRAM  use this program; nothing is installed or built
@@ -14,12 +15,21 @@ while [ $# -gt 0 ]; do
   case $1 in
     --corda) corda=$(readlink -f "${2:?--corda wants a program}"); shift 2 ;;
     --venv) CORDA_VENV=$(readlink -m "${2:?--venv wants a folder}"); shift 2 ;;
-    -h | --help) sed -n '3,8s/^# \{0,1\}//p' "$0"; exit ;;
+    -h | --help) sed -n '3,9s/^# \{0,1\}//p' "$0"; exit ;;
     *) echo "error: unknown option $1 (see $0 --help)" >&2; exit 2 ;;
   esac
 done
 
-if [ -z "$corda" ]; then
+version=$(sed -n 's/^project(corda VERSION \([0-9.]*\) .*/\1/p' "$CORDA_ROOT/CMakeLists.txt")
+wheel=$(ls -t "$CORDA_ROOT"/dist/corda-"$version"-*.whl 2>/dev/null | head -n 1 || true)
+if [ -z "$corda" ] && [ -n "$wheel" ]; then
+  mkdir -p "$CORDA_ROOT/build"
+  : >>"$CORDA_LOG"
+  bootstrap_torch
+  say "wheel: installing $wheel into $CORDA_VENV"
+  pip_install "$CORDA_VENV" --no-deps --force-reinstall "$wheel" || die "could not install $wheel; see $CORDA_LOG"
+  corda=$CORDA_VENV/bin/corda
+elif [ -z "$corda" ]; then
   bootstrap_tools
   bootstrap_build cpu --target corda
   corda=$CORDA_ROOT/build/cpu/bin/corda

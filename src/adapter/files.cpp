@@ -12,6 +12,7 @@
 #include "adapter/peft_config.h"
 #include "corda/adapter/adapter.h"
 #include "corda/core/error.h"
+#include "corda/core/hub_cache.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
 #include "core/json.h"
@@ -35,10 +36,11 @@ io::SafetensorsLayout empty_layout() {
 }
 
 void declare(io::SafetensorsLayout& layout, const std::string& module,
-             const AdapterTensors::Shape& shape, std::int64_t stored_rank) {
+             const AdapterTensors::Shape& shape, std::int64_t stored_rank,
+             io::DType dtype = io::DType::kF32) {
   const TensorNames names = tensor_names(module);
-  layout.declare(names.a, io::DType::kF32, {stored_rank, shape.in_features});
-  layout.declare(names.b, io::DType::kF32, {shape.out_features, stored_rank});
+  layout.declare(names.a, dtype, {stored_rank, shape.in_features});
+  layout.declare(names.b, dtype, {shape.out_features, stored_rank});
 }
 
 void check_layer(const std::string& module, const LayerAdapter& layer, const Adapter& adapter) {
@@ -107,7 +109,8 @@ Json notes_of(const Adapter& adapter, bool subtracts) {
   root["alpha"] = adapter.alpha;
   root["train_a"] = adapter.train_a;
   root["subtracts_start"] = subtracts;
-  root["base"] = {{"name", adapter.base_name}, {"fingerprint", adapter.base_fingerprint}};
+  root["base"] = {{"name", core::hub_name_of(adapter.base_name)},
+                  {"fingerprint", adapter.base_fingerprint}};
   if (!adapter.base_format.empty()) root["base"]["format"] = adapter.base_format;
   root["covariances"] = adapter.covariance_fingerprints;
   if (!adapter.template_name.empty()) {
@@ -120,7 +123,7 @@ Json notes_of(const Adapter& adapter, bool subtracts) {
 
 }  // namespace
 
-void write_adapter(const fs::path& directory, const Adapter& adapter) {
+void write_adapter(const fs::path& directory, const Adapter& adapter, io::DType dtype) {
   if (adapter.layers.empty())
     throw InternalError("[adapter::write_adapter] the adapter has no layers");
   const bool subtracts = subtracts_start(adapter);
@@ -128,15 +131,17 @@ void write_adapter(const fs::path& directory, const Adapter& adapter) {
   std::vector<std::string> modules;
   for (const auto& [module, layer] : adapter.layers) {
     check_layer(module, layer, adapter);
-    declare(layout, module, {layer.b.size(0), layer.a.size(1)}, stored(layer.rank(), subtracts));
+    declare(layout, module, {layer.b.size(0), layer.a.size(1)}, stored(layer.rank(), subtracts),
+            dtype);
     if (layer.magnitude.defined())
-      layout.declare(tensor_names(module).magnitude, io::DType::kF32, {layer.magnitude.numel()});
+      layout.declare(tensor_names(module).magnitude, dtype, {layer.magnitude.numel()});
     modules.push_back(module);
   }
   core::require_disk_space(directory, layout.data_bytes());
   io::SafetensorsWriter writer(directory / "adapter_model.safetensors", std::move(layout));
   const auto put = [&](const std::string& name, const at::Tensor& tensor) {
-    writer.write(name, io::tensor_bytes(tensor.to(at::kCPU, at::kFloat).contiguous()));
+    writer.write(name,
+                 io::tensor_bytes(tensor.to(at::kCPU, io::to_scalar_type(dtype)).contiguous()));
   };
   for (const auto& [module, layer] : adapter.layers) {
     const TensorNames names = tensor_names(module);
@@ -156,7 +161,7 @@ void write_adapter_notes(const fs::path& directory, const Adapter& adapter,
                     .alpha = factor * adapter.alpha,
                     .dropout = adapter.dropout,
                     .use_dora = adapter.method == "dora",
-                    .base_name = adapter.base_name,
+                    .base_name = core::hub_name_of(adapter.base_name),
                     .ranks = {},
                     .alphas = {}};
   for (const auto& [module, layer] : adapter.layers) {

@@ -119,9 +119,9 @@ void collect(const quant::ModelWeights& weights, const model::ModelDescription& 
 
 core::SettingsList settings_of(CalibrateSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "base model: a Hugging Face directory").path().required().free();
+  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required().free();
   model::add_assume_family(list, s.assume_family);
-  list.add("data", s.data, "data file; may be given several times").path().required().free();
+  list.add("data", s.data, core::kDataHelp).path(core::PathKind::kData).required().free();
   covariance::add_draw_settings(list, s);
   list.add("storage", s.storage, "of the covariances on disk: the lower triangle or the whole",
            {"packed", "full"});

@@ -111,13 +111,52 @@ std::string colon_advice(std::string_view text) {
   return concat("; put a space behind the colon of '", text, "'");
 }
 
+// The paths that one stands for.
+std::vector<std::string> changed(const std::string& path, const Setting& setting,
+                                 const SettingsList::PathChange& change) {
+  std::vector<std::string> paths = change(path, setting.path_kind);
+  if (paths.empty()) throw InternalError(concat("[core::SettingsList] no path for '", path, "'"));
+  return paths;
+}
+
+// The maps, or scalars, that one item of a list becomes.
+std::vector<ConfigNode> changed_items(const ConfigNode& item, const Setting& setting,
+                                      const SettingsList::PathChange& change) {
+  if (item.kind == Kind::kNull || item.kind == Kind::kList) return {item};
+  const ConfigNode* path = item.kind == Kind::kScalar ? &item : item.find("path");
+  if (path == nullptr) return {item};
+  std::vector<ConfigNode> items;
+  const auto paths = changed(path->text, setting, change);
+  for (const std::string& now : paths) {
+    items.push_back(item);
+    if (item.kind == Kind::kScalar) {
+      items.back().text = now;
+      continue;
+    }
+    for (auto& [key, entry] : items.back().entries)
+      if (key == "path") entry.text = now;
+    if (paths.size() > 1 && item.find("weight") != nullptr && item.find("source") == nullptr)
+      items.back().entries.emplace_back("source", ConfigNode::scalar(path->text));
+  }
+  return items;
+}
+
 // Puts `change` of it in the place of every path in a value.
-ConfigNode with_changed_paths(ConfigNode value,
-                              const std::function<std::string(const std::string&)>& change) {
-  if (value.kind == Kind::kScalar) value.text = change(value.text);
-  for (ConfigNode& item : value.items) item = with_changed_paths(std::move(item), change);
-  for (auto& [key, entry] : value.entries)
-    if (key == "path") entry = with_changed_paths(std::move(entry), change);
+ConfigNode with_changed_paths(ConfigNode value, const Setting& setting,
+                              const SettingsList::PathChange& change) {
+  if (value.kind == Kind::kScalar) {
+    const auto paths = changed(value.text, setting, change);
+    if (paths.size() > 1) {
+      throw ConfigError(
+          concat("'", value.text, "' stands for ", paths.size(), " files, and one is wanted here"));
+    }
+    value.text = paths.front();
+  }
+  std::vector<ConfigNode> items;
+  for (const ConfigNode& item : value.items) {
+    for (ConfigNode& now : changed_items(item, setting, change)) items.push_back(std::move(now));
+  }
+  value.items = std::move(items);
   return value;
 }
 
@@ -273,8 +312,8 @@ SettingsList& SettingsList::free(std::function<bool()> when) {
   return *this;
 }
 
-SettingsList& SettingsList::path() {
-  items_.back().is_path = true;
+SettingsList& SettingsList::path(PathKind kind) {
+  items_.back().path_kind = kind;
   return *this;
 }
 
@@ -408,16 +447,18 @@ ConfigNode SettingsList::binding() const {
   return root;
 }
 
-void SettingsList::change_paths(
-    const std::function<std::string(const std::string&)>& change) const {
+void SettingsList::change_paths(const PathChange& change) const {
   for (const auto& item : items_) {
-    if (!item.is_path) continue;
+    if (item.path_kind == PathKind::kNone) continue;
     const ConfigNode value = item.write();
+    if (value.kind == Kind::kScalar && value.text.empty()) continue;
     try {
-      const ConfigNode changed = with_changed_paths(value, change);
-      if (to_yaml(changed) != to_yaml(value)) item.read(changed);
+      const ConfigNode now = with_changed_paths(value, item, change);
+      if (to_yaml(now) != to_yaml(value)) item.read(now);
     } catch (const ConfigError& error) {
       throw ConfigError(concat("'", item.name, "': ", error.what()));
+    } catch (const IoError& error) {
+      throw IoError(concat("'", item.name, "': ", error.what()));
     }
   }
 }

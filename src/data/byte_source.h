@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Where bytes come from: a file, memory, or either through gzip.
+// Where bytes come from: a file, memory, or either through gzip or zstd.
 #pragma once
 
 #include <cstddef>
@@ -26,15 +26,15 @@ std::unique_ptr<ByteSource> open_memory(std::string content, std::size_t piece =
 
 // Bounds a decompressed stream: past `free_bytes` it may be at most `max_ratio` times its
 // compressed size.
-struct GunzipLimits {
+struct UnpackLimits {
   std::int64_t free_bytes = std::int64_t{64} << 20;
   std::int64_t max_ratio = 200;
 };
 
-// `inner` itself, or its decompressed content where it begins with the gzip magic bytes. `name` is
-// for messages. Reading throws FormatError for a damaged or truncated stream and for one that
-// expands beyond `limits`.
-std::unique_ptr<ByteSource> gunzip_if_compressed(std::unique_ptr<ByteSource> inner,
-                                                 std::string name, GunzipLimits limits = {});
+// `inner` itself, or its decompressed content where it begins with the magic bytes of gzip or zstd.
+// `name` is for messages. Reading throws FormatError for a damaged or truncated stream and for one
+// that expands beyond `limits`.
+std::unique_ptr<ByteSource> unpack_if_compressed(std::unique_ptr<ByteSource> inner,
+                                                 std::string name, UnpackLimits limits = {});
 
 }  // namespace corda::data

@@ -44,6 +44,14 @@ std::string detect_format(const DataFile& file, bool skip_bad) {
   return RecordStream(file, pass, kTextPartBytes).format();
 }
 
+std::int64_t count_records(const DataFile& file) {
+  RecordStream stream(file, {}, kTextPartBytes);
+  if (stream.is_plain_text()) return 1;
+  std::int64_t records = 0;
+  while (stream.next_raw()) ++records;
+  return records;
+}
+
 std::vector<QaRecord> load_qa(const DataFile& file, bool skip_bad, core::Reporter& reporter) {
   std::vector<QaRecord> records;
   read_as(file, "qa", skip_bad, reporter, [&](const DataFile& from, const Record& record) {

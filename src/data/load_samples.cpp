@@ -39,7 +39,8 @@ void report(const Dataset& dataset, const tokenizer::Tokenizer& tokenizer,
 std::optional<Dataset> open_cached(const fs::path& path, core::Reporter& reporter) {
   if (!fs::exists(path)) return std::nullopt;
   try {
-    Dataset dataset{.samples = SampleStore::open(path), .counts = {}, .template_used = {}};
+    Dataset dataset{
+        .samples = SampleStore::open(path), .counts = {}, .template_used = {}, .file_samples = {}};
     read_notes(dataset.samples.notes(), dataset);
     reporter.info(concat("tokenised data from ", path.string()));
     return dataset;
@@ -80,7 +81,10 @@ Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokeni
   pipeline.run(files, [&](const EncodedRecord& encoded) {
     for (const Sample& sample : encoded.samples) writer.add(sample);
   });
-  Dataset dataset{.samples = {}, .counts = pipeline.counts(), .template_used = {}};
+  Dataset dataset{.samples = {},
+                  .counts = pipeline.counts(),
+                  .template_used = {},
+                  .file_samples = pipeline.file_samples()};
   const ChatTemplate* chat = pipeline.encoder().chat();
   dataset.template_used = {pipeline.template_name(), chat != nullptr ? chat->exported() : ""};
   dataset.samples = writer.finish(to_notes(dataset));

@@ -13,8 +13,8 @@ namespace corda::data {
 
 core::SettingsList settings_of(PreviewSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "model directory with its tokenizer files").path().required();
-  list.add("data", s.data, "data file; may be given several times").path().required();
+  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required();
+  list.add("data", s.data, core::kDataHelp).path(core::PathKind::kData).required();
   list.add("format", s.format, "of the data", format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");

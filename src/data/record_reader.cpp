@@ -9,6 +9,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "data/csv_reader.h"
 #include "data/text_reader.h"
 
 namespace corda::data {
@@ -228,10 +229,10 @@ Record parse_record(RawRecord raw, const std::string& name) {
 
 namespace {
 
-// In lower case, of the name without ".gz".
+// In lower case, of the name without ".gz" or ".zst".
 std::string extension_of(const std::filesystem::path& path) {
   std::filesystem::path name = path.filename();
-  if (name.extension() == ".gz") name = name.stem();
+  if (name.extension() == ".gz" || name.extension() == ".zst") name = name.stem();
   return core::to_lower_ascii(name.extension().string());
 }
 
@@ -239,28 +240,35 @@ std::string extension_of(const std::filesystem::path& path) {
 
 Container container_of(const std::filesystem::path& path, const std::string& format) {
   const std::string extension = extension_of(path);
+  if (extension == ".csv" || extension == ".tsv") return Container::kCsv;
+  if (extension == ".parquet" || extension == ".arrow" || extension == ".feather")
+    return Container::kTable;
   const bool json = extension == ".json" || extension == ".jsonl" || extension == ".ndjson";
   return json || (format != "auto" && format != "text") ? Container::kJson : Container::kText;
 }
 
 void refuse_other_containers(const std::filesystem::path& path, const std::string& format) {
-  constexpr std::array<std::string_view, 14> kOthers = {
-      ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx", ".pdf",
-      ".zip", ".tar", ".tgz",     ".xz",    ".zst",     ".bz2",  ".pkl"};
+  constexpr std::array<std::string_view, 8> kOthers = {".xlsx", ".pdf", ".zip", ".tar",
+                                                       ".tgz",  ".xz",  ".bz2", ".pkl"};
   const std::string extension = extension_of(path);
   if (format != "auto" || std::find(kOthers.begin(), kOthers.end(), extension) == kOthers.end())
     return;
-  throw core::FormatError(core::concat(
-      path.string(), ": '", extension, "' files are not read; write the data as JSONL (one object ",
-      "a line, gzip if you like), or give the format 'text' if it is plain text all the same"));
+  throw core::FormatError(core::concat(path.string(), ": '", extension,
+                                       "' files are not read; write the data as JSONL (one object ",
+                                       "a line, gzip if you like), CSV or Parquet, or give the "
+                                       "format 'text' if it is plain text all the same"));
 }
 
 std::unique_ptr<RecordReader> open_records(std::unique_ptr<ByteSource> source, std::string name,
-                                           Container container, ReadLimits limits) {
-  auto plain = gunzip_if_compressed(std::move(source), name);
+                                           Container container, ReadLimits limits,
+                                           const std::set<std::string>& json_columns) {
+  const char separator = extension_of(name) == ".tsv" ? '\t' : '\0';
+  auto plain = unpack_if_compressed(std::move(source), name);
   auto text = std::make_unique<TextReader>(std::move(plain), std::move(name));
   if (container == Container::kText)
     return std::make_unique<PlainTextReader>(std::move(text), limits);
+  if (container == Container::kCsv)
+    return open_csv(std::move(text), separator, json_columns, limits);
   return std::make_unique<JsonReader>(std::move(text), limits);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "core/json.h"
@@ -44,6 +45,8 @@ class RecordReader {
 enum class Container {
   kJson,  // a list of objects, or one object a line: the first byte that is no space says which
   kText,
+  kCsv,    // the first line names the columns
+  kTable,  // Parquet, Arrow
 };
 
 struct ReadLimits {
@@ -53,17 +56,19 @@ struct ReadLimits {
   std::int64_t part_bytes = 0;
 };
 
-// What a file of that name and format (of DataFile) holds: .json, .jsonl and .ndjson, each perhaps
-// with .gz behind it, are JSON; any other name is plain text, unless the format is one with
-// columns.
+// What a file of that name and format (of DataFile) holds: .json, .jsonl and .ndjson are JSON, .csv
+// and .tsv are CSV, each perhaps with .gz or .zst behind it; .parquet, .arrow and .feather are
+// tables; any other name is plain text, unless the format is one with columns.
 Container container_of(const std::filesystem::path& path, const std::string& format);
 
-// `source` may be gzip; `name` is for messages.
 // Throws FormatError for a path whose name says that the file is neither JSON nor text (a table, an
 // archive), where `format` is auto: its bytes would be read as a text.
 void refuse_other_containers(const std::filesystem::path& path, const std::string& format);
 
+// `source` may be gzip or zstd and is no table; `name` is for messages. A cell of a CSV that holds
+// a JSON list is one where its column is in `json_columns`.
 std::unique_ptr<RecordReader> open_records(std::unique_ptr<ByteSource> source, std::string name,
-                                           Container container, ReadLimits limits = {});
+                                           Container container, ReadLimits limits = {},
+                                           const std::set<std::string>& json_columns = {});
 
 }  // namespace corda::data

@@ -9,8 +9,24 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "data/table_reader.h"
 
 namespace corda::data {
+
+namespace {
+
+// The columns that hold lists: of a CSV they are JSON in a cell.
+std::set<std::string> list_columns(const DataFile& file) {
+  std::set<std::string> columns;
+  for (const char* field :
+       {"messages", "conversations", "tools", "functions", "answers", "history"}) {
+    const auto mapped = file.columns.find(field);
+    columns.insert(mapped == file.columns.end() ? field : mapped->second);
+  }
+  return columns;
+}
+
+}  // namespace
 
 RecordStream::RecordStream(DataFile file, BadRecord bad, std::int64_t part_bytes)
     : file_(std::move(file)), bad_(std::move(bad)), in_parts_(part_bytes > 0 && is_plain_text()) {
@@ -22,8 +38,11 @@ RecordStream::RecordStream(DataFile file, BadRecord bad, std::int64_t part_bytes
         "'", name, "': first must be 0 or more and count positive (or -1 for all); they are ",
         file_.first, " and ", file_.count));
   }
-  reader_ = open_records(open_file(file_.path), name, container_of(file_.path, file_.format),
-                         ReadLimits{.part_bytes = part_bytes});
+  const Container container = container_of(file_.path, file_.format);
+  reader_ = container == Container::kTable
+                ? open_table(file_.path)
+                : open_records(open_file(file_.path), name, container,
+                               ReadLimits{.part_bytes = part_bytes}, list_columns(file_));
   head_ = read();
   if (!head_)
     throw core::FormatError(core::concat(name, ": the file is empty; it holds no record"));

@@ -20,7 +20,7 @@ using core::Json;
 
 namespace {
 
-constexpr int kVersion = 3;
+constexpr int kVersion = 4;
 
 constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
                                 std::pair{"samples", &EncodeCounts::samples},
@@ -103,6 +103,16 @@ std::vector<std::string> texts_of(const Json& notes, const char* key) {
   return texts;
 }
 
+std::vector<std::int64_t> counts_of(const Json& notes, const char* key) {
+  std::vector<std::int64_t> counts;
+  for (const Json& count : notes.value(key, Json::array())) {
+    if (!count.is_number_integer())
+      throw core::FormatError(core::concat("tokenised data: '", key, "' must hold counts"));
+    counts.push_back(count.get<std::int64_t>());
+  }
+  return counts;
+}
+
 }  // namespace
 
 std::string cache_key(const std::vector<DataFile>& files, const EncodeSettings& settings,
@@ -136,6 +146,7 @@ std::string to_notes(const Dataset& dataset) {
   return Json{{"version", kVersion},
               {"counts", std::move(counts)},
               {"dropped_list", dataset.counts.dropped_list},
+              {"file_samples", dataset.file_samples},
               {"first", std::move(first)},
               {"template", dataset.template_used.name},
               {"chat_template", dataset.template_used.chat_template}}
@@ -151,6 +162,7 @@ void read_notes(const std::string& notes, Dataset& dataset) {
   const core::Fields counts(fields.object("counts"), core::concat(source, ": counts"));
   for (const auto& [name, member] : kCounts) dataset.counts.*member = counts.integer(name, 0);
   dataset.counts.dropped_list = texts_of(json, "dropped_list");
+  dataset.file_samples = counts_of(json, "file_samples");
   const core::Fields first(fields.object("first"), core::concat(source, ": first"));
   for (const auto& [name, member] : kNoted)
     dataset.counts.*member = {.count = counts.integer(name, 0), .first = first.text(name)};

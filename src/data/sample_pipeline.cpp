@@ -33,7 +33,11 @@ SamplePipeline::SamplePipeline(const tokenizer::Tokenizer& tokenizer,
 void SamplePipeline::run(const std::vector<DataFile>& files, const Sink& sink,
                          std::int64_t borders_until) {
   borders_until_ = borders_until;
-  for (const auto& file : files) run_file(file, sink);
+  for (const auto& file : files) {
+    const std::int64_t before = counts_.samples;
+    run_file(file, sink);
+    file_samples_.push_back(counts_.samples - before);
+  }
 }
 
 void SamplePipeline::run_file(const DataFile& data_file, const Sink& sink) {

@@ -32,6 +32,8 @@ class SamplePipeline {
   RecordEncoder& encoder() { return encoder_; }
   const EncodeCounts& counts() const { return counts_; }
   const std::string& template_name() const { return template_; }
+  // How many samples each file gave.
+  const std::vector<std::int64_t>& file_samples() const { return file_samples_; }
 
  private:
   // What became of one record: samples, or why not.
@@ -55,6 +57,7 @@ class SamplePipeline {
   std::int64_t threads_;
   std::int64_t borders_until_ = 0;
   EncodeCounts counts_;
+  std::vector<std::int64_t> file_samples_;
   std::string template_;
 };
 

@@ -325,7 +325,7 @@ void write_result(const DecomposeSettings& settings, const adapter::Adapter& res
 
 core::SettingsList settings_of(DecomposeSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "base model directory").path().required().free();
+  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required().free();
   model::add_assume_family(list, s.assume_family);
   list.add("covariance", s.covariance,
            "covariance directory of `corda calibrate`; several are mixed with equal weight")
@@ -337,10 +337,10 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("data", s.data,
            "calibrate on this file in the same pass, instead of --covariance; may be given several "
            "times")
-      .path()
+      .path(core::PathKind::kData)
       .free();
   list.add("task_data", s.task_data, "mode dual with --data: the task's file, likewise")
-      .path()
+      .path(core::PathKind::kData)
       .free();
   list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)",
            {"corda", "pissa"});

@@ -27,9 +27,10 @@ using Ids = std::vector<TokenId>;
 
 core::SettingsList settings_list(ChatSettings& s, bool prompts) {
   core::SettingsList list;
-  list.add("model", s.model, "model: a Hugging Face directory").path().required();
+  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required();
   model::add_assume_family(list, s.assume_family);
-  list.add("adapter", s.adapter, "adapter directory, folded into the weights").path();
+  list.add("adapter", s.adapter, "adapter directory, folded into the weights")
+      .path(core::PathKind::kModel);
   if (prompts) {
     list.add("prompt", s.prompts, "a text to go on with; may be given several times").required();
   }

@@ -24,13 +24,14 @@ void add_answer_settings(core::SettingsList& list, AnswerSettings& s) {
 
 core::SettingsList settings_of(EvalSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "base model: a Hugging Face directory").path().required();
+  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required();
   model::add_assume_family(list, s.assume_family);
-  list.add("adapter", s.adapter, "adapter directory, folded into the weights").path();
+  list.add("adapter", s.adapter, "adapter directory, folded into the weights")
+      .path(core::PathKind::kModel);
   std::vector<std::string> names = {"perplexity", "generate"};
   for (const std::string& name : task_names()) names.push_back(name);
   list.add("task", s.task, "what is measured", names);
-  list.add("data", s.data, "data file; may be given several times").path().required();
+  list.add("data", s.data, core::kDataHelp).path(core::PathKind::kData).required();
   list.add("format", s.format, "of the data", data::format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");

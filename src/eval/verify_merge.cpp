@@ -244,7 +244,8 @@ core::SettingsList settings_of(VerifySettings& s) {
   core::SettingsList list;
   list.add("data", s.data,
            "of --verify: data file to compare on; may be given several times; none: the data of "
-           "the adapter's run");
+           "the adapter's run")
+      .path(core::PathKind::kData);
   list.add("format", s.format, "of the data", data::format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");

@@ -164,8 +164,10 @@ std::int64_t parse_size(const std::string& text) {
 
 core::SettingsList settings_of(MergeSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "base model directory").path().required();
-  list.add("adapter", s.adapter, "adapter directory, corda's or PEFT's").path().required();
+  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required();
+  list.add("adapter", s.adapter, "adapter directory, corda's or PEFT's")
+      .path(core::PathKind::kModel)
+      .required();
   list.add("out", s.out, "model directory to write").path().required();
   list.add("dtype", s.dtype, "dtype of the floating-point weights; auto: as in the base",
            {"auto", "bf16", "fp16", "fp32"});

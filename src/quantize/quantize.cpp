@@ -62,7 +62,7 @@ at::Tensor values_of(const PackedWeight& packed) {
 
 core::SettingsList settings_of(QuantizeSettings& s) {
   core::SettingsList list;
-  list.add("model", s.model, "model directory").path().required();
+  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required();
   list.add("to", s.to,
            "nf4: 4 bits as bitsandbytes, nested absmax; fp8: float8, tiles of 128 x 128",
            {"nf4", "fp8"})

@@ -66,21 +66,9 @@ std::string tuning_directory(const TrainSettings& settings) {
 // seems to, since the estimate may be too high.
 LowRankPassOptions options_for(const TrainSettings& settings, const model::Model& model,
                                const LargestBatches& largest, core::Reporter& reporter) {
-  std::vector<LowRankPassOptions> allowed;
-  for (const auto& [recompute, offload] : kLadder) {
-    LowRankPassOptions options{
-        .recompute = recompute, .offload = offload, .tokens = largest.micro_batch};
-    options.tuning_cache = tuning_directory(settings);
-    if (settings.graphs == "false") options.graphs = Graphs::kNever;
-    if (settings.recompute != "auto") options.recompute = recompute_named(settings.recompute);
-    if (settings.offload != "auto") options.offload = settings.offload == "true";
-    allowed.push_back(options);
-  }
+  const std::vector<LowRankPassOptions> allowed = allowed_options(settings, largest.micro_batch);
   if (!model.device().is_cuda()) return allowed.front();
-  const std::int64_t beside =
-      kMarginBytes + (largest.evaluated > 0
-                          ? evaluation_bytes(model.config, model.compute, largest.evaluated)
-                          : 0);
+  const std::int64_t beside = bytes_beside(model, largest);
   const std::int64_t room = linalg::free_memory_bytes(model.device()) - beside;
   for (const LowRankPassOptions& options : allowed) {
     if (low_rank_pass_bytes(model, options) <= room) return options;
@@ -126,6 +114,26 @@ void ChosenPass::record_in(TrainSettings& settings) const {
   settings.gradients = gradients;
   settings.recompute = recompute;
   settings.offload = offload;
+}
+
+std::vector<LowRankPassOptions> allowed_options(const TrainSettings& settings,
+                                                std::int64_t tokens) {
+  std::vector<LowRankPassOptions> allowed;
+  for (const auto& [recompute, offload] : kLadder) {
+    LowRankPassOptions options{.recompute = recompute, .offload = offload, .tokens = tokens};
+    options.tuning_cache = tuning_directory(settings);
+    if (settings.graphs == "false") options.graphs = Graphs::kNever;
+    if (settings.recompute != "auto") options.recompute = recompute_named(settings.recompute);
+    if (settings.offload != "auto") options.offload = settings.offload == "true";
+    allowed.push_back(options);
+  }
+  return allowed;
+}
+
+std::int64_t bytes_beside(const model::Model& model, const LargestBatches& largest) {
+  const bool evaluates = largest.evaluated > 0;
+  return kMarginBytes +
+         (evaluates ? evaluation_bytes(model.config, model.compute, largest.evaluated) : 0);
 }
 
 bool asks_for_fused(const TrainSettings& settings) {

@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "corda/core/reporter.h"
 #include "corda/model/model.h"
 #include "corda/train/settings.h"
 #include "train/gradient_pass.h"
+#include "train/low_rank_pass.h"
 
 namespace corda::train {
 
@@ -35,6 +37,13 @@ struct LargestBatches {
   std::int64_t micro_batch = 0;
   std::int64_t evaluated = 0;  // forward pass of an evaluation between steps; 0: there is none
 };
+
+// The fused pass's options that the settings allow, from the fastest to the smallest, for
+// micro-batches of so many tokens.
+std::vector<LowRankPassOptions> allowed_options(const TrainSettings& settings, std::int64_t tokens);
+
+// What must be free beside a pass: an evaluation between steps, and the workspaces of libraries.
+std::int64_t bytes_beside(const model::Model& model, const LargestBatches& largest);
 
 // Throws ConfigError where the settings ask for a pass that the model's adapters or the device do
 // not allow. Looks at no value of a tensor.

@@ -125,6 +125,10 @@ const std::vector<Foreign>& table() {
        "question}}"},
       {{"max_samples", "max_train_samples", "max_eval_samples"},
        "give the file a count: data.train: [{path: a.jsonl, count: 1000}]"},
+      {{"mix", "mixture", "mix_strategy", "interleave_probs", "interleave_prob", "dataset_weights",
+        "probabilities", "sampling_weights"},
+       "give every file a weight: data.train: [{path: a.jsonl, weight: 3}, {path: b.jsonl, weight: "
+       "1}]"},
       {{"dataset_format", "dataset_type", "formatting_func"},
        "give the file a format: data.train: [{path: a.jsonl, format: alpaca}]"},
       {{"train_on_inputs", "train_on_prompt", "completion_only_loss", "assistant_only_loss",

@@ -48,8 +48,9 @@ struct GraphRule {
 };
 
 GraphRule::GraphRule(const model::Model& model, const LowRankPassOptions& options) {
-  // Buffers must stay where they are, and attention must not need autograd.
-  const bool possible = model.device().is_cuda() && !options.offload && options.tokens > 0 &&
+  // Buffers must stay where they are, and attention must not need autograd. What is asked of shapes
+  // alone is asked for a GPU.
+  const bool possible = !model.device().is_cpu() && !options.offload && options.tokens > 0 &&
                         model::suits_flash(model.compute, model.config.attention);
   graphs = possible ? options.graphs : Graphs::kNever;
   for (const model::Linear* linear : model.projections())

@@ -31,6 +31,18 @@ std::string rounded(double value) {
   return concat(std::round(value / unit) * unit);
 }
 
+// Weights, and which files share one; "" where the data are no mixture. Their paths may change.
+std::string weights_of(const std::vector<data::DataFile>& files) {
+  std::string text;
+  const data::DataFile* before = nullptr;
+  for (const auto& file : files) {
+    const bool shared = before != nullptr && !file.source.empty() && before->source == file.source;
+    if (file.weight > 0) text += concat(text.empty() ? "" : " ", file.weight, shared ? "+" : "");
+    before = &file;
+  }
+  return text;
+}
+
 }  // namespace
 
 StepCounts step_counts(const TrainSettings& settings, std::int64_t samples) {
@@ -56,6 +68,8 @@ core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
   add("config.json", model::config_fingerprint(settings.model));
   add("adapter fingerprint", trainable.start_fingerprint());
   add("data fingerprint", data.train.samples.fingerprint());
+  const std::string weights = weights_of(settings.data.train);
+  if (!weights.empty()) add("mixture", weights);
   const std::string& chat_template = data.train.template_used.chat_template;
   add("template", "sha256:" + core::Sha256().update(chat_template).hex_digest());
   return identity;

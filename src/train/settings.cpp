@@ -2,8 +2,11 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "corda/train/settings.h"
 
+#include <algorithm>
+
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/data/mixture.h"
 #include "corda/data/names.h"
 #include "corda/model/config.h"
 #include "corda/quant/quantise.h"
@@ -43,8 +46,9 @@ std::map<std::string, std::string> read_columns(const ConfigNode& node) {
 // What may stand in the map of one file.
 core::SettingsList data_file_settings(data::DataFile& file, std::string& path) {
   core::SettingsList list;
-  list.add("path", path, "the file").required();
-  list.add("format", file.format, "of its records; auto: as their columns say");
+  list.add("path", path, "file, pattern, or hf://datasets/org/name/file in the Hugging Face cache")
+      .required();
+  list.add("format", file.format, "of the records; auto: as their columns say");
   list.add(
       core::Setting{.name = "columns",
                     .help = "field of the format: column of the file",
@@ -54,6 +58,12 @@ core::SettingsList data_file_settings(data::DataFile& file, std::string& path) {
                     .write = [&file] { return write_columns(file.columns); }});
   list.add("first", file.first, "records before this one are left out, from 0");
   list.add("count", file.count, "at most so many records; -1: all");
+  list.add(
+      "weight", file.weight,
+      "share of this file in the samples of an epoch, in proportion to the other files'; 0: no "
+      "mixture",
+      {0, 1e9});
+  list.add("source", file.source, "files of one source share one weight");
   return list;
 }
 
@@ -85,15 +95,20 @@ data::DataFile read_data_file(const std::string& name, const ConfigNode& node) {
 }
 
 ConfigNode write_data_file(const data::DataFile& file) {
+  data::DataFile written = file;
+  std::string path = file.path.string();
+  data::DataFile usual;
+  std::string no_path;
+  const core::SettingsList now = data_file_settings(written, path);
+  const core::SettingsList defaults = data_file_settings(usual, no_path);
   ConfigNode node;
   node.kind = ConfigNode::Kind::kMap;
-  node.entries.emplace_back("path", ConfigNode::scalar(file.path.string()));
-  node.entries.emplace_back("format", ConfigNode::scalar(file.format));
-  if (!file.columns.empty()) node.entries.emplace_back("columns", write_columns(file.columns));
-  if (file.first != 0)
-    node.entries.emplace_back("first", ConfigNode::scalar(std::to_string(file.first)));
-  if (file.count >= 0)
-    node.entries.emplace_back("count", ConfigNode::scalar(std::to_string(file.count)));
+  for (const core::Setting& setting : now.items()) {
+    const ConfigNode value = setting.write();
+    const bool always = setting.name == "path" || setting.name == "format";
+    if (always || core::to_yaml(value) != core::to_yaml(defaults.find(setting.name)->write()))
+      node.entries.emplace_back(setting.name, value);
+  }
   return node;
 }
 
@@ -134,13 +149,13 @@ core::SettingsList settings_of(TrainSettings& s) {
   constexpr double kMostTokens = 1 << 30;  // of a batch; places in it are 32-bit numbers
   core::SettingsList list;
   list.explain(foreign_setting);
-  list.add("model", s.model, "base model: a Hugging Face directory").path().required().free();
+  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required().free();
   model::add_assume_family(list, s.assume_family);
   list.add("method", s.method, "what is trained", {"corda", "lora", "pissa", "dora", "full"});
   list.add("adapter", s.adapter,
            "adapter directory to start from (corda: from `corda decompose`; else a LoRA or DoRA of "
            "PEFT's or ours)")
-      .path()
+      .path(core::PathKind::kModel)
       .free();
   list.add("train_a", s.train_a,
            "train A too; auto: what the adapter says (mode dual keeps A as it is)",
@@ -157,9 +172,16 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("lora.target_modules", s.lora.target_modules,
            "layers that get an adapter, by the last part of their names or their whole names; "
            "all-linear: every one of a block; empty: a given adapter's, else all-linear");
-  list.add(data_files("data.train", s.data.train, "training files")).path().required().free();
-  list.add(data_files("data.eval", s.data.eval, "evaluation files; --resume takes others"))
-      .path()
+  list.add(data_files("data.train", s.data.train,
+                      "training files: paths, or maps of path (a file, a pattern, or "
+                      "hf://datasets/org/name/file in the Hugging Face cache), format, columns, "
+                      "first, count, weight (of a mixture: its share of the samples of an epoch)"))
+      .path(core::PathKind::kData)
+      .required()
+      .free();
+  list.add(data_files("data.eval", s.data.eval,
+                      "evaluation files, given as training files are; --resume takes others"))
+      .path(core::PathKind::kData)
       .free();
   data::add_template_settings(list, "data.", s.data.template_name, s.data.system, s.data.date,
                               s.data.skip_bad);
@@ -301,6 +323,14 @@ void check(const TrainSettings& s) {
   if (s.lora.dropout < 0 && s.lora.dropout != -1)
     problems.push_back(
         concat("'lora.dropout' must lie between 0 and 0.999; it is ", s.lora.dropout));
+  try {
+    data::check_mixture(s.data.train);
+  } catch (const core::ConfigError& error) {
+    problems.emplace_back(error.what());
+  }
+  const auto weighted = [](const data::DataFile& file) { return file.weight > 0; };
+  if (std::any_of(s.data.eval.begin(), s.data.eval.end(), weighted))
+    problems.emplace_back("'weight' is of training files; every file of 'data.eval' counts whole");
   if (!problems.empty()) throw core::ConfigError(core::join(problems, "\n"));
 }
 

@@ -72,7 +72,8 @@ class Run {
                                              .eps = settings.optim.eps,
                                              .weight_decay = settings.optim.weight_decay}),
         sampler_(data_.train.samples.size(), settings.optim.batch_size,
-                 core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream)) {
+                 core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream),
+                 data::mixture_of(settings.data.train, data_.train.file_samples)) {
     const data::EncodeCounts& counts = data_.train.counts;
     const data::TemplateUsed& used = data_.train.template_used;
     trainable_.set_template(used.name, used.chat_template);

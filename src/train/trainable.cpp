@@ -177,6 +177,38 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model
 
 }  // namespace
 
+model::Model trainable_shapes(const TrainSettings& settings,
+                              const model::ModelDescription& description, at::ScalarType compute,
+                              core::Reporter& reporter) {
+  const bool full = settings.method == "full";
+  const at::ScalarType weights = full ? at::kFloat : compute;
+  const auto options = at::TensorOptions().device(at::kMeta).dtype(weights);
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, shape] : model::expected_tensors(description))
+    tensors[name] = at::empty(shape, options);
+  model::Model model = model::model_without_weights(
+      description, {.device = at::kMeta, .weights = weights, .compute = compute});
+  const auto load = [&](const std::string& name) { return tensors.at(name); };
+  for (std::int64_t layer = 0; layer < description.num_layers(); ++layer)
+    model.blocks[static_cast<std::size_t>(layer)] = model::make_block(description, layer, load);
+  const std::int64_t hidden = description.hidden_size;
+  model.embedding = at::empty({description.vocab_size, hidden}, options);
+  model.final_norm = at::empty({hidden}, options);
+  if (!description.tied) model.head.weight = at::empty({description.vocab_size, hidden}, options);
+  if (full) {
+    for (auto& [name, tensor] : model.parameters()) tensor->set_requires_grad(true);
+    return model;
+  }
+  adapter::Adapter adapter = new_adapter(settings, model, reporter);
+  adapter.train_a = true;  // which factors are equal is in their numbers
+  model::attach_trainable(model, adapter);
+  if (settings.train_a == "false") {
+    for (model::Linear* linear : model.projections())
+      if (linear->low_rank) linear->low_rank->a.set_requires_grad(false);
+  }
+  return model;
+}
+
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
                      Values values)
     : base_(quant::open_model(settings.model, reporter)),

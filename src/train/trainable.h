@@ -24,6 +24,12 @@ enum class Values {
   kShapesOnly  // tensors of the meta device: everything but the numbers, at no cost
 };
 
+// A model of the meta device, made from its description alone, with a new adapter of the settings'
+// rank and targets on it (method full: its weights being trained), as Trainable makes it.
+model::Model trainable_shapes(const TrainSettings& settings,
+                              const model::ModelDescription& description, at::ScalarType compute,
+                              core::Reporter& reporter);
+
 class Trainable {
  public:
   // Loads the base and puts a new or given adapter on it; for method full makes fp32 master

@@ -67,7 +67,7 @@ TEST_F(Errors, HelpListsEveryVerbAndItsFlags) {
     EXPECT_THAT(one.out, HasSubstr("--json")) << verb;
   }
   EXPECT_THAT(run_corda({"calibrate", "--help"}).out, HasSubstr("--activation-scaling"));
-  EXPECT_THAT(run_corda({"decompose", "--help"}).out, HasSubstr("kpa, ipa, dual"));
+  EXPECT_THAT(run_corda({"decompose", "--help"}).out, HasSubstr("kpa|ipa|dual"));
   EXPECT_THAT(run_corda({"--version"}).out, HasSubstr("corda 0."));
 }
 

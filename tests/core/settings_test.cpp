@@ -7,6 +7,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "core/json.h"
 #include "support/temporary_directory.h"
 
 namespace corda::core {
@@ -226,19 +227,89 @@ TEST(Settings, PathsAreChangedWhereverTheyStand) {
                    .read = [&](const ConfigNode& node) { maps = node; },
                    .write = [&] { return maps; }})
       .path();
-  list.change_paths([](const std::string& path) {
-    return path.starts_with("~/") ? "/home/me/" + path.substr(2) : path;
+  list.change_paths([](const std::string& path, PathKind kind) -> std::vector<std::string> {
+    EXPECT_EQ(kind, PathKind::kOther);
+    return {path.starts_with("~/") ? "/home/me/" + path.substr(2) : path};
   });
   EXPECT_EQ(model, "/home/me/m");
   EXPECT_EQ(text, "~/t");
   EXPECT_EQ(files, (std::vector<std::string>{"a", "/home/me/b"}));
   EXPECT_EQ(to_yaml(maps), "- path: /home/me/c\n  format: ~/d\n");
   try {
-    list.change_paths([](const std::string&) -> std::string { throw ConfigError("no home"); });
+    list.change_paths([](const std::string&, PathKind) -> std::vector<std::string> {
+      throw ConfigError("no home");
+    });
     FAIL() << "nothing was thrown";
   } catch (const ConfigError& error) {
     EXPECT_STREQ(error.what(), "'model': no home");
   }
+}
+
+TEST(Settings, AnItemThatStandsForSeveralPathsBecomesSeveralWhichShareItsWeight) {
+  std::vector<std::string> files = {"*.a", "b"};
+  ConfigNode maps =
+      parse_yaml("[{path: '*.a', weight: 2}, {path: '*.a'}, {path: b, weight: 1}]", "t");
+  std::string one = "*.a";
+  SettingsList list;
+  list.add("files", files, "").path(PathKind::kData);
+  list.add(Setting{.name = "maps",
+                   .help = "",
+                   .type = "list of files",
+                   .read = [&](const ConfigNode& node) { maps = node; },
+                   .write = [&] { return maps; }})
+      .path(PathKind::kData);
+  const auto change = [](const std::string& path, PathKind kind) -> std::vector<std::string> {
+    EXPECT_EQ(kind, PathKind::kData);
+    if (path == "*.a") return {"1.a", "2.a"};
+    return {path};
+  };
+  list.change_paths(change);
+  EXPECT_EQ(files, (std::vector<std::string>{"1.a", "2.a", "b"}));
+  EXPECT_EQ(to_yaml(maps),
+            "- path: 1.a\n  weight: 2\n  source: \"*.a\"\n"
+            "- path: 2.a\n  weight: 2\n  source: \"*.a\"\n"
+            "- path: 1.a\n- path: 2.a\n- path: b\n  weight: 1\n");
+  SettingsList single;
+  single.add("one", one, "").path(PathKind::kData);
+  try {
+    single.change_paths(change);
+    FAIL() << "nothing was thrown";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(), "'one': '*.a' stands for 2 files, and one is wanted here");
+  }
+}
+
+TEST(Settings, TheSchemaSaysWhatReadTakes) {
+  std::string model;
+  std::string mode = "a";
+  std::int64_t rank = 8;
+  std::vector<double> betas = {0.9};
+  std::vector<std::string> names;
+  SettingsList list;
+  list.add("model", model, "a model").required();
+  list.add("lora.mode", mode, "how", {"a", "true"});
+  list.add("lora.rank", rank, "of it", {1, 64});
+  list.add("betas", betas, "two", {0, 1});
+  list.add(Setting{.name = "files",
+                   .help = "data",
+                   .type = "list of files",
+                   .entries = {Setting{.name = "path", .help = "a file", .type = "text"}}});
+  const Json schema = parse_json(list.json_schema("title"), "schema");
+  EXPECT_EQ(schema["required"], Json::array({"model"}));
+  EXPECT_EQ(schema["additionalProperties"], false);
+  const Json& lora = schema["properties"]["lora"];
+  EXPECT_EQ(lora["additionalProperties"], false);
+  EXPECT_EQ(lora["properties"]["mode"],
+            (Json{{"enum", {"a", "true", true}}, {"description", "how [a]"}}));
+  EXPECT_EQ(
+      lora["properties"]["rank"],
+      (Json{{"type", "integer"}, {"minimum", 1}, {"maximum", 64}, {"description", "of it [8]"}}));
+  const Json number = {{"type", "number"}, {"minimum", 0}, {"maximum", 1}};
+  EXPECT_EQ(schema["properties"]["betas"]["anyOf"],
+            Json::array({Json{{"type", "array"}, {"items", number}}, number}));
+  const Json& file = schema["properties"]["files"]["anyOf"][1]["anyOf"];
+  EXPECT_EQ(file[0], (Json{{"type", "string"}}));
+  EXPECT_EQ(file[1]["properties"]["path"]["description"], "a file");
 }
 
 TEST(Settings, HelpIsOfASettingOrAGroup) {

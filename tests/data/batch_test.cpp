@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "data/data_helpers.h"
@@ -101,6 +102,46 @@ TEST(EpochSampler, StepAloneDecidesWhateverWasAskedBefore) {
   for (std::int64_t step = 39; step >= 0; --step)
     EXPECT_EQ(resumed.indices_of(step), steps[static_cast<std::size_t>(step)]) << step;
   EXPECT_NE(EpochSampler(100, 7, 4).indices_of(0), steps[0]);
+}
+
+TEST(EpochSampler, AMixtureGivesEachPartItsShareAndNoneTwiceBeforeAllCameOnce) {
+  const std::vector<MixturePart> parts = {
+      {.source = "a", .weight = 3, .samples = {0, 1, 2, 3}},
+      {.source = "b", .weight = 1, .samples = {4, 5, 6, 7, 8, 9}}};
+  EXPECT_THAT(quotas_of(parts, 10), ElementsAre(8, 2));  // 7.5 and 2.5: the first is rounded up
+  EpochSampler sampler(10, 10, 42, parts);
+  ASSERT_EQ(sampler.steps_per_epoch(), 1);
+  std::map<std::int64_t, int> drawn;
+  for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
+    const auto indices = sampler.indices_of(epoch);
+    EXPECT_EQ(std::count_if(indices.begin(), indices.end(), [](auto i) { return i < 4; }), 8);
+    for (const auto index : indices) ++drawn[index];
+  }
+  for (std::int64_t i = 0; i < 10; ++i) EXPECT_EQ(drawn[i], i < 4 ? 6 : 1) << i;
+  EpochSampler resumed(10, 10, 42, parts);
+  EXPECT_EQ(resumed.indices_of(2), sampler.indices_of(2));
+  EXPECT_NE(resumed.indices_of(1), sampler.indices_of(2));
+}
+
+TEST(Mixture, FilesOfOneSourceShareItsWeight) {
+  const std::vector<DataFile> files = {{.path = "1", .weight = 2, .source = "*"},
+                                       {.path = "x", .weight = 1},
+                                       {.path = "2", .weight = 2, .source = "*"}};
+  const auto parts = mixture_of(files, {2, 1, 1});
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_THAT(parts[0].samples, ElementsAre(0, 1, 3));
+  EXPECT_THAT(parts[1].samples, ElementsAre(2));
+  EXPECT_TRUE(mixture_of({{.path = "1"}, {.path = "2"}}, {1, 1}).empty());
+  const auto refusal = [](const std::vector<DataFile>& given) {
+    return message_of<core::ConfigError>([&] { mixture_of(given, {1, 0}); });
+  };
+  EXPECT_EQ(refusal({{.path = "1", .weight = 1}, {.path = "2"}}),
+            "'2' has no weight and others do; give every training file one, or none");
+  EXPECT_EQ(refusal({{.path = "1", .weight = 1, .source = "s"},
+                     {.path = "2", .weight = 2, .source = "s"}}),
+            "files of the source 's' have the weights 1 and 2; a source has one");
+  EXPECT_EQ(refusal({{.path = "1", .weight = 1}, {.path = "2", .weight = 2}}),
+            "'2' has a weight but gave no sample");
 }
 
 TEST(EpochSampler, BatchLargerThanTheDataIsTheWholeEpoch) {

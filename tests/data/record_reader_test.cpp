@@ -76,7 +76,7 @@ TEST(RecordReader, DamagedGzipIsAnError) {
 }
 
 TEST(RecordReader, GzipThatExpandsTooMuchIsRefused) {
-  auto source = gunzip_if_compressed(open_memory(gzip(std::string(1 << 20, 'a'))), "bomb",
+  auto source = unpack_if_compressed(open_memory(gzip(std::string(1 << 20, 'a'))), "bomb",
                                      {.free_bytes = 1 << 16, .max_ratio = 200});
   const auto drain = [&] {
     std::string buffer(4096, '\0');
@@ -128,13 +128,13 @@ TEST(RecordReader, OtherEncodingsAndContainersAreNamed) {
               StartsWith("f:1:1: the file is UTF-16"));
   EXPECT_THAT(error_of("{\n \"a\": 1\n}\n"),
               HasSubstr("each record stands on one line, or in a list"));
-  for (const char* name : {"a.csv", "a.CSV.gz", "b.parquet", "c.jsonl.zst"}) {
+  for (const char* name : {"a.xlsx", "a.PDF.gz", "b.zip", "c.xz"}) {
     EXPECT_THAT(message_of<core::FormatError>([&] { refuse_other_containers(name, "auto"); }),
                 HasSubstr("files are not read; write the data as JSONL"))
         << name;
     EXPECT_NO_THROW(refuse_other_containers(name, "text"));
   }
-  for (const char* name : {"a.txt", "a.py", "a", "a.jsonl.gz"})
+  for (const char* name : {"a.txt", "a.py", "a", "a.jsonl.gz", "a.csv", "a.parquet"})
     EXPECT_NO_THROW(refuse_other_containers(name, "auto")) << name;
 }
 

@@ -18,6 +18,13 @@ void add_chat(CLI::App& app, CommonFlags& common, Action& action);
 void add_generate(CLI::App& app, CommonFlags& common, Action& action);
 void add_eval(CLI::App& app, CommonFlags& common, Action& action);
 void add_preview(CLI::App& app, CommonFlags& common, Action& action);
+void add_plan(CLI::App& app, CommonFlags& common, Action& action);
+void add_doctor(CLI::App& app, CommonFlags& common, Action& action);
+void add_export(CLI::App& app, CommonFlags& common, Action& action);
+void add_inspect(CLI::App& app, CommonFlags& common, Action& action);
+void add_config(CLI::App& app, CommonFlags& common, Action& action);
+void add_completion(CLI::App& app, CommonFlags& common, Action& action);
+void add_man(CLI::App& app, CommonFlags& common, Action& action);
 void add_tokenize(CLI::App& app, CommonFlags& common, Action& action);
 
 }  // namespace corda::tools

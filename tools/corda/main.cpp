@@ -203,7 +203,14 @@ int main(int argc, char** argv) {
   corda::tools::add_generate(app, common, action);
   corda::tools::add_chat(app, common, action);
   corda::tools::add_preview(app, common, action);
+  corda::tools::add_plan(app, common, action);
+  corda::tools::add_export(app, common, action);
+  corda::tools::add_inspect(app, common, action);
+  corda::tools::add_doctor(app, common, action);
   corda::tools::add_tokenize(app, common, action);
+  corda::tools::add_config(app, common, action);
+  corda::tools::add_completion(app, common, action);
+  corda::tools::add_man(app, common, action);
   for (CLI::App* verb : app.get_subcommands({})) {
     verb->add_flag("--json", common.json, "print the result as JSON");
     verb->add_flag("--quiet,-q", common.quiet, "no progress, warnings only");

@@ -53,7 +53,7 @@ std::string decode_line(const tokenizer::Tokenizer& tokenizer, const std::string
 // order mark and the carriage returns of line ends. Bytes that are no UTF-8 stay: how they are read
 // is the tokenizer's business.
 std::vector<std::string> lines_of(const std::string& path) {
-  const auto source = data::gunzip_if_compressed(data::open_file(path), path);
+  const auto source = data::unpack_if_compressed(data::open_file(path), path);
   std::string text;
   std::array<char, 65536> buffer;
   while (const std::size_t count = source->read(buffer.data(), buffer.size()))
@@ -65,6 +65,15 @@ std::vector<std::string> lines_of(const std::string& path) {
     if (line.ends_with('\r')) line.pop_back();
   }
   return lines;
+}
+
+std::string one_file(const std::string& path) {
+  const auto paths = paths_of(path, core::PathKind::kData);
+  if (paths.size() > 1) {
+    throw core::ConfigError(
+        core::concat("'", path, "' stands for ", paths.size(), " files, and one is wanted here"));
+  }
+  return paths.front();
 }
 
 void tokenize(const TokenizeFlags& flags, const CommonFlags& common) {
@@ -101,8 +110,8 @@ void add_tokenize(CLI::App& app, CommonFlags& common, Action& action) {
                  "add no BOS or EOS; with --decode leave special tokens out");
   verb->callback([flags, &common, &action] {
     action = [flags, &common] {
-      flags->model = user_path(flags->model);
-      flags->data = user_path(flags->data);
+      flags->model = paths_of(flags->model, core::PathKind::kModel).front();
+      flags->data = one_file(flags->data);
       tokenize(*flags, common);
     };
   });

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "corda/core/settings.h"
 
@@ -16,8 +17,19 @@ namespace corda::tools {
 // "${NAME}", which nobody expands behind "=" or in a file: a folder of that name would be made.
 std::string user_path(const std::string& path);
 
-// `user_path` of every path in the settings.
+// What a path of that kind stands for, the one resolver of all verbs. A model or adapter: a folder
+// that is there as it is, else "org/name", "org/name@revision" or "hf://org/name" in the Hugging
+// Face cache. Data: a file, the files that match a pattern (at least one, sorted), or
+// "hf://datasets/org/name/FILE-OR-PATTERN". Throws IoError, with the command that fetches it, for
+// what is neither here nor in the cache.
+std::vector<std::string> paths_of(const std::string& path, core::PathKind kind);
+
+// `paths_of` for every path in the settings.
 void expand_paths(const core::SettingsList& list);
+
+// Where huggingface_hub keeps what it fetched: $HF_HUB_CACHE, else $HF_HOME/hub, else
+// huggingface/hub in $XDG_CACHE_HOME or ~/.cache.
+std::filesystem::path hub_cache_directory();
 
 // Where this user's programs keep what they can make again: $XDG_CACHE_HOME/corda, else
 // ~/.cache/corda; empty where neither is known.

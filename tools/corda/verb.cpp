@@ -3,6 +3,7 @@
 #include "verb.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -15,6 +16,14 @@ namespace corda::tools {
 
 namespace {
 
+// What stands behind a flag: its words where it takes certain ones.
+std::string value_name(const core::Setting& setting) {
+  if (!setting.choices.empty()) return core::join(setting.choices, "|");
+  if (setting.path_kind != core::PathKind::kNone) return "PATH";
+  const bool number = setting.type == "integer" || setting.type == "number";
+  return number ? "NUMBER" : "TEXT";
+}
+
 std::string flag_name(std::string name) {
   std::replace(name.begin(), name.end(), '_', '-');
   return "--" + name;
@@ -22,7 +31,6 @@ std::string flag_name(std::string name) {
 
 std::string help_text(const core::Setting& setting) {
   std::string text = setting.help;
-  if (!setting.choices.empty()) text += ": " + core::join(setting.choices, ", ");
   const std::string fallback = core::value_text(setting.write());
   if (setting.required) {
     text += " (required)";
@@ -49,7 +57,7 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
                            : core::ConfigNode::list(values));
              },
              help)
-          ->type_name("TEXT")
+          ->type_name(value_name(setting))
           ->allow_extra_args(true);
     } else {
       app.add_option_function<std::string>(
@@ -58,7 +66,7 @@ void add_flags(CLI::App& app, const core::SettingsList& list) {
                read(core::ConfigNode::scalar(value));
              },
              help)
-          ->type_name(setting.type == "text" ? "TEXT" : "NUMBER");
+          ->type_name(value_name(setting));
     }
   }
 }
@@ -81,6 +89,19 @@ CLI::App& add_verb(CLI::App& app, const std::string& name, const std::string& he
     };
   });
   return verb;
+}
+
+void give_positional(CLI::App& verb, const core::SettingsList& list, const std::string& name) {
+  std::string shown = name;
+  std::transform(shown.begin(), shown.end(), shown.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  verb.add_option_function<std::string>(
+          shown,
+          [read = list.find(name)->read](const std::string& value) {
+            read(core::ConfigNode::scalar(value));
+          },
+          list.find(name)->help)
+      ->type_name(value_name(*list.find(name)));
 }
 
 }  // namespace corda::tools

@@ -38,4 +38,7 @@ void print_json(const nlohmann::ordered_json& object);
 CLI::App& add_verb(CLI::App& app, const std::string& name, const std::string& help,
                    const core::SettingsList& list, Action& action, Action work);
 
+// Lets a verb's setting be given without its flag too: `corda inspect PATH`.
+void give_positional(CLI::App& verb, const core::SettingsList& list, const std::string& name);
+
 }  // namespace corda::tools

@@ -78,7 +78,9 @@ struct Adapter {
 // lora_alpha, which PEFT loads on the unmodified base. Layers with a rank or an alpha of their own
 // stand in rank_pattern and alpha_pattern. Where not every block of the base is known to have the
 // same layers, layers_to_transform or full names in target_modules say which have one.
-void write_adapter(const fs::path& directory, const Adapter& adapter);
+// Factors are stored as `dtype` (F32, BF16 or F16), each rounded once.
+void write_adapter(const fs::path& directory, const Adapter& adapter,
+                   io::DType dtype = io::DType::kF32);
 
 // Reads a directory written by `write_adapter` or by PEFT (LoRA or DoRA; anything else in its
 // configuration that changes the mathematics is a FormatError that names it). Whether it fits a

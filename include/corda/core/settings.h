@@ -21,6 +21,14 @@ struct Range {
   double max = std::numeric_limits<double>::infinity();
 };
 
+// What a setting that holds paths names with them.
+enum class PathKind {
+  kNone,   // it is no path
+  kOther,  // a file or folder of the user's, or one to be written
+  kModel,  // a folder of a model or adapter, which may be in the Hugging Face cache
+  kData,   // data files: may be a pattern, or in the Hugging Face cache
+};
+
 // One setting: a name ("optim.lr"), its help, and how to read and write the member behind it.
 struct Setting {
   std::string name;
@@ -36,8 +44,9 @@ struct Setting {
   bool is_flag = false;           // a switch on the command line
   bool is_list = false;           // may be given several times on the command line
   bool splits_at_commas = false;  // a list whose values on the command line may be joined by commas
-  bool is_path = false;  // of a file or directory, or a list of such; of a map its entry "path"
-  Range range = {};      // of numbers
+  // Of a file or directory, or a list of such; of a map its entry "path".
+  PathKind path_kind = PathKind::kNone;
+  Range range = {};                   // of numbers
   std::vector<Setting> entries = {};  // of a value that may be a map: what may stand in it
 };
 
@@ -64,7 +73,7 @@ class SettingsList {
   SettingsList& free(std::function<bool()> when = [] { return true; });
 
   // Marks it as a path, or a list of paths.
-  SettingsList& path();
+  SettingsList& path(PathKind kind = PathKind::kOther);
   // Lets `explain` say what is used here in place of a name that is no setting, for the message
   // that refuses it; "" where it knows nothing.
   SettingsList& explain(std::function<std::string(std::string_view name)> explain);
@@ -90,8 +99,12 @@ class SettingsList {
   ConfigNode resolved() const;
   // The same without what a continued run may change.
   ConfigNode binding() const;
-  // Puts `change` of it in the place of every path. A ConfigError of it gets the setting's name.
-  void change_paths(const std::function<std::string(const std::string&)>& change) const;
+  // What a path stands for: one path, or of data files any number.
+  using PathChange = std::function<std::vector<std::string>(const std::string&, PathKind)>;
+  // Puts `change` of it in the place of every path; an item of a list that stands for several
+  // becomes several, and where it is a map with a "weight", these share it (by their "source", the
+  // path as written). A ConfigError or IoError of it gets the setting's name.
+  void change_paths(const PathChange& change) const;
   // The settings that `name` means: one by its name or, where it is the only one, by the last part
   // of its name; those of a group; all for "". Throws ConfigError as `set`.
   std::vector<Setting> named(std::string_view name) const;
@@ -100,6 +113,8 @@ class SettingsList {
   // What one setting means, with the names that stand beside it in its group; of a group the table.
   // Throws ConfigError as `named`.
   std::string help(std::string_view name) const;
+  // A JSON schema (2020-12) of the file that `read` reads, for editors.
+  std::string json_schema(const std::string& title) const;
 
  private:
   std::vector<std::string> names() const;
@@ -109,6 +124,13 @@ class SettingsList {
   std::vector<Setting> items_;
   std::function<std::string(std::string_view)> explain_;
 };
+
+// The help of settings of PathKind kModel and kData.
+inline constexpr const char* kModelHelp =
+    "base model: a directory, or org/name in the Hugging Face cache";
+inline constexpr const char* kDataHelp =
+    "data file, a pattern ('data/*.jsonl'), or hf://datasets/org/name/file in the Hugging Face "
+    "cache; may be given several times";
 
 // The settings that an output directory was made with.
 inline constexpr const char* kSettingsFile = "settings.resolved.yaml";

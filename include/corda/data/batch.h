@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "corda/core/random.h"
+#include "corda/data/mixture.h"
 #include "corda/data/sample.h"
 
 namespace corda::data {
@@ -46,18 +47,26 @@ std::vector<std::size_t> share_of(std::span<const std::int64_t> sizes, int rank,
 
 // Draws the samples of each optimizer step: every epoch is a fresh shuffle that depends on the seed
 // and the epoch alone, so the position (epoch, offset) is the whole state.
+// Of a mixture each part gives an epoch its quota (`quotas_of` the data set's size): its samples
+// one after the other in a shuffled order, shuffled anew when all have had their turn, going on in
+// the next epoch where this one stopped. So none comes a second time before all have come once.
 class EpochSampler {
  public:
-  EpochSampler(std::int64_t dataset_size, std::int64_t batch_size, std::uint64_t seed);
+  EpochSampler(std::int64_t dataset_size, std::int64_t batch_size, std::uint64_t seed,
+               std::vector<MixturePart> mixture = {});
 
   std::int64_t steps_per_epoch() const;  // the last batch of an epoch may be smaller
   // The dataset indices of step `step` (from 0, over all epochs).
   std::vector<std::int64_t> indices_of(std::int64_t step);
 
  private:
-  std::int64_t dataset_size_;
+  void add_quota(std::size_t part, std::int64_t epoch);
+
+  std::int64_t dataset_size_;  // of a mixture the samples of an epoch
   std::int64_t batch_size_;
   std::uint64_t seed_;
+  std::vector<MixturePart> mixture_;
+  std::vector<std::int64_t> quotas_;
   std::int64_t shuffled_epoch_ = -1;
   std::vector<std::int64_t> order_;
 };

@@ -67,12 +67,18 @@ struct Dataset {
   SampleStore samples;
   EncodeCounts counts;
   TemplateUsed template_used;
+  std::vector<std::int64_t> file_samples =
+      {};  // how many of the samples are of each file, in order
 };
 
 // The format a file would be read in: `file.format`, or for "auto" the one its first record shows
 // (with `skip_bad` the first that can be read). Throws FormatError where none fits, listing the
 // columns found.
 std::string detect_format(const DataFile& file, bool skip_bad = false);
+
+// How many records are read of it; `file.count` bounds them, a plain text is one. Throws as
+// reading does.
+std::int64_t count_records(const DataFile& file);
 
 // Samples of every format.
 // `text`: every token supervised but the first; a document longer than max_length becomes

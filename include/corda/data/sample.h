@@ -18,12 +18,15 @@ using tokenizer::TokenId;
 
 // One file of data and how to read it.
 struct DataFile {
-  fs::path path;  // .jsonl, .json, .txt, each optionally .gz
+  fs::path path;  // .jsonl, .json, .csv, .tsv, .txt, each optionally .gz or .zst; .parquet, .arrow
   // auto | messages | sharegpt | alpaca | prompt-completion | qa | text
   std::string format = "auto";
   std::map<std::string, std::string> columns = {};  // field of the format -> column of the file
   std::int64_t first = 0;                           // records before this one are skipped
   std::int64_t count = -1;                          // at most so many records; -1: all
+  // Share in the samples of an epoch, in proportion to the other files'; 0: there is no mixture.
+  double weight = 0;
+  std::string source = {};  // files of one source share one weight; "": this file alone
 };
 
 // One training sample. `supervised[t]` is 1 where token t is a target of the loss.

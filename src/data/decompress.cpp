@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include "data/decompress.h"
+
 #include <zlib.h>
 
 #include <algorithm>
@@ -8,13 +10,13 @@
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
-#include "data/byte_source.h"
 
 namespace corda::data {
 
 namespace {
 
 constexpr std::size_t kInputBytes = 65536;
+constexpr std::size_t kMagicBytes = 4;
 
 // Bytes already taken from `inner`, then the rest of it.
 class PrefixedSource : public ByteSource {
@@ -35,7 +37,7 @@ class PrefixedSource : public ByteSource {
 // Several gzip members one after the other are one stream, as gzip itself reads them.
 class GunzipSource : public ByteSource {
  public:
-  GunzipSource(std::unique_ptr<ByteSource> inner, std::string name, GunzipLimits limits)
+  GunzipSource(std::unique_ptr<ByteSource> inner, std::string name, UnpackLimits limits)
       : inner_(std::move(inner)), name_(std::move(name)), limits_(limits) {
     if (inflateInit2(&stream_, 15 + 16) != Z_OK) {
       throw core::ResourceError("zlib could not be started; is memory short?");
@@ -55,7 +57,7 @@ class GunzipSource : public ByteSource {
     }
     const std::size_t got = wanted - stream_.avail_out;
     produced_ += static_cast<std::int64_t>(got);
-    check_ratio();
+    check_ratio(produced_, consumed_, limits_, name_, "gzip");
     return got;
   }
 
@@ -90,17 +92,9 @@ class GunzipSource : public ByteSource {
     }
   }
 
-  void check_ratio() const {
-    if (produced_ > limits_.free_bytes && produced_ / limits_.max_ratio > consumed_) {
-      throw core::FormatError(
-          core::concat(name_, ": the gzip stream expands more than ", limits_.max_ratio,
-                       " times, which text never does; decompress it by hand if it is meant"));
-    }
-  }
-
   std::unique_ptr<ByteSource> inner_;
   std::string name_;
-  GunzipLimits limits_;
+  UnpackLimits limits_;
   z_stream stream_{};
   std::array<char, kInputBytes> input_;
   std::int64_t consumed_ = 0;
@@ -110,14 +104,27 @@ class GunzipSource : public ByteSource {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> gunzip_if_compressed(std::unique_ptr<ByteSource> inner,
-                                                 std::string name, GunzipLimits limits) {
-  std::string head(2, '\0');
-  std::size_t got = inner->read(head.data(), 2);
-  if (got == 1) got += inner->read(head.data() + 1, 1);
+void check_ratio(std::int64_t produced, std::int64_t consumed, const UnpackLimits& limits,
+                 const std::string& name, const char* kind) {
+  if (produced <= limits.free_bytes || produced / limits.max_ratio <= consumed) return;
+  throw core::FormatError(
+      core::concat(name, ": the ", kind, " stream expands more than ", limits.max_ratio,
+                   " times, which text never does; decompress it by hand if it is meant"));
+}
+
+std::unique_ptr<ByteSource> unpack_if_compressed(std::unique_ptr<ByteSource> inner,
+                                                 std::string name, UnpackLimits limits) {
+  std::string head(kMagicBytes, '\0');
+  std::size_t got = 0;
+  while (got < kMagicBytes) {
+    const std::size_t more = inner->read(head.data() + got, kMagicBytes - got);
+    if (more == 0) break;
+    got += more;
+  }
   head.resize(got);
   auto whole = std::make_unique<PrefixedSource>(head, std::move(inner));
-  if (head != "\x1f\x8b") return whole;
+  if (head == "\x28\xb5\x2f\xfd") return unzstd(std::move(whole), std::move(name), limits);
+  if (!head.starts_with("\x1f\x8b")) return whole;
   return std::make_unique<GunzipSource>(std::move(whole), std::move(name), limits);
 }
 

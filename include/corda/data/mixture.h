@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// Several sources of samples in given proportions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "corda/data/sample.h"
+
+namespace corda::data {
+
+// One source: its files' samples and the share of an epoch that they make up, in proportion to the
+// other parts' weights.
+struct MixturePart {
+  std::string source;
+  double weight = 0;
+  std::vector<std::int64_t> samples;  // indices of the data set
+};
+
+// The sources of `files` by their weights; empty where no file has a weight. `file_samples` is how
+// many samples each file gave, in order. Throws ConfigError as check_mixture, and for a source that
+// gave no sample.
+std::vector<MixturePart> mixture_of(const std::vector<DataFile>& files,
+                                    const std::vector<std::int64_t>& file_samples);
+
+// Throws ConfigError where some files have a weight and others none, or files of one source have
+// different ones.
+void check_mixture(const std::vector<DataFile>& files);
+
+// How many of `total` samples each part gives to every epoch: at least one, and together `total` or
+// as many as there are parts. The largest remainders are rounded up, the first of equal ones.
+std::vector<std::int64_t> quotas_of(const std::vector<MixturePart>& parts, std::int64_t total);
+
+}  // namespace corda::data

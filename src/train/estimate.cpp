@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/train/estimate.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "corda/adapter/adapter_reader.h"
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+#include "corda/data/load.h"
+#include "corda/linalg/device.h"
+#include "corda/model/config.h"
+#include "corda/tokenizer/tokenizer.h"
+#include "train/choose_pass.h"
+#include "train/flops.h"
+#include "train/plan.h"
+#include "train/trainable.h"
+
+namespace corda::train {
+
+using core::concat;
+
+namespace {
+
+// The CUDA context and the code of the libraries.
+constexpr std::int64_t kContextBytes = std::int64_t{600} << 20;
+constexpr std::int64_t kRecordsLookedAt = 1000;
+
+// Settings of a run that starts from an adapter: its rank and layers, where it is there.
+TrainSettings with_adapter(TrainSettings settings) {
+  if (settings.adapter.empty() || !std::filesystem::exists(settings.adapter)) return settings;
+  const adapter::AdapterReader reader(settings.adapter);
+  settings.lora.rank = reader.header().rank;
+  settings.lora.target_modules.clear();
+  for (const std::string& module : reader.modules()) {
+    const std::string name(core::last_part(module));
+    auto& targets = settings.lora.target_modules;
+    if (std::find(targets.begin(), targets.end(), name) == targets.end()) targets.push_back(name);
+  }
+  if (settings.train_a == "auto") settings.train_a = reader.header().train_a ? "true" : "false";
+  return settings;
+}
+
+struct Counted {
+  std::int64_t model_parameters = 0;
+  std::int64_t model_bytes = 0;
+  std::int64_t trained_parameters = 0;
+  std::int64_t adapter_parameters = 0;
+  std::int64_t rank = 0;
+  bool has_magnitude = false;
+};
+
+Counted count(model::Model& model, bool full) {
+  Counted counted;
+  for (const auto& [name, tensor] : model.parameters()) {
+    counted.model_parameters += tensor->numel();
+    counted.model_bytes += static_cast<std::int64_t>(tensor->nbytes());
+  }
+  if (full) counted.trained_parameters = counted.model_parameters;
+  for (const model::Linear* linear : model.projections()) {
+    if (!linear->low_rank) continue;
+    for (const at::Tensor* factor :
+         {&linear->low_rank->a, &linear->low_rank->b, &linear->low_rank->magnitude}) {
+      if (!factor->defined()) continue;
+      counted.adapter_parameters += factor->numel();
+      if (factor->requires_grad()) counted.trained_parameters += factor->numel();
+    }
+    counted.rank = std::max(counted.rank, linear->low_rank->a.size(0));
+    counted.has_magnitude |= linear->low_rank->magnitude.defined();
+  }
+  return counted;
+}
+
+// What autograd over the kernels keeps of a token between forward and backward, in elements of
+// the compute type: of a block the residual stream twice and its norms' outputs, q k v, the
+// attention's output, gate and up, what they become; of adapters h, with a magnitude the outputs
+// of the layers before it, with dropout the inputs after it.
+std::int64_t kept_elements(const model::Model& model) {
+  const model::ModelDescription& m = model.config;
+  std::int64_t elements = 0;
+  for (const model::Block& block : model.blocks) {
+    elements += 4 * m.hidden_size + m.attention.input.out_features() +
+                m.attention.query_features() + 3 * m.feed_forward.intermediate;
+    for (const auto& site : block.sites) {
+      for (const model::Linear& linear : site) {
+        if (!linear.low_rank) continue;
+        elements += linear.low_rank->a.size(0);
+        if (linear.low_rank->magnitude.defined()) elements += linear.weight.size(0);
+        if (linear.low_rank->dropout > 0) elements += linear.weight.size(1);
+      }
+    }
+  }
+  return elements;
+}
+
+// Of a pass by autograd: gradients, activations, the widest temporaries of a block and the head.
+std::int64_t autograd_pass_bytes(const model::Model& model, const Counted& counted,
+                                 std::int64_t tokens) {
+  const model::ModelDescription& m = model.config;
+  const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
+  const std::int64_t temporary =
+      tokens * (2 * m.feed_forward.intermediate + 3 * m.hidden_size) * element;
+  const std::int64_t logits = std::min<std::int64_t>(tokens, 1024) * m.vocab_size * 6;
+  return 4 * counted.trained_parameters + tokens * kept_elements(model) * element +
+         std::max(temporary, logits);
+}
+
+// Share of a card's peak that training reaches: measured from 0.1 to 8 billion parameters on one
+// H100 and one H200 (README); small models wait for launches and memory.
+double utilisation(double parameters) { return 0.6 * parameters / (parameters + 0.5e9); }
+
+struct Shape {
+  LargestBatches largest;
+  std::int64_t tokens_of_step = 0;
+};
+
+Shape batches_of(const TrainSettings& s, const std::optional<DataSize>& data) {
+  const std::int64_t longest =
+      data && data->longest > 0 ? std::min(data->longest, s.data.max_length) : s.data.max_length;
+  const std::int64_t packed = s.data.packing ? s.optim.micro_batch_tokens : 0;
+  const auto largest = [&](std::int64_t samples) {
+    return std::max(longest, std::min(packed, longest * samples));
+  };
+  Shape shape;
+  shape.largest = {.sample = longest, .micro_batch = largest(s.optim.batch_size), .evaluated = 0};
+  const bool evaluates = !s.data.eval.empty() && s.eval.every > 0;
+  if (evaluates) shape.largest.evaluated = std::max(longest, packed);
+  const double mean = data && data->mean_tokens > 0
+                          ? std::min(data->mean_tokens, static_cast<double>(s.data.max_length))
+                          : static_cast<double>(longest);
+  shape.tokens_of_step = static_cast<std::int64_t>(mean * static_cast<double>(s.optim.batch_size));
+  return shape;
+}
+
+void add(Estimate& result, std::string what, std::int64_t bytes) {
+  if (bytes > 0) result.parts.push_back({.what = std::move(what), .bytes = bytes});
+}
+
+// Everything about memory, for these settings as they are.
+Estimate memory_of(const TrainSettings& s, const Gpu& gpu,
+                   const model::ModelDescription& description, const Shape& shape,
+                   core::Reporter& reporter) {
+  const bool full = s.method == "full";
+  const at::ScalarType compute = s.precision == "fp32" ? at::kFloat : at::kBFloat16;
+  model::Model model = trainable_shapes(s, description, compute, reporter);
+  const Counted counted = count(model, full);
+  Estimate result;
+  result.gpu = gpu.name;
+  result.gpu_bytes = gpu.memory_bytes;
+  result.precision = compute == at::kFloat ? "fp32" : "bf16";
+  result.rank = counted.rank;
+  result.model_parameters = counted.model_parameters;
+  result.trained_parameters = counted.trained_parameters;
+  result.micro_batch_tokens = shape.largest.micro_batch;
+  result.checkpoint_bytes = 12 * counted.trained_parameters;
+  add(result, full ? "weights, fp32" : concat("weights, ", result.precision), counted.model_bytes);
+  add(result, "adapter, fp32", 4 * counted.adapter_parameters);
+  add(result, "optimizer's two moments, fp32", 8 * counted.trained_parameters);
+  const std::int64_t beside = bytes_beside(model, shape.largest);
+  std::int64_t before = kContextBytes + beside;
+  for (const MemoryPart& part : result.parts) before += part.bytes;
+  std::int64_t pass = 0;
+  if (supports_low_rank_pass(model) && (s.gradients == "auto" || s.gradients == "fused")) {
+    const auto allowed = allowed_options(s, shape.largest.micro_batch);
+    const auto fits = [&](const LowRankPassOptions& options) {
+      return before + low_rank_pass_bytes(model, options) <= gpu.memory_bytes;
+    };
+    const auto found = std::find_if(allowed.begin(), allowed.end(), fits);
+    const LowRankPassOptions& chosen = found == allowed.end() ? allowed.back() : *found;
+    pass = low_rank_pass_bytes(model, chosen);
+    result.gradients = "fused";
+    result.recompute = name_of(chosen.recompute);
+    result.offload = chosen.offload ? "true" : "false";
+  } else {
+    pass = autograd_pass_bytes(model, counted, shape.largest.micro_batch);
+    result.gradients = s.gradients == "autograd" ? "autograd" : "kernels";
+    result.recompute = name_of(Recompute::kNone);
+    result.offload = "false";
+  }
+  add(result, "gradients, activations and workspace of a micro-batch", pass);
+  add(result, "evaluation, and workspaces of libraries", beside);
+  add(result, "CUDA context", kContextBytes);
+  result.total_bytes = before + pass;
+  result.fits = result.total_bytes <= gpu.memory_bytes;
+  const auto tokens = static_cast<double>(shape.tokens_of_step);
+  const double batches = std::max(1.0, tokens / static_cast<double>(shape.largest.micro_batch));
+  result.flops_per_token = flops_of_step(model, tokens, tokens, batches) / tokens;
+  if (gpu.flops > 0 && compute != at::kFloat) {
+    result.tokens_per_second = gpu.flops *
+                               utilisation(static_cast<double>(counted.model_parameters)) /
+                               result.flops_per_token;
+    // Measured (README): blocks that are computed again, and DoRA's rows.
+    if (result.recompute == "block") result.tokens_per_second *= 0.74;
+    if (counted.has_magnitude) result.tokens_per_second *= 0.53;
+  }
+  return result;
+}
+
+// Changes that make it fit, the least costly first; each is tried beside those before it.
+std::vector<std::string> advice_for(const TrainSettings& given, const Gpu& gpu,
+                                    const model::ModelDescription& description,
+                                    const std::optional<DataSize>& data) {
+  TrainSettings s = given;
+  std::vector<std::string> advice;
+  core::Reporter silent;
+  const auto fits = [&] {
+    return memory_of(s, gpu, description, batches_of(s, data), silent).fits;
+  };
+  const bool fused = s.method != "full" && s.method != "dora" && s.lora.dropout <= 0;
+  if (fused && s.gradients != "kernels" && s.gradients != "autograd" &&
+      (s.recompute != "auto" || s.offload != "auto")) {
+    s.recompute = s.offload = "auto";
+    advice = {"recompute=auto", "offload=auto"};
+    if (fits()) return advice;
+  }
+  const std::int64_t longest = batches_of(s, data).largest.sample;
+  while (s.data.packing && s.optim.micro_batch_tokens > longest) {
+    s.optim.micro_batch_tokens = std::max(longest, s.optim.micro_batch_tokens / 2);
+    if (fits()) {
+      advice.push_back(concat("optim.micro_batch_tokens=", s.optim.micro_batch_tokens));
+      return advice;
+    }
+  }
+  advice.push_back(concat("optim.micro_batch_tokens=", s.optim.micro_batch_tokens));
+  if (s.method == "full" || s.method == "dora") {
+    s.method = "lora";
+    s.gradients = "auto";
+    advice.emplace_back("method=lora");
+    if (fits()) return advice;
+  }
+  if (s.adapter.empty()) {
+    std::int64_t rank = s.lora.rank > 0 ? s.lora.rank : 128;
+    while (rank > 8) {
+      s.lora.rank = rank /= 2;
+      s.lora.alpha = 0;
+      if (!fits()) continue;
+      advice.push_back(concat("lora.rank=", rank));
+      return advice;
+    }
+  }
+  while (s.data.max_length > 128) {
+    s.data.max_length /= 2;
+    s.optim.micro_batch_tokens = std::min(s.optim.micro_batch_tokens, s.data.max_length);
+    if (!fits()) continue;
+    advice.push_back(concat("data.max_length=", s.data.max_length));
+    return advice;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::optional<DataSize> measure_data(const TrainSettings& settings, core::Reporter& reporter) {
+  DataSize size;
+  double tokens = 0;
+  std::int64_t looked_at = 0;
+  core::Reporter silent;
+  try {
+    const auto tokenizer = tokenizer::load_tokenizer(settings.model);
+    for (data::DataFile file : settings.data.train) {
+      const std::int64_t records = data::count_records(file);
+      if (file.count < 0 || file.count > kRecordsLookedAt) file.count = kRecordsLookedAt;
+      core::throw_if_stopped(reporter, "reading data");
+      const data::Dataset first = data::load_samples({file}, *tokenizer,
+                                                     {.template_name = settings.data.template_name,
+                                                      .model_directory = settings.model,
+                                                      .train_on = settings.data.train_on,
+                                                      .system = settings.data.system,
+                                                      .date = settings.data.date,
+                                                      .max_length = settings.data.max_length,
+                                                      .overlong = settings.data.overlong,
+                                                      .skip_bad = true,
+                                                      .threads = settings.threads},
+                                                     silent);
+      const double grown =
+          std::max(1.0, static_cast<double>(records) /
+                            static_cast<double>(std::max<std::int64_t>(1, first.counts.records)));
+      size.samples += std::llround(grown * static_cast<double>(first.counts.samples));
+      tokens += grown * static_cast<double>(first.counts.tokens);
+      size.longest = std::max(size.longest, first.counts.longest);
+      looked_at += first.counts.samples;
+    }
+  } catch (const core::IoError&) {
+    return std::nullopt;
+  }
+  if (looked_at == 0 || size.samples == 0) return std::nullopt;
+  size.mean_tokens = tokens / static_cast<double>(size.samples);
+  return size;
+}
+
+Estimate estimate(const TrainSettings& given, const Gpu& gpu, const std::optional<DataSize>& data,
+                  core::Reporter& reporter) {
+  check(given);
+  const TrainSettings settings = with_adapter(given);
+  const model::ModelDescription description =
+      model::read_model_config(settings.model, settings.assume_family);
+  const Shape shape = batches_of(settings, data);
+  Estimate result = memory_of(settings, gpu, description, shape, reporter);
+  if (!result.fits) result.advice = advice_for(settings, gpu, description, data);
+  if (data && data->samples > 0) {
+    const StepCounts steps = step_counts(settings, data->samples);
+    result.steps = steps.total;
+    const double epochs = static_cast<double>(steps.total) /
+                          static_cast<double>(std::max<std::int64_t>(1, steps.per_epoch));
+    result.tokens = std::llround(epochs * static_cast<double>(data->samples) * data->mean_tokens);
+    if (result.tokens_per_second > 0)
+      result.seconds = static_cast<double>(result.tokens) / result.tokens_per_second;
+  }
+  return result;
+}
+
+}  // namespace corda::train

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/inspect/inspect.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "corda/adapter/adapter.h"
+#include "corda/core/error.h"
+#include "corda/io/covariance_store.h"
+#include "core/json.h"
+#include "support/captured_log.h"
+#include "support/error_of.h"
+#include "support/random_tensor.h"
+#include "support/temporary_directory.h"
+#include "support/tiny_model.h"
+
+namespace corda::inspect {
+namespace {
+
+using corda::testing::error_of;
+using corda::testing::random_tensor;
+using core::Json;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+const std::string kQ = "model.layers.0.self_attn.q_proj";
+const std::string kUp = "model.layers.1.mlp.up_proj";
+
+class Inspect : public ::testing::Test {
+ protected:
+  void SetUp() override { corda::testing::write_tiny_model(at("base"), {.vocab = 257}); }
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  Json facts(const std::string& name, const std::string& model = "", bool spectra = false) const {
+    core::Reporter silent;
+    return core::parse_json(inspect_json({.path = at(name).string(),
+                                          .model = model.empty() ? "" : at(model).string(),
+                                          .spectra = spectra},
+                                         silent),
+                            name);
+  }
+
+  // Hidden size 32, intermediate size 48.
+  adapter::Adapter lora(std::int64_t rank) const {
+    adapter::Adapter result;
+    result.rank = rank;
+    result.alpha = 2 * static_cast<double>(rank);
+    result.base_name = "base";
+    result.base_fingerprint = io::Checkpoint(at("base")).fingerprint();
+    result.base_blocks = 2;
+    result.layers[kQ].a = random_tensor({rank, 32}, 1);
+    result.layers[kQ].b = random_tensor({32, rank}, 2);
+    result.layers[kUp].a = random_tensor({rank, 32}, 3);
+    result.layers[kUp].b = at::zeros({48, rank});
+    return result;
+  }
+  void write(const std::string& name, const adapter::Adapter& adapter) const {
+    fs::create_directories(at(name));
+    adapter::write_adapter(at(name), adapter);
+  }
+
+  corda::testing::TemporaryDirectory folder_;
+};
+
+TEST_F(Inspect, AModelIsItsGeometryAndItsWeights) {
+  const Json model = facts("base", "base");
+  EXPECT_EQ(model["kind"], "model");
+  EXPECT_EQ(model["family"], "llama");
+  EXPECT_EQ(model["blocks"], 2);
+  EXPECT_EQ(model["heads"], 4);
+  EXPECT_EQ(model["key_value_heads"], 2);
+  EXPECT_EQ(model["head_dim"], 8);
+  EXPECT_EQ(model["largest_rank"], 16);  // k_proj is [16, 32]
+  // Embedding and head 2 x 257 x 32; a block 32 (32 + 16 + 16 + 32) + 3 x 32 x 48 and two norms.
+  EXPECT_EQ(model["parameters"], 2 * 257 * 32 + 2 * (32 * 96 + 3 * 32 * 48 + 64) + 32);
+  EXPECT_EQ(model["bytes"], 4 * model["parameters"].get<std::int64_t>());
+  EXPECT_EQ(model["dtypes"], (Json{{"F32", model["parameters"]}}));
+  EXPECT_EQ(model["tokenizer"], Json::array({"tokenizer.json"}));
+  EXPECT_EQ(model["fit"]["fits"], true);
+  corda::testing::write_tiny_model(at("other"), {.vocab = 257, .seed = 2});
+  const Json unlike = facts("base", "other");
+  EXPECT_EQ(unlike["fit"]["fits"], false);
+  EXPECT_THAT(unlike["fit"]["reason"].get<std::string>(), StartsWith("the weights differ: "));
+}
+
+TEST_F(Inspect, AModelThatIsNotUnderstoodIsSaidToBe) {
+  fs::create_directories(at("new"));
+  core::write_json(
+      at("new") / "config.json",
+      {{"model_type", "mystery"}, {"quantization_config", {{"quant_method", "gptq"}}}});
+  const Json model = facts("new");
+  EXPECT_EQ(model["reads"], false);
+  EXPECT_THAT(model["reason"].get<std::string>(), HasSubstr("mystery"));
+  EXPECT_EQ(model["quantised"], "gptq");
+  EXPECT_THAT(model["weights"].get<std::string>(), HasSubstr("model.safetensors"));
+}
+
+TEST_F(Inspect, AnAdapterSaysWhatItIsAndWhetherItFits) {
+  write("a", lora(4));
+  const Json adapter = facts("a", "base");
+  EXPECT_EQ(adapter["kind"], "adapter");
+  EXPECT_EQ(adapter["method"], "lora");
+  EXPECT_EQ(adapter["rank"], 4);
+  EXPECT_EQ(adapter["stored_rank"], 4);
+  EXPECT_EQ(adapter["scale"], 2.0);
+  EXPECT_EQ(adapter["projections"], Json::array({"q_proj", "up_proj"}));
+  EXPECT_EQ(adapter["parameters"], 4 * (32 + 32) + 4 * (32 + 48));
+  EXPECT_EQ(adapter["fit"]["fits"], true);
+  EXPECT_EQ(adapter["layers"][1]["update_norm"], 0.0);
+  EXPECT_EQ(adapter["update_norm"], adapter["layers"][0]["update_norm"]);
+  corda::testing::write_tiny_model(at("other"), {.vocab = 257, .seed = 2});
+  const Json unlike = facts("a", "other");
+  EXPECT_EQ(unlike["fit"]["fits"], false);
+  EXPECT_THAT(unlike["fit"]["reason"].get<std::string>(),
+              HasSubstr("the adapter was made for another base model"));
+  EXPECT_EQ(unlike["vllm"]["loads"], false);
+}
+
+TEST_F(Inspect, SpectraAreOfTheStoredProduct) {
+  adapter::Adapter kpa = lora(3);
+  kpa.method = "corda";
+  kpa.mode = "kpa";
+  for (auto& [module, layer] : kpa.layers) {
+    layer.a0 = layer.a.clone();
+    layer.b0 = layer.b.clone();
+    layer.b = layer.b + 1;
+  }
+  write("k", kpa);
+  const Json adapter = facts("k", "", true);
+  EXPECT_EQ(adapter["rank"], 3);
+  EXPECT_EQ(adapter["stored_rank"], 6);
+  const Json& values = adapter["layers"][0]["singular_values"];
+  ASSERT_EQ(values.size(), 6U);
+  EXPECT_GT(values[0].get<double>(), 1);
+  EXPECT_LT(values[1].get<double>(), 1e-5);  // B moved by a matrix of rank one
+}
+
+TEST_F(Inspect, VllmGetsTheNextRankItKnowsOrAReason) {
+  write("a", lora(4));
+  EXPECT_EQ(facts("a")["vllm"]["flags"],
+            "--enable-lora --max-lora-rank 8 --lora-modules name=" + at("a").string());
+  EXPECT_EQ(facts("a")["peft"]["loads"], true);
+  adapter::Adapter mixed = lora(4);
+  mixed.layers[kUp].a = random_tensor({2, 32}, 3);
+  mixed.layers[kUp].b = at::zeros({48, 2});
+  write("mixed", mixed);
+  EXPECT_THAT(facts("mixed")["vllm"]["reason"].get<std::string>(),
+              StartsWith("vLLM ignores rank_pattern and alpha_pattern"));
+  adapter::Adapter dora = lora(4);
+  dora.method = "dora";
+  for (auto& [module, layer] : dora.layers) layer.magnitude = at::ones({layer.b.size(0)});
+  write("dora", dora);
+  EXPECT_EQ(facts("dora")["vllm"]["reason"],
+            "vLLM refuses DoRA; merge the adapter and serve the model");
+}
+
+TEST_F(Inspect, ACovarianceSaysWhatItSawAndWhetherItFits) {
+  const std::string fingerprint = io::Checkpoint(at("base")).fingerprint();
+  io::CovarianceWriter writer(at("cov"), io::CovarianceStorage::kPacked);
+  writer.add("model.layers.0.self_attn.input", {kQ}, 20, at::eye(32));
+  writer.finish({.model = fingerprint,
+                 .model_name = "base",
+                 .tokens = 20,
+                 .samples = 2,
+                 .activation_scaling = "none",
+                 .settings = {},
+                 .sites = {}});
+  const Json covariance = facts("cov", "base");
+  EXPECT_EQ(covariance["kind"], "covariance");
+  EXPECT_EQ(covariance["tokens"], 20);
+  EXPECT_EQ(covariance["bytes"], 32 * 33 / 2 * 4);
+  EXPECT_EQ(covariance["sites_with_fewer_tokens_than_inputs"], 1);
+  EXPECT_EQ(covariance["fit"]["fits"], true);
+  corda::testing::write_tiny_model(at("wide"), {.vocab = 257, .hidden = 64});
+  EXPECT_EQ(facts("cov", "wide")["fit"]["reason"],
+            "the covariance of '" + kQ + "' is of 32 inputs, and the model's layer has 64");
+}
+
+TEST_F(Inspect, ARunSaysHowFarItCame) {
+  fs::create_directories(at("run/checkpoints/step-10"));
+  fs::create_directories(at("run/checkpoints/step-9"));
+  fs::create_directories(at("run/checkpoints/step-11"));
+  for (const char* step : {"step-9", "step-10"})
+    core::write_file_atomic(at("run/checkpoints") / step / "state.json", "{}");
+  core::write_file_atomic(at("run/config.resolved.yaml"), "model: m\nmethod: lora\n");
+  core::write_file_atomic(at("run/metrics.jsonl"),
+                          "{\"step\": 1, \"loss\": 3.5, \"tokens\": 10, \"eval_loss\": 4}\n"
+                          "{\"step\": 2, \"loss\": 2.5, \"tokens\": 12}\n{\"step\": 3, \"lo");
+  const Json unfinished = facts("run");
+  EXPECT_EQ(unfinished["kind"], "run");
+  EXPECT_EQ(unfinished["finished"], false);
+  EXPECT_EQ(unfinished["steps"], 2);
+  EXPECT_EQ(unfinished["loss"], 2.5);
+  EXPECT_EQ(unfinished["eval_step"], 1);
+  EXPECT_EQ(unfinished["tokens"], 22);
+  EXPECT_EQ(unfinished["checkpoints"], Json::array({"step-9", "step-10"}));
+  write("run/adapter", lora(4));
+  const Json finished = facts("run", "base");
+  EXPECT_EQ(finished["finished"], true);
+  EXPECT_EQ(finished["result"]["fit"]["fits"], true);
+}
+
+TEST_F(Inspect, OtherFoldersAreNamed) {
+  const auto refusal = [&](const char* name) {
+    return error_of<core::IoError>([&] { kind_of(at(name)); });
+  };
+  fs::create_directories(at("empty"));
+  EXPECT_THAT(refusal("empty"), HasSubstr("is no model (config.json), adapter "));
+  EXPECT_THAT(refusal("none"), HasSubstr("is not there; the directory of a model"));
+  std::ofstream(at("file")) << "x";
+  EXPECT_THAT(refusal("file"), HasSubstr("is a file; the directory of a model"));
+  fs::create_directories(at("c.work"));
+  std::ofstream(at("c.work") / "made-with") << "x";
+  EXPECT_THAT(refusal("c.work"), HasSubstr("the finished part of a calibration"));
+}
+
+TEST(InspectText, IsALineAFactAndATableForLists) {
+  EXPECT_EQ(
+      to_text(
+          R"({"kind":"model","tied_head":true,"parameters":1234567,"bytes":1500000000,)"
+          R"("base":{"name":"b"},"layers":[{"module":"q","rank":8},{"module":"üp","rank":16}]})"),
+      "kind: model\ntied head: yes\nparameters: 1 234 567\nbytes: 1.5 GB\nbase:\n  name: b\n"
+      "layers:\n  module  rank\n  q       8\n  üp      16\n");
+}
+
+}  // namespace
+}  // namespace corda::inspect
