@@ -16,6 +16,7 @@
 #include "corda/core/work_directory.h"
 #include "corda/covariance/stream.h"
 #include "corda/data/load.h"
+#include "corda/dist/watchful_reporter.h"
 #include "corda/io/covariance_store.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/download.h"
@@ -170,8 +171,9 @@ void write_manifest(const CalibrateSettings& settings, const std::string& finger
 
 }  // namespace
 
-CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& reporter,
+CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
                           dist::World& world) {
+  dist::WatchfulReporter reporter(told, world);
   CalibrateSettings settings = given;
   settings_of(settings).check_values();
   if (settings.date.empty()) settings.date = world.shared(data::today());

@@ -19,6 +19,7 @@
 #include "corda/core/work_directory.h"
 #include "corda/covariance/stream.h"
 #include "corda/data/load.h"
+#include "corda/dist/watchful_reporter.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
@@ -397,8 +398,9 @@ std::vector<const PlannedSite*> sites_left(const std::vector<PlannedSite>& sites
 
 }  // namespace
 
-DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& reporter,
+DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
                           dist::World& world) {
+  dist::WatchfulReporter reporter(told, world);
   DecomposeSettings settings = given;
   settings_of(settings).check_values();
   if (!settings.data.empty() && settings.date.empty()) settings.date = world.shared(data::today());

@@ -3,28 +3,24 @@
 // Ranks over torch's process groups: Gloo for tensors in host memory, NCCL for those on GPUs.
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
-#include <arpa/inet.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <c10/util/Logging.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <future>
 #include <set>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <thread>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-#include "corda/core/file.h"
 #include "corda/core/text.h"
 #include "corda/dist/world.h"
 #include "corda/linalg/device.h"
-#include "dist/meeting.h"
+#include "dist/rendezvous.h"
 
 namespace corda::dist {
 
@@ -33,36 +29,13 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr const char* kLoopback = "127.0.0.1";
-// Multiprocessors that a sum may take from the backward beside it. On two H200 at 7B shape, r 128, 4
-// x 2048: NCCL's own choice 96.9 % of twice the speed of one, 8 97.3 %, 4 97.4 %; at 1B shape, 8 x
-// 512: 95.6, 95.7, 94.5 %.
+// Multiprocessors that a sum may take from the backward beside it. On two H200 at 7B shape, r 128,
+// 4 x 2048: NCCL's own choice 96.9 % of twice the speed of one, 8 97.3 %, 4 97.4 %; at 1B shape, 8
+// x 512: 95.6, 95.7, 94.5 %.
 constexpr int kSumBlocks = 8;
-constexpr const char* kLife = "life";  // of the watchers
-// Launch::start of ranks that `open_meeting_place` is for.
-constexpr const char* kHostedStart = "/0";
-
-StorePtr prefixed(StorePtr store, const std::string& start, const char* what) {
-  return c10::make_intrusive<c10d::PrefixStore>(concat("corda/", start, "/", what),
-                                                std::move(store));
-}
 
 std::chrono::milliseconds milliseconds(Seconds seconds) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(seconds);
-}
-
-c10d::TCPStoreOptions options_at(int port, Seconds timeout) {
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<std::uint16_t>(port);
-  options.waitWorkers = false;
-  options.timeout = milliseconds(timeout);
-  return options;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
-  return name.data();
 }
 
 // Without asking CUDA, which would then know all of them.
@@ -71,86 +44,6 @@ int gpus_of_machine() {
   std::error_code ignored;
   while (std::filesystem::exists(concat("/dev/nvidia", count), ignored)) ++count;
   return count;
-}
-
-// Where the ranks meet, and in whose hands.
-struct Place {
-  c10::intrusive_ptr<c10d::TCPStore> store;
-  std::string address;
-  bool is_ours = false;  // the server ends with this process
-};
-
-Place listen(const std::string& address, int port, Seconds limit) {
-  c10d::TCPStoreOptions options = options_at(port, limit);
-  options.isServer = true;
-  return {c10::make_intrusive<c10d::TCPStore>(address, options), address, true};
-}
-
-Place connect(const std::string& address, int port, Seconds limit) {
-  return {c10::make_intrusive<c10d::TCPStore>(address, options_at(port, limit)), address, false};
-}
-
-// Rank 0 writes its port into the file; the others read it as soon as it is there.
-Place meet_by_file(const Launch& launch, const Limits& limits) {
-  if (launch.rank == 0) {
-    Place place = listen(kLoopback, 0, limits.join);
-    core::write_file_atomic(launch.file, concat(place.store->getPort()));
-    return place;
-  }
-  const auto end = Clock::now() + limits.join;
-  while (true) {
-    std::error_code ignored;
-    if (std::filesystem::exists(launch.file, ignored)) {
-      const auto port = core::parse_int(core::trim(core::read_file(launch.file)));
-      try {  // a file that an earlier job left names a port where nobody listens
-        if (port) return connect(kLoopback, static_cast<int>(*port), Seconds(2));
-      } catch (const std::exception&) {
-        if (Clock::now() >= end) throw;
-      }
-    }
-    if (Clock::now() >= end) throw std::runtime_error(concat("no file '", launch.file, "' came"));
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-}
-
-Place meet(const Launch& launch, const Limits& limits) {
-  try {
-    if (launch.address.empty()) return meet_by_file(launch, limits);
-    if (launch.rank == 0 && !launch.hosted) return listen(launch.address, launch.port, limits.join);
-    return connect(launch.address, launch.port, limits.join);
-  } catch (const std::exception& error) {
-    const std::string where = launch.address.empty() ? concat("'", launch.file, "'")
-                                                     : concat(launch.address, ":", launch.port);
-    throw core::ResourceError(concat(
-        "rank ", launch.rank, " of ", launch.size, " (", launch.launcher, "): ",
-        launch.rank == 0 && !launch.hosted ? "cannot listen at " : "cannot reach rank 0 at ", where,
-        "; MASTER_ADDR and MASTER_PORT must name the machine of rank 0 and a free port there, "
-        "which "
-        "every machine can reach (",
-        core::first_line(error.what()), ")"));
-  }
-}
-
-// The address of this machine that packets to `address` leave from.
-std::string own_address_towards(const std::string& address) {
-  addrinfo hints{};
-  hints.ai_family = AF_INET;
-  hints.ai_socktype = SOCK_DGRAM;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(address.c_str(), "9", &hints, &found) != 0) return "";
-  std::string own;
-  const int descriptor = ::socket(AF_INET, SOCK_DGRAM, 0);
-  sockaddr_in name{};
-  socklen_t size = sizeof(name);
-  if (descriptor >= 0 && ::connect(descriptor, found->ai_addr, found->ai_addrlen) == 0 &&
-      ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&name), &size) == 0) {
-    std::array<char, INET_ADDRSTRLEN> text{};
-    if (::inet_ntop(AF_INET, &name.sin_addr, text.data(), text.size()) != nullptr)
-      own = text.data();
-  }
-  if (descriptor >= 0) ::close(descriptor);
-  ::freeaddrinfo(found);
-  return own;
 }
 
 std::string packed_texts(const std::vector<std::string>& texts) {
@@ -176,13 +69,19 @@ std::vector<std::string> unpacked_texts(const std::string& packed) {
 class Works final : public Pending {
  public:
   Works(std::vector<at::Tensor> tensors, std::vector<c10::intrusive_ptr<c10d::Work>> works,
-        Watcher& watcher)
-      : tensors_(std::move(tensors)), works_(std::move(works)), watcher_(watcher) {}
+        Watcher& watcher, Seconds limit)
+      : tensors_(std::move(tensors)), works_(std::move(works)), watcher_(watcher), limit_(limit) {}
 
   void wait() override {
     const Watcher::Waiting waiting(watcher_);
     try {
-      for (const auto& work : works_) work->wait();
+      for (const auto& work : works_) {
+        // The library's own wait on the host cannot be broken off where a peer only fell silent.
+        if (!tensors_.front().is_cuda()) wait_on_host(*work);
+        work->wait();
+      }
+    } catch (const core::Error&) {
+      throw;
     } catch (const std::exception& error) {
       watcher_.explain(
           concat("the connection to another rank broke (", core::first_line(error.what()), ")"));
@@ -192,38 +91,59 @@ class Works final : public Pending {
   }
 
  private:
+  void wait_on_host(c10d::Work& work) const {
+    const auto begin = Clock::now();
+    auto pause = std::chrono::microseconds(20);
+    while (!work.isCompleted()) {
+      std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, std::chrono::microseconds(1000));
+      watcher_.check();
+      if (Clock::now() - begin > limit_) {
+        throw core::ResourceError(concat("another rank did not come to a common sum within ",
+                                         limit_.count(), " s, though it lives"));
+      }
+    }
+  }
+
   std::vector<at::Tensor> tensors_;
   std::vector<c10::intrusive_ptr<c10d::Work>> works_;
   Watcher& watcher_;
+  Seconds limit_;
 };
 
 class Processes final : public World {
  public:
-  Processes(const Launch& launch, Place place, const Limits& limits, const core::Reporter& reporter)
+  Processes(const Launch& launch, Place place, const Limits& limits)
       : launch_(launch),
         limits_(limits),
         place_(std::move(place)),
-        store_(prefixed(place_.store, launch.start, "texts")) {
-    const auto hosts = greet(reporter);
-    watcher_.emplace(copy_of_store(kLife), rank(), size(), limits_);
-    for (int other = 0; other < size(); ++other) {
-      if (hosts[static_cast<std::size_t>(other)] != host_name()) continue;
-      if (other < rank()) ++local_rank_;
-      ++local_size_;
+        store_(store_of(place_, "texts")),
+        watcher_(store_of(place_, kLife), store_of(place_, kLife), rank(), size(), limits_) {}
+
+  // Waits until all have come. Throws after it has told the others.
+  void greet(const core::Reporter& reporter) {
+    try {
+      const auto hosts = hosts_of_all(reporter);
+      for (int other = 0; other < size(); ++other) {
+        if (hosts[static_cast<std::size_t>(other)] != host_name()) continue;
+        if (other < rank()) ++local_rank_;
+        ++local_size_;
+      }
+      if (launch_.local_rank) local_rank_ = *launch_.local_rank;
+      watcher_.judge();
+      make_gloo();
+      watcher_.on_failure([this] { abort(); });
+    } catch (const core::Error& error) {
+      fail(error);
+      throw;
     }
-    if (launch.local_rank) local_rank_ = *launch.local_rank;
-    make_gloo();
-    watcher_->on_failure([this] { abort(); });
   }
 
   ~Processes() override {
-    if (!watcher_->failure()) leave_together();
-    watcher_->stop();
-    if (nccl_ && !watcher_->failure()) nccl_->shutdown();
-    if (rank() == 0 && !launch_.file.empty()) {
-      std::error_code ignored;
-      std::filesystem::remove(launch_.file, ignored);
-    }
+    if (!watcher_.failure()) leave_together();
+    watcher_.leave();
+    if (nccl_ && !watcher_.failure()) nccl_->shutdown();
+    remove_file();
   }
 
   int rank() const override { return launch_.rank; }
@@ -245,7 +165,7 @@ class Processes final : public World {
         works.push_back(gloo_->allreduce(one));
       }
     });
-    return std::make_unique<Works>(std::move(tensors), std::move(works), *watcher_);
+    return std::make_unique<Works>(std::move(tensors), std::move(works), watcher_, limits_.wait);
   }
 
   void sum_to(const at::Tensor& tensor, int root) override {
@@ -264,39 +184,50 @@ class Processes final : public World {
     return gather(text, limits_.wait);
   }
 
-  void check() override { watcher_->check(); }
+  void check() override { watcher_.check(); }
 
   bool fail(const core::Error& error) override {
+    // A place that does not answer must not hold up the end.
+    std::packaged_task<Failure()> task(
+        [this, code = static_cast<int>(error.code()), text = std::string(error.what())] {
+          return watcher_.publish(code, text);
+        });
+    std::future<Failure> first = task.get_future();
+    std::thread(std::move(task)).detach();
+    bool told = false;
     try {
-      const Failure first = watcher_->publish(static_cast<int>(error.code()), error.what());
-      const bool told = !first.gone && first.rank != rank() && first.message == error.what();
-      // The server must live until the others have read it.
-      if (place_.is_ours) std::this_thread::sleep_for(2 * std::min(Seconds(1), limits_.silence));
-      return !told;
+      if (first.wait_for(std::chrono::seconds(3)) == std::future_status::ready) {
+        const Failure known = first.get();
+        told = !known.gone && known.rank != rank() && known.message == error.what();
+        // The server must live until the others have read it.
+        if (place_.is_ours) std::this_thread::sleep_for(2 * std::min(Seconds(1), limits_.silence));
+      }
     } catch (const std::exception&) {  // the others are gone
-      return true;
     }
+    remove_file();
+    return !told;
   }
 
  private:
-  // Over a connection of its own, so that no other call can hold it up.
-  StorePtr copy_of_store(const char* what) const {
-    return prefixed(place_.store->clone(), launch_.start, what);
+  void remove_file() const {
+    if (rank() != 0 || launch_.file.empty()) return;
+    std::error_code ignored;
+    std::filesystem::remove(launch_.file, ignored);
   }
 
   void make_gloo() {
     const auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(limits_.wait));
     const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
-    if (interface != nullptr && *interface != '\0') {
-      options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
-    } else {
-      const bool one_machine = local_size_ == size();
-      const std::string own = one_machine ? kLoopback : own_address_towards(place_.address);
-      options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(
-          own.empty() || (!one_machine && own == kLoopback) ? host_name() : own));
-    }
+    const bool one_machine = local_size_ == size();
+    const std::string own = one_machine ? kLoopback : own_address_towards(place_.address);
     call([&] {
-      gloo_ = c10::make_intrusive<c10d::ProcessGroupGloo>(copy_of_store("gloo"), rank(), size(),
+      if (interface != nullptr && *interface != '\0') {
+        options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
+      } else {
+        options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(
+            own.empty() || (!one_machine && own == kLoopback) ? host_name() : own));
+      }
+      gloo_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_of(place_, "gloo"), rank(), size(),
                                                           options);
     });
   }
@@ -312,7 +243,8 @@ class Processes final : public World {
     options->config.maxCTAs = kSumBlocks;
     const c10::cuda::CUDAGuard guard(device);
     call([&] {
-      nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(copy_of_store("nccl"), rank(), size(),
+      const std::lock_guard lock(nccl_mutex_);
+      nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(store_of(place_, "nccl"), rank(), size(),
                                                           std::move(options));
       nccl_->setBoundDeviceId(device);
       nccl_->eagerConnectSingleDevice(device);
@@ -322,15 +254,15 @@ class Processes final : public World {
   // A call into a process group, which may wait for the others.
   template <typename Call>
   void call(Call what) {
-    watcher_->check();
-    const Watcher::Waiting waiting(*watcher_);
+    watcher_.check();
+    const Watcher::Waiting waiting(watcher_);
     try {
       what();
     } catch (const core::Error&) {
       throw;
     } catch (const std::exception& error) {
-      watcher_->explain(concat("rank ", rank(), " of ", size(), " cannot reach the others (",
-                               core::first_line(error.what()), ")"));
+      watcher_.explain(concat("rank ", rank(), " of ", size(), " cannot reach the others (",
+                              core::first_line(error.what()), ")"));
     }
   }
 
@@ -343,12 +275,13 @@ class Processes final : public World {
                                               : static_cast<c10d::Backend&>(*gloo_);
       works.push_back(begin(group, one));
     });
-    Works({tensor}, std::move(works), *watcher_).wait();
+    Works({tensor}, std::move(works), watcher_, limits_.wait).wait();
   }
 
   // Ends what waits for ranks that will not come.
   void abort() {
     try {
+      const std::lock_guard lock(nccl_mutex_);
       if (nccl_) nccl_->abort();
     } catch (const std::exception&) {  // then the watcher ends the process
     }
@@ -358,7 +291,7 @@ class Processes final : public World {
   std::optional<std::string> text_at(const std::string& key, Clock::time_point end) {
     auto pause = std::chrono::microseconds(200);
     while (true) {
-      if (watcher_) watcher_->check();
+      watcher_.check();
       if (greeted_ != nullptr) core::throw_if_stopped(*greeted_, "waiting for the other ranks");
       if (store_->check({key})) return store_->get_to_str(key);
       if (Clock::now() >= end) return std::nullopt;
@@ -368,6 +301,7 @@ class Processes final : public World {
   }
 
   std::vector<std::string> gather(const std::string& text, Seconds limit) {
+    const Watcher::Waiting waiting(watcher_);
     try {
       return gather_unguarded(text, limit);
     } catch (const core::Error&) {
@@ -375,8 +309,7 @@ class Processes final : public World {
     } catch (const std::exception& error) {
       const std::string gone = concat("the place where the ranks meet is gone, so rank 0 is (",
                                       core::first_line(error.what()), ")");
-      if (!watcher_) throw core::ResourceError(gone);
-      watcher_->explain(gone);
+      watcher_.explain(gone);
     }
   }
 
@@ -412,20 +345,23 @@ class Processes final : public World {
     return all;
   }
 
-  // The machines of all ranks, once all have come with the same version of corda.
-  std::vector<std::string> greet(const core::Reporter& reporter) {
+  // The machines of all ranks, once all have come with the same version and command.
+  std::vector<std::string> hosts_of_all(const core::Reporter& reporter) {
     greeted_ = &reporter;
-    const auto all = gather(concat(CORDA_VERSION, "\n", host_name()), limits_.join);
+    const auto all =
+        gather(concat(CORDA_VERSION, "\n", launch_.command, "\n", host_name()), limits_.join);
     greeted_ = nullptr;
+    const auto first = core::split(all.front(), '\n');
     std::vector<std::string> hosts;
     for (std::size_t other = 0; other < all.size(); ++other) {
-      const std::size_t end = all[other].find('\n');
-      const std::string version = all[other].substr(0, end);
-      if (version != CORDA_VERSION && rank() == 0) {
-        throw core::ConfigError(concat("rank ", other, " is corda ", version, " and rank 0 is ",
-                                       CORDA_VERSION, "; use the same on every machine"));
+      const auto parts = core::split(all[other], '\n');
+      for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) {
+        if (parts[i] == first[i]) continue;
+        throw core::ConfigError(concat("rank ", other, " is ", i == 0 ? "corda " : "`", parts[i],
+                                       i == 0 ? "" : "`", " and rank 0 is ", i == 0 ? "" : "`",
+                                       first[i], i == 0 ? "" : "`", "; start all ranks alike"));
       }
-      hosts.push_back(all[other].substr(end + 1));
+      hosts.push_back(parts[2]);
     }
     return hosts;
   }
@@ -450,8 +386,9 @@ class Processes final : public World {
   const core::Reporter* greeted_ = nullptr;  // while the ranks come
   int local_rank_ = 0;
   int local_size_ = 0;
-  std::optional<Watcher> watcher_;
+  Watcher watcher_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_;
+  std::mutex nccl_mutex_;  // of the pointer
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
 };
 
@@ -501,10 +438,10 @@ at::Device Processes::device_of(const std::string& name) {
 
 class LocalPlace final : public MeetingPlace {
  public:
-  explicit LocalPlace(int size) : size_(size), place_(listen(kLoopback, 0, Limits().join)) {}
+  explicit LocalPlace(int size) : size_(size), place_(open_place()) {}
   int port() const override { return place_.store->getPort(); }
   void report_gone(int rank, const std::string& how) override {
-    publish_gone(*prefixed(place_.store, kHostedStart, kLife), rank, size_,
+    publish_gone(*store_of(place_, kLife), rank, size_,
                  concat(how, "; look at its own log, then continue from the last checkpoint"));
   }
 
@@ -513,16 +450,29 @@ class LocalPlace final : public MeetingPlace {
   Place place_;
 };
 
+std::optional<std::string> variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
 }  // namespace
 
 std::unique_ptr<World> join(const Launch& launch, const core::Reporter& reporter) {
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  const auto gpu =
-      own_gpu(launch, visible == nullptr ? std::nullopt : std::optional<std::string>(visible),
-              gpus_of_machine());
-  if (gpu) ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), /*overwrite=*/1);
+  if (const auto gpu = own_gpu(launch, variable("CUDA_VISIBLE_DEVICES"), gpus_of_machine()))
+    ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), /*overwrite=*/1);
+  // The library would print traces of its own before our sentence.
+  ::setenv("TORCH_CPP_LOG_LEVEL", "FATAL", /*overwrite=*/0);
+  c10::initLogging();
   const Limits limits = limits_of_environment();
-  return std::make_unique<Processes>(launch, meet(launch, limits), limits, reporter);
+  auto world = std::make_unique<Processes>(launch, come_together(launch, limits, reporter), limits);
+  try {
+    world->greet(reporter);
+  } catch (const std::exception&) {
+    // Its end would wait for ranks that may never come; the process ends with this error.
+    static_cast<void>(world.release());
+    throw;
+  }
+  return world;
 }
 
 std::unique_ptr<MeetingPlace> open_meeting_place(int size) {

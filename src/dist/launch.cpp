@@ -107,10 +107,12 @@ std::string meeting_file(const Environment& environment, const Convention& names
 // Where the processes of an MPI launcher meet.
 void meet_by_mpi(const Environment& environment, const Convention& names, Launch& launch) {
   read_address(environment, launch);
+  if (names.job != nullptr) launch.start = environment(names.job).value_or("");
   if (!launch.address.empty()) return;
   const auto here = number_of(environment, names.local_size, 1, kMostRanks);
   if (here && *here == launch.size) {
     launch.file = meeting_file(environment, names);
+    launch.start = launch.file;
     return;
   }
   throw core::ConfigError(concat(
@@ -121,6 +123,8 @@ void meet_by_mpi(const Environment& environment, const Convention& names, Launch
 }
 
 void meet_by_slurm(const Environment& environment, Launch& launch) {
+  launch.start = concat(environment("SLURM_JOB_ID").value_or(""), ".",
+                        environment("SLURM_STEP_ID").value_or(""));
   read_address(environment, launch);
   if (!launch.address.empty()) return;
   std::string nodes = environment("SLURM_STEP_NODELIST").value_or("");
@@ -144,8 +148,9 @@ void meet_by_torch(const Environment& environment, Launch& launch) {
   }
   // torchrun's agent listens itself; a second server at that port would fail.
   launch.hosted = environment("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
-  launch.start = concat(environment("TORCHELASTIC_RUN_ID").value_or(""), "/",
-                        environment("TORCHELASTIC_RESTART_COUNT").value_or("0"));
+  const auto run = environment("TORCHELASTIC_RUN_ID");
+  if (run)
+    launch.start = concat(*run, "/", environment("TORCHELASTIC_RESTART_COUNT").value_or("0"));
 }
 
 // Two launchers that both say there are several processes must say the same, but for torchrun

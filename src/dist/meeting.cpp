@@ -25,9 +25,11 @@ Seconds seconds_of(const char* name, Seconds otherwise) {
   const char* text = std::getenv(name);
   if (text == nullptr || *text == '\0') return otherwise;
   const auto value = core::parse_double(text);
-  if (!value || !(*value > 0)) {
+  constexpr double kMost = 1e7;  // the libraries count milliseconds
+  if (!value || !(*value > 0) || *value > kMost) {
     throw core::ConfigError(concat("the environment variable ", name,
-                                   " must be a number of seconds above 0; it is '", text, "'"));
+                                   " must be a number of seconds above 0 and at most 1e7; it is '",
+                                   text, "'"));
   }
   return Seconds(*value);
 }
@@ -72,16 +74,29 @@ PeerLost error_of(const Failure& failure, int size) {
           concat("ended because rank ", failure.rank, " of ", size, " did: ", failure.message)};
 }
 
-Watcher::Watcher(StorePtr store, int rank, int size, const Limits& limits)
+Watcher::Watcher(StorePtr store, StorePtr publishing, int rank, int size, const Limits& limits)
     : store_(std::move(store)),
+      publishing_(std::move(publishing)),
       rank_(rank),
       size_(size),
       limits_(limits),
       period_(std::min(1.0, limits.silence.count() / 10)),
       signs_(static_cast<std::size_t>(size), Sign{0, Clock::now()}),
-      thread_([this] { run(); }) {}
+      looked_at_(Clock::now()),
+      looking_([this] { look_again_and_again(); }),
+      guarding_([this] { guard(); }) {}
 
 Watcher::~Watcher() { stop(); }
+
+void Watcher::judge() { judges_ = true; }
+
+void Watcher::leave() {
+  {
+    const std::lock_guard lock(mutex_);
+    leaves_ = true;
+  }
+  stop();
+}
 
 void Watcher::stop() {
   {
@@ -89,7 +104,17 @@ void Watcher::stop() {
     ending_ = true;
   }
   changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  if (guarding_.joinable()) guarding_.join();
+  if (!looking_.joinable()) return;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, limits_.silence, [&] { return looking_ended_; });
+    if (!looking_ended_) {  // it waits for a store that never answers
+      std::fflush(nullptr);
+      std::_Exit(failure_ ? failure_->code : 0);
+    }
+  }
+  looking_.join();
 }
 
 void Watcher::on_failure(std::function<void()> what) {
@@ -115,9 +140,7 @@ void Watcher::explain(const std::string& otherwise) const {
 
 Failure Watcher::publish(int code, const std::string& message) {
   const Failure mine{.rank = rank_, .code = code, .message = message};
-  const std::string text = to_text(mine);
-  const std::string there = store_->compareSet(kFailure, "", text);
-  return failure_of(there);
+  return failure_of(publishing_->compareSet(kFailure, "", to_text(mine)));
 }
 
 void Watcher::found(Failure failure) {
@@ -132,29 +155,42 @@ void Watcher::found(Failure failure) {
   if (what) what();
 }
 
-void Watcher::look_after_all() {
+void Watcher::look_after(int other) {
   const auto now = Clock::now();
-  for (int other = 1; other < size_; ++other) {
-    Sign& sign = signs_[static_cast<std::size_t>(other)];
-    const std::int64_t count = store_->add(sign_of(other), 0);
-    if (count != sign.count || count < 0) sign = {count, now};  // below zero: it has left
-    if (now - sign.at < limits_.silence) continue;
-    publish_gone(*store_, other, size_,
-                 concat("has given no sign of life for ", limits_.silence.count(),
-                        " s: it was killed, or its machine or network is gone; look at its own "
-                        "log, then continue from the last checkpoint"));
-    return;
-  }
+  Sign& sign = signs_[static_cast<std::size_t>(other)];
+  const std::int64_t count = store_->add(sign_of(other), 0);
+  if (count != sign.count || count < 0) sign = {count, now};  // below zero: it has left
+  if (now - sign.at < limits_.silence) return;
+  publish_gone(*store_, other, size_,
+               concat("has given no sign of life for ", limits_.silence.count(),
+                      " s: it was killed, or its machine or network is gone; look at its own log, "
+                      "then continue from the last checkpoint"));
 }
 
 void Watcher::look() {
   store_->add(sign_of(rank_), 1);
-  if (rank_ == 0) look_after_all();
+  // After a sleep of the whole machine everybody's last sign is old.
+  const bool slept = Clock::now() - looked_at_ > 3 * period_;
+  if (slept || !judges_) {
+    for (Sign& sign : signs_) sign.at = Clock::now();
+  } else if (rank_ == 0) {
+    for (int other = 1; other < size_; ++other) look_after(other);
+  } else if (rank_ == 1) {
+    look_after(0);
+  }
   if (store_->check({kFailure})) found(failure_of(store_->get_to_str(kFailure)));
 }
 
-void Watcher::run() {
-  auto known_at = Clock::time_point::max();
+void Watcher::look_again_and_again() {
+  const auto place_is_gone = [&] {
+    found({.rank = 0,
+           .code = static_cast<int>(core::ExitCode::kResource),
+           .gone = true,
+           .message = concat("the place where the ranks meet is gone: rank 0 of ", size_,
+                             ", or the launcher that holds it, was killed or ended, or its machine "
+                             "or network is gone; look at its own log, then continue from the last "
+                             "checkpoint")});
+  };
   while (true) {
     {
       std::unique_lock lock(mutex_);
@@ -164,24 +200,53 @@ void Watcher::run() {
     try {
       if (!failure()) look();
     } catch (const std::exception&) {
+      place_is_gone();
+    }
+    const std::lock_guard lock(mutex_);
+    looked_at_ = Clock::now();
+  }
+  try {
+    constexpr std::int64_t kFarBelowZero = -(std::int64_t{1} << 62);
+    if (leaves_) store_->add(sign_of(rank_), kFarBelowZero);
+  } catch (const std::exception&) {  // the others are gone already
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    looking_ended_ = true;
+  }
+  changed_.notify_all();
+}
+
+void Watcher::guard() {
+  auto known_at = Clock::time_point::max();
+  auto woken_at = Clock::now();
+  while (true) {
+    Clock::time_point looked_at;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, period_, [&] { return ending_; });
+      if (ending_) return;
+      // This thread slept as well where the machine did: that is no silence of the store's.
+      if (Clock::now() - woken_at > 3 * period_) looked_at_ = Clock::now();
+      looked_at = looked_at_;
+    }
+    woken_at = Clock::now();
+    if (Clock::now() - looked_at > limits_.silence) {
       found({.rank = 0,
              .code = static_cast<int>(core::ExitCode::kResource),
              .gone = true,
-             .message = concat("the place where the ranks meet is gone: rank 0 of ", size_,
-                               " was killed or ended, or its machine or network is gone; look at "
-                               "its own log, then continue from the last checkpoint")});
+             .message = concat("the place where the ranks meet has not answered for ",
+                               limits_.silence.count(), " s: rank 0 of ", size_,
+                               ", or its machine or network, hangs; look at its own log, then "
+                               "continue from the last checkpoint")});
     }
     const auto known = failure();
     if (!known) continue;
     if (known_at == Clock::time_point::max()) known_at = Clock::now();
     if (waits_ > 0 && Clock::now() - known_at > kGrace) {
-      std::fprintf(stderr, "corda: error: %s\n", error_of(*known, size_).what());
+      std::fprintf(stderr, "corda: error: rank %d: %s\n", rank_, error_of(*known, size_).what());
       std::_Exit(known->code);
     }
-  }
-  try {  // a number below zero is not missed
-    store_->add(sign_of(rank_), -(std::int64_t{1} << 62));
-  } catch (const std::exception&) {  // the others are gone already
   }
 }
 

@@ -37,17 +37,19 @@ struct Failure {
   std::string message;
 };
 
-// A thread that gives a sign of life, and looks after those of others. Rank 0 looks at all, the
-// rest at what it found.
+// Threads that give a sign of life, look after those of others, and see to it that this process
+// does not wait for ever: rank 0 looks at all ranks, rank 1 at rank 0, the rest at what they found.
 class Watcher {
  public:
-  // `store` is this object's alone. `on_failure` is called once, on the thread; the process is
-  // ended where it still waits for others (`waiting`) `grace` later.
-  Watcher(StorePtr store, int rank, int size, const Limits& limits);
+  // `store` and `publishing` are this object's alone, connections of their own.
+  Watcher(StorePtr store, StorePtr publishing, int rank, int size, const Limits& limits);
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
+  // From now on a rank that gives no sign is gone; before, it may not have come yet.
+  void judge();
+  // Called once a failure is known, on a thread of this object.
   void on_failure(std::function<void()> what);
   // Throws the error that ends this rank where another has failed or gone.
   void check() const;
@@ -56,8 +58,8 @@ class Watcher {
   std::optional<Failure> failure() const;
   // This rank ends with `code`; gives what is published then.
   Failure publish(int code, const std::string& message);
-  // No sign of life is given or looked for any more.
-  void stop();
+  // This rank ends as it should: it will not be missed. No sign is given or looked for any more.
+  void leave();
 
   // Marks that the main thread waits for others.
   class Waiting {
@@ -72,28 +74,39 @@ class Watcher {
   };
 
  private:
-  void run();
-  void look();            // one round; throws where the store is gone
-  void look_after_all();  // rank 0
+  using Clock = std::chrono::steady_clock;
+  struct Sign {
+    std::int64_t count = 0;
+    Clock::time_point at;
+  };
+
+  void look_again_and_again();
+  void look();  // one round; throws where the store is gone
+  void look_after(int other);
+  // Knows when the other thread looked last: the store may never answer.
+  void guard();
   void found(Failure failure);
+  void stop();
 
   StorePtr store_;
+  StorePtr publishing_;
   int rank_;
   int size_;
   Limits limits_;
   Seconds period_;
-  struct Sign {
-    std::int64_t count = 0;
-    std::chrono::steady_clock::time_point at;
-  };
-  std::vector<Sign> signs_;
+  std::vector<Sign> signs_;  // of the looking thread
+  std::atomic<bool> judges_ = false;
   std::atomic<int> waits_ = 0;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
+  Clock::time_point looked_at_;  // when the last round ended
   std::optional<Failure> failure_;
   std::function<void()> on_failure_;
   bool ending_ = false;
-  std::thread thread_;
+  bool looking_ended_ = false;
+  bool leaves_ = false;
+  std::thread looking_;
+  std::thread guarding_;
 };
 
 // Says for a rank that it ended otherwise than by itself; `how` completes "rank N of M ".

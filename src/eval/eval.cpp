@@ -11,10 +11,12 @@
 #include <memory>
 
 #include "corda/core/error.h"
+#include "corda/core/sha256.h"
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
 #include "corda/data/names.h"
 #include "corda/data/template.h"
+#include "corda/dist/watchful_reporter.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
 #include "corda/model/forward.h"
@@ -98,6 +100,29 @@ void measure_nll(const model::Model& model, const std::vector<data::Sample>& sam
   result.perplexity = std::exp(result.nll);
 }
 
+// Ranks of one evaluation must measure the same with the same model.
+void require_same_evaluation(dist::World& world, const EvalSettings& settings,
+                             core::Sha256& content) {
+  if (world.is_alone()) return;
+  EvalSettings copy = settings;
+  for (std::string* place : {&copy.model, &copy.adapter, &copy.predictions, &copy.compare})
+    place->clear();
+  copy.data.clear();
+  copy.shots_data.clear();
+  copy.threads = 0;
+  core::ConfigNode job = settings_of(copy).resolved();
+  const io::Checkpoint files(settings.model);
+  const auto add = [&](const char* name, const std::string& value) {
+    job.entries.emplace_back(name, core::ConfigNode::scalar(value));
+  };
+  add("model", files.fingerprint());
+  add("config.json", model::config_fingerprint(settings.model));
+  if (!settings.adapter.empty())
+    add("adapter", io::Checkpoint(settings.adapter, "adapter_model").fingerprint());
+  add("data", content.hex_digest());
+  dist::require_same_job(world, job);
+}
+
 // The joined text cut into windows; every token but a window's first is a target.
 std::vector<data::Sample> text_windows(const std::vector<data::DataFile>& files,
                                        const Tokenizer& tokenizer, const EvalSettings& settings,
@@ -166,6 +191,12 @@ EvalResult evaluate_perplexity(const EvalSettings& given, core::Reporter& report
   model::warn_beyond_positions(
       config, static_cast<std::int64_t>(longest),
       concat(text ? "a window of " : "a sample of ", longest, " tokens (--seq-len)"), reporter);
+  core::Sha256 content;
+  for (const data::Sample& sample : samples) {
+    for (const TokenId id : sample.ids) content.update(concat(id, " "));
+    content.update("\n");
+  }
+  require_same_evaluation(world, settings, content);
   EvalResult result{.task = "perplexity", .score_name = "perplexity"};
   result.samples = static_cast<std::int64_t>(samples.size());
   measure_nll(load(settings, reporter, world), samples, settings, result, reporter, world);
@@ -252,6 +283,12 @@ EvalResult evaluate_task(const EvalSettings& settings, core::Reporter& reporter,
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   const TaskRun run = run_of(task, *tokenizer, settings);
   const std::vector<Item> items = items_of(task, settings, shots, reporter);
+  core::Sha256 content;
+  for (const Item& item : items) {
+    for (const auto* texts : {&item.contexts, &item.continuations, &item.references})
+      for (const auto& text : *texts) content.update(concat(text.size(), " ", text));
+  }
+  require_same_evaluation(world, settings, content);
   // What is wrong with the files shows before hours of work.
   std::vector<std::vector<double>> others;
   if (!settings.compare.empty()) others = read_scores(settings.compare, task, items);
@@ -278,7 +315,8 @@ EvalResult evaluate_task(const EvalSettings& settings, core::Reporter& reporter,
 
 }  // namespace
 
-EvalResult evaluate(const EvalSettings& given, core::Reporter& reporter, dist::World& world) {
+EvalResult evaluate(const EvalSettings& given, core::Reporter& told, dist::World& world) {
+  dist::WatchfulReporter reporter(told, world);
   EvalSettings settings = given;
   settings_of(settings).check_values();
   settings.threads = world.threads(settings.threads);

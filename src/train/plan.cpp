@@ -75,6 +75,30 @@ core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
   return identity;
 }
 
+core::ConfigNode job_of(const TrainSettings& settings) {
+  TrainSettings copy = settings;
+  // Places and threads are each machine's own; what stands there is compared by its content.
+  for (std::string* place : {&copy.model, &copy.adapter, &copy.out, &copy.tuning_cache})
+    place->clear();
+  copy.data.train.clear();
+  copy.data.eval.clear();
+  copy.threads = 0;
+  core::ConfigNode job = settings_of(copy).resolved();
+  const auto add = [&](const char* name, std::size_t files) {
+    job.entries.emplace_back(name, core::ConfigNode::scalar(concat(files)));
+  };
+  add("files to train on", settings.data.train.size());
+  add("files to evaluate on", settings.data.eval.size());
+  return job;
+}
+
+core::ConfigNode content_of(const core::ConfigNode& identity, const RunData& data) {
+  core::ConfigNode content = identity;
+  content.entries.emplace_back("evaluation data",
+                               core::ConfigNode::scalar(data.eval.samples.fingerprint()));
+  return content;
+}
+
 namespace {
 
 // What `gradients: auto` becomes is found out with the model in memory.

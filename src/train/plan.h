@@ -24,6 +24,11 @@ StepCounts step_counts(const TrainSettings& settings, std::int64_t samples);
 core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
                              const Trainable& trainable);
 
+// What ranks that train together must share: more than a continuation must, since what they call
+// together depends on it.
+core::ConfigNode job_of(const TrainSettings& settings);
+core::ConfigNode content_of(const core::ConfigNode& identity, const RunData& data);
+
 // `resolved`: what `trainable` made of the settings.
 TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
                   at::Device device);

@@ -43,7 +43,7 @@ RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter
                                .max_length = settings.data.max_length,
                                .overlong = settings.data.overlong,
                                .skip_bad = settings.data.skip_bad,
-                               .threads = settings.threads,
+                               .threads = world.threads(settings.threads),
                                .cache = cache_directory(settings, files, cache)},
                               reporter);
   };

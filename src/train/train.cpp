@@ -95,7 +95,7 @@ class Run {
                                  : largest_micro_batch(data_.eval.counts.longest,
                                                        data_.eval.samples.size())};
     if (device_.is_cuda()) warn_of_tuning_cache();
-    dist::require_same_job(world_, identity_of(resolved_, data_, trainable_));
+    dist::require_same_job(world_, content_of(identity_of(resolved_, data_, trainable_), data_));
     ChosenPass chosen = environment.choose(resolved_, trainable_.model(), largest_, reporter_);
     pass_ = std::move(chosen.pass);
     chosen.record_in(resolved_);
@@ -433,8 +433,8 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
     if (settings.data.date.empty()) settings.data.date = date_of(settings.out, resume);
   }
   settings.data.date = world.shared(settings.data.date);
-  settings.threads = world.threads(settings.threads);
-  linalg::set_threads(settings.threads);
+  dist::require_same_job(world, job_of(settings));
+  linalg::set_threads(world.threads(settings.threads));
   try {
     return Run(settings, environment).go(resume);
   } catch (const std::exception& error) {  // of weights, moments and gradients

@@ -4,7 +4,11 @@
 #include "support/ranks.h"
 
 #include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -24,6 +28,13 @@ namespace {
 
 // Limits that a test can wait for.
 const Variables kImpatient = {{"CORDA_JOIN_SECONDS", "60"}, {"CORDA_SILENCE_SECONDS", "5"}};
+
+RankProcess rank_process(std::vector<std::string> arguments, Variables variables) {
+  RankProcess process;
+  process.arguments = std::move(arguments);
+  process.variables = std::move(variables);
+  return process;
+}
 
 class Ranks : public Job {
  protected:
@@ -278,6 +289,110 @@ TEST_F(Ranks, OtherSettingsOfARankAreRefusedByName) {
   EXPECT_FALSE(fs::exists(path("run/metrics.jsonl")));
 }
 
+// What a continuation may have otherwise, ranks may not: they call each other in evaluations.
+TEST_F(Ranks, OtherEvaluationsOfARankAreRefusedByName) {
+  for (const std::vector<std::string>& other : {std::vector<std::string>{"--set", "eval.every=1"},
+                                                {"--set", "eval.patience=3"},
+                                                {"--set", "data.eval=[]"}}) {
+    auto ranks = ranks_of(2, training("run", "method: lora\nlora: {rank: 4}\n"), kImpatient);
+    ranks[0].arguments.insert(ranks[0].arguments.end(), {"--set", "optim.lr=1e-3"});
+    ranks[1].arguments.insert(ranks[1].arguments.end(), other.begin(), other.end());
+    const auto results = run_ranks(ranks);
+    for (const auto& result : results) EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_THAT(results[0].err + results[1].err, HasSubstr("rank 1 has other settings"));
+  }
+}
+
+TEST_F(Ranks, ScoresOfOtherDataOfARankAreRefused) {
+  const std::vector<std::string> arguments = {"eval", "--model", base(), "--data",
+                                              at("uneven.jsonl")};
+  auto ranks = ranks_of(2, arguments, kImpatient);
+  ranks[1].arguments.back() = at("task.jsonl");
+  for (const auto& result : run_ranks(ranks)) EXPECT_EQ(result.exit_code, 2) << result.err;
+}
+
+TEST_F(Ranks, OtherCommandsAreRefusedAtTheStart) {
+  auto ranks = ranks_of(2, training("run", "method: lora\nlora: {rank: 4}\n"), kImpatient);
+  ranks[1].arguments.emplace_back("--dry-run");
+  const auto results = run_ranks(ranks);
+  for (const auto& result : results) EXPECT_EQ(result.exit_code, 2) << result.err;
+  EXPECT_THAT(results[0].err + results[1].err, HasSubstr("start all ranks alike"));
+}
+
+// A rank that fell silent holds its connections open.
+TEST_F(Ranks, AStoppedRankEndsTheOthersAndTheLastStepIsSaved) {
+  for (const std::size_t stopped : {std::size_t{0}, std::size_t{1}}) {
+    const std::string run = "run-" + std::to_string(stopped);
+    auto endless = training(run, "method: lora\nlora: {rank: 4}\n");
+    endless.insert(endless.end(), {"--set", "optim.epochs=100000"});
+    auto ranks = ranks_of(3, endless, kImpatient);
+    std::atomic<int> ended = 0;
+    for (std::size_t rank = 0; rank < 3; ++rank) {
+      ranks[rank].ended = [&] { ++ended; };
+    }
+    bool sent = false;
+    ranks[stopped].watch = [&, sent](pid_t process, const std::string& /*err*/) mutable {
+      std::error_code ignored;
+      const fs::path metrics = path(run + "/metrics.jsonl");
+      if (!sent && fs::exists(metrics) && fs::file_size(metrics, ignored) > 0) {
+        ::kill(process, SIGSTOP);
+        sent = true;
+      }
+      if (ended == 2) ::kill(process, SIGKILL);  // the others have ended
+      return ended < 2;
+    };
+    const auto results = run_ranks(ranks);
+    for (std::size_t rank = 0; rank < 3; ++rank) {
+      if (rank == stopped) continue;
+      EXPECT_EQ(results[rank].exit_code, 5) << results[rank].err;
+      EXPECT_THAT(results[rank].err, HasSubstr("rank " + std::to_string(stopped) + " of 3"));
+    }
+    if (stopped == 1) {
+      EXPECT_THAT(results[0].err, HasSubstr("is saved"));
+    }
+  }
+}
+
+// Somebody listens at the port and says nothing.
+TEST_F(Ranks, APortOfSomebodyElsesIsGivenUp) {
+  const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(name);
+  ASSERT_EQ(::bind(descriptor, reinterpret_cast<sockaddr*>(&name), size), 0);
+  ASSERT_EQ(::listen(descriptor, 4), 0);
+  ASSERT_EQ(::getsockname(descriptor, reinterpret_cast<sockaddr*>(&name), &size), 0);
+  std::vector<RankProcess> ranks;
+  for (int rank = 0; rank < 2; ++rank) {
+    ranks.push_back(rank_process(training("run", "method: lora\n"),
+                                 torchrun_variables(rank, 2, ntohs(name.sin_port))));
+    ranks.back().variables["CORDA_JOIN_SECONDS"] = "3";
+  }
+  const auto results = run_ranks(ranks);
+  ::close(descriptor);
+  EXPECT_EQ(results[0].exit_code, 5);
+  EXPECT_EQ(results[1].exit_code, 5);
+  EXPECT_THAT(results[1].err, HasSubstr("cannot reach rank 0 at 127.0.0.1:"));
+}
+
+// A script runs one command after the other under the same variables.
+TEST_F(Ranks, TheNextCommandOfAJobMeetsAnewAfterAFailedOne) {
+  fs::create_directory(path("bad"));
+  write("bad/metrics.jsonl", "{}\n");
+  const std::string lora = "method: lora\nlora: {rank: 4}\n";
+  const auto line = [&](const std::string& out) {
+    std::string text = CORDA_BINARY;
+    for (const auto& argument : training(out, lora)) text += " '" + argument + "'";
+    return text;
+  };
+  const std::string both = line("bad") + "; exec " + line("good");
+  auto ranks = ranks_of(2, {}, kImpatient);
+  for (auto& rank : ranks) rank.program = {"/bin/sh", "-c", both};
+  expect_success(run_ranks(ranks));
+  EXPECT_TRUE(fs::exists(path("good/adapter")));
+}
+
 TEST_F(Ranks, AnErrorOfRankZeroIsSaidOnce) {
   fs::create_directory(path("run"));
   write("run/metrics.jsonl", "{}\n");
@@ -316,7 +431,7 @@ TEST_F(Ranks, TorchrunsVariablesDoTheSame) {
   const int port = free_port();
   std::vector<RankProcess> ranks;
   for (int rank = 0; rank < 2; ++rank)
-    ranks.push_back({.arguments = arguments, .variables = torchrun_variables(rank, 2, port)});
+    ranks.push_back(rank_process(arguments, torchrun_variables(rank, 2, port)));
   expect_success(run_ranks(ranks));
   expect_same_losses("run", "one");
 }

@@ -53,10 +53,14 @@ std::vector<ProcessResult> run_ranks(const std::vector<RankProcess>& ranks) {
         argv.insert(argv.end(),
                     {"/bin/sh", "-c", "ulimit -f " + blocks + "; exec \"$@\"", "corda"});
       }
-      argv.emplace_back(CORDA_BINARY);
+      if (ranks[i].program.empty())
+        argv.emplace_back(CORDA_BINARY);
+      else
+        argv.insert(argv.end(), ranks[i].program.begin(), ranks[i].program.end());
       argv.insert(argv.end(), ranks[i].arguments.begin(), ranks[i].arguments.end());
       std::this_thread::sleep_for(ranks[i].delay);
       results[i] = run_process(argv, ranks[i].watch);
+      if (ranks[i].ended) ranks[i].ended();
     });
   }
   for (auto& thread : threads) thread.join();
@@ -71,7 +75,9 @@ std::vector<RankProcess> ranks_of(int size, const std::vector<std::string>& argu
   for (int rank = 0; rank < size; ++rank) {
     Variables variables = mpirun_variables(rank, size, job);
     variables.insert(extra.begin(), extra.end());
-    ranks.push_back({.arguments = arguments, .variables = std::move(variables)});
+    RankProcess& process = ranks.emplace_back();
+    process.arguments = arguments;
+    process.variables = std::move(variables);
   }
   return ranks;
 }

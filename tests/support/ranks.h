@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -30,7 +31,9 @@ struct RankProcess {
   Variables variables;
   Watch watch = {};
   std::chrono::milliseconds delay{0};  // of its start
-  std::int64_t largest_file = 0;       // bytes that it may write into one; 0: any number
+  std::function<void()> ended = {};
+  std::vector<std::string> program = {};  // in place of corda
+  std::int64_t largest_file = 0;          // bytes that it may write into one; 0: any number
 };
 
 // Runs them beside each other and gives their results in the same order.

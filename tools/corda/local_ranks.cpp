@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <map>
@@ -23,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 // How long the others may take to end once one has failed: they may save a checkpoint.
-constexpr auto kPatience = std::chrono::seconds(120);
+constexpr auto kPatience = std::chrono::seconds(600);
 
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
@@ -38,10 +40,14 @@ std::vector<std::string> environment_of(int rank, int count, int port) {
       {"RANK", concat(rank)},        {"WORLD_SIZE", concat(count)},
       {"LOCAL_RANK", concat(rank)},  {"MASTER_ADDR", "127.0.0.1"},
       {"MASTER_PORT", concat(port)}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}};
+  // Those would name another job.
+  constexpr std::array kForeign = {"TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"};
   std::vector<std::string> result;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string text = *entry;
-    if (!own.contains(text.substr(0, text.find('=')))) result.push_back(text);
+    const std::string name = text.substr(0, text.find('='));
+    if (!own.contains(name) && std::ranges::find(kForeign, name) == kForeign.end())
+      result.push_back(text);
   }
   for (const auto& [name, value] : own) result.push_back(concat(name, "=", value));
   return result;

@@ -157,10 +157,34 @@ bool is_parallel(const CLI::App& app) {
   });
 }
 
+// The verb and the names of its flags: what all ranks share.
+std::string command_of(const CLI::App& app, const std::vector<std::string>& arguments) {
+  std::vector<std::string> flags;
+  for (const std::string& argument : arguments) {
+    const bool is_about_output = argument == "--json" || argument == "--quiet" || argument == "-q";
+    if (argument.starts_with("--") && !is_about_output)
+      flags.push_back(argument.substr(0, argument.find('=')));
+  }
+  std::sort(flags.begin(), flags.end());
+  for (const CLI::App* verb : app.get_subcommands()) flags.insert(flags.begin(), verb->get_name());
+  return corda::core::join(flags, " ");
+}
+
+// What a launcher says. A verb that one process does is not held up by variables that others left.
+std::optional<corda::dist::Launch> launch_of_process(bool is_parallel) {
+  try {
+    return corda::dist::launch_of(environment);
+  } catch (const corda::core::ConfigError&) {
+    if (is_parallel) throw;
+    return std::nullopt;
+  }
+}
+
 int run(const CLI::App& app, const corda::tools::Action& action, corda::tools::CommonFlags& common,
         const std::vector<std::string>& arguments) {
   try {
-    const auto launch = corda::dist::launch_of(environment);
+    auto launch = launch_of_process(is_parallel(app));
+    if (launch) launch->command = command_of(app, arguments);
     if (launch && common.gpus > 0) {
       throw corda::core::ConfigError("this process was started by " + launch->launcher +
                                      ", which says how many there are; leave out --gpus");

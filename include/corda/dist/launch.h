@@ -14,16 +14,17 @@ struct Launch {
   std::string launcher = {};  // for messages: torchrun, srun, mpirun, ...
   int rank = 0;
   int size = 1;
-  std::optional<int> local_rank =
-      {};  // among the processes of this machine, where the launcher says it
+  // Among the processes of this machine, where the launcher says it.
+  std::optional<int> local_rank = {};
   // Where the processes meet: at `address`:`port`, where rank 0 listens, or somebody else does
   // (`hosted`); or, with an empty address, at one that rank 0 writes into `file`, which all see.
   std::string address = {};
   int port = 0;
   bool hosted = false;
   std::string file = {};
-  // Tells this start from others that met at the same place.
+  // Tells this job from others that meet at the same place.
   std::string start = {};
+  std::string command = {};  // the verb and its flags, which all ranks share
 };
 
 // The value of an environment variable, if it is set.
