@@ -242,7 +242,7 @@ TEST_P(Merge, IsVerifiedAgainstWhatWasTrainedAndSaysWhichBaseIsNearerToThat) {
   for (const char* into : {"base", "quantised-base"}) {
     SCOPED_TRACE(into);
     merge::MergeSettings s = settings(base_, lora);
-    s.out = (temporary_.path() / into).string();
+    s.out = (temporary_.path() / (std::string("merged-into-") + into)).string();
     s.into = into;
     merge::merge(s, quiet_);
     eval::VerifySettings verify;
