@@ -71,9 +71,9 @@ class Comer {
         Place place = connect();
         // A second start at a server of rank 0's is one of the command before, which is ending.
         if (launch_.hosted || place.start.ends_with("/1")) return place;
-      } catch (const core::Error&) {
+      } catch (const core::Interrupted&) {
         throw;
-      } catch (const std::exception&) {
+      } catch (const std::exception&) {  // not there yet
         if (Clock::now() >= end_) throw;
       }
       core::throw_if_stopped(reporter_, "waiting for the other ranks");

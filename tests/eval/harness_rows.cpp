@@ -21,7 +21,7 @@ using core::Json;
 namespace {
 
 std::string content_of(const fs::path& path) {
-  const auto source = data::gunzip_if_compressed(data::open_file(path), path.string());
+  const auto source = data::unpack_if_compressed(data::open_file(path), path.string());
   std::string text;
   std::array<char, 65536> buffer;
   while (const std::size_t count = source->read(buffer.data(), buffer.size()))

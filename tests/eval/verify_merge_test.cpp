@@ -99,7 +99,6 @@ class VerifyMerge : public ::testing::Test {
                      .template_name = "plain",
                      .system = "",
                      .date = "",
-                     .stop = {},
                      .device = "cpu"},
                     log_)
         .nll;

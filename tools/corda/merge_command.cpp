@@ -58,6 +58,7 @@ void print(const MergeFlags& flags, const merge::MergeResult& result,
                                      {"peak_memory_bytes", linalg::peak_memory_bytes(at::kCPU)}};
     if (verified != nullptr)
       object["verify"] = {{"relative_difference", verified->relative_difference},
+                          {"mean_difference", verified->mean_difference},
                           {"tokens", verified->tokens},
                           {"targets", verified->targets},
                           {"same_argmax", verified->same_argmax},

@@ -36,6 +36,7 @@ core::SettingsList settings_of(VerifySettings& settings);
 
 struct VerifyResult {
   double relative_difference = 0;  // max |a - b| / max |a| over the logits of all targets
+  double mean_difference = 0;      // root mean square of a - b over that of a
   std::int64_t tokens = 0;
   std::int64_t targets = 0;
   std::int64_t same_argmax = 0;  // targets at which both think the same token the most likely
