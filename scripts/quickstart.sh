@@ -20,8 +20,11 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-version=$(sed -n 's/^project(corda VERSION \([0-9.]*\) .*/\1/p' "$CORDA_ROOT/CMakeLists.txt")
-wheel=$(ls -t "$CORDA_ROOT"/dist/corda-"$version"-*.whl 2>/dev/null | head -n 1 || true)
+wheel=''
+if [ -z "$corda" ]; then
+  version=$(sed -n 's/^project(corda VERSION \([0-9.]*\) .*/\1/p' "$CORDA_ROOT/CMakeLists.txt")
+  wheel=$(ls -t "$CORDA_ROOT"/dist/corda-"$version"-*.whl 2>/dev/null | head -n 1 || true)
+fi
 if [ -z "$corda" ] && [ -n "$wheel" ]; then
   mkdir -p "$CORDA_ROOT/build"
   : >>"$CORDA_LOG"
