@@ -115,11 +115,11 @@ void require_same_evaluation(dist::World& world, const EvalSettings& settings,
   const auto add = [&](const char* name, const std::string& value) {
     job.entries.emplace_back(name, core::ConfigNode::scalar(value));
   };
-  add("model", files.fingerprint());
+  add("content of model", files.fingerprint());
   add("config.json", model::config_fingerprint(settings.model));
   if (!settings.adapter.empty())
-    add("adapter", io::Checkpoint(settings.adapter, "adapter_model").fingerprint());
-  add("data", content.hex_digest());
+    add("content of adapter", io::Checkpoint(settings.adapter, "adapter_model").fingerprint());
+  add("content of data", content.hex_digest());
   dist::require_same_job(world, job);
 }
 

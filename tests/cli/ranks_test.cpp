@@ -295,7 +295,6 @@ TEST_F(Ranks, OtherEvaluationsOfARankAreRefusedByName) {
                                                 {"--set", "eval.patience=3"},
                                                 {"--set", "data.eval=[]"}}) {
     auto ranks = ranks_of(2, training("run", "method: lora\nlora: {rank: 4}\n"), kImpatient);
-    ranks[0].arguments.insert(ranks[0].arguments.end(), {"--set", "optim.lr=1e-3"});
     ranks[1].arguments.insert(ranks[1].arguments.end(), other.begin(), other.end());
     const auto results = run_ranks(ranks);
     for (const auto& result : results) EXPECT_EQ(result.exit_code, 2) << result.err;

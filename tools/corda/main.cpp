@@ -161,8 +161,9 @@ bool is_parallel(const CLI::App& app) {
 std::string command_of(const CLI::App& app, const std::vector<std::string>& arguments) {
   std::vector<std::string> flags;
   for (const std::string& argument : arguments) {
-    const bool is_about_output = argument == "--json" || argument == "--quiet" || argument == "-q";
-    if (argument.starts_with("--") && !is_about_output)
+    // Settings are compared by their values later on.
+    const bool is_free = argument == "--json" || argument == "--quiet" || argument == "--set";
+    if (argument.starts_with("--") && !is_free)
       flags.push_back(argument.substr(0, argument.find('=')));
   }
   std::sort(flags.begin(), flags.end());
