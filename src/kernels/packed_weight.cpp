@@ -185,9 +185,9 @@ std::int64_t PackedWeight::bytes() const {
 void dequantise(const at::Tensor& out, const PackedWeight& weight, std::int64_t first_row) {
   check_rows("dequantise", "the output", out, out.size(0), weight.columns, out);
   if (first_row < 0 || first_row + out.size(0) > weight.rows) {
-    throw core::ShapeError(core::concat("[kernels::dequantise] rows ", first_row, " to ",
-                                        first_row + out.size(0), " of a weight with ",
-                                        weight.rows));
+    throw core::InternalError(core::concat("[kernels::dequantise] rows ", first_row, " to ",
+                                           first_row + out.size(0), " of a weight with ",
+                                           weight.rows));
   }
   std::visit([&](const auto& codes) { check(out, weight, codes); }, weight.codes);
   if (!out.is_cuda()) return dequantise_on_host(out, weight, first_row);

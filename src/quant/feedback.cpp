@@ -44,9 +44,8 @@ at::Tensor feedback_factor(const at::Tensor& covariance, double damping) {
 void check_shapes(const at::Tensor& weight, const at::Tensor& covariance) {
   const std::int64_t in = weight.size(1);
   if (covariance.dim() == 2 && covariance.size(0) == in && covariance.size(1) == in) return;
-  throw core::ShapeError(concat("[quant::round_with_feedback] a weight [", weight.size(0), ", ", in,
-                                "] needs a covariance [", in, ", ", in, "]; it is ",
-                                covariance.sizes()));
+  throw core::ShapeError(concat("a weight [", weight.size(0), ", ", in, "] needs a covariance [",
+                                in, ", ", in, "]; it is ", covariance.sizes()));
 }
 
 // What every value is scaled by, [out, in] fp32.

@@ -50,7 +50,8 @@ struct PackedWeight {
 
 // Writes rows [first_row, first_row + n) to out [n, columns], fp32 or bf16 with contiguous rows at
 // any stride, on the device of the codes: fp32 products, rounded to `rounded_to` and then to the
-// type of `out`. Does not synchronise. Throws ShapeError.
+// type of `out`. Does not synchronise. Throws InternalError
+// where sizes do not fit.
 void dequantise(const at::Tensor& out, const PackedWeight& weight, std::int64_t first_row = 0);
 
 }  // namespace corda::kernels
