@@ -27,7 +27,7 @@ using ::testing::Not;
 namespace {
 
 // Limits that a test can wait for.
-const Variables kImpatient = {{"CORDA_JOIN_SECONDS", "60"}, {"CORDA_SILENCE_SECONDS", "5"}};
+const Variables kImpatient = {{"CORDA_JOIN_SECONDS", "60"}, {"CORDA_SILENCE_SECONDS", "10"}};
 
 RankProcess rank_process(std::vector<std::string> arguments, Variables variables) {
   RankProcess process;
@@ -255,7 +255,7 @@ TEST_F(Ranks, AKilledRankEndsTheOthersWithItsName) {
     return false;
   };
   const auto results = run_ranks(ranks);
-  EXPECT_LT(std::chrono::steady_clock::now() - killed, std::chrono::seconds(25));
+  EXPECT_LT(std::chrono::steady_clock::now() - killed, std::chrono::seconds(40));
   EXPECT_EQ(results[2].exit_code, 128 + SIGKILL);
   for (const int rank : {0, 1}) {
     EXPECT_EQ(results[static_cast<std::size_t>(rank)].exit_code, 5);
