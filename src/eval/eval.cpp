@@ -38,13 +38,7 @@ using tokenizer::Tokenizer;
 namespace {
 
 model::Model load(const EvalSettings& settings, core::Reporter& reporter, dist::World& world) {
-  return load_model({.model = settings.model,
-                     .assume_family = settings.assume_family,
-                     .adapter = settings.adapter,
-                     .device = settings.device,
-                     .dtype = settings.dtype,
-                     .base = settings.base},
-                    reporter, {}, world);
+  return load_model(choice_of(settings), reporter, {}, world);
 }
 
 std::vector<data::DataFile> files_of(const EvalSettings& settings,

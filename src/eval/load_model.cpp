@@ -12,6 +12,15 @@
 
 namespace corda::eval {
 
+ModelChoice choice_of(const EvalSettings& settings) {
+  return {.model = settings.model,
+          .assume_family = settings.assume_family,
+          .adapter = settings.adapter,
+          .device = settings.device,
+          .dtype = settings.dtype,
+          .base = settings.base};
+}
+
 model::Model load_model(const ModelChoice& choice, core::Reporter& reporter,
                         const std::function<void()>& checked, dist::World& world) {
   const at::Device device = world.device_of(choice.device);

@@ -8,6 +8,7 @@
 
 #include "corda/core/reporter.h"
 #include "corda/dist/world.h"
+#include "corda/eval/eval.h"
 #include "corda/model/model.h"
 
 namespace corda::eval {
@@ -20,6 +21,8 @@ struct ModelChoice {
   std::string dtype;
   std::string base = "auto";  // quant::base_names
 };
+
+ModelChoice choice_of(const EvalSettings& settings);
 
 // The adapter is folded into the weights. `checked` is called once it is known to fit, before any
 // weight of the base is read; it may be empty.

@@ -102,13 +102,7 @@ class ScorerRun {
     const model::ModelDescription config =
         model::read_model_config(settings_.model, settings_.assume_family);
     most_ = settings_.seq_len > 0 ? settings_.seq_len : config.max_positions;
-    const model::Model model = load_model({.model = settings_.model,
-                                           .assume_family = settings_.assume_family,
-                                           .adapter = settings_.adapter,
-                                           .device = settings_.device,
-                                           .dtype = settings_.dtype,
-                                           .base = settings_.base},
-                                          reporter_);
+    const model::Model model = load_model(choice_of(settings_), reporter_);
     answers_.assign(records_.size(), {});
     if (form_.turns.empty()) {
       ask(model, 0);

@@ -18,6 +18,7 @@
 #include "train/choose_pass.h"
 #include "train/flops.h"
 #include "train/plan.h"
+#include "train/run_data.h"
 #include "train/trainable.h"
 
 namespace corda::train {
@@ -265,17 +266,9 @@ std::optional<DataSize> measure_data(const TrainSettings& settings, core::Report
       const std::int64_t records = data::count_records(file);
       if (file.count < 0 || file.count > kRecordsLookedAt) file.count = kRecordsLookedAt;
       core::throw_if_stopped(reporter, "reading data");
-      const data::Dataset first = data::load_samples({file}, *tokenizer,
-                                                     {.template_name = settings.data.template_name,
-                                                      .model_directory = settings.model,
-                                                      .train_on = settings.data.train_on,
-                                                      .system = settings.data.system,
-                                                      .date = settings.data.date,
-                                                      .max_length = settings.data.max_length,
-                                                      .overlong = settings.data.overlong,
-                                                      .skip_bad = true,
-                                                      .threads = settings.threads},
-                                                     silent);
+      data::EncodeSettings encode = encode_settings_of(settings);
+      encode.skip_bad = true;
+      const data::Dataset first = data::load_samples({file}, *tokenizer, encode, silent);
       const double grown =
           std::max(1.0, static_cast<double>(records) /
                             static_cast<double>(std::max<std::int64_t>(1, first.counts.records)));

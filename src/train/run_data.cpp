@@ -30,22 +30,26 @@ fs::path cache_directory(const TrainSettings& settings, const std::vector<data::
 
 }  // namespace
 
+data::EncodeSettings encode_settings_of(const TrainSettings& settings) {
+  return {.template_name = settings.data.template_name,
+          .model_directory = settings.model,
+          .train_on = settings.data.train_on,
+          .system = settings.data.system,
+          .date = settings.data.date,
+          .max_length = settings.data.max_length,
+          .overlong = settings.data.overlong,
+          .skip_bad = settings.data.skip_bad,
+          .threads = settings.threads};
+}
+
 RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,
                   dist::World& world) {
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   const auto load = [&](const std::vector<data::DataFile>& files) {
-    return data::load_samples(files, *tokenizer,
-                              {.template_name = settings.data.template_name,
-                               .model_directory = settings.model,
-                               .train_on = settings.data.train_on,
-                               .system = settings.data.system,
-                               .date = settings.data.date,
-                               .max_length = settings.data.max_length,
-                               .overlong = settings.data.overlong,
-                               .skip_bad = settings.data.skip_bad,
-                               .threads = world.threads(settings.threads),
-                               .cache = cache_directory(settings, files, cache)},
-                              reporter);
+    data::EncodeSettings encode = encode_settings_of(settings);
+    encode.threads = world.threads(settings.threads);
+    encode.cache = cache_directory(settings, files, cache);
+    return data::load_samples(files, *tokenizer, encode, reporter);
   };
   const bool shares = !cache_directory(settings, settings.data.train, cache).empty();
   if (shares && world.local_rank() > 0) world.barrier();

@@ -21,6 +21,9 @@ enum class DataCache {
   kNotInRun  // nothing into the run directory, which may not be there
 };
 
+// How the settings have samples made; without a cache.
+data::EncodeSettings encode_settings_of(const TrainSettings& settings);
+
 // Of ranks on one machine the first tokenises into the cache, if there is one, and the others read
 // it. Throws as data::load_samples and tokenizer::load_tokenizer.
 RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,
