@@ -10,7 +10,7 @@
 With --configs: one job for every folder in FOLDER that holds a config.json, of any family that corda reads.
 
 Random weights at a model's shape, LoRA of rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16; dora: the same
-as DoRA; full: every weight, kept in fp32, without PEFT. A step is forward,
+as DoRA; full: every weight, kept in fp32, without PEFT; nf4, fp8: the layers of the blocks in codes (the peer's by bitsandbytes). A step is forward,
 backward, clipping (corda only) and the optimizer. Every program runs in a process of its own. Needs torch, transformers, PEFT and
 liger-kernel for the peers. Prints a Markdown table; OUT.jsonl has every figure.
 """
@@ -40,6 +40,9 @@ JOBS = {
     "dora": ("7b", ["1x2048"], ["--method", "dora"], {"method": "dora"}),
     "dora-1b": ("1b", ["8x512"], ["--method", "dora"], {"method": "dora"}),
     "full": ("1b", ["8x512"], ["--method", "full"], {"method": "full"}),
+    "nf4": ("7b", ["4x2048"], ["--base", "nf4"], {"base": "nf4"}),
+    "nf4-small": ("7b", ["1x2048"], ["--base", "nf4", "--recompute", "block"], {"base": "nf4", "recompute": True}),
+    "fp8": ("7b", ["4x2048"], ["--base", "fp8"], None),
     "tiny": ("tiny", ["2x64"], [], {})}
 
 
@@ -56,7 +59,24 @@ def peer_config(shape):
                 num_key_value_heads=kv_heads, max_position_embeddings=4096, tie_word_embeddings=tied, attn_implementation="sdpa")
 
 
-def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", rank=128):
+def quantise_blocks(model):
+    """Every linear layer of the blocks as bitsandbytes' NF4 with nested absmax, as a model that is loaded in 4 bits."""
+    import bitsandbytes
+    import torch
+    for layer in model.model.layers:
+        for module in list(layer.modules()):
+            for name, child in list(module.named_children()):
+                if not isinstance(child, torch.nn.Linear):
+                    continue
+                packed = bitsandbytes.nn.Linear4bit(child.in_features, child.out_features, bias=child.bias is not None,
+                                                    compute_dtype=torch.bfloat16, compress_statistics=True, quant_type="nf4", device="meta")
+                packed.weight = bitsandbytes.nn.Params4bit(child.weight.detach(), requires_grad=False, compress_statistics=True, quant_type="nf4")
+                packed.bias = child.bias
+                setattr(module, name, packed.to(child.weight.device))
+    model.is_loaded_in_4bit = True  # what PEFT asks
+
+
+def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", rank=128, base="bf16"):
     """One JSON line a batch, timed as corda's bench does: median of 6 steps after 3. Under torchrun a rank of DistributedDataParallel."""
     import torch
     import transformers
@@ -75,6 +95,9 @@ def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", r
     with torch.device("cuda"):
         model = transformers.AutoModelForCausalLM.from_config(config)
     torch.set_default_dtype(torch.float32)
+    if base == "nf4":
+        quantise_blocks(model)
+        torch.cuda.empty_cache()
     layers_of = model.model
     if method != "full":
         model = get_peft_model(model, LoraConfig(target_modules="all-linear", r=rank, lora_alpha=rank, lora_dropout=0.0, use_dora=method == "dora"))

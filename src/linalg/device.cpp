@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "corda/linalg/device.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -69,6 +70,16 @@ void set_threads(std::int64_t threads) {
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
 }
 
+namespace {
+
+c10::CachingDeviceAllocator::DeviceStats allocator_stats(at::Device device) {
+  // The allocator knows no device before the first tensor of CUDA, or this.
+  at::globalContext().lazyInitDevice(at::kCUDA);
+  return c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
+}
+
+}  // namespace
+
 std::int64_t free_memory_bytes(at::Device device) {
   if (!device.is_cuda()) {
     return static_cast<std::int64_t>(::sysconf(_SC_AVPHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
@@ -80,15 +91,14 @@ std::int64_t free_memory_bytes(at::Device device) {
     throw core::ResourceError(concat("cannot ask ", describe(device),
                                      " for its free memory: ", cudaGetErrorString(error)));
   }
-  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
+  const auto stats = allocator_stats(device);
   return core::narrow<std::int64_t>(free) + stats.reserved_bytes[0].current -
          stats.allocated_bytes[0].current;
 }
 
 std::int64_t peak_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
-    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
-    return stats.allocated_bytes[0].peak;
+    return allocator_stats(device).allocated_bytes[0].peak;
   }
   // getrusage counts the process that started this one too, as large as it was at exec.
   std::ifstream status("/proc/self/status");

@@ -175,7 +175,10 @@ PackedWeight quantise_float8(const at::Tensor& weight, std::int64_t tile) {
                                                {0, across * tile - columns, 0, down * tile - rows})
                                .view({down, tile, across, tile});
   const at::Tensor largest = tiles.abs().amax(at::IntArrayRef{1, 3});
-  codes.scales = at::where(largest == 0, at::ones_like(largest), largest / kLargestFloat8);
+  // By a tensor: on a GPU, ATen divides by a number by multiplying with its reciprocal, which
+  // rounds otherwise than the CPU.
+  codes.scales = at::where(largest == 0, at::ones_like(largest),
+                           largest / at::full_like(largest, kLargestFloat8));
   codes.codes = (tiles / codes.scales.view({down, 1, across, 1}))
                     .view({down * tile, across * tile})
                     .narrow(0, 0, rows)

@@ -22,6 +22,7 @@
 #include "corda/dist/launch.h"
 #include "corda/dist/world.h"
 #include "corda/linalg/device.h"
+#include "corda/quant/quantise.h"
 #include "corda/train/optimizer.h"
 #include "support/random_model.h"
 #include "train/flops.h"
@@ -47,6 +48,7 @@ struct Options {
   std::string family = "llama";
   std::string config;  // a folder with a config.json, in place of the shape
   std::string graphs = "auto";
+  std::string base = "bf16";
   std::string method = "lora";
   std::string gradients;  // empty: fused for lora, else kernels
   std::string recompute = "none";
@@ -90,9 +92,11 @@ model::ModelDescription described(const Options& o) {
 
 // Full fine-tuning has its weights in fp32.
 model::Model random_model(const Options& o, at::Device device, at::ScalarType compute) {
-  model::Model model = testing::random_model(
-      described(o),
-      {.device = device, .weights = o.method == "full" ? at::kFloat : compute, .compute = compute});
+  model::Model model =
+      testing::random_model(described(o), {.device = device,
+                                           .weights = o.method == "full" ? at::kFloat : compute,
+                                           .compute = compute,
+                                           .base = quant::base_named(o.base)});
   if (o.method != "full") {
     testing::add_random_adapters(model, {.rank = o.rank,
                                          .train_a = !o.frozen_a && !o.shared_a,
@@ -238,15 +242,16 @@ void run(const Options& o, dist::World& world) {
     const double median = seconds[static_cast<std::size_t>(o.warmup + o.steps / 2)];
     const auto tokens = batches.front().tokens();
     std::printf(
-        "{\"batch\": \"%s\", \"tokens\": %ld, \"method\": \"%s\", \"gradients\": \"%s\", "
+        "{\"batch\": \"%s\", \"tokens\": %ld, \"method\": \"%s\", \"base\": \"%s\", \"gradients\": "
+        "\"%s\", "
         "\"recompute\": \"%s\", "
         "\"tuned\": %s, \"graphs\": \"%s\", \"ranks\": %d, "
         "\"tokens_per_second\": %.0f, \"step_ms\": %.1f, \"first_step_ms\": %.0f, "
         "\"peak_gb\": %.1f, \"tflops\": %.0f, \"loss\": %.4f}\n",
-        name.c_str(), static_cast<long>(tokens), o.method.c_str(), o.gradients.c_str(),
-        o.recompute.c_str(), o.untuned ? "false" : "true", o.graphs.c_str(), world.size(),
-        static_cast<double>(tokens * world.size()) / median, median * 1e3, first * 1e3,
-        static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
+        name.c_str(), static_cast<long>(tokens), o.method.c_str(), o.base.c_str(),
+        o.gradients.c_str(), o.recompute.c_str(), o.untuned ? "false" : "true", o.graphs.c_str(),
+        world.size(), static_cast<double>(tokens * world.size()) / median, median * 1e3,
+        first * 1e3, static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
         train::flops_of_step(model, static_cast<double>(tokens),
                              static_cast<double>(batches.front().targets()),
                              /*micro_batches=*/1) /
@@ -280,6 +285,8 @@ int main(int argc, char** argv) {
   app.add_option("--gradients", o.gradients, "default: fused for lora, else kernels")
       ->check(CLI::IsMember({"fused", "kernels", "autograd"}));
   app.add_option("--recompute", o.recompute)->check(CLI::IsMember(train::recompute_names()));
+  app.add_option("--base", o.base, "what the frozen layers are held in")
+      ->check(CLI::IsMember({"bf16", "nf4", "fp8"}));
   app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
   app.add_flag("--untuned", o.untuned, "cuBLASLt's first proposal for every product");
   app.add_option("--graphs", o.graphs)->check(CLI::IsMember({"auto", "never", "always"}));

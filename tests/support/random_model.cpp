@@ -5,12 +5,28 @@
 #include <ATen/ATen.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "corda/model/adapt.h"
 
 namespace corda::testing {
+
+namespace {
+
+// In codes, as a model is loaded with base nf4 or fp8.
+void pack(model::Block& block, quant::Base base) {
+  for (model::Linear* linear : block.projections()) {
+    auto codes = base == quant::Base::kNf4 ? quant::quantise_nf4(linear->weight)
+                                           : quant::quantise_float8(linear->weight);
+    linear->weight = at::empty_like(linear->weight, at::kMeta);
+    linear->packed =
+        std::make_shared<const model::PackedLinear>(model::PackedLinear{.codes = std::move(codes)});
+  }
+}
+
+}  // namespace
 
 model::Model random_model(const model::ModelDescription& described,
                           const RandomModelOptions& options) {
@@ -29,8 +45,11 @@ model::Model random_model(const model::ModelDescription& described,
   model.embedding = load(described.prefix + "embed_tokens.weight");
   model.final_norm = load(described.prefix + "norm.weight");
   if (!described.tied) model.head.weight = load("lm_head.weight");
-  for (std::int64_t i = 0; i < described.num_layers(); ++i)
-    model.blocks[static_cast<std::size_t>(i)] = model::make_block(described, i, load);
+  for (std::int64_t i = 0; i < described.num_layers(); ++i) {
+    model::Block& block = model.blocks[static_cast<std::size_t>(i)];
+    block = model::make_block(described, i, load);
+    if (options.base != quant::Base::kDense) pack(block, options.base);
+  }
   return model;
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "corda/model/model.h"
+#include "corda/quant/quantise.h"
 
 namespace corda::testing {
 
@@ -15,7 +16,8 @@ struct RandomModelOptions {
   at::Device device = at::kCPU;
   at::ScalarType weights = at::kFloat;
   at::ScalarType compute = at::kFloat;
-  double spread = 0.02;  // standard deviation of matrices
+  double spread = 0.02;                    // standard deviation of matrices
+  quant::Base base = quant::Base::kDense;  // of the layers of the blocks
 };
 
 // Matrices are normal, biases zero, norms one (zero where the family adds one to them).

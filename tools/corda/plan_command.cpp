@@ -195,8 +195,7 @@ void run(PlanFlags& flags, const CommonFlags& common) {
   if (flags.verb != "train") return plan_without_training(flags, common);
   const core::SettingsList list = train::settings_of(flags.settings);
   const std::string config = user_path(flags.config);
-  if (config.empty()) throw core::ConfigError("corda plan wants --config train.yaml");
-  list.read(core::parse_yaml(core::read_file(config), config));
+  if (!config.empty()) list.read(core::parse_yaml(core::read_file(config), config));
   for (const auto& assignment : flags.assignments) list.set_assignment(assignment);
   list.check_required();
   // Data and adapter need not be there yet.
