@@ -59,6 +59,7 @@ def main():
     parser.add_argument("--bench", required=True, help="the program train_bench")
     parser.add_argument("--gpus", type=int, default=2)
     parser.add_argument("--only", default="7b,dual,1b")
+    parser.add_argument("--ranks", type=lambda v: [int(n) for n in v.split(",")], help="default: 1 and --gpus")
     parser.add_argument("--peer-of", default="7b", help="jobs that the peer does too; empty: none")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--timeout", type=int, default=90, help="seconds for one job")
@@ -75,10 +76,11 @@ def main():
             spec = json.dumps({"shape": shape, "batches": batches[:1], "kind": "liger", **peer_options})
             programs["peft+liger"] = [sys.executable, pathlib.Path(train.__file__), "--peer", spec]
         for name, command in programs.items():
-            for ranks in (1, args.gpus):
+            for ranks in args.ranks or (1, args.gpus):
                 for line in finish(start(command, ranks), args.timeout):
                     records.append({"job": job, "program": name, **line})
-                    print(f"{job:8s} {name:10s} {ranks} GPU(s) {line['batch']:8s} {line['tokens_per_second']:9.0f} tok/s", flush=True)
+                    print(f"{job:8s} {name:10s} {ranks} GPU(s) {line['batch']:8s} {line['tokens_per_second']:9.0f} tok/s {line['peak_gb']:6.1f} GB a GPU",
+                          flush=True)
                 if args.out:
                     args.out.write_text("".join(json.dumps(record) + "\n" for record in records))
     print(f"\n| work | program | 1 GPU | {args.gpus} GPUs | efficiency |\n|---|---|---:|---:|---:|")

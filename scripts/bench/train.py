@@ -27,6 +27,8 @@ SHAPES = {  # family, hidden, intermediate, layers, heads, key/value heads, voca
     "7b": ("llama", 4096, 11008, 32, 32, 32, 32000, False),
     "0.5b": ("qwen2", 896, 4864, 24, 14, 2, 151936, True),  # biases on query, key and value
     "1b": ("llama", 2048, 8192, 16, 32, 8, 128256, True),
+    "13b": ("llama", 5120, 13824, 40, 40, 40, 32000, False),
+    "70b": ("llama", 8192, 28672, 80, 64, 8, 128256, False),
     "tiny": ("qwen2", 64, 176, 2, 4, 2, 512, True)}
 # name -> shape, batches, corda's flags, what the peer does
 JOBS = {
@@ -43,6 +45,9 @@ JOBS = {
     "nf4": ("7b", ["4x2048"], ["--base", "nf4"], {"base": "nf4"}),
     "nf4-small": ("7b", ["1x2048"], ["--base", "nf4", "--recompute", "block"], {"base": "nf4", "recompute": True}),
     "fp8": ("7b", ["4x2048"], ["--base", "fp8"], None),
+    "13b": ("13b", ["4x2048"], [], {}),
+    "13b-shard": ("13b", ["4x2048"], ["--shard"], None),
+    "70b-shard": ("70b", ["1x2048"], ["--shard", "--rank", "16", "--recompute", "block"], None),
     "tiny": ("tiny", ["2x64"], [], {})}
 
 

@@ -3,6 +3,7 @@
 #include "corda/data/batch.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "corda/core/checked.h"
@@ -49,29 +50,58 @@ std::int64_t targets_of(const Sample& sample) {
                        sample.supervised.end(), [](std::uint8_t mark) { return mark != 0; });
 }
 
-// First fit, longest first.
-std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
-                                            std::int64_t micro_batch_tokens, bool packing) {
+namespace {
+
+// Which samples of these lengths share a micro-batch. First fit, longest first.
+std::vector<std::vector<std::size_t>> pack(std::span<const std::int64_t> lengths,
+                                           std::int64_t micro_batch_tokens, bool packing) {
   if (micro_batch_tokens < 1) {
     throw core::ConfigError(
         core::concat("micro_batch_tokens must be positive; it is ", micro_batch_tokens));
   }
-  std::vector<const Sample*> order(samples.begin(), samples.end());
-  std::erase_if(order, [](const Sample* sample) { return sample->ids.empty(); });
-  std::stable_sort(order.begin(), order.end(),
-                   [](const Sample* a, const Sample* b) { return length_of(*a) > length_of(*b); });
-  std::vector<PackedBatch> batches;
-  for (const Sample* sample : order) {
-    auto home = batches.end();
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < lengths.size(); ++i)
+    if (lengths[i] > 0) order.push_back(i);
+  std::ranges::stable_sort(order, std::greater(), [&](std::size_t i) { return lengths[i]; });
+  std::vector<std::vector<std::size_t>> batches;
+  std::vector<std::int64_t> tokens;
+  for (const std::size_t i : order) {
+    auto home = tokens.end();
     if (packing) {
-      home = std::find_if(batches.begin(), batches.end(), [&](const PackedBatch& batch) {
-        return batch.tokens() + length_of(*sample) <= micro_batch_tokens;
-      });
+      home = std::ranges::find_if(
+          tokens, [&](std::int64_t taken) { return taken + lengths[i] <= micro_batch_tokens; });
     }
-    if (home == batches.end()) home = batches.insert(home, PackedBatch{});
-    append(*home, *sample);
+    if (home == tokens.end()) {
+      batches.emplace_back();
+      home = tokens.insert(home, 0);
+    }
+    *home += lengths[i];
+    batches[static_cast<std::size_t>(home - tokens.begin())].push_back(i);
   }
   return batches;
+}
+
+}  // namespace
+
+std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
+                                            std::int64_t micro_batch_tokens, bool packing) {
+  std::vector<std::int64_t> lengths;
+  for (const Sample* sample : samples) lengths.push_back(length_of(*sample));
+  std::vector<PackedBatch> batches;
+  for (const auto& members : pack(lengths, micro_batch_tokens, packing)) {
+    PackedBatch& batch = batches.emplace_back();
+    for (const std::size_t i : members) append(batch, *samples[i]);
+  }
+  return batches;
+}
+
+std::int64_t count_micro_batches(std::span<const std::int64_t> lengths,
+                                 std::span<const std::int64_t> targets,
+                                 std::int64_t micro_batch_tokens, bool packing) {
+  return std::ranges::count_if(
+      pack(lengths, micro_batch_tokens, packing), [&](const std::vector<std::size_t>& members) {
+        return std::ranges::any_of(members, [&](std::size_t i) { return targets[i] > 0; });
+      });
 }
 
 }  // namespace corda::data

@@ -126,9 +126,11 @@ class Processes final : public World {
       const auto hosts = hosts_of_all(reporter);
       for (int other = 0; other < size(); ++other) {
         if (hosts[static_cast<std::size_t>(other)] != host_name()) continue;
-        if (other < rank()) ++local_rank_;
+        if (local_size_ == 0) first_of_machine_ = other;
+        if (other < rank()) ++local_place_;
         ++local_size_;
       }
+      local_rank_ = local_place_;
       if (launch_.local_rank) local_rank_ = *launch_.local_rank;
       watcher_.judge();
       make_gloo();
@@ -142,6 +144,7 @@ class Processes final : public World {
   ~Processes() override {
     if (!watcher_.failure()) leave_together();
     watcher_.leave();
+    if (machine_nccl_ && !watcher_.failure()) machine_nccl_->shutdown();
     if (nccl_ && !watcher_.failure()) nccl_->shutdown();
     remove_file();
   }
@@ -150,6 +153,7 @@ class Processes final : public World {
   int size() const override { return launch_.size; }
   int local_rank() const override { return local_rank_; }
   int local_size() const override { return local_size_; }
+  int local_place() const override { return local_place_; }
 
   at::Device device_of(const std::string& name) override;
 
@@ -166,6 +170,18 @@ class Processes final : public World {
       }
     });
     return std::make_unique<Works>(std::move(tensors), std::move(works), watcher_, limits_.wait);
+  }
+
+  std::unique_ptr<Pending> begin_local_gather(const at::Tensor& all,
+                                              const at::Tensor& piece) override {
+    std::vector<c10::intrusive_ptr<c10d::Work>> works;
+    call([&] {
+      at::Tensor gathered = all;
+      at::Tensor own = piece;
+      works.push_back(machine_group(all.device())._allgather_base(gathered, own));
+    });
+    return std::make_unique<Works>(std::vector<at::Tensor>{all, piece}, std::move(works), watcher_,
+                                   limits_.wait);
   }
 
   void sum_to(const at::Tensor& tensor, int root) override {
@@ -215,20 +231,53 @@ class Processes final : public World {
     std::filesystem::remove(launch_.file, ignored);
   }
 
-  void make_gloo() {
+  // Ranks of a process group: all, or those of this machine.
+  struct Members {
+    std::string name;  // of its place in the store
+    int rank = 0;
+    int size = 1;
+  };
+  Members everyone() const { return {"all", rank(), size()}; }
+  Members of_machine() const {
+    return {concat("machine-", first_of_machine_), local_place_, local_size_};
+  }
+
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_of(const Members& members) {
     const auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(limits_.wait));
     const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
-    const bool one_machine = local_size_ == size();
+    const bool one_machine = local_size_ == members.size;
     const std::string own = one_machine ? kLoopback : own_address_towards(place_.address);
+    if (interface != nullptr && *interface != '\0') {
+      options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
+    } else {
+      options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(
+          own.empty() || (!one_machine && own == kLoopback) ? host_name() : own));
+    }
+    return c10::make_intrusive<c10d::ProcessGroupGloo>(
+        store_of(place_, ("gloo-" + members.name).c_str()), members.rank, members.size, options);
+  }
+
+  c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_of(const Members& members, at::Device device) {
+    auto options = c10d::ProcessGroupNCCL::Options::create(/*is_high_priority_stream=*/true);
+    options->timeout = milliseconds(limits_.wait);
+    options->config.maxCTAs = kSumBlocks;
+    const c10::cuda::CUDAGuard guard(device);
+    auto group = c10::make_intrusive<c10d::ProcessGroupNCCL>(
+        store_of(place_, ("nccl-" + members.name).c_str()), members.rank, members.size,
+        std::move(options));
+    group->setBoundDeviceId(device);
+    group->eagerConnectSingleDevice(device);
+    return group;
+  }
+
+  void make_gloo() {
+    call([&] { gloo_ = gloo_of(everyone()); });
+  }
+
+  void make_nccl(at::Device device) {
     call([&] {
-      if (interface != nullptr && *interface != '\0') {
-        options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
-      } else {
-        options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(
-            own.empty() || (!one_machine && own == kLoopback) ? host_name() : own));
-      }
-      gloo_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_of(place_, "gloo"), rank(), size(),
-                                                          options);
+      const std::lock_guard lock(nccl_mutex_);
+      nccl_ = nccl_of(everyone(), device);
     });
   }
 
@@ -237,18 +286,16 @@ class Processes final : public World {
     return *nccl_;
   }
 
-  void make_nccl(at::Device device) {
-    auto options = c10d::ProcessGroupNCCL::Options::create(/*is_high_priority_stream=*/true);
-    options->timeout = milliseconds(limits_.wait);
-    options->config.maxCTAs = kSumBlocks;
-    const c10::cuda::CUDAGuard guard(device);
-    call([&] {
+  // The group of this machine's ranks; its own one, so that what it does need not wait for sums
+  // over all ranks.
+  c10d::Backend& machine_group(at::Device device) {
+    if (device.is_cuda()) {
       const std::lock_guard lock(nccl_mutex_);
-      nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(store_of(place_, "nccl"), rank(), size(),
-                                                          std::move(options));
-      nccl_->setBoundDeviceId(device);
-      nccl_->eagerConnectSingleDevice(device);
-    });
+      if (!machine_nccl_) machine_nccl_ = nccl_of(of_machine(), device);
+      return *machine_nccl_;
+    }
+    if (!machine_gloo_) machine_gloo_ = gloo_of(of_machine());
+    return *machine_gloo_;
   }
 
   // A call into a process group, which may wait for the others.
@@ -282,6 +329,7 @@ class Processes final : public World {
   void abort() {
     try {
       const std::lock_guard lock(nccl_mutex_);
+      if (machine_nccl_) machine_nccl_->abort();
       if (nccl_) nccl_->abort();
     } catch (const std::exception&) {  // then the watcher ends the process
     }
@@ -385,11 +433,15 @@ class Processes final : public World {
   std::int64_t gathers_ = 0;
   const core::Reporter* greeted_ = nullptr;  // while the ranks come
   int local_rank_ = 0;
+  int local_place_ = 0;
   int local_size_ = 0;
+  int first_of_machine_ = 0;
   Watcher watcher_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_;
-  std::mutex nccl_mutex_;  // of the pointer
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> machine_gloo_;
+  std::mutex nccl_mutex_;  // of the pointers
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
+  c10::intrusive_ptr<c10d::ProcessGroupNCCL> machine_nccl_;
 };
 
 at::Device Processes::device_of(const std::string& name) {

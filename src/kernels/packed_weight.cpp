@@ -169,16 +169,21 @@ PackedWeight PackedWeight::to(at::Device device, bool copies) const {
   return moved;
 }
 
-std::int64_t PackedWeight::bytes() const {
+std::vector<at::Tensor> PackedWeight::tensors() const {
   PackedWeight copy = *this;
-  std::int64_t sum = 0;
+  std::vector<at::Tensor> defined;
   std::visit(
       [&](auto& held) {
-        for (const at::Tensor* tensor : tensors_of(held)) {
-          if (tensor->defined()) sum += static_cast<std::int64_t>(tensor->nbytes());
-        }
+        for (const at::Tensor* tensor : tensors_of(held))
+          if (tensor->defined()) defined.push_back(*tensor);
       },
       copy.codes);
+  return defined;
+}
+
+std::int64_t PackedWeight::bytes() const {
+  std::int64_t sum = 0;
+  for (const at::Tensor& tensor : tensors()) sum += static_cast<std::int64_t>(tensor.nbytes());
   return sum;
 }
 

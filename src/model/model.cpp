@@ -267,7 +267,8 @@ std::vector<std::string> block_tensors(const ModelDescription& config, std::int6
 
 at::Device Linear::device() const {
   if (!packed) return weight.device();
-  return std::visit([](const auto& codes) { return codes.codes.device(); }, packed->codes.codes);
+  return packed->values.defined() ? packed->values.device()
+                                  : packed->codes.tensors().front().device();
 }
 
 void write_weight(const Linear& linear, const at::Tensor& out) {
@@ -276,7 +277,12 @@ void write_weight(const Linear& linear, const at::Tensor& out) {
     return;
   }
   if (out.is_meta()) return;
-  kernels::dequantise(out, linear.packed->codes);
+  if (linear.packed->store) linear.packed->store->bring(linear.packed->block);
+  if (linear.packed->values.defined()) {
+    out.copy_(linear.packed->values);
+  } else {
+    kernels::dequantise(out, linear.packed->codes);
+  }
   if (linear.packed->start_a.defined())
     kernels::gemm(out, linear.packed->start_b, linear.packed->start_a,
                   {.alpha = -linear.packed->start_scale, .beta = 1});
@@ -326,6 +332,7 @@ Model load_model(const quant::ModelWeights& weights, const ModelDescription& con
       return linears.contains(name) ? at::Tensor() : load(name);
     });
     load_linears(block, weights, options);
+    if (options.block_loaded) options.block_loaded(layer, block);
   }
   model.final_norm = load(final_norm_name(config));
   model.head.name = kHead;

@@ -19,6 +19,7 @@
 #include "train/flops.h"
 #include "train/plan.h"
 #include "train/run_data.h"
+#include "train/sharded_base.h"
 #include "train/trainable.h"
 
 namespace corda::train {
@@ -49,6 +50,8 @@ TrainSettings with_adapter(TrainSettings settings) {
 struct Counted {
   std::int64_t model_parameters = 0;
   std::int64_t model_bytes = 0;
+  std::int64_t largest_block_bytes = 0;  // of the layers that are adapted, and
+  std::int64_t blocks_bytes = 0;         // of all of them; both as they are held
   std::int64_t trained_parameters = 0;
   std::int64_t adapter_parameters = 0;
   std::int64_t rank = 0;
@@ -60,6 +63,18 @@ Counted count(model::Model& model, bool full) {
   for (const auto& [name, tensor] : model.parameters()) {
     counted.model_parameters += tensor->numel();
     counted.model_bytes += static_cast<std::int64_t>(tensor->nbytes());
+  }
+  for (model::Block& block : model.blocks) {
+    std::int64_t bytes = 0;
+    for (const model::Linear* linear : block.projections()) {
+      const auto dense = static_cast<std::int64_t>(linear->weight.nbytes());
+      const bool in_codes = linear->packed && !linear->packed->values.defined();
+      const std::int64_t held = in_codes ? linear->packed->codes.bytes() : dense;
+      counted.model_bytes += held - dense;
+      bytes += held;
+    }
+    counted.largest_block_bytes = std::max(counted.largest_block_bytes, bytes);
+    counted.blocks_bytes += bytes;
   }
   if (full) counted.trained_parameters = counted.model_parameters;
   for (const model::Linear* linear : model.projections()) {
@@ -143,7 +158,7 @@ void add(Estimate& result, std::string what, std::int64_t bytes) {
 
 // Everything about memory, for these settings as they are.
 Estimate memory_of(const TrainSettings& s, const Gpu& gpu,
-                   const model::ModelDescription& description, const Shape& shape,
+                   const model::ModelDescription& description, const Shape& shape, int gpus,
                    core::Reporter& reporter) {
   const bool full = s.method == "full";
   const at::ScalarType compute = s.precision == "fp32" ? at::kFloat : at::kBFloat16;
@@ -158,7 +173,12 @@ Estimate memory_of(const TrainSettings& s, const Gpu& gpu,
   result.trained_parameters = counted.trained_parameters;
   result.micro_batch_tokens = shape.largest.micro_batch;
   result.checkpoint_bytes = 12 * counted.trained_parameters;
-  add(result, full ? "weights, fp32" : concat("weights, ", result.precision), counted.model_bytes);
+  const bool codes = s.base == "nf4" || s.base == "fp8";
+  std::int64_t weights = counted.model_bytes;
+  if (s.shard && gpus > 1)
+    weights += shard_bytes(counted.blocks_bytes, gpus) - counted.blocks_bytes;
+  add(result, concat("weights, ", full ? "fp32" : codes ? s.base : result.precision), weights);
+  if (s.shard && gpus > 1) add(result, "two whole blocks", 2 * counted.largest_block_bytes);
   add(result, "adapter, fp32", 4 * counted.adapter_parameters);
   add(result, "optimizer's two moments, fp32", 8 * counted.trained_parameters);
   const std::int64_t beside = bytes_beside(model, shape.largest);
@@ -197,6 +217,7 @@ Estimate memory_of(const TrainSettings& s, const Gpu& gpu,
     // Measured (README): blocks that are computed again, and DoRA's rows.
     if (result.recompute == "block") result.tokens_per_second *= 0.74;
     if (counted.has_magnitude) result.tokens_per_second *= 0.53;
+    if (gpus > 1) result.tokens_per_second *= 0.97 * gpus;
   }
   return result;
 }
@@ -204,18 +225,23 @@ Estimate memory_of(const TrainSettings& s, const Gpu& gpu,
 // Changes that make it fit, the least costly first; each is tried beside those before it.
 std::vector<std::string> advice_for(const TrainSettings& given, const Gpu& gpu,
                                     const model::ModelDescription& description,
-                                    const std::optional<DataSize>& data) {
+                                    const std::optional<DataSize>& data, int gpus) {
   TrainSettings s = given;
   std::vector<std::string> advice;
   core::Reporter silent;
   const auto fits = [&] {
-    return memory_of(s, gpu, description, batches_of(s, data), silent).fits;
+    return memory_of(s, gpu, description, batches_of(s, data), gpus, silent).fits;
   };
   const bool fused = s.method != "full" && s.method != "dora" && s.lora.dropout <= 0;
   if (fused && s.gradients != "kernels" && s.gradients != "autograd" &&
       (s.recompute != "auto" || s.offload != "auto")) {
     s.recompute = s.offload = "auto";
     advice = {"recompute=auto", "offload=auto"};
+    if (fits()) return advice;
+  }
+  if (gpus > 1 && !s.shard && s.method != "full") {
+    s.shard = true;
+    advice.emplace_back("shard=true");
     if (fits()) return advice;
   }
   const std::int64_t longest = batches_of(s, data).largest.sample;
@@ -231,6 +257,11 @@ std::vector<std::string> advice_for(const TrainSettings& given, const Gpu& gpu,
     s.method = "lora";
     s.gradients = "auto";
     advice.emplace_back("method=lora");
+    if (fits()) return advice;
+  }
+  if (s.base == "auto" || s.base == "bf16") {
+    s.base = "nf4";
+    advice.emplace_back("base=nf4");
     if (fits()) return advice;
   }
   if (s.adapter.empty()) {
@@ -286,14 +317,14 @@ std::optional<DataSize> measure_data(const TrainSettings& settings, core::Report
 }
 
 Estimate estimate(const TrainSettings& given, const Gpu& gpu, const std::optional<DataSize>& data,
-                  core::Reporter& reporter) {
+                  core::Reporter& reporter, int gpus) {
   check(given);
   const TrainSettings settings = with_adapter(given);
   const model::ModelDescription description =
       model::read_model_config(settings.model, settings.assume_family);
   const Shape shape = batches_of(settings, data);
-  Estimate result = memory_of(settings, gpu, description, shape, reporter);
-  if (!result.fits) result.advice = advice_for(settings, gpu, description, data);
+  Estimate result = memory_of(settings, gpu, description, shape, gpus, reporter);
+  if (!result.fits) result.advice = advice_for(settings, gpu, description, data, gpus);
   if (data && data->samples > 0) {
     const StepCounts steps = step_counts(settings, data->samples);
     result.steps = steps.total;

@@ -22,6 +22,7 @@
 #include "train/device_batch.h"
 #include "train/graph_cache.h"
 #include "train/low_rank_block.h"
+#include "train/sharded_base.h"
 
 namespace corda::train {
 
@@ -49,8 +50,9 @@ struct GraphRule {
 
 GraphRule::GraphRule(const model::Model& model, const LowRankPassOptions& options) {
   // Buffers must stay where they are, and attention must not need autograd. What is asked of shapes
-  // alone is asked for a GPU.
+  // alone is asked for a GPU. A graph would hold back what a sharded base gets from other ranks.
   const bool possible = !model.device().is_cpu() && !options.offload && options.tokens > 0 &&
+                        !is_sharded(model) &&
                         model::suits_flash(model.compute, model.config.attention);
   graphs = possible ? options.graphs : Graphs::kNever;
   for (const model::Linear* linear : model.projections())

@@ -235,6 +235,10 @@ core::SettingsList settings_of(TrainSettings& s) {
            "quantised (in `precision`), nf4 4 bits as bitsandbytes, fp8 float8 in tiles of 128; "
            "quantised while loading",
            quant::base_names());
+  list.add("shard", s.shard,
+           "split the frozen layers of the blocks over the GPUs of a machine: each holds its part, "
+           "and gets a block's others while the block before is computed")
+      .free();
   list.add(
       "gradients", s.gradients,
       "how they are computed: fused (LoRA without dropout: lora, pissa, corda), kernels (any "
@@ -298,6 +302,9 @@ void check(const TrainSettings& s) {
     problems.push_back(concat("'base: ", s.base,
                               "' holds weights that are not trained, but method "
                               "full trains them all; remove it"));
+  if (s.method == "full" && s.shard)
+    problems.emplace_back(
+        "'shard' splits weights that are not trained, but method full trains them all; remove it");
   if (s.method == "full" && s.train_a == "false")
     problems.emplace_back("train_a has no meaning with method full");
   if ((s.gradients == "autograd" || s.gradients == "kernels") && asks_for_fused(s))

@@ -29,6 +29,10 @@ struct StepBatches {
   std::vector<data::PackedBatch> own;
   std::int64_t tokens = 0;
   std::int64_t supervised_tokens = 0;
+  // Passes that every rank makes, where a sharded base wants equally many, and a batch for those
+  // that a rank makes for the others' sake.
+  std::int64_t passes = 0;
+  data::PackedBatch filler = {};
 };
 // Of a rank that computes all of them.
 StepBatches all_of(std::vector<data::PackedBatch> micro_batches);

@@ -34,6 +34,7 @@
 #include "train/run.h"
 #include "train/run_data.h"
 #include "train/run_directory.h"
+#include "train/sharded_base.h"
 #include "train/step.h"
 #include "train/trainable.h"
 
@@ -66,7 +67,7 @@ class Run {
         world_(environment.world),
         device_(world_.device_of(settings.device)),
         data_(load_data(settings, DataCache::kAsSet, reporter_, world_)),
-        trainable_(settings, device_, reporter_),
+        trainable_(settings, device_, reporter_, Values::kLoaded, world_),
         optimizer_(trainable_.parameters(), {.beta1 = settings.optim.betas[0],
                                              .beta2 = settings.optim.betas[1],
                                              .eps = settings.optim.eps,
@@ -77,6 +78,7 @@ class Run {
     const data::EncodeCounts& counts = data_.train.counts;
     const data::TemplateUsed& used = data_.train.template_used;
     trainable_.set_template(used.name, used.chat_template);
+    is_sharded_ = train::is_sharded(trainable_.model());
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
     resolved_ = trainable_.resolve(settings);
     const TrainPlan plan = plan_of(resolved_, data_, trainable_, device_);
@@ -311,10 +313,44 @@ class Run {
       all.supervised_tokens += data::targets_of(samples.back());
     }
     std::vector<data::Sample> own;
+    if (is_sharded_) share_passes(samples, sizes, all);
     for (const std::size_t i : data::share_of(sizes, world_.rank(), world_.size()))
       own.push_back(std::move(samples[i]));
     all.own = packed(own);
     return all;
+  }
+
+  // Fills in how many passes the rank with the most makes, and what the others may fill up with.
+  void share_passes(const std::vector<data::Sample>& samples,
+                    const std::vector<std::int64_t>& sizes, StepBatches& step) const {
+    std::vector<std::int64_t> targets;
+    for (const data::Sample& sample : samples) targets.push_back(data::targets_of(sample));
+    for (int rank = 0; rank < world_.size(); ++rank) {
+      std::vector<std::int64_t> own_sizes;
+      std::vector<std::int64_t> own_targets;
+      for (const std::size_t i : data::share_of(sizes, rank, world_.size())) {
+        own_sizes.push_back(sizes[i]);
+        own_targets.push_back(targets[i]);
+      }
+      step.passes =
+          std::max(step.passes, data::count_micro_batches(own_sizes, own_targets,
+                                                          settings_.optim.micro_batch_tokens,
+                                                          settings_.data.packing));
+    }
+    step.filler = filler_of(samples);
+  }
+
+  // The shortest sample with a target, which has the least to compute.
+  static data::PackedBatch filler_of(const std::vector<data::Sample>& samples) {
+    const data::Sample* shortest = nullptr;
+    for (const data::Sample& sample : samples) {
+      if (data::targets_of(sample) > 0 &&
+          (shortest == nullptr || sample.ids.size() < shortest->ids.size()))
+        shortest = &sample;
+    }
+    data::PackedBatch filler;
+    if (shortest != nullptr) data::append(filler, *shortest);
+    return filler;
   }
 
   std::vector<data::PackedBatch> packed(const std::vector<data::Sample>& samples) const {
@@ -323,13 +359,21 @@ class Run {
   }
 
   // This rank's part of the samples that every evaluation is of.
-  std::vector<data::PackedBatch> own_evaluation() const {
-    const auto all = packed({data_.eval.samples.begin(), data_.eval.samples.end()});
+  std::vector<data::PackedBatch> own_evaluation() {
+    auto all = packed({data_.eval.samples.begin(), data_.eval.samples.end()});
+    std::erase_if(all, [](const data::PackedBatch& batch) { return batch.targets() == 0; });
     std::vector<std::int64_t> sizes;
     for (const auto& batch : all) sizes.push_back(batch.tokens());
     std::vector<data::PackedBatch> own;
     for (const std::size_t i : data::share_of(sizes, world_.rank(), world_.size()))
       own.push_back(all[i]);
+    if (is_sharded_) {
+      std::size_t most = 0;
+      for (int rank = 0; rank < world_.size(); ++rank)
+        most = std::max(most, data::share_of(sizes, rank, world_.size()).size());
+      eval_filler_ = filler_of({data_.eval.samples.begin(), data_.eval.samples.end()});
+      eval_passes_for_others_ = most - own.size();
+    }
     return own;
   }
 
@@ -367,14 +411,18 @@ class Run {
     double sum = 0;
     std::int64_t targets = 0;
     bool stopped = false;
+    const auto loss_of = [&](const data::PackedBatch& batch) {
+      return model::loss_sum(trainable_.model(), to_device(batch, trainable_.model()))
+          .item<double>();
+    };
     for (const data::PackedBatch& batch : eval_batches_) {
       stopped = reporter_.stop_requested();
-      if (stopped) break;
-      if (batch.targets() == 0) continue;
-      sum +=
-          model::loss_sum(trainable_.model(), to_device(batch, trainable_.model())).item<double>();
+      // Others wait for the passes of one that shares its base with them.
+      if (stopped && !is_sharded_) break;
+      sum += loss_of(batch);
       targets += batch.targets();
     }
+    for (std::size_t i = 0; i < eval_passes_for_others_; ++i) loss_of(eval_filler_);
     const at::Tensor all =
         at::tensor({sum, static_cast<double>(targets), stopped ? 1.0 : 0.0}, at::kDouble)
             .to(device_);
@@ -400,6 +448,8 @@ class Run {
   at::Device device_;
   RunData data_;
   std::vector<data::PackedBatch> eval_batches_;  // the same in every evaluation
+  std::size_t eval_passes_for_others_ = 0;
+  data::PackedBatch eval_filler_;
   Trainable trainable_;
   AdamW optimizer_;
   std::unique_ptr<GradientPass> pass_;
@@ -409,6 +459,7 @@ class Run {
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
   double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits
+  bool is_sharded_ = false;
   LargestBatches largest_;
   TrainSettings resolved_;          // with what auto became
   std::unique_ptr<Record> record_;  // of rank 0

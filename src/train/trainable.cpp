@@ -19,6 +19,8 @@
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
 #include "corda/model/sites.h"
+#include "corda/quant/quantise.h"
+#include "train/sharded_base.h"
 
 namespace corda::train {
 
@@ -27,15 +29,28 @@ using core::concat;
 namespace {
 
 model::Model load(const TrainSettings& settings, const quant::ModelWeights& base, at::Device device,
-                  Values values, core::Reporter& reporter) {
+                  Values values, core::Reporter& reporter, dist::World& world) {
   const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
   const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
-  return model::load_model(base, model::describe_model(base, reporter, settings.assume_family),
-                           {.device = values == Values::kShapesOnly ? at::kMeta : device,
-                            .weights = weights,
-                            .compute = compute,
-                            .base = quant::base_named(settings.base)});
+  const bool loads = values == Values::kLoaded;
+  model::LoadOptions options{.device = loads ? device : at::kMeta,
+                             .weights = weights,
+                             .compute = compute,
+                             .base = quant::base_named(settings.base)};
+  const auto described = model::describe_model(base, reporter, settings.assume_family);
+  if (!loads || !settings.shard) return model::load_model(base, described, options);
+  if (world.local_size() == 1) {
+    reporter.warn("shard: there is one rank on this machine, which holds everything");
+    return model::load_model(base, described, options);
+  }
+  const auto sharded = std::make_shared<ShardedBase>(world);
+  options.block_loaded = [&](std::int64_t layer, model::Block& block) {
+    sharded->take(layer, block);
+  };
+  model::Model model = model::load_model(base, described, options);
+  sharded->open();
+  return model;
 }
 
 // The rank of a new adapter: the one that is set, which must fit, else a default that fits.
@@ -199,6 +214,19 @@ model::Model trainable_shapes(const TrainSettings& settings,
     for (auto& [name, tensor] : model.parameters()) tensor->set_requires_grad(true);
     return model;
   }
+  for (model::Linear* linear : model.projections()) {
+    model::PackedLinear packed;
+    if (settings.base == "nf4") {
+      packed.codes = quant::quantise_nf4(linear->weight);
+    } else if (settings.base == "fp8") {
+      packed.codes = quant::quantise_float8(linear->weight);
+    } else if (settings.shard) {
+      packed.values = linear->weight;
+    } else {
+      continue;
+    }
+    linear->packed = std::make_shared<const model::PackedLinear>(std::move(packed));
+  }
   adapter::Adapter adapter = new_adapter(settings, model, reporter);
   adapter.train_a = true;  // which factors are equal is in their numbers
   model::attach_trainable(model, adapter);
@@ -210,9 +238,9 @@ model::Model trainable_shapes(const TrainSettings& settings,
 }
 
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
-                     Values values)
+                     Values values, dist::World& world)
     : base_(quant::open_model(settings.model, reporter)),
-      model_(load(settings, base_, device, values, reporter)),
+      model_(load(settings, base_, device, values, reporter, world)),
       full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
   if (full_) {

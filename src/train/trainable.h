@@ -12,6 +12,7 @@
 
 #include "corda/adapter/adapter.h"
 #include "corda/core/reporter.h"
+#include "corda/dist/world.h"
 #include "corda/model/model.h"
 #include "corda/quant/model_weights.h"
 #include "corda/train/settings.h"
@@ -25,7 +26,8 @@ enum class Values {
 };
 
 // A model of the meta device, made from its description alone, with a new adapter of the settings'
-// rank and targets on it (method full: its weights being trained), as Trainable makes it.
+// rank and targets on it (method full: its weights being trained), as Trainable makes it: its base
+// in codes or sharded where the settings ask for that, but for codes that only files would show.
 model::Model trainable_shapes(const TrainSettings& settings,
                               const model::ModelDescription& description, at::ScalarType compute,
                               core::Reporter& reporter);
@@ -34,8 +36,11 @@ class Trainable {
  public:
   // Loads the base and puts a new or given adapter on it; for method full makes fp32 master
   // weights. With kShapesOnly the same checks are made, from the files' headers, as for `device`.
+  //
+  // With the setting `shard` the frozen layers lie in a ShardedBase of the ranks of this machine,
+  // which must then make every call that needs weights together.
   Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
-            Values values = Values::kLoaded);
+            Values values = Values::kLoaded, dist::World& world = dist::alone());
 
   model::Model& model() { return model_; }
   // Leaves that require gradients, by name: "MODULE.lora_A", "MODULE.lora_B", "MODULE.magnitude",

@@ -30,6 +30,7 @@
 #include "train/gradient_sums.h"
 #include "train/low_rank_pass.h"
 #include "train/recompute.h"
+#include "train/sharded_base.h"
 #include "train/step.h"
 
 namespace {
@@ -45,6 +46,7 @@ struct Options {
   bool profile = false;
   bool offload = false;
   bool untuned = false;
+  bool shard = false;
   std::string family = "llama";
   std::string config;  // a folder with a config.json, in place of the shape
   std::string graphs = "auto";
@@ -91,12 +93,20 @@ model::ModelDescription described(const Options& o) {
 }
 
 // Full fine-tuning has its weights in fp32.
-model::Model random_model(const Options& o, at::Device device, at::ScalarType compute) {
-  model::Model model =
-      testing::random_model(described(o), {.device = device,
-                                           .weights = o.method == "full" ? at::kFloat : compute,
-                                           .compute = compute,
-                                           .base = quant::base_named(o.base)});
+model::Model random_model(const Options& o, at::Device device, at::ScalarType compute,
+                          dist::World& world) {
+  const auto sharded = o.shard ? std::make_shared<train::ShardedBase>(world) : nullptr;
+  testing::RandomModelOptions options{.device = device,
+                                      .weights = o.method == "full" ? at::kFloat : compute,
+                                      .compute = compute,
+                                      .base = quant::base_named(o.base)};
+  if (sharded) {
+    options.block_made = [&](std::int64_t layer, model::Block& block) {
+      sharded->take(layer, block);
+    };
+  }
+  model::Model model = testing::random_model(described(o), options);
+  if (sharded) sharded->open();
   if (o.method != "full") {
     testing::add_random_adapters(model, {.rank = o.rank,
                                          .train_a = !o.frozen_a && !o.shared_a,
@@ -181,7 +191,8 @@ void print_profile(Step&& step) {
 void run(const Options& o, dist::World& world) {
   const at::Device device = world.device_of(o.device);
   const at::ScalarType type = device.is_cuda() ? at::kBFloat16 : at::kFloat;
-  model::Model model = random_model(o, device, type);
+  at::manual_seed(5);  // of a sharded base every rank makes the same
+  model::Model model = random_model(o, device, type, world);
   std::vector<std::pair<std::string, at::Tensor>> parameters;
   for (model::Linear* linear : model.projections()) {
     if (!linear->low_rank) continue;
@@ -242,16 +253,18 @@ void run(const Options& o, dist::World& world) {
     const double median = seconds[static_cast<std::size_t>(o.warmup + o.steps / 2)];
     const auto tokens = batches.front().tokens();
     std::printf(
-        "{\"batch\": \"%s\", \"tokens\": %ld, \"method\": \"%s\", \"base\": \"%s\", \"gradients\": "
+        "{\"batch\": \"%s\", \"tokens\": %ld, \"method\": \"%s\", \"base\": \"%s%s\", "
+        "\"gradients\": "
         "\"%s\", "
         "\"recompute\": \"%s\", "
         "\"tuned\": %s, \"graphs\": \"%s\", \"ranks\": %d, "
         "\"tokens_per_second\": %.0f, \"step_ms\": %.1f, \"first_step_ms\": %.0f, "
         "\"peak_gb\": %.1f, \"tflops\": %.0f, \"loss\": %.4f}\n",
         name.c_str(), static_cast<long>(tokens), o.method.c_str(), o.base.c_str(),
-        o.gradients.c_str(), o.recompute.c_str(), o.untuned ? "false" : "true", o.graphs.c_str(),
-        world.size(), static_cast<double>(tokens * world.size()) / median, median * 1e3,
-        first * 1e3, static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
+        o.shard ? " sharded" : "", o.gradients.c_str(), o.recompute.c_str(),
+        o.untuned ? "false" : "true", o.graphs.c_str(), world.size(),
+        static_cast<double>(tokens * world.size()) / median, median * 1e3, first * 1e3,
+        static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
         train::flops_of_step(model, static_cast<double>(tokens),
                              static_cast<double>(batches.front().targets()),
                              /*micro_batches=*/1) /
@@ -288,6 +301,7 @@ int main(int argc, char** argv) {
   app.add_option("--base", o.base, "what the frozen layers are held in")
       ->check(CLI::IsMember({"bf16", "nf4", "fp8"}));
   app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
+  app.add_flag("--shard", o.shard, "the frozen layers are split over the ranks");
   app.add_flag("--untuned", o.untuned, "cuBLASLt's first proposal for every product");
   app.add_option("--graphs", o.graphs)->check(CLI::IsMember({"auto", "never", "always"}));
   app.add_option("--batches", o.batches, "4x2048, or r8192: mixed lengths")->delimiter(',');

@@ -84,12 +84,16 @@ class Ranks : public Job {
     }
   }
 
-  void expect_same_training(const std::string& extra, const std::vector<int>& sizes) const {
+  // `of_several`: what several ranks are told beside that.
+  void expect_same_training(const std::string& extra, const std::vector<int>& sizes,
+                            const std::string& of_several = "") const {
+    fs::remove_all(path("one"));
     run_one(training("one", extra));
     EXPECT_EQ(losses("one").size(), 20U);
     for (const int size : sizes) {
       const std::string run = "run-" + std::to_string(size);
-      const auto results = run_ranks(ranks_of(size, training(run, extra)));
+      fs::remove_all(path(run));
+      const auto results = run_ranks(ranks_of(size, training(run, extra + of_several)));
       expect_success(results);
       expect_same_losses(run, "one");
       for (int rank = 1; rank < size; ++rank) {
@@ -132,6 +136,30 @@ TEST_F(Ranks, AccumulationWithoutPackingChangesNothing) {
 
 TEST_F(Ranks, LossesOfDoraAreThoseOfOneRank) {
   expect_same_training("method: dora\nlora: {rank: 4}\n", {3});
+}
+
+// Ranks with fewer micro-batches than others, or none, use the blocks as often as they.
+TEST_F(Ranks, AShardedBaseChangesNothing) {
+  const std::string shard = "shard: true\n";
+  const std::string lora = "method: lora\nlora: {rank: 4}\n";
+  expect_same_training(lora, {2, 3}, shard);
+  expect_same_training(lora + "base: nf4\n", {2}, shard);
+  expect_same_training("method: dora\nlora: {rank: 4}\n", {3}, shard);
+  // A start that is taken off the weights, a block at a time.
+  expect_same_training("method: pissa\nlora: {rank: 4}\n", {2}, shard);
+  expect_same_training(lora + "gradients: autograd\n", {2}, shard);
+}
+
+TEST_F(Ranks, AShardedBaseWithUnequalBatchesChangesNothing) {
+  const std::vector<std::string> small = {
+      "--set", "optim.batch_size=3", "--set", "optim.max_steps=20", "--set", "data.packing=false"};
+  auto one = training("one", "method: lora\nlora: {rank: 4}\n");
+  one.insert(one.end(), small.begin(), small.end());
+  run_one(one);
+  auto four = training("four", "method: lora\nlora: {rank: 4}\nshard: true\n");
+  four.insert(four.end(), small.begin(), small.end());
+  expect_success(run_ranks(ranks_of(4, four)));
+  expect_same_losses("four", "one");
 }
 
 TEST_F(Ranks, LossesOfFullFineTuningAreThoseOfOneRank) {

@@ -65,6 +65,27 @@ TEST(MicroBatches, PacksLongestFirstAndLosesNothing) {
   EXPECT_THAT(batches[2].target_rows, ElementsAre(0, 1, 3, 4));
 }
 
+TEST(MicroBatches, AreCountedFromLengthsAsTheyAreMade) {
+  const std::vector<std::int64_t> lengths = {3, 6, 4, 12, 3, 0, 9};
+  const std::vector<std::int64_t> targets = {1, 2, 0, 0, 0, 0, 5};
+  std::vector<Sample> samples;
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    samples.push_back(of_length(static_cast<std::size_t>(lengths[i]), static_cast<TokenId>(i)));
+    auto& marks = samples.back().supervised;
+    std::fill(marks.begin(), marks.end(), std::uint8_t{0});
+    std::fill(marks.end() - targets[i], marks.end(), std::uint8_t{1});
+  }
+  std::vector<const Sample*> pointers;
+  for (const auto& sample : samples) pointers.push_back(&sample);
+  for (const bool packing : {true, false}) {
+    const auto batches = make_micro_batches(pointers, 10, packing);
+    const auto with_target = std::count_if(batches.begin(), batches.end(),
+                                           [](const auto& batch) { return batch.targets() > 0; });
+    EXPECT_EQ(count_micro_batches(lengths, targets, 10, packing), with_target);
+    EXPECT_EQ(with_target, 3);
+  }
+}
+
 TEST(MicroBatches, WithoutPackingEverySampleStandsAlone) {
   const std::vector<Sample> samples = {of_length(2, 1), of_length(5, 2), of_length(2, 3)};
   const std::vector<const Sample*> pointers = {&samples[0], &samples[1], &samples[2]};

@@ -49,6 +49,7 @@ model::Model random_model(const model::ModelDescription& described,
     model::Block& block = model.blocks[static_cast<std::size_t>(i)];
     block = model::make_block(described, i, load);
     if (options.base != quant::Base::kDense) pack(block, options.base);
+    if (options.block_made) options.block_made(i, block);
   }
   return model;
 }

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 
 #include "corda/model/model.h"
 #include "corda/quant/quantise.h"
@@ -18,6 +19,8 @@ struct RandomModelOptions {
   at::ScalarType compute = at::kFloat;
   double spread = 0.02;                    // standard deviation of matrices
   quant::Base base = quant::Base::kDense;  // of the layers of the blocks
+  // Told of every block before the next one is made, as model::LoadOptions; may be empty.
+  std::function<void(std::int64_t layer, model::Block& block)> block_made = {};
 };
 
 // Matrices are normal, biases zero, norms one (zero where the family adds one to them).

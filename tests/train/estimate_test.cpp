@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "core/json.h"
 #include "support/captured_log.h"
 #include "support/error_of.h"
@@ -115,27 +117,30 @@ TEST_F(EstimateTest, MemoryIsWhatWasMeasured) {
     std::string model;
     std::int64_t batch, length;
     double measured;
-    std::string setting;
+    std::vector<std::string> settings = {};
   };
   const std::vector<Case> cases = {
-      {seven, 4, 2048, 45.9, ""},
-      {seven, 8, 512, 33.1, ""},
-      {seven, 1, 2048, 26.4, ""},
-      {seven, 4, 2048, 44.2, "train_a=false"},
-      {seven, 4, 2048, 21.7, "recompute=block"},
-      {one, 8, 512, 8.5, ""},
-      {qwen3, 4, 2048, 50.4, ""},
-      {seven, 1, 2048, 32.7, "method=dora"},
-      {one, 8, 512, 23.6, "method=full"},
-      {qwen, 8, 512, 6.1, ""},
+      {seven, 4, 2048, 45.9},
+      {seven, 8, 512, 33.1},
+      {seven, 1, 2048, 26.4},
+      {seven, 4, 2048, 44.2, {"train_a=false"}},
+      {seven, 4, 2048, 21.7, {"recompute=block"}},
+      {seven, 4, 2048, 36.4, {"base=nf4"}},
+      {seven, 1, 2048, 11.4, {"base=nf4", "recompute=block"}},
+      {seven, 4, 2048, 39.6, {"base=fp8"}},
+      {one, 8, 512, 8.5},
+      {qwen3, 4, 2048, 50.4},
+      {seven, 1, 2048, 32.7, {"method=dora"}},
+      {one, 8, 512, 23.6, {"method=full"}},
+      {qwen, 8, 512, 6.1},
   };
   for (const Case& one_case : cases) {
     TrainSettings given = settings(one_case.model, one_case.batch, one_case.length);
-    if (!one_case.setting.empty()) settings_of(given).set_assignment(one_case.setting);
+    for (const std::string& setting : one_case.settings) settings_of(given).set_assignment(setting);
     if (given.method == "full") given.lora.rank = 0;
     EXPECT_NEAR(gigabytes(plan(given, "H200")), one_case.measured, 0.1 * one_case.measured)
         << one_case.model << " " << one_case.batch << " x " << one_case.length << " "
-        << one_case.setting;
+        << core::listed(one_case.settings);
   }
 }
 
@@ -163,6 +168,33 @@ TEST_F(EstimateTest, ItIsThatOfTheLoadedModelToTheByte) {
   EXPECT_EQ(plan(given, "H100").total_bytes, planned.total_bytes) << "no weights are read";
 }
 
+// 70 billion parameters on two cards hold 70 GB of weights each, and two blocks whole.
+TEST_F(EstimateTest, AShardedBaseIsHeldInParts) {
+  TrainSettings given = settings(config("70b", {{"hidden_size", 8192},
+                                                {"intermediate_size", 28672},
+                                                {"num_hidden_layers", 80},
+                                                {"num_attention_heads", 64},
+                                                {"num_key_value_heads", 8},
+                                                {"vocab_size", 128256}}),
+                                 1, 2048);
+  given.lora.rank = 16;
+  const auto parts_of = [&](int gpus) {
+    core::Reporter silent;
+    std::map<std::string, double> parts;
+    for (const MemoryPart& part :
+         estimate(given, gpu_named("H200"), std::nullopt, silent, gpus).parts)
+      parts[part.what] = static_cast<double>(part.bytes) * 1e-9;
+    return parts;
+  };
+  constexpr double kHeadAndEmbedding = 2 * 2 * 128256 * 8192e-9;
+  EXPECT_NEAR(parts_of(2).at("weights, bf16"), 141.1, 0.1);
+  given.shard = true;
+  EXPECT_NEAR(parts_of(1).at("weights, bf16"), 141.1, 0.1);
+  const auto two = parts_of(2);
+  EXPECT_NEAR(two.at("weights, bf16"), (141.1 - kHeadAndEmbedding) / 2 + kHeadAndEmbedding, 0.1);
+  EXPECT_NEAR(two.at("two whole blocks"), 2 * (141.1 - kHeadAndEmbedding) / 80, 0.01);
+}
+
 TEST_F(EstimateTest, TheAdviceMakesItFit) {
   const std::string seven = config("7b");
   const Estimate large = plan(settings(seven, 4, 2048), "H100");
@@ -170,7 +202,9 @@ TEST_F(EstimateTest, TheAdviceMakesItFit) {
   EXPECT_EQ(large.recompute, "none");
   EXPECT_THAT(large.advice, IsEmpty());
   EXPECT_NE(plan(settings(seven, 4, 2048), "A100 40GB").recompute, "none");
-  for (const auto& [gpu, method] : {std::pair{"4090", "lora"}, {"A100 40GB", "full"}}) {
+  // 13 GB of weights alone need codes on a card of 12.
+  for (const auto& [gpu, method] :
+       {std::pair{"4090", "lora"}, {"A100 40GB", "full"}, {"RTX 3060", "lora"}}) {
     TrainSettings given = settings(seven, 16, 2048);
     given.method = method;
     if (given.method == "full") given.lora.rank = 0;
@@ -181,8 +215,8 @@ TEST_F(EstimateTest, TheAdviceMakesItFit) {
     for (const std::string& setting : tight.advice) settings_of(given).set_assignment(setting);
     EXPECT_TRUE(plan(given, gpu).fits) << gpu;
   }
-  // 13 GB of weights alone.
-  EXPECT_THAT(plan(settings(seven, 4, 2048), "RTX 3060").advice, IsEmpty());
+  const std::string fifty = config("50b", {{"num_hidden_layers", 240}});
+  EXPECT_THAT(plan(settings(fifty, 4, 2048), "RTX 3060").advice, IsEmpty());
 }
 
 TEST_F(EstimateTest, TimeNeedsDataAndGrowsWithThem) {

@@ -31,6 +31,7 @@ struct PlanFlags {
   std::vector<std::string> assignments;
   std::string gpu = "auto";
   bool no_data = false;
+  int gpus = 1;
 };
 
 train::Gpu chosen_gpu(const std::string& name) {
@@ -213,7 +214,7 @@ void run(PlanFlags& flags, const CommonFlags& common) {
   const auto data = flags.no_data ? std::nullopt : train::measure_data(flags.settings, reporter);
   if (!data && !flags.no_data)
     reporter.warn("the training data are not there; every sample is taken to be max_length tokens");
-  print(train::estimate(flags.settings, gpu, data, reporter), common.json);
+  print(train::estimate(flags.settings, gpu, data, reporter, flags.gpus), common.json);
 }
 
 }  // namespace
@@ -229,6 +230,9 @@ void add_plan(CLI::App& app, CommonFlags& common, Action& action) {
       ->type_name("train|calibrate|decompose|merge");
   verb->add_option("--model", flags->model, "of calibrate, decompose and merge; train's is set")
       ->type_name("PATH");
+  verb->add_option("--gpus", flags->gpus, "of one machine that train together [1]")
+      ->check(CLI::Range(1, 64))
+      ->type_name("NUMBER");
   verb->add_option("--samples", flags->work.samples, "of calibrate and decompose [256]")
       ->type_name("NUMBER");
   verb->add_option("--seq-len", flags->work.seq_len, "tokens of a sample [2048]")

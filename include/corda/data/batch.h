@@ -40,6 +40,12 @@ void append(PackedBatch& batch, std::span<const TokenId> ids);
 std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
                                             std::int64_t micro_batch_tokens, bool packing);
 
+// How many of the micro-batches that `make_micro_batches` makes of samples of these lengths have a
+// target; `targets` are the samples' own.
+std::int64_t count_micro_batches(std::span<const std::int64_t> lengths,
+                                 std::span<const std::int64_t> targets,
+                                 std::int64_t micro_batch_tokens, bool packing);
+
 // Deals items of these sizes (tokens) out to `ranks` so that every rank has about as much, the
 // largest first to whoever has least; gives the indices of `rank`'s, ascending. A rank may get
 // none.

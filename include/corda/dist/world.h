@@ -25,14 +25,14 @@ class PeerLost : public core::Error {
   using core::Error::Error;
 };
 
-// Sums that were begun; they go on beside what the caller does.
+// Sums, or gathers, that were begun; they go on beside what the caller does.
 class Pending {
  public:
   Pending() = default;
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
   virtual ~Pending() = default;
-  // Afterwards work on the tensors sees the sums. On a GPU the current stream waits, not the host.
+  // Afterwards work on the tensors sees the result. On a GPU the current stream waits, not the host.
   virtual void wait() = 0;
 };
 
@@ -49,9 +49,11 @@ class World {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // Ranks of this machine, and which of them this is.
+  // Ranks of this machine, and which of them this is: the launcher's number, and the number of
+  // lower ranks, which is the place of a piece of `begin_local_gather`.
   virtual int local_rank() const = 0;
   virtual int local_size() const = 0;
+  virtual int local_place() const { return local_rank(); }
   // Rank 0 writes files and speaks for all.
   bool is_first() const { return rank() == 0; }
   bool is_alone() const { return size() == 1; }
@@ -67,6 +69,11 @@ class World {
   // Sums in place, on every rank; the same bits on all of them.
   virtual std::unique_ptr<Pending> begin_sum(std::vector<at::Tensor> tensors) = 0;
   void sum(const at::Tensor& tensor) { begin_sum({tensor})->wait(); }
+  // Puts the pieces [n] of the ranks of this machine one behind the other into `all` [n *
+  // local_size()], on each of them, in the order of their ranks. Those of another machine are
+  // another gather.
+  virtual std::unique_ptr<Pending> begin_local_gather(const at::Tensor& all,
+                                                      const at::Tensor& piece) = 0;
   // Sums into the tensor of `root`; those of the others are lost.
   virtual void sum_to(const at::Tensor& tensor, int root) = 0;
   // Gives every rank the tensor of `root`.

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <variant>
+#include <vector>
 
 namespace corda::kernels {
 
@@ -44,6 +45,8 @@ struct PackedWeight {
 
   // `copies`: also what is there already, so that it does not look at another's memory any more.
   PackedWeight to(at::Device device, bool copies = false) const;
+  // All that are defined, in a fixed order. They share memory with this weight.
+  std::vector<at::Tensor> tensors() const;
   // Of all tensors.
   std::int64_t bytes() const;
 };

@@ -32,10 +32,25 @@ struct LowRank {
   double dropout = 0;
 };
 
-// A frozen weight in codes: W = what they mean - start_scale start_b start_a, where an adapter's
-// start was taken off it.
+// Where the weights of blocks are that do not stand in memory all at once.
+class BlockStore {
+ public:
+  BlockStore() = default;
+  BlockStore(const BlockStore&) = delete;
+  BlockStore& operator=(const BlockStore&) = delete;
+  virtual ~BlockStore() = default;
+  // Afterwards the tensors of block `block` hold its weights, until another block of the store is
+  // brought. On a GPU the current stream waits for them, not the host.
+  virtual void bring(std::int64_t block) = 0;
+};
+
+// A frozen weight that becomes a matrix only while it is used: W = what codes mean (or values) -
+// start_scale start_b start_a, where an adapter's start was taken off it.
 struct PackedLinear {
   kernels::PackedWeight codes;
+  at::Tensor values = {};                  // [out, in], in place of codes
+  std::shared_ptr<BlockStore> store = {};  // which has to bring block `block` first, or null
+  std::int64_t block = 0;
   at::Tensor start_a = {};  // [r, in] in the type of the weight, or undefined
   at::Tensor start_b = {};  // [out, r]
   double start_scale = 1;
@@ -110,6 +125,8 @@ struct LoadOptions {
   at::ScalarType compute = at::kFloat;
   // How `load_model` holds the linear layers of the blocks; the head and all else are dense.
   quant::Base base = quant::Base::kDense;
+  // Told of every block before the next one is loaded, may be empty.
+  std::function<void(std::int64_t layer, Block& block)> block_loaded = {};
 };
 
 // Loads a model, one tensor at a time. Throws ShapeError that lists every missing, surplus and

@@ -61,9 +61,11 @@ struct Estimate {
   std::int64_t checkpoint_bytes = 0;  // of the disk, each
 };
 
+// `gpus`: of one machine, each of them a rank.
+//
 // Throws ConfigError as `check` and for a rank or targets that the model has not, and as
 // model::read_model_config. Reads no weights.
 Estimate estimate(const TrainSettings& settings, const Gpu& gpu,
-                  const std::optional<DataSize>& data, core::Reporter& reporter);
+                  const std::optional<DataSize>& data, core::Reporter& reporter, int gpus = 1);
 
 }  // namespace corda::train
