@@ -47,29 +47,44 @@ std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& site
 
 namespace {
 
-core::Json reports_of(const SolvedSite& solved) {
+std::string reports_of(const SolvedSite& solved) {
   core::Json reports = core::Json::object();
   for (const auto& [module, layer] : solved) reports[module] = adapter::to_json(layer.report);
-  return reports;
+  return reports.dump();
 }
 
 }  // namespace
 
+// Not by World::gather, which is made for a few texts in a job and waits in steps of milliseconds.
+std::string SiteExchange::sent(const std::string& text, int owner) const {
+  const bool mine = world_.rank() == owner;
+  const auto whole = at::TensorOptions().dtype(at::kLong);
+  const at::Tensor size = at::full({1}, static_cast<std::int64_t>(text.size()), whole).to(device_);
+  world_.broadcast(size, owner);
+  std::string result(static_cast<std::size_t>(size.item<std::int64_t>()), '\0');
+  if (mine) result = text;
+  const at::Tensor bytes = at::from_blob(result.data(), {static_cast<std::int64_t>(result.size())},
+                                         at::TensorOptions().dtype(at::kByte))
+                               .to(device_, at::kByte, /*non_blocking=*/false, /*copy=*/true);
+  world_.broadcast(bytes, owner);
+  const at::Tensor host = bytes.cpu();
+  return {static_cast<const char*>(host.const_data_ptr()), result.size()};
+}
+
 void SiteExchange::collect(const std::vector<const PlannedSite*>& sites,
                            const std::vector<int>& owners,
                            std::map<std::string, SolvedSite>& solved) const {
-  if (world_.is_alone()) return;
-  core::Json mine = core::Json::object();
-  for (const auto& [module, site] : solved) mine[module] = reports_of(site);
-  const auto told = world_.gather(mine.dump());
   for (std::size_t i = 0; i < sites.size(); ++i) {
     const PlannedSite& site = *sites[i];
     const std::string& key = site.layers.front().module;
     const int owner = owners[i];
+    if (owner == 0) continue;  // it is where it belongs
+    const bool mine = world_.rank() == owner;
+    const std::string told = sent(mine ? reports_of(solved.at(key)) : "", owner);
     SolvedSite received;
     for (const auto& layer : site.layers) {
       SolvedLayer& here = received[layer.module];
-      if (world_.rank() == owner) {
+      if (mine) {
         here = solved.at(key).at(layer.module);
         here.stored = {here.stored.a.contiguous(), here.stored.b.contiguous()};
       } else {
@@ -80,10 +95,9 @@ void SiteExchange::collect(const std::vector<const PlannedSite*>& sites,
       world_.broadcast(here.stored.a, owner);
       world_.broadcast(here.stored.b, owner);
     }
-    if (!world_.is_first() || owner == 0) continue;
+    if (!world_.is_first()) continue;
     const std::string source = concat("rank ", owner);
-    const core::Json reports =
-        core::parse_json(told[static_cast<std::size_t>(owner)], source).at(key);
+    const core::Json reports = core::parse_json(told, source);
     for (auto& [module, layer] : received)
       layer.report = adapter::layer_report_of(core::Fields(reports.at(module), source));
     solved[key] = std::move(received);

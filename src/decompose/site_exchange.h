@@ -38,6 +38,9 @@ class SiteExchange {
                std::map<std::string, SolvedSite>& solved) const;
 
  private:
+  // The text of `owner`, on every rank.
+  std::string sent(const std::string& text, int owner) const;
+
   dist::World& world_;
   std::int64_t stored_rank_;
   at::Device device_;

@@ -142,6 +142,7 @@ class Processes final : public World {
   }
 
   ~Processes() override {
+    if (nccl_made_.valid()) nccl_made_.wait();
     if (!watcher_.failure()) leave_together();
     watcher_.leave();
     if (machine_nccl_ && !watcher_.failure()) machine_nccl_->shutdown();
@@ -282,6 +283,10 @@ class Processes final : public World {
   }
 
   c10d::ProcessGroupNCCL& nccl() {
+    if (nccl_made_.valid()) {
+      const Watcher::Waiting waiting(watcher_);
+      nccl_made_.get();
+    }
     if (!nccl_) throw core::InternalError("[dist::World] a tensor on a GPU before device_of");
     return *nccl_;
   }
@@ -442,6 +447,7 @@ class Processes final : public World {
   std::mutex nccl_mutex_;  // of the pointers
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> machine_nccl_;
+  std::future<void> nccl_made_;  // until it is first asked for
 };
 
 at::Device Processes::device_of(const std::string& name) {
@@ -481,9 +487,10 @@ at::Device Processes::device_of(const std::string& name) {
                                        all[other], "); start one process a GPU"));
     }
   }
-  if (device.is_cuda() && !nccl_) {
+  if (device.is_cuda() && !nccl_ && !nccl_made_.valid()) {
     c10::cuda::set_device(device.index());
-    make_nccl(device);
+    // A second or so, while the caller reads files.
+    nccl_made_ = std::async(std::launch::async, [this, device] { make_nccl(device); });
   }
   return device;
 }

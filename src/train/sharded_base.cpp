@@ -42,7 +42,10 @@ void ShardedBase::take(std::int64_t layer, model::Block& block) {
   for (model::Linear* linear : block.projections()) {
     auto packed = linear->packed ? std::make_shared<model::PackedLinear>(*linear->packed)
                                  : std::make_shared<model::PackedLinear>();
-    if (!linear->packed) {
+    if (linear->packed) {
+      // Layers may hold one table, of which each will have a place of its own.
+      packed->codes = packed->codes.to(linear->device(), /*copies=*/true);
+    } else {
       packed->values = linear->weight;
       linear->weight = at::empty_like(linear->weight, at::kMeta);
     }
@@ -61,6 +64,11 @@ void ShardedBase::take(std::int64_t layer, model::Block& block) {
   for (std::size_t i = 0; i < contents.size(); ++i)
     whole.narrow(0, shard.places[i].begin, contents[i].numel()).copy_(contents[i]);
   shard.own = whole.narrow(0, piece * world_.local_place(), piece).clone();
+  // The whole block is let go now, not when all have come.
+  for (Place& place : shard.places) {
+    const at::Tensor nothing = at::empty({0}, place.tensor.options());
+    place.tensor.set_(nothing.storage(), 0, {0});
+  }
   shards_.push_back(std::move(shard));
 }
 
