@@ -10,6 +10,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/kernels/copy_rows.h"
 #include "corda/kernels/gemm.h"
 #include "model/families.h"
 #include "model/misfits.h"
@@ -279,7 +280,7 @@ void write_weight(const Linear& linear, const at::Tensor& out) {
   if (out.is_meta()) return;
   if (linear.packed->store) linear.packed->store->bring(linear.packed->block);
   if (linear.packed->values.defined()) {
-    out.copy_(linear.packed->values);
+    kernels::copy_rows(out, linear.packed->values);
   } else {
     kernels::dequantise(out, linear.packed->codes);
   }

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "corda/core/error.h"
+#include "corda/kernels/copy_rows.h"
 #include "corda/kernels/gemm.h"
 #include "core/round_up.h"
 
@@ -197,8 +198,8 @@ at::Tensor LowRankSite::matrix() const {
                         made.narrow(0, layer.row, layer.linear->weight.size(0)).narrow(1, 0, in_));
   }
   if (layout_.rank > 0) {
-    made.narrow(0, layout_.out, layout_.rank).narrow(1, 0, in_).copy_(a_);
-    made.narrow(0, 0, layout_.out).narrow(1, in_, layout_.rank).copy_(d_);
+    kernels::copy_rows(made.narrow(0, layout_.out, layout_.rank).narrow(1, 0, in_), a_);
+    kernels::copy_rows(made.narrow(0, 0, layout_.out).narrow(1, in_, layout_.rank), d_);
   }
   return made;
 }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "corda/kernels/copy_rows.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/embedding.h"
 #include "corda/kernels/gemm.h"
@@ -288,6 +289,17 @@ TEST_P(Gpu, WindowCopiesMatchCpu) {
   cpu.run();
   gpu.run();
   for (const auto& [actual, expected] : results) EXPECT_TRUE(actual.cpu().equal(expected));
+}
+
+TEST_P(Gpu, CopiedRowsMatchCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const at::Tensor from = at::randn({rows, n + 2 * padding}).to(type);
+  const at::Tensor to = at::zeros({rows, n + padding}).to(type);
+  const at::Tensor gto = to.cuda();
+  copy_rows(to.narrow(1, padding, n), from.narrow(1, padding, n));
+  copy_rows(gto.narrow(1, padding, n), from.cuda().narrow(1, padding, n));
+  EXPECT_TRUE(gto.cpu().equal(to));
+  EXPECT_TRUE(to.narrow(1, padding, n).equal(from.narrow(1, padding, n)));
 }
 
 std::vector<Case> cases() {

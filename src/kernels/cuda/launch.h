@@ -113,6 +113,10 @@ void dequantise(Type type, Rows out, const Table& codes, const PackedRows& rows,
 void dequantise(Type type, Rows out, const Tiles& codes, const PackedRows& rows,
                 cudaStream_t stream);
 
+// `rows` rows of `n` elements to rows at another stride.
+void copy_rows(Type type, Rows to, Rows from, std::int64_t rows, std::int64_t n,
+               cudaStream_t stream);
+
 // Copies `elements` in rows of `n` from dense fp32 to rows at another stride. One block does
 // kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.
 struct Window {
