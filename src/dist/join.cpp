@@ -17,6 +17,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
+#include "corda/core/environment.h"
 #include "corda/core/text.h"
 #include "corda/dist/world.h"
 #include "corda/linalg/device.h"
@@ -245,10 +246,10 @@ class Processes final : public World {
 
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_of(const Members& members) {
     const auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(limits_.wait));
-    const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
+    const std::string interface = core::environment_variable("GLOO_SOCKET_IFNAME").value_or("");
     const bool one_machine = local_size_ == members.size;
     const std::string own = one_machine ? kLoopback : own_address_towards(place_.address);
-    if (interface != nullptr && *interface != '\0') {
+    if (!interface.empty()) {
       options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
     } else {
       options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(
@@ -509,15 +510,11 @@ class LocalPlace final : public MeetingPlace {
   Place place_;
 };
 
-std::optional<std::string> variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-}
-
 }  // namespace
 
 std::unique_ptr<World> join(const Launch& launch, const core::Reporter& reporter) {
-  if (const auto gpu = own_gpu(launch, variable("CUDA_VISIBLE_DEVICES"), gpus_of_machine()))
+  if (const auto gpu =
+          own_gpu(launch, core::environment_variable("CUDA_VISIBLE_DEVICES"), gpus_of_machine()))
     ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), /*overwrite=*/1);
   // The library would print traces of its own before our sentence.
   ::setenv("TORCH_CPP_LOG_LEVEL", "FATAL", /*overwrite=*/0);

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "corda/core/environment.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 
@@ -22,8 +23,8 @@ constexpr Seconds kGrace{10};
 std::string sign_of(int rank) { return concat("alive/", rank); }
 
 Seconds seconds_of(const char* name, Seconds otherwise) {
-  const char* text = std::getenv(name);
-  if (text == nullptr || *text == '\0') return otherwise;
+  const std::string text = core::environment_variable(name).value_or("");
+  if (text.empty()) return otherwise;
   const auto value = core::parse_double(text);
   constexpr double kMost = 1e7;  // the libraries count milliseconds
   if (!value || !(*value > 0) || *value > kMost) {

@@ -18,6 +18,7 @@
 #include <optional>
 #include <random>
 
+#include "corda/core/environment.h"
 #include "corda/core/reporter.h"
 #include "corda/dist/launch.h"
 #include "corda/dist/world.h"
@@ -312,10 +313,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   o.frozen_a = o.frozen_a || o.shared_a;
   if (o.gradients.empty()) o.gradients = o.method == "lora" ? "fused" : "kernels";
-  const auto launch = dist::launch_of([](const std::string& name) {
-    const char* value = std::getenv(name.c_str());
-    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-  });
+  const auto launch = dist::launch_of(core::environment_variable);
   const core::Reporter quiet;
   const auto world = launch ? dist::join(*launch, quiet) : nullptr;
   run(o, world ? *world : dist::alone());

@@ -13,6 +13,7 @@
 
 #include "commands.h"
 #include "console_reporter.h"
+#include "corda/core/environment.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/dist/launch.h"
@@ -123,11 +124,6 @@ corda::core::Error error_of(const CLI::App& app, const std::exception& exception
       internal(torch == nullptr ? exception.what() : first_line(torch->what_without_backtrace()))};
 }
 
-std::optional<std::string> environment(const std::string& name) {
-  const char* value = std::getenv(name.c_str());
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-}
-
 // Does the action as one of several ranks. Does not come back from a failure, after which what
 // connects the ranks may wait for ever.
 int run_as_rank(const CLI::App& app, const corda::dist::Launch& launch,
@@ -174,7 +170,7 @@ std::string command_of(const CLI::App& app, const std::vector<std::string>& argu
 // What a launcher says. A verb that one process does is not held up by variables that others left.
 std::optional<corda::dist::Launch> launch_of_process(bool is_parallel) {
   try {
-    return corda::dist::launch_of(environment);
+    return corda::dist::launch_of(corda::core::environment_variable);
   } catch (const corda::core::ConfigError&) {
     if (is_parallel) throw;
     return std::nullopt;

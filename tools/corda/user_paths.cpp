@@ -10,6 +10,7 @@
 #include <cctype>
 #include <cstdlib>
 
+#include "corda/core/environment.h"
 #include "corda/core/error.h"
 #include "corda/core/hub_cache.h"
 #include "corda/core/text.h"
@@ -20,9 +21,8 @@ using core::concat;
 
 namespace {
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
+std::string environment(const std::string& name) {
+  return core::environment_variable(name).value_or("");
 }
 
 // "" where it is not known.
@@ -82,7 +82,7 @@ fs::path written_out(std::string path) {
   for (std::string variable = variable_in(path); !variable.empty(); variable = variable_in(path)) {
     std::string name = variable.substr(1);
     if (name.starts_with('{')) name = name.substr(1, name.size() - 2);
-    const std::string value = environment(name.c_str());
+    const std::string value = environment(name);
     if (value.empty()) break;
     path.replace(path.find(variable), variable.size(), value);
   }
