@@ -13,6 +13,8 @@
 
 #include "corda/adapter/adapter_reader.h"
 #include "corda/adapter/check_fit.h"
+#include "corda/adapter/tuning.h"
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/io/chat_template_file.h"
@@ -237,6 +239,9 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
     reporter.info(concat("the template '", adapter.header().template_name,
                          "' of the training is now the model's chat template"));
   }
+  card::write(directory.staging(),
+              card::text_of(card::Artifact::kModel, card::base_of(settings.model),
+                            adapter::tuning_of(adapter), card::run_of(settings.adapter)));
   core::write_settings(directory.staging(), settings_of(resolved));
   if (check) check(directory.staging());
   directory.commit();

@@ -42,6 +42,7 @@ class Trainable {
   // or the checkpoint's tensor names for method full.
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
+  const adapter::Adapter& adapter() const { return adapter_; }
   // The settings with what device and adapter decided filled in: precision, rank, alpha, dropout,
   // train_a, and the target modules of an adapter with others than the setting's.
   TrainSettings resolve(TrainSettings settings) const;
@@ -55,8 +56,8 @@ class Trainable {
   // About how many bytes `save` writes.
   std::int64_t saved_bytes() const;
   // Writes the adapter (or for method full the model) as it is now into the directory `out`, which
-  // must be new unless it may be replaced.
-  void save(const std::filesystem::path& out, bool replace = false);
+  // must be new unless it may be replaced; beside it a model card where one is given.
+  void save(const std::filesystem::path& out, bool replace = false, const std::string& card = "");
 
  private:
   quant::ModelWeights base_;
