@@ -42,4 +42,7 @@ std::string fish_completion(const CommandTable& table);
 // The manual page corda(1), in man's own macros.
 std::string man_page(const CommandTable& table);
 
+// docs/settings.md: every setting of a training, every flag of every verb, as Markdown.
+std::string settings_page(const CommandTable& table);
+
 }  // namespace corda::tools
