@@ -8,7 +8,7 @@ namespace corda::adapter {
 
 namespace {
 
-// Of everything but the layers; `subtracts_start` as in LayerAdapter.
+// `header` has everything but the layers; `subtracts_start` is LayerAdapter's.
 card::Tuning tuning(const Adapter& header, std::vector<std::string> modules, bool subtracts_start) {
   return {.method = header.method,
           .mode = header.mode,

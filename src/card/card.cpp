@@ -76,7 +76,7 @@ std::string setting(const Run& run, std::string_view name) {
   return node->kind == ConfigNode::Kind::kScalar ? node->text : "";
 }
 
-// Each once, in the order of the settings.
+// The data of a list of files, each once, in the order of the settings.
 std::vector<Data> data_at(const Run& run, std::string_view key) {
   std::vector<Data> result;
   const ConfigNode* data = run.settings.find("data");

@@ -104,7 +104,7 @@ class Gguf {
     file_.add("adapter.lora.alpha", 0.0F);
   }
 
-  // `layer` with its scale in it.
+  // Adds a layer whose factors hold its scale.
   void add(const std::string& module, const LayerAdapter& layer) {
     const std::string name = gguf_name(module, model_);
     at::Tensor b = layer.b;

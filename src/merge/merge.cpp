@@ -32,7 +32,8 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 
-// Of a word that was checked.
+// The type that --dtype names; settings_of has checked the word. nullopt: each tensor keeps its
+// own.
 std::optional<io::DType> stored_dtype(const std::string& name) {
   if (name == "auto") return std::nullopt;
   if (name == "bf16") return io::DType::kBF16;

@@ -31,7 +31,7 @@ struct CommandTable {
   std::vector<std::string> settings;  // names for `train --set` and the like
 };
 
-// Of a complete command line.
+// The table of a command line to which every verb was added.
 CommandTable table_of(const CLI::App& app);
 
 // A script that the shell reads once: `corda completion bash` and so on.
