@@ -52,6 +52,9 @@ CHECKED_PAGES = {
     page: "its files and models are not part of the test's folder yet" for page in ("docs/modes.md", "docs/forgetting.md", "docs/studies.md", "docs/dual.md")
 }
 
+# Flags of other programs that pages name.
+FOREIGN_FLAGS = {"--limit", "--max-lora-rank", "--system-site-packages"}
+
 OTHER_LANGUAGES = {"python", "json", "yaml", "text", "html", "cpp", "jinja"}
 COMMANDS = re.compile(r"(\$ )?((\./)?scripts/|\.ci/run|export PATH|git clone|(corda|pip|pipx|hf|ninja|cmake|ctest|vllm|llama-cli|torchrun|srun|mpirun|sbatch|source) )")
 SHELL = re.compile(r"^(ulimit|printf|echo|cat|head|cp|mkdir|rm|ls|test|true|sed|gzip) ?")
@@ -226,7 +229,7 @@ class World:
 
     def out_of_config(self, command):
         config = re.search(r"corda train .*--config[ =](\S+)", command)
-        if not config or "--out" in command or "--dry-run" in command or not (self.folder / config.group(1)).is_file():
+        if not config or "--out" in command or not (self.folder / config.group(1)).is_file():
             return []
         return re.findall(r"^out: (\S+)", (self.folder / config.group(1)).read_text(encoding="utf-8"), re.M)
 
@@ -256,6 +259,11 @@ def write_data(world):
     world.write("HumanEval.jsonl.gz", [{"task_id": "HumanEval/0", "prompt": "def one():\n", "entry_point": "one", "canonical_solution": "    return 1\n", "test": ""}])
 
 
+def change_config(model, **values):
+    path = model / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values, indent=1), encoding="utf-8")
+
+
 def prepared_world(corda, folder):
     """The demo's model as `llama`, one that is wide enough for rank 128 under names of the hub, data, and a finished run.
 
@@ -265,11 +273,11 @@ def prepared_world(corda, folder):
     world.must(f"{sys.executable} {ROOT}/scripts/demo/make_data.py --out .demo")
     write_data(world)
     shutil.copytree(ROOT / "scripts/demo/model", folder / "llama")
+    change_config(folder / "llama", max_position_embeddings=2048)  # room for the answers of every task
     wide = folder / ".wide"
     shutil.copytree(ROOT / "scripts/demo/model", wide, ignore=shutil.ignore_patterns("model.safetensors"))
-    config = json.loads((wide / "config.json").read_text(encoding="utf-8"))
-    config |= {"hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 32}
-    (wide / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    change_config(wide, max_position_embeddings=2048, hidden_size=128, intermediate_size=128, num_hidden_layers=1, num_attention_heads=4,
+                  num_key_value_heads=4, head_dim=32)
     world.must(f"{sys.executable} {ROOT}/scripts/demo/init_model.py .wide")
     for name in ("org/name", "meta-llama/Llama-3.2-1B", "meta-llama/Llama-2-7b-hf"):
         repository = folder / ".hub" / ("models--" + name.replace("/", "--"))
@@ -350,13 +358,12 @@ def check_page(page, program, new_world):
     return wrong, counts
 
 
-def prose_of(text):
-    """(number, line) of what is no block of code and no table."""
+def lines_outside_code(text):
     inside = False
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip().startswith("```"):
             inside = not inside
-        elif not inside and not line.startswith(("|", "    ", "<", "![")):
+        elif not inside and not line.startswith("    "):
             yield number, line
 
 
@@ -365,20 +372,20 @@ def check_words(page, text, program):
     wrong = []
     groups = {name.split(".")[0] for name in program.settings if "." in name}
     all_flags = set().union(*program.flags.values())
-    for number, line in prose_of(text):
+    for number, line in lines_outside_code(text):
         for code in re.findall(r"`([^`]+)`", line):
             name = re.match(r"([a-z_]+)\.[a-z_]+(?=$|:|=)", code)
-            if name and name.group(1) in groups and name.group(0) not in program.settings and not code.endswith((".py", ".sh", ".md", ".h", ".cpp", ".json")):
+            if name and name.group(1) in groups and name.group(0) not in program.settings and not code.endswith((".py", ".sh", ".md", ".h", ".cpp", ".json", ".yaml")):
                 wrong.append(f"{page}:{number}: there is no setting {name.group(0)}")
             flag = re.match(r"(--[a-z][a-z0-9-]*)", code)
-            if flag and flag.group(1) not in all_flags | {"--max-lora-rank", "--reference", "--python"}:
+            if flag and flag.group(1) not in all_flags | FOREIGN_FLAGS:
                 wrong.append(f"{page}:{number}: no verb has {flag.group(1)}")
-        for target in re.findall(r"\]\(([^)#\s]+)", line) + re.findall(r"srcset=\"([^\"]+)\"|src=\"([^\"]+)\"", line):
-            target = target if isinstance(target, str) else next(filter(None, target))
+        for target in re.findall(r"\]\(([^)#\s]+)", line) + re.findall(r"src(?:set)?=\"([^\"]+)\"", line):
             linked = (ROOT / page).parent / target
             if not re.match(r"[a-z]+:", target) and not linked.exists() and os.path.relpath(linked, ROOT) not in CHECKED_PAGES:
                 wrong.append(f"{page}:{number}: {target} is not there")
-        if page == "README.md" and len(line) > LONGEST_LINE:
+        is_prose = not line.strip().startswith(("|", "<", "!["))
+        if page == "README.md" and is_prose and len(line) > LONGEST_LINE:
             wrong.append(f"{page}:{number}: a line of {len(line)} characters; {LONGEST_LINE} at most")
     if page == "README.md" and len(text.split()) >= README_WORDS:
         wrong.append(f"{page}: {len(text.split())} words; fewer than {README_WORDS} are wanted")
@@ -400,6 +407,8 @@ def main():
     program = Program(corda)
     pages = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
     wrong = check_index(pages)
+    drawn = subprocess.run([sys.executable, ROOT / "scripts/draw_images.py", "--check"], capture_output=True, text=True)
+    wrong += [drawn.stderr.strip()] if drawn.returncode else []
     with tempfile.TemporaryDirectory() as temporary:
         work = args.keep or pathlib.Path(temporary)
         first = prepared_world(corda, work / "prepared")
