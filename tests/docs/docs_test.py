@@ -392,6 +392,20 @@ def check_words(page, text, program):
     return wrong
 
 
+def check_figures(page, text):
+    """Every row of four losses of a real model is one that was measured."""
+    fields = ("gsm8k_nll", "answer_nll", "wikitext2_nll", "c4_nll")
+    results = (ROOT / "scripts/experiments/results/real-models-h200.jsonl").read_text(encoding="utf-8").splitlines()
+    measured = {tuple(f"{row[field]:.3f}" for field in fields) for row in map(json.loads, results) if row["step"] == "run"}
+    wrong, rows = [], 0
+    for number, line in lines_outside_code(text):
+        figures = tuple(re.findall(r"(?<=\| )\**(\d\.\d{3})\**(?= \|)", line))
+        if len(figures) == len(fields):
+            rows += 1
+            wrong += [f"{page}:{number}: {' '.join(figures)} were not measured"] if figures not in measured else []
+    return wrong, rows
+
+
 def check_index(pages):
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     return [f"docs/README.md has no line for {page}" for page in pages if page.startswith("docs/") and page != "docs/README.md" and f"({page[5:]})" not in index]
@@ -407,6 +421,9 @@ def main():
     program = Program(corda)
     pages = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
     wrong = check_index(pages)
+    for page, least in [("README.md", 5), ("docs/choosing-a-method.md", 13)]:
+        found, rows = check_figures(page, (ROOT / page).read_text(encoding="utf-8"))
+        wrong += found + ([f"{page}: only {rows} rows of figures were found"] if rows < least else [])
     drawn = subprocess.run([sys.executable, ROOT / "scripts/draw_images.py", "--check"], capture_output=True, text=True)
     wrong += [drawn.stderr.strip()] if drawn.returncode else []
     with tempfile.TemporaryDirectory() as temporary:
