@@ -31,7 +31,7 @@ class MetricsFile {
   // Whether all lines so far are in the file.
   bool append(const StepMetrics& metrics);
   bool flush();
-  // Why the last call failed, in words.
+  // Of the failure of the last call, in words.
   std::string why() const;
 
  private:

@@ -131,7 +131,7 @@ class Run {
   }
 
  private:
-  // The cache only saves time, so a run without it goes on.
+  // It only saves time, so a run does without it.
   void warn_of_tuning_cache() {
     const std::string& directory = settings_.tuning_cache;
     if (directory == "auto" || directory == "none") return;
@@ -337,7 +337,7 @@ class Run {
     const std::uint64_t dropout =
         core::derive_seed(static_cast<std::uint64_t>(settings_.seed), kDropoutStream);
     std::uint64_t seed = core::derive_seed(dropout, static_cast<std::uint64_t>(step));
-    // Each rank draws masks of its own.
+    // Other masks on other ranks.
     if (world_.rank() > 0)
       seed = core::derive_seed(seed, static_cast<std::uint64_t>(world_.rank()));
     return accumulate_gradients(*pass_, batches, seed, sums_ ? &*sums_ : nullptr);

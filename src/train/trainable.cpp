@@ -268,7 +268,7 @@ TrainSettings Trainable::resolve(TrainSettings settings) const {
   settings.lora.alpha = adapter_.alpha;
   settings.lora.dropout = adapter_.dropout;
   settings.train_a = adapter_.train_a ? "true" : "false";
-  // Different settings that mean the same layers become one list of names.
+  // One list of names for whatever means the same.
   settings.lora.target_modules = targets_of(adapter_, model_.config);
   return settings;
 }

@@ -42,13 +42,15 @@ class Trainable {
   // or the checkpoint's tensor names for method full.
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
-  const adapter::Adapter& adapter() const { return adapter_; }
   // The settings with what device and adapter decided filled in: precision, rank, alpha, dropout,
   // train_a, and the target modules of an adapter with others than the setting's.
   TrainSettings resolve(TrainSettings settings) const;
   // Fingerprints of the base and of the adapter started from ("" where there is none).
   const std::string& base_fingerprint() const { return base_fingerprint_; }
   const std::string& start_fingerprint() const { return start_fingerprint_; }
+
+  // The adapter that was put on the base, without layers for method full.
+  const adapter::Adapter& adapter() const { return adapter_; }
 
   // The template that the data went through, for the output to carry.
   void set_template(std::string name, std::string chat_template);

@@ -25,7 +25,7 @@ struct LayerAdapter {
   at::Tensor a0;         // A0 [r, in],  undefined where the adapter does not subtract its start
   at::Tensor b0;         // B0 [out, r], undefined likewise
   at::Tensor magnitude;  // [out], DoRA only, else undefined
-  // Given where it is another than the adapter's: PEFT's alpha_pattern, or use_rslora.
+  // Where it is not the adapter's (PEFT's alpha_pattern; with use_rslora any other rank too).
   std::optional<double> alpha = {};
 
   std::int64_t rank() const { return a.size(0); }
@@ -51,9 +51,9 @@ struct LayerReport {
 struct Adapter {
   std::string method = "lora";  // lora | dora | pissa | corda
   std::string mode;             // corda: kpa | ipa | dual
-  // The rank of layers without one of their own. Files hold 2 x rank where the start is subtracted.
+  // Of A and B (the file holds 2 x rank where the start is subtracted), unless a layer has another.
   std::int64_t rank = 0;
-  double alpha = 0;  // of layers without one of their own
+  double alpha = 0;  // likewise
   double dropout = 0;
   bool train_a = true;  // false: A stays as it starts (dual)
   std::string base_fingerprint;
@@ -66,7 +66,7 @@ struct Adapter {
   std::map<std::string, LayerAdapter> layers;  // by module name, "model.layers.0.self_attn.q_proj"
   std::map<std::string, LayerReport> reports;  // by module name; empty where nothing was decomposed
 
-  // The scale of layers without a rank or alpha of their own, and that of any layer.
+  // Of a layer with the adapter's own rank and alpha, and of any of its layers.
   double scale() const { return alpha / static_cast<double>(rank); }
   double scale_of(const LayerAdapter& layer) const {
     return layer.alpha.value_or(alpha) / static_cast<double>(layer.rank());

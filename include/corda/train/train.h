@@ -36,7 +36,7 @@ struct TrainResult {
   std::int64_t steps = 0;
   double loss = 0;                  // of the last step
   std::optional<double> eval_loss;  // after the last step
-  // Where the output is that of the step with the lowest evaluation loss: that step, and its loss.
+  // Of the step that the output is of, where it is that of the lowest evaluation loss.
   std::optional<std::int64_t> best_step;
   std::optional<double> best_eval_loss;
   std::string output;  // RUN/adapter, or RUN/model for full fine-tuning
