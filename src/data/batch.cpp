@@ -49,7 +49,7 @@ std::int64_t targets_of(const Sample& sample) {
                        sample.supervised.end(), [](std::uint8_t mark) { return mark != 0; });
 }
 
-// Each sample, the longest first, goes into the first batch that has room for it (first fit).
+// First fit, longest first.
 std::vector<PackedBatch> make_micro_batches(std::span<const Sample* const> samples,
                                             std::int64_t micro_batch_tokens, bool packing) {
   if (micro_batch_tokens < 1) {

@@ -44,7 +44,7 @@ struct PackedWeight {
 
   // `copies`: also what is there already, so that it does not look at another's memory any more.
   PackedWeight to(at::Device device, bool copies = false) const;
-  // The bytes of all tensors together.
+  // Of all tensors.
   std::int64_t bytes() const;
 };
 
