@@ -64,7 +64,7 @@ void check_layer(const std::string& module, const LayerAdapter& layer, const Ada
                              shape(layer.b0), ", magnitude ", shape(layer.magnitude)));
 }
 
-// Where models that see keep their text tower; the others have layers of the same last names.
+// The prefix of the text tower in models that see; other towers have layers of the same last names.
 constexpr std::string_view kTextTower = "language_model.";
 
 // Says which modules have tensors. Leaf names ("q_proj"), which every tool knows, where each

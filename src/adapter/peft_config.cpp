@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::int64_t kMaxRank = 1 << 20;
 
-// Read here or in module_selection.cpp.
+// The keys that are read, here or in module_selection.cpp.
 constexpr std::array<std::string_view, 15> kRead = {"peft_type",
                                                     "r",
                                                     "lora_alpha",

@@ -23,7 +23,7 @@ class Fields {
   bool has(const char* key) const { return object_.contains(key) && !object_.at(key).is_null(); }
   std::string text(const char* key) const;
   bool boolean(const char* key) const;
-  // Finite.
+  // A number that is finite.
   double number(const char* key) const;
   std::int64_t integer(const char* key, std::int64_t least = INT64_MIN,
                        std::int64_t most = INT64_MAX) const;

@@ -19,7 +19,7 @@ constexpr std::string_view kScheme = "hf://";
 constexpr std::string_view kDatasets = "datasets/";
 constexpr std::string_view kModels = "models/";
 
-// As the hub restricts the two parts of a name.
+// Whether the hub allows this as the organisation or the name of a repository.
 bool is_name(std::string_view part) {
   const auto allowed = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';

@@ -328,7 +328,7 @@ const Setting* SettingsList::find(std::string_view name) const {
   return found == items_.end() ? nullptr : &*found;
 }
 
-// Of settings and of the groups they stand in.
+// The names of all settings and of the groups that they stand in.
 std::vector<std::string> SettingsList::names() const {
   std::vector<std::string> result;
   for (const auto& item : items_) result.push_back(item.name);

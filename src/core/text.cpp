@@ -41,7 +41,7 @@ constexpr std::size_t kListedWhole = 10;  // parts that are all listed
 constexpr std::size_t kListed = 8;        // of more
 constexpr std::size_t kPartBytes = 200;
 
-// At most so many bytes of the beginning, cut between characters.
+// The first `bytes` bytes at most, cut between two characters.
 std::string_view beginning(std::string_view text, std::size_t bytes) {
   if (text.size() <= bytes) return text;
   while (bytes > 0 && is_utf8_continuation(text[bytes])) --bytes;

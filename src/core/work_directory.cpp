@@ -17,7 +17,7 @@ namespace {
 
 // The mark of a folder of ours: what its parts depend on.
 constexpr const char* kKey = "made-with";
-// In its place while parts are removed: what a process leaves that is killed there counts for
+// Stands in its place while parts are removed. What a process leaves that is killed then counts for
 // nothing, and is still known as ours.
 constexpr const char* kVoid = "made-with.void";
 
@@ -34,7 +34,7 @@ bool holds_parts(const fs::path& folder) {
                      [](const auto& entry) { return !is_mark(entry.path()); });
 }
 
-// Files alone: parts are files, so a folder is somebody's own.
+// Removes files alone: parts are files, so a folder in it is the user's own.
 void empty(const fs::path& folder) {
   std::error_code ignored;
   fs::rename(folder / kKey, folder / kVoid, ignored);

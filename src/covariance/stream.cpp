@@ -79,7 +79,7 @@ class Streamer {
   }
 
  private:
-  // This rank's.
+  // The numbers of the batches that this rank takes.
   std::vector<std::size_t> own_batches(const Draw& draw) const {
     std::vector<std::int64_t> sizes;
     for (const auto& batch : draw.batches) sizes.push_back(batch.tokens());

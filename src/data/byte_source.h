@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Where bytes come from: a file, memory, or either through gzip or zstd.
+// Sources of bytes: a file, memory, or either through gzip or zstd.
 #pragma once
 
 #include <cstddef>

@@ -77,7 +77,7 @@ ChatTemplate::ChatTemplate(const std::string& name, const fs::path& model_direct
     read_model(model_directory);
   } else if (const NamedTemplate* named = find_named_template(name)) {
     source_ = named->source;
-    // Of no model: whether BOS begins it is the tokenizer's own custom.
+    // Alpaca's template is no model's own, so BOS begins it only where this tokenizer puts one.
     const bool bos = tokenizer.bos_id && tokenizer.prefix == std::vector{*tokenizer.bos_id};
     constexpr std::string_view kBos = "bos_token }}{{ ";
     if (const auto at = source_.find(kBos); name == "alpaca" && !bos && at != std::string::npos)

@@ -43,7 +43,7 @@ class ChatTemplate {
 
   bool has_generation(const Conversation& conversation) const;
   const std::string& name() const { return name_; }
-  // For the exported model: "" where the model carries this template already.
+  // The text that an exported model gets; "" where the model carries this template already.
   const std::string& exported() const { return exported_; }
   // Special tokens that the template writes out and the vocabulary does not have.
   const std::vector<std::string>& missing_tokens() const { return missing_; }

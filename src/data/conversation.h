@@ -43,7 +43,7 @@ struct Conversation {
 Conversation conversation_of(const DataFile& file, const Record& record, const std::string& format,
                              const std::string& system, bool parse_arguments = true);
 
-// Of the one that is trained, under either of its names.
+// Whether the message is by the assistant, who is trained, under either of its two names.
 bool is_assistant(const Message& message);
 
 }  // namespace corda::data

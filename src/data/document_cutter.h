@@ -23,7 +23,7 @@ class DocumentCutter {
 
   void add(std::span<const TokenId> ids);
   void finish();
-  // Of all ids, BOS and EOS included.
+  // The number of all ids so far, BOS and EOS included.
   std::int64_t tokens() const { return tokens_; }
 
  private:

@@ -25,7 +25,7 @@ struct Format {
   std::vector<std::string> optional;
 };
 
-// In the order in which they are tried by detection.
+// The formats in the order in which detection tries them.
 const std::array<Format, 6>& formats() {
   static const std::array<Format, 6> kFormats = {
       {{"messages", {"messages"}, {"prompt", "completion", "tools", "functions", "system"}},

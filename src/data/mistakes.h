@@ -9,7 +9,7 @@
 
 namespace corda::data {
 
-// So many records are named one by one.
+// The number of records that a warning names one by one.
 inline constexpr std::int64_t kRecordsListed = 20;
 
 // Adds what became of one record, but for its samples.

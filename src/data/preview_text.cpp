@@ -109,7 +109,7 @@ std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// By which a page is known again.
+// The beginning by which an earlier page is known, so that it may be replaced.
 constexpr std::string_view kPageBegin =
     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>corda preview"
     "</title>\n";

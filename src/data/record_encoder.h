@@ -21,7 +21,7 @@ struct EncodedRecord {
   std::string place;                  // "FILE:LINE:COLUMN"; where borders are wanted, or notes()
   std::int64_t full_tokens = 0;       // before anything was cut
   std::int64_t truncated = 0;
-  // Dropped, as EncodeCounts has them, and why the last of them was.
+  // How many samples were dropped and for what, as in EncodeCounts, and why the last of them was.
   std::int64_t too_long = 0;
   std::int64_t prompt_fills = 0;
   std::int64_t without_targets = 0;

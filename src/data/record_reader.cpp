@@ -229,7 +229,7 @@ Record parse_record(RawRecord raw, const std::string& name) {
 
 namespace {
 
-// In lower case, of the name without ".gz" or ".zst".
+// The ending in lower case; a ".gz" or ".zst" behind it does not count.
 std::string extension_of(const std::filesystem::path& path) {
   std::filesystem::path name = path.filename();
   if (name.extension() == ".gz" || name.extension() == ".zst") name = name.stem();

@@ -31,10 +31,10 @@ class RecordStream {
   explicit RecordStream(DataFile file, BadRecord bad = {}, std::int64_t part_bytes = 0);
 
   const DataFile& file() const { return file_; }
-  // Never "auto".
+  // The format that was given or found, never "auto".
   const std::string& format() const { return format_; }
   bool detected() const { return file_.format == "auto"; }
-  // Of the first record.
+  // What was noted of the columns of the first record.
   const ColumnNotes& notes() const { return notes_; }
 
   bool is_plain_text() const { return container_of(file_.path, file_.format) == Container::kText; }

@@ -18,7 +18,7 @@ namespace corda::data {
 
 class SamplePipeline {
  public:
-  // So many skipped records are named one by one.
+  // The number of skipped records that are named one by one.
   static constexpr std::int64_t kBadListed = kRecordsListed;
   using Sink = std::function<void(const EncodedRecord&)>;
 

@@ -59,7 +59,7 @@ std::pair<fs::path, int> create_locked(const fs::path& path) {
   }
 }
 
-// Unfinished files of `path` whose writer has ended.
+// Removes the unfinished files of `path` whose writer has ended.
 void remove_abandoned(const fs::path& path) {
   const std::string name = path.filename().string();
   std::error_code ignored;

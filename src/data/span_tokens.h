@@ -26,7 +26,7 @@ class SpanTokens {
              const std::vector<tokenizer::ByteSpan>& spans, std::vector<std::int64_t> places,
              const tokenizer::EncodeOptions& options);
 
-  // Those of the whole text.
+  // The ids of the whole text.
   const std::vector<tokenizer::TokenId>& ids() const { return ids_; }
   // How many ids begin before a byte that is a place, or begin or end of a span.
   std::size_t token_at(std::int64_t byte) const;

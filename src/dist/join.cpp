@@ -39,7 +39,7 @@ std::chrono::milliseconds milliseconds(Seconds seconds) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(seconds);
 }
 
-// Without asking CUDA, which would then know all of them.
+// Counts device files: asking CUDA would make it open every GPU of the machine.
 int gpus_of_machine() {
   int count = 0;
   std::error_code ignored;
@@ -394,7 +394,7 @@ class Processes final : public World {
     }
     store_->set(name, packed_texts(all));
     for (int other = 0; other < size(); ++other) store_->deleteKey(concat(name, "/", other));
-    // Everybody is here, so everybody has read the one before.
+    // Every rank has come to this gathering, so every rank has read the result of the one before.
     if (gathers_ > 1) store_->deleteKey(concat(gathers_ - 2));
     return all;
   }

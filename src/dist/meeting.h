@@ -47,7 +47,7 @@ class Watcher {
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
-  // From now on a rank that gives no sign is gone; before, it may not have come yet.
+  // From now on a rank without a sign of life is gone; before, it may not have come yet.
   void judge();
   // Called once a failure is known, on a thread of this object.
   void on_failure(std::function<void()> what);
@@ -56,9 +56,9 @@ class Watcher {
   // Waits for the news of a failure that must have happened, and throws it, or else `otherwise`.
   [[noreturn]] void explain(const std::string& otherwise) const;
   std::optional<Failure> failure() const;
-  // This rank ends with `code`; gives what is published then.
+  // Tells the others that this rank ends with `code`; returns what was published.
   Failure publish(int code, const std::string& message);
-  // This rank ends as it should: it will not be missed. No sign is given or looked for any more.
+  // Tells the others that this rank ends as it should. No sign is given or looked for any more.
   void leave();
 
   // Marks that the main thread waits for others.

@@ -35,7 +35,7 @@ StorePtr store_of(const Place& place, const char* what);
 // where the reporter asks to stop.
 Place come_together(const Launch& launch, const Limits& limits, const core::Reporter& reporter);
 
-// Where the ranks' watchers write, and Launch::start of ranks that are started by this machine.
+// The store that the ranks' watchers write to; the address of ranks that one machine started.
 inline constexpr const char* kLife = "life";
 inline constexpr const char* kLoopback = "127.0.0.1";
 

@@ -48,7 +48,7 @@ std::optional<double> number_in(std::string text) {
   return core::parse_double(replaced(std::move(text), ",", ""));
 }
 
-// Of a number or a fraction, rounded to an integer, halves to even.
+// The number or fraction in the text, rounded to an integer, halves to even.
 std::optional<double> rounded(const std::string& text) {
   const std::size_t slash = text.find('/');
   if (slash == std::string::npos) {

@@ -26,7 +26,7 @@ class PromptEncoder {
   // What stands before a text without context. Throws ConfigError where there is neither BOS nor
   // EOS.
   TokenId prefix_token() const;
-  // Each text as it begins a sequence.
+  // The ids of texts that begin a sequence, with BOS where `bos` says so.
   std::vector<std::vector<TokenId>> encode(const std::vector<std::string>& texts,
                                            std::int64_t threads) const;
   std::vector<TokenId> encode(const std::string& text) const;

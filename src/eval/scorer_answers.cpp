@@ -143,7 +143,7 @@ class ScorerRun {
     return core::parse_json(written(form_.turns, record), "turns").get<std::vector<std::string>>();
   }
 
-  // Nothing where the record has no such turn.
+  // The ids of a turn's prompt; nullopt where the record has no such turn.
   std::optional<Ids> prompt_of(std::size_t i, std::size_t turn) const {
     const Json& record = records_[i];
     if (chat_ == nullptr) return encoder_.encode(examples_ + written(form_.prompt, record));

@@ -21,7 +21,7 @@ Json human_eval_line(const Json& record, const std::vector<std::string>& answers
           {"completion", code == answers.front() ? code : "\n" + code}};
 }
 
-// EvalPlus's.
+// An answer to a problem of MBPP as EvalPlus reads it.
 Json mbpp_line(const Json& record, const std::vector<std::string>& answers,
                const std::string& /*model*/) {
   const Json& id = record.at("task_id");

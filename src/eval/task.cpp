@@ -152,7 +152,7 @@ std::vector<Task> choices() {
   };
 }
 
-// For a user's own file.
+// The tasks for questions of a user's own.
 std::vector<Task> own() {
   return {
       {.name = "multiple-choice",

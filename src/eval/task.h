@@ -33,7 +33,7 @@ struct AnswerRule {
   std::vector<std::string> ignored = {};  // patterns deleted from answer and reference, in order
   bool ignores_case = false;
   bool ignores_punctuation = false;  // ASCII
-  // Decides in place of all this.
+  // A function that decides alone, in place of the rules above.
   bool (*equal)(const std::string& answer, const std::string& reference) = nullptr;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// From data files to what a task asks of each record.
+// Reads data files and makes what a task asks of each record.
 #pragma once
 
 #include <cstdint>

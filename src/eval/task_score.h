@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// From items to scores. An item's score depends on no other item, so that they may be shared out;
-// what all together give is computed from the scores alone.
+// Turns items into scores. An item's score depends on no other item, so that they may be shared
+// out; what all together give is computed from the scores alone.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct ItemScore {
   std::vector<double> metrics;         // 0 or 1, as `item_metrics` names them
 };
 
-// Of every item: the task's metrics, or those of its rules.
+// The names of the metrics that every item has: the task's, or those of its rules.
 std::vector<std::string> item_metrics(const Task& task);
 
 // How a task's items are put to a model.
@@ -48,7 +48,7 @@ struct TaskRun {
 std::vector<ItemScore> score_items(const TaskRun& run, const model::Model& model,
                                    const std::vector<Item>& items, core::Reporter& reporter);
 
-// Means, standard errors, groups; of pages perplexities.
+// Puts means, standard errors and groups into the result; of tasks of pages the perplexities.
 void summarise(const Task& task, const std::vector<Item>& items,
                const std::vector<ItemScore>& scores, EvalResult& result);
 

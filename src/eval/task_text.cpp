@@ -12,7 +12,7 @@ namespace corda::eval {
 
 namespace {
 
-// Without brackets that close on their line, and what they hold.
+// Removes brackets that close on their line, with what they hold.
 std::string without_brackets(const std::string& text) {
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {

@@ -9,6 +9,8 @@
 
 #include "corda/adapter/adapter_reader.h"
 #include "corda/adapter/spectrum.h"
+#include "corda/adapter/tuning.h"
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
@@ -102,7 +104,7 @@ class Gguf {
     file_.add("adapter.lora.alpha", 0.0F);
   }
 
-  // `layer` with its scale in it.
+  // Adds a layer whose factors hold its scale.
   void add(const std::string& module, const LayerAdapter& layer) {
     const std::string name = gguf_name(module, model_);
     at::Tensor b = layer.b;
@@ -133,6 +135,18 @@ adapter::Adapter header_of(const AdapterReader& reader, const ExportSettings& se
   result.dropout = 0;
   if (settings.rank > 0) result.alpha = 0;  // becomes the rank: a scale of 1
   return result;
+}
+
+// What its directory, or the model, says of the base; the card of the adapter it came from.
+std::string card_of(const AdapterReader& reader, const ExportSettings& settings,
+                    const adapter::Adapter& written) {
+  card::Base base =
+      settings.model.empty() ? card::base_in_card(settings.adapter) : card::base_of(settings.model);
+  if (base.name.empty()) base.name = core::fs::path(reader.header().base_name).filename().string();
+  card::Tuning tuning = adapter::tuning_of(reader);
+  tuning.rank = tuning.stored_rank = written.rank;
+  tuning.alpha = written.alpha;
+  return card::text_of(card::Artifact::kAdapter, base, tuning, card::run_of(settings.adapter));
 }
 
 void check_out(const ExportSettings& settings) {
@@ -226,6 +240,7 @@ ExportResult export_adapter(const ExportSettings& given, core::Reporter& reporte
   for (const auto& [module, layer] : result.layers)
     if (layer.rank() == result.rank) result.alpha = *layer.alpha;
   adapter::write_adapter(directory->staging(), result, dtype);
+  card::write(directory->staging(), card_of(reader, settings, result));
   core::write_settings(directory->staging(), settings_of(settings));
   directory->commit();
   return summary;

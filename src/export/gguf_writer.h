@@ -18,7 +18,7 @@ class GgufWriter {
   void add(const std::string& key, const std::string& value);
   void add(const std::string& key, std::uint32_t value);
   void add(const std::string& key, float value);
-  // Contiguous, on the CPU, fp32, fp16 or bf16.
+  // Adds a tensor that is contiguous, on the CPU, and fp32, fp16 or bf16.
   void add(const std::string& name, const at::Tensor& tensor);
 
   // Writes it beside and renames. Throws ResourceError.

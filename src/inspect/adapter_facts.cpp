@@ -81,7 +81,7 @@ void add_energy(Json& facts, const adapter::Adapter& header) {
 Json layer_facts(const AdapterReader& reader, const std::string& module, bool spectra) {
   const auto [out, in] = reader.weight_shape(module);
   const adapter::LayerAdapter layer = reader.layer(module);
-  // Of the product that the file holds.
+  // The rank of the product that the file holds.
   const std::int64_t rank = layer.rank() * (layer.subtracts_start() ? 2 : 1);
   Json facts = {{"module", module}, {"out", out}, {"in", in}, {"stored_rank", rank}};
   const double scale = reader.header().scale_of(layer);

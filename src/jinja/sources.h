@@ -32,8 +32,8 @@ std::optional<std::int32_t> source_within(const Value& value);
 // Labels all of [begin, end of out) as one text would be that was made from `part`.
 void label_from(Text& out, std::size_t begin, const Text& part);
 
-// For an operation that does not track bytes: labels the whole of a text that it made out of
-// `input` and `arguments`.
+// Labels the whole of a text that was made out of `input` and `arguments` by an operation that does
+// not track bytes.
 Value label_result(Value result, const Value& input, const Arguments& arguments);
 
 }  // namespace corda::jinja

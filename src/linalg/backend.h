@@ -21,7 +21,7 @@ void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tenso
 namespace cuda {
 Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
 Eigenpairs largest_eigenpairs(at::Tensor matrix, std::int64_t r);
-// As on the CPU, x fp32 or 16-bit; the scale and `one`, which is 1, are read on the device.
+// The same as on the CPU; x is fp32 or 16-bit. Reads scale and `one`, which is 1, on the device.
 void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale,
                            const at::Tensor& one, std::int64_t begin, std::int64_t columns);
 }  // namespace cuda

@@ -16,8 +16,8 @@ namespace corda::linalg {
 
 namespace {
 
-// So many that norm_bound, which is kProbeFactor times the estimate from them, fails with a
-// probability of 1.5e-9; certificate.h derives it from both, with x = 1 / kProbeFactor^2.
+// With this number norm_bound, which is kProbeFactor times the estimate from the probes, fails with
+// a probability of 1.5e-9; certificate.h derives that, with x = 1 / kProbeFactor^2.
 constexpr std::int64_t kProbes = 64;
 constexpr double kProbeFactor = 2;
 // Products with the probes that a bound may take. With fewer than it needs it is still true, but

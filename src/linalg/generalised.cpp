@@ -34,7 +34,7 @@ Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowl
       [&](const RitzPairs& found, const at::Tensor& allowance) {
         const at::Tensor values = found.top_values() + allowance;
         most = values.sum().item<double>();
-        // In the metric of C_know~, which needs no inverse.
+        // The proof is made in the metric of C_know~, so that no inverse is needed.
         return dominates(task, at::mm(lower, found.top_vectors()), values,
                          values[r - 1].item<double>(), knowledge.matrix());
       });

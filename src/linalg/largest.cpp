@@ -33,8 +33,8 @@ constexpr int kMostFailures = 2;
 // The gap between what is outside the block and the limit that a proof sets to it is shared out. So
 // much of it the bound may use up; with less it takes more products with the probes.
 constexpr double kBoundShare = 0.65;
-// And so much the fast matrix's error, which is added to the bound; with less the factors, which
-// are slower, are needed more often.
+// The share that the fast matrix's error may take, which is added to the bound. With a smaller one
+// the factors, which are slower, would be needed more often.
 constexpr double kErrorShare = 0.1;
 // The proof is left with the rest, a quarter. `shortfall` counts on the whole gap, so a proof is
 // tried where it is at most this.
@@ -42,10 +42,10 @@ constexpr double kProvable = 0.25;
 // What is outside may exceed the block's last Ritz value, which is not converged, by so much. Where
 // it exceeds it by more the bound comes out higher, and nothing is proved.
 constexpr double kOutsideReserve = 1.02;
-// And is expected to reach at least this share of the limit: behind a layer of low rank the last
-// Ritz value is rounding, of either sign, which is no scale to measure by.
+// The bound is expected to reach at least this share of the limit: in a layer of low rank the last
+// Ritz value is rounding, of either sign, and so no scale to measure by.
 constexpr double kLeastOutside = 1e-3;
-// By so much may rounding lift a bound above 1.
+// How far rounding may lift a bound above 1.
 constexpr double kRounding = 1e-9;
 
 // G = M M^T or M^T M of M = W C~, whichever is smaller, k x k.
@@ -126,8 +126,8 @@ double outside_of(const GramOfLayer& gram, const at::Tensor& fast, const RitzPai
 // fast matrix's error would drown the small directions.
 at::Tensor next_block(const GramOfLayer& gram, const Operator& by_matrix, const RitzPairs& pairs,
                       double needed, bool first) {
-  // Of the first value: the fast matrix's error, about 1e-5 of that, is then a hundredth of the
-  // r-th value.
+  // A spectrum is steep where the r-th value is below this share of the first one: the fast
+  // matrix's error, about 1e-5 of the first, is then more than a hundredth of the r-th.
   constexpr double kSteep = 1e-3;
   const bool steep = pairs.smallest < kSteep * pairs.largest;
   // The first pairs are the fast matrix's, and so are their images.

@@ -9,7 +9,7 @@
 
 namespace corda::linalg {
 
-// In [-1, 1), uniform: [rows, columns], fp64.
+// Uniform numbers in [-1, 1): [rows, columns], fp64.
 at::Tensor scrambled(std::int64_t rows, std::int64_t columns, std::int64_t seed, at::Device device);
 
 // Standard normal (Box and Muller 1958): [rows, columns], fp64.

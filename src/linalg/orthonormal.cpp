@@ -9,7 +9,7 @@
 namespace corda::linalg {
 
 std::optional<at::Tensor> orthonormal(const at::Tensor& z) {
-  // Of the Gram matrix's trace, which is the number of columns once these have length one: 450 eps.
+  // A share of the Gram matrix's trace (the number of columns, whose length is one): 450 eps.
   // The shift lets the first pass go through where rounding leaves nearly dependent columns no
   // positive pivot, at the price of orthogonality: a larger one costs more of it, a smaller one
   // fails.

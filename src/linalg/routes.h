@@ -42,7 +42,7 @@ RitzPairs iterate(const Operator& apply, std::int64_t n, std::int64_t r, at::Dev
 // The columns of z made orthonormal (orthonormal.h); Refused where one is zero or not finite.
 at::Tensor checked_basis(const at::Tensor& z);
 
-// Of values [r], read on the host: the energy of singular values, squared.
+// The sum of the squares of values [r], read on the host: the squared energy of singular values.
 double sum_of_squares(const at::Tensor& values);
 
 }  // namespace corda::linalg

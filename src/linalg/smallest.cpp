@@ -24,7 +24,7 @@ constexpr double kMargin = 1e-3;
 constexpr double kInverseError = 8e-4;
 // Above this the factor of W is made again; it is cheaper to find out before the inverse is built.
 constexpr double kFactorError = 3e-4;
-// Of a Gram matrix's trace: lets its Cholesky factorisation pass where rounding made it singular.
+// Times a Gram matrix's trace, added where rounding made it singular, so that Cholesky passes.
 constexpr double kShift = 1e-15;
 
 // What stands for M = W C~: a square K [k, k], k = min(out, in), with the singular values of M.

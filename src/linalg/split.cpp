@@ -45,7 +45,7 @@ Pieces pieces_of(const at::Tensor& matrix) {
 
 at::Tensor multiply(const Pieces& a, const Pieces& b) {
   at::Tensor sum;
-  // Small ones first.
+  // The smallest products are added first.
   for (std::size_t order = kMostPieces; order-- > 0;) {
     for (std::size_t i = 0; i <= order; ++i) {
       if (i < a.size() && order - i < b.size()) add(sum, product(a[i], b[order - i]));

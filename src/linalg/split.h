@@ -14,7 +14,7 @@ namespace corda::linalg {
 // matrix, else two, which hold 16 bits; on the CPU, which has nothing to gain, one fp32 matrix.
 using Pieces = std::vector<at::Tensor>;
 Pieces pieces_of(const at::Tensor& matrix);
-// In bf16 wherever the matrix is.
+// The same with pieces in bf16, on the CPU too.
 Pieces bf16_pieces_of(const at::Tensor& matrix);
 
 // A B [m, n] in fp32 of A [m, k] and B [k, n], without the product of two second pieces. How tensor

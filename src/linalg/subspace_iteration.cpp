@@ -32,7 +32,7 @@ constexpr double kHighestCut = 0.97;
 // Asked for beyond what residuals tell, for a filter enlarges the r-th direction by less than its
 // gain where the cut was too low. Trades a few products for another round.
 constexpr double kSafety = 50;
-// Of one filter. Trades a second filter for not relying on a cut that is wrong.
+// The largest gain of one filter. A second filter costs less than relying on a wrong cut.
 constexpr double kLargestGain = 1e6;
 
 // Cut and degree of a filter, the cut above the lower end.

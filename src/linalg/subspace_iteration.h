@@ -52,7 +52,7 @@ struct RitzPairs {
 // Columns of a block that aims at r eigenvalues: r + max(r / 2, 16), n at most.
 std::int64_t block_size(std::int64_t n, std::int64_t r);
 
-// Nothing where the block's columns are dependent.
+// nullopt where the block's columns are dependent.
 std::optional<RitzPairs> rayleigh_ritz(const Operator& apply, const at::Tensor& block,
                                        std::int64_t r);
 

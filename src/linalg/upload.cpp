@@ -21,8 +21,8 @@ namespace corda::linalg {
 
 namespace {
 
-// Of each of the two staging buffers: trades pinned memory for fewer copies, whose start and whose
-// wait for the readers would otherwise count.
+// The size of each of the two staging buffers. Smaller ones save pinned memory, but then starting
+// the copies and waiting for the readers takes time that counts.
 constexpr std::int64_t kStagingBytes = std::int64_t{32} << 20;
 // One thread copies out of the page cache more slowly than a GPU takes it.
 constexpr std::int64_t kReaders = 4;

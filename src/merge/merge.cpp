@@ -13,6 +13,8 @@
 
 #include "corda/adapter/adapter_reader.h"
 #include "corda/adapter/check_fit.h"
+#include "corda/adapter/tuning.h"
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/io/chat_template_file.h"
@@ -30,7 +32,8 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 
-// Of a word that was checked.
+// The type that --dtype names; settings_of has checked the word. nullopt: each tensor keeps its
+// own.
 std::optional<io::DType> stored_dtype(const std::string& name) {
   if (name == "auto") return std::nullopt;
   if (name == "bf16") return io::DType::kBF16;
@@ -237,6 +240,9 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
     reporter.info(concat("the template '", adapter.header().template_name,
                          "' of the training is now the model's chat template"));
   }
+  card::write(directory.staging(),
+              card::text_of(card::Artifact::kModel, card::base_of(settings.model),
+                            adapter::tuning_of(adapter), card::run_of(settings.adapter)));
   core::write_settings(directory.staging(), settings_of(resolved));
   if (check) check(directory.staging());
   directory.commit();

@@ -24,8 +24,8 @@ void check_shape(const Linear& linear, const LayerAdapter& layer) {
                                 weight.size(0), ", ", weight.size(1), "]"));
 }
 
-// Calls `action` for every adapted projection, checking that names and shapes fit the model; for
-// the head too where it has a weight of its own and `with_head`.
+// Calls `action` for every layer that has an adapter, checking that names and shapes fit the model;
+// for the head too where it has a weight of its own and `with_head`.
 void for_each_layer(Model& model, const Adapter& adapter, bool with_head,
                     const std::function<void(Linear&, const LayerAdapter&)>& action) {
   std::map<std::string, Linear*> by_name;

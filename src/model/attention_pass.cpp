@@ -44,7 +44,7 @@ AttentionPass forward_cudnn(const Batch& batch, const AttentionRule& rule, const
 
 at::Tensor leaf(const at::Tensor& x) { return x.detach().requires_grad_(true); }
 
-// Part by part, so that the scores of one part alone are there.
+// Goes backward part by part, so that memory holds the scores of one part alone.
 AttentionGradients backward_by_parts(const Batch& batch, const AttentionRule& rule,
                                      const at::Tensor& grad_out, const at::Tensor& q,
                                      const at::Tensor& k, const at::Tensor& v) {

@@ -107,7 +107,7 @@ bool is_dropout(const std::string& key) {
 // does not read them. Null, empty lists and empty objects never do.
 const std::map<std::string, std::vector<Json>>& mathematical_keys() {
   static const std::map<std::string, std::vector<Json>> keys = {
-      // Of families that are read here.
+      // Keys of families that are read here.
       {"attention_bias", {false}},
       {"attention_multiplier", {1.0}},
       {"attn_logit_softcapping", {false}},
@@ -128,7 +128,7 @@ const std::map<std::string, std::vector<Json>>& mathematical_keys() {
       {"sliding_window", {}},
       {"sliding_window_pattern", {}},
       {"use_sliding_window", {false}},
-      // Of others.
+      // Keys of families that are not read.
       {"add_cross_attention", {false}},
       {"alibi", {false}},
       {"attention_chunk_size", {}},

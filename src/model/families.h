@@ -24,8 +24,8 @@ enum class Windows {
   kNone,
   kAllLayers,   // where `sliding_window` is not null
   kLayerTypes,  // as `layer_types` says; where absent all but every `full_every`-th
-  // As `layer_types`; where absent those from `max_window_layers` on, or for SmolLM3 those without
-  // rotation; none at all unless `use_sliding_window`.
+  // `layer_types` says it; where that is absent, the layers from `max_window_layers` on, or
+  // SmolLM3's without rotation, have a window. None has one unless `use_sliding_window`.
   kUpperLayers,
   kUnrotatedLayers
 };

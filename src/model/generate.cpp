@@ -18,7 +18,7 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-// Decoded together at most; bounds the logits.
+// The most sequences that are decoded together; bounds the memory of logits.
 constexpr std::size_t kTogether = 256;
 // Room for new tokens that a sequence begins with; it grows by blocks.
 constexpr std::int64_t kFirstRoom = 64;

@@ -85,7 +85,7 @@ bool is_leftover(const std::string& name, const ModelDescription& config) {
   return !canonical.starts_with(config.prefix) && canonical != kHeadWeight;
 }
 
-// Of a block or of a const one.
+// Adds the linear layers of a block, const or not.
 template <typename AnyLinear, typename AnyBlock>
 void append_projections(std::vector<AnyLinear*>& result, AnyBlock& block) {
   for (auto& site : block.sites) {

@@ -30,8 +30,8 @@ struct PrefixTree::Builder {
     return static_cast<std::int64_t>(tree.runs_.size()) - 1;
   }
 
-  // Of sequences [begin, end) of the order, whose tokens up to `placed` are in the tree, in the
-  // runs up to `parent`, and which share those up to `same`.
+  // Places sequences [begin, end) of the order. Their tokens up to `placed` are in the tree
+  // already, in the runs up to `parent`.
   void place(std::size_t begin, std::size_t end, std::int64_t placed, std::int64_t parent) {
     const auto first = at(begin);
     const auto last = at(end - 1);
@@ -87,7 +87,7 @@ PrefixTree::PrefixTree(std::span<const std::span<const std::int32_t>> sequences,
   for (const auto& sequence : sequences) {
     if (sequence.empty()) throw core::InternalError("a sequence of a prefix tree has no token");
   }
-  // From groups of one first token on: the root has no run.
+  // The root has no run, so the first groups are those with the same first token.
   if (!sequences.empty()) builder.split(0, sequences.size(), 0, -1, 0);
 }
 

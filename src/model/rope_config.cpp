@@ -268,7 +268,7 @@ RotaryDescription RopeReader::read(const RopeSource& source) {
   if (type_name_.empty()) return rope;
   if (rope.type != RopeType::kDefault && rope.type != RopeType::kLinear)
     read_original_positions(source, rope);
-  // Beside a stretching that goes by no positions, and where one was taken out, it says nothing.
+  // It says nothing beside a scaling that does not go by positions, or where one was taken out.
   used(source, "original_max_position_embeddings");
   switch (rope.type) {
     case RopeType::kDefault:

@@ -48,7 +48,7 @@ class LayerFiles {
   // The tensor "P" + suffix, which becomes one of the parts. Throws FormatError where it is absent,
   // or of none of the types.
   at::Tensor get(const std::string& suffix, const std::vector<io::DType>& types);
-  // And where it has not this shape.
+  // The same; throws also where the tensor has another shape.
   at::Tensor get(const std::string& suffix, const std::vector<io::DType>& types,
                  const std::vector<std::int64_t>& shape);
   // A tensor that belongs to the layer and changes no value.

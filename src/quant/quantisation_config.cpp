@@ -15,7 +15,7 @@ using core::Json;
 namespace {
 
 constexpr std::array kMethods = {"bitsandbytes", "fp8", "compressed-tensors", "gptq", "awq"};
-// Of compressed-tensors.
+// The values of `format` that compressed-tensors writes.
 constexpr std::array kFormats = {"dense",         "float-quantized", "naive-quantized",
                                  "int-quantized", "pack-quantized",  "mixed-precision"};
 

@@ -141,7 +141,7 @@ PackedWeight quantise_nf4(const at::Tensor& weight, bool nested) {
   const at::Tensor values =
       at::constant_pad_nd(flat, {0, blocks * kNf4Block - flat.numel()}).view({blocks, kNf4Block});
   const at::Tensor absmax = values.abs().amax(1);
-  // Of a block of zeros every value is the code of zero.
+  // In a block of zeros every value becomes the code of zero.
   const at::Tensor inverse = at::where(absmax == 0, at::ones_like(absmax), absmax).reciprocal();
   const at::Tensor found = at::bucketize(values * inverse.unsqueeze(1),
                                          table_on(nf4_thresholds(), weight), /*out_int32=*/true);

@@ -66,7 +66,7 @@ Parts parts_of(const PackedWeight& packed) {
   return parts;
 }
 
-// In the type that a kept tensor of the copy has.
+// The type that a tensor which is not quantised has in the copy.
 DType dense_type(const io::TensorInfo& info, const io::RewriteOptions& options) {
   return options.dtype && io::is_floating(info.dtype) ? *options.dtype : info.dtype;
 }

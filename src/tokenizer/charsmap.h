@@ -30,7 +30,7 @@ class Charsmap {
   std::optional<Entry> longest(std::string_view text) const;
 
  private:
-  // As Darts-clone packs it.
+  // A unit of a double array, packed as Darts-clone packs it.
   struct Unit {
     std::uint32_t bits = 0;
     bool has_leaf() const;

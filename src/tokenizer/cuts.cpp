@@ -63,7 +63,7 @@ std::int64_t bytes_of(std::string_view token, Spelling spelling) {
   return bytes;
 }
 
-// Between two stable places, by the lengths of the tokens there.
+// Counts the tokens before `place`, between two stable places, by the lengths of the tokens there.
 std::optional<std::int64_t> count_by_length(const Tokenizer& tokenizer, std::string_view text,
                                             const std::vector<TokenId>& ids, const Stable& left,
                                             const Stable& right, std::size_t place) {

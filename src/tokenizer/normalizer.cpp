@@ -26,7 +26,7 @@ class Unicode final : public Normalizer {
     if (is_normal_at_sight(piece.text, form_)) return;
     const std::string out = normalize(piece.text, form_);
     if (piece.at_beginning()) {
-      // As many characters; the last may have taken up some behind it.
+      // Takes as many characters; the last of them may have taken up some that stood behind it.
       std::size_t end = 0;
       for (std::int64_t n = count_characters(normalize(piece.head(), form_));
            n > 0 && end < out.size(); --n)
@@ -101,7 +101,7 @@ class Replacement {
     out_ += text_.substr(begin, end - begin);
     if (begin < first_bytes_) first_out_ += std::min(end, first_bytes_) - begin;
   }
-  // In place of what ends at `end`.
+  // Puts the content in the place of what ends at `end`.
   void replace(std::size_t end, const Scratch& scratch) {
     scratch.require(out_.size() + content_.size());
     out_ += content_;

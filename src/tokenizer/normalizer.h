@@ -36,7 +36,7 @@ NormalizerPtr make_strip_accents();
 NormalizerPtr make_replace(Regex pattern, std::string content);
 // Like make_replace for a plain string, which needs no regular expression.
 NormalizerPtr make_replace_text(std::string text, std::string content);
-// Nothing is put before an empty text.
+// Puts `prefix` before the text, but before no empty one.
 NormalizerPtr make_prepend(std::string prefix);
 // Writes every byte in the byte-level alphabet.
 NormalizerPtr make_byte_level_normalizer();

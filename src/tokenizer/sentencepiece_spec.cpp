@@ -53,7 +53,7 @@ class Message {
     return true;
   }
 
-  // Of a field of 32 bits.
+  // The value of a field of 32 bits.
   float number_as_float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(number)); }
 
   std::uint64_t field = 0;

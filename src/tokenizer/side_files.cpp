@@ -128,7 +128,7 @@ std::vector<NamedToken> SideFiles::named() const {
   const auto in_map = [&](const std::string& key) {
     return !has_decoder_ && special_tokens_map_.contains(key);
   };
-  // One that stands there already takes the value, in its place.
+  // A token that is there already keeps its place and takes the new value.
   const auto set = [&](NamedToken token) {
     const auto at = std::find_if(tokens.begin(), tokens.end(), [&](const NamedToken& earlier) {
       return earlier.name == token.name;

@@ -15,8 +15,8 @@ struct LateRange {
   std::string_view category;  // "Lo"
 };
 
-// In order. Additional to Unicode 14, the tables of PCRE2 10.40 to 10.42; newer libraries know some
-// or all.
+// The ranges in ascending order. They are what came after Unicode 14, which PCRE2 10.40 to 10.42
+// have; newer libraries know some or all of them.
 std::span<const LateRange> late_ranges();
 
 struct LateScript {

@@ -20,7 +20,7 @@ struct UnigramOptions {
   bool byte_fallback = false;  // an unknown part becomes <0xNN> tokens where all of them exist
 };
 
-// As Hugging Face's library computes it: in double precision, over each word whole.
+// A unigram model as Hugging Face's library computes it: in double precision, over whole words.
 class Unigram final : public Model {
  public:
   // `scores[id]` is the logarithm of the probability of token `id`. Throws FormatError with

@@ -30,7 +30,7 @@ class Vocabulary {
   std::optional<TokenId> find(std::string_view token) const;
   // nullopt where no token has that id.
   std::optional<std::string_view> token(TokenId id) const;
-  // Of all tokens together.
+  // The bytes of all tokens together.
   std::size_t bytes() const { return text_.size(); }
   // Number of tokens.
   std::int64_t size() const { return count_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Attention as a branch of a block: projections, norms of the heads, rotation, scores, projection.
+// Attention as a branch of a block: q, k, v, norms of the heads, rotation, scores, o_proj.
 #pragma once
 
 #include "corda/kernels/rotary.h"

@@ -63,7 +63,7 @@ bool fits(const BatchShape& own, const BatchShape& shape) {
          shape.sequences <= kMuchLarger * power_of_two_from(own.sequences);
 }
 
-// Of a batch of that shape, in tokens; a target's row of logits counts half.
+// The cost of a batch of that shape in tokens; a target's row of logits counts as half of one.
 std::int64_t cost_of(const BatchShape& shape) { return shape.tokens + shape.targets / 2; }
 
 }  // namespace

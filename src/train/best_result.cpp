@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 
@@ -67,7 +68,8 @@ void BestResult::remove_all_but_needed() const {
   for (const fs::path& path : surplus) fs::remove_all(path, ignored);
 }
 
-void BestResult::move_to(const fs::path& result) {
+void BestResult::move_to(const fs::path& result, const std::string& card) {
+  if (!card.empty()) card::write(directory_of(best_->step), card);
   std::error_code error;
   fs::rename(directory_of(best_->step), result, error);
   if (error) core::throw_output_error("create", result, error.value());

@@ -44,8 +44,8 @@ class BestResult {
   void checkpointed();
 
   const std::optional<BestSoFar>& now() const { return best_; }
-  // Gives the best result its place, and removes the directory.
-  void move_to(const fs::path& result);
+  // Gives the best result a model card, if that is not empty, and its place; removes the directory.
+  void move_to(const fs::path& result, const std::string& card = "");
 
  private:
   fs::path directory_of(std::int64_t step) const;

@@ -82,7 +82,7 @@ class HostInputs final : public BlockInputs {
     copy(slot, to, host_[static_cast<std::size_t>(i)].rows(tokens), to);
   }
 
-  // On the stream of copies, after everything the compute stream was given so far.
+  // Copies on the stream of copies, after everything that the compute stream was given so far.
   void copy(Slot& slot, const at::Tensor& to, const at::Tensor& from, const at::Tensor& on_gpu) {
     at::cuda::CUDAEvent so_far;
     so_far.record(compute());

@@ -23,7 +23,8 @@ struct BufferPlan {
   std::string name;
   std::int64_t columns = 0;
   bool is_vector = false;  // one fp32 number a token
-  // From this setting of `recompute` on all blocks share one; nullopt: each has its own always.
+  // The setting of `recompute` from which on all blocks share one; nullopt: each always has its
+  // own.
   std::optional<Recompute> shared_from;
   bool is_ours = true;  // false: a library makes it, and it is only counted
 
@@ -58,9 +59,9 @@ ScratchColumns widest(const ScratchColumns& a, const ScratchColumns& b);
 
 // The kept buffers of an attention, in their order.
 enum AttentionBuffer : std::size_t { kQkv, kQkvBottom, kOutputBottom, kAttended };
-// Of a gated feed-forward.
+// The buffers of a gated feed-forward, in their order.
 enum FeedForwardBuffer : std::size_t { kGateUp, kGateUpBottom, kDownBottom };
-// Of a branch's norms, in front of its own.
+// The buffers of a branch's norms, which stand before the branch's own.
 enum NormBuffer : std::size_t { kInvRmsBefore, kBranchOut, kInvRmsAfter };
 
 // Everything about a block that costs memory.

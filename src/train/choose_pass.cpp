@@ -24,14 +24,14 @@ namespace {
 // What libraries take beside the pass: cuBLAS's and cuDNN's workspaces, fragments.
 constexpr std::int64_t kMarginBytes = std::int64_t{1} << 30;
 
-// From the fastest to the smallest.
+// What `auto` tries, from the fastest to the one that needs the least memory.
 constexpr std::array<std::pair<Recompute, bool>, 4> kLadder = {{{Recompute::kNone, false},
                                                                 {Recompute::kSelective, false},
                                                                 {Recompute::kBlock, false},
                                                                 {Recompute::kBlock, true}}};
 
-// Of one forward pass without gradients (corda/model/forward.h): the widest block's intermediate
-// results, and logits in both precisions.
+// What one forward pass without gradients (corda/model/forward.h) needs: the widest block's
+// intermediate results, and logits in both precisions.
 std::int64_t evaluation_bytes(const model::ModelDescription& m, at::ScalarType type,
                               std::int64_t tokens) {
   constexpr std::int64_t kLogitBytes = std::int64_t{1} << 30;

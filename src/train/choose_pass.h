@@ -18,7 +18,7 @@ namespace corda::train {
 
 // Whether the settings ask for what the fused pass alone can do.
 bool asks_for_fused(const TrainSettings& settings);
-// Why they cannot have it; `obstacle` completes "this run".
+// Why a run cannot have the fused pass; `obstacle` completes the sentence "this run ...".
 std::string fused_refusal(const std::string& obstacle);
 
 struct ChosenPass {
@@ -27,11 +27,11 @@ struct ChosenPass {
   std::string gradients;
   std::string recompute;
   std::string offload;
-  // Puts the three words in the place of `auto`.
+  // Puts the three decisions in the places of `auto`.
   void record_in(TrainSettings& settings) const;
 };
 
-// Tokens of the largest that can come in a run.
+// The tokens of the largest sample and of the largest passes that a run can have.
 struct LargestBatches {
   std::int64_t sample = 0;
   std::int64_t micro_batch = 0;

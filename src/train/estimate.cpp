@@ -113,7 +113,7 @@ std::int64_t kept_elements(const model::Model& model) {
   return elements;
 }
 
-// Of a pass by autograd: gradients, activations, the widest temporaries of a block and the head.
+// What a pass by autograd keeps: gradients, activations, a block's widest temporaries, the head.
 std::int64_t autograd_pass_bytes(const model::Model& model, const Counted& counted,
                                  std::int64_t tokens) {
   const model::ModelDescription& m = model.config;
@@ -126,7 +126,7 @@ std::int64_t autograd_pass_bytes(const model::Model& model, const Counted& count
 }
 
 // Share of a card's peak that training reaches: measured from 0.1 to 8 billion parameters on one
-// H100 and one H200 (README); small models wait for launches and memory.
+// H100 and one H200 (docs/benchmarks.md); small models wait for launches and memory.
 double utilisation(double parameters) { return 0.6 * parameters / (parameters + 0.5e9); }
 
 struct Shape {
@@ -214,7 +214,7 @@ Estimate memory_of(const TrainSettings& s, const Gpu& gpu,
     result.tokens_per_second = gpu.flops *
                                utilisation(static_cast<double>(counted.model_parameters)) /
                                result.flops_per_token;
-    // Measured (README): blocks that are computed again, and DoRA's rows.
+    // Measured (docs/benchmarks.md): blocks that are computed again, and DoRA's rows.
     if (result.recompute == "block") result.tokens_per_second *= 0.74;
     if (counted.has_magnitude) result.tokens_per_second *= 0.53;
     if (gpus > 1) result.tokens_per_second *= 0.97 * gpus;

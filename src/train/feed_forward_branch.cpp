@@ -44,7 +44,7 @@ void FeedForwardBranch::backward(const BatchContext& context, const at::Tensor& 
   const at::Tensor gate_up = kept.buffers[kGateUp].rows(tokens);
   kernels::glu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated,
                         shape_.activation, /*keep_output=*/down_.trains_a());
-  // grad_gated is the down projection's input by now.
+  // By now grad_gated holds the input of down_proj.
   down_.backward_a(grad, grad_gated, context.adds, scale);
   gate_up_.backward(gate_up, kept.buffers[kGateUpBottom].rows(tokens), grad_x, context.adds);
 }

@@ -10,8 +10,8 @@ namespace corda::train {
 
 namespace {
 
-// Of a product with `weight`: forward, its own gradient where it is trained, and that of its input
-// where something before it is.
+// The operations of products with `weight`, a token: forward, the weight's gradient where it is
+// trained, and the input's gradient where something before it is.
 double products_of(const at::Tensor& weight, bool input_needed) {
   const int passes = 1 + (weight.requires_grad() ? 1 : 0) + (input_needed ? 1 : 0);
   return passes * 2.0 * static_cast<double>(weight.numel());

@@ -20,7 +20,7 @@ class GradientSums {
  public:
   using Parameters = std::vector<std::pair<std::string, at::Tensor>>;
 
-  // Of the gradients of `parameters`, which the pass computes. All must outlive it.
+  // Sums the gradients of `parameters`, which `pass` computes. All three must outlive it.
   GradientSums(dist::World& world, GradientPass& pass, Parameters parameters);
 
   // The gradients of the blocks from `block` on are complete: their sums begin. Every rank begins

@@ -33,8 +33,8 @@ core::ConfigNode content_of(const core::ConfigNode& identity, const RunData& dat
 TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
                   at::Device device);
 
-// Where samples are longer than the model's positions, or the learning rate never gets to its
-// height.
+// Warns where samples are longer than the model's positions, or where the learning rate never
+// reaches its peak.
 void warn_of(const TrainPlan& plan, const model::ModelDescription& model, core::Reporter& reporter);
 
 }  // namespace corda::train

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "corda/adapter/tuning.h"
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
@@ -144,6 +146,14 @@ std::string Record::save_last(std::int64_t steps, const std::optional<StepMetric
   return concat("the state after step ", steps, " is saved");
 }
 
+std::string Record::card() const {
+  const bool full = settings_.method == "full";
+  return card::text_of(
+      full ? card::Artifact::kModel : card::Artifact::kAdapter, card::base_of(settings_.model),
+      full ? card::Tuning{.method = "full"} : adapter::tuning_of(trainable_.adapter()),
+      card::run_of(result_of(settings_)));
+}
+
 void Record::write_result(TrainResult& result) {
   writer_.finish();
   optimizer_.require_finite_parameters();
@@ -157,11 +167,11 @@ void Record::write_result(TrainResult& result) {
     if (best_ && best_->now()) {
       result.best_step = best_->now()->step;
       result.best_eval_loss = best_->now()->loss;
-      best_->move_to(output);
+      best_->move_to(output, card());
       reporter_.info(concat("the result is that of step ", *result.best_step,
                             ", which has the lowest evaluation loss"));
     } else {
-      trainable_.save(output);
+      trainable_.save(output, /*replace=*/false, card());
     }
   } catch (const core::ResourceError& error) {
     throw core::ResourceError(but_saved(error));

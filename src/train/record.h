@@ -62,6 +62,8 @@ class Record {
   void write_result(TrainResult& result);
 
  private:
+  // The model card of the result; metrics.jsonl is complete.
+  std::string card() const;
   bool keeps_best() const;
   Progress with_best(Progress progress);
   void keep_if_best(const StepMetrics& metrics);

@@ -20,7 +20,7 @@ struct StepGradients {
   std::int64_t tokens = 0;
   std::int64_t supervised_tokens = 0;
 
-  // loss_sum over their number. Synchronises.
+  // loss_sum divided by supervised_tokens. Synchronises.
   double loss() const;
 };
 
@@ -34,7 +34,7 @@ struct StepBatches {
   std::int64_t passes = 0;
   data::PackedBatch filler = {};
 };
-// Of a rank that computes all of them.
+// The batches of a step that one rank computes alone.
 StepBatches all_of(std::vector<data::PackedBatch> micro_batches);
 
 // Runs the micro-batches forward and backward; afterwards the trained tensors hold the gradient of

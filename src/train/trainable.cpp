@@ -11,6 +11,7 @@
 #include "adapter/target_modules.h"
 #include "corda/adapter/check_fit.h"
 #include "corda/adapter/initialise.h"
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
@@ -320,7 +321,7 @@ std::int64_t Trainable::saved_bytes() const {
   return bytes;
 }
 
-void Trainable::save(const std::filesystem::path& out, bool replace) {
+void Trainable::save(const std::filesystem::path& out, bool replace, const std::string& card) {
   core::AtomicDirectory directory(out, replace);
   if (full_) {
     std::map<std::string, at::Tensor> values;
@@ -344,6 +345,7 @@ void Trainable::save(const std::filesystem::path& out, bool replace) {
     }
     adapter::write_adapter(directory.staging(), adapter_);
   }
+  if (!card.empty()) card::write(directory.staging(), card);
   directory.commit();
 }
 

@@ -54,14 +54,17 @@ class Trainable {
   const std::string& base_fingerprint() const { return base_fingerprint_; }
   const std::string& start_fingerprint() const { return start_fingerprint_; }
 
+  // The adapter that was put on the base, without layers for method full.
+  const adapter::Adapter& adapter() const { return adapter_; }
+
   // The template that the data went through, for the output to carry.
   void set_template(std::string name, std::string chat_template);
 
   // About how many bytes `save` writes.
   std::int64_t saved_bytes() const;
   // Writes the adapter (or for method full the model) as it is now into the directory `out`, which
-  // must be new unless it may be replaced.
-  void save(const std::filesystem::path& out, bool replace = false);
+  // must be new unless it may be replaced; beside it a model card where one is given.
+  void save(const std::filesystem::path& out, bool replace = false, const std::string& card = "");
 
  private:
   quant::ModelWeights base_;

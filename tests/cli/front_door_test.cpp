@@ -156,6 +156,12 @@ TEST_F(FrontDoor, TheSchemaInTheFolderOfConfigurationsIsTheProgramsOwn) {
   EXPECT_EQ(files, 21);
 }
 
+TEST_F(FrontDoor, ThePageOfSettingsInDocsIsTheProgramsOwn) {
+  // To renew it: corda config --markdown > docs/settings.md
+  EXPECT_EQ(run_corda({"config", "--markdown"}).out,
+            core::read_file(fs::path(CORDA_SOURCE_DIR) / "docs/settings.md"));
+}
+
 TEST_F(FrontDoor, ASettingOrAFlagIsExplained) {
   EXPECT_THAT(run_corda({"config", "--explain", "optim.lr"}).out,
               StartsWith("optim.lr: learning rate at its peak\n"));
@@ -165,7 +171,8 @@ TEST_F(FrontDoor, ASettingOrAFlagIsExplained) {
   EXPECT_EQ(foreign.exit_code, 2);
   EXPECT_THAT(foreign.err, HasSubstr("optim.batch_size"));
   EXPECT_THAT(run_corda({"config"}).err,
-              HasSubstr("corda config wants one of: --schema, --explain SETTING, init METHOD"));
+              HasSubstr("corda config wants one of: --schema, --markdown, --explain SETTING, init "
+                        "METHOD"));
 }
 
 TEST_F(FrontDoor, AFileThatInitWroteFitsTheModelAndCanBeRun) {

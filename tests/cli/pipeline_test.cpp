@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 using core::Json;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::ProcessResult;
 using testing::run_corda;
 
@@ -136,6 +137,21 @@ TEST_F(Pipeline, MetricsAndResolvedConfigHoldWhatOthersRead) {
   EXPECT_EQ(again.out.substr(0, resolved.size()), resolved);
   EXPECT_TRUE(again.out.substr(resolved.size()).starts_with("# 6 steps of up to 8 samples"))
       << again.out;
+}
+
+TEST_F(Pipeline, AdapterAndMergedModelCarryACardThatTellsOfTheTraining) {
+  write("base/README.md", "---\nlicense: mit\nbase_model: org/other\n---\n");
+  write("card.yaml", train_config("method: lora\nlora: {rank: 4}\nout: " + at("card") + "\n"));
+  result_of({"train", "--config", at("card.yaml")});
+  result_of({"merge", "--model", base(), "--adapter", at("card/adapter"), "--out", at("merged")});
+  for (const std::string name : {"card/adapter/README.md", "merged/README.md"}) {
+    const std::string card = core::read_file(path(name));
+    EXPECT_THAT(card, HasSubstr("\nlicense: mit\n")) << name;
+    EXPECT_THAT(card, HasSubstr("| training data | `task.jsonl` |\n")) << name;
+    EXPECT_THAT(card, HasSubstr("| steps | 6 |\n")) << name;
+    EXPECT_THAT(card, HasSubstr(" after step 6 on `task.jsonl` |\n")) << name;
+    EXPECT_THAT(card, Not(HasSubstr(path("base").parent_path().string()))) << name;
+  }
 }
 
 TEST_F(Pipeline, Bf16TrainingKeepsAdapterAndOptimizerInFp32) {

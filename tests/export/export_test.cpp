@@ -115,6 +115,13 @@ TEST_F(Export, ALowerRankLosesWhatItSays) {
   EXPECT_NEAR(result.largest_error, largest, 1e-6);
 }
 
+TEST_F(Export, TheCardNamesTheRankThatIsWritten) {
+  run({.rank = 2, .out = at("small")});
+  const std::string card = core::read_file(at("small") + "/README.md");
+  EXPECT_THAT(card, HasSubstr("\nlibrary_name: peft\n"));
+  EXPECT_THAT(card, HasSubstr("| rank | 2 |\n"));
+}
+
 TEST_F(Export, SixteenBitsAreWrittenAndTheirRoundingIsCounted) {
   // Two factors with relative errors of up to 2^-9 or 2^-12 an element.
   for (const auto& [dtype, name, least, most] :

@@ -188,11 +188,26 @@ TEST_F(Merge, OtherFilesAreCopiedByteForByteAndForeignWeightsAreNot) {
   std::vector<std::string> names;
   for (const auto& entry : fs::recursive_directory_iterator(out))
     names.push_back(fs::relative(entry.path(), out).string());
-  EXPECT_THAT(names, ::testing::UnorderedElementsAre(
-                         "config.json", "tokenizer.model", "chat_template.jinja",
-                         "model.safetensors.index.json", "additional_chat_templates",
-                         "additional_chat_templates/rag.jinja", "model-00001-of-00002.safetensors",
-                         "model-00002-of-00002.safetensors", "settings.resolved.yaml"));
+  EXPECT_THAT(names,
+              ::testing::UnorderedElementsAre(
+                  "config.json", "tokenizer.model", "chat_template.jinja",
+                  "model.safetensors.index.json", "additional_chat_templates",
+                  "additional_chat_templates/rag.jinja", "model-00001-of-00002.safetensors",
+                  "model-00002-of-00002.safetensors", "settings.resolved.yaml", "README.md"));
+}
+
+TEST_F(Merge, TheCardIsTheMergedModelsAndThatOfTheBaseStaysBesideIt) {
+  const std::string of_base = "---\nlicense: apache-2.0\n---\n# The base\n";
+  core::write_file_atomic(base_ / "README.md", of_base);
+  run(settings());
+  const fs::path out = settings().out;
+  EXPECT_EQ(core::read_file(out / "README-of-base.md"), of_base);
+  const std::string card = core::read_file(out / "README.md");
+  EXPECT_THAT(card, HasSubstr("\nlibrary_name: transformers\n"));
+  EXPECT_THAT(card, HasSubstr("\nlicense: apache-2.0\n"));
+  EXPECT_THAT(card,
+              HasSubstr("`base` with a low-rank adapter (CorDA KPA) merged into its weights."));
+  EXPECT_THAT(card, HasSubstr("| layers | `q_proj`, `up_proj` |\n"));
 }
 
 TEST_F(Merge, NoOldWeightsAreCarriedAlongAndWhatIsLeftBehindIsNamed) {
@@ -214,10 +229,10 @@ TEST_F(Merge, NoOldWeightsAreCarriedAlongAndWhatIsLeftBehindIsNamed) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(settings().out))
     names.push_back(entry.path().filename().string());
-  EXPECT_THAT(names,
-              ::testing::UnorderedElementsAre("config.json", "tokenizer.model",
-                                              "chat_template.jinja", "additional_chat_templates",
-                                              "model.safetensors", "settings.resolved.yaml"));
+  EXPECT_THAT(names, ::testing::UnorderedElementsAre(
+                         "config.json", "tokenizer.model", "chat_template.jinja",
+                         "additional_chat_templates", "model.safetensors", "settings.resolved.yaml",
+                         "README.md"));
   EXPECT_THAT(log_.text, HasSubstr("warning: '" + base_.string() +
                                    "': the weights are those of model.safetensors"));
   EXPECT_THAT(log_.text,

@@ -169,7 +169,7 @@ TEST_F(RunDirectory, WhatAKillLeftIsClearedAway) {
   EXPECT_THAT(left,
               ::testing::UnorderedElementsAre(
                   "adapter", "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
-                  "adapter/corda.json", "checkpoints", "checkpoints/step-5",
+                  "adapter/corda.json", "adapter/README.md", "checkpoints", "checkpoints/step-5",
                   "checkpoints/step-5/state.json", "checkpoints/step-5/state.safetensors",
                   "checkpoints/step-6", "checkpoints/step-6/state.json",
                   "checkpoints/step-6/state.safetensors", "checkpoints/step-7",

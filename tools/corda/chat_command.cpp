@@ -46,7 +46,7 @@ constexpr const char* kHelp =
     "/exit          leave, as the end of input does\n"
     "What begins with // is a message with one slash.\n";
 
-// False: leave.
+// Obeys a line that begins with a slash; false where it asks to leave.
 bool obey(const std::string& line, eval::Chat& chat, core::Reporter& reporter) {
   const std::size_t space = line.find(' ');
   const std::string word = line.substr(0, space);

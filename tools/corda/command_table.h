@@ -31,7 +31,7 @@ struct CommandTable {
   std::vector<std::string> settings;  // names for `train --set` and the like
 };
 
-// Of a complete command line.
+// The table of a command line to which every verb was added.
 CommandTable table_of(const CLI::App& app);
 
 // A script that the shell reads once: `corda completion bash` and so on.
@@ -41,5 +41,8 @@ std::string fish_completion(const CommandTable& table);
 
 // The manual page corda(1), in man's own macros.
 std::string man_page(const CommandTable& table);
+
+// docs/settings.md: every setting of a training, every flag of every verb, as Markdown.
+std::string settings_page(const CommandTable& table);
 
 }  // namespace corda::tools

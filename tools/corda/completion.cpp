@@ -32,7 +32,7 @@ bool takes_setting(const FlagRow& flag) {
   return flag.value == "NAME=VALUE" || flag.value == "NAME" || flag.value == "[NAME]";
 }
 
-// For a text in single quotes of a shell.
+// The text in single quotes, as a shell reads it.
 std::string quoted(const std::string& text) {
   std::string result;
   for (const char c : text) result += c == '\'' ? "'\\''" : std::string(1, c);

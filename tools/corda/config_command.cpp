@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "command_table.h"
 #include "commands.h"
 #include "config_init.h"
 #include "console_reporter.h"
@@ -28,6 +29,7 @@ struct ConfigFlags {
   std::string method;
   std::string explained;
   bool schema = false;
+  bool markdown = false;
 };
 
 // What a verb's flag means where a training has no such setting; "" where no verb has one.
@@ -82,12 +84,14 @@ void init(ConfigFlags& flags, const CommonFlags& common) {
   }
 }
 
-void run(ConfigFlags& flags, const CommonFlags& common) {
+void run(ConfigFlags& flags, const CommonFlags& common, const CLI::App& app) {
   if (common.json) throw core::ConfigError("corda config prints text; leave --json out");
   if (flags.action == "init") return init(flags, common);
   if (!flags.explained.empty()) return print(explain(flags.explained));
+  if (flags.markdown) return print(settings_page(table_of(app)));
   if (!flags.schema) {
-    throw core::ConfigError("corda config wants one of: --schema, --explain SETTING, init METHOD");
+    throw core::ConfigError(
+        "corda config wants one of: --schema, --markdown, --explain SETTING, init METHOD");
   }
   train::TrainSettings settings;
   print(train::settings_of(settings).json_schema("Settings of a training with corda") + "\n");
@@ -106,6 +110,8 @@ void add_config(CLI::App& app, CommonFlags& common, Action& action) {
       ->check(CLI::IsMember(init_methods()))
       ->type_name(core::join(init_methods(), "|"));
   verb->add_flag("--schema", flags->schema, "print a JSON schema of train.yaml, which editors use");
+  verb->add_flag("--markdown", flags->markdown,
+                 "print every setting of a training and every flag of every verb as Markdown");
   verb->add_option("--explain", flags->explained,
                    "say what a setting of a training, or a flag of another verb, means")
       ->type_name("NAME");
@@ -117,7 +123,9 @@ void add_config(CLI::App& app, CommonFlags& common, Action& action) {
       ->type_name("PATH");
   verb->add_option("--out", flags->init.out, "file to write; without it the text goes to stdout")
       ->type_name("PATH");
-  verb->callback([flags, &common, &action] { action = [flags, &common] { run(*flags, common); }; });
+  verb->callback([flags, &common, &app, &action] {
+    action = [flags, &common, &app] { run(*flags, common, app); };
+  });
 }
 
 }  // namespace corda::tools

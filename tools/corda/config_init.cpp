@@ -32,7 +32,7 @@ struct Method {
 };
 
 constexpr Method kMethods[] = {
-    {"lora", "lora", "", "2.0e-4", "LoRA: a random A and a zero B beside every projection"},
+    {"lora", "lora", "", "2.0e-4", "LoRA: a random A and a zero B beside every linear layer"},
     {"dora", "dora", "", "2.0e-4", "DoRA: a LoRA whose rows keep a length that is trained"},
     {"pissa", "pissa", "", "1.0e-4",
      "PiSSA: a LoRA that starts at the weight's largest components"},

@@ -55,7 +55,7 @@ std::string cuda_version(int version) {
   return version == 0 ? "none" : concat(version / 1000, ".", version % 1000 / 10);
 }
 
-// Of the library that torch has loaded; "" where it has none.
+// The version of the NCCL that torch has loaded; "" where it has loaded none.
 std::string nccl_version() {
   void* library = ::dlopen("libnccl.so.2", RTLD_LAZY | RTLD_NOLOAD);
   if (library == nullptr) return "";

@@ -40,7 +40,7 @@ std::vector<std::string> environment_of(int rank, int count, int port) {
       {"RANK", concat(rank)},        {"WORLD_SIZE", concat(count)},
       {"LOCAL_RANK", concat(rank)},  {"MASTER_ADDR", "127.0.0.1"},
       {"MASTER_PORT", concat(port)}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}};
-  // Those would name another job.
+  // Variables of a launcher around this process, which would name another job.
   constexpr std::array kForeign = {"TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"};
   std::vector<std::string> result;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -86,7 +86,7 @@ class Ranks {
     for (const auto& [process, rank] : running_) ::kill(process, signal);
   }
 
-  // Takes note of those that have ended.
+  // Takes note of the processes that have ended.
   void look() {
     for (auto it = running_.begin(); it != running_.end();) {
       int status = 0;

@@ -47,7 +47,7 @@ struct Draw {
   std::int64_t samples = 0;
   std::int64_t tokens = 0;
 
-  // Of the token ids in their order: equal text gives an equal one.
+  // A hash of the token ids in their order: equal text gives an equal one.
   std::string fingerprint() const;
 };
 

@@ -33,7 +33,7 @@ struct StreamEstimate {
   std::int64_t disk_bytes = 0;  // that the result takes
 };
 
-// On a GPU with so much free memory (covariance/stream.h says what is held at a time).
+// The memory on a GPU with `gpu_bytes` free (covariance/stream.h says what is held at a time).
 StreamEstimate estimate_stream(const model::ModelDescription& model, const StreamWork& work,
                                std::int64_t gpu_bytes);
 

@@ -40,7 +40,7 @@ struct PreviewSample {
   Sample sample;
   std::vector<std::string> pieces;    // tokens as the vocabulary writes them
   std::vector<std::int64_t> borders;  // tokens at which a segment begins
-  // Of the record, before anything was cut; of a plain text, of this piece.
+  // Tokens of the record before anything was cut; of a plain text those of this piece.
   std::int64_t full_tokens = 0;
 };
 

@@ -14,7 +14,7 @@ struct Launch {
   std::string launcher = {};  // for messages: torchrun, srun, mpirun, ...
   int rank = 0;
   int size = 1;
-  // Among the processes of this machine, where the launcher says it.
+  // The rank among the processes of this machine, where the launcher says it.
   std::optional<int> local_rank = {};
   // Where the processes meet: at `address`:`port`, where rank 0 listens, or somebody else does
   // (`hosted`); or, with an empty address, at one that rank 0 writes into `file`, which all see.

@@ -88,7 +88,7 @@ struct EvalResult {
   double perplexity = 0;        // exp(nll)
   std::int64_t tokens = 0;      // targets; 0: the three above were not measured
   std::int64_t samples = 0;     // questions, records or windows
-  // Of tasks.
+  // What tasks alone have.
   std::string harness = {};
   std::string bos = {};  // on | off, what auto became
   std::int64_t shots = 0;

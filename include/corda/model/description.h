@@ -140,7 +140,7 @@ struct ModelDescription {
   }
 };
 
-// Where the four stand in `sites()`.
+// The places of a block's four sites in `sites()`.
 enum SiteIndex : std::size_t {
   kAttentionInput,
   kAttentionOutput,

@@ -34,7 +34,7 @@ struct Rotary {
 struct Positions {
   std::vector<Rotary> rotaries;
   at::Tensor query_factor;
-  // Of a block; null where it does not turn them.
+  // The rotation of a block's queries and keys; null where it has none.
   const Rotary* of(const BlockDescription& block) const {
     return block.rotary < 0 ? nullptr : &rotaries[static_cast<std::size_t>(block.rotary)];
   }

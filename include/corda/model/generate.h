@@ -53,7 +53,7 @@ std::vector<std::vector<std::int32_t>> generate(
 class Dialogue {
  public:
   explicit Dialogue(const Model& model) : model_(model) {}
-  // As `generate` of one prompt, with prompt number 0.
+  // The same as `generate` of one prompt, whose number is 0.
   std::vector<std::int32_t> answer(const std::vector<std::int32_t>& prompt,
                                    const GenerateOptions& options);
 

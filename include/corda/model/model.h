@@ -65,7 +65,7 @@ struct Linear {
   std::optional<LowRank> low_rank = {};
   std::shared_ptr<const PackedLinear> packed = {};
 
-  // Where the weight is, in either form.
+  // The device that the weight is on, dense or packed.
   at::Device device() const;
 };
 
@@ -84,7 +84,7 @@ struct Block {
   // The layers of each site, in the order of ModelDescription::sites and of the forward pass.
   std::array<std::vector<Linear>, 4> sites;
 
-  // All of them, in that order.
+  // All layers of the block, in the order of the sites.
   std::vector<Linear*> projections();
   std::vector<const Linear*> projections() const;
 };
@@ -103,12 +103,12 @@ struct Model {
   at::Tensor final_norm;  // [hidden]
   Linear head;            // no weight of its own where it is tied to the embedding
   std::vector<RotaryFrequencies> frequencies;  // of `config.rotaries`
-  // Of activations; weights of another dtype are converted when used.
+  // The type of activations; weights of another type are converted when used.
   at::ScalarType compute = at::kFloat;
 
   at::Device device() const { return embedding.device(); }
   const at::Tensor& head_weight() const { return config.tied ? embedding : head.weight; }
-  // Those of every block, in the order of the forward pass.
+  // The layers of every block, in the order of the forward pass.
   std::vector<Linear*> projections();
   std::vector<const Linear*> projections() const;
   // Every parameter by its name; a tied head stands once, as the embedding.

@@ -19,7 +19,7 @@ struct Site {
 
 // Four sites a block, in the order of the forward pass; the names `SiteObserver` is called with.
 std::vector<Site> sites_of(const ModelDescription& model);
-// Those of one block.
+// The four sites of one block.
 std::vector<Site> sites_of_block(const ModelDescription& model, std::int64_t layer);
 
 // The names of all linear layers of the blocks, in the order of the forward pass.

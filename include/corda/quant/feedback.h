@@ -27,11 +27,11 @@ using ColumnRounding = std::function<at::Tensor(std::int64_t column, const at::T
 at::Tensor round_with_feedback(const at::Tensor& weight, const at::Tensor& covariance,
                                const ColumnRounding& round, double damping = 0.01);
 
-// To bf16 or fp16.
+// Rounds a weight to bf16 or fp16, `type`.
 at::Tensor round_with_feedback(const at::Tensor& weight, const at::Tensor& covariance,
                                at::ScalarType type, double damping = 0.01);
 
-// As `quantise_nf4` and `quantise_float8`, whose scales it keeps, with other codes.
+// The same scales as `quantise_nf4` and `quantise_float8`, with codes chosen by the covariance.
 kernels::PackedWeight quantise(const at::Tensor& weight, Base base, const at::Tensor& covariance,
                                double damping = 0.01);
 

@@ -37,7 +37,7 @@ class ModelWeights {
 
   const io::Checkpoint& files() const;
   const std::filesystem::path& directory() const { return files().directory(); }
-  // Of the files: that of io::Checkpoint.
+  // The fingerprint of the files, io::Checkpoint's.
   std::string fingerprint() const { return files().fingerprint(); }
 
   // As in io::Checkpoint, of the tensors that show. `offset` and `bytes` of `info` are those of the

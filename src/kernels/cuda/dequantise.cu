@@ -25,7 +25,7 @@ __device__ std::int64_t divided(std::int64_t a, std::int64_t b, int shift) {
   return shift >= 0 ? a >> shift : a / b;
 }
 
-// As the host computes it: a product and a sum that are rounded each.
+// Rounds the product and the sum one after the other, as the host does; a fused one would differ.
 __device__ float factor_of(const Table& t, std::int64_t block, int nested_shift) {
   if (t.absmax != nullptr) return t.absmax[block];
   const float outer = t.nested_absmax[divided(block, t.nested_block, nested_shift)];

@@ -88,7 +88,7 @@ struct PackedRows {
   std::int64_t columns = 0;
   Values values = Values::kFloat;
 };
-// As TableCodes and TileCodes of corda/kernels/packed_weight.h.
+// TableCodes and TileCodes of corda/kernels/packed_weight.h as pointers, for kernels.
 struct Table {
   const std::uint8_t* codes = nullptr;
   const float* table = nullptr;

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// An adapter as its model card describes it.
+#pragma once
+
+#include "corda/adapter/adapter.h"
+#include "corda/adapter/adapter_reader.h"
+#include "corda/card/card.h"
+
+namespace corda::adapter {
+
+card::Tuning tuning_of(const Adapter& adapter);
+card::Tuning tuning_of(const AdapterReader& reader);
+
+}  // namespace corda::adapter

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include "corda/card/card.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "corda/core/file.h"
+#include "support/temporary_directory.h"
+
+namespace corda::card {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+const std::string kSettings =
+    "method: corda\n"
+    "data:\n"
+    "  train:\n"
+    "    - {path: /home/me/private/task.jsonl, format: alpaca}\n"
+    "    - {path: /cache/hub/datasets--openai--gsm8k/snapshots/0123/main/train.parquet}\n"
+    "    - {path: /cache/hub/datasets--openai--gsm8k/snapshots/0123/socratic/train.parquet}\n"
+    "  eval: [{path: /home/me/private/test.jsonl}]\n"
+    "  template: /home/me/private/my.jinja\n"
+    "  max_length: 512\n"
+    "optim: {lr: 0.001, schedule: cosine, epochs: 1, batch_size: 32}\n"
+    "precision: bf16\n"
+    "seed: 42\n";
+
+class Card : public ::testing::Test {
+ protected:
+  fs::path at(const std::string& name) const { return folder_.path() / name; }
+  void write_file(const std::string& name, const std::string& text) const {
+    fs::create_directories(at(name).parent_path());
+    core::write_file_atomic(at(name), text);
+  }
+  Base base_with(const std::string& readme) const {
+    write_file("model/README.md", readme);
+    return base_of(at("model"));
+  }
+  card::Run run_with(const std::string& settings, const std::string& metrics) const {
+    write_file("run/config.resolved.yaml", settings);
+    write_file("run/metrics.jsonl", metrics);
+    fs::create_directories(at("run/adapter"));
+    return run_of(at("run/adapter")).value();
+  }
+
+  testing::TemporaryDirectory folder_;
+};
+
+const Base kHubBase{.name = "org/tiny", .on_hub = true, .license = "apache-2.0"};
+const Tuning kDual{.method = "corda",
+                   .mode = "dual",
+                   .rank = 8,
+                   .stored_rank = 8,
+                   .alpha = 8,
+                   .modules = {"model.layers.0.mlp.up_proj", "model.layers.1.mlp.up_proj",
+                               "model.layers.0.self_attn.q_proj"}};
+
+TEST_F(Card, TheLicenceOfTheBaseComesFromItsFrontMatter) {
+  const Base llama = base_with(
+      "---\nlanguage:\n- en\n- 'no'\nlicense: other\nlicense_name: llama3\nlicense_link: LICENSE\n"
+      "---\n# Llama\nlicense: mit\n");
+  EXPECT_EQ(llama.name, "model");
+  EXPECT_FALSE(llama.on_hub);
+  EXPECT_EQ(llama.license, "other");
+  EXPECT_EQ(llama.license_name, "llama3");
+  EXPECT_EQ(llama.license_link, "LICENSE");
+  EXPECT_THAT(llama.languages, ElementsAre("en", "no"));
+  const std::string card = text_of(Artifact::kAdapter, llama, kDual, std::nullopt);
+  EXPECT_THAT(card, HasSubstr("license: other\nlicense_name: llama3\nlicense_link: LICENSE\n"
+                              "language:\n- en\n- \"no\"\n"));
+  EXPECT_THAT(card, HasSubstr("That of the base: other (llama3)."));
+}
+
+TEST_F(Card, ACardThatIsMissingOrBrokenSaysNothingOfTheLicence) {
+  fs::create_directories(at("empty"));
+  EXPECT_EQ(base_of(at("empty")).license, "");
+  for (const std::string readme :
+       {"# No front matter\nlicense: mit\n", "---\nlicense: mit\n", "---\na: [\n---\n",
+        "---\nlicense: {a: b}\n---\n", "---\nlicense: \"a\\nb\"\n---\n"}) {
+    const Base base = base_with(readme);
+    EXPECT_EQ(base.license, "") << readme;
+    EXPECT_THAT(text_of(Artifact::kAdapter, base, kDual, std::nullopt),
+                HasSubstr("The files of the base do not say under which licence it stands."));
+  }
+}
+
+TEST_F(Card, ASnapshotOfTheCacheIsCalledByItsNameOnTheHubAndAFolderIsNoBaseModel) {
+  fs::create_directories(at("hub/models--org--tiny/snapshots/0123"));
+  const Base cached = base_of(at("hub/models--org--tiny/snapshots/0123/"));
+  EXPECT_EQ(cached.name, "org/tiny");
+  EXPECT_TRUE(cached.on_hub);
+  EXPECT_THAT(text_of(Artifact::kAdapter, cached, kDual, std::nullopt),
+              StartsWith("---\nbase_model: org/tiny\nbase_model_relation: adapter\n"
+                         "library_name: peft\npipeline_tag: text-generation\n"));
+  fs::create_directories(at("folder"));
+  EXPECT_THAT(text_of(Artifact::kAdapter, base_of(at("folder")), kDual, std::nullopt),
+              StartsWith("---\nlibrary_name: peft\n"));
+}
+
+TEST_F(Card, AMergedModelIsAFinetuneForTransformers) {
+  const std::string card = text_of(Artifact::kModel, kHubBase, kDual, std::nullopt);
+  EXPECT_THAT(card, StartsWith("---\nbase_model: org/tiny\nbase_model_relation: finetune\n"
+                               "library_name: transformers\n"));
+  EXPECT_THAT(card, Not(HasSubstr("PeftModel")));
+}
+
+TEST_F(Card, DataAreCalledByNameAndNoPathOfTheMachineIsShown) {
+  const card::Run run = run_with(kSettings, "");
+  const std::string card = text_of(Artifact::kAdapter, kHubBase, kDual, run);
+  EXPECT_THAT(card, HasSubstr("\ndatasets:\n- openai/gsm8k\ntags:\n- corda\n- lora\n---\n"));
+  EXPECT_THAT(card, HasSubstr("| training data | `task.jsonl`, "
+                              "[openai/gsm8k](https://huggingface.co/datasets/openai/gsm8k) |\n"));
+  EXPECT_THAT(card, HasSubstr("| template | my.jinja |\n"));
+  EXPECT_THAT(card, HasSubstr("| layers | `q_proj`, `up_proj` |\n"));
+  EXPECT_THAT(card, HasSubstr("| learning rate | 0.001, cosine |\n"));
+  EXPECT_THAT(card, Not(HasSubstr("/home")));
+  EXPECT_THAT(card, Not(HasSubstr("/cache")));
+}
+
+TEST_F(Card, TheEvaluationLossIsThatOfTheStepThatWasKept) {
+  const std::string metrics =
+      "{\"step\": 1, \"eval_loss\": 2.5}\n{\"step\": 2, \"eval_loss\": 1.5}\n"
+      "{\"step\": 3}\n{\"step\": 4, \"eval_loss\": 1.75}\n";
+  const card::Run last = run_with(kSettings, metrics);
+  EXPECT_EQ(last.steps, 4);
+  EXPECT_EQ(last.evaluation.value().loss, 1.75);
+  EXPECT_THAT(text_of(Artifact::kAdapter, kHubBase, kDual, last),
+              HasSubstr("| evaluation loss | 1.75 after step 4 on `test.jsonl` |\n"));
+  for (const std::string kept : {"checkpoint: {best: true}\n", "eval: {patience: 3}\n"}) {
+    const card::Run best = run_with(kSettings + kept, metrics);
+    EXPECT_EQ(best.evaluation.value().step, 2) << kept;
+    EXPECT_EQ(best.evaluation.value().loss, 1.5) << kept;
+  }
+}
+
+TEST_F(Card, ARunThatCannotBeReadIsNoReasonToFail) {
+  EXPECT_FALSE(run_of(at("nowhere/adapter")).has_value());
+  const card::Run damaged = run_with(kSettings, "{\"step\": 3}\n{\"step\": \"x\", \n");
+  EXPECT_EQ(damaged.steps, 3);
+  write_file("run/config.resolved.yaml", "- a list\n");
+  EXPECT_FALSE(run_of(at("run/adapter")).has_value());
+}
+
+TEST_F(Card, TheRankOfTheFilesIsSaidWhereItIsAnother) {
+  Tuning kpa = kDual;
+  kpa.mode = "kpa";
+  kpa.stored_rank = 16;
+  const std::string card = text_of(Artifact::kAdapter, kHubBase, kpa, std::nullopt);
+  EXPECT_THAT(card, HasSubstr("| method | CorDA KPA |\n| rank | 8 (16 in the files, which hold the "
+                              "difference from the start) |\n"));
+}
+
+TEST_F(Card, WhatAStrangersFileSaysStaysTextInMarkdown) {
+  const Base base = base_with("---\nlicense: \"[mit](http://x) | <b>\"\n---\n");
+  EXPECT_THAT(text_of(Artifact::kAdapter, base, kDual, std::nullopt),
+              HasSubstr("That of the base: \\[mit\\](http://x) \\| \\<b\\>."));
+}
+
+TEST_F(Card, ACopiedCardOfTheBaseKeepsAPlaceAndOneOfCordasOwnIsReplaced) {
+  write_file("out/README.md", "# The base\n");
+  write(at("out"), text_of(Artifact::kModel, kHubBase, kDual, std::nullopt));
+  EXPECT_EQ(core::read_file(at("out/README-of-base.md")), "# The base\n");
+  const std::string newer = text_of(Artifact::kModel, kHubBase, {.method = "full"}, std::nullopt);
+  write(at("out"), newer);
+  EXPECT_EQ(core::read_file(at("out/README.md")), newer);
+  EXPECT_EQ(core::read_file(at("out/README-of-base.md")), "# The base\n");
+}
+
+TEST_F(Card, TheBaseOfAnAdaptersCardIsFoundAgain) {
+  write_file("adapter/README.md", text_of(Artifact::kAdapter, kHubBase, kDual, std::nullopt));
+  const Base again = base_in_card(at("adapter"));
+  EXPECT_EQ(again.name, "org/tiny");
+  EXPECT_TRUE(again.on_hub);
+  EXPECT_EQ(again.license, "apache-2.0");
+  EXPECT_EQ(base_in_card(at("nowhere")).name, "");
+}
+
+}  // namespace
+}  // namespace corda::card

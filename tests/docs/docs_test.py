@@ -1,0 +1,449 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every command of README.md and docs/ as it is written, and holds the pages to what the program knows.
+
+A block ```sh has commands that must succeed. A block ```console has commands behind "$ " with what they print, which is
+compared; a line "..." stands for any lines, "..." in a line for any text. A block that begins ```yaml file=NAME is written to that file first. Lines that
+are indented by four spaces and begin like a command count as a block ```sh.
+
+Each page is run in a folder of its own (class World) that has a small model under the names that pages use, data, and a
+finished run; what a command writes may be used by the next ones. A command that a machine without GPU, network or hours
+cannot run stands in CHECKED with the reason: then its options and settings must be known to the program, or, of one of our
+scripts, stand in the script. A command that is in neither way covered fails.
+
+  tests/docs/docs_test.py --corda build/cpu/bin/corda [--only docs/eval.md] [--keep DIR]
+"""
+import argparse
+import gzip
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LONGEST_LINE, README_WORDS = 120, 1300
+
+# What is not run here, and why: (pattern of the command, reason). A pattern must match from the beginning.
+CHECKED = [
+    (r"(\./)?scripts/quickstart\.sh", "builds corda; demo_test runs it with the program that is there"),
+    (r"(\./)?scripts/(test|bootstrap|bundle|gpu_suite|build_wheel)\.sh", "builds or carries corda; ctest and CI run them"),
+    (r"\.ci/run", "all of CI"),
+    (r"(\./)?scripts/(bench|experiments)/", "needs a GPU, hours, or data that are not in the repository"),
+    (r"(pip|pipx) install", "needs the network"),
+    (r"hf download", "needs the network"),
+    (r"git clone", "needs the network"),
+    (r"(ninja|cmake|ctest) ", "builds corda; CI does it"),
+    (r"(vllm|llama-cli|python convert_hf_to_gguf\.py)", "a program of others, which this machine need not have"),
+    (r"(torchrun|srun|mpirun|sbatch) ", "needs a launcher; ranks_test runs them where they are installed"),
+    (r"corda \S+ .*--gpus [2-9]", "needs several GPUs; ranks_test runs --gpus 2 on a CPU"),
+    (r"corda chat ", "waits for a person; chat_test and talk_test talk to it"),
+    (r"corda man \| man", "needs man; front_door_test reads the page"),
+    (r"(corda completion|source <\(corda completion)", "for a shell that is talked to; front_door_test runs the scripts"),
+    (r"export PATH=", "changes the reader's shell"),
+]
+
+# Pages whose commands are checked and not run, and why.
+CHECKED_PAGES = {
+    page: "its files and models are not part of the test's folder yet" for page in ("docs/adding-a-mode.md", "docs/modes.md", "docs/forgetting.md", "docs/studies.md", "docs/dual.md")
+}
+
+# Flags of other programs that pages name.
+FOREIGN_FLAGS = {"--limit", "--max-lora-rank", "--system-site-packages"}
+
+OTHER_LANGUAGES = {"python", "json", "yaml", "text", "html", "cpp", "jinja"}
+COMMANDS = re.compile(r"(\$ )?((\./)?scripts/|\.ci/run|export PATH|git clone|(corda|pip|pipx|hf|ninja|cmake|ctest|vllm|llama-cli|torchrun|srun|mpirun|sbatch|source) )")
+SHELL = re.compile(r"^(ulimit|printf|echo|cat|head|cp|mkdir|rm|ls|test|true|sed|gzip) ?")
+
+
+class Block:
+    def __init__(self, page, line, language, info, lines):
+        self.page, self.line, self.language, self.info, self.lines = page, line, language, info, lines
+
+    def where(self):
+        return f"{self.page}:{self.line}"
+
+
+def blocks_of(page, text):
+    """Fenced blocks, and lines indented by four spaces behind an empty line or another such line."""
+    blocks, fence, indented = [], None, None
+    before = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if fence is not None:
+            if line.strip().startswith("```"):
+                blocks.append(fence)
+                fence = None
+            else:
+                fence.lines.append(line)
+        elif line.strip().startswith("```"):
+            language, _, info = line.strip()[3:].partition(" ")
+            fence = Block(page, number + 1, language, info, [])
+        elif line.startswith("    ") and (indented or not before.strip()) and not re.match(r"\s*([-*]|\d+\.) ", line):
+            if indented is None:
+                indented = Block(page, number, "indented", "", [])
+                blocks.append(indented)
+            indented.lines.append(line[4:])
+        elif line.strip() or indented is None:
+            indented = None
+        before = line
+    if fence is not None:
+        raise SystemExit(f"{page}: a block ``` is not closed")
+    return blocks
+
+
+def joined(lines):
+    """Commands that end in a backslash go on; a comment behind two spaces goes away."""
+    result = []
+    for line in lines:
+        if result and result[-1].endswith("\\"):
+            result[-1] = result[-1][:-1] + line.strip()
+        else:
+            result.append(line)
+    return result
+
+
+def without_comment(line):
+    return re.split(r"(?:^|\s{2,})# ", line)[0].rstrip()
+
+
+def steps_of(block):
+    """[(command, lines it is to print or None)] of a block; None for a block that holds no commands."""
+    if block.language == "console":
+        steps = []
+        for line in joined(block.lines):
+            if line.startswith("$ "):
+                steps.append((line[2:], []))
+            elif not steps:
+                raise SystemExit(f"{block.where()}: a block of the console begins with a line '$ ...'")
+            else:
+                steps[-1][1].append(line)
+        return steps
+    if block.language in ("sh", "bash"):
+        lines = joined(block.lines)
+    elif any(COMMANDS.match(line) for line in block.lines) and block.language not in OTHER_LANGUAGES:
+        lines = [line for line in joined(block.lines) if COMMANDS.match(line)]
+    else:
+        return []
+    return [(without_comment(line), None) for line in lines if without_comment(line).strip()]
+
+
+class Program:
+    """What the program says of itself."""
+
+    def __init__(self, corda):
+        self.corda = corda
+        self.verbs = dict(re.findall(r"^  (\w+) {2,}(\S.*)$", self.said("--help").partition("Subcommands:")[2], re.M))
+        self.flags = {verb: set(re.findall(r"^ +(?:-\w,)?(--[a-z][a-z0-9-]*)", self.said(verb, "--help"), re.M)) for verb in self.verbs}
+        self.settings = set()
+        for row in json.loads(self.said("train", "--settings", "--json")):
+            self.settings.add(row["name"])
+            self.settings |= {f"{row['name']}[].{entry['name']}" for entry in row.get("entries", [])}
+
+    def said(self, *arguments):
+        return subprocess.run([self.corda, *arguments], check=True, capture_output=True, text=True).stdout
+
+    def unknown_in(self, command):
+        """What a command names that the program does not know."""
+        try:
+            words = shlex.split(command, comments=True)
+        except ValueError as error:
+            return [str(error)]
+        wrong = []
+        for place, word in enumerate(words):
+            if word != "corda" or place + 1 == len(words) or words[place + 1].startswith("<"):
+                continue
+            verb = words[place + 1]
+            if verb.startswith("-"):
+                continue
+            if verb not in self.verbs:
+                return [f"there is no verb '{verb}'"]
+            rest = words[place + 2 :]
+            for i, flag in enumerate(rest):
+                if flag in ("|", "&&", ";", ">"):
+                    break
+                name = flag.strip("[]").partition("=")[0]
+                if name.startswith("--") and name not in self.flags[verb]:
+                    wrong.append(f"corda {verb} has no {name}")
+                if flag == "--set" and i + 1 < len(rest) and rest[i + 1].partition("=")[0] not in self.settings:
+                    wrong.append(f"there is no setting {rest[i + 1]}")
+        return wrong
+
+
+def unknown_in_script(command):
+    """Options of a command that the script of ours it names does not have."""
+    words = shlex.split(command, comments=True)
+    script = next((ROOT / word for word in words if re.match(r"(\./)?(scripts/|\.ci/)", word)), None)
+    if script is None:
+        return []
+    if not script.is_file():
+        return [f"there is no {script.relative_to(ROOT)}"]
+    text = script.read_text(encoding="utf-8")
+    for other in re.findall(r"(?:bash |^\. .*/|import |from )([a-z_/]+(?:\.sh)?)", text, re.M):  # what it hands its options to
+        for path in (script.parent / other, ROOT / other, script.parent / f"{other}.py"):
+            text += path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [f"{script.name} has no {word}" for word in words if word.startswith("--") and word.partition("=")[0] not in text]
+
+
+class World:
+    """A folder that a page's commands run in."""
+
+    def __init__(self, corda, folder):
+        self.folder = folder
+        self.corda = corda
+        self.prepared = set()
+        bin_folder = folder / ".bin"
+        bin_folder.mkdir(parents=True)
+        (bin_folder / "corda").symlink_to(corda)
+        keep = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "CORDA_", "XDG_"))}
+        self.environment = keep | {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HF_HUB_CACHE": str(folder / ".hub"), "XDG_CACHE_HOME": str(folder / ".cache"),
+                                   "HOME": str(folder), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+
+    def run(self, command):
+        return subprocess.run(["bash", "-c", command], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace", timeout=300)
+
+    def must(self, command):
+        result = self.run(command)
+        if result.returncode:
+            raise SystemExit(f"preparing the folder: {command}\n{result.stdout}")
+
+    def write(self, name, rows):
+        text = rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows)
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".gz"):
+            path.write_bytes(gzip.compress(text.encode()))
+        else:
+            path.write_text(text, encoding="utf-8")
+
+    def forget_output(self, command):
+        """Takes away what was prepared under the name that a command writes to."""
+        for name in set(re.findall(r"--out[ =](\S+)", command) + self.out_of_config(command)) & self.prepared:
+            path = self.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self.prepared.discard(name)
+
+    def out_of_config(self, command):
+        config = re.search(r"corda train .*--config[ =](\S+)", command)
+        if not config or "--out" in command or not (self.folder / config.group(1)).is_file():
+            return []
+        return re.findall(r"^out: (\S+)", (self.folder / config.group(1)).read_text(encoding="utf-8"), re.M)
+
+    def copy_to(self, folder):
+        shutil.copytree(self.folder, folder, symlinks=True)
+        other = World.__new__(World)
+        other.folder, other.corda, other.prepared = folder, self.corda, set(self.prepared)
+        other.environment = {name: value.replace(str(self.folder), str(folder)) for name, value in self.environment.items()}
+        return other
+
+
+def write_data(world):
+    facts = [json.loads(line) for line in (world.folder / ".demo/facts.jsonl").read_text(encoding="utf-8").splitlines()[:12]]
+    task = [json.loads(line) for line in (world.folder / ".demo/task_train.jsonl").read_text(encoding="utf-8").splitlines()[:24]]
+    chat = [{"messages": [{"role": "user", "content": row["instruction"]}, {"role": "assistant", "content": row["output"]}]} for row in task[:8]]
+    world.write("facts.jsonl", facts)
+    world.write("questions.jsonl", facts)
+    for name in ("task.jsonl", "train.jsonl"):
+        world.write(name, task)
+    world.write("test.jsonl", task[:4])
+    world.write("chat.jsonl", chat)
+    world.write("text.jsonl", [{"text": "One line of plain text, and another one. " * 20}] * 4)
+    world.write("text.txt", "A plain text that a model may read.\nIt has two lines.\n" * 40)
+    world.write("arc_easy.test.jsonl", [{"question": "What is red?", "choices": {"text": ["a rose", "grass"], "label": ["A", "B"]}, "answerKey": "A"}] * 3)
+    world.write("triviaqa.jsonl", [{"question": "What is blue?", "answer": {"value": "sky", "aliases": ["sky", "the sky"]}}] * 2)
+    world.write("gsm8k.test.jsonl", [{"question": "What is 1 plus 1?", "answer": "1 + 1 = 2\n#### 2"}] * 2)
+    world.write("HumanEval.jsonl.gz", [{"task_id": "HumanEval/0", "prompt": "def one():\n", "entry_point": "one", "canonical_solution": "    return 1\n", "test": ""}])
+
+
+def change_config(model, **values):
+    path = model / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values, indent=1), encoding="utf-8")
+
+
+def prepared_world(corda, folder):
+    """The demo's model as `llama`, one that is wide enough for rank 128 under names of the hub, data, and a finished run.
+
+    What is in `prepared` makes room for a command that writes to the same name.
+    """
+    world = World(corda, folder)
+    world.must(f"{sys.executable} {ROOT}/scripts/demo/make_data.py --out .demo")
+    write_data(world)
+    shutil.copytree(ROOT / "scripts/demo/model", folder / "llama")
+    change_config(folder / "llama", max_position_embeddings=2048)  # room for the answers of every task
+    wide = folder / ".wide"
+    shutil.copytree(ROOT / "scripts/demo/model", wide, ignore=shutil.ignore_patterns("model.safetensors"))
+    change_config(wide, max_position_embeddings=2048, hidden_size=128, intermediate_size=128, num_hidden_layers=1, num_attention_heads=4,
+                  num_key_value_heads=4, head_dim=32)
+    world.must(f"{sys.executable} {ROOT}/scripts/demo/init_model.py .wide")
+    for name in ("org/name", "meta-llama/Llama-3.2-1B", "meta-llama/Llama-2-7b-hf"):
+        repository = folder / ".hub" / ("models--" + name.replace("/", "--"))
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs/main").write_text("0123456789abcdef0123456789abcdef01234567", encoding="utf-8")
+        shutil.copytree(wide, repository / "snapshots/0123456789abcdef0123456789abcdef01234567")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    settings = "model: llama\nmethod: lora\nlora: {rank: 4}\ndata: {train: [task.jsonl], eval: [test.jsonl], max_length: 128}\n" \
+               "optim: {lr: 1.0e-3, batch_size: 8}\nthreads: 1\nout: run\n"
+    for name in ("lora.yaml", "train.yaml"):
+        world.write(name, settings)
+    world.must("corda train --config train.yaml")
+    world.must("corda merge --model llama --adapter run/adapter --out merged")
+    world.prepared = {"run", "merged", "lora.yaml", "train.yaml"}
+    return world
+
+
+def matches(expected, actual):
+    """Whether the lines are equal; a line '...' stands for any lines, '...' in a line for any text."""
+    if not expected:
+        return not actual
+    if expected[0].strip() == "...":
+        return any(matches(expected[1:], actual[i:]) for i in range(len(actual) + 1))
+    line = re.escape(expected[0].rstrip()).replace(re.escape("..."), ".*")
+    return bool(actual) and re.fullmatch(line, actual[0].rstrip()) is not None and matches(expected[1:], actual[1:])
+
+
+def reason_not_run(page, command):
+    for pattern, reason in CHECKED:
+        if re.match(pattern, command):
+            return reason
+    return CHECKED_PAGES.get(page)
+
+
+def run_step(world, block, command, expected, last):
+    """Runs one command; returns (what is wrong or None, exit status)."""
+    if command == "echo $?":
+        output, status = f"{last}\n", 0
+    else:
+        if expected is None:  # a block of the console may show that an output is there already
+            world.forget_output(command)
+        result = world.run(command)
+        output, status = result.stdout, result.returncode
+    if expected is None:
+        return (f"{block.where()}: {command}\n  ended with {status}:\n{output}" if status else None), status
+    actual = output.replace(str(world.folder) + "/", "").rstrip("\n").split("\n") if output.strip() else []
+    while expected and not expected[-1].strip():
+        expected = expected[:-1]
+    if matches(expected, actual):
+        return None, status
+    return f"{block.where()}: {command}\n  prints\n" + "\n".join(actual) + "\n  and not\n" + "\n".join(expected), status
+
+
+def check_page(page, program, new_world):
+    """Runs or checks every command of a page."""
+    wrong, counts = [], {"run": 0, "checked": 0}
+    world = None
+    for block in blocks_of(page, (ROOT / page).read_text(encoding="utf-8")):
+        named = re.match(r"file=(\S+)$", block.info)
+        if named:
+            world = world or new_world(page)
+            world.write(named.group(1), "\n".join(block.lines) + "\n")
+            continue
+        last = 0
+        for command, expected in steps_of(block):
+            unknown = program.unknown_in(command) + unknown_in_script(command)
+            if unknown and expected is None:
+                wrong.append(f"{block.where()}: {command}\n  " + "; ".join(unknown))
+            elif reason_not_run(page, command):
+                counts["checked"] += 1
+            elif re.match(r"corda ", command) or SHELL.match(command):
+                world = world or new_world(page)
+                problem, last = run_step(world, block, command, expected, last)
+                counts["run"] += 1
+                wrong += [problem] if problem else []
+            else:
+                wrong.append(f"{block.where()}: {command}\n  is neither run nor in the table CHECKED of {pathlib.Path(__file__).name}")
+    return wrong, counts
+
+
+def lines_outside_code(text):
+    inside = False
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip().startswith("```"):
+            inside = not inside
+        elif not inside and not line.startswith("    "):
+            yield number, line
+
+
+def check_words(page, text, program):
+    """Settings and flags that a page names in passing, links, and README's size."""
+    wrong = []
+    groups = {name.split(".")[0] for name in program.settings if "." in name}
+    all_flags = set().union(*program.flags.values())
+    for number, line in lines_outside_code(text):
+        for code in re.findall(r"`([^`]+)`", line):
+            name = re.match(r"([a-z_]+)\.[a-z_]+(?=$|:|=)", code)
+            if name and name.group(1) in groups and name.group(0) not in program.settings and not code.endswith((".py", ".sh", ".md", ".h", ".cpp", ".json", ".yaml")):
+                wrong.append(f"{page}:{number}: there is no setting {name.group(0)}")
+            flag = re.match(r"(--[a-z][a-z0-9-]*)", code)
+            if flag and flag.group(1) not in all_flags | FOREIGN_FLAGS:
+                wrong.append(f"{page}:{number}: no verb has {flag.group(1)}")
+        for target in re.findall(r"\]\(([^)#\s]+)", line) + re.findall(r"src(?:set)?=\"([^\"]+)\"", line):
+            linked = (ROOT / page).parent / target
+            if not re.match(r"[a-z]+:", target) and not linked.exists() and os.path.relpath(linked, ROOT) not in CHECKED_PAGES:
+                wrong.append(f"{page}:{number}: {target} is not there")
+        is_prose = not line.strip().startswith(("|", "<", "!["))
+        if page == "README.md" and is_prose and len(line) > LONGEST_LINE:
+            wrong.append(f"{page}:{number}: a line of {len(line)} characters; {LONGEST_LINE} at most")
+    if page == "README.md" and len(text.split()) >= README_WORDS:
+        wrong.append(f"{page}: {len(text.split())} words; fewer than {README_WORDS} are wanted")
+    return wrong
+
+
+def check_figures(page, text):
+    """Every row of four losses of a real model is one that was measured."""
+    fields = ("gsm8k_nll", "answer_nll", "wikitext2_nll", "c4_nll")
+    results = (ROOT / "scripts/experiments/results/real-models-h200.jsonl").read_text(encoding="utf-8").splitlines()
+    measured = {tuple(f"{row[field]:.3f}" for field in fields) for row in map(json.loads, results) if row["step"] == "run"}
+    wrong, rows = [], 0
+    for number, line in lines_outside_code(text):
+        figures = tuple(re.findall(r"(?<=\| )\**(\d\.\d{3})\**(?= \|)", line))
+        if len(figures) == len(fields):
+            rows += 1
+            wrong += [f"{page}:{number}: {' '.join(figures)} were not measured"] if figures not in measured else []
+    return wrong, rows
+
+
+def check_index(pages):
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    return [f"docs/README.md has no line for {page}" for page in pages if page.startswith("docs/") and page != "docs/README.md" and f"({page[5:]})" not in index]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corda", required=True, type=pathlib.Path, help="the program")
+    parser.add_argument("--only", action="append", help="a page; may be given several times")
+    parser.add_argument("--keep", type=pathlib.Path, help="leave the folders here")
+    args = parser.parse_args()
+    corda = str(args.corda.resolve())
+    program = Program(corda)
+    pages = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+    wrong = check_index(pages)
+    for page, least in [("README.md", 5), ("docs/choosing-a-method.md", 13)]:
+        found, rows = check_figures(page, (ROOT / page).read_text(encoding="utf-8"))
+        wrong += found + ([f"{page}: only {rows} rows of figures were found"] if rows < least else [])
+    drawn = subprocess.run([sys.executable, ROOT / "scripts/draw_images.py", "--check"], capture_output=True, text=True)
+    wrong += [drawn.stderr.strip()] if drawn.returncode else []
+    with tempfile.TemporaryDirectory() as temporary:
+        work = args.keep or pathlib.Path(temporary)
+        first = prepared_world(corda, work / "prepared")
+        totals = {"run": 0, "checked": 0}
+        for page in args.only or pages:
+            text = (ROOT / page).read_text(encoding="utf-8")
+            found, counts = check_page(page, program, lambda name: first.copy_to(work / name.replace("/", "-")))
+            found += check_words(page, text, program)
+            wrong += found
+            for key, count in counts.items():
+                totals[key] += count
+            print(f"{page}: {counts['run']} commands run, {counts['checked']} checked, {len(found)} wrong", flush=True)
+    if not args.only and totals["run"] < 60:
+        wrong.append(f"only {totals['run']} commands were run: are they still found?")
+    print(f"{totals['run']} commands run, {totals['checked']} checked")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
