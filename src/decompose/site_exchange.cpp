@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "adapter/layer_report.h"
 #include "corda/core/error.h"
 #include "corda/data/batch.h"
 #include "core/fields.h"
@@ -47,10 +46,10 @@ std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& site
 
 namespace {
 
-core::Json reports_of(const SolvedSite& solved) {
-  core::Json reports = core::Json::object();
-  for (const auto& [module, layer] : solved) reports[module] = adapter::to_json(layer.report);
-  return reports;
+core::Json notes_of(const SolvedSite& solved) {
+  core::Json notes = core::Json::object();
+  for (const auto& [module, layer] : solved) notes[module] = to_json(layer.note);
+  return notes;
 }
 
 }  // namespace
@@ -60,7 +59,7 @@ void SiteExchange::collect(const std::vector<const PlannedSite*>& sites,
                            std::map<std::string, SolvedSite>& solved) const {
   if (world_.is_alone()) return;
   core::Json mine = core::Json::object();
-  for (const auto& [module, site] : solved) mine[module] = reports_of(site);
+  for (const auto& [module, site] : solved) mine[module] = notes_of(site);
   const auto told = world_.gather(mine.dump());
   for (std::size_t i = 0; i < sites.size(); ++i) {
     const PlannedSite& site = *sites[i];
@@ -74,18 +73,19 @@ void SiteExchange::collect(const std::vector<const PlannedSite*>& sites,
         here.stored = {here.stored.a.contiguous(), here.stored.b.contiguous()};
       } else {
         const auto fp32 = at::TensorOptions().device(device_).dtype(at::kFloat);
-        here.stored = {at::empty({stored_rank_, layer.in_features}, fp32),
-                       at::empty({layer.out_features, stored_rank_}, fp32)};
+        const std::int64_t rank = stored_rank_(layer);
+        here.stored = {at::empty({rank, layer.in_features}, fp32),
+                       at::empty({layer.out_features, rank}, fp32)};
       }
       world_.broadcast(here.stored.a, owner);
       world_.broadcast(here.stored.b, owner);
     }
     if (!world_.is_first() || owner == 0) continue;
     const std::string source = concat("rank ", owner);
-    const core::Json reports =
+    const core::Json notes =
         core::parse_json(told[static_cast<std::size_t>(owner)], source).at(key);
     for (auto& [module, layer] : received)
-      layer.report = adapter::layer_report_of(core::Fields(reports.at(module), source));
+      layer.note = layer_note_of(core::Fields(notes.at(module), source));
     solved[key] = std::move(received);
     reporter_.advance(static_cast<std::int64_t>(site.layers.size()), site.name);
   }

@@ -269,7 +269,8 @@ std::vector<std::string> offered(const std::vector<std::string>& words) {
 TEST_F(FrontDoor, BashCompletesVerbsFlagsWordsSettingsAndFiles) {
   EXPECT_THAT(offered({"corda", "de"}), ElementsAre("decompose"));
   EXPECT_THAT(offered({"corda", "merge", "--max"}), ElementsAre("--max-shard-size"));
-  EXPECT_THAT(offered({"corda", "decompose", "--mode", ""}), ElementsAre("kpa", "ipa", "dual"));
+  EXPECT_THAT(offered({"corda", "decompose", "--mode", ""}),
+              ElementsAre("kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica"));
   EXPECT_THAT(offered({"corda", "train", "--set", "optim.l"}), ElementsAre("optim.lr="));
   EXPECT_THAT(offered({"corda", "config", "--explain", "checkpoint.b"}),
               ElementsAre("checkpoint.best"));
