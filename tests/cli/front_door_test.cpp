@@ -159,8 +159,9 @@ TEST_F(FrontDoor, TheSchemaInTheFolderOfConfigurationsIsTheProgramsOwn) {
 TEST_F(FrontDoor, ASettingOrAFlagIsExplained) {
   EXPECT_THAT(run_corda({"config", "--explain", "optim.lr"}).out,
               StartsWith("optim.lr: learning rate at its peak\n"));
-  EXPECT_THAT(run_corda({"config", "--explain", "--damping"}).out,
-              StartsWith("corda decompose --damping: c of C + c mean(diag C) I\n"));
+  EXPECT_THAT(
+      run_corda({"config", "--explain", "--damping"}).out,
+      StartsWith("corda decompose --damping: c of C + c mean(diag C) I (modes kpa, ipa, dual)\n"));
   const ProcessResult foreign = run_corda({"config", "--explain", "gradient_accumulation_steps"});
   EXPECT_EQ(foreign.exit_code, 2);
   EXPECT_THAT(foreign.err, HasSubstr("optim.batch_size"));

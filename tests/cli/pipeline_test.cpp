@@ -38,7 +38,7 @@ TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
     const Json made = result_of(decompose);
     EXPECT_EQ(made.at("layers"), 14);
     // EVA shares ranks out.
-    EXPECT_EQ(made.at("largest_rank"), mode == "eva" ? 8 : 4);
+    EXPECT_EQ(made.at("largest_rank").get<int>() > 4, mode == "eva") << made.dump();
     const int adapted = 14 - made.at("layers_without").get<int>();
 
     // At the start the adapter changes nothing: the same loss to the last digit.
