@@ -38,6 +38,7 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   adapter.rank = notes.integer("rank");
   adapter.alpha = notes.number("alpha");
   adapter.train_a = notes.boolean("train_a");
+  if (notes.has("train_b")) adapter.train_b = notes.boolean("train_b");
   const bool subtracts = notes.boolean("subtracts_start");
   const core::Fields base(notes.object("base"), concat(source, ": 'base'"));
   adapter.base_name = base.text("name");
@@ -211,6 +212,10 @@ std::vector<std::string> AdapterReader::missing(
 std::array<std::int64_t, 2> AdapterReader::weight_shape(const std::string& module) const {
   const Entry& entry = entries_.at(module);
   return {file_->info(entry.b).shape[0], file_->info(entry.a).shape[1]};
+}
+
+std::int64_t AdapterReader::rank_of(const std::string& module) const {
+  return file_->info(entries_.at(module).a).shape[0] / (subtracts_start_ ? 2 : 1);
 }
 
 LayerAdapter AdapterReader::layer(const std::string& module) const {

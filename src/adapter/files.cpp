@@ -36,11 +36,10 @@ io::SafetensorsLayout empty_layout() {
 }
 
 void declare(io::SafetensorsLayout& layout, const std::string& module,
-             const AdapterTensors::Shape& shape, std::int64_t stored_rank,
-             io::DType dtype = io::DType::kF32) {
+             const AdapterTensors::Shape& shape, io::DType dtype = io::DType::kF32) {
   const TensorNames names = tensor_names(module);
-  layout.declare(names.a, dtype, {stored_rank, shape.in_features});
-  layout.declare(names.b, dtype, {shape.out_features, stored_rank});
+  layout.declare(names.a, dtype, {shape.stored_rank, shape.in_features});
+  layout.declare(names.b, dtype, {shape.out_features, shape.stored_rank});
 }
 
 void check_layer(const std::string& module, const LayerAdapter& layer, const Adapter& adapter) {
@@ -108,6 +107,7 @@ Json notes_of(const Adapter& adapter, bool subtracts) {
   root["rank"] = adapter.rank;
   root["alpha"] = adapter.alpha;
   root["train_a"] = adapter.train_a;
+  root["train_b"] = adapter.train_b;
   root["subtracts_start"] = subtracts;
   root["base"] = {{"name", core::hub_name_of(adapter.base_name)},
                   {"fingerprint", adapter.base_fingerprint}};
@@ -128,14 +128,17 @@ void write_adapter(const fs::path& directory, const Adapter& adapter, io::DType 
     throw InternalError("[adapter::write_adapter] the adapter has no layers");
   const bool subtracts = subtracts_start(adapter);
   io::SafetensorsLayout layout = empty_layout();
-  std::vector<std::string> modules;
+  std::map<std::string, LayerScale> scales;
   for (const auto& [module, layer] : adapter.layers) {
     check_layer(module, layer, adapter);
-    declare(layout, module, {layer.b.size(0), layer.a.size(1)}, stored(layer.rank(), subtracts),
+    declare(layout, module,
+            {.out_features = layer.b.size(0),
+             .in_features = layer.a.size(1),
+             .stored_rank = stored(layer.rank(), subtracts)},
             dtype);
     if (layer.magnitude.defined())
       layout.declare(tensor_names(module).magnitude, dtype, {layer.magnitude.numel()});
-    modules.push_back(module);
+    scales[module] = {.rank = layer.rank(), .alpha = layer.alpha.value_or(adapter.alpha)};
   }
   core::require_disk_space(directory, layout.data_bytes());
   io::SafetensorsWriter writer(directory / "adapter_model.safetensors", std::move(layout));
@@ -151,11 +154,11 @@ void write_adapter(const fs::path& directory, const Adapter& adapter, io::DType 
     if (layer.magnitude.defined()) put(names.magnitude, layer.magnitude.flatten());
   }
   writer.finish();
-  write_adapter_notes(directory, adapter, modules, subtracts);
+  write_adapter_notes(directory, adapter, scales, subtracts);
 }
 
 void write_adapter_notes(const fs::path& directory, const Adapter& adapter,
-                         const std::vector<std::string>& modules, bool subtracts_start) {
+                         const std::map<std::string, LayerScale>& layers, bool subtracts_start) {
   const double factor = subtracts_start ? 2 : 1;
   PeftConfig config{.rank = stored(adapter.rank, subtracts_start),
                     .alpha = factor * adapter.alpha,
@@ -164,22 +167,22 @@ void write_adapter_notes(const fs::path& directory, const Adapter& adapter,
                     .base_name = core::hub_name_of(adapter.base_name),
                     .ranks = {},
                     .alphas = {}};
-  for (const auto& [module, layer] : adapter.layers) {
-    if (layer.rank() != adapter.rank)
-      config.ranks.push_back({module, stored(layer.rank(), subtracts_start)});
-    if (layer.alpha.value_or(adapter.alpha) != adapter.alpha)
-      config.alphas.push_back({module, factor * *layer.alpha});
+  std::vector<std::string> modules;
+  for (const auto& [module, layer] : layers) {
+    modules.push_back(module);
+    if (layer.rank != adapter.rank)
+      config.ranks.push_back({module, stored(layer.rank, subtracts_start)});
+    if (layer.alpha != adapter.alpha) config.alphas.push_back({module, factor * layer.alpha});
   }
   select(modules, adapter.base_blocks, config);
   core::write_json(directory / "adapter_config.json", to_json(config));
   core::write_json(directory / kNotes, notes_of(adapter, subtracts_start));
 }
 
-AdapterTensors::AdapterTensors(const fs::path& path, const std::map<std::string, Shape>& layers,
-                               std::int64_t stored_rank)
+AdapterTensors::AdapterTensors(const fs::path& path, const std::map<std::string, Shape>& layers)
     : file_(path, [&] {
         io::SafetensorsLayout layout = empty_layout();
-        for (const auto& [module, shape] : layers) declare(layout, module, shape, stored_rank);
+        for (const auto& [module, shape] : layers) declare(layout, module, shape);
         return layout;
       }()) {}
 
@@ -195,6 +198,41 @@ void AdapterTensors::put(const std::string& module, const Factors& stored) {
     }
     file_.write(name, io::tensor_bytes(tensor));
   }
+}
+
+void write_first_components(const fs::path& stored_file, const fs::path& out,
+                            const std::map<std::string, std::int64_t>& ranks,
+                            bool subtracts_start) {
+  const io::SafetensorsFile file(stored_file);
+  io::SafetensorsLayout layout = empty_layout();
+  const auto extent = [&](const std::string& name, std::size_t dimension) {
+    return file.tensors().at(name).shape.at(dimension);
+  };
+  for (const auto& [module, rank] : ranks) {
+    if (rank == 0) continue;
+    const TensorNames names = tensor_names(module);
+    declare(layout, module,
+            {.out_features = extent(names.b, 0),
+             .in_features = extent(names.a, 1),
+             .stored_rank = stored(rank, subtracts_start)});
+  }
+  core::require_disk_space(out.parent_path(), layout.data_bytes());
+  io::SafetensorsWriter writer(out, std::move(layout));
+  for (const auto& [module, rank] : ranks) {
+    if (rank == 0) continue;
+    const TensorNames names = tensor_names(module);
+    for (const auto& [name, dimension] : {std::pair(names.a, 0), std::pair(names.b, 1)}) {
+      const at::Tensor whole = io::view_tensor(file, name);
+      at::Tensor first = whole.narrow(dimension, 0, rank);
+      // Behind them stand those of the start.
+      if (subtracts_start) {
+        const std::int64_t half = whole.size(dimension) / 2;
+        first = at::cat({first, whole.narrow(dimension, half, rank)}, dimension);
+      }
+      writer.write(name, io::tensor_bytes(first.contiguous()));
+    }
+  }
+  writer.finish();
 }
 
 }  // namespace corda::adapter

@@ -38,6 +38,17 @@ at::Tensor alive(const linalg::Spectrum& u, std::int64_t rows, std::int64_t colu
 
 at::Tensor to_fp32(const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); }
 
+// The vectors have one number for each row of the weight (side "out") or for each column ("in").
+void check_directions(const at::Tensor& weight, const linalg::Spectrum& found, double scale,
+                      const char* side) {
+  const bool matrices = weight.dim() == 2 && found.vectors.dim() == 2;
+  const std::int64_t dimension = side == std::string("out") ? 0 : 1;
+  if (matrices && weight.size(dimension) == found.vectors.size(0) && scale > 0) return;
+  throw ShapeError(concat("the weight must be [out, in], the vectors [", side,
+                          ", r] and the scale positive; they are ", weight.sizes(), ", ",
+                          found.vectors.sizes(), " and ", scale));
+}
+
 }  // namespace
 
 std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows,
@@ -47,14 +58,7 @@ std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows,
 
 LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u,
                                       double scale) {
-  if (weight.dim() != 2 || u.vectors.dim() != 2 || weight.size(0) != u.vectors.size(0) ||
-      !(scale > 0)) {
-    throw ShapeError(
-        concat("the weight must be [out, in], the vectors "
-               "[out, r] and the scale "
-               "positive; they are ",
-               weight.sizes(), ", ", u.vectors.sizes(), " and ", scale));
-  }
+  check_directions(weight, u, scale, "out");
   const at::Tensor has_weight = alive(u, weight.size(0), weight.size(1));
   const at::Tensor s = at::where(has_weight, u.values, at::zeros_like(u.values));
   const at::Tensor inverse = at::where(has_weight, (s * scale).rsqrt(), at::zeros_like(s));
@@ -73,6 +77,45 @@ LayerAdapter initialise_dual(const linalg::Spectrum& directions, std::int64_t ou
   LayerAdapter layer;
   layer.a = to_fp32(rows / (norms * std::sqrt(3.0)));
   layer.b = at::zeros({out_features, layer.a.size(0)}, layer.a.options());
+  return layer;
+}
+
+LayerAdapter initialise_eva(const linalg::Spectrum& directions, std::int64_t out_features) {
+  LayerAdapter layer;
+  layer.a = to_fp32(directions.vectors.t());
+  layer.b = at::zeros({out_features, layer.a.size(0)}, layer.a.options());
+  return layer;
+}
+
+LayerAdapter initialise_null(const at::Tensor& weight, const linalg::Spectrum& directions,
+                             double scale) {
+  check_directions(weight, directions, scale, "in");
+  const at::Tensor u0 = directions.vectors;
+  const at::Tensor within = at::mm(weight.to(u0.options()), u0);  // [out, r]
+  // W U0 U0^T has its singular vectors and values, and A0 of one is A0 of the other times U0^T.
+  LayerAdapter start = initialise_from_subspace(within, linalg::svd_top(within, u0.size(1)), scale);
+  LayerAdapter layer;
+  layer.a = to_fp32(at::mm(start.a0.to(at::kDouble), u0.t()));
+  layer.b = at::zeros_like(start.b0);
+  return layer;
+}
+
+LayerAdapter initialise_projected(const at::Tensor& weight, const linalg::Spectrum& directions,
+                                  double scale) {
+  check_directions(weight, directions, scale, "out");
+  const at::Tensor& q = directions.vectors;
+  LayerAdapter layer;
+  layer.a0 = to_fp32(at::mm(q.t(), weight.to(q.options())));
+  layer.b0 = to_fp32(q / scale);
+  layer.a = layer.a0.clone();
+  layer.b = layer.b0.clone();
+  return layer;
+}
+
+LayerAdapter initialise_mica(const linalg::Spectrum& u, std::int64_t in_features) {
+  LayerAdapter layer;
+  layer.b = to_fp32(u.vectors);
+  layer.a = at::zeros({layer.b.size(1), in_features}, layer.b.options());
   return layer;
 }
 

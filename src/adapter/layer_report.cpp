@@ -10,6 +10,8 @@ core::Json to_json(const LayerReport& report) {
                      {"total_energy", report.total_energy},
                      {"damping", report.damping},
                      {"tokens", report.tokens}};
+  if (report.compactness) json["compactness"] = *report.compactness;
+  if (report.covariance) json["covariance"] = *report.covariance;
   if (report.route.empty()) return json;
   json["route"] = report.route;
   json["bound"] = report.bound;
@@ -19,6 +21,10 @@ core::Json to_json(const LayerReport& report) {
 }
 
 LayerReport layer_report_of(const core::Fields& fields) {
+  std::optional<double> compactness;
+  std::optional<std::int64_t> covariance;
+  if (fields.has("compactness")) compactness = fields.number("compactness");
+  if (fields.has("covariance")) covariance = fields.integer("covariance", 0, INT64_MAX);
   return {.rank = fields.integer("rank"),
           .energy = fields.number("energy"),
           .total_energy = fields.number("total_energy"),
@@ -28,7 +34,9 @@ LayerReport layer_report_of(const core::Fields& fields) {
           .bound = fields.has("bound") ? fields.number("bound") : 1,
           .refused = fields.has("refused") ? fields.text("refused") : "",
           .without_weight =
-              fields.has("without_weight") ? fields.integer("without_weight", 0, INT64_MAX) : 0};
+              fields.has("without_weight") ? fields.integer("without_weight", 0, INT64_MAX) : 0,
+          .compactness = compactness,
+          .covariance = covariance};
 }
 
 }  // namespace corda::adapter

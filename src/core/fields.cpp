@@ -73,6 +73,18 @@ std::vector<std::string> Fields::texts(const char* key) const {
   return result;
 }
 
+std::vector<double> Fields::numbers(const char* key) const {
+  const Json& value = require(key);
+  if (!value.is_array()) wrong(key, "a list of numbers", value);
+  std::vector<double> result;
+  for (const Json& item : value) {
+    if (!item.is_number() || !std::isfinite(item.get<double>()))
+      wrong(key, "a list of numbers", value);
+    result.push_back(item.get<double>());
+  }
+  return result;
+}
+
 const Json& Fields::object(const char* key) const {
   const Json& value = require(key);
   if (!value.is_object()) wrong(key, "a JSON object", value);

@@ -28,6 +28,8 @@ class Fields {
   std::int64_t integer(const char* key, std::int64_t least = INT64_MIN,
                        std::int64_t most = INT64_MAX) const;
   std::vector<std::string> texts(const char* key) const;
+  // A list of finite numbers.
+  std::vector<double> numbers(const char* key) const;
   const Json& object(const char* key) const;
   [[noreturn]] void fail(const std::string& reason) const;
 

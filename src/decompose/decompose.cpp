@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <memory>
@@ -26,7 +27,9 @@
 #include "corda/model/config.h"
 #include "corda/quant/model_weights.h"
 #include "decompose/finished_sites.h"
+#include "decompose/mode_of.h"
 #include "decompose/plan.h"
+#include "decompose/ranks.h"
 #include "decompose/report.h"
 #include "decompose/site_exchange.h"
 #include "decompose/site_reader.h"
@@ -38,43 +41,6 @@ using core::concat;
 using core::ConfigError;
 
 namespace {
-
-void check_settings(const DecomposeSettings& s) {
-  std::vector<std::string> problems;
-  const bool streams = !s.data.empty();
-  if (s.method == "corda" && s.covariance.empty() && !streams) {
-    problems.emplace_back(
-        "method corda needs --covariance: a directory made by corda calibrate, or --data: text to "
-        "calibrate on");
-  }
-  if (s.method != "corda" &&
-      (!s.covariance.empty() || !s.task_covariance.empty() || streams || !s.task_data.empty())) {
-    problems.emplace_back("method " + s.method +
-                          " uses no covariance; leave out --covariance, --task-covariance, --data "
-                          "and --task-data");
-  } else if (streams && !(s.covariance.empty() && s.task_covariance.empty())) {
-    problems.emplace_back(
-        "--data collects the covariances itself; leave out --covariance and --task-covariance");
-  } else if (!streams && !s.task_data.empty()) {
-    problems.emplace_back("--task-data goes with --data; give --task-covariance with --covariance");
-  }
-  if (is_dual(s) && !streams && s.task_covariance.empty()) {
-    problems.emplace_back(
-        "mode dual needs --task-covariance: the covariance of the task, beside --covariance of the "
-        "knowledge");
-  }
-  if (is_dual(s) && streams && s.task_data.empty())
-    problems.emplace_back(
-        "mode dual needs --task-data: the task's text, beside --data of the knowledge");
-  if (s.method == "corda" && s.mode != "dual" &&
-      !(s.task_covariance.empty() && s.task_data.empty())) {
-    problems.emplace_back(
-        "--task-covariance and --task-data are for mode dual only; give the task's as --covariance "
-        "or --data with mode ipa");
-  }
-  if (s.target_modules.empty()) problems.emplace_back("--target-modules names no layer");
-  if (!problems.empty()) throw ConfigError(core::join(problems, "\n"));
-}
 
 void check_model(const io::CovarianceReader& covariance, const quant::ModelWeights& model,
                  const std::string& fingerprint) {
@@ -109,7 +75,7 @@ void check_types(const quant::ModelWeights& model, const std::vector<PlannedSite
   }
 }
 
-// The draws of a decomposition that calibrates: knowledge, and for dual the task.
+// The draws of a decomposition that calibrates: one, and for modes with two the task's.
 std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
                                        const model::ModelDescription& config,
                                        core::Reporter& reporter) {
@@ -128,7 +94,7 @@ core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
   const auto add = [&](const char* name, const std::string& value) {
     result.entries.emplace_back(name, core::ConfigNode::scalar(value));
   };
-  add("command", "decompose 4");
+  add("command", "decompose 5");
   add("model", model);
   if (!settings.data.empty()) add("config.json", model::config_fingerprint(settings.model));
   add(settings.data.empty() ? "covariance" : "data", core::join(sources, ", "));
@@ -155,7 +121,7 @@ void keep(const Work& work, const std::vector<const PlannedSite*>& sites,
   for (const auto* site : sites) work.finished->add(*site, solved.at(site->layers.front().module));
 }
 
-// Decomposes from covariance directories (or, for pissa, from none), site after site.
+// Decomposes from covariance directories, or from none, site after site.
 void run_from_directories(const Work& work, const Covariances& covariances, bool weights) {
   const auto rounds = rounds_of(work.left, work.world.size());
   const auto rank = static_cast<std::size_t>(work.world.rank());
@@ -270,29 +236,32 @@ std::int64_t announce(const DecomposeSettings& settings, const std::vector<Plann
 
 adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::string& fingerprint,
                                std::vector<std::string> sources) {
+  const Mode& mode = mode_of(settings);
   adapter::Adapter result;
-  result.method = settings.method;
-  result.mode = settings.method == "corda" ? settings.mode : "";
+  result.method = mode.method;
+  result.mode = mode.name;
   result.rank = settings.rank;
   result.alpha = settings.alpha > 0 ? settings.alpha : static_cast<double>(settings.rank);
-  result.train_a = !is_dual(settings);
+  result.train_a = mode.trains_a;
+  result.train_b = mode.trains_b;
   result.base_fingerprint = fingerprint;
   result.base_name = settings.model;
   result.covariance_fingerprints = std::move(sources);
   return result;
 }
 
-double energy_share(const DecomposeSettings& settings,
-                    const std::map<std::string, adapter::LayerReport>& reports) {
+double energy_share(const Mode& mode, const std::map<std::string, adapter::LayerReport>& reports) {
   double kept = 0;
   double total = 0;
   for (const auto& [module, report] : reports) {
-    kept += is_dual(settings) ? report.energy : report.energy * report.energy;
-    total += is_dual(settings) ? report.total_energy : report.total_energy * report.total_energy;
+    kept += mode.has_singular_values ? report.energy * report.energy : report.energy;
+    total +=
+        mode.has_singular_values ? report.total_energy * report.total_energy : report.total_energy;
   }
   const double share = total > 0 ? kept / total : 0;
-  // Rounding: a covariance summed in fp32 may have eigenvalues below zero.
-  return share > 1 ? 1 : share;
+  // Rounding, a covariance summed in fp32 may have eigenvalues below zero; and sc's energies may
+  // be.
+  return std::clamp(share, 0.0, 1.0);
 }
 
 // Everything of the result but time, memory and what was skipped.
@@ -301,80 +270,76 @@ DecomposeResult summarise(const DecomposeSettings& settings, const adapter::Adap
   DecomposeResult summary;
   summary.layers = layers;
   summary.rank = settings.rank;
-  summary.energy_share = energy_share(settings, result.reports);
+  summary.energy_share = energy_share(mode_of(settings), result.reports);
   summary.reports = result.reports;
   for (const auto& [module, report] : result.reports) {
     if (!report.refused.empty()) ++summary.layers_redone;
+    summary.largest_rank = std::max(summary.largest_rank, report.rank);
+    const bool is_first = summary.smallest_rank == 0;
+    if (is_first || report.rank < summary.smallest_rank) summary.smallest_rank = report.rank;
   }
+  // Only rank 0 of several processes knows the layers.
+  if (!result.reports.empty())
+    summary.layers_without = layers - static_cast<std::int64_t>(result.reports.size());
   summary.worst_bound = worst_bound(result.reports);
   return summary;
 }
 
-void write_result(const DecomposeSettings& settings, const adapter::Adapter& result,
-                  FinishedSites& finished, core::AtomicDirectory& directory) {
-  std::vector<std::string> modules;
-  for (const auto& [module, report] : result.reports) modules.push_back(module);
-  adapter::write_adapter_notes(directory.staging(), result, modules, !is_dual(settings));
+// The reports of the layers that get a rank: all with what they were solved for where `ranks` is
+// empty.
+std::map<std::string, adapter::LayerReport> reports_of(
+    const Mode& mode, const std::map<std::string, LayerNote>& notes,
+    const std::map<std::string, std::int64_t>& ranks) {
+  std::map<std::string, adapter::LayerReport> reports;
+  for (const auto& [module, note] : notes) {
+    adapter::LayerReport report = note.report;
+    if (!ranks.empty()) {
+      const std::int64_t dropped = report.rank - ranks.at(module);
+      report.rank = ranks.at(module);
+      if (report.rank == 0) continue;
+      // Components without weight are the smallest.
+      report.without_weight = mode.takes_largest
+                                  ? std::max<std::int64_t>(report.without_weight - dropped, 0)
+                                  : std::min(report.without_weight, report.rank);
+      report.energy = energy_of(note.values, report.rank, mode.has_singular_values);
+    }
+    reports[module] = std::move(report);
+  }
+  return reports;
+}
+
+void write_result(const DecomposeSettings& settings, adapter::Adapter& result,
+                  const std::vector<PlannedSite>& sites, FinishedSites& finished,
+                  core::AtomicDirectory& directory) {
+  const Mode& mode = mode_of(settings);
+  const auto& notes = finished.finish();
+  const auto ranks = share_out_ranks(settings, sites, notes);
+  result.reports = reports_of(mode, notes, ranks);
+  std::map<std::string, adapter::LayerScale> layers;
+  for (const auto& [module, report] : result.reports) {
+    // The scale stays.
+    layers[module] = {.rank = report.rank,
+                      .alpha = result.alpha * static_cast<double>(report.rank) /
+                               static_cast<double>(result.rank)};
+  }
+  adapter::write_adapter_notes(directory.staging(), result, layers, mode.subtracts_start);
   DecomposeSettings resolved = settings;
   resolved.alpha = result.alpha;
+  resolved.ranks = ranks_of(settings);
   core::write_settings(directory.staging(), settings_of(resolved));
-  finished.finish(directory.staging());
+  finished.write(directory.staging(), ranks);
   directory.commit();
 }
-
-}  // namespace
-
-core::SettingsList settings_of(DecomposeSettings& s) {
-  core::SettingsList list;
-  list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required().free();
-  model::add_assume_family(list, s.assume_family);
-  list.add("covariance", s.covariance,
-           "covariance directory of `corda calibrate`; several are mixed with equal weight")
-      .path()
-      .free();
-  list.add("task_covariance", s.task_covariance, "mode dual: covariance directory of the task")
-      .path()
-      .free();
-  list.add("data", s.data,
-           "calibrate on this file in the same pass, instead of --covariance; may be given several "
-           "times")
-      .path(core::PathKind::kData)
-      .free();
-  list.add("task_data", s.task_data, "mode dual with --data: the task's file, likewise")
-      .path(core::PathKind::kData)
-      .free();
-  list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)",
-           {"corda", "pissa"});
-  list.add("mode", s.mode,
-           "kpa keeps knowledge (adapts the components it uses least; PEFT's kpm), ipa learns the "
-           "task best (PEFT's ipm), dual does both "
-           "from two covariances",
-           {"kpa", "ipa", "dual"});
-  list.add("rank", s.rank, "rank of the adapter", {1, 65536});
-  list.add("alpha", s.alpha, "the adapter is scaled by alpha / rank; 0 means the rank", {0, 1e6});
-  list.add("target_modules", s.target_modules,
-           "last parts of the names of the layers to adapt, or whole names; all-linear: every "
-           "linear "
-           "layer of the blocks")
-      .split_at_commas();
-  list.add("damping", s.damping, "c of C + c mean(diag C) I", {1e-12, 1e6});
-  list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");
-  covariance::add_draw_settings(list, s);
-  list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
-  list.add("out", s.out, "adapter directory to write").path().required().free();
-  return list;
-}
-
-namespace {
 
 // What rank 0 writes.
 struct Output {
   Output(const DecomposeSettings& settings, core::ConfigNode made_with,
-         const std::vector<PlannedSite>& sites, std::int64_t stored_rank,
-         std::map<std::string, adapter::LayerReport>& reports, core::Reporter& reporter)
+         const std::vector<PlannedSite>& sites, core::Reporter& reporter)
       // Another draw of the same files, with another --samples or --seed, is no other data.
       : work(settings.out, std::move(made_with), reporter, /*derived=*/{"data"}),
-        finished(work, sites, stored_rank, reports) {}
+        finished(
+            work, sites, [&](const PlannedLayer& layer) { return components_of(settings, layer); },
+            mode_of(settings).subtracts_start) {}
 
   core::WorkDirectory work;
   FinishedSites finished;
@@ -405,7 +370,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   settings_of(settings).check_values();
   if (!settings.data.empty() && settings.date.empty()) settings.date = world.shared(data::today());
   const auto begin = std::chrono::steady_clock::now();
-  check_settings(settings);
+  check(settings);
   std::optional<core::AtomicDirectory> directory;
   if (world.is_first()) {
     directory.emplace(settings.out);  // first: a refused --out should not cost minutes
@@ -438,15 +403,16 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   dist::require_same_job(world, job);
   adapter::Adapter result = empty_adapter(settings, fingerprint, sources);
   result.base_blocks = adapter::count_blocks(model);
-  const std::int64_t stored_rank = is_dual(settings) ? settings.rank : 2 * settings.rank;
   std::unique_ptr<Output> output;
-  if (world.is_first()) {
-    output = std::make_unique<Output>(settings, job, sites, stored_rank, result.reports, reporter);
-  }
+  if (world.is_first()) output = std::make_unique<Output>(settings, job, sites, reporter);
   const std::int64_t taken = output ? output->finished.layers_taken() : 0;
   check_tokens(settings, sites, covariances, draws, reporter);
   const std::int64_t layers = announce(settings, sites, taken, device, reporter);
   const SiteSolver solver(settings, result.scale(), reporter);
+  const Mode& mode = mode_of(settings);
+  const auto stored_rank = [&](const PlannedLayer& layer) {
+    return components_of(settings, layer) * (mode.subtracts_start ? 2 : 1);
+  };
   const SiteExchange exchange(world, stored_rank, device, reporter);
   const Work work{.model = model,
                   .solver = solver,
@@ -456,15 +422,15 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
                   .left = sites_left(sites, output.get(), world),
                   .finished = output ? &output->finished : nullptr};
   if (draws.empty()) {
-    run_from_directories(work, covariances, !is_dual(settings));
+    run_from_directories(work, covariances, mode.reads_weight);
   } else {
     run_from_data(work, settings, config, draws, reporter);
   }
   reporter.end();
   if (output) {
-    write_result(settings, result, output->finished, *directory);
+    write_result(settings, result, sites, output->finished, *directory);
     output->work.remove();
-    report_layers(result.reports, reporter);
+    report_layers(result.reports, layers, reporter);
   }
   world.barrier();
   DecomposeResult summary = summarise(settings, result, layers);

@@ -6,7 +6,6 @@
 
 #include <utility>
 
-#include "adapter/layer_report.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/linalg/download.h"
@@ -30,30 +29,39 @@ std::string note_of(const PlannedSite& site) {
   return name + ".json";
 }
 
-std::map<std::string, adapter::LayerReport> read_note(const fs::path& path,
-                                                      const PlannedSite& site) {
+std::map<std::string, LayerNote> read_note(
+    const fs::path& path, const PlannedSite& site,
+    const std::function<std::int64_t(const PlannedLayer&)>& components) {
   const std::string source = concat("'", path.string(), "'");
-  std::map<std::string, adapter::LayerReport> reports;
+  std::map<std::string, LayerNote> notes;
   try {
-    const core::Json note = core::read_json(path);
+    const core::Json read = core::read_json(path);
     for (const auto& layer : site.layers) {
-      const core::Json& report = core::require_key(note, layer.module.c_str(), source);
-      reports[layer.module] = adapter::layer_report_of(
-          core::Fields(report, concat(source, ": layer '", layer.module, "'")));
+      const core::Json& of_layer = core::require_key(read, layer.module.c_str(), source);
+      const core::Fields fields(of_layer, concat(source, ": layer '", layer.module, "'"));
+      const LayerNote note = layer_note_of(fields);
+      const auto values = static_cast<std::int64_t>(note.values.size());
+      if (note.report.rank != components(layer) || (values > 0 && values != note.report.rank))
+        fields.fail(concat("it is of ", note.report.rank, " components with ", values, " values"));
+      notes[layer.module] = note;
     }
   } catch (const core::FormatError& error) {
     throw core::FormatError(
         concat(error.what(), "; remove '", path.parent_path().string(), "' and run again"));
   }
-  return reports;
+  return notes;
 }
 
 std::map<std::string, adapter::AdapterTensors::Shape> shapes_of(
-    const std::vector<PlannedSite>& sites) {
+    const std::vector<PlannedSite>& sites,
+    const std::function<std::int64_t(const PlannedLayer&)>& components, bool subtracts_start) {
   std::map<std::string, adapter::AdapterTensors::Shape> shapes;
   for (const auto& site : sites) {
-    for (const auto& layer : site.layers)
-      shapes[layer.module] = {layer.out_features, layer.in_features};
+    for (const auto& layer : site.layers) {
+      shapes[layer.module] = {.out_features = layer.out_features,
+                              .in_features = layer.in_features,
+                              .stored_rank = components(layer) * (subtracts_start ? 2 : 1)};
+    }
   }
   return shapes;
 }
@@ -61,18 +69,18 @@ std::map<std::string, adapter::AdapterTensors::Shape> shapes_of(
 }  // namespace
 
 FinishedSites::FinishedSites(const core::WorkDirectory& work, const std::vector<PlannedSite>& sites,
-                             std::int64_t stored_rank,
-                             std::map<std::string, adapter::LayerReport>& reports)
+                             const std::function<std::int64_t(const PlannedLayer&)>& components,
+                             bool subtracts_start)
     : work_(work),
-      reports_(reports),
-      tensors_(work.path() / kTensors, shapes_of(sites), stored_rank),
+      subtracts_start_(subtracts_start),
+      tensors_(work.path() / kTensors, shapes_of(sites, components, subtracts_start)),
       background_(kSitesWaiting) {
   for (const auto& site : sites) {
     const fs::path note = work.path() / note_of(site);
     // Without the tensors a note is worth nothing.
     if (tensors_.is_new()) fs::remove(note);
     if (!fs::exists(note)) continue;
-    reports_.merge(read_note(note, site));
+    notes_.merge(read_note(note, site, components));
     taken_.insert(site.layers.front().module);
     layers_taken_ += static_cast<std::int64_t>(site.layers.size());
   }
@@ -83,8 +91,8 @@ void FinishedSites::add(const PlannedSite& site, const SolvedSite& solved) {
   std::vector<at::Tensor> factors;
   core::Json note;
   for (const auto& [module, layer] : solved) {
-    reports_[module] = layer.report;
-    note[module] = adapter::to_json(layer.report);
+    notes_[module] = layer.note;
+    note[module] = to_json(layer.note);
     modules.push_back(module);
     factors.push_back(layer.stored.a);
     factors.push_back(layer.stored.b);
@@ -99,9 +107,15 @@ void FinishedSites::add(const PlannedSite& site, const SolvedSite& solved) {
   });
 }
 
-void FinishedSites::finish(const fs::path& directory) {
+const std::map<std::string, LayerNote>& FinishedSites::finish() {
   background_.finish();
-  core::link_or_move(tensors_.path(), directory / kTensors);
+  return notes_;
+}
+
+void FinishedSites::write(const fs::path& directory,
+                          const std::map<std::string, std::int64_t>& ranks) const {
+  if (ranks.empty()) return core::link_or_move(tensors_.path(), directory / kTensors);
+  adapter::write_first_components(tensors_.path(), directory / kTensors, ranks, subtracts_start_);
 }
 
 }  // namespace corda::decompose

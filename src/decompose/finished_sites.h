@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -12,7 +13,8 @@
 #include "corda/adapter/adapter.h"
 #include "corda/core/background.h"
 #include "corda/core/work_directory.h"
-#include "decompose/site_solver.h"
+#include "decompose/plan.h"
+#include "decompose/solved_layer.h"
 
 namespace corda::decompose {
 
@@ -20,9 +22,11 @@ namespace corda::decompose {
 // note for each site whose tensors are on the disk.
 class FinishedSites {
  public:
-  // Takes what `work` holds of `sites`; its reports go into `reports`, as those of `add` do.
+  // Takes what `work` holds of `sites`, whose layers are solved for `components` and stored with
+  // twice as many where the start is subtracted.
   FinishedSites(const core::WorkDirectory& work, const std::vector<PlannedSite>& sites,
-                std::int64_t stored_rank, std::map<std::string, adapter::LayerReport>& reports);
+                const std::function<std::int64_t(const PlannedLayer&)>& components,
+                bool subtracts_start);
 
   bool has(const PlannedSite& site) const { return taken_.contains(site.layers.front().module); }
   // Layers that an earlier process had finished.
@@ -30,12 +34,17 @@ class FinishedSites {
   // Copies a site's tensors to the host and the disk in the background; waits while more than one
   // site is behind. Throws what an earlier site's writing threw.
   void add(const PlannedSite& site, const SolvedSite& solved);
-  // Waits for the last site and puts the tensors' file into `directory` too.
-  void finish(const std::filesystem::path& directory);
+  // Waits for the last site. What is known of every layer, by module name.
+  const std::map<std::string, LayerNote>& finish();
+  // Puts the tensors' file into `directory` too: of the layers' first `ranks` components, where
+  // that is not empty.
+  void write(const std::filesystem::path& directory,
+             const std::map<std::string, std::int64_t>& ranks) const;
 
  private:
   const core::WorkDirectory& work_;
-  std::map<std::string, adapter::LayerReport>& reports_;
+  std::map<std::string, LayerNote> notes_;
+  bool subtracts_start_;
   adapter::AdapterTensors tensors_;
   std::set<std::string> taken_;  // first modules of their sites
   std::int64_t layers_taken_ = 0;

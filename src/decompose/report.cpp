@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "decompose/report.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "corda/core/error.h"
@@ -25,6 +26,19 @@ void report_redone(const Reports& reports, core::Reporter& reporter) {
                        " layers were done again by the exact route, which costs time alone: the "
                        "fast one did not prove its result (",
                        example, redone > 1 ? "; the others' reasons stand in corda.json)" : ")"));
+}
+
+void report_ranks(const Reports& reports, std::int64_t layers, core::Reporter& reporter) {
+  const auto [least, most] = std::minmax_element(
+      reports.begin(), reports.end(),
+      [](const auto& a, const auto& b) { return a.second.rank < b.second.rank; });
+  const std::int64_t without = layers - static_cast<std::int64_t>(reports.size());
+  if (without == 0 && least->second.rank == most->second.rank) return;
+  std::string line = concat("ranks go from ", least->second.rank, " (", least->first, ") to ",
+                            most->second.rank, " (", most->first, ")");
+  if (without > 0)
+    line += concat("; ", without, " of ", layers, " layers got none and have no adapter");
+  reporter.info(line);
 }
 
 void warn_of_components_without_weight(const Reports& reports, core::Reporter& reporter) {
@@ -69,7 +83,8 @@ void warn_of_few_tokens(const std::vector<PlannedSite>& sites, const std::string
       "), so directions that no token showed are told apart by the damping alone; ", advice));
 }
 
-void report_layers(const Reports& reports, core::Reporter& reporter) {
+void report_layers(const Reports& reports, std::int64_t layers, core::Reporter& reporter) {
+  report_ranks(reports, layers, reporter);
   report_redone(reports, reporter);
   if (const double bound = worst_bound(reports); bound != 1)
     reporter.info(concat("every layer is proved to be within a factor ", bound, " of the optimum"));

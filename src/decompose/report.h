@@ -22,8 +22,9 @@ void warn_of_few_tokens(const std::vector<PlannedSite>& sites, const std::string
                         const std::string& advice, core::Reporter& reporter);
 
 // How many layers were done again and why, what is proved of all, and which layers have components
-// without weight: a warning, for these cannot learn.
-void report_layers(const std::map<std::string, adapter::LayerReport>& reports,
+// without weight: a warning, for these cannot learn. What ranks they have where these differ, or
+// where some of the `layers` that were decomposed have none and are not among the reports.
+void report_layers(const std::map<std::string, adapter::LayerReport>& reports, std::int64_t layers,
                    core::Reporter& reporter);
 
 // Of the proved bounds the one furthest from 1.

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "adapter/layer_report.h"
 #include "corda/core/error.h"
 #include "corda/data/batch.h"
 #include "core/fields.h"
@@ -47,10 +46,10 @@ std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& site
 
 namespace {
 
-std::string reports_of(const SolvedSite& solved) {
-  core::Json reports = core::Json::object();
-  for (const auto& [module, layer] : solved) reports[module] = adapter::to_json(layer.report);
-  return reports.dump();
+std::string notes_of(const SolvedSite& solved) {
+  core::Json notes = core::Json::object();
+  for (const auto& [module, layer] : solved) notes[module] = to_json(layer.note);
+  return notes.dump();
 }
 
 }  // namespace
@@ -80,7 +79,7 @@ void SiteExchange::collect(const std::vector<const PlannedSite*>& sites,
     const int owner = owners[i];
     if (owner == 0) continue;  // it is where it belongs
     const bool mine = world_.rank() == owner;
-    const std::string told = sent(mine ? reports_of(solved.at(key)) : "", owner);
+    const std::string told = sent(mine ? notes_of(solved.at(key)) : "", owner);
     SolvedSite received;
     for (const auto& layer : site.layers) {
       SolvedLayer& here = received[layer.module];
@@ -89,17 +88,18 @@ void SiteExchange::collect(const std::vector<const PlannedSite*>& sites,
         here.stored = {here.stored.a.contiguous(), here.stored.b.contiguous()};
       } else {
         const auto fp32 = at::TensorOptions().device(device_).dtype(at::kFloat);
-        here.stored = {at::empty({stored_rank_, layer.in_features}, fp32),
-                       at::empty({layer.out_features, stored_rank_}, fp32)};
+        const std::int64_t rank = stored_rank_(layer);
+        here.stored = {at::empty({rank, layer.in_features}, fp32),
+                       at::empty({layer.out_features, rank}, fp32)};
       }
       world_.broadcast(here.stored.a, owner);
       world_.broadcast(here.stored.b, owner);
     }
     if (!world_.is_first()) continue;
     const std::string source = concat("rank ", owner);
-    const core::Json reports = core::parse_json(told, source);
+    const core::Json notes = core::parse_json(told, source);
     for (auto& [module, layer] : received)
-      layer.report = adapter::layer_report_of(core::Fields(reports.at(module), source));
+      layer.note = layer_note_of(core::Fields(notes.at(module), source));
     solved[key] = std::move(received);
     reporter_.advance(static_cast<std::int64_t>(site.layers.size()), site.name);
   }

@@ -4,13 +4,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "corda/core/reporter.h"
 #include "corda/dist/world.h"
-#include "decompose/site_solver.h"
+#include "decompose/plan.h"
+#include "decompose/solved_layer.h"
 
 namespace corda::decompose {
 
@@ -28,10 +31,10 @@ std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& site
 
 class SiteExchange {
  public:
-  // Factors are stored with `stored_rank` components, on `device`.
-  SiteExchange(dist::World& world, std::int64_t stored_rank, at::Device device,
-               core::Reporter& reporter)
-      : world_(world), stored_rank_(stored_rank), device_(device), reporter_(reporter) {}
+  // Factors are on `device`; `stored_rank` says how many components a layer's are stored with.
+  SiteExchange(dist::World& world, std::function<std::int64_t(const PlannedLayer&)> stored_rank,
+               at::Device device, core::Reporter& reporter)
+      : world_(world), stored_rank_(std::move(stored_rank)), device_(device), reporter_(reporter) {}
 
   // `solved`: this rank's of `sites`, by first module. Rank 0 has all of them afterwards.
   void collect(const std::vector<const PlannedSite*>& sites, const std::vector<int>& owners,
@@ -42,7 +45,7 @@ class SiteExchange {
   std::string sent(const std::string& text, int owner) const;
 
   dist::World& world_;
-  std::int64_t stored_rank_;
+  std::function<std::int64_t(const PlannedLayer&)> stored_rank_;
   at::Device device_;
   core::Reporter& reporter_;
 };

@@ -12,7 +12,8 @@
 #include "corda/io/covariance_store.h"
 #include "corda/linalg/upload.h"
 #include "corda/quant/model_weights.h"
-#include "decompose/site_solver.h"
+#include "decompose/plan.h"
+#include "decompose/starts.h"
 
 namespace corda::decompose {
 

@@ -4,42 +4,19 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
-#include <optional>
 #include <utility>
 
-#include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
-#include "corda/linalg/spectrum.h"
-#include "linalg/checks.h"
+#include "decompose/mode_of.h"
+#include "decompose/ranks.h"
 
 namespace corda::decompose {
 
 using core::concat;
 
 namespace {
-
-// One covariance, or the mean of several that were divided by their traces, scaled back by the mean
-// trace.
-at::Tensor mix(std::vector<at::Tensor> covariances) {
-  if (covariances.size() == 1) return covariances.front();
-  at::Tensor sum;
-  double traces = 0;
-  for (auto& covariance : covariances) {
-    at::Tensor c = std::exchange(covariance, {}).to(at::kDouble);
-    const double trace = c.diagonal().sum().item<double>();
-    const double smallest = c.diagonal().min().item<double>();
-    const double least = linalg::least_diagonal(trace / static_cast<double>(c.size(0)));
-    if (!(trace > 0) || smallest < least) {  // the sum would hide it
-      throw core::NumericalError(concat("a covariance cannot be mixed: its trace is ", trace,
-                                        ", the smallest number of its diagonal ", smallest));
-    }
-    traces += trace;
-    sum = sum.defined() ? sum.add_(c.div_(trace)) : c.div_(trace);
-  }
-  const auto count = static_cast<double>(covariances.size());
-  return sum.mul_(traces / (count * count));
-}
 
 // Puts a name in front of the NumericalErrors of `work`.
 template <typename Work>
@@ -51,81 +28,69 @@ auto named(const std::string& name, Work work) {
   }
 }
 
+std::vector<double> on_host(const at::Tensor& values) {
+  const at::Tensor host = values.to(at::kCPU, at::kDouble).contiguous();
+  return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
+}
+
+// Throws where fp32 cannot hold the factors.
+void check_finite(const LayerStart& start, double energy) {
+  const bool factors =
+      start.stored.a.isfinite().all().item<bool>() && start.stored.b.isfinite().all().item<bool>();
+  if (factors && std::isfinite(energy)) return;
+  throw core::NumericalError(concat("the adapter's factors are beyond fp32, the energy being ",
+                                    energy, " of ", start.directions.total,
+                                    "; check the scale of the weight and the covariance"));
+}
+
 }  // namespace
 
-bool is_dual(const DecomposeSettings& s) { return s.method == "corda" && s.mode == "dual"; }
+SiteSolver::SiteSolver(const DecomposeSettings& settings, double scale, core::Reporter& reporter)
+    : settings_(settings), mode_(mode_of(settings)), scale_(scale), reporter_(reporter) {}
 
 SolvedSite SiteSolver::solve(
     const PlannedSite& site, SiteInput input,
     const std::function<at::Tensor(const std::string& module)>& weight) const {
-  const linalg::SubspaceOptions options = {.exact = settings_.exact};
-  std::optional<linalg::DampedCovariance> damped;
-  std::optional<linalg::Spectrum> shared;  // dual: of the site's layers
-  named(site.name, [&] {
-    if (!input.knowledge.empty())
-      damped.emplace(mix(std::exchange(input.knowledge, {})), settings_.damping);
-    if (is_dual(settings_)) {
-      shared = linalg::certified_generalised_top(mix(std::exchange(input.task, {})), *damped,
-                                                 settings_.rank, options);
-    }
-  });
-  if (shared) {
-    return each_layer(site, input.tokens, [&](const PlannedLayer& layer) {
-      return Choice{.stored = adapter::exported_factors(
-                        adapter::initialise_dual(*shared, layer.out_features)),
-                    .directions = *shared,
-                    .energy = shared->values.sum().item<double>()};
-    });
-  }
-  const auto which = settings_.mode == "kpa" ? linalg::Which::kSmallest : linalg::Which::kLargest;
-  return each_layer(site, input.tokens, [&](const PlannedLayer& layer) {
-    const at::Tensor w = weight(layer.module);
-    const linalg::Spectrum found =
-        settings_.method == "pissa"
-            ? linalg::svd_top(w, settings_.rank)
-            : linalg::certified_subspace(w, *damped, settings_.rank, which, options);
-    return Choice{.stored = adapter::exported_factors(
-                      adapter::initialise_from_subspace(w.to(at::kDouble), found, scale_)),
-                  .directions = found,
-                  .energy = at::linalg_norm(found.values).item<double>(),
-                  .without_weight =
-                      adapter::vanishing_components(found, layer.out_features, layer.in_features)};
-  });
-}
-
-SolvedSite SiteSolver::each_layer(
-    const PlannedSite& site, std::int64_t tokens,
-    const std::function<Choice(const PlannedLayer& layer)>& choose) const {
+  SiteWork work{.settings = settings_, .scale = scale_, .input = std::move(input)};
+  for (const auto& layer : site.layers)
+    work.components = std::max(work.components, components_of(settings_, layer));
+  if (mode_.prepare != nullptr) named(site.name, [&] { mode_.prepare(work); });
   SolvedSite solved;
   for (const auto& layer : site.layers) {
     core::throw_if_stopped(reporter_, "decomposing");
-    named(layer.module, [&] {
-      Choice choice = choose(layer);
-      check_finite(choice);
-      SolvedLayer& result = solved[layer.module];
-      result.stored = std::move(choice.stored);
-      result.report = {.rank = settings_.rank,
-                       .energy = choice.energy,
-                       .total_energy = choice.directions.total,
-                       .damping = settings_.method == "corda" ? settings_.damping : 0.0,
-                       .tokens = tokens,
-                       .route = choice.directions.route,
-                       .bound = choice.directions.bound,
-                       .refused = choice.directions.refused,
-                       .without_weight = choice.without_weight};
+    solved[layer.module] = named(layer.module, [&] {
+      return solve_layer(work, {.weight = mode_.reads_weight ? weight(layer.module) : at::Tensor(),
+                                .out_features = layer.out_features,
+                                .in_features = layer.in_features,
+                                .components = components_of(settings_, layer)});
     });
     reporter_.advance(1, layer.module);
   }
   return solved;
 }
 
-void SiteSolver::check_finite(const Choice& choice) {
-  const bool factors = choice.stored.a.isfinite().all().item<bool>() &&
-                       choice.stored.b.isfinite().all().item<bool>();
-  if (factors && std::isfinite(choice.energy)) return;
-  throw core::NumericalError(concat("the adapter's factors are beyond fp32, the energy being ",
-                                    choice.energy, " of ", choice.directions.total,
-                                    "; check the scale of the weight and the covariance"));
+SolvedLayer SiteSolver::solve_layer(const SiteWork& work, const LayerSite& layer) const {
+  LayerStart start = mode_.start(work, layer);
+  const std::vector<double> values = on_host(start.directions.values);
+  const double energy = energy_of(values, layer.components, mode_.has_singular_values);
+  check_finite(start, energy);
+  SolvedLayer result;
+  result.stored = std::move(start.stored);
+  result.note.report = {.rank = layer.components,
+                        .energy = energy,
+                        .total_energy = start.directions.total,
+                        .damping = work.damped.empty() ? 0 : settings_.damping,
+                        .tokens = work.input.tokens,
+                        .route = start.directions.route,
+                        .bound = start.directions.bound,
+                        .refused = start.directions.refused,
+                        .without_weight = start.without_weight,
+                        .compactness = start.compactness,
+                        .covariance = start.covariance};
+  if (ranks_of(settings_) == "equal") return result;
+  result.note.values = values;
+  result.note.sum_of_values = start.sum_of_values;
+  return result;
 }
 
 }  // namespace corda::decompose

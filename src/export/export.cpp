@@ -132,6 +132,7 @@ adapter::Adapter header_of(const AdapterReader& reader, const ExportSettings& se
   result.reports.clear();
   result.covariance_fingerprints.clear();
   result.train_a = true;
+  result.train_b = true;
   result.dropout = 0;
   if (settings.rank > 0) result.alpha = 0;  // becomes the rank: a scale of 1
   return result;

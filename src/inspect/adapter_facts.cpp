@@ -138,6 +138,7 @@ Json adapter_facts(const InspectSettings& settings, core::Reporter& reporter) {
   facts["alpha"] = header.alpha;
   facts["scale"] = header.scale();
   facts["a_is_trained"] = header.train_a;
+  facts["b_is_trained"] = header.train_b;
   facts["adapted_layers"] = reader.modules().size();
   facts["projections"] = projections;
   facts["base"] = {{"name", header.base_name}, {"fingerprint", header.base_fingerprint}};

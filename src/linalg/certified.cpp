@@ -69,4 +69,15 @@ Spectrum certified_generalised_top(const at::Tensor& task, DampedCovariance& kno
       [&] { return generalised_top(task_fp64, knowledge.matrix(), r); });
 }
 
+Spectrum certified_eigen_top(const at::Tensor& covariance, std::int64_t r,
+                             const SubspaceOptions& options) {
+  check_square("the covariance", covariance);
+  check_rank(r, covariance.size(0));
+  const at::Tensor fp64 = covariance.to(at::kDouble);
+  mean_diagonal("the covariance", fp64);
+  return fast_or_exact(
+      fp64.size(0), r, options, [&] { return largest_by_products(fp64, r, options); },
+      [&] { return eigenvectors(fp64, r, Which::kLargest); });
+}
+
 }  // namespace corda::linalg

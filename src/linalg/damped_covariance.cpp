@@ -32,6 +32,16 @@ const at::Tensor& DampedCovariance::inverse() {
   return inverse_;
 }
 
+const DampedCovariance::Range& DampedCovariance::range() {
+  if (!range_) {
+    const at::Tensor values = eigenvalues(matrix_);
+    const double mean = matrix_.diagonal().mean().item<double>();
+    range_ = {.smallest = values[0].item<double>() / mean,
+              .largest = values[values.size(0) - 1].item<double>() / mean};
+  }
+  return *range_;
+}
+
 const at::Tensor& DampedCovariance::square() {
   if (!square_.defined()) square_ = at::mm(matrix_, matrix_);
   return square_;

@@ -29,14 +29,27 @@ at::Tensor solve_transposed(const at::Tensor& lower, const at::Tensor& b) {
   return at::linalg_solve_triangular(lower.t(), b, /*upper=*/true);
 }
 
-Eigenpairs eigenpairs(const at::Tensor& matrix) {
+namespace {
+
+template <typename Solve>
+auto solved(const at::Tensor& matrix, Solve solve_it) {
   try {
-    auto [values, vectors] = at::linalg_eigh(matrix);
-    return {std::move(values), std::move(vectors)};
+    return solve_it();
   } catch (const c10::LinAlgError& error) {
     throw NumericalError(concat("the eigenpairs were not found: syevd failed on a matrix ",
                                 matrix.sizes(), ": ", error.what_without_backtrace()));
   }
+}
+
+}  // namespace
+
+Eigenpairs eigenpairs(const at::Tensor& matrix) {
+  auto [values, vectors] = solved(matrix, [&] { return at::linalg_eigh(matrix); });
+  return {std::move(values), std::move(vectors)};
+}
+
+at::Tensor eigenvalues(const at::Tensor& matrix) {
+  return solved(matrix, [&] { return at::linalg_eigvalsh(matrix); });
 }
 
 }  // namespace corda::linalg

@@ -26,4 +26,7 @@ struct Eigenpairs {
 // syevd fails.
 Eigenpairs eigenpairs(const at::Tensor& matrix);
 
+// The eigenvalues alone [n], the smallest first. Errors as above.
+at::Tensor eigenvalues(const at::Tensor& matrix);
+
 }  // namespace corda::linalg

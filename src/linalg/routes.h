@@ -28,6 +28,8 @@ Spectrum largest_by_gram(const at::Tensor& weight, DampedCovariance& covariance,
                          const SubspaceOptions& options);
 Spectrum generalised_by_cholesky(const at::Tensor& task, DampedCovariance& knowledge,
                                  std::int64_t r, const SubspaceOptions& options);
+Spectrum largest_by_products(const at::Tensor& covariance, std::int64_t r,
+                             const SubspaceOptions& options);
 
 // Tells options.on_phase, where there is one, that a phase of the work is done.
 void mark(const SubspaceOptions& options, const char* phase);

@@ -12,6 +12,7 @@
 #include "linalg/certificate.h"
 #include "linalg/checks.h"
 #include "linalg/dense.h"
+#include "linalg/gram.h"
 
 namespace corda::linalg {
 
@@ -50,6 +51,40 @@ Spectrum svd_top(const at::Tensor& weight, std::int64_t r) {
   check_matrix("the weight", weight);
   check_finite("the weight", weight);
   return subspace_of(weight.to(at::kDouble), r, Which::kLargest);
+}
+
+Spectrum svd_bottom(const at::Tensor& weight, std::int64_t r) {
+  check_matrix("the weight", weight);
+  check_finite("the weight", weight);
+  return subspace_of(weight.to(at::kDouble), r, Which::kSmallest);
+}
+
+Spectrum eigenvectors(const at::Tensor& matrix, std::int64_t r, Which which) {
+  check_square("the matrix", matrix);
+  check_rank(r, matrix.size(0));
+  check_finite("the matrix", matrix);
+  const at::Tensor whole = matrix.to(at::kDouble);
+  // The smallest are the largest of the negative.
+  const double sign = which == Which::kLargest ? 1 : -1;
+  at::Tensor signed_matrix = (whole + whole.t()).mul_(sign / 2);
+  const Eigenpairs found = whole.is_cuda() ? cuda::largest_eigenpairs(std::move(signed_matrix), r)
+                                           : cpu::largest_eigenpairs(std::move(signed_matrix), r);
+  Spectrum result;
+  result.route = "eigh";
+  result.total = whole.diagonal().sum().item<double>();
+  result.values = found.values * sign;
+  result.vectors = fix_signs(found.vectors);
+  return checked(result, matrix);
+}
+
+SingularValues singular_values(const at::Tensor& weight, const at::Tensor& damped) {
+  check_layer(weight, damped);
+  check_finite("the weight", weight);
+  const at::Tensor product = at::mm(weight.to(at::kDouble), damped.to(at::kDouble));
+  const at::Tensor gram =
+      product.size(0) < product.size(1) ? gram_of_rows(product) : gram_of_columns(product);
+  const at::Tensor values = eigenvalues(gram).clamp_min(0).sqrt();
+  return {.sum = values.sum().item<double>(), .largest = values.max().item<double>()};
 }
 
 Spectrum generalised_top(const at::Tensor& task, const at::Tensor& knowledge_damped,

@@ -116,7 +116,7 @@ void attach_trainable(Model& model, const Adapter& adapter) {
           at::sub(linear.weight.to(at::kFloat), start, scale).to(linear.weight.scalar_type());
     }
     LowRank low_rank{.a = leaf(layer.a, device, adapter.train_a),
-                     .b = leaf(layer.b, device, true),
+                     .b = leaf(layer.b, device, adapter.train_b),
                      .magnitude = {},
                      .scale = scale,
                      .dropout = adapter.dropout};

@@ -7,10 +7,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <utility>
 
 #include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
-#include "corda/core/text.h"
 #include "corda/data/load.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
@@ -32,19 +33,23 @@ namespace {
 constexpr std::int64_t kContextBytes = std::int64_t{600} << 20;
 constexpr std::int64_t kRecordsLookedAt = 1000;
 
-// Settings of a run that starts from an adapter: its rank and layers, where it is there.
-TrainSettings with_adapter(TrainSettings settings) {
-  if (settings.adapter.empty() || !std::filesystem::exists(settings.adapter)) return settings;
+// A run, and the ranks of the layers of the adapter that it starts from, where it is there.
+struct Run {
+  TrainSettings settings;
+  std::map<std::string, std::int64_t> ranks = {};
+};
+
+Run with_adapter(TrainSettings settings) {
+  if (settings.adapter.empty() || !std::filesystem::exists(settings.adapter))
+    return {.settings = std::move(settings)};
   const adapter::AdapterReader reader(settings.adapter);
   settings.lora.rank = reader.header().rank;
-  settings.lora.target_modules.clear();
-  for (const std::string& module : reader.modules()) {
-    const std::string name(core::last_part(module));
-    auto& targets = settings.lora.target_modules;
-    if (std::find(targets.begin(), targets.end(), name) == targets.end()) targets.push_back(name);
-  }
+  settings.lora.target_modules = reader.modules();
   if (settings.train_a == "auto") settings.train_a = reader.header().train_a ? "true" : "false";
-  return settings;
+  if (settings.train_b == "auto") settings.train_b = reader.header().train_b ? "true" : "false";
+  Run run{.settings = std::move(settings)};
+  for (const std::string& module : reader.modules()) run.ranks[module] = reader.rank_of(module);
+  return run;
 }
 
 struct Counted {
@@ -157,12 +162,12 @@ void add(Estimate& result, std::string what, std::int64_t bytes) {
 }
 
 // Everything about memory, for these settings as they are.
-Estimate memory_of(const TrainSettings& s, const Gpu& gpu,
-                   const model::ModelDescription& description, const Shape& shape, int gpus,
-                   core::Reporter& reporter) {
+Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription& description,
+                   const Shape& shape, int gpus, core::Reporter& reporter) {
+  const TrainSettings& s = run.settings;
   const bool full = s.method == "full";
   const at::ScalarType compute = s.precision == "fp32" ? at::kFloat : at::kBFloat16;
-  model::Model model = trainable_shapes(s, description, compute, reporter);
+  model::Model model = trainable_shapes(s, description, compute, run.ranks, reporter);
   const Counted counted = count(model, full);
   Estimate result;
   result.gpu = gpu.name;
@@ -223,14 +228,14 @@ Estimate memory_of(const TrainSettings& s, const Gpu& gpu,
 }
 
 // Changes that make it fit, the least costly first; each is tried beside those before it.
-std::vector<std::string> advice_for(const TrainSettings& given, const Gpu& gpu,
+std::vector<std::string> advice_for(Run run, const Gpu& gpu,
                                     const model::ModelDescription& description,
                                     const std::optional<DataSize>& data, int gpus) {
-  TrainSettings s = given;
+  TrainSettings& s = run.settings;
   std::vector<std::string> advice;
   core::Reporter silent;
   const auto fits = [&] {
-    return memory_of(s, gpu, description, batches_of(s, data), gpus, silent).fits;
+    return memory_of(run, gpu, description, batches_of(s, data), gpus, silent).fits;
   };
   const bool fused = s.method != "full" && s.method != "dora" && s.lora.dropout <= 0;
   if (fused && s.gradients != "kernels" && s.gradients != "autograd" &&
@@ -319,12 +324,13 @@ std::optional<DataSize> measure_data(const TrainSettings& settings, core::Report
 Estimate estimate(const TrainSettings& given, const Gpu& gpu, const std::optional<DataSize>& data,
                   core::Reporter& reporter, int gpus) {
   check(given);
-  const TrainSettings settings = with_adapter(given);
+  const Run run = with_adapter(given);
+  const TrainSettings& settings = run.settings;
   const model::ModelDescription description =
       model::read_model_config(settings.model, settings.assume_family);
   const Shape shape = batches_of(settings, data);
-  Estimate result = memory_of(settings, gpu, description, shape, gpus, reporter);
-  if (!result.fits) result.advice = advice_for(settings, gpu, description, data, gpus);
+  Estimate result = memory_of(run, gpu, description, shape, gpus, reporter);
+  if (!result.fits) result.advice = advice_for(run, gpu, description, data, gpus);
   if (data && data->samples > 0) {
     const StepCounts steps = step_counts(settings, data->samples);
     result.steps = steps.total;

@@ -80,6 +80,8 @@ SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
       layout.rank += padded(part.rank);
       layout.parts.push_back(std::move(part));
     }
+    if (linear->low_rank && linear->low_rank->b.requires_grad())
+      layout.parts.back().trains_b = true;
     layout.part_of.push_back(layout.parts.size() - 1);
     layout.parts.back().rows += linear->weight.size(0);
     layout.out += linear->weight.size(0);
@@ -89,7 +91,8 @@ SiteLayout layout_of(const std::vector<const model::Linear*>& linears) {
 
 std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in) {
   std::int64_t elements = layout.trains_a ? gradient_room(layout.rank * in) : 0;
-  for (const SitePart& part : layout.parts) elements += gradient_room(part.rows * part.rank);
+  for (const SitePart& part : layout.parts)
+    if (part.trains_b) elements += gradient_room(part.rows * part.rank);
   return elements;
 }
 
@@ -146,10 +149,12 @@ void LowRankSite::place_gradients(const at::Tensor& flat) {
     return taken;
   };
   grad_b_.clear();
-  for (const SitePart& part : layout_.parts) grad_b_.push_back(take(part.rows, part.rank));
+  for (const SitePart& part : layout_.parts)
+    grad_b_.push_back(part.trains_b ? take(part.rows, part.rank) : at::Tensor());
   if (trains_a()) grad_a_ = take(layout_.rank, in_);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const std::size_t part = layout_.part_of[i];
+    if (!grad_b_[part].defined()) continue;
     layers_[i].grad_b = grad_b_[part].narrow(0, layers_[i].row - layout_.parts[part].row,
                                              layers_[i].linear->weight.size(0));
   }
@@ -251,6 +256,7 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
     const at::Tensor dy = grad.narrow(1, part.row, part.rows);
     const at::Tensor g = grad.narrow(1, layout_.out + part.column, padded(part.rank));
     kernels::gemm(g, dy, scaled_b(part), {.plans = plans_});
+    if (!part.trains_b) continue;
     kernels::gemm(grad_b_[i], dy.t(), bottom.narrow(1, part.column, part.rank),
                   {.alpha = scale * part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
   }

@@ -36,6 +36,7 @@ struct SitePart {
   std::int64_t rows = 0;    // of all of them
   std::int64_t column = 0;  // of h
   std::int64_t rank = 0;    // the adapter's own; 0: none
+  bool trains_b = false;    // any B; then there is a gradient [rows, rank]
 };
 
 // How a site is laid out.
@@ -101,9 +102,9 @@ class LowRankSite {
   void forward(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
                const at::Tensor& added = {}, double scale = 1) const;
 
-  // From grad [tokens, out | rank], the gradient of scale y divided by scale: the gradients of B,
-  // and dx [tokens, in] unless undefined. With `adds` the gradients of B are added to what is
-  // there, else that is lost.
+  // From grad [tokens, out | rank], the gradient of scale y divided by scale: the gradients of
+  // trained Bs, and dx [tokens, in] unless undefined. With `adds` the gradients of B are added to
+  // what is there, else that is lost.
   void backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx, bool adds,
                 double scale = 1);
   // The gradient of A likewise, from the `grad` that `backward` completed and the input x [tokens,
@@ -116,7 +117,7 @@ class LowRankSite {
   struct Layer {
     model::Linear* linear = nullptr;
     std::int64_t row = 0;  // of packed, and column of y
-    at::Tensor grad_b;     // [out, rank], fp32, a view of its part's
+    at::Tensor grad_b;     // [out, rank], fp32, a view of its part's; undefined likewise
   };
 
   bool is_resident() const { return packed_.defined(); }
@@ -133,7 +134,7 @@ class LowRankSite {
   const kernels::GemmPlans* plans_;
   SiteLayout layout_;
   std::vector<Layer> layers_;
-  std::vector<at::Tensor> grad_b_;  // [its rows, rank] of every part, fp32
+  std::vector<at::Tensor> grad_b_;  // [its rows, rank] of every part, fp32; undefined: no B trained
   at::Tensor packed_;               // [out + rank, in + rank] where the weights are resident
   at::Tensor a_, d_;                // A [rank, in] and D [out, rank] where they are not
   WeightScratch* scratch_ = nullptr;

@@ -158,7 +158,10 @@ core::SettingsList settings_of(TrainSettings& s) {
       .path(core::PathKind::kModel)
       .free();
   list.add("train_a", s.train_a,
-           "train A too; auto: what the adapter says (mode dual keeps A as it is)",
+           "train A too; auto: what the adapter says (modes dual and null keep A as it is)",
+           {"auto", "true", "false"});
+  list.add("train_b", s.train_b,
+           "train B too; auto: what the adapter says (mode mica keeps B as it is)",
            {"auto", "true", "false"});
   list.add(
       "lora.rank", s.lora.rank,
@@ -305,8 +308,15 @@ void check(const TrainSettings& s) {
   if (s.method == "full" && s.shard)
     problems.emplace_back(
         "'shard' splits weights that are not trained, but method full trains them all; remove it");
-  if (s.method == "full" && s.train_a == "false")
-    problems.emplace_back("train_a has no meaning with method full");
+  if (s.method == "full" && (s.train_a == "false" || s.train_b == "false"))
+    problems.push_back(
+        concat(s.train_a == "false" ? "train_a" : "train_b", " has no meaning with method full"));
+  if (s.train_a == "false" && s.train_b == "false")
+    problems.emplace_back("train_a and train_b are both false, so nothing would be learnt");
+  const bool starts_at_zero = s.adapter.empty() && (s.method == "lora" || s.method == "dora");
+  if (s.train_b == "false" && starts_at_zero)
+    problems.push_back(concat("a new adapter of method ", s.method,
+                              " has a B of zeros, so with train_b false nothing would be learnt"));
   if ((s.gradients == "autograd" || s.gradients == "kernels") && asks_for_fused(s))
     problems.emplace_back(concat("'recompute' and 'offload' need 'gradients' fused; ", s.gradients,
                                  " keeps everything"));

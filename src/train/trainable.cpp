@@ -121,7 +121,9 @@ std::vector<model::Linear*> chosen_layers(const TrainSettings& settings, model::
   return layers;
 }
 
+// `ranks`: of layers that have another than the settings'.
 adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
+                             const std::map<std::string, std::int64_t>& ranks,
                              core::Reporter& reporter) {
   adapter::Adapter result;
   result.method = settings.method;
@@ -131,7 +133,9 @@ adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
   result.dropout = std::max(settings.lora.dropout, 0.0);
   reporter.begin("initialise", static_cast<std::int64_t>(selected.size()), "layer");
   for (const model::Linear* linear : selected) {
-    result.layers[linear->name] = initial_layer(settings, *linear, result.rank, result.scale());
+    const auto own = ranks.find(linear->name);
+    const std::int64_t rank = own == ranks.end() ? result.rank : own->second;
+    result.layers[linear->name] = initial_layer(settings, *linear, rank, result.scale());
     reporter.advance(1, linear->name);
   }
   reporter.end();
@@ -195,6 +199,7 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model
 
 model::Model trainable_shapes(const TrainSettings& settings,
                               const model::ModelDescription& description, at::ScalarType compute,
+                              const std::map<std::string, std::int64_t>& ranks,
                               core::Reporter& reporter) {
   const bool full = settings.method == "full";
   const at::ScalarType weights = full ? at::kFloat : compute;
@@ -228,8 +233,9 @@ model::Model trainable_shapes(const TrainSettings& settings,
     }
     linear->packed = std::make_shared<const model::PackedLinear>(std::move(packed));
   }
-  adapter::Adapter adapter = new_adapter(settings, model, reporter);
+  adapter::Adapter adapter = new_adapter(settings, model, ranks, reporter);
   adapter.train_a = true;  // which factors are equal is in their numbers
+  adapter.train_b = settings.train_b != "false";
   model::attach_trainable(model, adapter);
   if (settings.train_a == "false") {
     for (model::Linear* linear : model.projections())
@@ -257,7 +263,7 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
     io::note_left_behind(base_.files(), "trained", reporter);
     return;
   }
-  adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, reporter)
+  adapter_ = settings.adapter.empty() ? new_adapter(settings, model_, {}, reporter)
                                       : given_adapter(settings, model_, base_, reporter);
   if (!settings.adapter.empty())
     start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
@@ -267,6 +273,13 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
   adapter_.base_format = in_codes ? settings.base : "";
   adapter_.base_blocks = model_.config.num_layers();
   if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
+  if (settings.train_b != "auto") adapter_.train_b = settings.train_b == "true";
+  if (!adapter_.train_a && !adapter_.train_b) {
+    throw core::ConfigError(concat(
+        "neither A nor B would be trained: the adapter '", settings.adapter, "' keeps ",
+        settings.train_a == "false" ? "B as it is, and train_a is" : "A as it is, and train_b is",
+        " false; set one of train_a and train_b to true"));
+  }
   adapter::Adapter attached = adapter_;
   // Whether factors that stay as they are are equal, and so can be held once, is in their numbers.
   if (values == Values::kShapesOnly) attached.train_a = true;
@@ -282,7 +295,7 @@ std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
   for (model::Linear* linear : model_.projections()) {
     if (!linear->low_rank) continue;
     if (adapter_.train_a) result.emplace_back(linear->name + ".lora_A", linear->low_rank->a);
-    result.emplace_back(linear->name + ".lora_B", linear->low_rank->b);
+    if (adapter_.train_b) result.emplace_back(linear->name + ".lora_B", linear->low_rank->b);
     if (linear->low_rank->magnitude.defined())
       result.emplace_back(linear->name + ".magnitude", linear->low_rank->magnitude);
   }
@@ -296,6 +309,7 @@ TrainSettings Trainable::resolve(TrainSettings settings) const {
   settings.lora.alpha = adapter_.alpha;
   settings.lora.dropout = adapter_.dropout;
   settings.train_a = adapter_.train_a ? "true" : "false";
+  settings.train_b = adapter_.train_b ? "true" : "false";
   // One list of names for whatever means the same.
   settings.lora.target_modules = targets_of(adapter_, model_.config);
   return settings;

@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,8 +29,10 @@ enum class Values {
 // A model of the meta device, made from its description alone, with a new adapter of the settings'
 // rank and targets on it (method full: its weights being trained), as Trainable makes it: its base
 // in codes or sharded where the settings ask for that, but for codes that only files would show.
+// `ranks` has those of the layers that have another.
 model::Model trainable_shapes(const TrainSettings& settings,
                               const model::ModelDescription& description, at::ScalarType compute,
+                              const std::map<std::string, std::int64_t>& ranks,
                               core::Reporter& reporter);
 
 class Trainable {
@@ -48,7 +51,7 @@ class Trainable {
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
   // The settings with what device and adapter decided filled in: precision, rank, alpha, dropout,
-  // train_a, and the target modules of an adapter with others than the setting's.
+  // train_a, train_b, and the target modules of an adapter with others than the setting's.
   TrainSettings resolve(TrainSettings settings) const;
   // Fingerprints of the base and of the adapter started from ("" where there is none).
   const std::string& base_fingerprint() const { return base_fingerprint_; }

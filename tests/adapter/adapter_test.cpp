@@ -358,7 +358,7 @@ TEST(Adapter, UpdateOfAnotherShapeIsRefused) {
 TEST(AdapterTensors, AFactorOfAnotherShapeOrDtypeIsRefused) {
   const TemporaryDirectory scratch;
   AdapterTensors tensors(scratch.path() / "adapter_model.safetensors",
-                         {{kQ, {.out_features = 6, .in_features = 8}}}, 2);
+                         {{kQ, {.out_features = 6, .in_features = 8, .stored_rank = 2}}});
   const Factors good = {random(2, 8, 1), random(6, 2, 2)};
   EXPECT_THAT(error_of<core::InternalError>([&] {
                 tensors.put(kQ, {random(8, 2, 1), good.b});
@@ -375,6 +375,44 @@ TEST(AdapterTensors, AFactorOfAnotherShapeOrDtypeIsRefused) {
   EXPECT_THAT(error_of<core::InternalError>([&] { tensors.put(kDown, good); }),
               HasSubstr("must be F32 of the layout"));
   tensors.put(kQ, good);
+}
+
+TEST(AdapterTensors, FirstComponentsAreTheFirstOfBothHalvesAndRankZeroIsNone) {
+  const TemporaryDirectory scratch;
+  const fs::path whole = scratch.path() / "whole.safetensors";
+  AdapterTensors tensors(whole, {{kQ, {.out_features = 6, .in_features = 8, .stored_rank = 6}},
+                                 {kDown, {.out_features = 6, .in_features = 8, .stored_rank = 6}}});
+  const Factors stored = {random(6, 8, 1), random(6, 6, 2)};
+  tensors.put(kQ, stored);
+  tensors.put(kDown, stored);
+  tensors.flush();
+  const auto of = [&](const char* name, bool subtracts_start) {
+    write_first_components(whole, scratch.path() / name, {{kQ, 2}, {kDown, 0}}, subtracts_start);
+    const io::SafetensorsFile file(scratch.path() / name);
+    EXPECT_EQ(file.tensors().size(), 2U) << "of one layer";
+    return Factors{io::view_tensor(file, "base_model.model." + kQ + ".lora_A.weight").clone(),
+                   io::view_tensor(file, "base_model.model." + kQ + ".lora_B.weight").clone()};
+  };
+  const Factors halves = of("halves.safetensors", true);
+  const at::Tensor kept = at::tensor({0, 1, 3, 4}, at::kLong);
+  EXPECT_TRUE(at::equal(halves.a, stored.a.index_select(0, kept)));
+  EXPECT_TRUE(at::equal(halves.b, stored.b.index_select(1, kept)));
+  const Factors plain = of("plain.safetensors", false);
+  EXPECT_TRUE(at::equal(plain.a, stored.a.narrow(0, 0, 2)));
+  EXPECT_TRUE(at::equal(plain.b, stored.b.narrow(1, 0, 2)));
+}
+
+// Files of before B could stay as it is.
+TEST(AdapterFiles, BIsTrainedWhereNothingSaysOtherwise) {
+  const TemporaryDirectory scratch;
+  Adapter adapter = corda_adapter(random(9, 7, 1));
+  adapter.train_b = false;
+  write_adapter(scratch.path(), adapter);
+  EXPECT_FALSE(read_adapter(scratch.path()).train_b);
+  core::Json notes = core::read_json(scratch.path() / "corda.json");
+  notes.erase("train_b");
+  core::write_json(scratch.path() / "corda.json", notes);
+  EXPECT_TRUE(read_adapter(scratch.path()).train_b);
 }
 
 }  // namespace

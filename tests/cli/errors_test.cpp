@@ -67,7 +67,8 @@ TEST_F(Errors, HelpListsEveryVerbAndItsFlags) {
     EXPECT_THAT(one.out, HasSubstr("--json")) << verb;
   }
   EXPECT_THAT(run_corda({"calibrate", "--help"}).out, HasSubstr("--activation-scaling"));
-  EXPECT_THAT(run_corda({"decompose", "--help"}).out, HasSubstr("kpa|ipa|dual"));
+  EXPECT_THAT(run_corda({"decompose", "--help"}).out,
+              HasSubstr("kpa|ipa|dual|null|sc|eva|milora|mica"));
   EXPECT_THAT(run_corda({"--version"}).out, HasSubstr("corda 0."));
 }
 
@@ -80,7 +81,8 @@ TEST_F(Errors, UsageErrorsExitWithTwo) {
   expect_failure({"calibrate", "model"}, 2, "corda calibrate takes flags only; it got 'model'");
   expect_failure({"calibrate"}, 2, "missing settings 'model', 'data', 'out'");
   expect_failure({"decompose", "--mode", "kpq"}, 2,
-                 "'mode' must be one of kpa, ipa, dual; it is 'kpq' (did you mean 'kpa'?)");
+                 "'mode' must be one of kpa, ipa, dual, null, sc, eva, milora, mica; it is 'kpq' "
+                 "(did you mean 'kpa'?)");
   expect_failure({"train", "--learning-rate", "1"}, 2,
                  "corda train has no flag '--learning-rate': use optim.lr; try --help");
   expect_failure({"train", "--optim.lr=1"}, 2,

@@ -165,8 +165,9 @@ TEST_F(FrontDoor, ThePageOfSettingsInDocsIsTheProgramsOwn) {
 TEST_F(FrontDoor, ASettingOrAFlagIsExplained) {
   EXPECT_THAT(run_corda({"config", "--explain", "optim.lr"}).out,
               StartsWith("optim.lr: learning rate at its peak\n"));
-  EXPECT_THAT(run_corda({"config", "--explain", "--damping"}).out,
-              StartsWith("corda decompose --damping: c of C + c mean(diag C) I\n"));
+  EXPECT_THAT(
+      run_corda({"config", "--explain", "--damping"}).out,
+      StartsWith("corda decompose --damping: c of C + c mean(diag C) I (modes kpa, ipa, dual)\n"));
   const ProcessResult foreign = run_corda({"config", "--explain", "gradient_accumulation_steps"});
   EXPECT_EQ(foreign.exit_code, 2);
   EXPECT_THAT(foreign.err, HasSubstr("optim.batch_size"));
@@ -276,7 +277,8 @@ std::vector<std::string> offered(const std::vector<std::string>& words) {
 TEST_F(FrontDoor, BashCompletesVerbsFlagsWordsSettingsAndFiles) {
   EXPECT_THAT(offered({"corda", "de"}), ElementsAre("decompose"));
   EXPECT_THAT(offered({"corda", "merge", "--max"}), ElementsAre("--max-shard-size"));
-  EXPECT_THAT(offered({"corda", "decompose", "--mode", ""}), ElementsAre("kpa", "ipa", "dual"));
+  EXPECT_THAT(offered({"corda", "decompose", "--mode", ""}),
+              ElementsAre("kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica"));
   EXPECT_THAT(offered({"corda", "train", "--set", "optim.l"}), ElementsAre("optim.lr="));
   EXPECT_THAT(offered({"corda", "config", "--explain", "checkpoint.b"}),
               ElementsAre("checkpoint.best"));

@@ -27,13 +27,20 @@ using Pipeline = testing::Job;
 TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
   calibrate("facts.jsonl", "cov-facts");
   calibrate("task.jsonl", "cov-task");
-  for (const std::string mode : {"kpa", "ipa", "dual"}) {
+  for (const std::string mode : {"kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica"}) {
     std::vector<std::string> decompose = {"decompose", "--model", base(),  "--mode",           mode,
                                           "--rank",    "4",       "--out", at("start-" + mode)};
-    decompose.insert(decompose.end(),
-                     {"--covariance", mode == "ipa" ? at("cov-task") : at("cov-facts")});
-    if (mode == "dual") decompose.insert(decompose.end(), {"--task-covariance", at("cov-task")});
-    EXPECT_EQ(result_of(decompose).at("layers"), 14);
+    const bool alone = mode == "milora" || mode == "mica";
+    const bool of_task = mode == "ipa" || mode == "eva";
+    if (!alone)
+      decompose.insert(decompose.end(), {"--covariance", at(of_task ? "cov-task" : "cov-facts")});
+    if (mode == "dual" || mode == "sc")
+      decompose.insert(decompose.end(), {"--task-covariance", at("cov-task")});
+    const Json made = result_of(decompose);
+    EXPECT_EQ(made.at("layers"), 14);
+    // EVA shares ranks out.
+    EXPECT_EQ(made.at("largest_rank").get<int>() > 4, mode == "eva") << made.dump();
+    const int adapted = 14 - made.at("layers_without").get<int>();
 
     // At the start the adapter changes nothing: the same loss to the last digit.
     const std::vector<std::string> eval = {"eval",       "--model",        base(),
@@ -51,7 +58,7 @@ TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
     const Json merged =
         result_of({"merge", "--model", base(), "--adapter", at("run-" + mode + "/adapter"), "--out",
                    at("merged-" + mode), "--verify"});
-    EXPECT_EQ(merged.at("merged"), 14) << mode;
+    EXPECT_EQ(merged.at("merged"), adapted) << mode;
     EXPECT_LT(merged.at("verify").at("relative_difference").get<double>(), 1e-4) << mode;
 
     auto with_adapter = eval;

@@ -10,158 +10,16 @@
 #include <fstream>
 #include <string>
 
-#include "corda/adapter/initialise.h"
-#include "corda/core/error.h"
-#include "corda/io/covariance_store.h"
-#include "corda/io/tensor.h"
 #include "corda/linalg/spectrum.h"
-#include "core/json.h"
-#include "support/error_of.h"
-#include "support/random_tensor.h"
-#include "support/temporary_directory.h"
+#include "decompose/small_model.h"
 
 namespace corda::decompose {
 namespace {
 
-namespace fs = std::filesystem;
-using ::corda::testing::error_of;
-using ::corda::testing::random_tensor;
-using ::corda::testing::TemporaryDirectory;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
-
-constexpr std::int64_t kHidden = 12;
-constexpr std::int64_t kInner = 20;
-constexpr std::int64_t kTokens = 500;
-const std::vector<std::string> kAttention = {"q_proj", "k_proj", "v_proj", "o_proj"};
-
-void write_config(const fs::path& directory, std::int64_t hidden, int blocks, int heads) {
-  core::write_json(directory / "config.json", {{"model_type", "llama"},
-                                               {"hidden_size", hidden},
-                                               {"intermediate_size", kInner},
-                                               {"num_hidden_layers", blocks},
-                                               {"num_attention_heads", heads},
-                                               {"vocab_size", 30},
-                                               {"rms_norm_eps", 1e-5},
-                                               {"tie_word_embeddings", true}});
-}
-
-// The tensors of a Llama.
-std::vector<std::pair<std::string, at::Tensor>> model_tensors(std::int64_t hidden, int blocks,
-                                                              std::uint64_t seed) {
-  std::vector<std::pair<std::string, at::Tensor>> tensors = {
-      {"model.embed_tokens.weight", random_tensor({30, hidden}, seed)}};
-  for (int layer = 0; layer < blocks; ++layer) {
-    const std::string block = "model.layers." + std::to_string(layer) + ".";
-    for (const auto& leaf : kAttention)
-      tensors.emplace_back(block + "self_attn." + leaf + ".weight",
-                           random_tensor({hidden, hidden}, ++seed));
-    tensors.emplace_back(block + "mlp.gate_proj.weight", random_tensor({kInner, hidden}, ++seed));
-    tensors.emplace_back(block + "mlp.up_proj.weight", random_tensor({kInner, hidden}, ++seed));
-    tensors.emplace_back(block + "mlp.down_proj.weight", random_tensor({hidden, kInner}, ++seed));
-    for (const char* norm : {"input_layernorm.weight", "post_attention_layernorm.weight"})
-      tensors.emplace_back(block + norm, random_tensor({hidden}, ++seed));
-  }
-  tensors.emplace_back("model.norm.weight", random_tensor({hidden}, ++seed));
-  return tensors;
-}
-
-// A folder with a Llama of two blocks in bf16.
-fs::path write_model(const fs::path& directory, std::uint64_t seed = 1) {
-  fs::create_directories(directory);
-  auto tensors = model_tensors(kHidden, 2, seed);
-  for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kBFloat16);
-  io::save_tensors(directory / "model.safetensors", tensors);
-  write_config(directory, kHidden, 2, /*heads=*/3);
-  return directory;
-}
-
-at::Tensor covariance(std::int64_t n, std::uint64_t seed) {
-  const at::Tensor x = random_tensor({kTokens, n}, seed) * at::logspace(0, -2, n);
-  return at::mm(x.t(), x);
-}
-
-struct Site {
-  std::string name;
-  std::vector<std::string> modules;
-  std::int64_t width;
-};
-
-std::vector<Site> sites() {
-  std::vector<Site> result;
-  for (int layer = 0; layer < 2; ++layer) {
-    const std::string a = "model.layers." + std::to_string(layer) + ".self_attn.";
-    const std::string m = "model.layers." + std::to_string(layer) + ".mlp.";
-    result.push_back({a + "input", {a + "q_proj", a + "k_proj", a + "v_proj"}, kHidden});
-    result.push_back({a + "o_proj.input", {a + "o_proj"}, kHidden});
-    result.push_back({m + "input", {m + "gate_proj", m + "up_proj"}, kHidden});
-    result.push_back({m + "down_proj.input", {m + "down_proj"}, kInner});
-  }
-  return result;
-}
-
-fs::path write_covariance(const fs::path& directory, const fs::path& model,
-                          std::uint64_t seed = 100, double factor = 1,
-                          std::int64_t tokens = kTokens) {
-  io::CovarianceWriter writer(directory, io::CovarianceStorage::kPacked);
-  for (const auto& site : sites())
-    writer.add(site.name, site.modules, tokens, factor * covariance(site.width, ++seed));
-  io::CovarianceManifest manifest;
-  manifest.model = io::Checkpoint(model).fingerprint();
-  manifest.model_name = model.string();
-  manifest.activation_scaling = "none";
-  writer.finish(manifest);
-  return directory;
-}
-
-class Decompose : public ::testing::Test {
- protected:
-  Decompose()
-      : model_(write_model(scratch_.path() / "model")),
-        covariance_(write_covariance(scratch_.path() / "cov", model_)) {}
-
-  fs::path write_covariance_with(double wrong, const std::string& at_site) const {
-    fs::path directory = scratch_.path() / core::concat("with", wrong);
-    io::CovarianceWriter writer(directory, io::CovarianceStorage::kFull);
-    for (const auto& site : sites()) {
-      at::Tensor c = covariance(site.width, 3);
-      if (site.name == at_site) c[1][1] = wrong;
-      writer.add(site.name, site.modules, kTokens, c);
-    }
-    io::CovarianceManifest manifest;
-    manifest.model = io::Checkpoint(model_).fingerprint();
-    writer.finish(manifest);
-    return directory;
-  }
-  DecomposeSettings settings(const std::string& out = "adapter") const {
-    DecomposeSettings s;
-    s.model = model_.string();
-    s.covariance = {covariance_.string()};
-    s.rank = 3;
-    s.device = "cpu";
-    s.out = (scratch_.path() / out).string();
-    return s;
-  }
-  at::Tensor weight(const std::string& module) const {
-    return io::view_tensor(io::Checkpoint(model_), module + ".weight").to(at::kDouble);
-  }
-  adapter::Adapter run(const DecomposeSettings& s) {
-    core::Reporter quiet;
-    decompose::decompose(s, quiet);
-    return adapter::read_adapter(s.out);
-  }
-  template <typename ErrorType>
-  std::string failure(const DecomposeSettings& s) {
-    core::Reporter quiet;
-    return error_of<ErrorType>([&] { decompose::decompose(s, quiet); });
-  }
-
-  TemporaryDirectory scratch_;
-  fs::path model_;
-  fs::path covariance_;
-};
 
 TEST_F(Decompose, KpaAndIpaAreTheProjectorsOfAPlainSvd) {
   for (const std::string mode : {"kpa", "ipa"}) {
@@ -375,7 +233,9 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
               HasSubstr("is named 'embed_tokens'; they end in q_proj"));
   s = settings();
   s.covariance.clear();
-  EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("method corda needs --covariance"));
+  EXPECT_THAT(failure<core::ConfigError>(s),
+              HasSubstr("mode kpa needs --covariance: a directory made by corda calibrate, or "
+                        "--data: text to calibrate on"));
   s = settings();
   s.mode = "dual";
   EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("mode dual needs --task-covariance"));
@@ -390,7 +250,7 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
   s.mode = "KPA";
   s.damping = -1;
   EXPECT_EQ(failure<core::ConfigError>(s),
-            "'mode' must be one of kpa, ipa, dual; it is 'KPA'\n"
+            "'mode' must be one of kpa, ipa, dual, null, sc, eva, milora, mica; it is 'KPA'\n"
             "'damping' must lie between 1e-12 and 1e+06; it is -1");
   s = settings();
   s.activation_scaling = "Reference";
@@ -423,12 +283,16 @@ TEST_F(Decompose, ANegativeNumberOnTheDiagonalIsRefusedInEveryModeAndNamesTheSit
     std::string task;
     const char* message;
   };
-  for (const Case& c : std::vector<Case>{
-           {"kpa", {wrong}, "", ": the covariance [12, 12] must be finite"},
-           {"ipa", {wrong}, "", ": the covariance [12, 12] must be finite"},
-           {"ipa", {sound, wrong}, "", ": a covariance cannot be mixed"},
-           {"dual", {wrong}, sound, ": the covariance [12, 12] must be finite"},
-           {"dual", {sound}, wrong, ": the task covariance [12, 12] must be finite"}}) {
+  for (const Case& c :
+       std::vector<Case>{{"kpa", {wrong}, "", ": the covariance [12, 12] must be finite"},
+                         {"ipa", {wrong}, "", ": the covariance [12, 12] must be finite"},
+                         {"ipa", {sound, wrong}, "", ": a covariance cannot be mixed"},
+                         {"dual", {wrong}, sound, ": the covariance [12, 12] must be finite"},
+                         {"dual", {sound}, wrong, ": the task covariance [12, 12] must be finite"},
+                         {"sc", {wrong}, sound, ": the covariance [12, 12] must be finite"},
+                         {"sc", {sound}, wrong, ": the task covariance [12, 12] must be finite"},
+                         {"null", {wrong}, "", ": the covariance [12, 12] must be finite"},
+                         {"eva", {wrong}, "", ": the covariance [12, 12] must be finite"}}) {
     DecomposeSettings s = settings(core::concat(c.mode, c.covariance.size(), c.task.size()));
     s.mode = c.mode;
     s.covariance = c.covariance;
@@ -453,16 +317,11 @@ TEST_F(Decompose, AWeightThatIsNotFiniteNamesItsLayerInEveryModeThatReadsIt) {
     io::save_tensors(model / "model.safetensors", tensors);
     write_config(model, kHidden, 2, /*heads=*/3);
     const fs::path cov = write_covariance(scratch_.path() / core::concat("cov-with", wrong), model);
-    for (const std::string mode : {"kpa", "ipa", "pissa"}) {
+    for (const std::string mode : {"kpa", "ipa", "null", "sc", "milora", "mica", "pissa"}) {
       DecomposeSettings s = settings(core::concat(mode, wrong));
       s.model = model.string();
       s.covariance = {cov.string()};
-      if (mode == "pissa") {
-        s.method = "pissa";
-        s.covariance.clear();
-      } else {
-        s.mode = mode;
-      }
+      set_mode(s, mode, cov.string());
       EXPECT_EQ(failure<core::NumericalError>(s),
                 module + ": the weight [20, 12] holds a NaN or an infinity")
           << mode;
@@ -581,14 +440,8 @@ class LargeLayer : public ::testing::Test {
     DecomposeSettings s;
     s.model = model.string();
     s.covariance = {(scratch_.path() / "cov").string()};
-    if (mode == "dual") s.task_covariance = (scratch_.path() / "task").string();
+    set_mode(s, mode, (scratch_.path() / "task").string());
     s.target_modules = {"q_proj"};
-    if (mode == "pissa") {
-      s.method = "pissa";
-      s.covariance.clear();
-    } else {
-      s.mode = mode;
-    }
     s.rank = 4;
     s.exact = exact;
     s.device = "cpu";
@@ -623,7 +476,8 @@ TEST_F(LargeLayer, RankDeficientOneIsRedoneCountedAndRecorded) {
 
 // Rank 2 where the adapter takes 4, by the fast route and by the exact one.
 TEST_F(LargeLayer, AWeightOfLowerRankThanTheAdapterEndsWellInEveryMode) {
-  for (const std::string mode : {"kpa", "ipa", "dual", "pissa"}) {
+  for (const std::string mode :
+       {"kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica", "pissa"}) {
     for (const bool exact : {false, true}) {
       SCOPED_TRACE(core::concat(mode, exact ? " exact" : ""));
       const DecomposeResult result = run(2, exact, mode);
@@ -648,14 +502,16 @@ TEST_F(LargeLayer, AWeightOfLowerRankThanTheAdapterEndsWellInEveryMode) {
 }
 
 TEST_F(LargeLayer, ExactTakesTheExactRouteWithoutCountingIt) {
-  for (const std::string mode : {"kpa", "ipa", "dual"}) {
+  for (const std::string mode : {"kpa", "ipa", "dual", "eva"}) {
     SCOPED_TRACE(mode);
     run(512, /*exact=*/false, mode);
     EXPECT_THAT(notes()["route"].get<std::string>(), HasSubstr("chebyshev"));
     const DecomposeResult result = run(512, /*exact=*/true, mode);
     EXPECT_EQ(result.layers_redone, 0);
     EXPECT_EQ(result.worst_bound, 1);
-    EXPECT_EQ(notes()["route"].get<std::string>(), mode == "dual" ? "cholesky-eigh" : "svd");
+    EXPECT_EQ(notes()["route"].get<std::string>(), mode == "dual"  ? "cholesky-eigh"
+                                                   : mode == "eva" ? "eigh"
+                                                                   : "svd");
   }
 }
 

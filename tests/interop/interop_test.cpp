@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The corda authors
 // corda's files in PEFT and transformers, and PEFT's files in corda. Skipped where CORDA_PYTHON,
 // set at configure time, is no Python with both.
+#include "interop/interop.h"
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +12,6 @@
 
 #include "corda/adapter/adapter.h"
 #include "corda/adapter/initialise.h"
-#include "corda/core/random.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/spectrum.h"
 #include "corda/merge/merge.h"
@@ -19,66 +20,18 @@
 #include "corda/quantize/quantize.h"
 #include "core/json.h"
 #include "support/family_goldens.h"
-#include "support/process.h"
-#include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 
 namespace corda {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Interop;
+using testing::kBase;
+using testing::kSource;
+using testing::noise;
 using testing::ProcessResult;
-using testing::TemporaryDirectory;
-
-const fs::path kSource = CORDA_SOURCE_DIR;
-const fs::path kBase = kSource / "tests/golden/models/llama3-gqa";
-const std::string kPython = CORDA_PYTHON;
-
-ProcessResult python(const std::string& script, std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), {kPython, (kSource / "tests/interop" / script).string()});
-  return testing::run_process(arguments);
-}
-
-class Interop : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (kPython.empty())
-      GTEST_SKIP() << "CORDA_PYTHON is not set; configure with -DCORDA_PYTHON=<python with peft "
-                      "and transformers>";
-    if (testing::run_process({kPython, "-c", "import peft, transformers"}).exit_code != 0) {
-      GTEST_SKIP() << kPython << " has no peft and transformers";
-    }
-  }
-  fs::path merge_into(const fs::path& adapter, const std::string& name) const {
-    core::Reporter quiet;
-    const fs::path out = scratch_.path() / name;
-    merge::merge({.model = kBase.string(),
-                  .adapter = adapter.string(),
-                  .out = out.string(),
-                  .dtype = "auto",
-                  .max_shard_size = ""},
-                 quiet);
-    return out;
-  }
-
-  // Base + adapter beside `merged`, in PEFT and transformers.
-  static ProcessResult in_peft(const fs::path& adapter, const fs::path& merged,
-                               const std::string& tolerance) {
-    return python("peft_loads_adapter.py", {"--base", kBase.string(), "--adapter", adapter.string(),
-                                            "--merged", merged.string(), "--tolerance", tolerance,
-                                            "--ids", "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
-  }
-
-  TemporaryDirectory scratch_;
-};
-
-at::Tensor noise(const at::Tensor& like, std::uint64_t seed) {
-  core::Random random(seed);
-  at::Tensor result = at::empty_like(like);
-  for (std::int64_t i = 0; i < result.numel(); ++i)
-    result.data_ptr<float>()[i] = static_cast<float>(2 * random.uniform() - 1);
-  return result;
-}
+using testing::python;
 
 bool is_projection(const std::string& name) { return name.ends_with("_proj.weight"); }
 

@@ -192,5 +192,34 @@ TEST(CertifiedGeneralisedTop, ATaskWithoutDirectionsIsRefused) {
   }
 }
 
+TEST(CertifiedEigenTop, EnergyAndBoundHoldAgainstTheExactRoute) {
+  at::manual_seed(11);
+  int fast = 0;
+  for (const LayerCase& c : layer_cases()) {
+    SCOPED_TRACE(c.name);
+    const at::Tensor covariance = covariance_of(c);
+    if (kRank > covariance.size(0) / 8) continue;
+    const Spectrum found = certified_eigen_top(covariance, kRank, kFast);
+    const Spectrum exact = eigenvectors(covariance, kRank, Which::kLargest);
+    const double optimum = exact.values.sum().item<double>();
+    EXPECT_GE(found.values.sum().item<double>(), kGeneralisedBound * optimum);
+    EXPECT_GE(found.values.sum().item<double>(), found.bound * optimum * (1 - 1e-9));
+    EXPECT_LE(found.values.sum().item<double>(), optimum * (1 + 1e-9));
+    EXPECT_NEAR(found.total, exact.total, 1e-9 * exact.total);
+    const at::Tensor& v = found.vectors;
+    EXPECT_LT((at::mm(v.t(), v) - at::eye(kRank, at::kDouble)).abs().max().item<double>(), 1e-12);
+    EXPECT_TRUE(at::allclose((v * at::mm(covariance, v)).sum({0}), found.values, 1e-9, 0));
+    fast += found.route == "eigen-chebyshev" ? 1 : 0;
+  }
+  EXPECT_GT(fast, 3);
+}
+
+TEST(CertifiedEigenTop, ACovarianceWithoutDirectionsIsRefused) {
+  for (const at::Tensor& c : {at::zeros({96, 96}, at::kDouble), -at::eye(96, at::kDouble)}) {
+    EXPECT_THAT(error_of<core::NumericalError>([&] { certified_eigen_top(c, 4, kFast); }),
+                HasSubstr("the covariance [96, 96] must be finite with a positive diagonal"));
+  }
+}
+
 }  // namespace
 }  // namespace corda::linalg

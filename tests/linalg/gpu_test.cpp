@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -77,6 +78,38 @@ TEST(GpuLinalg, SvdTopEqualsCpuReference) {
   EXPECT_TRUE(at::allclose(found.values.cpu(), reference.values, 1e-9));
   EXPECT_TRUE(at::allclose(found.vectors.cpu(), reference.vectors, 1e-6,
                            1e-6));  // gaps of 6 % between singular values
+}
+
+TEST(GpuLinalg, SvdBottomAndEigenvectorsEqualCpuReference) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(10);
+  const auto expect_equal = [](const Spectrum& found, const Spectrum& reference) {
+    EXPECT_TRUE(at::allclose(found.values.cpu(), reference.values, 1e-8, 1e-10));
+    EXPECT_TRUE(at::allclose(found.vectors.cpu(), reference.vectors, 1e-5, 1e-5));
+    EXPECT_NEAR(found.total, reference.total, 1e-9 * std::abs(reference.total) + 1e-9);
+  };
+  for (const at::Tensor& w : {weight_of({"w", 300, 120}), weight_of({"w", 120, 300})})
+    expect_equal(svd_bottom(w.cuda(), 8), svd_bottom(w, 8));
+  const at::Tensor c = covariance_of({"c", 1, 200});
+  const at::Tensor balance = c - 0.5 * covariance_of({"other", 1, 200});
+  for (const Which which : {Which::kSmallest, Which::kLargest}) {
+    expect_equal(eigenvectors(c.cuda(), 8, which), eigenvectors(c, 8, which));
+    expect_equal(eigenvectors(balance.cuda(), 8, which), eigenvectors(balance, 8, which));
+  }
+  const at::Tensor w = weight_of({"w", 120, 200});
+  const at::Tensor damped = damp(c, 0.01);
+  const SingularValues found = singular_values(w.cuda(), damped.cuda());
+  EXPECT_NEAR(found.sum, singular_values(w, damped).sum, 1e-7 * found.sum);
+}
+
+TEST(GpuLinalg, CertifiedEigenTopIsWithinTheBoundOfTheCpuReference) {
+  CORDA_NEEDS_GPU();
+  at::manual_seed(11);
+  const at::Tensor c = covariance_of({"c", 1, 700});
+  const Spectrum found = certified_eigen_top(c.cuda(), 12, {});
+  EXPECT_EQ(found.route, "eigen-chebyshev");
+  EXPECT_GE(found.values.sum().item<double>(),
+            kGeneralisedBound * eigenvectors(c, 12, Which::kLargest).values.sum().item<double>());
 }
 
 TEST(GpuLinalg, GeneralisedTopEqualsCpuReference) {

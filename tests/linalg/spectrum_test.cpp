@@ -92,6 +92,68 @@ INSTANTIATE_TEST_SUITE_P(Cases, SpectrumGolden,
                                            "deficient"),
                          [](const auto& instance) { return std::string(instance.param); });
 
+TEST(Spectrum, SvdBottomIsTheOtherEndOfTheSvd) {
+  at::manual_seed(6);
+  for (const auto& [rows, columns] : {std::pair(20, 30), {30, 20}, {25, 25}}) {
+    const at::Tensor w = at::randn({rows, columns}, at::kDouble);
+    const Spectrum found = svd_bottom(w, kRank);
+    const auto [u, s, vh] = at::linalg_svd(w, false);
+    const std::int64_t begin = s.size(0) - kRank;
+    EXPECT_TRUE(at::allclose(found.values, s.narrow(0, begin, kRank).flip(0), 1e-10, 1e-12));
+    const at::Tensor chosen = u.narrow(1, begin, kRank).flip(1);
+    EXPECT_TRUE(at::allclose(found.vectors.abs(), chosen.abs(), 1e-7, 1e-7));
+    EXPECT_NEAR(found.total, at::linalg_norm(w).item<double>(), 1e-12 * found.total);
+  }
+}
+
+// Of either sign, from both ends; what is stored need not be symmetric to the last bit.
+TEST(Spectrum, EigenvectorsAreThoseOfEitherEnd) {
+  at::manual_seed(7);
+  const at::Tensor g = at::randn({30, 30}, at::kDouble);
+  const at::Tensor symmetric = g + g.t();
+  const auto [values, vectors] = at::linalg_eigh(symmetric);
+  at::Tensor stored = symmetric.clone();
+  stored[3][4] += 1e-9;
+  stored[4][3] -= 1e-9;
+  for (const Which which : {Which::kSmallest, Which::kLargest}) {
+    const bool smallest = which == Which::kSmallest;
+    const Spectrum found = eigenvectors(stored, kRank, which);
+    const at::Tensor expected =
+        smallest ? values.narrow(0, 0, kRank) : values.narrow(0, 30 - kRank, kRank).flip(0);
+    EXPECT_TRUE(at::allclose(found.values, expected, 1e-10, 1e-10));
+    const at::Tensor chosen =
+        smallest ? vectors.narrow(1, 0, kRank) : vectors.narrow(1, 30 - kRank, kRank).flip(1);
+    EXPECT_TRUE(at::allclose(found.vectors.abs(), chosen.abs(), 1e-7, 1e-7));
+    EXPECT_NEAR(found.total, symmetric.trace().item<double>(), 1e-10);
+    EXPECT_EQ(found.route, "eigh");
+  }
+  EXPECT_THAT(error_of<core::ShapeError>([&] { eigenvectors(g, 31, Which::kLargest); }),
+              HasSubstr("the rank must lie between 1 and 30; it is 31"));
+  stored[2][2] = std::nan("");
+  EXPECT_THAT(error_of<core::NumericalError>([&] { eigenvectors(stored, 1, Which::kLargest); }),
+              HasSubstr("the matrix [30, 30] holds a NaN or an infinity"));
+}
+
+TEST(Spectrum, SingularValuesAreThoseOfTheProduct) {
+  at::manual_seed(8);
+  for (const auto& [rows, columns] : {std::pair(12, 30), {40, 30}}) {
+    const at::Tensor w = at::randn({rows, columns}, at::kDouble);
+    const at::Tensor x = at::randn({50, columns}, at::kDouble) * at::logspace(0, -3, columns);
+    const at::Tensor damped = damp(at::mm(x.t(), x), 0.01);
+    const at::Tensor expected = at::linalg_svdvals(at::mm(w, damped));
+    const SingularValues found = singular_values(w, damped);
+    EXPECT_NEAR(found.sum, expected.sum().item<double>(), 1e-7 * found.sum);
+    EXPECT_NEAR(found.largest, expected[0].item<double>(), 1e-12 * found.largest);
+  }
+}
+
+TEST(Spectrum, TheRangeOfADampedCovarianceIsInUnitsOfItsMean) {
+  // 1.01 x 3 on the diagonal is the mean 3 and its damping: eigenvalues 1, 2, 6 and 0.03 more.
+  DampedCovariance covariance(at::diag(at::tensor({2.0, 6.0, 1.0})) * 100, 0.01);
+  EXPECT_NEAR(covariance.range().smallest, 1.03 / 3.03, 1e-12);
+  EXPECT_NEAR(covariance.range().largest, 6.03 / 3.03, 1e-12);
+}
+
 TEST(Spectrum, GoldenFilesAreTheOnesTheManifestDescribes) {
   const core::Json manifest = core::read_json(kGolden / "manifest.json");
   const std::string content = core::read_file(kGolden / "cases.safetensors");

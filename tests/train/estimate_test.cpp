@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 
+#include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "core/json.h"
@@ -193,6 +194,44 @@ TEST_F(EstimateTest, AShardedBaseIsHeldInParts) {
   const auto two = parts_of(2);
   EXPECT_NEAR(two.at("weights, bf16"), (141.1 - kHeadAndEmbedding) / 2 + kHeadAndEmbedding, 0.1);
   EXPECT_NEAR(two.at("two whole blocks"), 2 * (141.1 - kHeadAndEmbedding) / 80, 0.01);
+}
+
+// Ranks of the adapter's own layers, of which one is missing, and what it trains.
+TEST_F(EstimateTest, AnAdapterIsCountedLayerByLayer) {
+  corda::testing::write_tiny_model(at("tiny"), {.vocab = 257});
+  adapter::Adapter made;
+  made.method = "corda";
+  made.mode = "mica";
+  made.rank = 4;
+  made.alpha = 4;
+  made.train_b = false;
+  const model::Model model =
+      model::load_model(io::Checkpoint(at("tiny")), model::read_model_config(at("tiny")), {});
+  std::int64_t rank = 1;
+  for (const model::Linear* linear : model.projections()) {
+    if (linear->name == "model.layers.0.self_attn.k_proj") continue;
+    auto& layer = made.layers[linear->name];
+    layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), rank, 1,
+                                     linear->name);
+    layer.alpha = static_cast<double>(rank);
+    rank = rank % 7 + 1;
+  }
+  fs::create_directories(at("adapter"));
+  adapter::write_adapter(at("adapter"), made);
+  TrainSettings given = settings(at("tiny"), 4, 64);
+  given.method = "corda";
+  given.adapter = at("adapter");
+  given.lora.rank = 0;
+  given.precision = "fp32";
+  core::Reporter silent;
+  const Estimate planned = plan(given, "H100");
+  Trainable real(given, at::kCPU, silent);
+  std::int64_t trained = 0;
+  for (const auto& [name, tensor] : real.parameters()) trained += tensor.numel();
+  EXPECT_EQ(planned.trained_parameters, trained);
+  EXPECT_EQ(planned.rank, 7);
+  EXPECT_EQ(planned.parts[3].bytes,
+            low_rank_pass_bytes(real.model(), {.recompute = Recompute::kNone, .tokens = 256}));
 }
 
 TEST_F(EstimateTest, TheAdviceMakesItFit) {

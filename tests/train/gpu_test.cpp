@@ -27,6 +27,7 @@ struct Case {
   std::int64_t rank;
   bool train_a;
   bool shared_a = false;  // of projections with one input
+  bool train_b = true;
 };
 
 constexpr testing::TinyModelOptions kShape{.vocab = 512,
@@ -48,6 +49,7 @@ model::Model load(const std::filesystem::path& directory, at::ScalarType type, c
   adapter.rank = c.rank;
   adapter.alpha = 2.0 * static_cast<double>(c.rank);
   adapter.train_a = c.train_a;
+  adapter.train_b = c.train_b;
   at::manual_seed(3);
   for (const model::Linear* linear : model.projections()) {
     // One projection without an adapter: its site must cope.
@@ -207,7 +209,8 @@ INSTANTIATE_TEST_SUITE_P(Batches, GpuPass,
                                            Case{"MixedLengths", Lengths::kMixed, 16, true},
                                            Case{"OddRank", Lengths::kMixed, 5, true},
                                            Case{"FrozenA", Lengths::kEqual, 16, false},
-                                           Case{"SharedA", Lengths::kMixed, 5, false, true}),
+                                           Case{"SharedA", Lengths::kMixed, 5, false, true},
+                                           Case{"FrozenB", Lengths::kMixed, 5, true, false, false}),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
 // Autograd over kernels: its bf16 error against fp32, beside that of ATen's operations.

@@ -34,6 +34,7 @@ struct Case {
   bool train_a = true;
   bool shared_a = false;  // of the projections of attention, and of the feed-forward's upper ones
   bool mixed_ranks = false;  // k and up have another, padded to 16, and another scale
+  bool train_b = true;
 };
 
 bool ends_with_any(const std::string& name, std::initializer_list<const char*> suffixes) {
@@ -52,6 +53,7 @@ model::Model adapted(const fs::path& directory, const Case& c) {
   adapter.rank = 5;
   adapter.alpha = 10;
   adapter.train_a = c.train_a;
+  adapter.train_b = c.train_b;
   at::manual_seed(3);
   for (const model::Linear* linear : model.projections()) {
     const std::string& name = linear->name;
@@ -146,6 +148,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"SharedAWithAGap", false, query_and_value, false, true},
         Case{"SharedAOfTheLastTwo", false, key_and_value, false, true},
         Case{"EqualATrained", false, all, true, true},
+        Case{"FrozenB", false, all, true, false, false, false},
+        Case{"FrozenBBiases", true, all, true, false, false, false},
+        Case{"FrozenBMixedRanks", false, all, true, false, true, false},
+        Case{"FrozenBDownOnly", false,
+             [](const std::string& n) { return ends_with_any(n, {"down_proj"}); }, true, false,
+             false, false},
         Case{"MixedRanks", false, all, true, false, true},
         Case{"MixedRanksSharedA", true, all, false, true, true},
         Case{"QueryAndValue", false, query_and_value},

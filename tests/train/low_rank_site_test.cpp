@@ -53,6 +53,14 @@ TEST(SiteLayout, OneFrozenAOfAdjacentLayersTakesItsColumnsOnce) {
   EXPECT_EQ(parts_and_columns({linear(trained), linear(trained.detach().clone())}), Result(2, 16));
 }
 
+TEST(LowRankSite, AFrozenBHasNoRoomForAGradient) {
+  model::Linear layer = linear(frozen_a(5).set_requires_grad(true));
+  const std::int64_t of_a = gradient_elements(layout_of({&layer}), kIn);
+  layer.low_rank->b.set_requires_grad(true);
+  // [4, 5], up to 64 elements.
+  EXPECT_EQ(gradient_elements(layout_of({&layer}), kIn), of_a + 64);
+}
+
 TEST(LowRankSite, ATrainedAOfTwoLayersIsRefused) {
   const at::Tensor a = frozen_a(5).set_requires_grad(true);
   std::vector<model::Linear> layers = {linear(a), linear({}), linear(a)};
@@ -64,7 +72,7 @@ TEST(LowRankSite, ATrainedAOfTwoLayersIsRefused) {
 }
 
 // Layers of one input, drawn: with and without adapter and bias, of several ranks, their A trained,
-// frozen, or that of the layer before.
+// frozen, or that of the layer before, their B trained or frozen.
 std::vector<model::Linear> drawn_layers(std::mt19937& random) {
   const auto draw = [&](unsigned count) { return static_cast<std::int64_t>(random() % count); };
   std::vector<model::Linear> layers;
@@ -78,7 +86,7 @@ std::vector<model::Linear> drawn_layers(std::mt19937& random) {
       const at::Tensor a = shares ? layers.back().low_rank->a
                                   : at::randn({1 + draw(17), kIn}).set_requires_grad(draw(2) == 0);
       layer.low_rank = {.a = a,
-                        .b = at::randn({rows, a.size(0)}).set_requires_grad(true),
+                        .b = at::randn({rows, a.size(0)}).set_requires_grad(draw(3) > 0),
                         .magnitude = {},
                         .scale = has_before && draw(4) > 0
                                      ? layers.back().low_rank->scale
@@ -125,7 +133,7 @@ TEST(LowRankSite, OutputsAndGradientsOfAnyLayersAreThoseOfAutograd) {
     for (const model::Linear& layer : layers) {
       if (!layer.low_rank) continue;
       if (layer.low_rank->a.requires_grad()) factors.push_back(layer.low_rank->a);
-      factors.push_back(layer.low_rank->b);
+      if (layer.low_rank->b.requires_grad()) factors.push_back(layer.low_rank->b);
     }
     std::vector<model::Linear*> pointers;
     for (model::Linear& layer : layers) pointers.push_back(&layer);

@@ -8,6 +8,7 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/data/load.h"
+#include "corda/decompose/mode.h"
 #include "corda/model/config.h"
 #include "corda/model/largest_rank.h"
 #include "corda/tokenizer/tokenizer.h"
@@ -43,6 +44,14 @@ constexpr Method kMethods[] = {
      "CorDA, instruction-previewed: adapts what the task needs most"},
     {"dual", "corda", "dual", "1.0e-3",
      "CorDA, dual: most task energy for each unit of knowledge energy"},
+    {"null", "corda", "null", "4.0e-4",
+     "LoRA-Null: A reads what the knowledge uses least, and stays as it is"},
+    {"sc", "corda", "sc", "1.0e-4", "SC-LoRA: starts at the outputs with more task than knowledge"},
+    {"eva", "corda", "eva", "2.0e-4", "EVA: A starts at what the task uses most"},
+    {"milora", "corda", "milora", "2.0e-4",
+     "MiLoRA: a LoRA that starts at the weight's smallest components"},
+    {"mica", "corda", "mica", "4.0e-4",
+     "MiCA: B writes along the weight's smallest components, and stays as it is"},
 };
 
 const Method& method_of(const std::string& name) {
@@ -119,10 +128,15 @@ std::string before(const InitSettings& s, const Method& method, std::int64_t ran
   const std::string model = s.model.empty() ? "MODEL" : s.model;
   const std::string task = s.data.empty() ? "task.jsonl" : s.data.front();
   const std::string facts = s.knowledge.empty() ? "facts.jsonl" : s.knowledge;
-  const std::string mode = method.mode;
-  std::string command = concat("corda decompose --model ", model, " --mode ", mode, " --rank ",
-                               rank, " --data ", mode == "ipa" ? task : facts);
-  if (mode == "dual") command += " --task-data " + task;
+  const auto modes = decompose::modes();
+  const decompose::Input input = std::find_if(modes.begin(), modes.end(), [&](const auto& mode) {
+                                   return mode.name == method.mode;
+                                 })->input;
+  std::string command =
+      concat("corda decompose --model ", model, " --mode ", method.mode, " --rank ", rank);
+  if (input != decompose::Input::kWeight)
+    command += concat(" --data ", input == decompose::Input::kTask ? task : facts);
+  if (input == decompose::Input::kBoth) command += " --task-data " + task;
   return concat("# First, once: ", command, " --out adapters/", method.name, "\n");
 }
 

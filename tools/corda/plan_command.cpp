@@ -242,7 +242,8 @@ void add_plan(CLI::App& app, CommonFlags& common, Action& action) {
   verb->add_option("--stored-rank", flags->work.stored_rank,
                    "of decompose: rank of the file, twice --rank but for mode dual [256]")
       ->type_name("NUMBER");
-  verb->add_flag("--dual", flags->dual, "of decompose: mode dual, with two sets of samples");
+  verb->add_flag("--dual", flags->dual,
+                 "of decompose: modes dual and sc, with two sets of samples");
   verb->add_option("--config", flags->config, "settings file of the training (YAML)")
       ->type_name("FILE");
   verb->add_option("--set", flags->assignments,

@@ -35,8 +35,10 @@ struct LayerAdapter {
 // What decomposition found for one layer, kept in corda.json.
 struct LayerReport {
   std::int64_t rank = 0;
-  double energy = 0;         // ||U_r^T W C~||_F of the chosen components (dual: sum of eigenvalues)
-  double total_energy = 0;   // ||W C~||_F (dual: trace of the generalised problem)
+  // Of the chosen components and of all: ||U_r^T W C~||_F and ||W C~||_F; pissa, milora and mica
+  // the same without C~; dual, eva, null and sc sums of eigenvalues (docs/modes.md).
+  double energy = 0;
+  double total_energy = 0;
   double damping = 0;        // c of C~ = C + c mean(diag C) I
   std::int64_t tokens = 0;   // tokens the site saw in calibration
   std::string route = {};    // of the solver, "" where it was not recorded
@@ -44,18 +46,23 @@ struct LayerReport {
   std::string refused = {};  // why the fast route was given up for the exact one, else ""
   // Components that the weight has not, since its rank is lower: they start at zero and stay there.
   std::int64_t without_weight = 0;
+  // Where they were used (CorDA++): log of the compactness of C~ for this layer, and which of the
+  // covariances, in their order, was chosen for it.
+  std::optional<double> compactness = {};
+  std::optional<std::int64_t> covariance = {};
 };
 
 // Effective weight of a layer: W + s (B A - B0 A0), s = alpha / rank of the layer; with a magnitude
 // m (DoRA, Liu et al. 2024, eq. 5) the rows of W + s B A are rescaled to norm m.
 struct Adapter {
   std::string method = "lora";  // lora | dora | pissa | corda
-  std::string mode;             // corda: kpa | ipa | dual
+  std::string mode;             // corda: of decompose::modes()
   // Of A and B (the file holds 2 x rank where the start is subtracted), unless a layer has another.
   std::int64_t rank = 0;
   double alpha = 0;  // likewise
   double dropout = 0;
-  bool train_a = true;  // false: A stays as it starts (dual)
+  bool train_a = true;  // false: A stays as it starts (dual, null)
+  bool train_b = true;  // false: B does (mica)
   std::string base_fingerprint;
   std::string base_name;
   std::int64_t base_blocks = 0;  // decoder blocks of the base; 0: not known. Not stored
@@ -102,11 +109,11 @@ class AdapterTensors {
   struct Shape {
     std::int64_t out_features = 0;
     std::int64_t in_features = 0;
+    std::int64_t stored_rank = 0;  // twice the layer's where the start is subtracted
   };
-  // `stored_rank` is that of the file: twice the adapter's where the start is subtracted. Goes on
-  // with the file at `path` where it is for these layers, else makes it anew. Throws ResourceError.
-  AdapterTensors(const fs::path& path, const std::map<std::string, Shape>& layers,
-                 std::int64_t stored_rank);
+  // Goes on with the file at `path` where it is for these layers, else makes it anew. Throws
+  // ResourceError.
+  AdapterTensors(const fs::path& path, const std::map<std::string, Shape>& layers);
 
   const fs::path& path() const { return file_.path(); }
   bool is_new() const { return file_.is_new(); }
@@ -119,10 +126,22 @@ class AdapterTensors {
   io::SafetensorsInPlace file_;
 };
 
-// Writes adapter_config.json and corda.json for the tensors of `modules`, which stand in `adapter`
-// or were written apart; `subtracts_start` as in LayerAdapter.
+// Writes an adapter_model.safetensors to `out` that has the first components of the layers in
+// `stored`, a file of AdapterTensors: as many as `ranks` says by module, which must not be more
+// than are there. Layers of rank 0 are left out.
+void write_first_components(const fs::path& stored, const fs::path& out,
+                            const std::map<std::string, std::int64_t>& ranks, bool subtracts_start);
+
+// Rank and alpha of a layer, by which it is scaled.
+struct LayerScale {
+  std::int64_t rank = 0;
+  double alpha = 0;
+};
+
+// Writes adapter_config.json and corda.json for the tensors of `layers`, by module name, which
+// stand in `adapter` or were written apart; `subtracts_start` as in LayerAdapter.
 void write_adapter_notes(const fs::path& directory, const Adapter& adapter,
-                         const std::vector<std::string>& modules, bool subtracts_start);
+                         const std::map<std::string, LayerScale>& layers, bool subtracts_start);
 
 // s (B A - B0 A0), fp32 [out, in], computed as s ((B - B0) A + B0 (A - A0)). Without the magnitude.
 at::Tensor update_of(const LayerAdapter& layer, double scale);

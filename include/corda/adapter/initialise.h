@@ -12,12 +12,12 @@
 
 namespace corda::adapter {
 
-// CorDA (KPA with the smallest, IPA with the largest components of W C~) and PiSSA (the largest of
-// W): A0 = (s S_r)^-1/2 U_r^T W and B0 = U_r sqrt(S_r / s), so that s B0 A0 = U_r U_r^T W. No
-// inverse of C~ is needed, since S V^T C~^-1 = U^T W. A component whose S is zero to rounding gets
-// a zero row of A0 and a zero column of B0. `weight` is W [out, in], `u` comes from
-// left_singular_subspace or svd_top of it. The result's a, b are copies of its a0, b0, on
-// the device of `u`. Throws ShapeError where the sizes do not fit.
+// CorDA (KPA with the smallest, IPA with the largest components of W C~), PiSSA (the largest of W)
+// and MiLoRA (the smallest of W, Wang et al. 2024): A0 = (s S_r)^-1/2 U_r^T W and B0 = U_r sqrt(S_r
+// / s), so that s B0 A0 = U_r U_r^T W. No inverse of C~ is needed, since S V^T C~^-1 = U^T W. A
+// component whose S is zero to rounding gets a zero row of A0 and a zero column of B0. `weight` is
+// W [out, in], `u` comes from left_singular_subspace, svd_top or svd_bottom of it. The result's a,
+// b are copies of its a0, b0, on the device of `u`. Throws ShapeError where the sizes do not fit.
 LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Spectrum& u,
                                       double scale);
 
@@ -29,6 +29,27 @@ std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows,
 // row of `initialise_lora` has on average; B [out, r] is zero, nothing is subtracted, and A is
 // meant to stay frozen. On the device of `directions`.
 LayerAdapter initialise_dual(const linalg::Spectrum& directions, std::int64_t out_features);
+
+// EVA (Paischer et al. 2024): the rows of A are the largest eigenvectors of the task's covariance,
+// B [out, r] is zero, both are trained. On the device of `directions`.
+LayerAdapter initialise_eva(const linalg::Spectrum& directions, std::int64_t out_features);
+
+// LoRA-Null, version 2 (Tang et al. 2025): `directions` U0 [in, r] are the eigenvectors of the
+// knowledge's covariance with the least eigenvalues, W U0 U0^T = U S V^T, and A = (S / s)^(1/2)
+// V^T stays frozen. The authors train B from U (S / s)^(1/2) on beside W - W U0 U0^T; B here is
+// what it moves by, from zero on. A row whose S is zero to rounding is zero. Errors as
+// initialise_from_subspace.
+LayerAdapter initialise_null(const at::Tensor& weight, const linalg::Spectrum& directions,
+                             double scale);
+
+// SC-LoRA (Luo et al. 2025): with Q [out, r] the directions of the output, A0 = Q^T W and B0 = Q /
+// s, so that s B0 A0 = Q Q^T W; otherwise as initialise_from_subspace.
+LayerAdapter initialise_projected(const at::Tensor& weight, const linalg::Spectrum& directions,
+                                  double scale);
+
+// MiCA (2604.01694): B is the left singular vectors `u` [out, r] and is meant to stay frozen, A
+// [r, in] is zero, nothing is subtracted. On the device of `u`.
+LayerAdapter initialise_mica(const linalg::Spectrum& u, std::int64_t in_features);
 
 // PiSSA without the detour over files: `initialise_from_subspace` of the top r components of W.
 LayerAdapter initialise_pissa(const at::Tensor& weight, std::int64_t rank, double scale);

@@ -20,12 +20,18 @@ namespace corda::decompose {
 struct DecomposeSettings : covariance::DrawSettings {
   std::string model;                    // the base's directory
   std::string assume_family = {};       // a model_type to read the model as; "": its own
-  std::vector<std::string> covariance;  // directories; several are mixed with equal weight
-  std::string task_covariance;          // dual with covariance directories: the task's
-  std::vector<std::string> task_data;   // dual with `data`: the task's files
-  std::string method = "corda";         // corda | pissa
-  std::string mode = "kpa";             // kpa | ipa | dual; corda only
-  std::int64_t rank = 128;              // of the adapter; stored factors of kpa, ipa, pissa have 2r
+  std::vector<std::string> covariance;  // directories
+  // What becomes of several: mix, with equal weight; compact, a layer takes one (CorDA++).
+  std::string covariance_choice = "mix";
+  std::string task_covariance;         // with covariance directories, of modes with two: the task's
+  std::vector<std::string> task_data;  // likewise with `data`: the task's files
+  std::string method = "corda";        // corda | pissa
+  std::string mode = "kpa";            // of modes() (mode.h); corda only
+  double beta = 0.8;                   // sc: weight of the knowledge, that of the task is 1 - beta
+  std::int64_t rank = 128;  // of the adapter; stored factors have 2r where a start is subtracted
+  // How layers come to their ranks, whose mean is `rank`: auto | equal | explained | compact.
+  std::string ranks = "auto";
+  double rho = 2;    // the largest rank of a layer, in units of `rank`; explained, compact
   double alpha = 0;  // the adapter's product is scaled by alpha / rank; 0: the rank
   // Last parts of the names of the layers that get an adapter, or whole names; all-linear: every
   // layer of the blocks.
@@ -40,9 +46,12 @@ struct DecomposeSettings : covariance::DrawSettings {
 core::SettingsList settings_of(DecomposeSettings& settings);
 
 struct DecomposeResult {
-  std::int64_t layers = 0;  // with an adapter, those skipped among them
+  std::int64_t layers = 0;  // that were decomposed, those skipped among them
   std::int64_t rank = 0;
-  // Sum of energy^2 over sum of total_energy^2 (dual: of energies); 0 to 1.
+  std::int64_t smallest_rank = 0;   // of a layer with an adapter
+  std::int64_t largest_rank = 0;    // likewise
+  std::int64_t layers_without = 0;  // that were given no rank and have no adapter
+  // Sum of energy^2 over sum of total_energy^2, of energies where these are sums; 0 to 1.
   double energy_share = 0;
   std::int64_t layers_skipped = 0;  // that an earlier process had finished
   std::int64_t layers_redone = 0;   // by the exact route, the fast one having proved no bound
@@ -52,10 +61,9 @@ struct DecomposeResult {
   std::map<std::string, adapter::LayerReport> reports;  // by module name
 };
 
-// Writes an adapter directory (adapter.h) and settings.resolved.yaml, atomically. kpa adapts the
-// components of W C~ with the least, ipa those with the most energy (CorDA, Yang et al. 2024,
-// section 3.3); dual the input directions with the most task energy per knowledge energy, A frozen;
-// pissa those of W. The covariances come from directories (`covariance`), the next site being read
+// Writes an adapter directory (adapter.h) and settings.resolved.yaml, atomically. modes() says what
+// the directions are, and `ranks` how many a layer gets (ranks.h in src/decompose). The covariances
+// come from directories (`covariance`), the next site being read
 // while the present one is decomposed, or are collected on the way (`data`), the model running one
 // block at a time (covariance/stream.h). Several directories are averaged after each was divided by
 // its trace, then scaled back by the mean of the traces, so that A0 and B0 stay as balanced as with

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace corda::linalg {
@@ -28,6 +29,12 @@ class DampedCovariance {
   const at::Tensor& factor();
   // C~^-1, symmetric. Errors as `factor`.
   const at::Tensor& inverse();
+  // The smallest and the largest eigenvalue of C~, in units of the mean of its diagonal.
+  struct Range {
+    double smallest = 0;
+    double largest = 0;
+  };
+  const Range& range();
   // C~ C~.
   const at::Tensor& square();
   // C~ as a sum of matrices whose products are fast: two in bf16 on a GPU, one in fp32 on the CPU.
@@ -39,6 +46,7 @@ class DampedCovariance {
   at::Tensor matrix_;
   at::Tensor factor_;
   at::Tensor inverse_;
+  std::optional<Range> range_;
   at::Tensor square_;
   std::vector<at::Tensor> pieces_;
   std::int64_t factorisations_ = 0;

@@ -44,6 +44,22 @@ Spectrum left_singular_subspace(const at::Tensor& weight, const at::Tensor& damp
 // 2024). values: singular values; total: ||W||_F. Errors as above.
 Spectrum svd_top(const at::Tensor& weight, std::int64_t r);
 
+// Those with the smallest singular values (MiLoRA, Wang et al. 2024; MiCA, 2604.01694), out of the
+// min(out, in) that the reduced SVD has. As svd_top otherwise.
+Spectrum svd_bottom(const at::Tensor& weight, std::int64_t r);
+
+// The r eigenvectors of a symmetric matrix [n, n] with the smallest or the largest eigenvalues,
+// orthonormal. values: the eigenvalues, of either sign; total: the trace. Throws ShapeError,
+// NumericalError (solver, NaN).
+Spectrum eigenvectors(const at::Tensor& matrix, std::int64_t r, Which which);
+
+// The singular values of W C~ [out, in], all of them together: right to 1e-8 of the largest each.
+struct SingularValues {
+  double sum = 0;
+  double largest = 0;
+};
+SingularValues singular_values(const at::Tensor& weight, const at::Tensor& damped);
+
 // The top r eigenvectors a of C_task a = l C_know~ a, not normalised beyond a^T C_know~ a = 1.
 // values: the l; total: trace(C_know~^-1 C_task). Throws ShapeError, or NumericalError where
 // C_know~ is not positive definite.
@@ -81,5 +97,10 @@ Spectrum certified_subspace(const at::Tensor& weight, DampedCovariance& covarian
 // NumericalError where the task's covariance is zero or not finite too.
 Spectrum certified_generalised_top(const at::Tensor& task, DampedCovariance& knowledge,
                                    std::int64_t r, const SubspaceOptions& options = {});
+
+// As eigenvectors(covariance, r, kLargest) of a covariance, the sum of the values within
+// kGeneralisedBound of the optimum. Throws NumericalError where it is zero or not finite.
+Spectrum certified_eigen_top(const at::Tensor& covariance, std::int64_t r,
+                             const SubspaceOptions& options = {});
 
 }  // namespace corda::linalg

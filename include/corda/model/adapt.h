@@ -20,8 +20,8 @@ void attach_exported(Linear& linear, const adapter::LayerAdapter& layer, double 
 
 // For training: the frozen weight becomes W - s B0 A0 where the start is subtracted (fp32, rounded
 // once to the weight's dtype) and fresh leaves of A and B (and the magnitude) run beside it. They
-// are on the model's device, fp32, and require gradients (A only where `adapter.train_a`). Adjacent
-// projections with equal A that are not trained (q, k and v of mode dual) hold one tensor.
+// are on the model's device, fp32, and require gradients (A and B where the adapter trains them).
+// Adjacent projections with equal A that are not trained (q, k and v of mode dual) hold one tensor.
 void attach_trainable(Model& model, const adapter::Adapter& adapter);
 
 // ||W_i||^2 of every row of a weight [out, in], [out], fp32.

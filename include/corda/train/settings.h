@@ -19,6 +19,7 @@ struct TrainSettings {
   std::string method = "lora";     // corda | lora | pissa | dora | full
   std::string adapter;             // directory to start from; corda always, else optional
   std::string train_a = "auto";    // auto: what the adapter says | true | false
+  std::string train_b = "auto";    // likewise
   struct Lora {
     std::int64_t rank = 0;  // 0: the given adapter's, else 128 or what fits
     double alpha = 0;       // 0: the given adapter's, else the rank

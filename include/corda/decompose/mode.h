@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The ways to make an adapter: one row of a table each (docs/modes.md has formulas and sources,
+// docs/adding-a-mode.md says how a row comes to be).
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace corda::decompose {
+
+struct SiteWork;
+struct LayerStart;
+struct LayerSite;
+
+// What a mode is made from beside the weight. One covariance alone is `covariance` or `data`
+// whatever it is of; of two the task's is `task_covariance` or `task_data`.
+enum class Input { kWeight, kKnowledge, kTask, kBoth };
+
+struct Mode {
+  std::string_view name;
+  std::string_view method;  // that the adapter is of: corda, or pissa, whose only mode has no name
+  std::string_view what;    // one line for a user
+  Input input = Input::kWeight;
+  bool reads_weight = true;
+  bool trains_a = true;
+  bool trains_b = true;
+  bool subtracts_start = false;  // A0 and B0 are not zero; the file holds 2 x rank
+  // Values of components are singular ones, whose squares add up; else energies, which do.
+  bool has_singular_values = true;
+  // Components are the largest ones, so that their shares of all tell layers apart.
+  bool takes_largest = true;
+  bool is_of_product = false;        // of W C~: CorDA++'s choices are defined
+  std::string_view ranks = "equal";  // what `ranks: auto` means: as the mode was published
+  // In src/decompose/starts.h: what the layers of a site share, made once (null: nothing), and the
+  // start of one layer.
+  void (*prepare)(SiteWork& site) = nullptr;
+  LayerStart (*start)(const SiteWork& site, const LayerSite& layer) = nullptr;
+};
+
+std::span<const Mode> modes();
+
+}  // namespace corda::decompose
