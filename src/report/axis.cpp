@@ -49,7 +49,7 @@ std::string tick_text(double value, double step) {
 
 }  // namespace
 
-Axis::Axis(double low, double high, bool logarithmic, bool round)
+Axis::Axis(double low, double high, bool logarithmic, bool round, double least_step)
     : logarithmic_(logarithmic), low_(low), high_(high) {
   if (logarithmic) {
     double decade = std::floor(std::log10(low));
@@ -70,7 +70,7 @@ Axis::Axis(double low, double high, bool logarithmic, bool round)
     low_ -= around;
     high_ += around;
   }
-  const double step = step_of(high_ - low_);
+  const double step = std::max(least_step, step_of(high_ - low_));
   if (round) {
     low_ = std::floor(low_ / step + 1e-9) * step;
     high_ = std::ceil(high_ / step - 1e-9) * step;

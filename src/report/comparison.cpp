@@ -20,10 +20,13 @@ namespace {
 
 // One thing that was measured of every run.
 struct Column {
-  std::string title;
+  std::string name;
+  std::string unit;
   bool is_loss = true;  // lower is better
   std::function<std::optional<double>(const Run&)> value_of;
   std::optional<double> base;
+
+  std::string title() const { return concat(name, ", ", unit); }
 };
 
 // Perplexity and what has no score is its loss; tasks are their score, but as what is learnt they
@@ -40,7 +43,8 @@ std::optional<double> value_of(const Measure& measure, bool loss) {
 Column column_of(const std::string& name, const Measure& example, bool as_task,
                  const Compared& compared) {
   const bool loss = shows_loss(example, as_task);
-  Column column{.title = concat(name, ", ", loss ? "nats a token" : example.score_name),
+  Column column{.name = name,
+                .unit = loss ? "nats a token" : example.score_name,
                 .is_loss = loss || example.score_name == "perplexity",
                 .value_of =
                     [name, loss](const Run& run) {
@@ -68,7 +72,8 @@ std::vector<Column> columns_of(const std::vector<Run>& runs, const Compared& com
   if (const auto task = examples.find(compared.task); task != examples.end()) {
     columns.push_back(column_of(task->first, task->second, true, compared));
   } else if (evaluated) {
-    columns.push_back({.title = "evaluation loss, nats a token",
+    columns.push_back({.name = "evaluation loss",
+                       .unit = "nats a token",
                        .value_of = [](const Run& run) { return last_of(run, "eval_loss"); },
                        .base = {}});
   }
@@ -76,7 +81,8 @@ std::vector<Column> columns_of(const std::vector<Run>& runs, const Compared& com
     if (name != compared.task) columns.push_back(column_of(name, measure, false, compared));
   }
   if (gauged) {
-    columns.push_back({.title = "forgetting gauge F",
+    columns.push_back({.name = "forgetting gauge",
+                       .unit = "F",
                        .value_of = [](const Run& run) { return last_of(run, "forgetting"); },
                        .base = 0.0});
   }
@@ -125,19 +131,23 @@ double mean_of(const std::vector<double>& values) {
                         : sum / static_cast<double>(values.size());
 }
 
-std::string decimals(double value) {
-  std::array<char, 48> text;
-  std::snprintf(text.data(), text.size(), std::abs(value) < 10 ? "%.4f" : "%.2f", value);
+int decimals_of(double value) { return std::abs(value) < 10 ? 4 : 2; }
+
+std::string decimals(double value, int count) {
+  std::array<char, 400> text;
+  std::snprintf(text.data(), text.size(), "%.*f", count, value);
   return text.data();
 }
+
+std::string decimals(double value) { return decimals(value, decimals_of(value)); }
 
 // The mean, and where there are several the largest minus the smallest.
 std::string text_of(const std::vector<double>& values) {
   if (values.empty()) return "-";
-  const std::string mean = decimals(mean_of(values));
-  if (values.size() == 1) return mean;
+  const double mean = mean_of(values);
+  if (values.size() == 1) return decimals(mean);
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return concat(mean, " (", core::four_digits(*high - *low), ")");
+  return concat(decimals(mean), " (", decimals(*high - *low, decimals_of(mean)), ")");
 }
 
 // The place of the best cell of each group by the task.
@@ -160,7 +170,7 @@ std::set<std::size_t> best_of(const std::vector<Cell>& cells, const Column& task
 Table table_of(const std::vector<Cell>& cells, const Groups& groups,
                const std::vector<Column>& columns) {
   Table table{.head = {"method", "rate", "runs"}};
-  for (const Column& column : columns) table.head.push_back(column.title);
+  for (const Column& column : columns) table.head.push_back(column.title());
   const bool has_base = std::any_of(columns.begin(), columns.end(),
                                     [](const Column& column) { return column.base.has_value(); });
   if (has_base) {
@@ -184,14 +194,14 @@ Table table_of(const std::vector<Cell>& cells, const Groups& groups,
 // Of each group the line through its rates, and a dot a run.
 Chart curve_of(const std::vector<Cell>& cells, const Groups& groups, const Column& task,
                const Column& kept) {
-  Chart chart{.title = concat(kept.title, " against ", task.title),
-              .x_label = task.title,
-              .y_label = kept.title};
+  Chart chart{.title = concat(kept.name, " against ", task.name),
+              .x_label = task.title(),
+              .y_label = kept.title()};
   if (kept.base) chart.levels.push_back({.label = "base model", .y = *kept.base});
   for (std::size_t group = 0; group < groups.names.size(); ++group) {
     const Ink ink{.number = group};
     Line dots{.label = groups.names[group], .ink = ink, .joined = false, .dotted = true};
-    Line line{.label = groups.names[group], .ink = {.number = group, .faint = true}};
+    Line line{.label = groups.names[group], .ink = ink};
     for (const Cell& cell : cells) {
       if (cell.group != group) continue;
       for (const Run* run : cell.runs) {

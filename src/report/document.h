@@ -15,6 +15,11 @@ struct Paragraph {
   std::string text;
 };
 
+// Of what follows in its section.
+struct Heading {
+  std::string text;
+};
+
 struct Table {
   std::vector<std::string> head = {};
   std::vector<std::vector<std::string>> rows = {};  // as long as the head
@@ -42,6 +47,7 @@ struct Chart {
   std::string y_label = {};
   std::vector<Line> lines = {};
   bool logarithmic = false;        // the y axis; all finite values must be above 0
+  bool counts = false;             // the x axis has whole numbers only
   bool from_zero = false;          // the y axis begins at 0
   std::vector<double> marks = {};  // places on the x axis that are pointed out
   // A value to compare with, across the whole chart.
@@ -61,7 +67,7 @@ struct Legend {
   std::vector<Entry> entries;
 };
 
-using Block = std::variant<Paragraph, Table, Legend, Chart>;
+using Block = std::variant<Paragraph, Heading, Table, Legend, Chart>;
 
 struct Section {
   std::string title;

@@ -40,6 +40,8 @@ class Page {
     out_ += concat("<p>", xml_text(paragraph.text), "</p>\n");
   }
 
+  void add(const Heading& heading) { out_ += concat("<h3>", xml_text(heading.text), "</h3>\n"); }
+
   void add(const Table& table) {
     out_ += "<div class=\"scroll\"><table>\n<thead><tr>";
     for (std::size_t i = 0; i < table.head.size(); ++i) add_cell("th", i, table, table.head[i]);

@@ -68,7 +68,7 @@ bool all_positive(const Chart& chart) {
 
 void add_by_block(const Run& run, const std::string& title, const std::string& y_label,
                   ValueOf value_of, Section& section) {
-  Chart chart{.title = title, .x_label = "block", .y_label = y_label};
+  Chart chart{.title = title, .x_label = "block", .y_label = y_label, .counts = true};
   std::size_t number = 0;
   for (const std::string& projection : projections_of(run)) {
     const Series series = over_blocks(run, projection, value_of);
@@ -89,9 +89,10 @@ void add_spectra(const Run& run, Section& section) {
   std::size_t number = 0;
   for (const std::string& projection : projections_of(run)) {
     const Ink ink{.number = number++};
-    Chart chart{.title = concat(run.name, ": singular values of the update, ", projection),
+    Chart chart{.title = concat("Singular values of the update, ", projection),
                 .x_label = "index",
-                .y_label = "singular value"};
+                .y_label = "singular value",
+                .counts = true};
     std::vector<double> sums;
     std::vector<double> counts;
     for (const Layer& layer : run.layers) {
@@ -150,11 +151,11 @@ Section layers(const std::vector<Run>& runs, const Groups& groups) {
         concat("The first run of each method; ", left_out, " more runs have such figures.")});
   }
   for (const Run* run : shown) {
+    section.blocks.emplace_back(Heading{run->name});
     section.blocks.emplace_back(legend_of(*run));
-    add_by_block(*run, concat(run->name, ": energy of the directions that the adapter began with"),
+    add_by_block(*run, "Energy of the directions that the adapter began with",
                  "share of the layer's", energy_share, section);
-    add_by_block(*run, concat(run->name, ": size of the update"), "Frobenius norm", update_norm,
-                 section);
+    add_by_block(*run, "Size of the update", "Frobenius norm", update_norm, section);
     add_spectra(*run, section);
   }
   return section;

@@ -46,6 +46,8 @@ std::string text_of(const Table& table) {
   return text;
 }
 
+std::string text_of(const Heading& heading) { return concat("### ", plain(heading.text), "\n"); }
+
 std::string text_of(const Paragraph& paragraph) { return plain(paragraph.text) + "\n"; }
 
 // The tables name every line themselves.
@@ -94,13 +96,13 @@ Table table_of_points(const Chart& chart) {
 
 std::string text_of(const Chart& chart) {
   std::vector<const Line*> lines;
-  bool dots_only = !chart.lines.empty();
+  bool has_loose_dots = false;
   for (const Line& line : chart.lines) {
     if (!line.ink.faint) lines.push_back(&line);
-    dots_only = dots_only && (!line.joined || line.ink.faint);
+    has_loose_dots = has_loose_dots || !line.joined;
   }
   std::string text = concat("**", plain(chart.title), "** (", plain(chart.y_label), ")\n\n");
-  text += text_of(dots_only ? table_of_points(chart) : table_over_x(chart, lines));
+  text += text_of(has_loose_dots ? table_of_points(chart) : table_over_x(chart, lines));
   for (const auto& level : chart.levels)
     text += concat("\n", plain(level.label), ": ", text_of(level.y), "\n");
   if (!chart.note.empty()) text += concat("\n", plain(chart.note), "\n");

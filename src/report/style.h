@@ -29,6 +29,7 @@ body {
 }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0.5rem 0 1rem; }
 h2 { font-size: 1.2rem; line-height: 1.3; margin: 2.25rem 0 0.5rem; padding-top: 0.5rem; border-top: 1px solid var(--rule); }
+h3 { font-size: 1.05rem; margin: 1.5rem 0 0.25rem; }
 p { margin: 0.5rem 0; max-width: 46rem; }
 .charts { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
 figure { margin: 0.5rem 0 0; break-inside: avoid; }
@@ -59,9 +60,8 @@ svg.key { width: 1.75rem; flex: none; }
 .scroll { overflow-x: auto; margin: 0.5rem 0; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: 0.3rem 0.7rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-td { max-width: 24rem; overflow-wrap: anywhere; }
 th { border-bottom: 1.5px solid var(--soft); }
-.t { text-align: left; white-space: normal; min-width: 7rem; }
+.t { text-align: left; white-space: normal; min-width: 7rem; max-width: 30rem; overflow-wrap: anywhere; }
 tbody tr:nth-child(even) { background: var(--stripe); }
 footer { margin-top: 2.5rem; color: var(--soft); font-size: 0.85rem; }
 @media print {
@@ -75,10 +75,12 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: 0.85rem; }
   .charts { grid-template-columns: 1fr 1fr; }
   .scroll { overflow: visible; }
   table { font-size: 9px; }
-  th, td { white-space: normal; padding: 0.2rem 0.4rem; }
+  th, td { padding: 0.2rem 0.4rem; }
+  th { white-space: normal; }
+  .t { min-width: 0; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
-  h2 { break-after: avoid; }
+  h2, h3, .legend { break-after: avoid; }
 }
 )css";
 

@@ -77,7 +77,11 @@ class Drawing {
     for (const Line& line : chart.lines) {
       for (const double x : line.points.x) extent.take(x);
     }
-    return {extent.low.value_or(0), extent.high.value_or(1), false, false};
+    // Dots by themselves would be cut at the ends of the axis.
+    const bool loose = std::any_of(chart.lines.begin(), chart.lines.end(),
+                                   [](const Line& line) { return !line.joined; });
+    return {extent.low.value_or(0), extent.high.value_or(1), false, loose,
+            chart.counts ? 1.0 : 0.0};
   }
 
   static Axis axis_of_y(const Chart& chart) {

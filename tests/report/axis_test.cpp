@@ -28,6 +28,11 @@ TEST(Axis, TicksAreRoundAndHaveTheDecimalsOfTheirStep) {
               ElementsAre("0.0000", "0.0001", "0.0002", "0.0003", "0.0004"));
 }
 
+TEST(Axis, CountsHaveTicksAtWholeNumbersOnly) {
+  EXPECT_THAT(texts(Axis(0, 3, false, false, 1)), ElementsAre("0", "1", "2", "3"));
+  EXPECT_THAT(texts(Axis(0, 31, false, false, 1)), ElementsAre("0", "10", "20", "30"));
+}
+
 TEST(Axis, PlacesRunFromTheLowToTheHighEnd) {
   const Axis axis(1.71, 2.14, false, true);
   EXPECT_NEAR(axis.place(1.7), 0, 1e-12);
