@@ -7,7 +7,7 @@ namespace corda::report {
 
 // The eight colours can be told apart with the common kinds of colour blindness (after Okabe and
 // Ito), on white and on black.
-inline constexpr const char* kStyle = R"css(
+inline constexpr const char* kStyle = R"(
 :root {
   color-scheme: light dark;
   --page: #ffffff; --ink: #1c1c1e; --soft: #636366; --rule: #d8d8dc; --stripe: #f5f5f7;
@@ -82,6 +82,6 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: 0.85rem; }
   tr { break-inside: avoid; }
   h2, h3, .legend { break-after: avoid; }
 }
-)css";
+)";
 
 }  // namespace corda::report

@@ -232,6 +232,7 @@ int main(int argc, char** argv) {
   corda::tools::add_export(app, common, action);
   corda::tools::add_inspect(app, common, action);
   corda::tools::add_report(app, common, action);
+  corda::tools::add_study(app, common, action);
   corda::tools::add_doctor(app, common, action);
   corda::tools::add_tokenize(app, common, action);
   corda::tools::add_config(app, common, action);

@@ -13,11 +13,11 @@
 namespace corda::report {
 
 struct ReportSettings {
-  std::vector<std::string> runs;  // run directories of `corda train`
-  std::string base = {};          // a folder whose evaluations/ are those of the untrained model
-  std::string task = "task";      // the measure that says how much was learnt; the others are kept
-  std::string format = "auto";    // html | markdown; auto: by the name of `out`, else html
-  std::string out = {};           // the file that is written; "": nothing is
+  std::vector<std::string> runs = {};  // run directories of `corda train`
+  std::string base = {};        // a folder whose evaluations/ are those of the untrained model
+  std::string task = "task";    // the measure that says how much was learnt; the others are kept
+  std::string format = "auto";  // html | markdown; auto: by the name of `out`, else html
+  std::string out = {};         // the file that is written; "": nothing is
   std::string title = {};
 };
 
