@@ -19,13 +19,22 @@ std::string grouped(std::int64_t number) {
   return digits;
 }
 
+std::string short_number(double value) {
+  std::string text = format_double(value);
+  const std::size_t exponent = text.find('e');
+  if (exponent == std::string::npos) return text;
+  const bool negative = text[exponent + 1] == '-';
+  const std::size_t digits = text.find_first_not_of("+-0", exponent + 1);
+  return text.substr(0, exponent + 1) + (negative ? "-" : "") + text.substr(digits);
+}
+
 std::string four_digits(double value) {
   if (value == 0) return "0";
   if (!std::isfinite(value)) return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
   std::array<char, 32> text;
   std::snprintf(text.data(), text.size(), "%.3e", value);
   // The double nearest to that decimal, which prints as short as it is.
-  return format_double(parse_double(text.data()).value_or(value));
+  return short_number(parse_double(text.data()).value_or(value));
 }
 
 std::string size_text(std::int64_t bytes) {

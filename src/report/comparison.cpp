@@ -25,6 +25,7 @@ struct Column {
   bool is_loss = true;  // lower is better
   std::function<std::optional<double>(const Run&)> value_of;
   std::optional<double> base;
+  int decimals = 4;
 
   std::string title() const { return concat(name, ", ", unit); }
 };
@@ -131,23 +132,27 @@ double mean_of(const std::vector<double>& values) {
                         : sum / static_cast<double>(values.size());
 }
 
-int decimals_of(double value) { return std::abs(value) < 10 ? 4 : 2; }
-
 std::string decimals(double value, int count) {
   std::array<char, 400> text;
   std::snprintf(text.data(), text.size(), "%.*f", count, value);
   return text.data();
 }
 
-std::string decimals(double value) { return decimals(value, decimals_of(value)); }
+// Percentages and perplexities need fewer than losses and shares do.
+void choose_decimals(const std::vector<Run>& runs, std::vector<Column>& columns) {
+  for (Column& column : columns) {
+    for (const Run& run : runs)
+      if (std::abs(column.value_of(run).value_or(0)) >= 10) column.decimals = 2;
+  }
+}
 
 // The mean, and where there are several the largest minus the smallest.
-std::string text_of(const std::vector<double>& values) {
+std::string text_of(const std::vector<double>& values, int count) {
   if (values.empty()) return "-";
-  const double mean = mean_of(values);
-  if (values.size() == 1) return decimals(mean);
+  const std::string mean = decimals(mean_of(values), count);
+  if (values.size() == 1) return mean;
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return concat(decimals(mean), " (", decimals(*high - *low, decimals_of(mean)), ")");
+  return concat(mean, " (", decimals(*high - *low, count), ")");
 }
 
 // The place of the best cell of each group by the task.
@@ -176,7 +181,7 @@ Table table_of(const std::vector<Cell>& cells, const Groups& groups,
   if (has_base) {
     table.rows.push_back({"base model", "", ""});
     for (const Column& column : columns)
-      table.rows.back().push_back(column.base ? decimals(*column.base) : "-");
+      table.rows.back().push_back(column.base ? decimals(*column.base, column.decimals) : "-");
   }
   const std::set<std::size_t> best = best_of(cells, columns.front());
   for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -186,7 +191,7 @@ Table table_of(const std::vector<Cell>& cells, const Groups& groups,
          concat(core::four_digits(cell.rate), best.contains(i) ? " \xE2\x97\x86" : ""),
          std::to_string(cell.runs.size())});
     for (const Column& column : columns)
-      table.rows.back().push_back(text_of(values_of(cell, column)));
+      table.rows.back().push_back(text_of(values_of(cell, column), column.decimals));
   }
   return table;
 }
@@ -210,7 +215,7 @@ Chart curve_of(const std::vector<Cell>& cells, const Groups& groups, const Colum
         if (!x || !y) continue;
         dots.points.add(*x, *y);
         dots.tips.push_back(concat(run->name, ", rate ", core::four_digits(cell.rate), ": ",
-                                   decimals(*x), ", ", decimals(*y)));
+                                   decimals(*x, task.decimals), ", ", decimals(*y, kept.decimals)));
       }
       const double x = mean_of(values_of(cell, task));
       const double y = mean_of(values_of(cell, kept));
@@ -228,7 +233,8 @@ Chart curve_of(const std::vector<Cell>& cells, const Groups& groups, const Colum
 
 Section comparison(const std::vector<Run>& runs, const Groups& groups, const Compared& compared) {
   Section section{.title = "Learnt and kept"};
-  const std::vector<Column> columns = columns_of(runs, compared);
+  std::vector<Column> columns = columns_of(runs, compared);
+  choose_decimals(runs, columns);
   const bool measured =
       std::any_of(runs.begin(), runs.end(), [](const Run& run) { return !run.measures.empty(); });
   if (columns.empty() || (runs.size() < 2 && !measured)) return section;

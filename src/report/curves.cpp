@@ -138,9 +138,9 @@ std::string median_of(const Run& run, const std::string& key) {
 std::string state_of(const Run& run) {
   const auto steps = run.metrics.find("loss");
   const bool none = steps == run.metrics.end() || steps->second.size() == 0;
-  if (none) return run.finished ? "finished" : "no steps";
-  return concat(run.finished ? "finished, " : "unfinished, ",
-                core::grouped(std::llround(steps->second.x.back())),
+  const std::string state = run.failed ? "failed" : run.finished ? "finished" : "unfinished";
+  if (none) return run.finished || run.failed ? state : "no steps";
+  return concat(state, ", ", core::grouped(std::llround(steps->second.x.back())),
                 steps->second.x.back() == 1 ? " step" : " steps");
 }
 

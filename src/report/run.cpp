@@ -101,6 +101,11 @@ void read_notes(const fs::path& path, Run& run) {
 void read_study(const fs::path& path, Run& run) {
   const Json study = core::read_json(path);
   const core::Fields fields(study, concat("'", path.string(), "'"));
+  if (fields.has("state")) {
+    // Of method full a study removes what was trained.
+    run.finished = run.finished || fields.text("state") == "done";
+    run.failed = fields.text("state") == "failed";
+  }
   if (fields.has("group")) run.group = fields.text("group");
   if (fields.has("rate")) run.rate = fields.number("rate");
   if (fields.has("seed")) run.seed = std::to_string(fields.integer("seed"));

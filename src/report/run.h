@@ -43,6 +43,7 @@ struct Run {
   std::optional<double> rate;
   std::string seed;
   bool finished = false;
+  bool failed = false;  // as a study says of a loss that was not finite
   std::vector<std::pair<std::string, std::string>> settings;  // by dotted names
   std::map<std::string, Series> metrics;                      // by key, over steps
   std::vector<double> resumed;                                // after these steps

@@ -125,7 +125,8 @@ class Study {
     if (!fs::exists(train::result_of(run.train))) {
       forget_lost_steps(directory_of(run));
       try {
-        seconds = train::train(run.train, /*resume=*/true, reporter_).seconds;
+        const bool resume = train::latest_checkpoint(directory_of(run)).has_value();
+        seconds = train::train(run.train, resume, reporter_).seconds;
       } catch (const core::NumericalError& error) {
         reporter_.warn(concat(run.name, " failed: ", error.what()));
         write_state(run, "failed");

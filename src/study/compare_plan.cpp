@@ -9,6 +9,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/quantity.h"
 #include "corda/core/text.h"
 #include "corda/train/train.h"
 #include "study/named_settings.h"
@@ -75,8 +76,6 @@ void require_whole(const char* name, const std::vector<double>& values) {
   }
 }
 
-std::string number_text(double value) { return core::format_double(value); }
-
 // What a run is called beside its method: of each axis that has several values its own.
 struct Axes {
   bool ranks = false;
@@ -87,7 +86,7 @@ struct Axes {
     std::string name = run.method;
     if (ranks && run.rank > 0) name += concat("-r", run.rank);
     if (modules && !run.modules.empty()) name += "-" + run.modules;
-    if (decays) name += concat("-wd", number_text(run.decay));
+    if (decays) name += concat("-wd", core::short_number(run.decay));
     return name;
   }
   // An adapter does not depend on the decay.
@@ -210,7 +209,7 @@ class Planner {
 
   void add_run(const Method& method, const ConfigNode& targets, PlannedRun run) {
     run.group = axes_.group(run);
-    run.name = concat(run.group, "-lr", number_text(run.rate), "-s", run.seed);
+    run.name = concat(run.group, "-lr", core::short_number(run.rate), "-s", run.seed);
     train::TrainSettings& t = run.train;
     const core::SettingsList list = train::settings_of(t);
     t.model = s_.model;

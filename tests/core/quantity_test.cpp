@@ -29,6 +29,15 @@ TEST(Quantity, FourDigitsAreKeptAndWhatIsNotFiniteHasAName) {
   EXPECT_EQ(four_digits(std::numeric_limits<double>::denorm_min()), "5e-324");
 }
 
+TEST(Quantity, ExponentsAreAsShortAsPeopleWriteThem) {
+  EXPECT_EQ(short_number(2e-4), "2e-4");
+  EXPECT_EQ(short_number(1e6), "1e6");
+  EXPECT_EQ(short_number(1.5e-12), "1.5e-12");
+  EXPECT_EQ(short_number(1e300), "1e300");
+  EXPECT_EQ(short_number(0.002), "0.002");
+  EXPECT_EQ(four_digits(2e-5), "2e-5");
+}
+
 TEST(Quantity, SizesGoUpInThousands) {
   EXPECT_EQ(size_text(999), "999 bytes");
   EXPECT_EQ(size_text(1234567), "1.235 MB");

@@ -254,6 +254,15 @@ TEST_F(Comparison, HasACurveOfTaskLossAgainstEachKeptMeasure) {
   EXPECT_THAT(html, HasSubstr("Further left: learnt more. Higher: kept more."));
 }
 
+TEST_F(Comparison, AStudySaysWhatIsFinishedAndWhatFailed) {
+  write("lora-1-0/study.json", R"({"state": "done"})");
+  write("lora-1-1/study.json", R"({"state": "failed"})");
+  const std::string markdown = page(all_, "markdown");
+  EXPECT_THAT(markdown, HasSubstr("| lora-1-0 | lora | finished, 3 steps |"));
+  EXPECT_THAT(markdown, HasSubstr("| lora-1-1 | lora | failed, 3 steps |"));
+  EXPECT_THAT(markdown, HasSubstr("| dual-1-0 | lora | unfinished, 3 steps |"));
+}
+
 TEST_F(Comparison, AnEvaluationThatCannotBeReadIsNamed) {
   write("dual-1-0/evaluations/facts.json", "{");
   write("dual-1-0/evaluations/other.json", "{\"score\": 1}");

@@ -189,7 +189,7 @@ TEST_F(Compare, ARunWhoseLossIsNotFiniteFailsAndTheOthersGoOn) {
   const CompareResult result = compare(study, log_);
   EXPECT_EQ(result.failed, 1);
   EXPECT_EQ(result.done, 1);
-  EXPECT_THAT(log_.text, HasSubstr("warning: lora-lr1e+06-s0 failed: step "));
+  EXPECT_THAT(log_.text, HasSubstr("warning: lora-lr1e6-s0 failed: step "));
   EXPECT_EQ(lines_of(result.results)[0]["state"], "failed");
   const CompareResult again = compare(study, log_);
   EXPECT_EQ(again.failed, 1);

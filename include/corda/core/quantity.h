@@ -11,6 +11,9 @@ namespace corda::core {
 // "12 345 678".
 std::string grouped(std::int64_t number);
 
+// `format_double` with an exponent as people write it: "2e-4", "1e6".
+std::string short_number(double value);
+
 // The shortest text of the value rounded to four significant digits; "nan", "inf" of what is not
 // finite.
 std::string four_digits(double value);
