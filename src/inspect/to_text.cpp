@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "corda/core/error.h"
+#include "corda/core/quantity.h"
 #include "corda/core/text.h"
 #include "corda/inspect/inspect.h"
 #include "core/json.h"
@@ -20,36 +20,16 @@ std::string words(std::string key) {
   return key;
 }
 
-std::string grouped(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  for (auto at = static_cast<std::int64_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3)
-    digits.insert(static_cast<std::size_t>(at), " ");
-  return digits;
-}
-
-std::string number(double value) {
-  if (value == 0) return "0";
-  const double unit = std::pow(10, std::floor(std::log10(std::abs(value))) - 3);
-  return core::format_double(std::round(value / unit) * unit);
-}
-
-std::string size_text(std::int64_t bytes) {
-  constexpr const char* kUnits[] = {"bytes", "kB", "MB", "GB", "TB"};
-  auto value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; value >= 1000 && unit < 4; ++unit) value /= 1000;
-  return core::concat(number(value), " ", kUnits[unit]);
-}
-
 std::string value_text(const std::string& key, const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_null()) return "-";
   if (value.is_number_integer()) {
     const auto count = value.get<std::int64_t>();
-    return key == "bytes" || key.ends_with("_bytes") ? size_text(count) : grouped(count);
+    return key == "bytes" || key.ends_with("_bytes") ? core::size_text(count)
+                                                     : core::grouped(count);
   }
-  if (value.is_number()) return number(value.get<double>());
+  if (value.is_number()) return core::four_digits(value.get<double>());
   std::vector<std::string> parts;
   for (const Json& item : value) parts.push_back(value_text("", item));
   return core::join(parts, ", ");

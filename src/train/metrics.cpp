@@ -2,14 +2,9 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/metrics.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <array>
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -66,52 +61,22 @@ StepMetrics metrics_from_json(const core::Fields& json) {
           .eval_loss = {}};
 }
 
-MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t finished_steps)
-    : path_(std::move(path)) {
+MetricsFile::MetricsFile(const std::filesystem::path& path, std::int64_t finished_steps) {
   std::string kept;
-  if (finished_steps > 0 && std::filesystem::exists(path_)) {
+  if (finished_steps > 0 && std::filesystem::exists(path)) {
     std::int64_t lines = 0;
-    for (const auto& line : core::split(core::read_file(path_), '\n')) {
+    for (const auto& line : core::split(core::read_file(path), '\n')) {
       if (line.empty() || lines == finished_steps) break;
       kept += line + "\n";
       ++lines;
     }
   }
-  core::write_file_atomic(path_, kept);
-  size_ = static_cast<std::int64_t>(kept.size());
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  if (descriptor_ < 0) core::throw_output_error("open", path_, errno);
-}
-
-MetricsFile::~MetricsFile() {
-  if (descriptor_ >= 0) ::close(descriptor_);
+  core::write_file_atomic(path, kept);
+  file_.emplace(path);
 }
 
 bool MetricsFile::append(const StepMetrics& metrics) {
-  waiting_ += core::json_line(to_json(metrics)) + "\n";
-  return flush();
-}
-
-bool MetricsFile::flush() {
-  std::size_t done = 0;
-  while (done < waiting_.size()) {
-    const ssize_t written = ::write(descriptor_, waiting_.data() + done, waiting_.size() - done);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      error_ = errno;
-      // A part of a line would be no JSON.
-      [[maybe_unused]] const int cut = ::ftruncate(descriptor_, size_);
-      return false;
-    }
-    done += static_cast<std::size_t>(written);
-  }
-  size_ += static_cast<std::int64_t>(done);
-  waiting_.clear();
-  return true;
-}
-
-std::string MetricsFile::why() const {
-  return core::concat("cannot write '", path_.string(), "': ", std::strerror(error_));
+  return file_->append(core::json_line(to_json(metrics)) + "\n");
 }
 
 }  // namespace corda::train

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "corda/train/train.h"
 #include "core/fields.h"
+#include "train/append_file.h"
 
 namespace corda::train {
 
@@ -23,23 +25,16 @@ class MetricsFile {
  public:
   // Opens `path` for appending after cutting it back to the first `finished_steps` steps. Throws
   // ResourceError.
-  MetricsFile(std::filesystem::path path, std::int64_t finished_steps);
-  MetricsFile(const MetricsFile&) = delete;
-  MetricsFile& operator=(const MetricsFile&) = delete;
-  ~MetricsFile();
+  MetricsFile(const std::filesystem::path& path, std::int64_t finished_steps);
 
   // Whether all lines so far are in the file.
   bool append(const StepMetrics& metrics);
-  bool flush();
+  bool flush() { return file_->flush(); }
   // Of the failure of the last call, in words.
-  std::string why() const;
+  std::string why() const { return file_->why(); }
 
  private:
-  std::filesystem::path path_;
-  int descriptor_ = -1;
-  std::int64_t size_ = 0;  // of the whole lines in the file
-  std::string waiting_;
-  int error_ = 0;
+  std::optional<AppendFile> file_;
 };
 
 }  // namespace corda::train

@@ -2,6 +2,9 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/record.h"
 
+#include <torch/version.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "corda/adapter/tuning.h"
@@ -19,6 +22,19 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr const char* kReservedName = "reserved-space";  // for the result
+constexpr const char* kVersionsName = "versions.jsonl";
+
+// Which program goes on with the run, a line for each process that did.
+void add_version(const fs::path& run, std::int64_t finished_steps) {
+  const fs::path path = run / kVersionsName;
+  std::string lines;
+  if (finished_steps > 0 && fs::exists(path)) lines = core::read_file(path);
+  lines +=
+      core::json_line(
+          {{"after_step", finished_steps}, {"corda", CORDA_VERSION}, {"LibTorch", TORCH_VERSION}}) +
+      "\n";
+  core::write_file_atomic(path, lines);
+}
 
 }  // namespace
 
@@ -66,15 +82,21 @@ Progress Record::take_up(bool resume, std::int64_t total, const TrainSettings& r
 void Record::begin(const Progress& before) {
   const fs::path run = settings_.out;
   room_.emplace(run / kReservedName, trainable_.saved_bytes());
-  metrics_.emplace(run / kMetricsName, before.steps - (before.unevaluated ? 1 : 0));
+  const std::int64_t written = before.steps - (before.unevaluated ? 1 : 0);
+  metrics_.emplace(run / kMetricsName, written);
+  if (std::ranges::find(settings_.log, "tensorboard") != settings_.log.end())
+    events_.emplace(run, written + 1);
+  add_version(run, before.steps);
   saved_at_ = Clock::now();
 }
 
 void Record::add(const StepMetrics& metrics) {
-  if (metrics_->append(metrics)) {
+  const bool has_line = metrics_->append(metrics);
+  const bool has_event = !events_ || events_->append(metrics);
+  if (has_line && has_event) {
     metrics_failed_ = false;
   } else if (!std::exchange(metrics_failed_, true)) {
-    reporter_.warn(concat(metrics_->why(),
+    reporter_.warn(concat(has_line ? events_->why() : metrics_->why(),
                           "; training goes on, and the lines are written once there is room"));
   }
   newest_ = metrics;

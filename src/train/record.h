@@ -16,6 +16,7 @@
 #include "core/reserved_space.h"
 #include "train/best_result.h"
 #include "train/checkpoint_writer.h"
+#include "train/event_file.h"
 #include "train/metrics.h"
 #include "train/trainable.h"
 
@@ -38,7 +39,7 @@ class Record {
   // Takes up the run directory, with `resume` from its latest checkpoint, whose parameters and
   // moments are put in place; `total`: steps of the run. Returns what is already done.
   Progress take_up(bool resume, std::int64_t total, const TrainSettings& resolved);
-  // Takes room for the result, and opens metrics.jsonl behind the steps that are done.
+  // Takes room for the result, and opens what steps are written to behind those that are done.
   void begin(const Progress& before);
 
   // A line of metrics; where evaluated, the result is kept if its loss is the lowest.
@@ -78,6 +79,7 @@ class Record {
   std::optional<BestResult> best_;
   std::optional<core::ReservedSpace> room_;  // for the result
   std::optional<MetricsFile> metrics_;
+  std::optional<EventFile> events_;  // where the settings ask for them
   bool metrics_failed_ = false;
   std::optional<StepMetrics> newest_;
 };

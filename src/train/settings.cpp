@@ -138,6 +138,18 @@ core::Setting data_files(std::string name, std::vector<data::DataFile>& member, 
   return setting;
 }
 
+void check_log(const TrainSettings& s, std::vector<std::string>& problems) {
+  const std::vector<std::string> known = {"jsonl", "tensorboard"};
+  for (const auto& name : s.log) {
+    if (std::ranges::find(known, name) == known.end()) {
+      problems.push_back(concat("'log' must hold jsonl or tensorboard; it holds '", name, "'",
+                                core::suggestion(name, known)));
+    }
+  }
+  if (std::ranges::find(s.log, "jsonl") == s.log.end())
+    problems.emplace_back("'log' must hold jsonl, which --resume and corda report read");
+}
+
 std::vector<std::string> auto_or(std::vector<std::string> names) {
   names.insert(names.begin(), "auto");
   return names;
@@ -287,6 +299,10 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("checkpoint.best", s.checkpoint.best,
            "the result is that of the step with the lowest evaluation loss, not the last one's")
       .free();
+  list.add("log", s.log,
+           "what every step is written to: jsonl (metrics.jsonl, always), tensorboard (event files "
+           "in OUT, beside it)")
+      .free();
   list.add("seed", s.seed, "of initialisation, shuffles and dropout", {0, 9e15});
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
   list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
@@ -296,6 +312,7 @@ core::SettingsList settings_of(TrainSettings& s) {
 
 void check(const TrainSettings& s) {
   std::vector<std::string> problems;
+  check_log(s, problems);
   if (s.method == "corda" && s.adapter.empty()) {
     problems.emplace_back("method corda needs 'adapter': a directory made by `corda decompose`");
   }

@@ -145,7 +145,9 @@ TEST_F(FrontDoor, TheSchemaInTheFolderOfConfigurationsIsTheProgramsOwn) {
   EXPECT_EQ(run_corda({"config", "--schema"}).out, core::read_file(configs / "train.schema.json"));
   int files = 0;
   for (const auto& entry : fs::recursive_directory_iterator(configs)) {
-    if (entry.path().extension() != ".yaml") continue;
+    // Files of studies have settings of their own (study_test reads them).
+    if (entry.path().extension() != ".yaml" || entry.path().parent_path().filename() == "studies")
+      continue;
     ++files;
     const std::string schema =
         fs::relative(configs / "train.schema.json", entry.path().parent_path()).string();

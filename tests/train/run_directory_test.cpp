@@ -174,7 +174,7 @@ TEST_F(RunDirectory, WhatAKillLeftIsClearedAway) {
                   "checkpoints/step-6", "checkpoints/step-6/state.json",
                   "checkpoints/step-6/state.safetensors", "checkpoints/step-7",
                   "checkpoints/step-7/state.json", "checkpoints/step-7/state.safetensors",
-                  "config.resolved.yaml", "metrics.jsonl"));
+                  "config.resolved.yaml", "metrics.jsonl", "versions.jsonl"));
 }
 
 TEST_F(RunDirectory, IsNeitherAModelsNorAnAdapters) {

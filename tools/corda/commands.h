@@ -22,6 +22,8 @@ void add_plan(CLI::App& app, CommonFlags& common, Action& action);
 void add_doctor(CLI::App& app, CommonFlags& common, Action& action);
 void add_export(CLI::App& app, CommonFlags& common, Action& action);
 void add_inspect(CLI::App& app, CommonFlags& common, Action& action);
+void add_report(CLI::App& app, CommonFlags& common, Action& action);
+void add_study(CLI::App& app, CommonFlags& common, Action& action);
 void add_config(CLI::App& app, CommonFlags& common, Action& action);
 void add_completion(CLI::App& app, CommonFlags& common, Action& action);
 void add_man(CLI::App& app, CommonFlags& common, Action& action);

@@ -2,54 +2,15 @@
 // SPDX-FileCopyrightText: The corda authors
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "commands.h"
 #include "console_reporter.h"
 #include "corda/eval/eval.h"
+#include "corda/eval/result_json.h"
 
 namespace corda::tools {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-Json metrics_json(const std::vector<eval::Metric>& metrics) {
-  Json object = Json::object();
-  for (const auto& metric : metrics) {
-    object[metric.name] = {{"value", metric.value}};
-    if (metric.error) object[metric.name]["standard_error"] = *metric.error;
-  }
-  return object;
-}
-
-Json result_json(const eval::EvalResult& result) {
-  Json object = {{"task", result.task}};
-  if (result.task != "generate") object["score"] = result.score;
-  object["score_name"] = result.score_name;
-  if (result.tokens > 0) {
-    object["nll"] = result.nll;
-    object["perplexity"] = result.perplexity;
-    object["tokens"] = result.tokens;
-  }
-  object["samples"] = result.samples;
-  if (!result.bos.empty()) object["bos"] = result.bos;
-  if (result.harness.empty()) return object;
-  object["harness"] = result.harness;
-  object["shots"] = result.shots;
-  object["seconds"] = result.seconds;
-  object["metrics"] = metrics_json(result.metrics);
-  for (const auto& group : result.groups)
-    object["groups"][group.name] = {{"samples", group.items},
-                                    {"metrics", metrics_json(group.metrics)}};
-  for (const auto& compared : result.comparisons) {
-    object["compare"][compared.metric] = {{"other", compared.other},
-                                          {"gained", compared.gained},
-                                          {"lost", compared.lost},
-                                          {"p", compared.p}};
-  }
-  return object;
-}
 
 void print_metric(const char* indent, const eval::Metric& metric) {
   std::printf("%s%s %.4f", indent, metric.name.c_str(), metric.value);
@@ -99,7 +60,7 @@ void add_eval(CLI::App& app, CommonFlags& common, Action& action) {
              const eval::EvalResult result = eval::evaluate(*settings, reporter, *common.world);
              if (!common.prints) return;
              if (common.json) {
-               print_json(result_json(result));
+               std::printf("%s\n", eval::result_json(result).c_str());
              } else {
                print_text(result);
              }

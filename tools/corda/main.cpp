@@ -227,6 +227,8 @@ int main(int argc, char** argv) {
   corda::tools::add_plan(app, common, action);
   corda::tools::add_export(app, common, action);
   corda::tools::add_inspect(app, common, action);
+  corda::tools::add_report(app, common, action);
+  corda::tools::add_study(app, common, action);
   corda::tools::add_doctor(app, common, action);
   corda::tools::add_tokenize(app, common, action);
   corda::tools::add_config(app, common, action);

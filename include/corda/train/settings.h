@@ -73,6 +73,7 @@ struct TrainSettings {
     std::int64_t keep = 2;
     bool best = false;  // the result is that of the lowest evaluation loss; so it is with patience
   } checkpoint;
+  std::vector<std::string> log = {"jsonl"};  // jsonl | tensorboard: what steps are written to
   std::int64_t seed = 42;
   std::string device = "auto";
   std::int64_t threads = 0;

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+#include <algorithm>
+#include <set>
+
+#include "corda/core/error.h"
+#include "corda/core/text.h"
+#include "report/sections.h"
+
+namespace corda::report {
+
+using core::concat;
+
+namespace {
+
+constexpr std::size_t kMostRuns = 4;  // whose layers are shown, if there are several groups
+
+// "q_proj" of block 3 is ("q_proj", 3); a layer outside the blocks has the number behind the last.
+struct Place {
+  std::string projection;
+  double block = 0;
+};
+
+Place place_of(const std::string& module) {
+  Place place{.projection = std::string(core::last_part(module))};
+  for (const auto& part : core::split(module, '.')) {
+    if (const auto number = core::parse_int(part)) place.block = static_cast<double>(*number);
+  }
+  return place;
+}
+
+using ValueOf = std::optional<double> (*)(const Layer&);
+
+std::optional<double> energy_share(const Layer& layer) {
+  if (!layer.energy || layer.total_energy <= 0) return std::nullopt;
+  return *layer.energy / layer.total_energy;
+}
+
+std::optional<double> update_norm(const Layer& layer) { return layer.update_norm; }
+
+// By projection, in the order of its first layer.
+std::vector<std::string> projections_of(const Run& run) {
+  std::vector<std::string> names;
+  for (const Layer& layer : run.layers) {
+    const std::string name = place_of(layer.module).projection;
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
+Series over_blocks(const Run& run, const std::string& projection, ValueOf value_of) {
+  std::map<double, double> values;
+  for (const Layer& layer : run.layers) {
+    const Place place = place_of(layer.module);
+    const auto value = value_of(layer);
+    if (place.projection == projection && value) values[place.block] = *value;
+  }
+  Series series;
+  for (const auto& [block, value] : values) series.add(block, value);
+  return series;
+}
+
+bool all_positive(const Chart& chart) {
+  return std::all_of(chart.lines.begin(), chart.lines.end(), [](const Line& line) {
+    return std::all_of(line.points.y.begin(), line.points.y.end(), [](double y) { return y > 0; });
+  });
+}
+
+void add_by_block(const Run& run, const std::string& title, const std::string& y_label,
+                  ValueOf value_of, Section& section) {
+  Chart chart{.title = title, .x_label = "block", .y_label = y_label, .counts = true};
+  std::size_t number = 0;
+  for (const std::string& projection : projections_of(run)) {
+    const Series series = over_blocks(run, projection, value_of);
+    if (series.size() > 0)
+      chart.lines.push_back({.label = projection,
+                             .ink = {.number = number},
+                             .points = series,
+                             .dotted = series.size() <= 40});
+    ++number;
+  }
+  if (chart.lines.empty()) return;
+  chart.logarithmic = all_positive(chart);
+  section.blocks.emplace_back(std::move(chart));
+}
+
+// Of every projection the singular values of its updates: each block faint, their mean in front.
+void add_spectra(const Run& run, Section& section) {
+  std::size_t number = 0;
+  for (const std::string& projection : projections_of(run)) {
+    const Ink ink{.number = number++};
+    Chart chart{.title = concat("Singular values of the update, ", projection),
+                .x_label = "index",
+                .y_label = "singular value",
+                .counts = true};
+    std::vector<double> sums;
+    std::vector<double> counts;
+    for (const Layer& layer : run.layers) {
+      const Place place = place_of(layer.module);
+      if (place.projection != projection || layer.singular_values.empty()) continue;
+      Line line{.label = concat("block ", place.block), .ink = {ink.number, /*faint=*/true}};
+      for (std::size_t i = 0; i < layer.singular_values.size(); ++i) {
+        if (i == sums.size()) {
+          sums.push_back(0);
+          counts.push_back(0);
+        }
+        sums[i] += layer.singular_values[i];
+        ++counts[i];
+        line.points.add(static_cast<double>(i + 1), layer.singular_values[i]);
+      }
+      chart.lines.push_back(std::move(line));
+    }
+    if (chart.lines.empty()) continue;
+    Line mean{.label = "mean of the blocks", .ink = ink};
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      mean.points.add(static_cast<double>(i + 1), sums[i] / counts[i]);
+    chart.lines.push_back(std::move(mean));
+    chart.from_zero = true;
+    chart.note = "Faint: each block; bold: their mean.";
+    section.blocks.emplace_back(std::move(chart));
+  }
+}
+
+Legend legend_of(const Run& run) {
+  Legend legend;
+  for (const std::string& projection : projections_of(run))
+    legend.entries.push_back({projection, {.number = legend.entries.size()}});
+  return legend;
+}
+
+}  // namespace
+
+Section layers(const std::vector<Run>& runs, const Groups& groups) {
+  Section section{.title = "Layers"};
+  std::vector<const Run*> shown;
+  std::set<std::size_t> seen;
+  std::size_t left_out = 0;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const bool has_layers =
+        std::any_of(runs[i].layers.begin(), runs[i].layers.end(),
+                    [](const Layer& layer) { return energy_share(layer) || layer.update_norm; });
+    if (!has_layers) continue;
+    if (runs.size() > kMostRuns && !seen.insert(groups.of[i]).second)
+      ++left_out;
+    else
+      shown.push_back(&runs[i]);
+  }
+  if (shown.empty()) return section;
+  if (left_out > 0) {
+    section.blocks.emplace_back(Paragraph{
+        concat("The first run of each method; ", left_out, " more runs have such figures.")});
+  }
+  for (const Run* run : shown) {
+    section.blocks.emplace_back(Heading{run->name});
+    section.blocks.emplace_back(legend_of(*run));
+    add_by_block(*run, "Energy of the directions that the adapter began with",
+                 "share of the layer's", energy_share, section);
+    add_by_block(*run, "Size of the update", "Frobenius norm", update_norm, section);
+    add_spectra(*run, section);
+  }
+  return section;
+}
+
+}  // namespace corda::report
