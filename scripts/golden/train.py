@@ -8,6 +8,7 @@ import json
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
 
 import golden
 from golden import load_model, relative, right_pad, write_json, write_manifest, write_tensors
@@ -18,6 +19,7 @@ STEPS, FULL_STEPS, BATCH = 20, 5, 4
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 OPTIM = dict(lr=1e-3, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.01)
 MAX_NORM = 1.0
+LORA_PLUS_RATIO = 8.0
 
 
 def make_batches(generator):
@@ -62,11 +64,22 @@ def trainable(model):
     return {short_name(n): p for n, p in model.named_parameters() if p.requires_grad}
 
 
-def train(make_model, batches, max_norm):
+def plain(model):
+    return torch.optim.AdamW(trainable(model).values(), **OPTIM, foreach=False)
+
+
+def lora_plus(model):
+    """PEFT's groups: B and the magnitude have LORA_PLUS_RATIO times the rate of A."""
+    return create_loraplus_optimizer(
+        model, torch.optim.AdamW, lr=OPTIM["lr"], loraplus_lr_ratio=LORA_PLUS_RATIO,
+        loraplus_weight_decay=OPTIM["weight_decay"], betas=OPTIM["betas"], eps=OPTIM["eps"], foreach=False)
+
+
+def train(make_model, batches, max_norm, make_optimizer=plain):
     """What one run gives: losses, gradient norms before clipping, first gradients, last weights."""
     model = make_model().train()
     parameters = trainable(model)
-    optimizer = torch.optim.AdamW(parameters.values(), **OPTIM, foreach=False)
+    optimizer = make_optimizer(model)
     losses, norms, gradients = [], [], None
     for batch in batches:
         optimizer.zero_grad()
@@ -141,6 +154,9 @@ def main():
             return model.to(dtype)
 
         numbers, gradients, final, distances[kind] = record(adapted, batches)
+        plus = train(lambda: adapted(torch.float32), batches, MAX_NORM, lora_plus)
+        numbers |= {"lora_plus_ratio": LORA_PLUS_RATIO, "losses_lora_plus": plus[0],
+                    "grad_norms_lora_plus": plus[1]}
         write_json(folder / f"{kind}.json", {"model": MODEL, "steps": STEPS,
                                              "supervised_tokens": counts, **numbers})
         write_tensors(folder / f"{kind}-gradients.safetensors", gradients)

@@ -25,18 +25,22 @@ at::Tensor update_of(const LayerAdapter& layer, double scale) {
   return at::addmm(at::mm(b - b0, a), b0, a - a0).mul_(scale);
 }
 
-at::Tensor merged_weight(const at::Tensor& weight, const LayerAdapter& layer, double scale) {
-  const at::Tensor update = update_of(layer, scale);
+at::Tensor merged_weight(const at::Tensor& weight, const LayerAdapter& layer, double scale,
+                         double strength) {
+  const bool rescaled = layer.magnitude.defined();
+  const at::Tensor update = update_of(layer, rescaled ? scale : scale * strength);
   if (weight.sizes() != update.sizes()) {
     throw core::ShapeError(
         concat("the adapter changes a weight ", update.sizes(), ", the base has ", weight.sizes()));
   }
-  const at::Tensor merged = weight.to(at::kFloat) + update;
-  if (!layer.magnitude.defined()) return merged;
+  const at::Tensor base = weight.to(at::kFloat);
+  const at::Tensor merged = base + update;
+  if (!rescaled) return merged;
   const at::Tensor norms = at::linalg_vector_norm(merged, 2, at::IntArrayRef{1});
   const at::Tensor factor =
       at::where(norms > 0, layer.magnitude.to(norms.options()) / norms, at::zeros_like(norms));
-  return merged * factor.unsqueeze(1);
+  const at::Tensor whole = merged * factor.unsqueeze(1);
+  return strength == 1 ? whole : at::lerp(base, whole, strength);
 }
 
 void check_base(const Adapter& adapter, const std::string& fingerprint,

@@ -67,6 +67,10 @@ std::optional<double> number_of(const std::string& name, const ConfigNode& node)
 
 void check_range(const std::string& name, double value, Range range, const ConfigNode& node) {
   if (value >= range.min && value <= range.max) return;
+  if (std::isinf(range.max)) {
+    throw ConfigError(concat(node.place(), "'", name, "' must be ", format_double(range.min),
+                             " or more; it is ", node.text));
+  }
   throw ConfigError(concat(node.place(), "'", name, "' must lie between ", format_double(range.min),
                            " and ", format_double(range.max), "; it is ", node.text));
 }

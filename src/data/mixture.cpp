@@ -62,6 +62,40 @@ std::vector<MixturePart> mixture_of(const std::vector<DataFile>& files,
   return parts;
 }
 
+EpochMixture epoch_mixture(const std::vector<DataFile>& files,
+                           const std::vector<std::int64_t>& file_samples, std::size_t replayed,
+                           double share) {
+  if (files.size() != file_samples.size() || replayed > files.size())
+    throw core::InternalError("[data::epoch_mixture] the samples of every file must be counted");
+  const auto own = static_cast<std::ptrdiff_t>(files.size() - replayed);
+  EpochMixture epoch{.parts = mixture_of({files.begin(), files.begin() + own},
+                                         {file_samples.begin(), file_samples.begin() + own}),
+                     .samples = std::accumulate(file_samples.begin(), file_samples.begin() + own,
+                                                std::int64_t{0})};
+  const std::int64_t first = epoch.samples;
+  const std::int64_t last = std::accumulate(file_samples.begin() + own, file_samples.end(), first);
+  if (replayed == 0) return epoch;
+  if (last == first) throw core::ConfigError("'data.replay': its files gave no sample");
+  if (first == 0) throw core::ConfigError("the files of 'data.train' gave no sample");
+  epoch.replayed =
+      std::max<std::int64_t>(1, std::llround(static_cast<double>(first) * share / (1 - share)));
+  epoch.samples += epoch.replayed;
+  const auto indices = [](std::int64_t begin, std::int64_t end) {
+    std::vector<std::int64_t> all(static_cast<std::size_t>(end - begin));
+    std::iota(all.begin(), all.end(), begin);
+    return all;
+  };
+  if (epoch.parts.empty())
+    epoch.parts.push_back({.source = "training", .weight = 1, .samples = indices(0, first)});
+  double weights = 0;
+  for (const MixturePart& part : epoch.parts) weights += part.weight;
+  for (MixturePart& part : epoch.parts) part.weight *= static_cast<double>(first) / weights;
+  epoch.parts.push_back({.source = "replay",
+                         .weight = static_cast<double>(epoch.replayed),
+                         .samples = indices(first, last)});
+  return epoch;
+}
+
 std::vector<std::int64_t> quotas_of(const std::vector<MixturePart>& parts, std::int64_t total) {
   double weights = 0;
   for (const MixturePart& part : parts) weights += part.weight;

@@ -17,6 +17,7 @@
 #include "corda/model/block_loader.h"
 #include "corda/model/config.h"
 #include "corda/model/forward.h"
+#include "eval/streamed_model.h"
 #include "eval/verify_samples.h"
 
 namespace corda::eval {
@@ -24,123 +25,6 @@ namespace corda::eval {
 using core::concat;
 
 namespace {
-
-constexpr const char* kHead = "lm_head";
-
-// A model in fp32 of which one block is in memory (and the next one on its way) and of embedding
-// and head the rows that are used, perhaps with an adapter beside its weights.
-class StreamedModel {
- public:
-  // `base`: how its layers are held. `folds`: the adapter is merged, and rounded as the files are.
-  StreamedModel(const std::string& directory, const std::string& assume_family, at::Device device,
-                const adapter::AdapterReader* adapter, quant::Base base = quant::Base::kDense,
-                bool folds = false)
-      : weights_(io::Checkpoint(directory)),
-        load_{.device = device},
-        adapter_(adapter),
-        base_(base),
-        folds_(folds),
-        model_(model::model_without_weights(described(weights_, assume_family), load_)),
-        loader_(weights_, model_.config, load_) {}
-
-  const model::ModelDescription& config() const { return model_.config; }
-
-  void embed(const model::Batch& batch) {
-    const auto [ids, places] = at::_unique(batch.ids, /*sorted=*/true, /*return_inverse=*/true);
-    const std::string name = model_.config.prefix + "embed_tokens.weight";
-    model_.embedding = in_fp32(weights_.view(name).index_select(0, ids.cpu()));
-    weights_.forget(name);
-    hidden_ = model::embed(model_, places.to(batch.ids.scalar_type()));
-    model_.embedding = at::Tensor();
-  }
-
-  void run_block(std::int64_t layer, const model::Batch& batch) {
-    model::Block& block = model_.blocks[static_cast<std::size_t>(layer)];
-    block = loader_.take(layer);
-    for (model::Linear* linear : block.projections()) {
-      quantise(*linear);
-      attach(*linear);
-    }
-    model::PackedAttention attention(batch);
-    hidden_ =
-        model::forward_block(model_, layer, hidden_, model::positions_of(model_, batch), attention);
-    block = {};
-    loader_.forget(layer);
-  }
-
-  // Norms the rows that have a target, for `logits`.
-  void finish(const model::Batch& batch) {
-    const std::string norm = model_.config.prefix + "norm.weight";
-    hidden_ =
-        model::rms_norm(hidden_.index_select(0, batch.target_rows), in_fp32(weights_.view(norm)),
-                        model_.config.norm_eps, model_.config.norm);
-    if (adapter_ != nullptr && adapter_->contains(kHead)) head_adapter_ = adapter_->layer(kHead);
-  }
-
-  // Of the tokens [begin, end) of the vocabulary, for every target.
-  at::Tensor logits(std::int64_t begin, std::int64_t end) const {
-    const std::string name = model_.config.tied ? model_.config.prefix + "embed_tokens.weight"
-                                                : concat(kHead, ".weight");
-    model::Linear head{.name = kHead,
-                       .weight = in_fp32(weights_.view(name).slice(0, begin, end)),
-                       .bias = {},
-                       .low_rank = {}};
-    weights_.forget(name);
-    if (head_adapter_) {
-      adapter::LayerAdapter part = *head_adapter_;
-      for (at::Tensor* rows : {&part.b, &part.b0, &part.magnitude})
-        if (rows->defined()) *rows = rows->slice(0, begin, end);
-      model::attach_exported(head, part, adapter_->header().scale_of(*head_adapter_));
-    }
-    return model::finished_logits(model_.config, model::apply(head, hidden_));
-  }
-
- private:
-  static model::ModelDescription described(const quant::ModelWeights& weights,
-                                           const std::string& assume_family) {
-    core::Reporter quiet;  // whoever made the directory was told
-    return model::describe_model(weights, quiet, assume_family);
-  }
-
-  at::Tensor in_fp32(const at::Tensor& stored) const {
-    return stored.to(load_.device, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
-  }
-
-  void attach(model::Linear& linear) const {
-    if (adapter_ == nullptr || !adapter_->contains(linear.name)) return;
-    const adapter::LayerAdapter layer = adapter_->layer(linear.name);
-    if (folds_) {
-      const at::ScalarType stored = stored_type(linear);
-      const double scale = adapter_->header().scale_of(layer);
-      linear.weight = adapter::merged_weight(linear.weight.cpu(), layer, scale)
-                          .to(stored)
-                          .to(load_.device, at::kFloat);
-      return;
-    }
-    model::attach_exported(linear, layer, adapter_->header().scale_of(layer));
-  }
-
-  at::ScalarType stored_type(const model::Linear& linear) const {
-    return io::to_scalar_type(weights_.info(linear.name + ".weight").dtype);
-  }
-
-  // What the codes mean, in place of the weight.
-  void quantise(model::Linear& linear) const {
-    const auto codes = quant::packed_base(weights_, linear.name + ".weight", base_, load_.device,
-                                          stored_type(linear));
-    if (codes) kernels::dequantise(linear.weight, *codes);
-  }
-
-  quant::ModelWeights weights_;
-  model::LoadOptions load_;
-  const adapter::AdapterReader* adapter_;
-  quant::Base base_;
-  bool folds_;
-  model::Model model_;
-  model::BlockLoader loader_;
-  std::optional<adapter::LayerAdapter> head_adapter_;
-  at::Tensor hidden_;
-};
 
 // Largest difference that one rounding of the merged weights explains. It moves a weight by at most
 // 2^-8 (bf16) or 2^-11 (fp16) of itself, each in a direction of its own, so that most of it
@@ -163,48 +47,21 @@ double tolerance_of(const std::string& directory) {
   return tolerance;
 }
 
-// What the logits of one model say of every target, of the parts of the vocabulary seen so far.
-struct Seen {
-  at::Tensor best, best_id, log_sum, target;  // [targets]
-
-  void add(const at::Tensor& logits, const at::Tensor& ids, std::int64_t begin) {
-    const auto [value, place] = logits.max(1);
-    const at::Tensor sum = logits.logsumexp(1);
-    const at::Tensor local = ids - begin;
-    const at::Tensor inside = (local >= 0).logical_and(local < logits.size(1));
-    const at::Tensor own =
-        logits.gather(1, local.clamp(0, logits.size(1) - 1).unsqueeze(1)).squeeze(1);
-    if (!best.defined()) {
-      best = value;
-      best_id = place;
-      log_sum = sum;
-      target = own;
-      return;
-    }
-    best_id = at::where(value > best, place + begin, best_id);
-    best = at::maximum(value, best);
-    log_sum = at::logaddexp(log_sum, sum);
-    target = at::where(inside, own, target);
-  }
-  double loss() const { return (log_sum - target).to(at::kDouble).mean().item<double>(); }
-};
-
 // Compares the logits of two models whose blocks have run, a part of the vocabulary at a time.
 void compare(const StreamedModel& before, const StreamedModel& after, const at::Tensor& ids,
              VerifyResult& result, core::Reporter& reporter) {
-  constexpr std::int64_t kPart = 8192;
   const std::int64_t vocabulary = before.config().vocab_size;
-  Seen one;
-  Seen other;
+  SeenLogits one;
+  SeenLogits other;
   double largest_difference = 0;
   double largest = 0;
   double squares_of_differences = 0;
   double squares = 0;
-  for (std::int64_t begin = 0; begin < vocabulary; begin += kPart) {
+  for (std::int64_t begin = 0; begin < vocabulary; begin += kVocabularyPart) {
     core::throw_if_stopped(reporter, "verifying");
-    const std::int64_t end = std::min(vocabulary, begin + kPart);
-    const at::Tensor a = before.logits(begin, end);
-    const at::Tensor b = after.logits(begin, end);
+    const std::int64_t end = std::min(vocabulary, begin + kVocabularyPart);
+    const at::Tensor a = before.logits(begin, end, before.target_rows());
+    const at::Tensor b = after.logits(begin, end, after.target_rows());
     one.add(a, ids, begin);
     other.add(b, ids, begin);
     // A NaN must not pass: std::max would drop it.
@@ -228,19 +85,19 @@ void compare(const StreamedModel& before, const StreamedModel& after, const at::
 VerifyResult measure(StreamedModel& before, StreamedModel& after, const model::Batch& batch,
                      core::Reporter& reporter) {
   VerifyResult result{.tokens = batch.tokens(), .targets = batch.target_rows.size(0), .data = {}};
-  before.embed(batch);
-  after.embed(batch);
+  before.embed({batch});
+  after.embed({batch});
   const std::int64_t layers = before.config().num_layers();
   reporter.begin("verify", layers, "block");
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     core::throw_if_stopped(reporter, "verifying");
-    before.run_block(layer, batch);
-    after.run_block(layer, batch);
+    before.run_block(layer, {batch});
+    after.run_block(layer, {batch});
     reporter.advance(1, "");
   }
   reporter.end();
-  before.finish(batch);
-  after.finish(batch);
+  before.finish({batch});
+  after.finish({batch});
   compare(before, after, batch.target_ids, result, reporter);
   return result;
 }
@@ -250,35 +107,31 @@ VerifyResult measure(StreamedModel& before, StreamedModel& after, const model::B
 core::SettingsList settings_of(VerifySettings& s) {
   core::SettingsList list;
   list.add("data", s.data,
-           "of --verify: data file to compare on; may be given several times; none: the data of "
-           "the adapter's run")
+           "data file to compare on with --verify (none: the data of the adapter's run), or to "
+           "measure several values of --scale on; may be given several times")
       .path(core::PathKind::kData);
   list.add("format", s.format, "of the data", data::format_names());
   list.add("columns", s.columns,
            "field=column, comma separated, for example instruction=question,output=answer");
   data::add_template_settings(list, "", s.template_name, s.system, s.date, s.skip_bad);
-  list.add("device", s.device, "of --verify: auto, cpu, cuda or cuda:N");
+  list.add("samples", s.samples,
+           "of several values of --scale: at most so many samples of each file; 0: all", {0, 1e12});
+  list.add("device", s.device,
+           "of --verify and of several values of --scale: auto, cpu, cuda or "
+           "cuda:N");
   model::add_assume_family(list, s.assume_family);
   return list;
 }
-
-namespace {
-
-quant::Base trained_base(const VerifySettings& settings, const adapter::AdapterReader& adapter) {
-  const std::string& trained = adapter.header().base_format;
-  return quant::base_named(settings.base == "auto" && !trained.empty() ? trained : settings.base);
-}
-
-}  // namespace
 
 VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
   const at::Device device = linalg::device_of(settings.device);
   const adapter::AdapterReader adapter(settings.adapter);
   reporter.info("verifying the merged model against base + adapter");
-  const quant::Base base = trained_base(settings, adapter);
-  StreamedModel before(settings.model, settings.assume_family, device, &adapter, base);
-  StreamedModel after(settings.merged, settings.assume_family, device, nullptr);
+  const quant::Base base = trained_base(settings.base, adapter.header());
+  const StreamedAdapter beside{.reader = &adapter, .strength = settings.strength};
+  StreamedModel before(settings.model, settings.assume_family, device, beside, base);
+  StreamedModel after(settings.merged, settings.assume_family, device, {});
   const VerifySamples samples = verify_samples(settings, before.config().vocab_size, reporter);
   const model::Batch batch = model::make_batch(
       samples.batch.ids, samples.batch.positions, samples.batch.cu_seqlens,
@@ -287,9 +140,11 @@ VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& report
   result.data = samples.what;
   const bool into_codes = settings.into == "quantised-base";
   if (base == quant::Base::kNf4 || base == quant::Base::kFloat8) {
-    StreamedModel again(settings.model, settings.assume_family, device, &adapter, base);
-    StreamedModel other(settings.model, settings.assume_family, device, &adapter,
-                        into_codes ? quant::Base::kDense : base, /*folds=*/true);
+    StreamedModel again(settings.model, settings.assume_family, device, beside, base);
+    StreamedAdapter folded = beside;
+    folded.folds = true;
+    StreamedModel other(settings.model, settings.assume_family, device, folded,
+                        into_codes ? quant::Base::kDense : base);
     result.other_difference = measure(again, other, batch, reporter).relative_difference;
     if (!into_codes) return result;
   }

@@ -31,11 +31,6 @@ constexpr std::int64_t kRandomSequences = 4;
 constexpr std::int64_t kRandomLength = 48;
 constexpr std::uint64_t kSeed = 20240614;
 
-struct Source {
-  std::vector<data::DataFile> files;
-  data::EncodeSettings encode;
-};
-
 VerifySamples random_samples(std::int64_t vocab_size) {
   core::Random random(kSeed);
   VerifySamples samples{.batch = {},
@@ -75,7 +70,7 @@ std::vector<data::DataFile> files_at(const ConfigNode& data, std::string_view ke
 }
 
 // What the run that made the adapter was trained and evaluated on.
-std::optional<Source> source_of_run(const VerifySettings& settings) {
+std::optional<SampleSource> source_of_run(const VerifySettings& settings) {
   fs::path adapter = fs::absolute(settings.adapter).lexically_normal();
   if (!adapter.has_filename()) adapter = adapter.parent_path();
   const fs::path path = adapter.parent_path() / "config.resolved.yaml";
@@ -83,12 +78,12 @@ std::optional<Source> source_of_run(const VerifySettings& settings) {
   const ConfigNode root = core::parse_yaml(core::read_file(path), path.string());
   const ConfigNode* data = root.find("data");
   if (data == nullptr) return std::nullopt;
-  Source source{.files = files_at(*data, "eval"),
-                .encode = {.template_name = text_at(*data, "template", "auto"),
-                           .model_directory = settings.model,
-                           .train_on = text_at(*data, "train_on", "assistant"),
-                           .system = text_at(*data, "system", ""),
-                           .date = text_at(*data, "date", "")}};
+  SampleSource source{.files = files_at(*data, "eval"),
+                      .encode = {.template_name = text_at(*data, "template", "auto"),
+                                 .model_directory = settings.model,
+                                 .train_on = text_at(*data, "train_on", "assistant"),
+                                 .system = text_at(*data, "system", ""),
+                                 .date = text_at(*data, "date", "")}};
   if (source.files.empty()) source.files = files_at(*data, "train");
   if (source.files.empty()) return std::nullopt;
   source.encode.max_length = core::parse_int(text_at(*data, "max_length", "")).value_or(kLongest);
@@ -96,23 +91,7 @@ std::optional<Source> source_of_run(const VerifySettings& settings) {
   return source;
 }
 
-Source source_of_settings(const VerifySettings& settings) {
-  Source source{.files = {},
-                .encode = {.template_name = settings.template_name,
-                           .model_directory = settings.model,
-                           .system = settings.system,
-                           .date = settings.date,
-                           .max_length = kLongest,
-                           .skip_bad = settings.skip_bad}};
-  for (const auto& path : settings.data) {
-    source.files.push_back({.path = path,
-                            .format = settings.format,
-                            .columns = data::parse_columns(settings.columns)});
-  }
-  return source;
-}
-
-VerifySamples load(Source source, const VerifySettings& settings) {
+VerifySamples load(SampleSource source, const VerifySettings& settings) {
   std::vector<std::string> names;
   const auto share =
       std::max<std::int64_t>(1, kRecords / static_cast<std::int64_t>(source.files.size()));
@@ -142,9 +121,26 @@ VerifySamples load(Source source, const VerifySettings& settings) {
 
 }  // namespace
 
+SampleSource source_of(const VerifySettings& settings) {
+  SampleSource source{.files = {},
+                      .encode = {.template_name = settings.template_name,
+                                 .model_directory = settings.model,
+                                 .system = settings.system,
+                                 .date = settings.date,
+                                 .max_length = kLongest,
+                                 .skip_bad = settings.skip_bad,
+                                 .threads = settings.threads}};
+  for (const auto& path : settings.data) {
+    source.files.push_back({.path = path,
+                            .format = settings.format,
+                            .columns = data::parse_columns(settings.columns)});
+  }
+  return source;
+}
+
 VerifySamples verify_samples(const VerifySettings& settings, std::int64_t vocab_size,
                              core::Reporter& reporter) {
-  if (!settings.data.empty()) return load(source_of_settings(settings), settings);
+  if (!settings.data.empty()) return load(source_of(settings), settings);
   try {
     if (auto source = source_of_run(settings)) return load(std::move(*source), settings);
     reporter.info(

@@ -4,12 +4,22 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "corda/core/reporter.h"
 #include "corda/data/batch.h"
+#include "corda/data/load.h"
 #include "corda/eval/verify_merge.h"
 
 namespace corda::eval {
+
+// Files and how they become samples.
+struct SampleSource {
+  std::vector<data::DataFile> files;
+  data::EncodeSettings encode;
+};
+// Those that the settings name.
+SampleSource source_of(const VerifySettings& settings);
 
 struct VerifySamples {
   data::PackedBatch batch;

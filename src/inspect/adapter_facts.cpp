@@ -78,7 +78,8 @@ void add_energy(Json& facts, const adapter::Adapter& header) {
   facts["layers_done_again"] = exact;
 }
 
-Json layer_facts(const AdapterReader& reader, const std::string& module, bool spectra) {
+Json layer_facts(const AdapterReader& reader, const std::string& module, bool spectra,
+                 const Forgettings& forgetting) {
   const auto [out, in] = reader.weight_shape(module);
   const adapter::LayerAdapter layer = reader.layer(module);
   // The rank of the product that the file holds.
@@ -94,6 +95,8 @@ Json layer_facts(const AdapterReader& reader, const std::string& module, bool sp
   } else {
     facts["update_norm"] = adapter::update_norm(layer, scale);
   }
+  if (const auto found = forgetting.find(module); found != forgetting.end())
+    facts["forgetting"] = found->second.gauge();
   const auto report = reader.header().reports.find(module);
   if (report != reader.header().reports.end()) {
     facts["energy"] = report->second.energy;
@@ -105,15 +108,22 @@ Json layer_facts(const AdapterReader& reader, const std::string& module, bool sp
 }
 
 Json layers_of(const AdapterReader& reader, const InspectSettings& settings,
-               core::Reporter& reporter) {
+               const Forgettings& forgetting, core::Reporter& reporter) {
   Json layers = Json::array();
   reporter.begin("inspect", static_cast<std::int64_t>(reader.modules().size()), "layer");
   for (const std::string& module : reader.modules()) {
-    layers.push_back(layer_facts(reader, module, settings.spectra));
+    layers.push_back(layer_facts(reader, module, settings.spectra, forgetting));
     reporter.advance(1, module);
   }
   reporter.end();
   return layers;
+}
+
+// The fingerprint of the base, as the adapter or else the setting says; "" where neither does.
+std::string base_of(const adapter::Adapter& header, const InspectSettings& settings,
+                    core::Reporter& reporter) {
+  if (!header.base_fingerprint.empty() || settings.model.empty()) return header.base_fingerprint;
+  return io::open_model(settings.model, reporter).fingerprint();
 }
 
 }  // namespace
@@ -122,7 +132,15 @@ Json adapter_facts(const InspectSettings& settings, core::Reporter& reporter) {
   const AdapterReader reader(settings.path);
   const adapter::Adapter& header = reader.header();
   const Json config = core::read_json(fs::path(settings.path) / "adapter_config.json");
-  Json layers = layers_of(reader, settings, reporter);
+  Forgettings forgetting;
+  Json gauge;
+  if (!settings.covariance.empty()) {
+    adapter::KnowledgeInputs inputs(settings.covariance, base_of(header, settings, reporter),
+                                    reader.modules());
+    forgetting = forgetting_of_adapter(settings, reader, inputs, reporter);
+    gauge = forgetting_facts(inputs, forgetting);
+  }
+  Json layers = layers_of(reader, settings, forgetting, reporter);
   std::int64_t rank = 0;
   double squares = 0;
   for (const Json& layer : layers) {
@@ -155,6 +173,7 @@ Json adapter_facts(const InspectSettings& settings, core::Reporter& reporter) {
   facts["peft"] = fits ? peft_answer(config) : unfit;
   facts["vllm"] = fits ? vllm_answer(reader, config, settings, rank) : unfit;
   facts["update_norm"] = std::sqrt(squares);
+  if (!gauge.is_null()) facts["forgetting"] = std::move(gauge);
   facts["layers"] = std::move(layers);
   return facts;
 }

@@ -3,6 +3,11 @@
 // The facts of each kind of directory, as the JSON object that `corda inspect` prints.
 #pragma once
 
+#include <map>
+#include <string>
+
+#include "corda/adapter/adapter_reader.h"
+#include "corda/adapter/forgetting.h"
 #include "corda/core/error.h"
 #include "corda/inspect/inspect.h"
 #include "corda/io/safetensors.h"
@@ -14,6 +19,20 @@ core::Json model_facts(const InspectSettings& settings, core::Reporter& reporter
 core::Json adapter_facts(const InspectSettings& settings, core::Reporter& reporter);
 core::Json covariance_facts(const InspectSettings& settings, core::Reporter& reporter);
 core::Json run_facts(const InspectSettings& settings, core::Reporter& reporter);
+
+// Of every changed layer, by its name.
+using Forgettings = std::map<std::string, adapter::Forgetting>;
+// How far the adapter's layers are from the base. Throws ConfigError for a DoRA without a
+// `settings.model`.
+Forgettings forgetting_of_adapter(const InspectSettings& settings,
+                                  const adapter::AdapterReader& reader,
+                                  adapter::KnowledgeInputs& inputs, core::Reporter& reporter);
+// How far the layers of a trained model are from those of `settings.model`, by
+// `settings.covariance`. Throws ConfigError where either is not that of the base.
+Forgettings forgetting_of_model(const InspectSettings& settings, adapter::KnowledgeInputs& inputs,
+                                core::Reporter& reporter);
+// `in_all`, and by kind of layer.
+core::Json forgetting_facts(const adapter::KnowledgeInputs& inputs, const Forgettings& found);
 
 // `parameters`, `bytes`, `dtypes` (elements by type) and `files` of a checkpoint.
 void add_size(core::Json& facts, const io::Checkpoint& checkpoint);

@@ -23,6 +23,11 @@ core::SettingsList settings_of(InspectSettings& s) {
   model::add_assume_family(list, s.assume_family);
   list.add("spectra", s.spectra,
            "of an adapter: the singular values of every layer's update, which takes its size");
+  list.add(
+          "covariance", s.covariance,
+          "covariance directory of `corda calibrate` over what is to be kept: the forgetting gauge "
+          "of an adapter, or of a trained model with its base as --model")
+      .path();
   return list;
 }
 
@@ -59,7 +64,12 @@ std::string inspect_json(const InspectSettings& given, core::Reporter& reporter)
   InspectSettings settings = given;
   settings_of(settings).check_values();
   Json facts;
-  switch (kind_of(settings.path)) {
+  const Kind kind = kind_of(settings.path);
+  if (!settings.covariance.empty() && kind == Kind::kCovariance) {
+    throw core::ConfigError(concat("--covariance is for an adapter or a trained model; '",
+                                   settings.path, "' is a covariance itself"));
+  }
+  switch (kind) {
     case Kind::kModel:
       facts = model_facts(settings, reporter);
       break;

@@ -55,6 +55,25 @@ bool has_chat_template(const fs::path& directory) {
 
 }  // namespace
 
+namespace {
+
+void add_forgetting(Json& facts, const InspectSettings& settings, core::Reporter& reporter) {
+  if (settings.model.empty()) {
+    throw core::ConfigError(
+        "--covariance says how far a trained model is from its base; name the base with --model");
+  }
+  adapter::KnowledgeInputs inputs(settings.covariance,
+                                  io::open_model(settings.model, reporter).fingerprint(), {});
+  const Forgettings found = forgetting_of_model(settings, inputs, reporter);
+  facts["forgetting"] = forgetting_facts(inputs, found);
+  Json layers = Json::array();
+  for (const auto& [module, layer] : found)
+    layers.push_back({{"module", module}, {"forgetting", layer.gauge()}});
+  facts["layers"] = std::move(layers);
+}
+
+}  // namespace
+
 Json model_facts(const InspectSettings& settings, core::Reporter& reporter) {
   const fs::path directory = settings.path;
   Json facts = {{"kind", "model"}, {"path", settings.path}};
@@ -94,6 +113,7 @@ Json model_facts(const InspectSettings& settings, core::Reporter& reporter) {
       }
     });
   }
+  if (!settings.covariance.empty()) add_forgetting(facts, settings, reporter);
   return facts;
 }
 

@@ -9,6 +9,7 @@
 
 namespace corda::inspect {
 
+using core::concat;
 using core::ConfigNode;
 using core::Json;
 
@@ -32,6 +33,7 @@ void add_metrics(Json& facts, const fs::path& path) {
     tokens += step.value("tokens", std::int64_t{0});
     supervised += step.value("supervised_tokens", std::int64_t{0});
     if (step.contains("eval_loss")) evaluated = step;
+    if (step.contains("forgetting")) facts["forgetting"] = step["forgetting"];
     last = step;
   }
   facts["steps"] = last.is_null() ? Json(0) : last["step"];
@@ -77,9 +79,17 @@ Json run_facts(const InspectSettings& settings, core::Reporter& reporter) {
     facts["started_from"] = start;
   add_metrics(facts, run / "metrics.jsonl");
   facts["checkpoints"] = checkpoints_in(run);
-  if (!fs::exists(result)) return facts;
+  if (!fs::exists(result)) {
+    if (settings.covariance.empty()) return facts;
+    throw core::ConfigError(concat("--covariance: the run '", settings.path,
+                                   "' has no result yet; with gauge.covariance its metrics.jsonl "
+                                   "has the gauge while it trains"));
+  }
   InspectSettings inner = settings;
   inner.path = result.string();
+  // How far it is from its base may need the base.
+  if (!settings.covariance.empty() && inner.model.empty() && method != "lora")
+    inner.model = text_at(root, "model");
   facts["result"] =
       method == "full" ? model_facts(inner, reporter) : adapter_facts(inner, reporter);
   return facts;

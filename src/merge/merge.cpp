@@ -171,7 +171,12 @@ core::SettingsList settings_of(MergeSettings& s) {
   list.add("adapter", s.adapter, "adapter directory, corda's or PEFT's")
       .path(core::PathKind::kModel)
       .required();
-  list.add("out", s.out, "model directory to write").path().required();
+  list.add("out", s.out, "model directory to write").path();
+  list.add("scale", s.scale,
+           "what every layer's change is multiplied by: 1 the adapter as it was trained, less "
+           "forgets less, 0 the base; several values print the losses on --data and write nothing",
+           {-1000, 1000})
+      .split_at_commas();
   list.add("dtype", s.dtype, "dtype of the floating-point weights; auto: as in the base",
            {"auto", "bf16", "fp16", "fp32"});
   list.add("max_shard_size", s.max_shard_size,
@@ -200,6 +205,12 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   const auto begin = std::chrono::steady_clock::now();
   MergeSettings resolved = settings;
   settings_of(resolved).check_values();
+  if (settings.out.empty()) throw core::ConfigError("missing setting 'out'");
+  if (settings.scale.size() != 1) {
+    throw core::ConfigError(
+        concat("a merged model has one --scale; ", settings.scale.size(), " were given"));
+  }
+  const double strength = settings.scale.front();
   linalg::set_threads(settings.threads);
   io::RewriteOptions options{
       .dtype = stored_dtype(settings.dtype),
@@ -222,7 +233,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
     const adapter::LayerAdapter layer = adapter.layer(module);
     // Rounded to the stored type by rewrite_checkpoint.
     const at::Tensor merged =
-        adapter::merged_weight(weight, layer, adapter.header().scale_of(layer));
+        adapter::merged_weight(weight, layer, adapter.header().scale_of(layer), strength);
     if (!merged.isfinite().all().item<bool>()) {
       throw core::NumericalError(
           concat("the merged weight of '", module, "' is not finite; did training diverge?"));

@@ -367,6 +367,17 @@ at::Tensor logits_of(const Model& model, const at::Tensor& hidden) {
                          at::mm(hidden, as(model.head_weight(), hidden.scalar_type()).t()));
 }
 
+namespace {
+
+// The sum of the losses with the gradient of the weighted sum.
+at::Tensor weighed_sum(const at::Tensor& logits, const at::Tensor& ids, double entropy_power) {
+  const at::Tensor losses = at::cross_entropy_loss(logits, ids, {}, at::Reduction::None);
+  const at::Tensor weighed = (losses * kernels::entropy_weights(logits, entropy_power)).sum();
+  return losses.detach().sum() + (weighed - weighed.detach());
+}
+
+}  // namespace
+
 at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
                              const at::Tensor& target_rows, const at::Tensor& target_ids,
                              Operations operations) {
@@ -374,15 +385,17 @@ at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
   const std::int64_t chunk = kernels::logit_rows(model.config.vocab_size);
   if (with_nodes(operations)) {
     return cross_entropy_node(hidden.index_select(0, target_rows), model.head_weight(), target_ids,
-                              chunk, logit_rule(model.config));
+                              chunk, logit_rule(model.config), model.entropy_power);
   }
   at::Tensor sum = at::zeros({}, hidden.options().dtype(at::kFloat));
   for (std::int64_t begin = 0; begin < count; begin += chunk) {
     const std::int64_t end = std::min(count, begin + chunk);
     const at::Tensor logits =
         logits_of(model, hidden.index_select(0, target_rows.slice(0, begin, end))).to(at::kFloat);
-    sum = sum +
-          at::cross_entropy_loss(logits, target_ids.slice(0, begin, end), {}, at::Reduction::Sum);
+    const at::Tensor ids = target_ids.slice(0, begin, end);
+    sum = sum + (model.entropy_power > 0 && at::GradMode::is_enabled()
+                     ? weighed_sum(logits, ids, model.entropy_power)
+                     : at::cross_entropy_loss(logits, ids, {}, at::Reduction::Sum));
   }
   return sum;
 }

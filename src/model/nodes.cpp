@@ -147,7 +147,7 @@ struct AttentionNode : Function<AttentionNode> {
 struct CrossEntropy : Function<CrossEntropy> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
                             const at::Tensor& weight, const at::Tensor& targets, std::int64_t chunk,
-                            double scale, double soft_cap) {
+                            double scale, double soft_cap, double entropy_power) {
     const at::TensorOptions fp32 = rows.options().dtype(at::kFloat);
     const at::Tensor loss = at::empty({rows.size(0)}, fp32);
     const at::Tensor grad_rows = at::empty_like(rows);
@@ -157,7 +157,8 @@ struct CrossEntropy : Function<CrossEntropy> {
                                   at::ones({}, fp32),
                                   {.chunk = chunk,
                                    .grad_weight = grad_weight,
-                                   .rule = {.scale = scale, .soft_cap = soft_cap}});
+                                   .rule = {.scale = scale, .soft_cap = soft_cap},
+                                   .entropy_power = entropy_power});
     context->save_for_backward({grad_rows, grad_weight});
     return loss.sum();
   }
@@ -166,7 +167,7 @@ struct CrossEntropy : Function<CrossEntropy> {
     const auto times = [&](const at::Tensor& x) {
       return x.defined() ? x.mul_(grads[0]).detach() : x;
     };
-    return {times(kept[0]), times(kept[1]), {}, {}, {}, {}};
+    return {times(kept[0]), times(kept[1]), {}, {}, {}, {}, {}};
   }
 };
 
@@ -217,8 +218,9 @@ at::Tensor attention_node(const Batch& batch, const AttentionRule& rule, const a
 
 at::Tensor cross_entropy_node(const at::Tensor& rows, const at::Tensor& weight,
                               const at::Tensor& targets, std::int64_t chunk,
-                              kernels::LogitRule rule) {
-  return CrossEntropy::apply(rows, weight, targets, chunk, rule.scale, rule.soft_cap);
+                              kernels::LogitRule rule, double entropy_power) {
+  return CrossEntropy::apply(rows, weight, targets, chunk, rule.scale, rule.soft_cap,
+                             entropy_power);
 }
 
 }  // namespace corda::model

@@ -46,9 +46,10 @@ at::Tensor attention_node(const Batch& batch, const AttentionRule& rule, const a
 
 // Sum of the cross-entropy of targets [n] given rows [n, hidden] and the head's weight [vocab,
 // hidden], an fp32 scalar. The gradients are computed on the way forward, `chunk` rows of logits at
-// a time, so that no logits are kept; that of the weight, where it is trained, in fp32.
+// a time, so that no logits are kept; that of the weight, where it is trained, in fp32. An
+// `entropy_power` weighs the gradient (kernels::cross_entropy), not the sum.
 at::Tensor cross_entropy_node(const at::Tensor& rows, const at::Tensor& weight,
                               const at::Tensor& targets, std::int64_t chunk,
-                              kernels::LogitRule rule);
+                              kernels::LogitRule rule, double entropy_power = 0);
 
 }  // namespace corda::model

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "corda/core/error.h"
+#include "corda/linalg/energy.h"
 
 namespace corda::quant {
 
@@ -154,12 +155,8 @@ PackedWeight quantise(const at::Tensor& weight, Base base, const at::Tensor& cov
 }
 
 double output_error(const at::Tensor& a, const at::Tensor& b, const at::Tensor& covariance) {
-  const at::Tensor c = covariance.to(at::kDouble);
-  const auto energy = [&](const at::Tensor& x) {
-    const at::Tensor wide = x.to(at::kDouble);
-    return (at::mm(wide, c) * wide).sum().item<double>();
-  };
-  return energy(a.to(at::kDouble) - b.to(at::kDouble)) / energy(a);
+  return linalg::energy(a.to(at::kDouble) - b.to(at::kDouble), covariance) /
+         linalg::energy(a, covariance);
 }
 
 io::CovarianceReader covariance_for(const std::string& directory, const std::string& fingerprint) {

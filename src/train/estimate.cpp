@@ -293,12 +293,17 @@ std::vector<std::string> advice_for(Run run, const Gpu& gpu,
 
 std::optional<DataSize> measure_data(const TrainSettings& settings, core::Reporter& reporter) {
   DataSize size;
-  double tokens = 0;
+  struct Kind {  // of files
+    double samples = 0;
+    double tokens = 0;
+  };
+  Kind trained, replayed;
+  std::size_t files = 0;
   std::int64_t looked_at = 0;
   core::Reporter silent;
   try {
     const auto tokenizer = tokenizer::load_tokenizer(settings.model);
-    for (data::DataFile file : settings.data.train) {
+    for (data::DataFile file : training_files(settings)) {
       const std::int64_t records = data::count_records(file);
       if (file.count < 0 || file.count > kRecordsLookedAt) file.count = kRecordsLookedAt;
       core::throw_if_stopped(reporter, "reading data");
@@ -308,16 +313,23 @@ std::optional<DataSize> measure_data(const TrainSettings& settings, core::Report
       const double grown =
           std::max(1.0, static_cast<double>(records) /
                             static_cast<double>(std::max<std::int64_t>(1, first.counts.records)));
-      size.samples += std::llround(grown * static_cast<double>(first.counts.samples));
-      tokens += grown * static_cast<double>(first.counts.tokens);
+      Kind& kind = files++ < settings.data.train.size() ? trained : replayed;
+      kind.samples += grown * static_cast<double>(first.counts.samples);
+      kind.tokens += grown * static_cast<double>(first.counts.tokens);
       size.longest = std::max(size.longest, first.counts.longest);
       looked_at += first.counts.samples;
     }
   } catch (const core::IoError&) {
     return std::nullopt;
   }
+  // An epoch takes as many replayed samples as make up their share.
+  double drawn = 0;
+  if (replayed.samples > 0 && settings.data.replay.share < 1)
+    drawn = trained.samples * settings.data.replay.share / (1 - settings.data.replay.share);
+  size.samples = std::llround(trained.samples + drawn);
   if (looked_at == 0 || size.samples == 0) return std::nullopt;
-  size.mean_tokens = tokens / static_cast<double>(size.samples);
+  if (drawn > 0) replayed.tokens *= drawn / replayed.samples;
+  size.mean_tokens = (trained.tokens + replayed.tokens) / static_cast<double>(size.samples);
   return size;
 }
 

@@ -224,7 +224,8 @@ at::Tensor LowRankPass::loss_and_gradient(const model::Batch& batch) {
   kernels::linear_cross_entropy(loss, normed, normed, m.head_weight(), batch.target_ids, scale_,
                                 {.chunk = kernels::logit_rows(m.config.vocab_size),
                                  .plans = plans(),
-                                 .rule = model::logit_rule(m.config)});
+                                 .rule = model::logit_rule(m.config),
+                                 .entropy_power = m.entropy_power});
   const at::Tensor grad = at::zeros_like(rows);
   kernels::rms_norm_backward(normed, grad, rows, inv_rms, m.final_norm, /*keep_output=*/false,
                              m.config.norm);

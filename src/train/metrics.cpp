@@ -44,6 +44,7 @@ core::Json to_json(const StepMetrics& m) {
                      {"utilisation", m.utilisation},
                      {"peak_memory_bytes", m.peak_memory_bytes}};
   if (m.eval_loss) json["eval_loss"] = *m.eval_loss;
+  if (m.forgetting) json["forgetting"] = *m.forgetting;
   return json;
 }
 

@@ -11,8 +11,10 @@
 #include "corda/core/sha256.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
+#include "corda/train/schedule.h"
 #include "train/checkpoint.h"
 #include "train/choose_pass.h"
+#include "train/gauge.h"
 #include "train/run_directory.h"
 
 namespace corda::train {
@@ -29,6 +31,11 @@ double percent(std::int64_t part, std::int64_t whole) {
 std::string rounded(double value) {
   const double unit = value == 0 ? 1 : std::pow(10, std::floor(std::log10(std::abs(value))) - 2);
   return concat(std::round(value / unit) * unit);
+}
+
+std::string memory_line(const TrainPlan& plan) {
+  return concat("about ", rounded(static_cast<double>(plan.state_bytes) * 1e-9), " GB on ",
+                plan.device, " for weights, gradients and optimizer, beside what activations take");
 }
 
 // Weights, and which files share one; "" where the data are no mixture. Their paths may change.
@@ -57,6 +64,17 @@ StepCounts step_counts(const TrainSettings& settings, std::int64_t samples) {
   return counts;
 }
 
+double weight_decay_of(const TrainSettings& settings, const StepCounts& steps) {
+  const TrainSettings::Optim& optim = settings.optim;
+  if (optim.decay_total == 0) return optim.weight_decay;
+  const double rates = rate_sum(optim.schedule, optim.lr, steps.warmup, steps.total);
+  if (rates > 0) return optim.decay_total / rates;
+  throw core::ConfigError(concat("'optim.decay_total' is ", optim.decay_total,
+                                 ", but the learning rate of every step is 0 (", steps.total,
+                                 " steps, of which ", steps.warmup,
+                                 " are warm-up); train longer or lower optim.warmup_ratio"));
+}
+
 core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
                              const Trainable& trainable) {
   TrainSettings settings = resolved;
@@ -68,6 +86,8 @@ core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
   add("config.json", model::config_fingerprint(settings.model));
   add("adapter fingerprint", trainable.start_fingerprint());
   add("data fingerprint", data.train.samples.fingerprint());
+  if (settings.optim.decay_metric == "knowledge")
+    add("covariance of the decay", io::CovarianceReader(settings.gauge.covariance).fingerprint());
   const std::string weights = weights_of(settings.data.train);
   if (!weights.empty()) add("mixture", weights);
   const std::string& chat_template = data.train.template_used.chat_template;
@@ -78,10 +98,12 @@ core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
 core::ConfigNode job_of(const TrainSettings& settings) {
   TrainSettings copy = settings;
   // Places and threads are each machine's own; what stands there is compared by its content.
-  for (std::string* place : {&copy.model, &copy.adapter, &copy.out, &copy.tuning_cache})
+  for (std::string* place :
+       {&copy.model, &copy.adapter, &copy.out, &copy.tuning_cache, &copy.gauge.covariance})
     place->clear();
   copy.data.train.clear();
   copy.data.eval.clear();
+  copy.data.replay.files.clear();
   copy.threads = 0;
   core::ConfigNode job = settings_of(copy).resolved();
   const auto add = [&](const char* name, std::size_t files) {
@@ -89,6 +111,7 @@ core::ConfigNode job_of(const TrainSettings& settings) {
   };
   add("files to train on", settings.data.train.size());
   add("files to evaluate on", settings.data.eval.size());
+  add("files to replay", settings.data.replay.files.size());
   return job;
 }
 
@@ -115,9 +138,10 @@ void check_resumable(const fs::path& run, core::ConfigNode identity) {
 
 TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
                   at::Device device) {
-  const StepCounts steps = step_counts(resolved, data.train.samples.size());
+  const StepCounts steps = step_counts(resolved, data.epoch.samples);
   TrainPlan plan{.settings = resolved,
-                 .samples = data.train.samples.size(),
+                 .samples = data.epoch.samples,
+                 .replayed_samples = data.epoch.replayed,
                  .tokens = data.train.counts.tokens,
                  .supervised_tokens = data.train.counts.supervised,
                  .longest_sample = data.train.counts.longest,
@@ -126,7 +150,11 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
                  .steps_per_epoch = steps.per_epoch,
                  .steps = steps.total,
                  .warmup_steps = steps.warmup,
+                 .weight_decay = weight_decay_of(resolved, steps),
                  .device = linalg::describe(device)};
+  const auto& optim = resolved.optim;
+  plan.decay_total =
+      plan.weight_decay * rate_sum(optim.schedule, optim.lr, steps.warmup, steps.total);
   for (const auto& [name, tensor] : trainable.model().parameters()) {
     plan.model_parameters += tensor->numel();
     plan.state_bytes += static_cast<std::int64_t>(tensor->nbytes());
@@ -149,6 +177,13 @@ void warn_of(const TrainPlan& plan, const model::ModelDescription& model,
   model::warn_beyond_positions(
       model, longest, concat("a sample of ", longest, " tokens"), reporter,
       concat("; data.max_length=", model.max_positions, " keeps samples within them"));
+  const TrainSettings::Optim& optim = plan.settings.optim;
+  const double largest = optim.lr * std::max(1.0, optim.lora_plus_ratio) * plan.weight_decay;
+  if (largest > 1) {
+    reporter.warn(concat("weight decay ", rounded(plan.weight_decay), " at the highest rate takes ",
+                         rounded(largest),
+                         " times a weight in one step, which turns its sign; lower it"));
+  }
   if (plan.steps == 1 && plan.warmup_steps == 1) {
     reporter.warn(
         "the only step is warm-up and has learning rate 0, so nothing will be learnt; lower "
@@ -160,7 +195,7 @@ void warn_of(const TrainPlan& plan, const model::ModelDescription& model,
 }
 
 std::vector<std::string> describe(const TrainPlan& plan) {
-  return {
+  std::vector<std::string> lines = {
       concat(plan.steps, " steps of up to ", plan.settings.optim.batch_size, " samples, ",
              plan.steps_per_epoch, " an epoch, the first ", plan.warmup_steps, " warm-up"),
       concat(plan.samples, " samples, ", plan.tokens, " tokens an epoch, ",
@@ -169,8 +204,21 @@ std::vector<std::string> describe(const TrainPlan& plan) {
       concat(plan.trained_parameters, " parameters are trained, ",
              rounded(percent(plan.trained_parameters, plan.model_parameters)), " % of the ",
              plan.model_parameters, " of the model"),
-      concat("about ", rounded(static_cast<double>(plan.state_bytes) * 1e-9), " GB on ",
-             plan.device, " for weights, gradients and optimizer, beside what activations take")};
+      memory_line(plan)};
+  if (plan.replayed_samples > 0) {
+    lines.push_back(concat(plan.replayed_samples, " of the ", plan.samples,
+                           " samples of an epoch are replayed"));
+  }
+  if (plan.weight_decay > 0) {
+    const double ratio = plan.settings.optim.lora_plus_ratio;
+    lines.push_back(concat(
+        "weight decay ", rounded(plan.weight_decay), " adds up to ", rounded(plan.decay_total),
+        " over the run: a weight without a gradient ", "ends at ",
+        rounded(std::exp(-plan.decay_total)), " of itself",
+        ratio == 1 ? ""
+                   : concat("; for B, with its rate, to ", rounded(plan.decay_total * ratio))));
+  }
+  return lines;
 }
 
 TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter) {
@@ -184,12 +232,13 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   linalg::set_threads(settings.threads);
   Trainable trainable(settings, device, reporter, Values::kShapesOnly);
   check_pass_settings(settings, trainable.model(), device);
+  if (!settings.gauge.covariance.empty()) Gauge(settings.gauge.covariance, trainable);
   const RunData data = load_data(settings, DataCache::kNotInRun, reporter, dist::alone());
   TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device);
   warn_of(result, trainable.model().config, reporter);
   if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
   if (device.is_cuda() && result.state_bytes > linalg::free_memory_bytes(device)) {
-    reporter.warn(concat(describe(result).back(), ", and ",
+    reporter.warn(concat(memory_line(result), ", and ",
                          rounded(static_cast<double>(linalg::free_memory_bytes(device)) * 1e-9),
                          " GB are free"));
   }

@@ -18,7 +18,12 @@ struct StepCounts {
   std::int64_t warmup = 0;
 };
 
+// `samples`: of an epoch.
 StepCounts step_counts(const TrainSettings& settings, std::int64_t samples);
+
+// What AdamW is given: optim.weight_decay, or what makes optim.decay_total over these steps. Throws
+// ConfigError where no step has a rate to make it with.
+double weight_decay_of(const TrainSettings& settings, const StepCounts& steps);
 
 // What a continuation must share: settings, and the content of what they name.
 core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,

@@ -51,9 +51,12 @@ RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter
     encode.cache = cache_directory(settings, files, cache);
     return data::load_samples(files, *tokenizer, encode, reporter);
   };
-  const bool shares = !cache_directory(settings, settings.data.train, cache).empty();
+  const std::vector<data::DataFile> files = training_files(settings);
+  const bool shares = !cache_directory(settings, files, cache).empty();
   if (shares && world.local_rank() > 0) world.barrier();
-  RunData data{.train = load(settings.data.train), .eval = {}};
+  RunData data{.train = load(files), .epoch = {}, .eval = {}};
+  data.epoch = data::epoch_mixture(files, data.train.file_samples,
+                                   settings.data.replay.files.size(), settings.data.replay.share);
   if (!settings.data.eval.empty()) data.eval = load(settings.data.eval);
   if (shares && world.local_rank() == 0) world.barrier();
   return data;

@@ -5,14 +5,16 @@
 
 #include "corda/core/reporter.h"
 #include "corda/data/load.h"
+#include "corda/data/mixture.h"
 #include "corda/dist/world.h"
 #include "corda/train/settings.h"
 
 namespace corda::train {
 
 struct RunData {
-  data::Dataset train;
-  data::Dataset eval;  // empty where the settings name none
+  data::Dataset train;       // of training_files
+  data::EpochMixture epoch;  // what is drawn of it
+  data::Dataset eval;        // empty where the settings name none
 };
 
 // What a run may write beside its samples.

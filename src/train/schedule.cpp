@@ -22,4 +22,11 @@ double learning_rate(const std::string& schedule, double peak, std::int64_t step
       core::concat("[train::learning_rate] unknown schedule '", schedule, "'"));
 }
 
+double rate_sum(const std::string& schedule, double peak, std::int64_t warmup, std::int64_t total) {
+  double sum = 0;
+  for (std::int64_t step = 0; step < total; ++step)
+    sum += learning_rate(schedule, peak, step, warmup, total);
+  return sum;
+}
+
 }  // namespace corda::train

@@ -181,6 +181,8 @@ core::SettingsList settings_of(TrainSettings& s) {
       {0, 65536});
   list.add("lora.alpha", s.lora.alpha,
            "scale of a new adapter is alpha / rank; 0: a given adapter's, else the rank", {0, 1e9});
+  list.add("lora.use_rslora", s.lora.use_rslora,
+           "rank-stabilised LoRA: the scale of a new adapter is alpha / sqrt(rank)");
   list.add("lora.dropout", s.lora.dropout,
            "dropout on the adapter's input while training; -1: as a given adapter says, else 0",
            {-1, 0.999});
@@ -198,6 +200,14 @@ core::SettingsList settings_of(TrainSettings& s) {
                       "evaluation files, given as training files are; --resume takes others"))
       .path(core::PathKind::kData)
       .free();
+  list.add(data_files("data.replay.path", s.data.replay.files,
+                      "files of general text or tasks that are mixed in against forgetting, given "
+                      "as training files are"))
+      .path(core::PathKind::kData)
+      .free();
+  list.add("data.replay.share", s.data.replay.share,
+           "their share of the samples of an epoch, in which each training sample still comes once",
+           {0, 1});
   data::add_template_settings(list, "data.", s.data.template_name, s.data.system, s.data.date,
                               s.data.skip_bad);
   list.add("data.train_on", s.data.train_on,
@@ -219,17 +229,31 @@ core::SettingsList settings_of(TrainSettings& s) {
            {"cosine", "linear", "constant"});
   list.add("optim.warmup_ratio", s.optim.warmup_ratio, "share of all steps in which the rate rises",
            {0, 1});
-  list.add("optim.weight_decay", s.optim.weight_decay, "decoupled weight decay", {0, 1e6});
+  list.add("optim.weight_decay", s.optim.weight_decay,
+           "decoupled weight decay: a step takes rate x this of every weight", {0});
+  list.add("optim.decay_total", s.optim.decay_total,
+           "in place of weight_decay: the sum of rate x decay over all steps, so that weights "
+           "without a gradient end at about exp(-this); 0: weight_decay says it",
+           {0});
+  list.add("optim.decay_metric", s.optim.decay_metric,
+           "how the decay of B is shared out where A is not trained: plain, alike; knowledge, each "
+           "column as its input is large on gauge.covariance, so that what decays is knowledge's "
+           "change; its mean over a layer's columns stays",
+           {"plain", "knowledge"});
+  list.add("optim.lora_plus_ratio", s.optim.lora_plus_ratio,
+           "LoRA+: the rate of B (and of a DoRA's magnitude) is optim.lr times this, that of A is "
+           "optim.lr",
+           {1e-6, 1e6});
   list.add("optim.betas", s.optim.betas, "AdamW's two decay rates", {0, 1});
   list.add("optim.eps", s.optim.eps, "AdamW's epsilon", {1e-38, 1e6});
   list.add("optim.grad_clip", s.optim.grad_clip, "largest gradient norm; 0: off", {0, 1e38});
   const auto length_is_free = [&s] {
-    return s.optim.schedule == "constant" && s.optim.warmup_ratio == 0;
+    return s.optim.schedule == "constant" && s.optim.warmup_ratio == 0 && s.optim.decay_total == 0;
   };
   list.add(
           "optim.epochs", s.optim.epochs,
           "passes over the data; --resume takes another number only where the rate does not depend "
-          "on it (schedule constant, no warm-up)",
+          "on it (schedule constant, no warm-up, no decay_total)",
           {0, 1e9})
       .free(length_is_free);
   list.add("optim.max_steps", s.optim.max_steps,
@@ -241,6 +265,13 @@ core::SettingsList settings_of(TrainSettings& s) {
            "draws)",
            {1, kMostTokens})
       .free([&s] { return s.method == "full" || s.lora.dropout <= 0; });
+  list.add("loss.weighting", s.loss.weighting,
+           "what the gradient makes of each target: none, all alike; eaft, less of those where the "
+           "model is sure of its next token (EAFT). Losses are reported without it",
+           {"none", "eaft"});
+  list.add("loss.eaft_power", s.loss.eaft_power,
+           "of eaft: the weight is (entropy of the 20 likeliest tokens / ln 20) to this power",
+           {1e-3, 100});
   list.add("precision", s.precision,
            "of activations and frozen weights, auto: bf16 on a GPU, fp32 on the CPU; adapters, "
            "optimizer state and, with method full, the weights are always fp32",
@@ -288,6 +319,15 @@ core::SettingsList settings_of(TrainSettings& s) {
            "result is that of the lowest; 0: off",
            {0, 1e12})
       .free();
+  list.add("gauge.covariance", s.gauge.covariance,
+           "covariance directory of `corda calibrate` over what is to be kept: metrics.jsonl gets "
+           "the forgetting gauge")
+      .path()
+      .free();
+  list.add("gauge.every", s.gauge.every,
+           "steps between readings of the gauge; 0: where evaluations come, and at the end",
+           {0, 1e12})
+      .free();
   list.add("checkpoint.minutes", s.checkpoint.minutes,
            "minutes between checkpoints, written while training goes on; 0: none by time", {0, 1e9})
       .free();
@@ -310,9 +350,51 @@ core::SettingsList settings_of(TrainSettings& s) {
   return list;
 }
 
+std::vector<data::DataFile> training_files(const TrainSettings& settings) {
+  std::vector<data::DataFile> files = settings.data.train;
+  const auto& replayed = settings.data.replay.files;
+  files.insert(files.end(), replayed.begin(), replayed.end());
+  return files;
+}
+
+namespace {
+
+// What is wrong with the settings that act against forgetting.
+void check_levers(const TrainSettings& s, std::vector<std::string>& problems) {
+  if (s.optim.weight_decay > 0 && s.optim.decay_total > 0) {
+    problems.push_back(concat("'optim.weight_decay' (", s.optim.weight_decay,
+                              ") and 'optim.decay_total' (", s.optim.decay_total,
+                              ") both say how much decays; remove one"));
+  }
+  if (s.optim.lora_plus_ratio != 1 && s.method == "full")
+    problems.emplace_back("'optim.lora_plus_ratio' is of an adapter's B; method full has none");
+  const bool decays = s.optim.weight_decay > 0 || s.optim.decay_total > 0;
+  if (s.optim.decay_metric == "knowledge" && (!decays || s.gauge.covariance.empty())) {
+    problems.emplace_back(
+        "'optim.decay_metric: knowledge' needs 'gauge.covariance', and 'optim.weight_decay' or "
+        "'optim.decay_total' above 0");
+  }
+  if (s.lora.use_rslora && !s.adapter.empty()) {
+    problems.push_back(concat("'lora.use_rslora' is of a new adapter; '", s.adapter,
+                              "' has its own scale; remove the setting"));
+  }
+  const TrainSettings::Data::Replay& replay = s.data.replay;
+  if (replay.files.empty() != (replay.share == 0))
+    problems.emplace_back("'data.replay' needs both: a 'path', and a 'share' above 0");
+  if (replay.share == 1)
+    problems.emplace_back("'data.replay.share' is 1, which leaves nothing to the training files");
+  for (const data::DataFile& file : replay.files) {
+    if (file.weight > 0)
+      problems.emplace_back("'weight' is of training files; 'data.replay.share' is that of replay");
+  }
+}
+
+}  // namespace
+
 void check(const TrainSettings& s) {
   std::vector<std::string> problems;
   check_log(s, problems);
+  check_levers(s, problems);
   if (s.method == "corda" && s.adapter.empty()) {
     problems.emplace_back("method corda needs 'adapter': a directory made by `corda decompose`");
   }

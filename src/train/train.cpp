@@ -26,6 +26,7 @@
 #include "train/agreement.h"
 #include "train/device_batch.h"
 #include "train/flops.h"
+#include "train/gauge.h"
 #include "train/gradient_sums.h"
 #include "train/memory_advice.h"
 #include "train/metrics.h"
@@ -68,13 +69,17 @@ class Run {
         device_(world_.device_of(settings.device)),
         data_(load_data(settings, DataCache::kAsSet, reporter_, world_)),
         trainable_(settings, device_, reporter_, Values::kLoaded, world_),
-        optimizer_(trainable_.parameters(), {.beta1 = settings.optim.betas[0],
-                                             .beta2 = settings.optim.betas[1],
-                                             .eps = settings.optim.eps,
-                                             .weight_decay = settings.optim.weight_decay}),
-        sampler_(data_.train.samples.size(), settings.optim.batch_size,
+        optimizer_(
+            trainable_.parameters(),
+            {.beta1 = settings.optim.betas[0],
+             .beta2 = settings.optim.betas[1],
+             .eps = settings.optim.eps,
+             .weight_decay = weight_decay_of(settings, step_counts(settings, data_.epoch.samples))},
+            lora_plus_factors(trainable_.parameters(), settings.optim.lora_plus_ratio)),
+        sampler_(data_.epoch.samples, settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream),
-                 data::mixture_of(settings.data.train, data_.train.file_samples)) {
+                 data_.epoch.parts) {
+    trainable_.model().entropy_power = settings.loss.power();
     const data::EncodeCounts& counts = data_.train.counts;
     const data::TemplateUsed& used = data_.train.template_used;
     trainable_.set_template(used.name, used.chat_template);
@@ -97,6 +102,7 @@ class Run {
                                  : largest_micro_batch(data_.eval.counts.longest,
                                                        data_.eval.samples.size())};
     if (device_.is_cuda()) warn_of_tuning_cache();
+    take_up_gauge();
     dist::require_same_job(world_, content_of(identity_of(resolved_, data_, trainable_), data_));
     ChosenPass chosen = environment.choose(resolved_, trainable_.model(), largest_, reporter_);
     pass_ = std::move(chosen.pass);
@@ -133,6 +139,18 @@ class Run {
   }
 
  private:
+  // Rank 0 reads the gauge; where it shares out the decay every rank must know how.
+  void take_up_gauge() {
+    const bool by_knowledge = settings_.optim.decay_metric == "knowledge";
+    if (settings_.gauge.covariance.empty() || (!world_.is_first() && !by_knowledge)) return;
+    gauge_.emplace(settings_.gauge.covariance, trainable_);
+    if (!by_knowledge) return;
+    const auto columns = gauge_->decay_columns();
+    if (!world_.is_alone())
+      for (const auto& [name, column] : columns) world_.broadcast(column, 0);
+    optimizer_.set_decay_columns(columns);
+  }
+
   // It only saves time, so a run does without it.
   void warn_of_tuning_cache() {
     const std::string& directory = settings_.tuning_cache;
@@ -178,6 +196,12 @@ class Run {
                                     {concat("in the evaluation after step ", metrics.step),
                                      data_.eval.counts.longest, largest_.evaluated},
                                     [&] { return evaluate(metrics); });
+    }
+    if (record_ && gauge_ && reads_gauge_after(metrics.step)) {
+      metrics.forgetting = gauge_->read(reporter_);
+      result_.forgetting = metrics.forgetting;
+      if (metrics.forgetting)
+        reporter_.info(concat("step ", metrics.step, ": forgetting gauge ", *metrics.forgetting));
     }
     if (record_) record_->add(metrics);
     result_.steps = metrics.step;
@@ -404,6 +428,12 @@ class Run {
     return !data_.eval.samples.empty() && (due || step == total_);
   }
 
+  bool reads_gauge_after(std::int64_t step) const {
+    const std::int64_t every =
+        settings_.gauge.every > 0 ? settings_.gauge.every : settings_.eval.every;
+    return step == total_ || (every > 0 && step % every == 0);
+  }
+
   // The mean loss over the evaluation's targets, after the step of `metrics`. Asked to stop it
   // saves that step as not evaluated.
   double evaluate(const StepMetrics& metrics) {
@@ -463,6 +493,7 @@ class Run {
   LargestBatches largest_;
   TrainSettings resolved_;          // with what auto became
   std::unique_ptr<Record> record_;  // of rank 0
+  std::optional<Gauge> gauge_;      // where one is wanted
   // What all ranks agreed on in the last step.
   bool stops_ = false;
   bool is_due_ = false;

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "adapter/check_rank.h"
@@ -130,6 +131,7 @@ adapter::Adapter new_adapter(const TrainSettings& settings, model::Model& model,
   const auto selected = chosen_layers(settings, model);
   result.rank = rank_for(settings, selected, reporter);
   result.alpha = settings.lora.alpha > 0 ? settings.lora.alpha : static_cast<double>(result.rank);
+  if (settings.lora.use_rslora) result.alpha *= std::sqrt(static_cast<double>(result.rank));
   result.dropout = std::max(settings.lora.dropout, 0.0);
   reporter.begin("initialise", static_cast<std::int64_t>(selected.size()), "layer");
   for (const model::Linear* linear : selected) {
@@ -258,7 +260,7 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
     }
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
     if (settings.lora.rank > 0 || settings.lora.alpha > 0 || settings.lora.dropout > 0 ||
-        !settings.lora.target_modules.empty())
+        settings.lora.use_rslora || !settings.lora.target_modules.empty())
       reporter.warn("method full has no adapter: 'lora' is without effect");
     io::note_left_behind(base_.files(), "trained", reporter);
     return;
@@ -307,6 +309,7 @@ TrainSettings Trainable::resolve(TrainSettings settings) const {
   if (full_) return settings;
   settings.lora.rank = adapter_.rank;
   settings.lora.alpha = adapter_.alpha;
+  settings.lora.use_rslora = false;  // alpha has the root of the rank in it
   settings.lora.dropout = adapter_.dropout;
   settings.train_a = adapter_.train_a ? "true" : "false";
   settings.train_b = adapter_.train_b ? "true" : "false";

@@ -50,6 +50,10 @@ class Trainable {
   // or the checkpoint's tensor names for method full.
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
+  // The files of the base, and the adapter that was put on it (nothing for method full); what is
+  // trained of it is in the model.
+  const quant::ModelWeights& base() const { return base_; }
+  const adapter::Adapter& start() const { return adapter_; }
   // The settings with what device and adapter decided filled in: precision, rank, alpha, dropout,
   // train_a, train_b, and the target modules of an adapter with others than the setting's.
   TrainSettings resolve(TrainSettings settings) const;

@@ -122,7 +122,23 @@ TEST_F(Errors, ARunInPlaceOfItsAdapterIsPointedOut) {
 TEST_F(Errors, DataOfAComparisonThatIsNotAskedForAreRefused) {
   expect_failure({"merge", "--model", base(), "--adapter", at("run"), "--out", at("merged"),
                   "--data", at("task.jsonl")},
-                 2, "--data is what --verify compares on; give --verify too");
+                 2,
+                 "--data is what --verify compares on, or several values of --scale are measured "
+                 "on; give one of the two");
+}
+
+TEST_F(Errors, SeveralScalesNeedDataAndWriteNothing) {
+  const std::vector<std::string> merge = {"merge",   "--model", base(), "--adapter",
+                                          at("run"), "--scale", "0.5,1"};
+  const auto with = [&](std::initializer_list<std::string> more) {
+    std::vector<std::string> command = merge;
+    command.insert(command.end(), more);
+    return command;
+  };
+  expect_failure(with({}), 2, "several values of --scale give a curve of losses; name what to");
+  expect_failure(with({"--data", at("task.jsonl"), "--out", at("merged")}), 2,
+                 "several values of --scale give a curve of losses and write no model; leave out");
+  expect_failure({"merge", "--model", base(), "--adapter", at("run")}, 2, "missing setting 'out'");
 }
 
 TEST_F(Errors, AFinishedRunIsRefusedBeforeTheDataAreRead) {

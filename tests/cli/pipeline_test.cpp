@@ -71,6 +71,38 @@ TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
   }
 }
 
+TEST_F(Pipeline, TheGaugeAndTheScalesOfARunAreRead) {
+  calibrate("facts.jsonl", "cov");
+  write("t.yaml", train_config("method: lora\nlora: {rank: 2}\nout: " + at("run")));
+  const Json trained = result_of({"train", "--config", at("t.yaml"), "--set", "optim.lr=1e-2",
+                                  "--set", "gauge.covariance=" + at("cov")});
+  const double gauge = trained.at("forgetting").get<double>();
+  EXPECT_GT(gauge, 1e-3);
+  const Json seen = result_of({"inspect", at("run"), "--covariance", at("cov")});
+  EXPECT_NEAR(seen.at("result").at("forgetting").at("in_all").get<double>(), gauge, 1e-6 * gauge);
+  EXPECT_EQ(seen.at("forgetting"), trained.at("forgetting"));  // of metrics.jsonl
+  const std::vector<std::string> merge = {"merge", "--model", base(), "--adapter",
+                                          at("run/adapter")};
+  auto half = merge;
+  half.insert(half.end(), {"--scale", "0.5", "--out", at("half")});
+  result_of(half);
+  const Json shrunk =
+      result_of({"inspect", at("half"), "--model", base(), "--covariance", at("cov")});
+  EXPECT_NEAR(shrunk.at("forgetting").at("in_all").get<double>(), gauge / 2, 1e-4 * gauge);
+
+  auto curve = merge;
+  curve.insert(curve.end(),
+               {"--scale", "0,0.5", "--data", at("task.jsonl"), "--data", at("facts.jsonl")});
+  const Json points = result_of(curve).at("curve");
+  ASSERT_EQ(points.size(), 2U);
+  EXPECT_EQ(points[1].at("scale"), 0.5);
+  const auto nll = [&](const std::string& model, const std::string& data) {
+    return result_of({"eval", "--model", model, "--data", at(data)}).at("nll").get<double>();
+  };
+  EXPECT_NEAR(points[0].at("losses")[0].get<double>(), nll(base(), "task.jsonl"), 1e-5);
+  EXPECT_NEAR(points[1].at("losses")[0].get<double>(), nll(at("half"), "task.jsonl"), 1e-5);
+}
+
 TEST_F(Pipeline, TheDefaultWindowIsRecordedAsWhatTheModelMadeOfIt) {
   result_of({"calibrate", "--model", base(), "--data", at("task.jsonl"), "--out", at("cov")});
   result_of({"decompose", "--model", base(), "--data", at("task.jsonl"), "--rank", "2", "--out",

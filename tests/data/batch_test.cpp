@@ -165,6 +165,39 @@ TEST(Mixture, FilesOfOneSourceShareItsWeight) {
             "'2' has a weight but gave no sample");
 }
 
+TEST(Mixture, ReplayIsAShareBesideEveryTrainingSample) {
+  const std::vector<DataFile> files = {{.path = "a"}, {.path = "b"}, {.path = "wiki"}};
+  const EpochMixture epoch = epoch_mixture(files, {5, 4, 100}, 1, 0.1);
+  EXPECT_EQ(epoch.samples, 10);
+  EXPECT_EQ(epoch.replayed, 1);
+  EpochSampler sampler(epoch.samples, 10, 3, epoch.parts);
+  std::map<std::int64_t, int> drawn;
+  for (std::int64_t step = 0; step < 40; ++step)
+    for (const auto index : sampler.indices_of(step)) ++drawn[index];
+  for (std::int64_t i = 0; i < 9; ++i) EXPECT_EQ(drawn[i], 40) << i;
+  // A replayed sample comes again once all have been there.
+  EXPECT_EQ(drawn.size(), 9U + 40U);
+}
+
+TEST(Mixture, ReplayLeavesTheWeightsOfTheOthers) {
+  const std::vector<DataFile> files = {
+      {.path = "a", .weight = 3}, {.path = "b", .weight = 1}, {.path = "v"}, {.path = "w"}};
+  const EpochMixture epoch = epoch_mixture(files, {40, 40, 7, 3}, 2, 0.2);
+  EXPECT_EQ(epoch.samples, 100);
+  EXPECT_EQ(epoch.replayed, 20);
+  EXPECT_THAT(quotas_of(epoch.parts, epoch.samples), ElementsAre(60, 20, 20));
+  EXPECT_THAT(epoch.parts.back().samples, ElementsAre(80, 81, 82, 83, 84, 85, 86, 87, 88, 89));
+  // Without replay nothing changes.
+  EXPECT_TRUE(epoch_mixture({{.path = "a"}}, {40}, 0, 0).parts.empty());
+  EXPECT_EQ(epoch_mixture({{.path = "a"}}, {40}, 0, 0).samples, 40);
+  EXPECT_EQ(message_of<core::ConfigError>([&] {
+              epoch_mixture({{.path = "a"}, {.path = "w"}}, {4, 0}, 1, 0.2);
+            }),
+            "'data.replay': its files gave no sample");
+  // However small the share and the data.
+  EXPECT_EQ(epoch_mixture({{.path = "a"}, {.path = "w"}}, {4, 9}, 1, 0.01).replayed, 1);
+}
+
 TEST(EpochSampler, BatchLargerThanTheDataIsTheWholeEpoch) {
   EpochSampler sampler(3, 128, 1);
   EXPECT_EQ(sampler.steps_per_epoch(), 1);

@@ -13,6 +13,7 @@
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/eval/eval.h"
+#include "corda/eval/scale_curve.h"
 #include "corda/io/tensor.h"
 #include "corda/merge/merge.h"
 #include "support/captured_log.h"
@@ -46,8 +47,9 @@ class VerifyMerge : public ::testing::Test {
 
   std::string at(const std::string& name) const { return (scratch_.path() / name).string(); }
 
-  void write_adapter(const std::vector<std::string>& modules) {
+  void write_adapter(const std::vector<std::string>& modules, bool dora = false) {
     adapter::Adapter adapter;
+    if (dora) adapter.method = "dora";
     adapter.rank = 2;
     adapter.alpha = 4;
     const io::Checkpoint base(at("base"));
@@ -57,6 +59,8 @@ class VerifyMerge : public ::testing::Test {
       layer = adapter::initialise_lora(shape[0], shape[1], module == kDown ? 3 : 2, 1, module);
       layer.b = 0.3 * random_tensor(layer.b.sizes().vec(), 7);
       if (module == kDown) layer.alpha = 9;
+      if (dora)
+        layer.magnitude = 1.3 * adapter::dora_magnitude(io::view_tensor(base, module + ".weight"));
     }
     fs::create_directories(at("run/adapter"));
     adapter::write_adapter(at("run/adapter"), adapter);
@@ -69,13 +73,24 @@ class VerifyMerge : public ::testing::Test {
                                 "  template: plain\n  max_length: 64\n");
   }
 
-  void merge(const std::string& dtype = "fp32") {
+  void merge(const std::string& dtype = "fp32", double scale = 1) {
+    fs::remove_all(at("merged"));
     merge::merge({.model = at("base"),
                   .adapter = at("run/adapter"),
                   .out = at("merged"),
                   .dtype = dtype,
+                  .scale = {scale},
                   .max_shard_size = ""},
                  log_);
+  }
+
+  // Of the run's data and of others, in parts of the vocabulary where it is larger.
+  VerifySettings curve_settings() const {
+    core::write_file_atomic(at("other.jsonl"), "{\"prompt\": \"x\", \"completion\": \"yz\"}\n");
+    VerifySettings s = settings();
+    s.data = {at("data.jsonl"), at("other.jsonl")};
+    s.template_name = "plain";
+    return s;
   }
 
   VerifySettings settings() const {
@@ -209,6 +224,40 @@ TEST_F(VerifyMerge, AnAdapterOfTheHeadIsSeen) {
   write_adapter({kQ, "lm_head"});
   EXPECT_THAT(testing::error_of<core::NumericalError>([&] { verify_merge(settings(), log_); }),
               HasSubstr("logits differ"));
+}
+
+// The losses of eval of the models that would be written.
+TEST_F(VerifyMerge, ACurveIsOfTheModelsThatMergingAtEachScaleWrites) {
+  for (const bool dora : {false, true}) {
+    write_adapter({kQ, kDown, "lm_head"}, dora);
+    const ScaleCurve curve = scale_curve(curve_settings(), {0, 0.5, 1, 2}, log_);
+    EXPECT_EQ(curve.files, (std::vector<std::string>{at("data.jsonl"), at("other.jsonl")}));
+    EXPECT_EQ(curve.targets, (std::vector<std::int64_t>{7, 3}));
+    ASSERT_EQ(curve.points.size(), 4U);
+    for (const ScalePoint& point : curve.points) {
+      merge("auto", point.scale);
+      EXPECT_NEAR(point.losses[0], nll(at("merged"), ""), 1e-5) << point.scale;
+    }
+    EXPECT_NEAR(curve.points[0].losses[0], nll(at("base"), ""), 1e-5);
+    EXPECT_GT(std::abs(curve.points[1].losses[0] - curve.points[2].losses[0]), 1e-3);
+    EXPECT_GT(std::abs(curve.points[0].losses[1] - curve.points[2].losses[1]), 1e-3);
+  }
+  VerifySettings one = curve_settings();
+  one.samples = 1;
+  EXPECT_EQ(scale_curve(one, {1}, log_).targets, (std::vector<std::int64_t>{4, 3}));
+}
+
+TEST_F(VerifyMerge, AScaledMergeIsVerifiedAgainstTheScaledAdapter) {
+  for (const bool dora : {false, true}) {
+    write_adapter({kQ, kDown}, dora);
+    merge("fp32", 0.5);
+    VerifySettings s = settings();
+    s.strength = 0.5;
+    EXPECT_LT(verify_merge(s, log_).relative_difference, 1e-5) << dora;
+    s.strength = 1;
+    EXPECT_THAT(testing::error_of<core::NumericalError>([&] { verify_merge(s, log_); }),
+                HasSubstr("logits differ"));
+  }
 }
 
 // The head runs over parts of the vocabulary; 20 000 tokens are three of them.

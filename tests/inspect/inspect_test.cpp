@@ -6,11 +6,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 
 #include "corda/adapter/adapter.h"
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/io/covariance_store.h"
+#include "corda/io/tensor.h"
 #include "core/json.h"
 #include "support/captured_log.h"
 #include "support/error_of.h"
@@ -28,19 +31,38 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 const std::string kQ = "model.layers.0.self_attn.q_proj";
+const std::string kOtherQ = "model.layers.1.self_attn.q_proj";
 const std::string kUp = "model.layers.1.mlp.up_proj";
 
 class Inspect : public ::testing::Test {
  protected:
   void SetUp() override { corda::testing::write_tiny_model(at("base"), {.vocab = 257}); }
   fs::path at(const std::string& name) const { return folder_.path() / name; }
-  Json facts(const std::string& name, const std::string& model = "", bool spectra = false) const {
+  Json facts(const std::string& name, const std::string& model = "", bool spectra = false,
+             const std::string& covariance = "") const {
     core::Reporter silent;
-    return core::parse_json(inspect_json({.path = at(name).string(),
-                                          .model = model.empty() ? "" : at(model).string(),
-                                          .spectra = spectra},
-                                         silent),
-                            name);
+    return core::parse_json(
+        inspect_json({.path = at(name).string(),
+                      .model = model.empty() ? "" : at(model).string(),
+                      .spectra = spectra,
+                      .covariance = covariance.empty() ? "" : at(covariance).string()},
+                     silent),
+        name);
+  }
+  // Of q of both blocks and of up of the second: unequal, so that the direction counts.
+  void write_covariance(const std::string& name) const {
+    io::CovarianceWriter writer(at(name), io::CovarianceStorage::kPacked);
+    const at::Tensor inputs = at::diag(at::arange(1, 33).to(at::kFloat));
+    writer.add("model.layers.0.self_attn.input", {kQ}, 20, inputs);
+    writer.add("model.layers.1.self_attn.input", {kOtherQ}, 20, inputs);
+    writer.add("model.layers.1.mlp.input", {kUp}, 20, 100 * at::eye(32));
+    writer.finish({.model = io::Checkpoint(at("base")).fingerprint(),
+                   .model_name = "base",
+                   .tokens = 20,
+                   .samples = 2,
+                   .activation_scaling = "none",
+                   .settings = {},
+                   .sites = {}});
   }
 
   // Hidden size 32, intermediate size 48.
@@ -155,6 +177,93 @@ TEST_F(Inspect, VllmGetsTheNextRankItKnowsOrAReason) {
   write("dora", dora);
   EXPECT_EQ(facts("dora")["vllm"]["reason"],
             "vLLM refuses DoRA; merge the adapter and serve the model");
+}
+
+TEST_F(Inspect, TheGaugeIsOfEachKindOfLayerAndInAll) {
+  write("a", lora(4));
+  write_covariance("cov");
+  const Json adapter = facts("a", "", false, "cov");
+  const at::Tensor dw = 2 * at::mm(random_tensor({32, 4}, 2), random_tensor({4, 32}, 1));
+  const at::Tensor size = at::arange(1, 33).to(at::kFloat);
+  const double q = std::sqrt((dw.square() * size).sum().item<double>() / (32 * 33 / 2));
+  EXPECT_NEAR(adapter["layers"][0]["forgetting"].get<double>(), q, 1e-5 * q);
+  EXPECT_EQ(adapter["layers"][1]["forgetting"], 0.0);  // its B is zero
+  const Json& gauge = adapter["forgetting"];
+  EXPECT_EQ(gauge["changed_layers"], 2);
+  EXPECT_EQ(gauge["of"], 3);
+  EXPECT_NEAR(gauge["in_all"].get<double>(), q / std::sqrt(3), 1e-5 * q);
+  ASSERT_EQ(gauge["kinds"].size(), 2U);
+  EXPECT_EQ(gauge["kinds"][0]["kind"], "q_proj");
+  EXPECT_EQ(gauge["kinds"][0]["changed"], 1);
+  EXPECT_EQ(gauge["kinds"][0]["of"], 2);
+  EXPECT_NEAR(gauge["kinds"][0]["forgetting"].get<double>(), q / std::sqrt(2), 1e-5 * q);
+  EXPECT_EQ(gauge["kinds"][1]["forgetting"], 0.0);
+  EXPECT_FALSE(facts("a").contains("forgetting"));
+  core::Reporter silent;
+  const std::string text = to_text(inspect_json(
+      {.path = at("a").string(), .model = "", .covariance = at("cov").string()}, silent));
+  EXPECT_THAT(text, HasSubstr("  kinds:\n    kind     changed  of  forgetting\n    q_proj   1"));
+}
+
+TEST_F(Inspect, TheGaugeOfADoraNeedsItsBase) {
+  write_covariance("cov");
+  adapter::Adapter dora = lora(4);
+  dora.method = "dora";
+  const io::Checkpoint base(at("base"));
+  for (auto& [module, layer] : dora.layers) {
+    // Twice the norm of the rows that B A leaves.
+    layer.b.zero_();
+    layer.magnitude = 2 * at::linalg_vector_norm(io::view_tensor(base, module + ".weight"), 2,
+                                                 at::IntArrayRef{1});
+  }
+  write("dora", dora);
+  EXPECT_EQ(error_of<core::ConfigError>([&] { facts("dora", "", false, "cov"); }),
+            "how far a DoRA is from its base depends on the base's rows; name it with --model");
+  const Json gauge = facts("dora", "base", false, "cov");
+  const at::Tensor w = io::view_tensor(base, kUp + ".weight");  // dW = W, C a multiple of I
+  EXPECT_NEAR(gauge["layers"][1]["forgetting"].get<double>(),
+              std::sqrt((w.square().sum() / 32).item<double>()), 1e-5);
+}
+
+TEST_F(Inspect, TheGaugeOfATrainedModelIsOfItsDifferenceFromTheBase) {
+  write_covariance("cov");
+  EXPECT_EQ(error_of<core::ConfigError>([&] { facts("base", "", false, "cov"); }),
+            "--covariance says how far a trained model is from its base; name the base with "
+            "--model");
+  EXPECT_EQ(facts("base", "base", false, "cov")["forgetting"]["in_all"], 0.0);
+  corda::testing::write_tiny_model(at("trained"), {.vocab = 257, .seed = 2});
+  const Json model = facts("trained", "base", false, "cov");
+  EXPECT_EQ(model["forgetting"]["changed_layers"], 3);
+  const at::Tensor dw = io::view_tensor(io::Checkpoint(at("trained")), kUp + ".weight").clone() -
+                        io::view_tensor(io::Checkpoint(at("base")), kUp + ".weight").clone();
+  double up = 0;
+  for (const Json& layer : model["layers"])
+    if (layer["module"] == kUp) up = layer["forgetting"].get<double>();
+  EXPECT_NEAR(up, std::sqrt((dw.square().sum() / 32).item<double>()), 1e-5);
+}
+
+TEST_F(Inspect, AGaugeThatCannotBeReadIsRefusedInASentence) {
+  write_covariance("cov");
+  adapter::Adapter other = lora(4);
+  other.layers["model.layers.1.mlp.gate_proj"] = other.layers[kUp];
+  write("other", other);
+  EXPECT_EQ(error_of<core::ConfigError>([&] { facts("other", "", false, "cov"); }),
+            "the covariance '" + at("cov").string() +
+                "' has no inputs of 'model.layers.1.mlp.gate_proj'; corda calibrate collects those "
+                "of all layers of a model's blocks");
+  other = lora(4);
+  other.base_fingerprint = "another";
+  write("elsewhere", other);
+  EXPECT_THAT(error_of<core::ConfigError>([&] { facts("elsewhere", "", false, "cov"); }),
+              HasSubstr("was collected on another model"));
+  EXPECT_EQ(error_of<core::ConfigError>([&] { facts("cov", "", false, "cov"); }),
+            "--covariance is for an adapter or a trained model; '" + at("cov").string() +
+                "' is a covariance itself");
+  fs::create_directories(at("run"));
+  core::write_file_atomic(at("run/config.resolved.yaml"), "model: m\nmethod: lora\n");
+  EXPECT_THAT(
+      error_of<core::ConfigError>([&] { facts("run", "", false, "cov"); }),
+      HasSubstr("has no result yet; with gauge.covariance its metrics.jsonl has the gauge"));
 }
 
 TEST_F(Inspect, ACovarianceSaysWhatItSawAndWhetherItFits) {

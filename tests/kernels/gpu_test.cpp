@@ -183,6 +183,28 @@ TEST_P(Gpu, CrossEntropyMatchesCpu) {
   }
 }
 
+// Rows of many equal logits too, as rounding to bf16 makes them, and of one that is sure.
+TEST_P(Gpu, WeighedCrossEntropyMatchesCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  const at::Tensor targets = at::randint(0, n, {rows}, at::kLong);
+  const at::Tensor loss = at::empty({rows});
+  if (rows > 2) targets[2] = -1;
+  const at::Tensor scale = at::scalar_tensor(0.125F);
+  for (const double soft_cap : {0.0, 15.0}) {
+    for (const double size : {10.0, 1.0}) {
+      const at::Tensor logits = window(n) * size;
+      if (rows > 1) logits[1].fill_(0.5);
+      if (rows > 3) logits[3].copy_((logits[3] * 2).round());
+      if (rows > 4) logits[4][0] = 90;
+      const at::Tensor glogits = on_gpu(logits), gloss = loss.cuda();
+      cross_entropy(loss, logits, targets, scale, soft_cap, 1.5);
+      cross_entropy(gloss, glogits, targets.cuda(), scale.cuda(), soft_cap, 1.5);
+      expect_equal(gloss, loss, 10);
+      expect_equal(glogits, logits, 0.125);
+    }
+  }
+}
+
 TEST_P(Gpu, EmbeddingMatchesCpu) {
   const auto& [type, rows, n, padding] = GetParam();
   const at::Tensor out = window(n), grad = window(n);

@@ -245,6 +245,51 @@ TEST_F(Reference, SoftCapAndScaleOfLogitsAreInLossAndGradients) {
   expect_near(grad_weight, gradient(each.sum(), weight, at::ones({})), kRounding);
 }
 
+TEST_F(Reference, EntropyWeightsAreThoseOfTheTwentyLikeliestTokens) {
+  // Of n equal logits above the rest the entropy is ln n; of more than 20 it is that of 20.
+  for (const auto& [equal, expected] :
+       {std::pair(1, 0.0), std::pair(4, std::log(4.0)), std::pair(20, std::log(20.0)),
+        std::pair(33, std::log(20.0))}) {
+    at::Tensor logits = at::full({2, 33}, -200.0F);
+    logits.narrow(1, 0, equal).fill_(3);
+    for (const double power : {1.0, 0.5, 2.0}) {
+      const double weight = std::pow(expected / std::log(20.0), power);
+      EXPECT_NEAR(entropy_weights(logits, power)[1].item<double>(), weight, 1e-6) << equal;
+    }
+  }
+  const at::Tensor few = at::zeros({1, 5});  // a smaller vocabulary
+  EXPECT_NEAR(entropy_weights(few, 1)[0].item<double>(), std::log(5.0) / std::log(20.0), 1e-6);
+}
+
+// The weights are constants to the gradient, and the losses stay what they are.
+TEST_F(Reference, WeighedCrossEntropyMatchesAutograd) {
+  const at::Tensor rows = leaf({9, 12}), weight = leaf({33, 12});
+  at::Tensor targets = at::randint(0, 33, {9}, at::kLong);
+  const LogitRule rule{.scale = 0.8, .soft_cap = 12};
+  const at::Tensor logits = at::tanh(at::mm(rows, weight.t()) * rule.scale / 12) * 12;
+  const at::Tensor each = at::cross_entropy_loss(logits, targets, {}, at::Reduction::None);
+  const at::Tensor top = std::get<0>(logits.detach().sort(1, true)).narrow(1, 0, 20);
+  const at::Tensor shares = top.softmax(1);
+  const at::Tensor entropy = -(shares * shares.log()).sum(1) / std::log(20.0);
+  ASSERT_LT(entropy.min().item<float>(), 0.8);  // rows are weighed differently
+  ASSERT_GT((entropy.max() - entropy.min()).item<float>(), 0.1);
+  for (const double power : {1.0, 1.5}) {
+    const at::Tensor sum = (each * entropy.pow(power)).sum() * 0.25;
+    const at::Tensor loss = at::empty({9}), grad_rows = at::empty({9, 12});
+    const at::Tensor grad_weight = at::empty({33, 12});
+    linear_cross_entropy(
+        loss, grad_rows, rows.detach(), weight.detach(), targets, at::scalar_tensor(0.25F),
+        {.chunk = 4, .grad_weight = grad_weight, .rule = rule, .entropy_power = power});
+    expect_near(loss, each, kRounding);
+    expect_near(grad_rows, gradient(sum, rows, at::ones({})), kRounding);
+    expect_near(grad_weight, gradient(sum, weight, at::ones({})), kRounding);
+  }
+  at::Tensor in_place = logits.detach().clone();
+  targets[3] = -1;
+  cross_entropy(at::empty({9}), in_place, targets, at::ones({}), 0, 1);
+  EXPECT_EQ(in_place[3].abs().sum().item<float>(), 0);
+}
+
 TEST_F(Reference, CrossEntropyOfATargetOfMinusOneIsZero) {
   const at::Tensor all = at::randn({3, 7});
   const at::Tensor loss = at::empty({3});

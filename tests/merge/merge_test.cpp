@@ -147,6 +147,65 @@ class Merge : public ::testing::Test {
   CapturedLog log_;
 };
 
+TEST_F(Merge, AScaleMultipliesTheChangeOfEveryLayer) {
+  for (const double scale : {0.5, -1.0, 1.5}) {
+    MergeSettings half = settings("merged-" + std::to_string(scale));
+    half.dtype = "fp32";
+    half.scale = {scale};
+    run(half);
+    const io::Checkpoint merged(half.out);
+    for (const auto& module : {kQ, kUp}) {
+      const at::Tensor base =
+          io::view_tensor(io::Checkpoint(base_), module + ".weight").to(at::kFloat);
+      const at::Tensor change = expected(module, at::kFloat) - base;
+      const at::Tensor actual = io::view_tensor(merged, module + ".weight");
+      EXPECT_LT((actual - base - scale * change).abs().max().item<double>(), 2e-6) << scale;
+      EXPECT_GT(change.abs().max().item<double>(), 0.05);
+    }
+  }
+}
+
+TEST_F(Merge, AScaleOfZeroIsTheBase) {
+  MergeSettings nothing = settings();
+  nothing.scale = {0};
+  run(nothing);
+  const io::Checkpoint base(base_), merged(nothing.out);
+  for (const auto& name : base.names())
+    EXPECT_TRUE(at::equal(io::view_tensor(merged, name), io::view_tensor(base, name))) << name;
+}
+
+// Its rows are rescaled, so half of it is half of the way to the whole.
+TEST_F(Merge, AScaledDoraLiesBetweenBaseAndWhole) {
+  adapter_.method = "dora";
+  adapter_.mode.clear();
+  for (auto& [module, layer] : adapter_.layers) {
+    layer.a0 = layer.b0 = at::Tensor();
+    layer.magnitude = at::arange(1, layer.b.size(0) + 1).to(at::kFloat);
+  }
+  write(adapter_);
+  const auto merged = [&](double scale) {
+    MergeSettings s = settings("merged-" + std::to_string(scale));
+    s.dtype = "fp32";
+    s.scale = {scale};
+    run(s);
+    return io::view_tensor(io::Checkpoint(s.out), kUp + ".weight").clone();
+  };
+  const at::Tensor base = io::view_tensor(io::Checkpoint(base_), kUp + ".weight").to(at::kFloat);
+  const at::Tensor whole = merged(1);
+  EXPECT_LT((whole.norm(2, {1}) - at::arange(1, 11)).abs().max().item<double>(), 1e-5);
+  EXPECT_LT((merged(0.25) - (0.75 * base + 0.25 * whole)).abs().max().item<double>(), 1e-5);
+  EXPECT_TRUE(at::equal(merged(0), base));
+}
+
+TEST_F(Merge, OneScaleAndAPlaceToWriteAreNeeded) {
+  MergeSettings several = settings();
+  several.scale = {0.5, 1};
+  EXPECT_EQ(failure<core::ConfigError>(several), "a merged model has one --scale; 2 were given");
+  MergeSettings nowhere = settings();
+  nowhere.out.clear();
+  EXPECT_EQ(failure<core::ConfigError>(nowhere), "missing setting 'out'");
+}
+
 bool same_bytes(const io::Checkpoint& a, const io::Checkpoint& b, const std::string& name) {
   const auto x = a.data(name);
   const auto y = b.data(name);

@@ -65,6 +65,9 @@ const std::vector<std::string> kNames = {"gradient_accumulation_steps",
                                          "datasets",
                                          "quantization_bit",
                                          "use_rslora",
+                                         "loraplus_lr_ratio",
+                                         "use_eaft_loss",
+                                         "eaft_alpha",
                                          "modules_to_save",
                                          "fsdp",
                                          "neftune_noise_alpha",
@@ -89,7 +92,7 @@ TEST(ForeignSettings, AreRefusedWithWhatTakesTheirPlace) {
 TEST(ForeignSettings, NameOnlySettingsThatThereAre) {
   TrainSettings settings;
   const core::SettingsList list = settings_of(settings);
-  const std::regex name("(lora|data|optim|eval|checkpoint)\\.[a-z_]+");
+  const std::regex name("(lora|data|optim|loss|eval|checkpoint)\\.[a-z_]+");
   int found = 0;
   for (const std::string& foreign : kNames) {
     const std::string here = foreign_setting(foreign);

@@ -95,12 +95,12 @@ void expect_close(const Parameters& actual, const io::SafetensorsFile& golden, b
 }
 
 void expect_losses(Trained& trained, const std::string& file, const std::string& suffix,
-                   double clip, Pass kind = Pass::kAutograd) {
+                   double clip, Pass kind = Pass::kAutograd, double b_ratio = 1) {
   const core::Json golden = core::read_json(kGolden / "train" / file);
   const auto losses = golden.at("losses" + suffix).get<std::vector<double>>();
   const auto norms = golden.at("grad_norms" + suffix).get<std::vector<double>>();
   const auto batches = golden_batches();
-  AdamW optimizer(trained.parameters, kAdamW);
+  AdamW optimizer(trained.parameters, kAdamW, lora_plus_factors(trained.parameters, b_ratio));
   const auto pass = make_pass(trained, kind);
   for (std::size_t i = 0; i < losses.size(); ++i) {
     const StepGradients result =
@@ -135,6 +135,12 @@ TEST_P(GoldenAdapter, TwentyStepsMatchPeft) {
 TEST_P(GoldenAdapter, TwentyStepsWithoutClippingMatchPeft) {
   Trained trained = load_with_adapter(method());
   expect_losses(trained, method() + ".json", "_without_clipping", 0.0, GetParam().pass);
+}
+
+// Its B, and a DoRA's magnitude, learn at eight times the rate of A.
+TEST_P(GoldenAdapter, TwentyStepsOfLoraPlusMatchPeft) {
+  Trained trained = load_with_adapter(method());
+  expect_losses(trained, method() + ".json", "_lora_plus", 1.0, GetParam().pass, 8);
 }
 
 TEST_P(GoldenAdapter, EveryGradientMatchesAutogradInTransformers) {

@@ -135,6 +135,18 @@ TEST_P(Fused, EveryGradientMatchesAutograd) {
   }
 }
 
+TEST_P(Fused, WeighedGradientsMatchAutograd) {
+  model::Model expected = load();
+  expected.entropy_power = 1.5;
+  const StepGradients reference = accumulate_gradients(*make_autograd_pass(expected), batches(), 0);
+  model::Model actual = load();
+  actual.entropy_power = 1.5;
+  const auto pass = make_low_rank_pass(actual, {});
+  EXPECT_NEAR(accumulate_gradients(*pass, batches(), 0).loss(), reference.loss(),
+              1e-6 * reference.loss());
+  expect_same_gradients(actual, expected);
+}
+
 bool all(const std::string& /*name*/) { return true; }
 bool query_and_value(const std::string& name) { return ends_with_any(name, {"q_proj", "v_proj"}); }
 bool key_and_value(const std::string& name) { return ends_with_any(name, {"k_proj", "v_proj"}); }

@@ -42,6 +42,10 @@ TEST(Metrics, JsonHoldsThemToo) {
   EXPECT_EQ(json.at("supervised_share"), 0.25);
   EXPECT_EQ(json.at("peak_memory_bytes"), 45'900'000'000);
   EXPECT_EQ(json.at("utilisation"), 0.618);
+  EXPECT_FALSE(json.contains("forgetting"));  // not read
+  StepMetrics read = example();
+  read.forgetting = 0.125;
+  EXPECT_EQ(to_json(read).at("forgetting"), 0.125);
 }
 
 // A reader of metrics.jsonl that meets the word NaN stops.

@@ -47,6 +47,7 @@ struct OperationsRun {
   at::Device device = at::kCPU;
   std::vector<data::PackedBatch> batches;
   std::vector<std::string> targets = {};  // ends of the adapted projections' names; empty: all
+  double entropy_power = 0;
 
   struct Result {
     double loss = 0;
@@ -64,6 +65,7 @@ struct OperationsRun {
     model::Model model = model::load_model(
         io::Checkpoint(directory), model::read_model_config(directory),
         {.device = device, .weights = full() ? at::kFloat : compute, .compute = compute});
+    model.entropy_power = entropy_power;
     std::vector<std::pair<std::string, at::Tensor>> trained;
     if (full()) {
       for (auto& [name, tensor] : model.parameters())

@@ -64,6 +64,21 @@ TEST_P(Nodes, GradientsInBf16AreNoFurtherFromFp32ThanAtens) {
     EXPECT_LE(ours[i], 1.5 * plain[i] + 2e-3) << truth[i].first;
 }
 
+// The oracle multiplies each loss by a constant, and reports what it would without.
+TEST_P(Nodes, WeighedGradientsAreAtensAndLossesStay) {
+  OperationsRun run = this->run();
+  const auto plain = run.gradients(at::kFloat, Operations::kAten);
+  run.entropy_power = 1.5;
+  const auto expected = run.gradients(at::kFloat, Operations::kAten);
+  const auto actual = run.gradients(at::kFloat, Operations::kKernels);
+  EXPECT_NEAR(expected.loss, plain.loss, 1e-6 * plain.loss);
+  EXPECT_NEAR(actual.loss, plain.loss, 1e-6 * plain.loss);
+  const auto errors = testing::relative_errors(actual.gradients, expected.gradients);
+  for (std::size_t i = 0; i < errors.size(); ++i)
+    EXPECT_LT(errors[i], 2e-5) << expected.gradients[i].first;
+  EXPECT_GT(testing::mean(testing::relative_errors(actual.gradients, plain.gradients)), 0.05);
+}
+
 // Then some tensors that the nodes work on in place have no gradient: q, k or v where they are
 // rotated, gate or up; and nothing has one before the first adapter.
 TEST_P(Nodes, GradientsOfSomeProjectionsAreAtens) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/train/train.h"
 #include "core/json.h"
 #include "small_run.h"
@@ -64,6 +65,67 @@ TEST_F(Plan, CountsStepsTokensAndParameters) {
   EXPECT_EQ(plan.device, "cpu");
   EXPECT_EQ(plan.settings.precision, "fp32");
   EXPECT_FALSE(fs::exists(run.out));
+}
+
+// 16 steps of a linear fall after 4 of warm-up: rates of 0, 1/4 ... 3/4 and 1, 11/12 ... 1/12.
+TEST_F(Plan, WeightDecayIsWhatItAddsUpTo) {
+  TrainSettings run = settings();
+  run.optim.batch_size = 1;
+  run.optim.schedule = "linear";
+  run.optim.warmup_ratio = 0.25;
+  run.optim.lr = 0.1;
+  const double rates = 0.1 * (1.5 + 6.5);
+  run.optim.weight_decay = 5;
+  EXPECT_NEAR(plan_of(run).decay_total, 5 * rates, 1e-12);
+  EXPECT_EQ(plan_of(run).weight_decay, 5);
+  run.optim.weight_decay = 0;
+  run.optim.decay_total = 2;
+  run.optim.lora_plus_ratio = 4;
+  const TrainPlan plan = plan_of(run);
+  EXPECT_NEAR(plan.weight_decay, 2 / rates, 1e-12);
+  EXPECT_NEAR(plan.decay_total, 2, 1e-12);
+  EXPECT_THAT(describe(plan),
+              ::testing::Contains("weight decay 2.5 adds up to 2 over the run: a weight without a "
+                                  "gradient ends at 0.135 of itself; for B, with its rate, to 8"));
+  run.optim.max_steps = 1;
+  EXPECT_EQ(refusal<core::ConfigError>(run),
+            "'optim.decay_total' is 2, but the learning rate of every step is 0 (1 steps, of which "
+            "1 are warm-up); train longer or lower optim.warmup_ratio");
+}
+
+TEST_F(Plan, WarnsOfADecayThatTurnsWeightsRound) {
+  TrainSettings run = settings();
+  run.optim.lr = 0.1;
+  run.optim.weight_decay = 12;
+  Log log;
+  plan(run, false, log);
+  EXPECT_THAT(log.text(),
+              HasSubstr("weight decay 12 at the highest rate takes 1.2 times a weight"));
+  run.optim.weight_decay = 10;
+  Log quiet;
+  plan(run, false, quiet);
+  EXPECT_THAT(quiet.text(), ::testing::Not(HasSubstr("takes")));
+}
+
+TEST_F(Plan, ReplayAddsItsShareToAnEpoch) {
+  TrainSettings run = settings();
+  core::write_file_atomic(folder_.path() / "wiki.txt", std::string(4000, 'w'));
+  run.data.replay = {.files = {{.path = folder_.path() / "wiki.txt"}}, .share = 0.2};
+  const TrainPlan plan = plan_of(run);
+  EXPECT_EQ(plan.samples, 20);  // 16 of the task
+  EXPECT_EQ(plan.replayed_samples, 4);
+  EXPECT_EQ(plan.steps, 10);
+  EXPECT_THAT(describe(plan), ::testing::Contains("4 of the 20 samples of an epoch are replayed"));
+}
+
+TEST_F(Plan, RankStabilisedAlphaHasTheRootOfTheRank) {
+  TrainSettings run = settings();
+  run.lora.alpha = 8;
+  run.lora.use_rslora = true;
+  const TrainPlan plan = plan_of(run);
+  EXPECT_EQ(plan.settings.lora.alpha, 16);  // / 4 is 8 / sqrt(4)
+  EXPECT_FALSE(plan.settings.lora.use_rslora);
+  EXPECT_EQ(plan_of(plan.settings).settings.lora.alpha, 16);  // given again it means the same
 }
 
 TEST_F(Plan, IsWhatTrainingSaysAndDoes) {

@@ -67,10 +67,69 @@ TEST(TrainSettings, CheckpointsComeEveryTenMinutesAndTwoAreKept) {
   EXPECT_EQ(TrainSettings().checkpoint.keep, 2);
 }
 
+TEST(TrainSettings, LeversThatContradictEachOtherAreRefused) {
+  TrainSettings settings;
+  settings.optim.weight_decay = 0.1;
+  settings.optim.decay_total = 2;
+  settings.optim.lora_plus_ratio = 16;
+  settings.method = "full";
+  settings.lora.use_rslora = true;
+  settings.data.replay.files = {{.path = "wiki.txt", .weight = 2}};
+  const std::string error = error_of<core::ConfigError>([&] { check(settings); });
+  EXPECT_EQ(error,
+            "'optim.weight_decay' (0.1) and 'optim.decay_total' (2) both say how much decays; "
+            "remove one\n"
+            "'optim.lora_plus_ratio' is of an adapter's B; method full has none\n"
+            "'data.replay' needs both: a 'path', and a 'share' above 0\n"
+            "'weight' is of training files; 'data.replay.share' is that of replay");
+  settings = {};
+  settings.adapter = "start";
+  settings.lora.use_rslora = true;
+  settings.data.replay = {.files = {{.path = "wiki.txt"}}, .share = 1};
+  EXPECT_EQ(error_of<core::ConfigError>([&] { check(settings); }),
+            "'lora.use_rslora' is of a new adapter; 'start' has its own scale; remove the setting\n"
+            "'data.replay.share' is 1, which leaves nothing to the training files");
+  settings = {};
+  settings.data.replay.share = 0.1;
+  EXPECT_EQ(error_of<core::ConfigError>([&] { check(settings); }),
+            "'data.replay' needs both: a 'path', and a 'share' above 0");
+}
+
+TEST(TrainSettings, ReplayIsAMapOfPathAndShare) {
+  TrainSettings settings;
+  settings_of(settings).read(core::parse_yaml(
+      "data: {train: a.jsonl, replay: {path: [{path: w.txt, count: 9}, v.txt], share: 0.05}}\n"
+      "loss: {weighting: eaft}\ngauge: {covariance: cov, every: 5}\n",
+      "t.yaml"));
+  const auto files = training_files(settings);
+  ASSERT_EQ(files.size(), 3U);
+  EXPECT_EQ(files[0].path, "a.jsonl");
+  EXPECT_EQ(files[1].count, 9);
+  EXPECT_EQ(files[2].path, "v.txt");
+  EXPECT_EQ(settings.data.replay.share, 0.05);
+  EXPECT_EQ(settings.loss.power(), 1);
+  EXPECT_EQ(TrainSettings().loss.power(), 0);
+}
+
+// The length of the run is then in the decay of every step.
+TEST(TrainSettings, ADecayInTotalBindsTheLengthOfARun) {
+  TrainSettings settings;
+  settings.optim.schedule = "constant";
+  settings.optim.warmup_ratio = 0;
+  const auto binds = [&] {
+    const std::string text = core::to_yaml(settings_of(settings).binding());
+    return text.find("max_steps") != std::string::npos;
+  };
+  EXPECT_FALSE(binds());
+  settings.optim.decay_total = 1;
+  EXPECT_TRUE(binds());
+}
+
 // A limit is for slips, not for tastes.
 TEST(TrainSettings, UnusualValuesThatDoNoHarmAreTaken) {
-  EXPECT_EQ(error_in("optim: {weight_decay: 100, lr: 20, eps: 1e-20, grad_clip: 1e12}\n"),
+  EXPECT_EQ(error_in("optim: {weight_decay: 1e9, lr: 20, eps: 1e-20, grad_clip: 1e12}\n"),
             "no error");
+  EXPECT_THAT(error_in("optim: {weight_decay: -1}\n"), HasSubstr("0 or more"));
   EXPECT_EQ(error_in("optim: {micro_batch_tokens: 33554432}\ndata: {max_length: 2097152}\n"),
             "no error");
 }

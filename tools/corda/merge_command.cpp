@@ -7,6 +7,8 @@
 #include "commands.h"
 #include "console_reporter.h"
 #include "corda/core/error.h"
+#include "corda/core/text.h"
+#include "corda/eval/scale_curve.h"
 #include "corda/eval/verify_merge.h"
 #include "corda/linalg/device.h"
 #include "corda/merge/merge.h"
@@ -84,22 +86,72 @@ void print(const MergeFlags& flags, const merge::MergeResult& result,
   if (verified != nullptr) print(flags, *verified);
 }
 
+// What eval is told of a merge.
+eval::VerifySettings verify_settings_of(const MergeFlags& flags) {
+  eval::VerifySettings settings = flags.verify_settings;
+  settings.model = flags.settings.model;
+  settings.adapter = flags.settings.adapter;
+  settings.threads = flags.settings.threads;
+  settings.base = flags.settings.base;
+  settings.into = flags.settings.into;
+  return settings;
+}
+
+void print(const eval::ScaleCurve& curve, bool json) {
+  if (json) {
+    auto files = nlohmann::ordered_json::array();
+    for (std::size_t i = 0; i < curve.files.size(); ++i)
+      files.push_back({{"data", curve.files[i]}, {"targets", curve.targets[i]}});
+    auto points = nlohmann::ordered_json::array();
+    for (const eval::ScalePoint& point : curve.points)
+      points.push_back({{"scale", point.scale}, {"losses", point.losses}});
+    print_json({{"files", files}, {"curve", points}});
+    return;
+  }
+  std::printf("%-10s", "scale");
+  for (const std::string& file : curve.files) std::printf("  %s", file.c_str());
+  std::printf("\n");
+  for (const eval::ScalePoint& point : curve.points) {
+    std::printf("%-10s", core::format_double(point.scale).c_str());
+    for (std::size_t i = 0; i < point.losses.size(); ++i)
+      std::printf("  %*.5f", static_cast<int>(curve.files[i].size()), point.losses[i]);
+    std::printf("\n");
+  }
+}
+
+void print_curve(const MergeFlags& flags, const CommonFlags& common, core::Reporter& reporter) {
+  if (flags.verify_settings.data.empty()) {
+    throw core::ConfigError(
+        "several values of --scale give a curve of losses; name what to measure them on with "
+        "--data, or give one value");
+  }
+  if (!flags.settings.out.empty() || flags.verify) {
+    throw core::ConfigError(
+        "several values of --scale give a curve of losses and write no model; leave out --out and "
+        "--verify, or give one value");
+  }
+  linalg::set_threads(flags.settings.threads);
+  print(eval::scale_curve(verify_settings_of(flags), flags.settings.scale, reporter), common.json);
+}
+
 void run(const MergeFlags& flags, const CommonFlags& common) {
   ConsoleReporter reporter(common.quiet);
-  if (!flags.verify && !flags.verify_settings.data.empty())
-    throw core::ConfigError("--data is what --verify compares on; give --verify too");
   const auto& s = flags.settings;
+  if (s.scale.size() > 1) {
+    print_curve(flags, common, reporter);
+    return;
+  }
+  if (!flags.verify && !flags.verify_settings.data.empty())
+    throw core::ConfigError(
+        "--data is what --verify compares on, or several values of --scale are measured on; give "
+        "one of the two");
   eval::VerifyResult verified;
   std::function<void(const std::filesystem::path&)> check;
   if (flags.verify) {
     check = [&](const std::filesystem::path& merged) {
-      eval::VerifySettings settings = flags.verify_settings;
-      settings.model = s.model;
-      settings.adapter = s.adapter;
+      eval::VerifySettings settings = verify_settings_of(flags);
       settings.merged = merged.string();
-      settings.threads = s.threads;
-      settings.base = s.base;
-      settings.into = s.into;
+      settings.strength = s.scale.front();
       verified = eval::verify_merge(settings, reporter);
     };
   }

@@ -119,6 +119,9 @@ void print_plan(train::TrainPlan plan, bool json) {
     print_json({{"steps", plan.steps},
                 {"steps_per_epoch", plan.steps_per_epoch},
                 {"warmup_steps", plan.warmup_steps},
+                {"weight_decay", plan.weight_decay},
+                {"decay_total", plan.decay_total},
+                {"replayed_samples", plan.replayed_samples},
                 {"samples", plan.samples},
                 {"tokens", plan.tokens},
                 {"supervised_tokens", plan.supervised_tokens},
@@ -144,6 +147,7 @@ void print_result(const train::TrainResult& result, bool json) {
                                      {"seconds", result.seconds},
                                      {"peak_memory_bytes", result.peak_memory_bytes}};
     if (result.eval_loss) object["eval_loss"] = *result.eval_loss;
+    if (result.forgetting) object["forgetting"] = *result.forgetting;
     if (result.best_step) object["best_step"] = *result.best_step;
     if (result.best_eval_loss) object["best_eval_loss"] = *result.best_eval_loss;
     print_json(object);
@@ -152,6 +156,7 @@ void print_result(const train::TrainResult& result, bool json) {
   std::printf("%lld steps in %.1f s, last loss %.4f", static_cast<long long>(result.steps),
               result.seconds, result.loss);
   if (result.eval_loss) std::printf(", evaluation loss %.4f", *result.eval_loss);
+  if (result.forgetting) std::printf(", forgetting gauge %.4g", *result.forgetting);
   std::printf(": %s\n", result.output.c_str());
 }
 

@@ -147,8 +147,10 @@ void write_adapter_notes(const fs::path& directory, const Adapter& adapter,
 at::Tensor update_of(const LayerAdapter& layer, double scale);
 
 // The effective weight in fp32 from the base weight in fp32: `update_of` added, rows rescaled for
-// DoRA.
-at::Tensor merged_weight(const at::Tensor& weight, const LayerAdapter& layer, double scale);
+// DoRA. With another `strength` than 1 the weight W + strength dW, dW being the whole change: 0 is
+// the base, 1 the adapter, and beyond 1 more than was trained.
+at::Tensor merged_weight(const at::Tensor& weight, const LayerAdapter& layer, double scale,
+                         double strength = 1);
 
 // Throws ConfigError where the adapter was made for another base, unless its fingerprint is empty.
 void check_base(const Adapter& adapter, const std::string& fingerprint,

@@ -29,6 +29,21 @@ std::vector<MixturePart> mixture_of(const std::vector<DataFile>& files,
 // different ones.
 void check_mixture(const std::vector<DataFile>& files);
 
+// What an epoch draws from a data set: of each part its quota of `samples`; without parts every
+// sample once.
+struct EpochMixture {
+  std::vector<MixturePart> parts;
+  std::int64_t samples = 0;
+  std::int64_t replayed = 0;  // of them; they are the last part
+};
+
+// `files` and what they gave, the last `replayed` of them being replayed: they make up `share` of
+// every epoch, to the nearest sample and at least one, as one part. What is left is an epoch of the
+// other files: each of their samples once, or by their weights. Errors as `mixture_of`.
+EpochMixture epoch_mixture(const std::vector<DataFile>& files,
+                           const std::vector<std::int64_t>& file_samples, std::size_t replayed,
+                           double share);
+
 // How many of `total` samples each part gives to every epoch: at least one, and together `total` or
 // as many as there are parts. The largest remainders are rounded up, the first of equal ones.
 std::vector<std::int64_t> quotas_of(const std::vector<MixturePart>& parts, std::int64_t total);

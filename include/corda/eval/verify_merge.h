@@ -20,6 +20,7 @@ struct VerifySettings {
   std::string merged;
   std::string base = "auto";      // how the base was held in training: quant::base_names
   std::string into = "base";      // what was merged into: merge::MergeSettings
+  double strength = 1;            // adapter::merged_weight's
   std::vector<std::string> data;  // the files that are read; empty: those of the adapter's run
   std::string format = "auto";    // of them: data::format_names
   std::string columns;            // data::parse_columns, where the file's names differ
@@ -27,11 +28,13 @@ struct VerifySettings {
   std::string system;
   std::string date;
   bool skip_bad = false;
+  std::int64_t samples = 256;  // of scale_curve: at most so many of each file; 0: all
   std::string device = "auto";
   std::int64_t threads = 0;  // that tokenise; 0: all
 };
 
-// The list behind the flags of `corda merge --verify`; not the directories and threads.
+// The list behind the flags of `corda merge --verify` and of several values of --scale; not the
+// directories and threads.
 core::SettingsList settings_of(VerifySettings& settings);
 
 struct VerifyResult {

@@ -23,9 +23,16 @@ struct LogitRule {
 // onehot(target)), scale being an fp32 scalar on their device. targets [rows] int64, each in [0,
 // vocab), which is not checked, or -1: a row that counts for nothing, of loss and gradient zero.
 // With a soft cap the loss is that of cap tanh(logits / cap), and the gradient goes through it.
-// Computed in fp32. Does not synchronise. Throws InternalError.
+// With an entropy_power the gradient of each row is multiplied by its entropy_weights, which are
+// constants to it; the loss is not. Computed in fp32. Does not synchronise. Throws InternalError.
 void cross_entropy(const at::Tensor& loss, const at::Tensor& logits, const at::Tensor& targets,
-                   const at::Tensor& scale, double soft_cap = 0);
+                   const at::Tensor& scale, double soft_cap = 0, double entropy_power = 0);
+
+// Entropy-adaptive fine-tuning (Diao et al. 2026, arXiv 2601.02151): (H / ln 20)^power of every row
+// of logits [rows, vocab], H being the entropy of the softmax over its 20 largest logits (all, of a
+// smaller vocabulary); fp32 [rows], 0 to 1. Low where the model is sure of the next token, whether
+// it is the target or not.
+at::Tensor entropy_weights(const at::Tensor& logits, double power);
 
 // Rows whose logits are computed at once: 2^26 elements or one row, in multiples of 256 rows where
 // there are as many.
@@ -36,6 +43,7 @@ struct LinearCrossEntropyOptions {
   at::Tensor grad_weight = {};       // [vocab, hidden] fp32, overwritten; may be undefined
   const GemmPlans* plans = nullptr;  // gemm_plans.h
   LogitRule rule = {};
+  double entropy_power = 0;  // of cross_entropy
 };
 
 // cross_entropy of logits rows weight^T, as the rule has them, `chunk` rows after the other: loss

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "corda/core/reporter.h"
 #include "corda/core/settings.h"
@@ -14,10 +15,13 @@
 namespace corda::merge {
 
 struct MergeSettings {
-  std::string model;                // the base's directory
-  std::string adapter;              // the adapter's directory
-  std::string out;                  // the model directory that is written
-  std::string dtype = "auto";       // auto: as each tensor of the base | bf16 | fp16 | fp32
+  std::string model;           // the base's directory
+  std::string adapter;         // the adapter's directory
+  std::string out;             // the model directory that is written
+  std::string dtype = "auto";  // auto: as each tensor of the base | bf16 | fp16 | fp32
+  // What the change of every layer is multiplied by (adapter::merged_weight's strength). Merging
+  // takes one value.
+  std::vector<double> scale = {1};
   std::string max_shard_size = {};  // "5GB", "500MB"; empty: the shards of the base
   // base: the 16-bit (or fp32) weights of the files | quantised-base: what is left of them in codes
   std::string into = "base";

@@ -81,7 +81,8 @@ at::Tensor finished_logits(const ModelDescription& model, at::Tensor logits);
 at::Tensor logits_of(const Model& model, const at::Tensor& hidden);
 
 // Sum of the cross-entropy, natural logarithm, of `target_ids` [n] given the rows `target_rows` [n]
-// of `hidden`; fp32 scalar. Only those rows' logits are computed.
+// of `hidden`; fp32 scalar. Only those rows' logits are computed. The model's `entropy_power`
+// weighs the gradient alone.
 at::Tensor cross_entropy_sum(const Model& model, const at::Tensor& hidden,
                              const at::Tensor& target_rows, const at::Tensor& target_ids,
                              Operations operations = Operations::kAten);

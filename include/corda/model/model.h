@@ -105,6 +105,8 @@ struct Model {
   std::vector<RotaryFrequencies> frequencies;  // of `config.rotaries`
   // The type of activations; weights of another type are converted when used.
   at::ScalarType compute = at::kFloat;
+  // kernels::LinearCrossEntropyOptions::entropy_power of the gradient of its loss.
+  double entropy_power = 0;
 
   at::Device device() const { return embedding.device(); }
   const at::Tensor& head_weight() const { return config.tied ? embedding : head.weight; }

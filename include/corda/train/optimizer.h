@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,8 +23,14 @@ struct AdamWSettings {
 // bias-corrected. Moments are fp32 on the parameters' device.
 class AdamW {
  public:
-  // The tensors are leaves that require gradients; they are updated in place.
-  AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const AdamWSettings& settings);
+  // The tensors are leaves that require gradients; they are updated in place. `rate_factors`: what
+  // each one's rate is multiplied by, and with it what decays; none: 1 for all.
+  AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const AdamWSettings& settings,
+        std::vector<double> rate_factors = {});
+
+  // From now on the decay of these parameters [rows, columns], by their names, is multiplied column
+  // by column with [columns] fp32 on their device; a column is pulled to zero at most.
+  void set_decay_columns(const std::map<std::string, at::Tensor>& columns);
 
   // One step, with the gradients first scaled down to the norm `grad_clip` where theirs is larger
   // (0: never). Returns the Euclidean norm over all gradients before that, an fp32 scalar on their
@@ -40,11 +47,27 @@ class AdamW {
  private:
   std::vector<at::Tensor> gradients() const;
 
+  // Parameters of one rate and kind of decay, by their places.
+  struct Group {
+    double rate_factor = 1;
+    bool by_columns = false;
+    std::vector<std::size_t> places;
+  };
+  void make_groups();
+
   std::vector<std::pair<std::string, at::Tensor>> parameters_;
   AdamWSettings settings_;
+  std::vector<double> rate_factors_;
+  std::vector<at::Tensor> decay_columns_;  // of each parameter; undefined: it decays as one
+  std::vector<Group> groups_;
   std::vector<at::Tensor> exp_avg_;
   std::vector<at::Tensor> exp_avg_sq_;
   std::vector<at::Tensor> steps_;
 };
+
+// The factors of LoRA+ (Hayou et al. 2024), in the groups of PEFT's create_loraplus_optimizer: B
+// and a DoRA's magnitude have `ratio` times the rate of A. By the names of Trainable::parameters.
+std::vector<double> lora_plus_factors(
+    const std::vector<std::pair<std::string, at::Tensor>>& parameters, double ratio);
 
 }  // namespace corda::train

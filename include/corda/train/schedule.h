@@ -14,4 +14,7 @@ namespace corda::train {
 double learning_rate(const std::string& schedule, double peak, std::int64_t step,
                      std::int64_t warmup, std::int64_t total);
 
+// The sum of the rates of all `total` steps.
+double rate_sum(const std::string& schedule, double peak, std::int64_t warmup, std::int64_t total);
+
 }  // namespace corda::train

@@ -30,12 +30,14 @@ struct StepMetrics {
   double utilisation = 0;
   std::int64_t peak_memory_bytes = 0;
   std::optional<double> eval_loss;
+  std::optional<double> forgetting = {};  // the gauge in all, where it was read (adapter::gauge_of)
 };
 
 struct TrainResult {
   std::int64_t steps = 0;
-  double loss = 0;                  // of the last step
-  std::optional<double> eval_loss;  // after the last step
+  double loss = 0;                        // of the last step
+  std::optional<double> eval_loss;        // after the last step
+  std::optional<double> forgetting = {};  // likewise
   // Of the step that the output is of, where it is that of the lowest evaluation loss.
   std::optional<std::int64_t> best_step;
   std::optional<double> best_eval_loss;
@@ -47,8 +49,9 @@ struct TrainResult {
 // What a run will do, known before it begins.
 struct TrainPlan {
   TrainSettings settings;              // with what device and adapter decided filled in
-  std::int64_t samples = 0;            // of the training data
-  std::int64_t tokens = 0;             // of one pass over them
+  std::int64_t samples = 0;            // of an epoch
+  std::int64_t replayed_samples = 0;   // of these
+  std::int64_t tokens = 0;             // of one pass over all files
   std::int64_t supervised_tokens = 0;  // of these
   std::int64_t longest_sample = 0;     // tokens
   std::int64_t evaluation_samples = 0;
@@ -56,6 +59,8 @@ struct TrainPlan {
   std::int64_t steps_per_epoch = 0;
   std::int64_t steps = 0;
   std::int64_t warmup_steps = 0;
+  double weight_decay = 0;            // of AdamW
+  double decay_total = 0;             // the sum of rate (of A) x weight_decay over all steps
   std::int64_t model_parameters = 0;  // without an adapter's
   std::int64_t trained_parameters = 0;
   std::int64_t state_bytes = 0;  // of weights, gradients and moments, beside activations

@@ -76,9 +76,11 @@ void embedding_backward(Type type, float* grad_table, Rows grad, const std::int6
                         const std::int64_t* order, std::int64_t rows, std::int64_t n,
                         cudaStream_t stream);
 
+// The tokens of which an entropy is taken.
+constexpr int kLikeliest = 20;
 void cross_entropy(Type type, float* loss, Rows logits, const std::int64_t* targets,
                    std::int64_t rows, std::int64_t vocab, const float* scale, float soft_cap,
-                   cudaStream_t stream);
+                   float entropy_power, cudaStream_t stream);
 
 // What every value of a packed weight is rounded to.
 enum class Values { kFloat, kBFloat16, kHalf };

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The corda authors
+// The forgetting gauge of what is being trained.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "corda/adapter/forgetting.h"
+#include "corda/core/reporter.h"
+#include "train/trainable.h"
+
+namespace corda::train {
+
+// Reads how far the training has moved the layers' outputs on a covariance's inputs. Of an A that
+// is not trained A C A^T is computed once, and a reading costs no more than B^T B; else the
+// covariances are read again each time.
+class Gauge {
+ public:
+  // Checks that the covariance is of this base and knows every layer that is trained (with method
+  // full those that it knows); errors as adapter::KnowledgeInputs. `trainable` outlives it.
+  Gauge(const std::string& covariance, Trainable& trainable);
+
+  // optim.decay_metric knowledge: by the names of Trainable::parameters for every B [out, r] what
+  // its decay is multiplied by column by column, the diagonal of A C A^T over its mean, [r] fp32 on
+  // the model's device. The decay is then a step down the gradient of the part of tr(dW C dW^T)
+  // that the columns have each by themselves; for the rows of A of mode dual that is all of it
+  // where C is the decomposition's. Throws ConfigError where an A is trained.
+  std::map<std::string, at::Tensor> decay_columns();
+
+  // adapter::gauge_of over the covariance's layers, of the present values. nullopt, with a warning,
+  // where the memory for it is not there.
+  std::optional<double> read(core::Reporter& reporter);
+
+ private:
+  std::vector<adapter::Forgetting> read_all();
+  adapter::Forgetting read(const model::Linear& linear);
+  adapter::Forgetting read_frozen_a(const model::Linear& linear,
+                                    const adapter::LayerAdapter& layer);
+  const adapter::InputEnergy& energy_of(const model::Linear& linear);
+  bool changes(const model::Linear& linear) const;
+
+  Trainable& trainable_;
+  adapter::KnowledgeInputs inputs_;
+  std::map<std::string, adapter::InputEnergy> of_frozen_a_;  // by module
+};
+
+}  // namespace corda::train
