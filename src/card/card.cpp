@@ -117,6 +117,13 @@ std::string method_name(const Tuning& tuning) {
   return tuning.method == "full" ? "full fine-tuning" : tuning.method;
 }
 
+// A link that is relative means a file of the base's repository, which is not copied everywhere.
+std::string license_link(const Base& base) {
+  const std::string& link = base.license_link;
+  if (link.empty() || !base.on_hub || link.find("://") != std::string::npos) return link;
+  return concat("https://huggingface.co/", base.name, "/blob/main/", link);
+}
+
 std::string front_matter(Artifact artifact, const Base& base, const Tuning& tuning,
                          const std::optional<Run>& run) {
   const bool adapter = artifact == Artifact::kAdapter;
@@ -137,7 +144,7 @@ std::string front_matter(Artifact artifact, const Base& base, const Tuning& tuni
   add("pipeline_tag", "text-generation");
   add("license", base.license);
   add("license_name", base.license_name);
-  add("license_link", base.license_link);
+  add("license_link", license_link(base));
   add_list("language", base.languages);
   std::vector<std::string> datasets;
   if (run) {
@@ -240,7 +247,7 @@ std::string text_of(Artifact artifact, const Base& base, const Tuning& tuning,
   if (artifact == Artifact::kAdapter) {
     what = concat("A low-rank adapter (", method, ") of ", of, ".");
   } else if (is_full) {
-    what = concat(of, ", all of whose weights were trained on.");
+    what = concat(of, ", with all of its weights trained.");
   } else {
     what = concat(of, " with a low-rank adapter (", method, ") merged into its weights.");
   }

@@ -76,6 +76,16 @@ TEST_F(Card, TheLicenceOfTheBaseComesFromItsFrontMatter) {
   EXPECT_THAT(card, HasSubstr("That of the base: other (llama3)."));
 }
 
+TEST_F(Card, AFileOfTheLicenceIsThatOfTheBasesRepository) {
+  Base base = kHubBase;
+  base.license_link = "LICENSE";
+  EXPECT_THAT(text_of(Artifact::kAdapter, base, kDual, std::nullopt),
+              HasSubstr("license_link: \"https://huggingface.co/org/tiny/blob/main/LICENSE\"\n"));
+  base.license_link = "https://example.org/licence";
+  EXPECT_THAT(text_of(Artifact::kAdapter, base, kDual, std::nullopt),
+              HasSubstr("license_link: \"https://example.org/licence\"\n"));
+}
+
 TEST_F(Card, ACardThatIsMissingOrBrokenSaysNothingOfTheLicence) {
   fs::create_directories(at("empty"));
   EXPECT_EQ(base_of(at("empty")).license, "");
