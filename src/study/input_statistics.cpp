@@ -42,7 +42,7 @@ std::map<std::string, InputStatistics> statistics_of(const model::Model& model,
     site.magnitudes += input.abs().sum(0, /*keepdim=*/false, at::kFloat).to(at::kDouble).cpu();
     site.tokens += input.size(0);
   };
-  reporter.begin("calibrate", static_cast<std::int64_t>(draw.batches.size()), "batch");
+  reporter.begin("calibrate", draw.samples, "sample");
   for (const data::PackedBatch& packed : draw.batches) {
     core::throw_if_stopped(reporter, "calibrating");
     offsets = &packed.cu_seqlens;
@@ -51,7 +51,7 @@ std::map<std::string, InputStatistics> statistics_of(const model::Model& model,
     model::PackedAttention attention(batch);
     const at::Tensor hidden = model::forward_hidden(model, batch, attention, observe);
     if (with_head) observe(kHeadSite, hidden);
-    reporter.advance(1, "");
+    reporter.advance(packed.sequences(), "");
   }
   reporter.end();
   std::map<std::string, InputStatistics> statistics;
