@@ -26,6 +26,14 @@ Gauge::Gauge(const std::string& covariance, Trainable& trainable)
     : trainable_(trainable),
       inputs_(covariance, trainable.base_fingerprint(), adapted_layers(trainable.start())) {}
 
+void check_decay_metric(const TrainSettings& resolved) {
+  if (resolved.optim.decay_metric != "knowledge" || resolved.train_a == "false") return;
+  throw core::ConfigError(core::concat(
+      "'optim.decay_metric: knowledge' is for an A that is not trained (mode dual, or train_a: "
+      "false); this run ",
+      resolved.method == "full" ? "has none" : "trains it"));
+}
+
 std::optional<double> Gauge::read(core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
   try {
@@ -97,11 +105,6 @@ std::map<std::string, at::Tensor> Gauge::decay_columns() {
   std::map<std::string, at::Tensor> columns;
   for (const model::Linear* linear : std::as_const(trainable_.model()).projections()) {
     if (!linear->low_rank) continue;
-    if (linear->low_rank->a.requires_grad()) {
-      throw core::ConfigError(
-          "'optim.decay_metric: knowledge' is for an A that is not trained (mode dual, or train_a: "
-          "false); this run trains it");
-    }
     const at::Tensor sizes = energy_of(*linear).of_a.diagonal();
     const at::Tensor mean = sizes.mean();
     columns[linear->name + ".lora_B"] =

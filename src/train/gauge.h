@@ -26,7 +26,8 @@ class Gauge {
   // its decay is multiplied by column by column, the diagonal of A C A^T over its mean, [r] fp32 on
   // the model's device. The decay is then a step down the gradient of the part of tr(dW C dW^T)
   // that the columns have each by themselves; for the rows of A of mode dual that is all of it
-  // where C is the decomposition's. Throws ConfigError where an A is trained.
+  // where C is the decomposition's. For runs
+  // that check_decay_metric lets through.
   std::map<std::string, at::Tensor> decay_columns();
 
   // adapter::gauge_of over the covariance's layers, of the present values. nullopt, with a warning,
@@ -45,5 +46,9 @@ class Gauge {
   adapter::KnowledgeInputs inputs_;
   std::map<std::string, adapter::InputEnergy> of_frozen_a_;  // by module
 };
+
+// Throws ConfigError where the decay is to be shared out by an A that is trained, or that is not
+// there. `resolved`: what Trainable::resolve made of the settings.
+void check_decay_metric(const TrainSettings& resolved);
 
 }  // namespace corda::train

@@ -138,6 +138,7 @@ void check_resumable(const fs::path& run, core::ConfigNode identity) {
 
 TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
                   at::Device device) {
+  check_decay_metric(resolved);
   const StepCounts steps = step_counts(resolved, data.epoch.samples);
   TrainPlan plan{.settings = resolved,
                  .samples = data.epoch.samples,

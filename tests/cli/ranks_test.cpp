@@ -134,6 +134,35 @@ TEST_F(Ranks, AccumulationWithoutPackingChangesNothing) {
   expect_same_losses("three", "one");
 }
 
+// The gauge is rank 0's; the decay that its covariance shares out is every rank's.
+TEST_F(Ranks, LeversAgainstForgettingAreThoseOfOneRank) {
+  run_one({"calibrate", "--model", base(), "--data", at("uneven.jsonl"), "--samples", "8",
+           "--seq-len", "64", "--device", "cpu", "--out", at("cov")});
+  write("general.txt", std::string(3000, 'g'));
+  std::vector<std::string> levers;
+  for (const std::string& setting :
+       {"gauge.covariance=" + at("cov"), std::string("train_a=false"),
+        std::string("optim.decay_total=0.5"), std::string("optim.decay_metric=knowledge"),
+        std::string("optim.lora_plus_ratio=2"), std::string("loss.weighting=eaft"),
+        std::string("lora.use_rslora=true"), "data.replay.path=" + at("general.txt"),
+        std::string("data.replay.share=0.1")})
+    levers.insert(levers.end(), {"--set", setting});
+  auto one = training("one", "method: lora\nlora: {rank: 4}\n");
+  one.insert(one.end(), levers.begin(), levers.end());
+  run_one(one);
+  auto three = training("three", "method: lora\nlora: {rank: 4}\n");
+  three.insert(three.end(), levers.begin(), levers.end());
+  expect_success(run_ranks(ranks_of(3, three)));
+  expect_same_losses("three", "one");
+  const auto gauge = [&](const std::string& run) {
+    const std::string text = core::read_file(at(run + "/metrics.jsonl"));
+    const std::size_t last = text.rfind("\"forgetting\":");
+    return std::stod(text.substr(last + 13));
+  };
+  EXPECT_GT(gauge("one"), 1e-4);
+  EXPECT_NEAR(gauge("three"), gauge("one"), 1e-4 * gauge("one"));
+}
+
 TEST_F(Ranks, LossesOfDoraAreThoseOfOneRank) {
   expect_same_training("method: dora\nlora: {rank: 4}\n", {3});
 }

@@ -285,6 +285,15 @@ TEST_F(EstimateTest, DataThatAreNotThereAreNotMeasured) {
   ASSERT_TRUE(size);
   EXPECT_EQ(size->samples, 2500);
   EXPECT_EQ(size->mean_tokens, static_cast<double>(size->longest));
+  // Of a replayed file as much is drawn as makes up its share, however long it is.
+  std::ofstream general(at("general.jsonl"));
+  for (int i = 0; i < 9000; ++i) general << "{\"prompt\": \"abcd\", \"completion\": \"efg\"}\n";
+  general.close();
+  given.data.replay = {.files = {{.path = at("general.jsonl")}}, .share = 0.2};
+  const auto with_replay = measure_data(given, silent);
+  ASSERT_TRUE(with_replay);
+  EXPECT_EQ(with_replay->samples, 3125);
+  EXPECT_NEAR(with_replay->mean_tokens, size->mean_tokens - 0.2, 1e-9);  // one token less in five
 }
 
 }  // namespace

@@ -198,6 +198,8 @@ TEST_F(GaugeOfARun, SharesOutTheDecayByTheKnowledgeInEachColumn) {
       error_of<core::ConfigError>([&] { train(on, false, reporter_); }),
       "'optim.decay_metric: knowledge' is for an A that is not trained (mode dual, or train_a: "
       "false); this run trains it");
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan(on, false, reporter_); }),
+              HasSubstr("this run trains it"));
   on.gauge.covariance.clear();
   EXPECT_THAT(error_of<core::ConfigError>([&] { check(on); }),
               HasSubstr("'optim.decay_metric: knowledge' needs 'gauge.covariance', and "));
