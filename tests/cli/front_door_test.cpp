@@ -281,7 +281,8 @@ TEST_F(FrontDoor, BashCompletesVerbsFlagsWordsSettingsAndFiles) {
   EXPECT_THAT(offered({"corda", "merge", "--max"}), ElementsAre("--max-shard-size"));
   EXPECT_THAT(offered({"corda", "decompose", "--mode", ""}),
               ElementsAre("kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica"));
-  EXPECT_THAT(offered({"corda", "train", "--set", "optim.l"}), ElementsAre("optim.lr="));
+  EXPECT_THAT(offered({"corda", "train", "--set", "optim.l"}),
+              ElementsAre("optim.lr=", "optim.lora_plus_ratio="));
   EXPECT_THAT(offered({"corda", "config", "--explain", "checkpoint.b"}),
               ElementsAre("checkpoint.best"));
   EXPECT_THAT(offered({"corda", "config", "init", "pi"}), ElementsAre("pissa"));
