@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <map>
 #include <set>
 #include <system_error>
 
@@ -103,7 +104,19 @@ std::string listed(const std::vector<Data>& data) {
   return core::join(names, ", ");
 }
 
+// Whether its start is one of CorDA's, whatever verb made it.
+bool is_corda(const Tuning& tuning) {
+  return tuning.method == "corda" && (tuning.mode.empty() || tuning.mode == "kpa" ||
+                                      tuning.mode == "ipa" || tuning.mode == "dual");
+}
+
 std::string method_name(const Tuning& tuning) {
+  static const std::map<std::string, std::string> kOthers = {{"null", "LoRA-Null"},
+                                                             {"sc", "SC-LoRA"},
+                                                             {"eva", "EVA"},
+                                                             {"milora", "MiLoRA"},
+                                                             {"mica", "MiCA"}};
+  if (const auto other = kOthers.find(tuning.mode); other != kOthers.end()) return other->second;
   if (tuning.method == "corda") {
     std::string mode = tuning.mode;
     if (mode == "kpa" || mode == "ipa")
@@ -251,7 +264,7 @@ std::string text_of(Artifact artifact, const Base& base, const Tuning& tuning,
   } else {
     what = concat(of, " with a low-rank adapter (", method, ") merged into its weights.");
   }
-  if (tuning.method == "corda") {
+  if (is_corda(tuning)) {
     what +=
         " CorDA starts an adapter in directions that the covariance of the layers' inputs chooses "
         "([Yang et al., 2024](https://arxiv.org/abs/2406.05223)).";

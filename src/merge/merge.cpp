@@ -251,9 +251,11 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
     reporter.info(concat("the template '", adapter.header().template_name,
                          "' of the training is now the model's chat template"));
   }
+  auto run = card::run_of(settings.adapter);
+  if (run && strength != 1) run->evaluation.reset();  // which was of the whole change
   card::write(directory.staging(),
               card::text_of(card::Artifact::kModel, card::base_of(settings.model),
-                            adapter::tuning_of(adapter), card::run_of(settings.adapter)));
+                            adapter::tuning_of(adapter), run));
   core::write_settings(directory.staging(), settings_of(resolved));
   if (check) check(directory.staging());
   directory.commit();

@@ -17,14 +17,29 @@ constexpr std::size_t kMostColours = 8;
 
 // They do not make two runs two kinds of run: where and how they were computed, what a group's runs
 // differ in by its meaning, and what follows from the adapter.
-const std::set<std::string> kNoKind = {
-    "out",     "seed",         "optim.lr",   "adapter",
-    "train_a", "data.date",    "device",     "threads",
-    "graphs",  "tuning_cache", "data.cache", "gradients",
-    "offload", "recompute",    "method",     "optim.micro_batch_tokens"};
+const std::set<std::string> kNoKind = {"out",
+                                       "seed",
+                                       "optim.lr",
+                                       "adapter",
+                                       "train_a",
+                                       "train_b",
+                                       "shard",
+                                       "log",
+                                       "data.date",
+                                       "device",
+                                       "threads",
+                                       "graphs",
+                                       "tuning_cache",
+                                       "data.cache",
+                                       "gradients",
+                                       "offload",
+                                       "recompute",
+                                       "method",
+                                       "optim.micro_batch_tokens"};
 
 bool makes_a_kind(const std::string& name) {
-  return !kNoKind.contains(name) && !name.starts_with("checkpoint.") && !name.starts_with("eval.");
+  return !kNoKind.contains(name) && !name.starts_with("checkpoint.") &&
+         !name.starts_with("eval.") && !name.starts_with("gauge.");
 }
 
 const std::string& value_of(const Run& run, const std::string& name) {

@@ -118,13 +118,13 @@ class Study {
   }
 
   void finish(const PlannedRun& run) {
-    if (!run.adapter.empty()) decompose(run.adapter);
     fs::create_directories(directory_of(run));
     write_state(run, "begun");
     double seconds = 0;
     if (!fs::exists(train::result_of(run.train))) {
       forget_lost_steps(directory_of(run));
       try {
+        if (!run.adapter.empty()) decompose(run.adapter);
         const bool resume = train::latest_checkpoint(directory_of(run)).has_value();
         seconds = train::train(run.train, resume, reporter_).seconds;
       } catch (const core::NumericalError& error) {

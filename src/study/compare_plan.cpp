@@ -293,9 +293,9 @@ class Planner {
 // Where and how something is computed, not what: a study may be moved to another machine.
 bool is_place(const std::string& name) {
   static const std::set<std::string> kPlaces = {
-      "out",        "device",     "threads",        "tuning_cache", "log",
-      "checkpoint", "graphs",     "recompute",      "offload",      "hidden_states",
-      "adapter",    "covariance", "task_covariance"};
+      "out",           "device",     "threads",    "tuning_cache",   "log",
+      "shard",         "checkpoint", "graphs",     "recompute",      "offload",
+      "hidden_states", "adapter",    "covariance", "task_covariance"};
   return kPlaces.contains(name);
 }
 

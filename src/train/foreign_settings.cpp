@@ -19,15 +19,16 @@ struct Foreign {
 constexpr const char* kBatch =
     "here optim.batch_size is the samples of a whole optimizer step; how they are cut into "
     "micro-batches follows from optim.micro_batch_tokens";
-constexpr const char* kQuantised =
-    "quantised bases are not read; the base is held in bf16 or fp32 (precision)";
+constexpr const char* kQuantised = "use base: nf4 or base: fp8, or give a model that is quantised";
 constexpr const char* kPrecision = "use precision: bf16, fp32 or auto";
 constexpr const char* kKernels =
     "there is nothing to set: attention, norms and losses use fused kernels wherever a GPU allows "
     "them";
 constexpr const char* kTracker =
-    "there are no trackers; RUN/metrics.jsonl has one JSON object for every step";
-constexpr const char* kOneGpu = "one GPU trains; choose it with device: cuda:N";
+    "use log: [jsonl, tensorboard], which writes event files; there are no other trackers, and "
+    "RUN/metrics.jsonl has one JSON object for every step";
+constexpr const char* kOneGpu =
+    "use --gpus N or a launcher (docs/cluster.md); shard: true splits the frozen base over GPUs";
 constexpr const char* kOptimizer =
     "the optimizer is AdamW: optim.betas, optim.eps, "
     "optim.weight_decay";

@@ -4,10 +4,12 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "corda/core/error.h"
+#include "corda/core/text.h"
 #include "corda/linalg/out_of_memory.h"
 
 namespace corda::train {
@@ -26,8 +28,16 @@ Gauge::Gauge(const std::string& covariance, Trainable& trainable)
     : trainable_(trainable),
       inputs_(covariance, trainable.base_fingerprint(), adapted_layers(trainable.start())) {}
 
-void check_decay_metric(const TrainSettings& resolved) {
-  if (resolved.optim.decay_metric != "knowledge" || resolved.train_a == "false") return;
+void check_decay_metric(const TrainSettings& resolved, const Trainable& trainable) {
+  if (resolved.optim.decay_metric != "knowledge") return;
+  const auto& layers = trainable.start().layers;
+  if (std::ranges::any_of(layers, [](const auto& l) { return l.second.subtracts_start(); })) {
+    throw core::ConfigError(
+        "'optim.decay_metric: knowledge' draws B to zero, but this adapter changes nothing where "
+        "it "
+        "started, not at zero; use an adapter that starts at zero (mode dual, lora)");
+  }
+  if (resolved.train_a == "false") return;
   throw core::ConfigError(core::concat(
       "'optim.decay_metric: knowledge' is for an A that is not trained (mode dual, or train_a: "
       "false); this run ",
@@ -38,6 +48,10 @@ std::optional<double> Gauge::read(core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
   try {
     return adapter::gauge_of(read_all(), inputs_.layers());
+  } catch (const core::IoError& error) {
+    reporter.warn(core::concat("the forgetting gauge could not be read (",
+                               core::first_line(error.what()), "); this reading is left out"));
+    return std::nullopt;
   } catch (const std::exception& error) {
     const auto out = linalg::out_of_memory(error);
     if (!out) throw;
@@ -78,7 +92,9 @@ adapter::Forgetting Gauge::read(const model::Linear& linear) {
     const at::Tensor after = adapter::merged_weight(weight, layer, now.scale);
     return adapter::forgetting_of(after - weight, inputs_.of(linear.name, in_features));
   }
-  if (!now.a.requires_grad()) return read_frozen_a(linear, layer);
+  // Of a start that is subtracted (B - B0) A is the change only while A is that of the start.
+  const bool is_first_a = !layer.subtracts_start() || at::equal(layer.a, layer.a0);
+  if (!now.a.requires_grad() && is_first_a) return read_frozen_a(linear, layer);
   return adapter::forgetting_of(adapter::exported_factors(layer), now.scale,
                                 inputs_.of(linear.name, in_features));
 }

@@ -49,6 +49,6 @@ class Gauge {
 
 // Throws ConfigError where the decay is to be shared out by an A that is trained, or that is not
 // there. `resolved`: what Trainable::resolve made of the settings.
-void check_decay_metric(const TrainSettings& resolved);
+void check_decay_metric(const TrainSettings& resolved, const Trainable& trainable);
 
 }  // namespace corda::train

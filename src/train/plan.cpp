@@ -16,6 +16,7 @@
 #include "train/choose_pass.h"
 #include "train/gauge.h"
 #include "train/run_directory.h"
+#include "train/sharded_base.h"
 
 namespace corda::train {
 
@@ -138,7 +139,7 @@ void check_resumable(const fs::path& run, core::ConfigNode identity) {
 
 TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
                   at::Device device) {
-  check_decay_metric(resolved);
+  check_decay_metric(resolved, trainable);
   const StepCounts steps = step_counts(resolved, data.epoch.samples);
   TrainPlan plan{.settings = resolved,
                  .samples = data.epoch.samples,
@@ -160,11 +161,17 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
     plan.model_parameters += tensor->numel();
     plan.state_bytes += static_cast<std::int64_t>(tensor->nbytes());
   }
+  const ShardedBase* sharded = nullptr;
   for (const model::Linear* linear : trainable.model().projections()) {
-    if (linear->packed)
-      plan.state_bytes +=
-          linear->packed->codes.bytes() - static_cast<std::int64_t>(linear->weight.nbytes());
+    if (!linear->packed) continue;
+    plan.state_bytes -= static_cast<std::int64_t>(linear->weight.nbytes());
+    if (const auto* store = dynamic_cast<const ShardedBase*>(linear->packed->store.get())) {
+      sharded = store;
+    } else {
+      plan.state_bytes += linear->packed->codes.bytes();
+    }
   }
+  if (sharded != nullptr) plan.state_bytes += sharded->own_bytes() + sharded->whole_bytes();
   for (const auto& [name, tensor] : trainable.parameters())
     plan.trained_parameters += tensor.numel();
   // Gradient and two moments in fp32, and an adapter's own values.
@@ -199,7 +206,7 @@ std::vector<std::string> describe(const TrainPlan& plan) {
   std::vector<std::string> lines = {
       concat(plan.steps, " steps of up to ", plan.settings.optim.batch_size, " samples, ",
              plan.steps_per_epoch, " an epoch, the first ", plan.warmup_steps, " warm-up"),
-      concat(plan.samples, " samples, ", plan.tokens, " tokens an epoch, ",
+      concat(plan.samples, " samples an epoch; ", plan.tokens, " tokens in all files, ",
              rounded(percent(plan.supervised_tokens, plan.tokens)), " % supervised; ",
              plan.evaluation_samples, " samples to evaluate on"),
       concat(plan.trained_parameters, " parameters are trained, ",
@@ -238,7 +245,9 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device);
   warn_of(result, trainable.model().config, reporter);
   if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
-  if (device.is_cuda() && result.state_bytes > linalg::free_memory_bytes(device)) {
+  // What a split base takes depends on the ranks, which are not there yet (corda plan --gpus).
+  if (device.is_cuda() && !settings.shard &&
+      result.state_bytes > linalg::free_memory_bytes(device)) {
     reporter.warn(concat(memory_line(result), ", and ",
                          rounded(static_cast<double>(linalg::free_memory_bytes(device)) * 1e-9),
                          " GB are free"));

@@ -374,6 +374,11 @@ void check_levers(const TrainSettings& s, std::vector<std::string>& problems) {
         "'optim.decay_metric: knowledge' needs 'gauge.covariance', and 'optim.weight_decay' or "
         "'optim.decay_total' above 0");
   }
+  if (s.shard && s.method == "dora" && !s.gauge.covariance.empty()) {
+    problems.emplace_back(
+        "'gauge.covariance' of a DoRA needs the weights, which 'shard' splits over ranks that do "
+        "not read the gauge; remove one of the two");
+  }
   if (s.lora.use_rslora && !s.adapter.empty()) {
     problems.push_back(concat("'lora.use_rslora' is of a new adapter; '", s.adapter,
                               "' has its own scale; remove the setting"));

@@ -513,6 +513,19 @@ TEST_F(Ranks, AnInterruptOfTheStarterSavesAndEndsAll) {
   EXPECT_TRUE(fs::exists(path("run/checkpoints")));
 }
 
+// A plan counts GPUs and needs no other rank to come.
+TEST_F(Ranks, APlanIsNoJobOfRanks) {
+  RankProcess process;
+  process.arguments = training("run", "method: lora\nlora: {rank: 4}\n");
+  process.arguments.erase(process.arguments.begin());
+  process.arguments.insert(process.arguments.begin(), {"plan", "--gpu", "H100", "--gpus", "2"});
+  process.arguments.resize(process.arguments.size() - 2);  // no --device
+  process.variables = torchrun_variables(0, 2, free_port());
+  const auto results = run_ranks({process});
+  EXPECT_EQ(results[0].exit_code, 0) << results[0].err;
+  EXPECT_THAT(results[0].out, HasSubstr("in all: fits"));
+}
+
 TEST_F(Ranks, VerbsOfOneProcessAreDoneByRankZero) {
   const std::vector<std::string> arguments = {"tokenize", "--model", base(), "--data",
                                               at("facts.jsonl")};

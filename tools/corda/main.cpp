@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -146,10 +147,12 @@ int run_as_rank(const CLI::App& app, const corda::dist::Launch& launch,
   return finish(0);
 }
 
-// The verb that was chosen can be done by several ranks.
+// The verbs that several ranks can do together.
+constexpr std::array kParallel = {"calibrate", "decompose", "train", "eval"};
+
 bool is_parallel(const CLI::App& app) {
   return std::ranges::any_of(app.get_subcommands(), [](const CLI::App* verb) {
-    return verb->get_option_no_throw("--gpus") != nullptr;
+    return std::ranges::find(kParallel, verb->get_name()) != kParallel.end();
   });
 }
 
@@ -238,7 +241,7 @@ int main(int argc, char** argv) {
     verb->add_flag("--json", common.json, "print the result as JSON");
     verb->add_flag("--quiet,-q", common.quiet, "no progress, warnings only");
   }
-  for (const char* verb : {"calibrate", "decompose", "train", "eval"}) {
+  for (const char* verb : kParallel) {
     app.get_subcommand(verb)
         ->add_option("--gpus", common.gpus,
                      "start so many processes on this machine, one a GPU; on several machines use "

@@ -240,7 +240,8 @@ void add_plan(CLI::App& app, CommonFlags& common, Action& action) {
   verb->add_option("--batch-tokens", flags->work.batch_tokens, "of one forward pass [8192]")
       ->type_name("NUMBER");
   verb->add_option("--stored-rank", flags->work.stored_rank,
-                   "of decompose: rank of the file, twice --rank but for mode dual [256]")
+                   "of decompose: rank of the file, twice --rank in modes that subtract their "
+                   "start (kpa, ipa, sc, milora, pissa) [256]")
       ->type_name("NUMBER");
   verb->add_flag("--dual", flags->dual,
                  "of decompose: modes dual and sc, with two sets of samples");
