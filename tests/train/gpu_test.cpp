@@ -162,9 +162,9 @@ TEST_P(GpuPass, FusedInBf16IsNoFurtherFromFp32ThanAutogradInBf16) {
       mean(ours), largest(ours), mean(plain), largest(plain));
 }
 
-// The same kernels on the same inputs, but attention's backward adds in no fixed order: in one run of
-// a few that moves a gradient by up to 4e-3 of its norm, where rounding to bf16 moves it by 3e-2.
-// Untuned, since each pass would choose the algorithms of its products by timings of its own.
+// The same kernels on the same inputs, but attention's backward adds in no fixed order: in one run
+// of a few that moves a gradient by up to 4e-3 of its norm, where rounding to bf16 moves it by
+// 3e-2. Untuned, since each pass would choose the algorithms of its products by timings of its own.
 TEST_P(GpuPass, RecomputingAndOffloadingChangeNothing) {
   const Gradients kept = fused(at::kBFloat16, {.tune = false});
   for (const auto& [recompute, offload] : {std::pair{Recompute::kSelective, false},

@@ -32,7 +32,8 @@ class Pending {
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
   virtual ~Pending() = default;
-  // Afterwards work on the tensors sees the result. On a GPU the current stream waits, not the host.
+  // Afterwards work on the tensors sees the result. On a GPU the current stream waits, not the
+  // host.
   virtual void wait() = 0;
 };
 
