@@ -9,6 +9,7 @@
 
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
+#include "corda/linalg/energy.h"
 #include "decompose/mode_of.h"
 #include "linalg/checks.h"
 
@@ -186,7 +187,7 @@ LayerStart start_sc(const SiteWork& site, const LayerSite& layer) {
   const at::Tensor w = layer.weight.to(at::kDouble);
   const double beta = site.settings.beta;
   const auto energy = [&](const at::Tensor& covariance) {
-    const double trace = (at::mm(w, covariance) * w).sum().item<double>();
+    const double trace = linalg::energy(w, covariance);
     if (trace > 0) return trace;
     throw NumericalError(concat("its output has no energy (", trace, "), so it has no directions"));
   };
@@ -194,7 +195,7 @@ LayerStart start_sc(const SiteWork& site, const LayerSite& layer) {
                              site.knowledge * (beta / energy(site.knowledge));
   LayerStart start;
   start.directions =
-      linalg::eigenvectors(at::mm(at::mm(w, balance), w.t()), layer.components, Which::kLargest);
+      linalg::eigenvectors(linalg::sandwich(w, balance), layer.components, Which::kLargest);
   start.directions.total = 1 - beta;  // what all directions have of the task
   start.stored =
       adapter::exported_factors(adapter::initialise_projected(w, start.directions, site.scale));

@@ -26,11 +26,11 @@ std::vector<std::string> adapted_layers(const adapter::Adapter& adapter) {
 
 Gauge::Gauge(const std::string& covariance, Trainable& trainable)
     : trainable_(trainable),
-      inputs_(covariance, trainable.base_fingerprint(), adapted_layers(trainable.start())) {}
+      inputs_(covariance, trainable.base_fingerprint(), adapted_layers(trainable.adapter())) {}
 
 void check_decay_metric(const TrainSettings& resolved, const Trainable& trainable) {
   if (resolved.optim.decay_metric != "knowledge") return;
-  const auto& layers = trainable.start().layers;
+  const auto& layers = trainable.adapter().layers;
   if (std::ranges::any_of(layers, [](const auto& l) { return l.second.subtracts_start(); })) {
     throw core::ConfigError(
         "'optim.decay_metric: knowledge' draws B to zero, but this adapter changes nothing where "
@@ -81,7 +81,7 @@ adapter::Forgetting Gauge::read(const model::Linear& linear) {
                                   inputs_.of(linear.name, in_features));
   }
   const model::LowRank& now = *linear.low_rank;
-  adapter::LayerAdapter layer = trainable_.start().layers.at(linear.name);
+  adapter::LayerAdapter layer = trainable_.adapter().layers.at(linear.name);
   layer.a = now.a.detach();
   layer.b = now.b.detach();
   for (at::Tensor* start : {&layer.a0, &layer.b0})

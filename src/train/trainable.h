@@ -50,10 +50,8 @@ class Trainable {
   // or the checkpoint's tensor names for method full.
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
-  // The files of the base, and the adapter that was put on it (nothing for method full); what is
-  // trained of it is in the model.
+  // The files of the base.
   const quant::ModelWeights& base() const { return base_; }
-  const adapter::Adapter& start() const { return adapter_; }
   // The settings with what device and adapter decided filled in: precision, rank, alpha, dropout,
   // train_a, train_b, and the target modules of an adapter with others than the setting's.
   TrainSettings resolve(TrainSettings settings) const;
@@ -61,7 +59,8 @@ class Trainable {
   const std::string& base_fingerprint() const { return base_fingerprint_; }
   const std::string& start_fingerprint() const { return start_fingerprint_; }
 
-  // The adapter that was put on the base, without layers for method full.
+  // The adapter that was put on the base, without layers for method full; what is trained of it is
+  // in the model.
   const adapter::Adapter& adapter() const { return adapter_; }
 
   // The template that the data went through, for the output to carry.
