@@ -20,6 +20,7 @@
 #include "corda/io/covariance_store.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/download.h"
+#include "corda/linalg/warm_up.h"
 #include "corda/model/config.h"
 #include "corda/model/sites.h"
 #include "corda/quant/model_weights.h"
@@ -185,6 +186,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
     core::refuse_foreign_work(settings.out);
   }
   const at::Device device = world.device_of(settings.device);
+  const linalg::WarmUp warm_up(device);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
   const model::ModelDescription config =

@@ -24,6 +24,7 @@
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/warm_up.h"
 #include "corda/model/config.h"
 #include "corda/quant/model_weights.h"
 #include "decompose/finished_sites.h"
@@ -379,6 +380,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   const at::Device device = world.device_of(settings.device);
+  const linalg::WarmUp warm_up(device);
   const quant::ModelWeights model = quant::open_model(settings.model, reporter);
   const std::string fingerprint = model.fingerprint();
   const model::ModelDescription config =

@@ -14,6 +14,7 @@
 #include "corda/linalg/download.h"
 #include "corda/linalg/spectrum.h"
 #include "corda/linalg/upload.h"
+#include "corda/linalg/warm_up.h"
 #include "linalg/layers.h"
 #include "support/error_of.h"
 
@@ -33,6 +34,14 @@ constexpr LayerCase::Spectrum kDecay = LayerCase::Spectrum::kDecay;
 
 #define CORDA_NEEDS_GPU() \
   if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU"
+
+TEST(WarmUp, EveryCallOfItSucceedsBesideOthers) {
+  CORDA_NEEDS_GPU();
+  WarmUp warm_up(at::Device(at::kCUDA, 0));
+  const at::Tensor ones = at::ones({256, 256}, at::device(at::kCUDA));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(at::mm(ones, ones).sum().item<float>(), 256.0F * 65536);
+  warm_up.finish();
+}
 
 class GpuSpectrum : public ::testing::TestWithParam<LayerCase> {};
 
