@@ -10,7 +10,8 @@
 With --configs: one job for every folder in FOLDER that holds a config.json, of any family that corda reads.
 
 Random weights at a model's shape, LoRA of rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16; dora: the same
-as DoRA; full: every weight, kept in fp32, without PEFT; nf4, fp8: the layers of the blocks in codes (the peer's by bitsandbytes). A step is forward,
+as DoRA; full: every weight, kept in fp32, without PEFT; nf4, fp8: the layers of the blocks in codes (the peer's by bitsandbytes);
+float8: frozen products on float8 tensor cores (the peer's in bf16). A step is forward,
 backward, clipping (corda only) and the optimizer. Every program runs in a process of its own. Needs torch, transformers, PEFT and
 liger-kernel for the peers. Prints a Markdown table; OUT.jsonl has every figure.
 """
@@ -45,6 +46,7 @@ JOBS = {
     "nf4": ("7b", ["4x2048"], ["--base", "nf4"], {"base": "nf4"}),
     "nf4-small": ("7b", ["1x2048"], ["--base", "nf4", "--recompute", "block"], {"base": "nf4", "recompute": True}),
     "fp8": ("7b", ["4x2048"], ["--base", "fp8"], None),
+    "float8": ("7b", ["4x2048"], ["--float8"], {}),
     "13b": ("13b", ["4x2048"], [], {}),
     "13b-shard": ("13b", ["4x2048"], ["--shard"], None),
     "70b-shard": ("70b", ["1x2048"], ["--shard", "--rank", "16", "--recompute", "block"], None),

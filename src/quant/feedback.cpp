@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "corda/core/error.h"
+#include "corda/kernels/float8.h"
 #include "corda/linalg/energy.h"
 
 namespace corda::quant {
@@ -78,7 +79,7 @@ at::Tensor over(const at::Tensor& values, const at::Tensor& scales) {
 }
 
 at::Tensor float8_of(const at::Tensor& scaled) {
-  constexpr double kLargest = 448;
+  constexpr double kLargest = kernels::kLargestFloat8;
   return scaled.clamp(-kLargest, kLargest).to(at::kFloat8_e4m3fn);
 }
 

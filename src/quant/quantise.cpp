@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "corda/core/error.h"
+#include "corda/kernels/float8.h"
 
 namespace corda::quant {
 
@@ -16,8 +17,6 @@ using kernels::TableCodes;
 using kernels::TileCodes;
 
 namespace {
-
-constexpr float kLargestFloat8 = 448;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -178,7 +177,7 @@ PackedWeight quantise_float8(const at::Tensor& weight, std::int64_t tile) {
   // By a tensor: on a GPU, ATen divides by a number by multiplying with its reciprocal, which
   // rounds otherwise than the CPU.
   codes.scales = at::where(largest == 0, at::ones_like(largest),
-                           largest / at::full_like(largest, kLargestFloat8));
+                           largest / at::full_like(largest, kernels::kLargestFloat8));
   codes.codes = (tiles / codes.scales.view({down, 1, across, 1}))
                     .view({down * tile, across * tile})
                     .narrow(0, 0, rows)

@@ -16,7 +16,7 @@ struct AttentionBranch::Heads {
 
 AttentionBranch::AttentionBranch(model::Block& block, const model::ModelDescription& model,
                                  std::int64_t layer, const kernels::GemmPlans* plans,
-                                 WeightScratch* weights)
+                                 SiteScratch* weights)
     : block_(block),
       model_(model),
       shape_(model.attention),

@@ -12,7 +12,7 @@ class AttentionBranch final : public Branch {
  public:
   // `block` is number `layer` of the model; both must outlive the branch.
   AttentionBranch(model::Block& block, const model::ModelDescription& model, std::int64_t layer,
-                  const kernels::GemmPlans* plans, WeightScratch* weights = nullptr);
+                  const kernels::GemmPlans* plans, SiteScratch* weights = nullptr);
 
   LowRankSite& input() override { return qkv_; }
   LowRankSite& output() override { return output_; }

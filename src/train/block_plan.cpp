@@ -39,6 +39,16 @@ std::int64_t& at(ScratchColumns& columns, Scratch which) {
   return columns[static_cast<std::size_t>(which)];
 }
 
+// What holds the weights of these layers.
+std::int64_t held_bytes(const std::vector<const model::Linear*>& linears) {
+  std::int64_t bytes = 0;
+  for (const model::Linear* linear : linears) {
+    bytes += linear->packed ? linear->packed->codes.bytes()
+                            : static_cast<std::int64_t>(linear->weight.nbytes());
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::int64_t bottom_columns(std::int64_t rank) { return std::max<std::int64_t>(rank, 1); }
@@ -72,17 +82,25 @@ ScratchColumns widest(const ScratchColumns& a, const ScratchColumns& b) {
   return result;
 }
 
-BlockPlan plan_block(const model::ModelDescription& model, const model::Block& block) {
+BlockPlan plan_block(const model::ModelDescription& model, const model::Block& block,
+                     bool in_float8) {
   BlockPlan plan;
   std::array<SiteLayout, 4> layouts;
   const auto sites = model.sites();
   for (std::size_t i = 0; i < layouts.size(); ++i) {
     layouts[i] = layout_of(linears_of(block.sites[i]));
-    plan.weight_elements = std::max(
-        plan.weight_elements, WeightScratch::elements_of(linears_of(block.sites[i]), layouts[i]));
+    const auto linears = linears_of(block.sites[i]);
     const std::int64_t in = sites[i]->in_features;
+    const std::int64_t out = layouts[i].out;
     plan.gradient_elements += gradient_elements(layouts[i], in);
-    plan.packed_elements += layouts[i].rank * (layouts[i].out + in + layouts[i].rank);
+    plan.packed_elements += layouts[i].rank * (out + in + layouts[i].rank);
+    if (in_float8 && Float8Weight::suits(out, in)) {
+      plan.float8_bytes += Float8Weight::bytes(out, in) - held_bytes(linears);
+      plan.float8_columns = std::max({plan.float8_columns, out, in});
+    } else {
+      plan.weight_elements =
+          std::max(plan.weight_elements, SiteScratch::elements_of(linears, layouts[i]));
+    }
   }
   const SiteLayout& qkv = layouts[model::kAttentionInput];
   const SiteLayout& output = layouts[model::kAttentionOutput];

@@ -75,8 +75,14 @@ struct BlockPlan {
   std::int64_t packed_elements = 0;    // that the factors add to the weights
   std::int64_t weight_elements = 0;    // of the widest packed matrix of weights that are in codes
   std::int64_t gradient_elements = 0;  // of the factors, fp32
+  // Where frozen weights are multiplied in float8: what their codes take beside what holds them
+  // now, and the columns of the widest matrix that is multiplied.
+  std::int64_t float8_bytes = 0;
+  std::int64_t float8_columns = 0;
 };
-BlockPlan plan_block(const model::ModelDescription& model, const model::Block& block);
+// `in_float8` as in SiteScratch.
+BlockPlan plan_block(const model::ModelDescription& model, const model::Block& block,
+                     bool in_float8);
 
 // The columns of h of a site, one at least: no columns would mean a vector.
 std::int64_t bottom_columns(std::int64_t rank);

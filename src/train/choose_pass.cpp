@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "corda/core/error.h"
+#include "corda/kernels/float8.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/out_of_memory.h"
 #include "corda/model/attention_pass.h"
@@ -122,6 +123,7 @@ std::vector<LowRankPassOptions> allowed_options(const TrainSettings& settings,
   for (const auto& [recompute, offload] : kLadder) {
     LowRankPassOptions options{.recompute = recompute, .offload = offload, .tokens = tokens};
     options.tuning_cache = tuning_directory(settings);
+    options.float8 = settings.precision == "fp8";
     if (settings.graphs == "false") options.graphs = Graphs::kNever;
     if (settings.recompute != "auto") options.recompute = recompute_named(settings.recompute);
     if (settings.offload != "auto") options.offload = settings.offload == "true";
@@ -138,13 +140,14 @@ std::int64_t bytes_beside(const model::Model& model, const LargestBatches& large
 
 bool asks_for_fused(const TrainSettings& settings) {
   return settings.gradients == "fused" || settings.offload == "true" ||
+         settings.precision == "fp8" ||
          (settings.recompute != "auto" && settings.recompute != name_of(Recompute::kNone));
 }
 
 std::string fused_refusal(const std::string& obstacle) {
   return concat(
-      "'gradients: fused', 'recompute' and 'offload' need a LoRA without dropout (method lora, "
-      "pissa or corda); this run ",
+      "'gradients: fused', 'recompute', 'offload' and 'precision: fp8' need a LoRA without dropout "
+      "(method lora, pissa or corda); this run ",
       obstacle, "; leave these settings at auto");
 }
 
@@ -154,12 +157,20 @@ void check_pass_settings(const TrainSettings& settings, const model::Model& mode
     throw core::ConfigError(fused_refusal(obstacle_of(model)));
   if (settings.offload == "true" && !device.is_cuda())
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
+  if (settings.precision == "fp8" && device.is_cuda() && !kernels::multiplies_float8(device)) {
+    throw core::ConfigError(
+        concat("'precision: fp8' needs a GPU of compute capability 8.9 (Ada, "
+               "Hopper) or newer, which ",
+               linalg::describe(device), " is not; use precision: bf16"));
+  }
 }
 
 ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
                        const LargestBatches& largest, core::Reporter& reporter) {
   const bool supported = supports_low_rank_pass(model);
   check_pass_settings(settings, model, model.device());
+  if (settings.precision == "fp8" && !model.device().is_cuda())
+    reporter.warn("precision fp8: the CPU imitates products in float8, which takes longer");
   ChosenPass chosen{.pass = nullptr,
                     .gradients = "autograd",
                     .recompute = name_of(Recompute::kNone),

@@ -172,7 +172,7 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
   Estimate result;
   result.gpu = gpu.name;
   result.gpu_bytes = gpu.memory_bytes;
-  result.precision = compute == at::kFloat ? "fp32" : "bf16";
+  result.precision = s.precision == "fp8" ? "fp8" : compute == at::kFloat ? "fp32" : "bf16";
   result.rank = counted.rank;
   result.model_parameters = counted.model_parameters;
   result.trained_parameters = counted.trained_parameters;

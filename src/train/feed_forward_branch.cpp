@@ -9,7 +9,7 @@
 namespace corda::train {
 
 FeedForwardBranch::FeedForwardBranch(model::Block& block, const model::ModelDescription& model,
-                                     const kernels::GemmPlans* plans, WeightScratch* weights)
+                                     const kernels::GemmPlans* plans, SiteScratch* weights)
     : shape_(model.feed_forward),
       gate_up_(linears_of(block.sites[model::kFeedForwardInput]), plans, weights),
       down_(linears_of(block.sites[model::kFeedForwardOutput]), plans, weights) {}

@@ -11,7 +11,7 @@ class FeedForwardBranch final : public Branch {
  public:
   // Both must outlive the branch.
   FeedForwardBranch(model::Block& block, const model::ModelDescription& model,
-                    const kernels::GemmPlans* plans, WeightScratch* weights = nullptr);
+                    const kernels::GemmPlans* plans, SiteScratch* weights = nullptr);
 
   LowRankSite& input() override { return gate_up_; }
   LowRankSite& output() override { return down_; }

@@ -43,7 +43,7 @@ void BlockKept::reserve(std::int64_t tokens, const BlockPlan& plan) const {
 
 LowRankBlock::LowRankBlock(model::Block& block, const model::ModelDescription& model,
                            std::int64_t layer, const kernels::GemmPlans* plans,
-                           WeightScratch* weights)
+                           SiteScratch* weights)
     : block_(block),
       model_(model),
       attention_(std::make_unique<AttentionBranch>(block, model, layer, plans, weights)),

@@ -38,7 +38,7 @@ class LowRankBlock {
  public:
   // Block `layer` of the model. Both must outlive this.
   LowRankBlock(model::Block& block, const model::ModelDescription& model, std::int64_t layer,
-               const kernels::GemmPlans* plans, WeightScratch* weights = nullptr);
+               const kernels::GemmPlans* plans, SiteScratch* weights = nullptr);
 
   void add_refresh(kernels::WindowCopies& copies) const;
   void begin_step();

@@ -102,7 +102,7 @@ class LowRankPass final : public GradientPass {
 
   LowRankPassOptions options_;
   kernels::GemmPlans plans_;
-  WeightScratch weights_;  // of all sites whose weights are in codes
+  SiteScratch weights_;  // of all sites
   std::vector<LowRankBlock> blocks_;
   std::size_t lowest_ = 0;  // of the blocks with an adapter
   std::unique_ptr<BlockInputs> inputs_;
@@ -122,6 +122,7 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
     : GradientPass(model),
       options_(options),
       plans_(options.tuning_cache),
+      weights_(options.float8),
       graph_rule_(model, options) {
   const at::TensorOptions like =
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
@@ -131,13 +132,17 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   std::vector<BlockPlan> plans_of_blocks;
   ScratchColumns columns = {};
   std::int64_t weight_elements = 0;
+  std::int64_t float8_columns = 0;
   for (const model::Block& block : model.blocks) {
-    plans_of_blocks.push_back(plan_block(model.config, block));
-    columns = widest(columns, plans_of_blocks.back().scratch);
-    weight_elements = std::max(weight_elements, plans_of_blocks.back().weight_elements);
+    plans_of_blocks.push_back(plan_block(model.config, block, options.float8));
+    const BlockPlan& plan = plans_of_blocks.back();
+    columns = widest(columns, plan.scratch);
+    weight_elements = std::max(weight_elements, plan.weight_elements);
+    float8_columns = std::max(float8_columns, plan.float8_columns);
   }
   // At once, so that a graph finds it where it was.
   if (weight_elements > 0) weights_.matrix(1, weight_elements, like);
+  if (float8_columns > 0) weights_.float8().rows(options_.tokens, float8_columns, model.device());
   blocks_.reserve(model.blocks.size());
   for (std::size_t i = 0; i < model.blocks.size(); ++i) {
     blocks_.emplace_back(model.blocks[i], model.config, static_cast<std::int64_t>(i), plans(),
@@ -188,6 +193,7 @@ void LowRankPass::begin_step() {
 std::string LowRankPass::describe() const {
   return core::concat("fused, ", train::describe(options_.recompute), " recomputed",
                       options_.offload ? ", inputs of blocks in host memory" : "",
+                      options_.float8 ? ", frozen products in float8" : "",
                       graph_rule_.graphs == Graphs::kNever ? "" : ", small batches as CUDA graphs");
 }
 
@@ -338,9 +344,11 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
   std::int64_t packed = 0;
   std::int64_t weights = 0;  // of the widest site in codes
   std::int64_t gradients = 0;
+  std::int64_t float8 = 0;
+  std::int64_t float8_columns = 0;
   ScratchColumns scratch = {};
   for (const model::Block& block : model.blocks) {
-    const BlockPlan plan = plan_block(m, block);
+    const BlockPlan plan = plan_block(m, block, options.float8);
     for (const BufferPlans* plans :
          {&plan.attention, &plan.attention_norms, &plan.feed_forward, &plan.feed_forward_norms})
       kept.add(*plans);
@@ -348,6 +356,8 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
     packed += plan.packed_elements;
     weights = std::max(weights, plan.weight_elements);
     gradients += plan.gradient_elements;
+    float8 += plan.float8_bytes;
+    float8_columns = std::max(float8_columns, plan.float8_columns);
     scratch = widest(scratch, plan.scratch);
   }
   std::int64_t columns = std::accumulate(scratch.begin(), scratch.end(), std::int64_t{0});
@@ -366,8 +376,9 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
   }
   const std::int64_t temporary = std::max(tokens * 3 * m.hidden_size + logits,
                                           tokens * attention_temporaries(m, model.compute));
+  if (float8_columns > 0) float8 += Float8Scratch::bytes(tokens, float8_columns);
   return element * (packed + weights + tokens * columns + temporary) + tokens * kept.total() +
-         4 * gradients;
+         4 * gradients + float8;
 }
 
 bool supports_low_rank_pass(const model::Model& model) {

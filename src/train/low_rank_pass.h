@@ -27,6 +27,7 @@ struct LowRankPassOptions {
   bool tune = true;         // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
   std::string tuning_cache = {};  // directory that keeps the fastest; empty: none does
   Graphs graphs = Graphs::kAuto;
+  bool float8 = false;  // multiply by the frozen weights in float8 (float8_weight.h)
 };
 
 // The hand-written pass for frozen weights with plain LoRA factors (low_rank_block.h). Moves the

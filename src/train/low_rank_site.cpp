@@ -96,48 +96,54 @@ std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in) {
   return elements;
 }
 
-std::int64_t WeightScratch::elements_of(const std::vector<const model::Linear*>& linears,
-                                        const SiteLayout& layout) {
+std::int64_t SiteScratch::elements_of(const std::vector<const model::Linear*>& linears,
+                                      const SiteLayout& layout) {
   if (std::ranges::none_of(linears, [](const model::Linear* l) { return l->packed != nullptr; }))
     return 0;
   return (layout.out + layout.rank) * (linears.front()->weight.size(1) + layout.rank);
 }
 
-at::Tensor WeightScratch::matrix(std::int64_t rows, std::int64_t columns,
-                                 at::TensorOptions options) {
+at::Tensor SiteScratch::matrix(std::int64_t rows, std::int64_t columns, at::TensorOptions options) {
   if (!memory_.defined() || memory_.numel() < rows * columns)
     memory_ = at::empty({rows * columns}, options);
   return memory_.narrow(0, 0, rows * columns).view({rows, columns});
 }
 
 LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans,
-                         WeightScratch* scratch)
+                         SiteScratch* scratch)
     : plans_(plans), layout_(layout_of({linears.begin(), linears.end()})), scratch_(scratch) {
   check_trained_a_once(linears);
   in_ = linears.front()->weight.size(1);
   const at::TensorOptions options =
       linears.front()->weight.options().device(linears.front()->device()).requires_grad(false);
-  const bool resident = WeightScratch::elements_of({linears.begin(), linears.end()}, layout_) == 0;
-  if (resident) {
-    packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
-  } else {
-    a_ = at::zeros({layout_.rank, in_}, options);
-    d_ = at::zeros({layout_.out, layout_.rank}, options);
-    if (scratch_ == nullptr) {
-      own_scratch_ = std::make_unique<WeightScratch>();
-      scratch_ = own_scratch_.get();
-    }
-  }
   std::int64_t row = 0;
-  for (std::size_t i = 0; i < linears.size(); ++i) {
-    model::Linear& linear = *linears[i];
-    const std::int64_t rows = linear.weight.size(0);
-    layers_.push_back({.linear = &linear, .row = row, .grad_b = {}});
-    row += rows;
-    if (!resident) continue;
-    const at::Tensor home = packed_.narrow(0, row - rows, rows).narrow(1, 0, in_);
-    home.copy_(linear.weight);
-    linear.weight = home;
+  for (model::Linear* linear : linears) {
+    layers_.push_back({.linear = linear, .row = row, .grad_b = {}});
+    row += linear->weight.size(0);
+  }
+  const bool in_float8 =
+      scratch_ != nullptr && scratch_->in_float8() && Float8Weight::suits(layout_.out, in_);
+  if (!in_float8 && SiteScratch::elements_of({linears.begin(), linears.end()}, layout_) == 0) {
+    packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
+    hold_resident();
+    return;
+  }
+  a_ = at::zeros({layout_.rank, in_}, options);
+  d_ = at::zeros({layout_.out, layout_.rank}, options);
+  if (in_float8) {
+    float8_.emplace(linears, scratch_->float8());
+  } else if (scratch_ == nullptr) {
+    own_scratch_ = std::make_unique<SiteScratch>();
+    scratch_ = own_scratch_.get();
+  }
+}
+
+void LowRankSite::hold_resident() {
+  for (const Layer& layer : layers_) {
+    at::Tensor& weight = layer.linear->weight;
+    const at::Tensor home = packed_.narrow(0, layer.row, weight.size(0)).narrow(1, 0, in_);
+    home.copy_(weight);
+    weight = home;
   }
 }
 
@@ -231,6 +237,15 @@ void LowRankSite::fill_bottom(const at::Tensor& x, const at::Tensor& bottom) con
 void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y, const at::Tensor& bottom,
                           const at::Tensor& added, double scale) const {
   const kernels::GemmOptions options{.alpha = scale, .plans = plans_};
+  if (float8_) {
+    const at::Tensor given = x.narrow(1, 0, in_);
+    float8_->multiply(y, given, added, options);
+    if (layout_.rank > 0) {
+      kernels::gemm(bottom, given, factor_a().t(), {.plans = plans_});
+      kernels::gemm(y, bottom, factor_d().t(), {.alpha = scale, .beta = 1, .plans = plans_});
+    }
+    return add_bias(y, scale);
+  }
   const auto multiply = [&](const at::Tensor& left, const at::Tensor& right) {
     if (added.defined()) return kernels::gemm_add(y, left, right, added, options);
     kernels::gemm(y, left, right, options);
@@ -260,8 +275,13 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
     kernels::gemm(grad_b_[i], dy.t(), bottom.narrow(1, part.column, part.rank),
                   {.alpha = scale * part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
   }
-  if (dx.defined())
-    kernels::gemm(dx, grad, matrix().narrow(1, 0, in_), {.alpha = scale, .plans = plans_});
+  if (!dx.defined()) return;
+  kernels::GemmOptions options{.alpha = scale, .plans = plans_};
+  if (!float8_) return kernels::gemm(dx, grad, matrix().narrow(1, 0, in_), options);
+  float8_->multiply_back(dx, grad.narrow(1, 0, layout_.out), options);
+  options.beta = 1;
+  if (layout_.rank > 0)
+    kernels::gemm(dx, grad.narrow(1, layout_.out, layout_.rank), factor_a(), options);
 }
 
 void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds, double scale) {

@@ -8,11 +8,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/window_copies.h"
 #include "corda/model/model.h"
+#include "train/float8_weight.h"
 
 namespace corda::train {
 
@@ -55,18 +57,27 @@ std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in);
 std::vector<model::Linear*> linears_of(std::vector<model::Linear>& site);
 std::vector<const model::Linear*> linears_of(const std::vector<model::Linear>& site);
 
-// Memory for one site's packed matrix at a time, of those whose weights are held in codes.
-class WeightScratch {
+// What sites share: memory for one of them at a time, and how they multiply by frozen weights.
+class SiteScratch {
  public:
-  // Elements that the site needs; 0 where its weights are resident.
+  explicit SiteScratch(bool in_float8 = false) : in_float8_(in_float8) {}
+
+  // Whether products with frozen weights are done in float8, where their sizes suit tensor cores.
+  bool in_float8() const { return in_float8_; }
+
+  // Elements of the packed matrix of a site whose weights are held in codes; 0 where they are
+  // resident.
   static std::int64_t elements_of(const std::vector<const model::Linear*>& linears,
                                   const SiteLayout& layout);
 
   // A [rows, columns] whose content is that of the last use. Grows where it must.
   at::Tensor matrix(std::int64_t rows, std::int64_t columns, at::TensorOptions options);
+  Float8Scratch& float8() { return float8_; }
 
  private:
+  bool in_float8_;
   at::Tensor memory_;
+  Float8Scratch float8_;
 };
 
 class LowRankSite {
@@ -78,8 +89,11 @@ class LowRankSite {
   // Where a layer holds its weight in codes, the packed matrix is not kept: it is made in `scratch`
   // (which must outlive the site; null: one of its own) whenever W is needed, in the forward and
   // again in the backward.
+  //
+  // With `scratch->in_float8()` the weights become float8 (float8_weight.h), and the low-rank part
+  // is a product of its own in the dtype of the activations.
   LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans,
-              WeightScratch* scratch = nullptr);
+              SiteScratch* scratch = nullptr);
 
   std::int64_t in_features() const { return in_; }
   std::int64_t out_features() const { return layout_.out; }
@@ -121,6 +135,7 @@ class LowRankSite {
   };
 
   bool is_resident() const { return packed_.defined(); }
+  void hold_resident();
   // The packed matrix; it stands until another site asks for its own.
   at::Tensor matrix() const;
   at::Tensor factor_a() const;  // A [rank, in]
@@ -137,8 +152,9 @@ class LowRankSite {
   std::vector<at::Tensor> grad_b_;  // [its rows, rank] of every part, fp32; undefined: no B trained
   at::Tensor packed_;               // [out + rank, in + rank] where the weights are resident
   at::Tensor a_, d_;                // A [rank, in] and D [out, rank] where they are not
-  WeightScratch* scratch_ = nullptr;
-  std::unique_ptr<WeightScratch> own_scratch_;
+  std::optional<Float8Weight> float8_;  // W where it is multiplied in float8
+  SiteScratch* scratch_ = nullptr;
+  std::unique_ptr<SiteScratch> own_scratch_;
   at::Tensor grad_a_;  // [rank, in], fp32
   std::int64_t in_ = 0;
 };

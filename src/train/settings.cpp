@@ -272,10 +272,13 @@ core::SettingsList settings_of(TrainSettings& s) {
   list.add("loss.eaft_power", s.loss.eaft_power,
            "of eaft: the weight is (entropy of the 20 likeliest tokens / ln 20) to this power",
            {1e-3, 100});
-  list.add("precision", s.precision,
-           "of activations and frozen weights, auto: bf16 on a GPU, fp32 on the CPU; adapters, "
-           "optimizer state and, with method full, the weights are always fp32",
-           {"auto", "bf16", "fp32"});
+  list.add(
+      "precision", s.precision,
+      "of activations and frozen weights, auto: bf16 on a GPU, fp32 on the CPU; fp8: bf16, but "
+      "products with the blocks' frozen weights in float8, fused only, on a GPU of compute "
+      "capability 8.9 or newer; adapters, optimizer state and, with method full, the weights "
+      "are always fp32",
+      {"auto", "bf16", "fp32", "fp8"});
   list.add("base", s.base,
            "how the frozen layers of the blocks are held: auto as the files hold them, bf16 not "
            "quantised (in `precision`), nf4 4 bits as bitsandbytes, fp8 float8 in tiles of 128; "
@@ -409,6 +412,13 @@ void check(const TrainSettings& s) {
     problems.push_back(concat("'base: ", s.base,
                               "' holds weights that are not trained, but method "
                               "full trains them all; remove it"));
+  if (s.precision == "fp8" && (s.base == "nf4" || s.base == "fp8"))
+    problems.push_back(concat("'precision: fp8' holds the frozen weights in float8 itself, so '",
+                              "base: ", s.base, "' has no meaning; remove it"));
+  if (s.precision == "fp8" && s.shard)
+    problems.emplace_back(
+        "'shard' splits weights of 16 bits or codes, and 'precision: fp8' turns them into others; "
+        "remove one of them");
   if (s.method == "full" && s.shard)
     problems.emplace_back(
         "'shard' splits weights that are not trained, but method full trains them all; remove it");
@@ -422,8 +432,8 @@ void check(const TrainSettings& s) {
     problems.push_back(concat("a new adapter of method ", s.method,
                               " has a B of zeros, so with train_b false nothing would be learnt"));
   if ((s.gradients == "autograd" || s.gradients == "kernels") && asks_for_fused(s))
-    problems.emplace_back(concat("'recompute' and 'offload' need 'gradients' fused; ", s.gradients,
-                                 " keeps everything"));
+    problems.emplace_back(concat("'recompute', 'offload' and 'precision: fp8' need 'gradients' ",
+                                 "fused, not ", s.gradients));
   const bool other_method = s.method == "full" || s.method == "dora";
   if (asks_for_fused(s) && (other_method || s.lora.dropout > 0))
     problems.push_back(fused_refusal(other_method ? concat("has method ", s.method)

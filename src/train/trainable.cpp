@@ -32,7 +32,7 @@ namespace {
 
 model::Model load(const TrainSettings& settings, const quant::ModelWeights& base, at::Device device,
                   Values values, core::Reporter& reporter, dist::World& world) {
-  const at::ScalarType compute = linalg::dtype_of(settings.precision, device);
+  const at::ScalarType compute = compute_type(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
   const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
   const bool loads = values == Values::kLoaded;
@@ -199,6 +199,10 @@ adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model
 
 }  // namespace
 
+at::ScalarType compute_type(const std::string& precision, at::Device device) {
+  return precision == "fp8" ? at::kBFloat16 : linalg::dtype_of(precision, device);
+}
+
 model::Model trainable_shapes(const TrainSettings& settings,
                               const model::ModelDescription& description, at::ScalarType compute,
                               const std::map<std::string, std::int64_t>& ranks,
@@ -305,7 +309,7 @@ std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
 }
 
 TrainSettings Trainable::resolve(TrainSettings settings) const {
-  settings.precision = linalg::name_of(model_.compute);
+  if (settings.precision != "fp8") settings.precision = linalg::name_of(model_.compute);
   if (full_) return settings;
   settings.lora.rank = adapter_.rank;
   settings.lora.alpha = adapter_.alpha;

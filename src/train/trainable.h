@@ -26,6 +26,9 @@ enum class Values {
   kShapesOnly  // tensors of the meta device: everything but the numbers, at no cost
 };
 
+// The type of activations, for the setting `precision`.
+at::ScalarType compute_type(const std::string& precision, at::Device device);
+
 // A model of the meta device, made from its description alone, with a new adapter of the settings'
 // rank and targets on it (method full: its weights being trained), as Trainable makes it: its base
 // in codes or sharded where the settings ask for that, but for codes that only files would show.

@@ -48,6 +48,7 @@ struct Options {
   bool offload = false;
   bool untuned = false;
   bool shard = false;
+  bool float8 = false;
   std::string family = "llama";
   std::string config;  // a folder with a config.json, in place of the shape
   std::string graphs = "auto";
@@ -217,7 +218,8 @@ void run(const Options& o, dist::World& world) {
                                             .graphs = o.graphs == "never" ? train::Graphs::kNever
                                                       : o.graphs == "always"
                                                           ? train::Graphs::kAlways
-                                                          : train::Graphs::kAuto};
+                                                          : train::Graphs::kAuto,
+                                            .float8 = o.float8};
     const auto pass = o.gradients == "fused"
                           ? train::make_low_rank_pass(model, options)
                           : train::make_autograd_pass(model, o.gradients == "kernels"
@@ -262,10 +264,12 @@ void run(const Options& o, dist::World& world) {
         "\"tokens_per_second\": %.0f, \"step_ms\": %.1f, \"first_step_ms\": %.0f, "
         "\"peak_gb\": %.1f, \"tflops\": %.0f, \"loss\": %.4f}\n",
         name.c_str(), static_cast<long>(tokens), o.method.c_str(), o.base.c_str(),
-        o.shard ? " sharded" : "", o.gradients.c_str(), o.recompute.c_str(),
-        o.untuned ? "false" : "true", o.graphs.c_str(), world.size(),
-        static_cast<double>(tokens * world.size()) / median, median * 1e3, first * 1e3,
-        static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
+        o.shard    ? " sharded"
+        : o.float8 ? ", products in fp8"
+                   : "",
+        o.gradients.c_str(), o.recompute.c_str(), o.untuned ? "false" : "true", o.graphs.c_str(),
+        world.size(), static_cast<double>(tokens * world.size()) / median, median * 1e3,
+        first * 1e3, static_cast<double>(linalg::peak_memory_bytes(device)) / 1e9,
         train::flops_of_step(model, static_cast<double>(tokens),
                              static_cast<double>(batches.front().targets()),
                              /*micro_batches=*/1) /
@@ -303,6 +307,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"bf16", "nf4", "fp8"}));
   app.add_flag("--offload", o.offload, "blocks' inputs in host memory");
   app.add_flag("--shard", o.shard, "the frozen layers are split over the ranks");
+  app.add_flag("--float8", o.float8, "products with the frozen layers in float8");
   app.add_flag("--untuned", o.untuned, "cuBLASLt's first proposal for every product");
   app.add_option("--graphs", o.graphs)->check(CLI::IsMember({"auto", "never", "always"}));
   app.add_option("--batches", o.batches, "4x2048, or r8192: mixed lengths")->delimiter(',');

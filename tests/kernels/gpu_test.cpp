@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "corda/kernels/copy_rows.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/embedding.h"
+#include "corda/kernels/float8.h"
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/glu.h"
@@ -20,6 +22,7 @@
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/scale_columns.h"
 #include "corda/kernels/window_copies.h"
+#include "kernels/float8_steps.h"
 #include "support/temporary_directory.h"
 
 namespace corda::kernels {
@@ -122,6 +125,55 @@ TEST_P(Gpu, ScaledColumnsMatchCpu) {
   expect_equal(gdy, dy);
   // A sum of both signs, in fp32 whatever the type; relative to its terms.
   expect_equal(ggrad_factor, grad_factor, static_cast<double>(1 + rows));
+}
+
+TEST_P(Gpu, RowsInFloat8AreThoseOfTheCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  if (rows == 0) return;
+  const at::Tensor x = window(n);
+  x.select(0, rows - 1).zero_();
+  const at::Tensor factors = at::rand({n}) + 0.5;
+  const ScaledRows cpu{at::empty({rows, n}, at::kFloat8_e4m3fn), at::empty({rows})};
+  const ScaledRows gpu{cpu.codes.cuda(), cpu.scales.cuda()};
+  for (const at::Tensor& factor : {at::Tensor(), factors}) {
+    quantise_rows(cpu, x, factor);
+    quantise_rows(gpu, on_gpu(x), factor.defined() ? factor.cuda() : factor);
+    EXPECT_TRUE(gpu.scales.cpu().equal(cpu.scales));
+    EXPECT_TRUE(gpu.codes.cpu().view(at::kByte).equal(cpu.codes.view(at::kByte)));
+  }
+}
+
+TEST_P(Gpu, ProductsInFloat8MatchCpu) {
+  const auto& [type, rows, n, padding] = GetParam();
+  if (!multiplies_float8(at::Device(at::kCUDA, 0))) GTEST_SKIP() << "no tensor cores for float8";
+  if (rows == 0) return;
+  const std::int64_t in = (n + 15) / 16 * 16, out = 48;
+  const auto drawn = [&](std::int64_t count) {
+    const ScaledRows result{at::empty({count, in}, at::kFloat8_e4m3fn), at::empty({count})};
+    quantise_rows(result, at::randn({count, in}));
+    return result;
+  };
+  const ScaledRows a = drawn(rows), b = drawn(out);
+  const ScaledRows ga{a.codes.cuda(), a.scales.cuda()}, gb{b.codes.cuda(), b.scales.cuda()};
+  const at::Tensor d = at::empty({rows, out}, type), added = at::randn({rows, out}).to(type);
+  const at::Tensor gd =
+      at::empty({rows, out + 16}, d.options().device(at::kCUDA)).narrow(1, 0, out);
+  for (const at::Tensor& addend : {at::Tensor(), added}) {
+    const at::Tensor gaddend = addend.defined() ? addend.cuda() : addend;
+    gemm_float8(d, a, b, addend, /*fast_sums=*/false, {.alpha = 0.5});
+    for (const bool fast : {false, true}) {
+      for (const bool at_once : {false, true}) {
+        if (at_once && !scales_while_writing(gd.device())) continue;
+        gd.fill_(std::numeric_limits<float>::quiet_NaN());
+        gemm_float8_on_gpu(gd, ga, gb, gaddend, fast, {.alpha = 0.5}, at_once);
+        const at::Tensor error = gd.cpu().to(at::kFloat) - d.to(at::kFloat);
+        // Tensor cores keep about 14 bits of a sum; bf16 has 8, and rounds twice in two steps.
+        const double limit = type == at::kBFloat16 ? 5e-3 : 2e-3;
+        EXPECT_LT(error.norm().item<double>(), limit * d.to(at::kFloat).norm().item<double>())
+            << fast << at_once << addend.defined();
+      }
+    }
+  }
 }
 
 TEST_P(Gpu, RotaryMatchesCpu) {

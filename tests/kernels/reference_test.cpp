@@ -9,6 +9,7 @@
 #include "corda/core/error.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/embedding.h"
+#include "corda/kernels/float8.h"
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/glu.h"
 #include "corda/kernels/rms_norm.h"
@@ -373,6 +374,44 @@ TEST_F(Reference, GemmWithBetaZeroDoesNotReadTheResult) {
   const at::Tensor c = at::full({2, 3}, std::numeric_limits<float>::quiet_NaN());
   gemm(c, at::ones({2, 4}), at::ones({4, 3}));
   EXPECT_TRUE(c.equal(at::full({2, 3}, 4.0F)));
+}
+
+TEST_F(Reference, RowsInFloat8FillItsRangeAndRoundToEven) {
+  const at::Tensor x = at::tensor({1.0F, 2.0F, -4.0F, 0.0F,        //
+                                   17.0F, 19.0F, -448.0F, 0.001F,  //
+                                   0.0F, 0.0F, 0.0F, 0.0F})
+                           .view({3, 4});
+  const ScaledRows rows{at::empty({3, 4}, at::kFloat8_e4m3fn), at::empty({3})};
+  quantise_rows(rows, x);
+  expect_near(rows.scales, at::tensor({4.0F / 448, 1.0F, 1.0F}), 1e-7);
+  // Between 16 and 32 there is every second number; the least above zero is 2^-9.
+  EXPECT_TRUE(rows.codes.to(at::kFloat)
+                  .equal(at::tensor({112.0F, 224.0F, -448.0F, 0.0F,      //
+                                     16.0F, 20.0F, -448.0F, 1.0F / 512,  //
+                                     0.0F, 0.0F, 0.0F, 0.0F})
+                             .view({3, 4})));
+  quantise_rows(rows, x.narrow(0, 0, 3), at::tensor({8.0F, 0.5F, 0.5F, 1.0F}));
+  EXPECT_TRUE(rows.codes[0].to(at::kFloat).equal(at::tensor({448.0F, 56.0F, -112.0F, 0.0F})));
+}
+
+TEST_F(Reference, ProductsInFloat8AreThoseOfWhatTheCodesMean) {
+  const auto drawn = [](std::int64_t n) {
+    const ScaledRows rows{at::empty({n, 32}, at::kFloat8_e4m3fn), at::empty({n})};
+    quantise_rows(rows, at::randn({n, 32}));
+    return rows;
+  };
+  const auto meant = [](const ScaledRows& rows) {
+    return rows.codes.to(at::kFloat) * rows.scales.unsqueeze(1);
+  };
+  const ScaledRows a = drawn(5);
+  const ScaledRows b = drawn(16);
+  const at::Tensor expected = at::mm(meant(a), meant(b).t());
+  const at::Tensor d = at::full({5, 20}, 7.0F).narrow(1, 2, 16);
+  gemm_float8(d, a, b, {}, /*fast_sums=*/true);
+  expect_near(d, expected, kRounding);
+  const at::Tensor added = at::randn({5, 16});
+  gemm_float8(d, a, b, added, /*fast_sums=*/false, {.alpha = 0.5});
+  expect_near(d, expected * 0.5 + added, kRounding);
 }
 
 TEST_F(Reference, WindowCopiesScaleAndRound) {

@@ -51,6 +51,16 @@ TEST_F(ChoosePass, WhatIsAskedForIsDone) {
             "fused, every block recomputed");
 }
 
+TEST_F(ChoosePass, Float8IsFused) {
+  EXPECT_EQ(chosen(with(&TrainSettings::precision, "fp8"), load()),
+            "fused, nothing recomputed, frozen products in float8");
+  EXPECT_THAT(
+      error_of<core::ConfigError>(
+          [&] { chosen(with(&TrainSettings::precision, "fp8"), load(/*dropout=*/0.1)); }),
+      HasSubstr("'precision: fp8' need a LoRA without dropout (method lora, pissa or corda); "
+                "this run has dropout 0.1"));
+}
+
 TEST_F(ChoosePass, WhatCannotBeDoneIsRefused) {
   const auto error = [&](const TrainSettings& settings, model::Model model) {
     return error_of<core::ConfigError>([&] { chosen(settings, std::move(model)); });

@@ -178,5 +178,83 @@ TEST(LowRankSite, OutputsAndGradientsOfAnyLayersAreThoseOfAutograd) {
   }
 }
 
+TEST(LowRankSite, InFloat8OutputsAndGradientsAreThoseOfWhatTheCodesMean) {
+  at::manual_seed(11);
+  const std::int64_t in = 32, tokens = 7;
+  const double scale = 0.5;
+  std::vector<model::Linear> layers;
+  for (const std::int64_t rows : {16, 32}) {
+    layers.push_back({.name = "", .weight = at::randn({rows, in}), .bias = at::randn({rows})});
+    layers.back().low_rank = {.a = at::randn({5, in}).set_requires_grad(true),
+                              .b = at::randn({rows, 5}).set_requires_grad(true),
+                              .magnitude = {},
+                              .scale = 2};
+  }
+  std::vector<at::Tensor> weights;
+  for (const model::Linear& layer : layers) weights.push_back(layer.weight);
+  const at::Tensor dense = at::cat(weights);
+
+  const at::NoGradGuard no_grad;
+  SiteScratch scratch(/*in_float8=*/true);
+  LowRankSite site({&layers[0], &layers[1]}, nullptr, &scratch);
+  site.place_gradients(at::zeros({site.gradient_elements()}, at::kFloat));
+  kernels::WindowCopies copies;
+  site.add_refresh(copies);
+  copies.run();
+  site.begin_step();
+
+  const auto quantised = [](const at::Tensor& x, const at::Tensor& factors) {
+    const kernels::ScaledRows rows{at::empty(x.sizes(), at::kFloat8_e4m3fn),
+                                   at::empty({x.size(0)})};
+    kernels::quantise_rows(rows, x, factors);
+    return rows.codes.to(at::kFloat) * rows.scales.unsqueeze(1);
+  };
+  const at::Tensor held = at::cat({model::weight_of(layers[0]), model::weight_of(layers[1])});
+  EXPECT_LT((held - dense).norm().item<double>(), 0.04 * dense.norm().item<double>());
+  const at::Tensor row_scales = dense.abs().amax(1) / 448;
+  const at::Tensor x = at::randn({tokens, in}), added = at::randn({tokens, 48});
+  at::Tensor expected = at::mm(quantised(x, {}), held.t());
+  at::Tensor expected_dx = at::zeros({tokens, in});
+  const at::Tensor dy = at::randn({tokens, 48});
+  std::vector<at::Tensor> expected_gradients;
+  for (std::int64_t i = 0, row = 0; i < 2; row += 16, ++i) {
+    const model::LowRank& factors = *layers[static_cast<std::size_t>(i)].low_rank;
+    const std::int64_t rows = factors.b.size(0);
+    const at::Tensor h = at::mm(x, factors.a.t());
+    const at::Tensor g = dy.narrow(1, row, rows);
+    expected.narrow(1, row, rows)
+        .add_(at::mm(h, factors.b.t()), 2)
+        .add_(layers[static_cast<std::size_t>(i)].bias);
+    expected_dx.add_(at::mm(at::mm(g, factors.b), factors.a), 2);
+    expected_gradients.push_back(2 * scale * at::mm(at::mm(g, factors.b).t(), x));
+    expected_gradients.push_back(2 * scale * at::mm(g.t(), h));
+  }
+  // The scales of W's rows lie inside this sum, so the gradient takes them along.
+  expected_dx.add_(at::mm(quantised(dy, row_scales), held / row_scales.unsqueeze(1)));
+
+  const at::Tensor y = garbage(tokens, 48), bottom = garbage(tokens, site.rank());
+  site.forward(at::cat({x, garbage(tokens, site.rank())}, 1), y, bottom, added, scale);
+  expect_near(y, added + scale * expected);
+  const at::Tensor grad = at::cat({dy, garbage(tokens, site.rank())}, 1);
+  const at::Tensor dx = garbage(tokens, in);
+  site.backward(grad, bottom, dx, /*adds=*/false, scale);
+  site.backward_a(grad, x, /*adds=*/false, scale);
+  expect_near(dx, scale * expected_dx);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    expect_near(layers[i].low_rank->a.grad(), expected_gradients[2 * i]);
+    expect_near(layers[i].low_rank->b.grad(), expected_gradients[2 * i + 1]);
+  }
+}
+
+TEST(LowRankSite, WhatFloat8DoesNotSuitStaysAsItIs) {
+  model::Linear layer{.name = "", .weight = at::randn({24, 32})};
+  layer.low_rank = {.a = at::randn({4, 32}), .b = at::randn({24, 4}), .magnitude = {}};
+  const at::Tensor before = layer.weight.clone();
+  SiteScratch scratch(/*in_float8=*/true);
+  const LowRankSite site({&layer}, nullptr, &scratch);
+  EXPECT_EQ(layer.packed, nullptr);
+  EXPECT_TRUE(layer.weight.equal(before));
+}
+
 }  // namespace
 }  // namespace corda::train

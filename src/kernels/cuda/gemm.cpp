@@ -43,6 +43,7 @@ using Preference =
     std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Deleter<&cublasLtMatmulPreferenceDestroy>>;
 
 cudaDataType_t type_of(const at::Tensor& x) {
+  if (x.scalar_type() == at::kFloat8_e4m3fn) return CUDA_R_8F_E4M3;
   return x.scalar_type() == at::kFloat ? CUDA_R_32F : CUDA_R_16BF;
 }
 
@@ -67,16 +68,29 @@ Operand operand_of(const at::Tensor& x) {
   return {make_layout(x, x.size(0), x.size(1), x.stride(1)), CUBLAS_OP_T};
 }
 
-Description describe(const Operand& first, const Operand& second) {
+void set(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t key, const auto& value) {
+  check(cublasLtMatmulDescSetAttribute(description, key, &value, sizeof(value)),
+        "cublasLtMatmulDescSetAttribute");
+}
+
+// Of the product b^T a^T, so that a's factors are those of cuBLAS's second operand.
+void set_float8(cublasLtMatmulDesc_t description, const Float8Scales& scales) {
+  set(description, CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<std::int8_t>(scales.fast_sums));
+  if (scales.a == nullptr) return;
+  const std::int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+  set(description, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode);
+  set(description, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode);
+  set(description, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scales.b);
+  set(description, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales.a);
+}
+
+Description describe(const Operand& first, const Operand& second, const Float8Scales* scales) {
   cublasLtMatmulDesc_t raw = nullptr;
   check(cublasLtMatmulDescCreate(&raw, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
   Description description(raw);
-  check(cublasLtMatmulDescSetAttribute(raw, CUBLASLT_MATMUL_DESC_TRANSA, &first.operation,
-                                       sizeof(first.operation)),
-        "cublasLtMatmulDescSetAttribute");
-  check(cublasLtMatmulDescSetAttribute(raw, CUBLASLT_MATMUL_DESC_TRANSB, &second.operation,
-                                       sizeof(second.operation)),
-        "cublasLtMatmulDescSetAttribute");
+  set(raw, CUBLASLT_MATMUL_DESC_TRANSA, first.operation);
+  set(raw, CUBLASLT_MATMUL_DESC_TRANSB, second.operation);
+  if (scales != nullptr) set_float8(raw, *scales);
   return description;
 }
 
@@ -96,6 +110,7 @@ struct Request {
   const at::Tensor& c;
   float alpha;
   float beta;
+  const Float8Scales* scales = nullptr;  // of operands in float8
 };
 
 // A request as cuBLASLt is told of it.
@@ -124,7 +139,7 @@ Product::Product(const Request& request)
       second(operand_of(a)),
       in(make_layout(c, c.size(1), c.size(0), c.stride(0))),
       out(make_layout(d, d.size(1), d.size(0), d.stride(0))),
-      description(describe(first, second)),
+      description(describe(first, second, scales)),
       handle(at::cuda::getCurrentCUDABlasLtHandle()),
       workspace(at::empty({static_cast<std::int64_t>(at::cuda::getCUDABlasLtWorkspaceSize())},
                           d.options().dtype(at::kByte))) {}
@@ -185,6 +200,8 @@ PlanKey key_of(const Product& p) {
           .transposed_b = p.first.operation == CUBLAS_OP_T,
           .fp32_in = p.a.scalar_type() == at::kFloat,
           .fp32_out = p.d.scalar_type() == at::kFloat,
+          .float8_in = p.scales != nullptr,
+          .fast_sums = p.scales != nullptr && p.scales->fast_sums,
           .adds = p.beta != 0,
           .alignment = alignment};
 }
@@ -251,13 +268,22 @@ cublasLtMatmulAlgo_t choose(const Product& product, PlanTable* plans) {
   return chosen;
 }
 
+void run(const Request& request, PlanTable* plans) {
+  const c10::cuda::CUDAGuard guard(request.d.device());
+  const Product product(request);
+  check(product.run(choose(product, plans), request.d.mutable_data_ptr()), "cublasLtMatmul");
+}
+
 }  // namespace
 
 void gemm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
           float alpha, float beta, PlanTable* plans) {
-  const c10::cuda::CUDAGuard guard(d.device());
-  const Product product({d, a, b, c, alpha, beta});
-  check(product.run(choose(product, plans), d.mutable_data_ptr()), "cublasLtMatmul");
+  run({d, a, b, c, alpha, beta}, plans);
+}
+
+void gemm_float8(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
+                 float alpha, float beta, const Float8Scales& scales, PlanTable* plans) {
+  run({d, a, b, c, alpha, beta, &scales}, plans);
 }
 
 }  // namespace corda::kernels::cuda

@@ -14,4 +14,15 @@ class PlanTable;
 void gemm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
           float alpha, float beta, PlanTable* plans);
 
+// Factors of the rows of a and of the columns of b, in device memory; null for both: none.
+struct Float8Scales {
+  const float* a = nullptr;
+  const float* b = nullptr;
+  bool fast_sums = false;
+};
+
+// The same for a and b in float8 e4m3, a's rows and b's columns contiguous.
+void gemm_float8(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
+                 float alpha, float beta, const Float8Scales& scales, PlanTable* plans);
+
 }  // namespace corda::kernels::cuda

@@ -119,6 +119,13 @@ void dequantise(Type type, Rows out, const Tiles& codes, const PackedRows& rows,
 void copy_rows(Type type, Rows to, Rows from, std::int64_t rows, std::int64_t n,
                cudaStream_t stream);
 
+// x, times `factors` where they are not null, to float8 e4m3 [rows, n] with a scale a row.
+void quantise_rows(Type type, void* codes, float* scales, Rows x, const float* factors,
+                   std::int64_t rows, std::int64_t n, cudaStream_t stream);
+// d[i][j] = alpha row[i] column[j] d[i][j], plus `added` where it has data.
+void scale_product(Type type, Rows d, const float* row, const float* column, float alpha,
+                   Rows added, std::int64_t rows, std::int64_t n, cudaStream_t stream);
+
 // Copies `elements` in rows of `n` from dense fp32 to rows at another stride. One block does
 // kWindowBlockElements of them; `first_block` is the number of blocks of all windows before.
 struct Window {
