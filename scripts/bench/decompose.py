@@ -4,11 +4,12 @@
 
     scripts/bench/decompose.py --corda PROGRAM --driver DECOMPOSE_BENCH --work DIR [--parts solvers,peft,7b,1b,...]
 
-DECOMPOSE_BENCH is the target `decompose_bench`. Parts: `solvers` times the decomposition of 224 layers of Llama-2-7B's shape from
-covariances in memory and compares energies with the exact route; `peft` times PEFT's calibration and decomposition of the same
-shapes (needs peft); every other part is a shape of SHAPES, run as whole processes on random weights. Prints Markdown tables; a part
-that fails says so and the others go on. The time of a whole process is followed by the verb's own, without start and end, and by what
-the formulas of tests/bench/README.md predict for `decompose --data`.
+DECOMPOSE_BENCH is the target `decompose_bench`. Parts: `solvers` times the decomposition of all layers of --solver-shape (Llama-2-7B's) from
+covariances in memory and compares energies with the exact route; `peft` times PEFT's decomposition and calibration of the same shape
+(needs peft; `peft-decompose`, `peft-calibrate`: one of them); every other part is a shape of SHAPES, run as whole processes on random
+weights. Prints Markdown tables; a part that fails says so and the others go on; OUT.jsonl gets every row when it is there. The time of
+a whole process is followed by the verb's own, without start and end, and by what the formulas of tests/bench/README.md predict for
+`decompose --data`.
 """
 import argparse
 import gc
@@ -22,19 +23,28 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import llama_shape
+import random_model
 
 SHAPES = {  # hidden, intermediate, layers, heads, key/value heads, vocabulary
-    **llama_shape.SHAPES, "qwen7b": (3584, 18944, 28, 28, 4, 32000), "70b-pair": (8192, 28672, 2, 64, 8, 32000)}
+    **llama_shape.SHAPES, "qwen7b": (3584, 18944, 28, 28, 4, 32000), "70b-pair": (8192, 28672, 2, 64, 8, 32000),
+    "qwen3-8b": (4096, 12288, 36, 32, 8, 151936), "qwen3-tiny": (64, 192, 2, 4, 2, 4096)}
+CONFIGS = {"qwen3-8b": random_model.CONFIGS["qwen3-8b"],  # shapes that are no Llama
+           "qwen3-tiny": {**random_model.CONFIGS["qwen3-8b"], "hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2,
+                          "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 4096}}
 CHECKED = 1  # layers of each shape whose energy is compared with the exact route's
 
 
 class Table:
-    def __init__(self):
-        self.rows = []
+    def __init__(self, out=None):
+        self.rows, self.out = [], out
 
-    def add(self, *cells):
+    def add(self, *cells, **figures):
+        """`figures` are for the file alone."""
         self.rows.append(cells)
         print(" | ".join(str(cell) for cell in cells), flush=True)
+        if self.out:
+            with self.out.open("a") as file:
+                file.write(json.dumps({"row": list(map(str, cells)), **figures}) + "\n")
 
 
 def run_json(arguments, limit):
@@ -93,29 +103,49 @@ def solvers(args, table):
             print("   ", json.dumps(found["ms_by_shape"]), flush=True)
 
 
+def config_of(shape):
+    hidden, inner, layers, heads, kv_heads, vocab = SHAPES[shape]
+    return CONFIGS.get(shape, {**random_model.LLAMA, "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers,
+                               "num_attention_heads": heads, "num_key_value_heads": kv_heads, "max_position_embeddings": 4096})
+
+
+def wait(args):
+    import torch
+    if args.device != "cpu":
+        torch.cuda.synchronize()
+
+
 def peft(args, table):
+    peft_decompose(args, table)
+    peft_calibrate(args, table)
+
+
+def peft_decompose(args, table):
+    """Every kind of layer of the shape once (the first twice), times how many of it there are."""
     import peft as library
     import torch
     from peft.tuners.lora.corda import collect_eigens_for_layer
-    hidden, inner, layers, _, _, _ = SHAPES[args.solver_shape]
+    layers = SHAPES[args.solver_shape][2]
+    kinds = [layer for site in widths(args.solver_shape) for layer in site]
     torch.manual_seed(0)
     total = 0.0
-    for count, rows, columns in ((4, hidden, hidden), (2, inner, hidden), (1, hidden, inner)):
-        x = torch.randn(2 * columns, columns, device="cuda")
-        linear = torch.nn.Linear(columns, rows, bias=False, device="cuda", dtype=torch.bfloat16)
+    for number, (rows, columns) in enumerate(dict.fromkeys(kinds)):
+        x = torch.randn(2 * columns, columns, device=args.device)
+        linear = torch.nn.Linear(columns, rows, bias=False, device=args.device, dtype=torch.bfloat16)
         linear.covariance_matrix = x.T @ x / len(x)
         del x
         seconds = []
-        for _ in range(2 if rows == columns else 1):
-            torch.cuda.synchronize()
+        for _ in range(1 if number else 2):
+            wait(args)
             begin = time.perf_counter()
             collect_eigens_for_layer(linear, None)
-            torch.cuda.synchronize()
+            wait(args)
             seconds.append(time.perf_counter() - begin)
-        table.add(f"PEFT {library.__version__} decompose {rows}x{columns}", f"{min(seconds):.2f} s a layer")
+        count = layers * kinds.count((rows, columns))
+        table.add(f"PEFT {library.__version__} decompose {rows}x{columns}", f"{min(seconds):.2f} s a layer", f"{count} such layers",
+                  seconds=min(seconds), layers=count)
         total += count * min(seconds)
-    table.add("PEFT decompose", f"{total * layers:.0f} s for {7 * layers} layers (measured layers times their number)")
-    peft_calibrate(args, table)
+    table.add("PEFT decompose", f"{total:.0f} s for {layers * len(kinds)} layers (measured layers times their number)", seconds=total)
 
 
 def peft_calibrate(args, table):
@@ -123,17 +153,17 @@ def peft_calibrate(args, table):
     from peft import LoraConfig
     from peft.tuners.lora.config import CordaConfig
     from peft.tuners.lora.corda import calib_cov_distribution
-    from transformers import LlamaConfig, LlamaForCausalLM
-    hidden, inner, layers, heads, kv_heads, vocab = SHAPES[args.solver_shape]
+    from transformers import AutoConfig, AutoModelForCausalLM
+    on_gpu = args.device != "cpu"
     gc.collect()
-    torch.cuda.empty_cache()
-    config = LlamaConfig(vocab_size=vocab, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
-                         num_key_value_heads=kv_heads, max_position_embeddings=4096, attn_implementation="sdpa")
-    with torch.device("cuda"):
+    if on_gpu:
+        torch.cuda.empty_cache()
+    config = AutoConfig.for_model(**config_of(args.solver_shape))
+    with torch.device(args.device):
         torch.set_default_dtype(torch.bfloat16)
-        model = LlamaForCausalLM(config)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
         torch.set_default_dtype(torch.float32)
-    ids = torch.randint(0, vocab, (args.peft_samples, args.seq_len), device="cuda")
+    ids = torch.randint(0, config.vocab_size, (args.peft_samples, args.seq_len), device=args.device)
     corda = LoraConfig(init_lora_weights="corda", target_modules=["q_proj", "o_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "down_proj"],
                        r=args.rank, lora_alpha=args.rank, corda_config=CordaConfig(corda_method="kpm"))
 
@@ -141,17 +171,18 @@ def peft_calibrate(args, table):
         with torch.no_grad():
             for i in range(count):
                 model(ids[i:i + 1])
-        torch.cuda.synchronize()
+        wait(args)
 
     calib_cov_distribution(model, corda, lambda: run(1), None, None)
-    torch.cuda.reset_peak_memory_stats()
-    torch.cuda.synchronize()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    wait(args)
     begin = time.perf_counter()
     calib_cov_distribution(model, corda, lambda: run(args.peft_samples), None, None)
-    torch.cuda.synchronize()
+    wait(args)
     seconds = (time.perf_counter() - begin) / args.peft_samples * args.samples
     table.add(f"PEFT calibrate {args.samples} x {args.seq_len}, fp32", f"{seconds:.0f} s ({args.peft_samples} samples measured)",
-              f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
+              f"{torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0:.1f} GB", seconds=seconds, samples=args.peft_samples)
 
 
 def whole(args, shape, table):
@@ -159,7 +190,9 @@ def whole(args, shape, table):
     model, text, task = work / "model", args.work / "text.txt", args.work / "task.txt"
     if not model.exists():
         root = pathlib.Path(__file__).resolve().parents[2]
-        llama_shape.write_model(model, SHAPES[shape], root / "scripts" / "demo" / "model")
+        begin = time.perf_counter()
+        random_model.write(model, config_of(shape), root / "scripts" / "demo" / "model")
+        print(f"{shape}: weights made in {time.perf_counter() - begin:.1f} s", flush=True)
     if not text.exists():
         llama_shape.write_text(text, 4)
         llama_shape.write_text(task, 4, seed=2)
@@ -171,7 +204,7 @@ def whole(args, shape, table):
         for program in filter(None, (args.before, args.corda)):
             shutil.rmtree(out, ignore_errors=True)
             try:
-                found, seconds, log = run_json([program, *arguments, *common], 300)
+                found, seconds, log = run_json([program, *arguments, *common], args.limit)
             except Exception as error:  # one step must not cost the others
                 print(f"{shape} {label}: FAILED: {error}", flush=True)
                 continue
@@ -181,7 +214,7 @@ def whole(args, shape, table):
                 extra += f", predicted {expected:.1f} s ({100 * (seconds / expected - 1):+.0f} %), {memory / 1e9:.1f} GB"
             print("".join(f"    {line}\n" for line in log.splitlines() if "done again" in line), end="", flush=True)
             table.add(f"{shape} {label}{' (before)' if program == args.before else ''}", f"{seconds:.1f} s", f"{found['seconds']:.1f} s in the verb",
-                      f"{found['peak_memory_bytes'] / 1e9:.1f} GB", extra)
+                      f"{found['peak_memory_bytes'] / 1e9:.1f} GB", extra, shape=shape, step=label, seconds=seconds, result=found)
 
     steps = [step for step in args.steps.split(",") if shape == args.solver_shape or step in ("data-kpa",)]
     if "calibrate" in steps:
@@ -201,7 +234,11 @@ def whole(args, shape, table):
             more = ["--task-data", task] if mode == "dual" else []
             call(f"decompose --data {mode}", "decompose", "--data", text, *more, *draw, "--mode", mode, "--rank", args.rank, "--out", work / "adapter",
                  predicted=predict(shape, mode, args.samples, args.seq_len))
-    shutil.rmtree(work, ignore_errors=True)
+    if not args.keep:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+PARTS = {"solvers": solvers, "peft": peft, "peft-decompose": peft_decompose, "peft-calibrate": peft_calibrate}
 
 
 def main():
@@ -219,13 +256,16 @@ def main():
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--seq-len", type=int, default=2048)
     parser.add_argument("--peft-samples", type=int, default=8)
+    parser.add_argument("--keep", action="store_true", help="leave the models of random weights")
+    parser.add_argument("--limit", type=int, default=300, help="seconds for one verb")
+    parser.add_argument("--out", type=pathlib.Path)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    table = Table()
+    table = Table(args.out)
     for part in args.parts.split(","):
         begin = time.perf_counter()
         try:
-            {"solvers": solvers, "peft": peft}.get(part, lambda a, t: whole(a, part, t))(args, table)
+            PARTS.get(part, lambda a, t: whole(a, part, t))(args, table)
         except Exception as error:  # one part must not cost the others
             print(f"{part}: FAILED: {error}\n{traceback.format_exc()[-600:]}", flush=True)
         print(f"[{part}: {time.perf_counter() - begin:.0f} s]", flush=True)

@@ -7,7 +7,7 @@
 
 Every program gets the same model folder and the same items: multiple choice with four choices behind a context that they share, and
 prompts of mixed lengths to be continued. Peers run at each batch size of --batches and count with their best. Loading is left out
-of every time. Needs torch and transformers, lm_eval for the harness, vllm for vLLM (left out where it is absent). Prints a Markdown
+of every time. A peer that is not done in its time counts with how many batches it had done. Needs torch and transformers, lm_eval for the harness, vllm for vLLM (left out where it is absent). Prints a Markdown
 table and how far the log-likelihoods lie apart; OUT.jsonl has every figure.
 """
 import argparse
@@ -99,6 +99,7 @@ def generate(args, batch):
         begin = synchronized(args.device)
         for i in range(0, len(prompts), batch):
             go(prompts[i:i + batch])
+            print(json.dumps({"part": synchronized(args.device) - begin, "prompts": min(i + batch, len(prompts))}), flush=True)
     return {"seconds": synchronized(args.device) - begin}
 
 
@@ -122,8 +123,9 @@ def run_peer(args, name, batch):
     command = [sys.executable, __file__, *sys.argv[1:], "--model", str(args.model), "--peer", name, "--peer-batch", str(batch)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=args.timeout)
-    except subprocess.TimeoutExpired:
-        print(f"{name} at {batch}: more than {args.timeout} s", file=sys.stderr)
+    except subprocess.TimeoutExpired as late:
+        parts = [line for line in (late.stdout or b"").decode().splitlines() if line.startswith('{"part"')]
+        print(f"{name} at {batch}: not done after {args.timeout} s; {parts[-1] if parts else 'no batch done'}", file=sys.stderr)
         return None
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"seconds"')]
     if done.returncode != 0 or not lines:
@@ -132,9 +134,16 @@ def run_peer(args, name, batch):
     return json.loads(lines[-1])
 
 
+def keep(args, records):
+    if args.out:
+        args.out.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
 def peers(args, records, ours):
     for name in args.peers.split(","):
         work, _, package = PEERS[name]
+        if work not in args.tasks:
+            continue
         if importlib.util.find_spec(package) is None:
             print(f"{name}: not installed", file=sys.stderr)
             continue
@@ -147,6 +156,7 @@ def peers(args, records, ours):
                 differences = [abs(a - b) / max(1, abs(b)) for a, b in zip(flat, found.pop("values"), strict=True)]
                 found["largest_difference"] = max(differences)
             records.append({"work": work, "program": name, "batch": batch, **found})
+            keep(args, records)
             print(json.dumps(records[-1]), flush=True)
 
 
@@ -165,6 +175,7 @@ def main():
     parser.add_argument("--batches", type=lambda v: [int(x) for x in v.split(",")], default=[8, 16, 32, 64, 128])
     parser.add_argument("--batch-tokens", type=int, default=16384, help="of corda")
     parser.add_argument("--peers", default="harness,transformers,vllm")
+    parser.add_argument("--tasks", type=lambda v: v.split(","), default=["multiple-choice", "generate"])
     parser.add_argument("--timeout", type=int, default=400, help="seconds for one peer at one batch size")
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--peer", help=argparse.SUPPRESS)  # the child process
@@ -181,18 +192,22 @@ def main():
     make_items(args.work, args.items, args.prompts)
     records = []
     flags = ["--batch-tokens", args.batch_tokens]
-    seconds, scored = corda(args, "multiple-choice", args.work / "choices.jsonl", *flags)
-    records.append({"work": "multiple-choice", "program": "corda", "seconds": seconds})
-    seconds, _ = corda(args, "qa", args.work / "prompts.jsonl", "--max-new-tokens", args.new_tokens, *flags)
-    records.append({"work": "generate", "program": "corda", "seconds": seconds})
+    scored = []
+    if "multiple-choice" in args.tasks:
+        seconds, scored = corda(args, "multiple-choice", args.work / "choices.jsonl", *flags)
+        records.append({"work": "multiple-choice", "program": "corda", "seconds": seconds})
+    if "generate" in args.tasks:
+        seconds, _ = corda(args, "qa", args.work / "prompts.jsonl", "--max-new-tokens", args.new_tokens, *flags)
+        records.append({"work": "generate", "program": "corda", "seconds": seconds})
     for record in records:
         print(json.dumps(record), flush=True)
+    keep(args, records)
     peers(args, records, scored)
-    if args.out:
-        args.out.write_text("".join(json.dumps(record) + "\n" for record in records))
     counts = {"multiple-choice": f"{args.items} items of 4 choices", "generate": f"{args.prompts} prompts, {args.new_tokens} new tokens each"}
     print("\n| work | program | seconds | corda is so many times as fast |\n|---|---|---:|---:|")
     for work, count in counts.items():
+        if work not in args.tasks:
+            continue
         mine = next(r["seconds"] for r in records if r["work"] == work and r["program"] == "corda")
         for program in dict.fromkeys(r["program"] for r in records if r["work"] == work):
             best = min((r for r in records if r["work"] == work and r["program"] == program), key=lambda r: r["seconds"])

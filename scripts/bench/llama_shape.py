@@ -4,7 +4,7 @@
 
     scripts/bench/llama_shape.py --corda build/cpu/bin/corda --work runs/bench [--shape 7b] [--device cuda]
 
-Needs Python with torch and safetensors to write the model. Prints one Markdown table; figures come from the program's own
+Needs Python with torch to write the model. Prints one Markdown table; figures come from the program's own
 JSON results (wall time of the verb, peak of the GPU allocator) and metrics.jsonl (median over the steps after the third).
 """
 import argparse
@@ -17,6 +17,9 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import random_model  # noqa: E402
+
 SHAPES = {  # hidden, intermediate, layers, heads, key/value heads, vocabulary
     "7b": (4096, 11008, 32, 32, 32, 32000), "13b": (5120, 13824, 40, 40, 40, 32000), "1b": (2048, 8192, 16, 32, 8, 128256),
     "tiny": (64, 172, 2, 4, 4, 4096)}
@@ -25,40 +28,10 @@ TRAIN = [("4 x 2048", 4, 2048), ("8 x 512", 8, 512), ("1 x 2048", 1, 2048)]
 
 def write_model(folder, shape, tokenizer):
     """Random weights of a shape: a value of SHAPES."""
-    import torch
-    from safetensors.torch import save_file
     hidden, inner, layers, heads, kv_heads, vocab = shape
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(0)
-    folder.mkdir(parents=True)
-    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": vocab, "hidden_size": hidden,
-              "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv_heads,
-              "hidden_act": "silu", "rms_norm_eps": 1e-5, "max_position_embeddings": 4096, "tie_word_embeddings": False,
-              "torch_dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 0}
-    (folder / "config.json").write_text(json.dumps(config, indent=1))
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tokenizer / name, folder / name)
-
-    def normal(rows, columns):
-        return (0.02 * torch.randn(rows, columns, device=device)).bfloat16().cpu()
-
-    kv = kv_heads * (hidden // heads)
-    shards = [{"model.embed_tokens.weight": normal(vocab, hidden), "lm_head.weight": normal(vocab, hidden),
-               "model.norm.weight": torch.ones(hidden).bfloat16()}]
-    for i in range(layers):
-        name = f"model.layers.{i}."
-        shards.append({name + "self_attn.q_proj.weight": normal(hidden, hidden), name + "self_attn.k_proj.weight": normal(kv, hidden),
-                       name + "self_attn.v_proj.weight": normal(kv, hidden), name + "self_attn.o_proj.weight": normal(hidden, hidden),
-                       name + "mlp.gate_proj.weight": normal(inner, hidden), name + "mlp.up_proj.weight": normal(inner, hidden),
-                       name + "mlp.down_proj.weight": normal(hidden, inner),
-                       name + "input_layernorm.weight": torch.ones(hidden).bfloat16(),
-                       name + "post_attention_layernorm.weight": torch.ones(hidden).bfloat16()})
-    index = {}
-    for number, tensors in enumerate(shards):
-        file = f"model-{number + 1:05d}-of-{len(shards):05d}.safetensors"
-        save_file(tensors, folder / file, metadata={"format": "pt"})
-        index.update({name: file for name in tensors})
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    random_model.write(folder, {**random_model.LLAMA, "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": inner,
+                                "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv_heads,
+                                "max_position_embeddings": 4096}, tokenizer)
 
 
 def write_text(path, megabytes, seed=1):

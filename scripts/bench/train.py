@@ -12,8 +12,9 @@ With --configs: one job for every folder in FOLDER that holds a config.json, of 
 Random weights at a model's shape, LoRA of rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16; dora: the same
 as DoRA; full: every weight, kept in fp32, without PEFT; nf4, fp8: the layers of the blocks in codes (the peer's by bitsandbytes);
 float8: frozen products on float8 tensor cores (the peer's in bf16). A step is forward,
-backward, clipping (corda only) and the optimizer. Every program runs in a process of its own. Needs torch, transformers, PEFT and
-liger-kernel for the peers. Prints a Markdown table; OUT.jsonl has every figure.
+backward, clipping (corda only) and the optimizer. corda and the peers run in processes of their own, one after the other; a peer's
+process imports its libraries while corda runs, and `compile` goes on with the model of `liger`. Needs torch, transformers, PEFT and
+liger-kernel for the peers. Prints a Markdown table; OUT.jsonl has every figure, a line as soon as it is there.
 """
 import argparse
 import json
@@ -83,23 +84,26 @@ def quantise_blocks(model):
     model.is_loaded_in_4bit = True  # what PEFT asks
 
 
-def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", rank=128, base="bf16"):
-    """One JSON line a batch, timed as corda's bench does: median of 6 steps after 3. Under torchrun a rank of DistributedDataParallel."""
+def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", rank=128, base="bf16", device="cuda", wait=False):
+    """One JSON line a batch and a kind, timed as corda's bench does: median of 6 steps after 3. `kind`: plain, liger, compile, or the last two
+    with a comma between; with `wait` the device is left alone until standard input says "go". Under torchrun a rank of DistributedDataParallel."""
     import torch
     import transformers
     from peft import LoraConfig, get_peft_model
     config = peer_config(shape)
-    vocab = config.vocab_size
-    if kind != "plain":
+    kinds = kind.split(",")
+    if kind != "plain" and device != "cpu":  # Liger's kernels are those of a GPU
         from liger_kernel.transformers.monkey_patch import _apply_liger_kernel
         _apply_liger_kernel(config.model_type)  # Liger's own choice of kernels for the family
+    if wait and sys.stdin.readline() != "go\n":
+        return  # whoever was to say it is gone
     torch.backends.cuda.matmul.allow_tf32 = True
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         torch.distributed.init_process_group("nccl")
     torch.set_default_dtype(torch.float32 if method == "full" else torch.bfloat16)
-    with torch.device("cuda"):
+    with torch.device(device):
         model = transformers.AutoModelForCausalLM.from_config(config)
     torch.set_default_dtype(torch.float32)
     if base == "nf4":
@@ -116,44 +120,65 @@ def peer(shape, batches, kind, recompute=False, frozen_a=False, method="lora", r
         for name, parameter in model.named_parameters():
             if "lora_A" in name:
                 parameter.requires_grad_(False)
-    if kind == "compile":
-        for layer in layers_of.layers:
-            layer.forward = torch.compile(layer.forward)
     if ranks > 1:
         model = torch.nn.parallel.DistributedDataParallel(model, device_ids=[torch.cuda.current_device()], gradient_as_bucket_view=True)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-5, fused=True)
-    for batch in batches:
-        rows, length = map(int, batch.split("x"))
-        ids = torch.randint(0, vocab, (rows, length), device="cuda")
+    for name in kinds:
+        if name == "compile":
+            for layer in layers_of.layers:
+                layer.forward = torch.compile(layer.forward)
+        for batch in batches:
+            line = {"kind": name, "batch": batch, "ranks": ranks, **timed_steps(model, optimizer, config.vocab_size, batch, ranks, device)}
+            if os.environ.get("RANK", "0") == "0":
+                print(json.dumps(line), flush=True)
+
+
+def timed_steps(model, optimizer, vocab, batch, ranks, device):
+    import torch
+    on_gpu = device != "cpu"
+    rows, length = map(int, batch.split("x"))
+    ids = torch.randint(0, vocab, (rows, length), device=device)
+    if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        seconds = []
-        for _ in range(9):
-            begin = time.perf_counter()
-            with torch.autocast("cuda", dtype=torch.bfloat16):
-                model(input_ids=ids, labels=ids).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+    seconds = []
+    for _ in range(9):
+        begin = time.perf_counter()
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+            model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if on_gpu:
             torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - begin)
-        median = statistics.median(seconds[3:])
-        if os.environ.get("RANK", "0") != "0":
-            continue
-        print(json.dumps({"batch": batch, "ranks": ranks, "tokens_per_second": ranks * rows * length / median, "step_ms": 1e3 * median,
-                          "first_step_ms": 1e3 * seconds[0], "peak_gb": torch.cuda.max_memory_allocated() / 1e9}), flush=True)
+        seconds.append(time.perf_counter() - begin)
+    median = statistics.median(seconds[3:])
+    return {"tokens_per_second": ranks * rows * length / median, "step_ms": 1e3 * median, "first_step_ms": 1e3 * seconds[0],
+            "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0}
 
 
-def lines_of(command, timeout):
+def begun(command, **options):
+    """A process whose output lines_of reads."""
+    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def lines_of(process, timeout):
+    """The JSON lines that a process has written by its end or its time's; one that waits is let go."""
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired as late:
-        print(f"timed out after {timeout} s: {' '.join(map(str, command))}", file=sys.stderr)
-        output = late.stdout.decode() if late.stdout else ""
+        output, errors = process.communicate("go\n" if process.stdin else None, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        print(f"timed out after {timeout} s: {' '.join(process.args)}", file=sys.stderr)
+        process.kill()
+        output, _ = process.communicate()
     else:
-        output = done.stdout
-        if done.returncode != 0:
-            print(f"FAILED with {done.returncode}: {' '.join(map(str, command))}: {done.stderr[-400:]}", file=sys.stderr)
+        if process.returncode != 0:
+            print(f"FAILED with {process.returncode}: {' '.join(process.args)}: {errors[-400:]}", file=sys.stderr)
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def processes_of(kinds):
+    """`liger` and `compile` share one."""
+    shared = [kind for kind in kinds if kind != "plain"]
+    return [["plain"]] * ("plain" in kinds) + ([shared] if shared else [])
 
 
 def main():
@@ -170,7 +195,19 @@ def main():
     args = parser.parse_args()
     if args.peer:
         return peer(**json.loads(args.peer))
+    kinds = args.peers.split(",") if args.peers else []
     records = []
+    if args.out:
+        args.out.write_text("")
+
+    def keep(job, name, lines):
+        for line in lines:
+            records.append({"job": job, "program": name or line["kind"], **line})
+            print(f"{job:10s} {records[-1]['program']:8s} {line['batch']:8s} {line['tokens_per_second']:9.0f} tok/s {line['peak_gb']:6.1f} GB", flush=True)
+            if args.out:
+                with args.out.open("a") as file:
+                    file.write(json.dumps(records[-1]) + "\n")
+
     jobs = {name: JOBS[name] for name in args.only.split(",")}
     if args.configs:
         jobs = {path.parent.name: (str(path.parent), args.config_batches.split(","), [], {})
@@ -183,17 +220,14 @@ def main():
         else:
             of_shape = ["--config", shape]
         ours = [args.bench, *of_shape, "--batches", ",".join(batches), "--device", args.device, *flags]
-        results = {"corda": lines_of([str(part) for part in ours], args.timeout)}
-        for kind in args.peers.split(",") if peer_options is not None and args.peers else []:
-            spec = json.dumps({"shape": shape, "batches": batches, "kind": kind, **peer_options})
-            results[kind] = lines_of([sys.executable, __file__, "--peer", spec], args.timeout)
-        for name, lines in results.items():
-            for line in lines:
-                records.append({"job": job, "program": name, **line})
-                print(f"{job:10s} {name:8s} {line['batch']:8s} {line['tokens_per_second']:9.0f} tok/s {line['peak_gb']:6.1f} GB", flush=True)
-    if args.out:
-        args.out.write_text("".join(json.dumps(record) + "\n" for record in records))
-    names = ["corda", *(args.peers.split(",") if args.peers else [])]
+        peers = processes_of(kinds) if peer_options is not None else []
+        specs = [json.dumps({"shape": shape, "batches": batches, "kind": ",".join(group), "device": args.device, "wait": True, **peer_options})
+                 for group in peers]
+        waiting = [begun([sys.executable, __file__, "--peer", spec], stdin=subprocess.PIPE) for spec in specs]
+        keep(job, "corda", lines_of(begun(ours), args.timeout))
+        for process in waiting:
+            keep(job, "", lines_of(process, args.timeout))
+    names = ["corda", *kinds]
     print("\n| work | " + " | ".join(names) + " | corda / best peer |\n|---|" + "---:|" * (len(names) + 1))
     for job, batch in dict.fromkeys((r["job"], r["batch"]) for r in records):
         row = {r["program"]: r for r in records if (r["job"], r["batch"]) == (job, batch)}

@@ -65,7 +65,8 @@ class Model:
 
 
 class Experiment:
-    def __init__(self, args, models):
+    def __init__(self, args, models, known):
+        self.known = known
         self.args, self.models, self.clock, self.lock = args, models, Clock(args.limit), threading.Lock()
         self.machine = {"card": card(args.device), "date": datetime.date.today().isoformat(), **versions(args.corda)}
         self.small = ["--samples", "4"] if args.small else []
@@ -88,7 +89,7 @@ class Experiment:
     def compare(self, model, dtype):
         """Measures with corda what transformers measured; fails where they differ by more than rounding."""
         name = f"compare-{dtype}"
-        if model.is_done(f"{name}.json"):
+        if model.is_done(f"{name}.json") or any(key[:3] == ("compare", model.name, dtype) for key in self.known):
             return
         reference = json.loads((model.work / f"reference-{dtype}.json").read_text(encoding="utf-8"))
         rows = []
@@ -187,13 +188,14 @@ class Experiment:
         return "done"
 
     def gather(self):
-        """Collects all rows in results.jsonl, the table beside them; returns how many there are."""
+        """Collects all rows in results.jsonl, those of --known in front, the table beside them; returns how many there are."""
         with self.lock:
-            rows = []
+            keyed = dict(self.known)
             for model in self.models:
                 for path in [*sorted(model.work.glob("compare-*.json")), *sorted(model.work.glob("runs/*/result.json"))]:
                     found = json.loads(path.read_text(encoding="utf-8"))
-                    rows += found if isinstance(found, list) else [found]
+                    keyed.update((key_of(row), row) for row in (found if isinstance(found, list) else [found]))
+            rows = list(keyed.values())
             text = "".join(json.dumps(row) + "\n" for row in rows)
             for path in filter(None, (self.args.work / "results.jsonl", self.args.record)):
                 write_whole(path, text)
@@ -227,6 +229,15 @@ class Experiment:
                 print(f"runs: {results.count('done')} done, {results.count('skipped')} were there, {results.count('left')} left for lack of time",
                       file=sys.stderr)
         return failed
+
+
+def key_of(row):
+    """What a row of the results is about."""
+    return tuple(row.get(name) for name in (("step", "model", "name") if row["step"] == "run" else ("step", "model", "dtype", "what", "seq_len")))
+
+
+def rows_of(path):
+    return {key_of(row): row for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())} if path else {}
 
 
 def in_parallel_count(pool, function, items):
@@ -281,6 +292,7 @@ def arguments():
     parser.add_argument("--dtypes", default="fp32,bf16", type=lambda text: text.split(","), help="of the comparison")
     parser.add_argument("--windows", default="512:8,2048:0", help="of the comparison: tokens:count, 0 for all of wikitext-2's test text")
     parser.add_argument("--python", default=sys.executable, help="a Python with torch and transformers, for the reference")
+    parser.add_argument("--known", type=pathlib.Path, help="results of an earlier call: what they have is not done again and stays among the results")
     parser.add_argument("--record", type=pathlib.Path, help="write the results to this file too")
     parser.add_argument("--small", action="store_true", help="a rehearsal: four samples of everything, two steps")
     parser.add_argument("--prepare", action="store_true", help="only write WORK/data, so that it can be carried elsewhere")
@@ -315,8 +327,9 @@ def main():
     plan = [(model, "base", "base", "", 0) for model in models]
     plan += [(model, f"{method}-{rate}-{seed}", method, rate, seed)
              for seed in args.seeds.split(",") for method, rates in RATES.items() for rate in rates for model in models]
-    plan = [entry for entry in plan if fnmatch.fnmatch(f"{entry[0].name}/{entry[1]}", args.only)]
-    experiment = Experiment(args, models)
+    known = rows_of(args.known)
+    plan = [entry for entry in plan if fnmatch.fnmatch(f"{entry[0].name}/{entry[1]}", args.only) and ("run", entry[0].name, entry[1]) not in known]
+    experiment = Experiment(args, models, known)
     failed = experiment.work_through(plan)
     count = experiment.gather()
     print((args.work / "table.md").read_text(encoding="utf-8"))
