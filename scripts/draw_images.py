@@ -7,6 +7,7 @@
 
 method      which directions of a layer KPA, IPA and dual adapt, by what two texts put into them (a sketch, no measurement)
 forgetting  what a real base loses of what it knew against what it learnt (results/real-models-h200.jsonl)
+dual        the same of dual and others, with and without weight decay, on three cases (results/dual-ideas-h200.jsonl)
 """
 import argparse
 import json
@@ -16,6 +17,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs/images"
 RESULTS = ROOT / "scripts/experiments/results/real-models-h200.jsonl"
+DUAL_RESULTS = ROOT / "scripts/experiments/results/dual-ideas-h200.jsonl"
 MODEL = "smollm2-135m"
 # Ink, faint lines, paper, and a colour a method; Okabe and Ito's, which people with the common kinds of colour blindness can tell apart.
 THEMES = {
@@ -113,8 +115,80 @@ def forgetting(theme):
     return document(width, height, "Forgetting against task loss, SmolLM2-135M, rank 32", theme, body)
 
 
+# Panels of the picture `dual`: part of the results, headline, what is kept and its name, range and step of the task's loss, and of what is lost.
+PANELS = [
+    ("nano", "nano-qa-11m, GSM8K", "known answers lost, %", lambda row, base: base["known"] - row["known"], (1.70, 2.00, 0.1), (0, 60, 10)),
+    ("smol", "SmolLM2-135M, GSM8K", "answers, loss gained", lambda row, base: row["answers"] - base["answers"], (0.63, 0.71, 0.02), (0, 3, 0.5)),
+    ("shakespeare", "SmolLM2-135M, Shakespeare", "answers, loss gained", lambda row, base: row["answers"] - base["answers"], (3.13, 3.18, 0.01), (0, 4, 1)),
+]
+# Series: method, whether it decays, colour.
+SERIES = [("LoRA", "lora", False, "lora"), ("LoRA, decay", "lora", True, "lora"), ("PiSSA", "pissa", False, "ipa"), ("dual", "dual", False, "dual"),
+          ("dual, decay", "dual", True, "dual")]
+# What the runs of the picture have in common: rate and decay alone are chosen.
+USUAL = {"seed": 0, "rank": 32, "rows": "unit", "T": "task", "damping": 0.01, "decay_kind": "plain", "modules": "all", "loss": "ce", "replay": 0.0,
+         "core": 0, "ranks": "same", "stages": 1, "share": 1.0}
+
+
+def plain_runs(rows, part, method_name, decays):
+    usual = {**USUAL, "method": method_name, "K": "qa" if part == "nano" else "qa+text"}
+    own = [row for row in rows if row["part"] == part and "options" in row and "error" not in row and row["scale"] == 1]
+    return [row for row in own if all(row["options"].get(key, value) == value for key, value in usual.items()) and (row["options"]["decay"] > 0) == decays]
+
+
+def front_of(points):
+    """Of (task loss, lost, row) those that no other beats in both."""
+    best, kept = float("inf"), []
+    for point in sorted(points, key=lambda point: point[:2]):
+        if point[1] < best:
+            best = point[1]
+            kept.append(point)
+    return kept
+
+
+def dual(theme):
+    rows = [json.loads(row) for row in DUAL_RESULTS.read_text(encoding="utf-8").splitlines() if row.strip()]
+    width, height, wide, top, bottom = 860, 372, 222, 66, 82
+    body = []
+    for place, (name, _, decays, colour) in enumerate(SERIES):
+        body += [mark(50 + 160 * place, 20, decays, theme[colour]), text(64 + 160 * place, 25, name)]
+    for panel, (part, headline, kept, lost, (low, high, step), (least, most, rise)) in enumerate(PANELS):
+        left = 56 + panel * (wide + 62)
+        base = next(row for row in rows if row["part"] == part and row["name"] == "base")
+        x = lambda loss, left=left, low=low, high=high: left + (loss - low) / (high - low) * wide
+        y = lambda value, least=least, most=most: top + (1 - (value - least) / (most - least)) * (height - top - bottom)
+        body.append(text(left + wide / 2, top - 12, headline, "middle", font_weight="bold"))
+        for tick in ticks(low, high, step):
+            place = round(x(tick), 1)
+            body += [line(place, top, place, height - bottom, theme["faint"]), text(place, height - bottom + 18, f"{tick:.2f}", "middle", font_size="12")]
+        for tick in ticks(least, most, rise):
+            place = round(y(tick), 1)
+            body += [line(left, place, left + wide, place, theme["faint"]), text(left - 6, place + 4, f"{tick:g}", "end", font_size="12")]
+        middle = (top + height - bottom) / 2
+        body.append(text(left - 34, middle, kept, "middle", font_size="13", transform=f"rotate(-90 {left - 34} {middle:g})"))
+        for name, wanted, decays, colour in SERIES:
+            points = [(row["task"], lost(row, base), row) for row in plain_runs(rows, part, wanted, decays)]
+            points = [point for point in points if low <= point[0] <= high and least <= point[1] <= most]
+            path = " ".join(f"{x(task):.1f},{y(value):.1f}" for task, value, _ in front_of(points))
+            dashes = "" if decays else ' stroke-dasharray="3 4"'
+            body.append(f'<polyline points="{path}" fill="none" stroke="{theme[colour]}" stroke-width="2"{dashes}/>')
+            for task, value, row in points:
+                decay = f", decay {row['options']['decay']:g}" if decays else ""
+                tip = f"{name.split(',')[0]} {row['lr']:g}{decay}: task {task:.3f}, {kept} {value:.3g}"
+                body.append(mark(round(x(task), 1), round(y(value), 1), decays, theme[colour], tip))
+    body.append(text(width / 2, height - 42, "loss on the task, nats a token; further left: learnt more", "middle"))
+    body.append(text(20, height - 14, "Seed 0, rank 32. Lower: kept more. Lines join the runs that no run of the same kind beats; what is outside is left out.",
+                     font_size="13", fill=theme["soft"]))
+    return document(width, height, "Forgetting against task loss, with and without weight decay", theme, body)
+
+
+def mark(x, y, filled, colour, tip=""):
+    inner = f"<title>{tip}</title>" if tip else ""
+    return f'<circle cx="{x:g}" cy="{y:g}" r="5" fill="{colour if filled else "none"}" stroke="{colour}" stroke-width="2">{inner}</circle>'
+
+
 def pictures():
-    return {f"{name}-{theme}.svg": draw(colours) for name, draw in [("method", method), ("forgetting", forgetting)] for theme, colours in THEMES.items()}
+    drawn = [("method", method), ("forgetting", forgetting), ("dual", dual)]
+    return {f"{name}-{theme}.svg": draw(colours) for name, draw in drawn for theme, colours in THEMES.items()}
 
 
 def main():

@@ -102,7 +102,7 @@ PYTHON
 cat <<TEXT
 
 LoRA, KPA and IPA made the same steps at the same rate. KPA is to forget less than LoRA at a like loss, IPA to learn
-fastest, and dual (only B is trained, so at a larger rate) to do both.
+fastest, and dual (only B is trained, so at a larger rate, with decay) to do both.
 The runs are in $out (log.txt has every command's output), the settings in configs/demo/.
 The demo took $((SECONDS - begin)) s.
 TEXT

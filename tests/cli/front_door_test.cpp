@@ -194,11 +194,15 @@ TEST_F(FrontDoor, AFileThatInitWroteFitsTheModelAndCanBeRun) {
       EXPECT_EQ(settings["lora"]["rank"], 8);  // k_proj has 16 rows
     }
   }
-  EXPECT_THAT(run_corda({"config", "init", "dual", "--model", base(), "--data", at("task.jsonl"),
-                         "--knowledge", at("facts.jsonl")})
-                  .out,
-              HasSubstr("--mode dual --rank 8 --data " + at("facts.jsonl") + " --task-data " +
-                        at("task.jsonl") + " --out adapters/dual\n"));
+  const std::string dual = run_corda({"config", "init", "dual", "--model", base(), "--data",
+                                      at("task.jsonl"), "--knowledge", at("facts.jsonl")})
+                               .out;
+  EXPECT_THAT(dual, HasSubstr("--mode dual --rank 8 --data " + at("facts.jsonl") + " --task-data " +
+                              at("task.jsonl") + " --out adapters/dual\n"));
+  // docs/dual.md says why it decays; docs_test holds both values to that page.
+  EXPECT_THAT(dual, HasSubstr("optim:\n  lr: 2.0e-3 "));
+  EXPECT_THAT(dual, HasSubstr("\n  decay_total: 1 "));
+  EXPECT_THAT(core::read_file(at("lora.yaml")), Not(HasSubstr("decay")));
   const ProcessResult again = run_corda({"config", "init", "lora", "--out", at("lora.yaml")});
   EXPECT_EQ(again.exit_code, 2);
   EXPECT_THAT(again.err, HasSubstr("is there already"));

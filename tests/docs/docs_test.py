@@ -406,6 +406,66 @@ def check_figures(page, text):
     return wrong, rows
 
 
+def tables_of(text):
+    """The tables of a page outside of code: lists of (line, cells), the header first."""
+    tables, before = [], None
+    for number, line in lines_outside_code(text):
+        if line.startswith("|"):
+            if before != number - 1:
+                tables.append([])
+            tables[-1].append((number, [cell.strip().strip("*") for cell in line.strip().strip("|").split("|")]))
+            before = number
+    return tables
+
+
+def check_dual_figures(page, text):
+    """Every row of a table with a column `task` is a run of dual_ideas.py with the method, rate and decay that it names; in cells 'a; b' each is one.
+
+    Returns what is wrong and how many rows there are.
+    """
+    methods = {"base": "base", "dual": "dual", "LoRA": "lora", "PiSSA": "pissa", "full": "full", "EVA": "eva", "random": "random", "SC-LoRA's": "sc", "LoRA-Null's": "null"}
+    names = {"task": "task", "known, %": "known", "answers": "answers", "wikitext-2": "wikitext2", "C4": "c4", "F": "F_qa"}
+    results = (ROOT / "scripts/experiments/results/dual-ideas-h200.jsonl").read_text(encoding="utf-8").splitlines()
+    measured = [row for row in map(json.loads, results) if "task" in row and "error" not in row]
+
+    def was_measured(run, figures):
+        named = methods.get(run.split()[0].rstrip(","))  # None: "the same"
+        rate, decay = (float(found.group(1)) if found else 0.0 for found in (re.search(pattern, run) for pattern in (r"\b(\d[\d.]*e-\d)", r"decay (\d+)")))
+        for row in measured:
+            options = row.get("options", {"lr": 0.0, "decay": 0.0})
+            if (options["lr"], options["decay"]) == (rate, decay) and named in (None, row["method"]) and \
+               all(field in row and f"{row[field]:.{len(figure.partition('.')[2])}f}" == figure for field, figure in figures):
+                return True
+        return False
+
+    wrong, rows = [], 0
+    for (_, header), _, *body in tables_of(text):
+        for number, cells in body if "task" in header else []:
+            rows += 1
+            fields, values = zip(*[(names[name], cell.split("; ")) for name, cell in zip(header, cells) if name in names and cell])
+            if len(set(map(len, values))) != 1:
+                wrong.append(f"{page}:{number}: the cells do not have the same number of runs")
+            wrong += [f"{page}:{number}: {' '.join(run)} were not measured" for run in zip(*values) if not was_measured(cells[0], list(zip(fields, run)))]
+    return wrong, rows
+
+
+def check_dual_settings(program):
+    """What docs/dual.md recommends stands in the shipped file, in what `config init` writes, and in the table of methods."""
+    page = (ROOT / "docs/dual.md").read_text(encoding="utf-8")
+    wanted = re.search(r"```yaml\noptim: \{lr: ([0-9.e-]+), decay_total: ([0-9.]+)\}", page)
+    if wanted is None:
+        return ["docs/dual.md: the block with the recommended optim is gone"]
+    wanted, wrong = tuple(map(float, wanted.groups())), []
+    for name, text in [("configs/corda-dual.yaml", (ROOT / "configs/corda-dual.yaml").read_text(encoding="utf-8")), ("corda config init dual", program.said("config", "init", "dual"))]:
+        found = tuple(re.findall(rf"^  {key}: ([0-9.e-]+)(?= |$)", text, re.M) for key in ("lr", "decay_total"))
+        if [len(values) for values in found] != [1, 1] or tuple(float(values[0]) for values in found) != wanted:
+            wrong.append(f"{name}: lr and decay_total are {found}; docs/dual.md recommends {wanted}")
+    row = re.search(r"CorDA `dual` \| ([0-9.e-]+) with `optim\.decay_total: ([0-9.]+)`", (ROOT / "docs/choosing-a-method.md").read_text(encoding="utf-8"))
+    if row is None or tuple(map(float, row.groups())) != wanted:
+        wrong.append(f"docs/choosing-a-method.md: its table does not give dual {wanted}, as docs/dual.md does")
+    return wrong
+
+
 def check_index(pages):
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     return [f"docs/README.md has no line for {page}" for page in pages if page.startswith("docs/") and page != "docs/README.md" and f"({page[5:]})" not in index]
@@ -424,6 +484,9 @@ def main():
     for page, least in [("README.md", 5), ("docs/choosing-a-method.md", 13)]:
         found, rows = check_figures(page, (ROOT / page).read_text(encoding="utf-8"))
         wrong += found + ([f"{page}: only {rows} rows of figures were found"] if rows < least else [])
+    found, rows = check_dual_figures("docs/dual.md", (ROOT / "docs/dual.md").read_text(encoding="utf-8"))
+    wrong += found + ([f"docs/dual.md: only {rows} rows of figures were found"] if rows < 60 else [])
+    wrong += check_dual_settings(program)
     drawn = subprocess.run([sys.executable, ROOT / "scripts/draw_images.py", "--check"], capture_output=True, text=True)
     wrong += [drawn.stderr.strip()] if drawn.returncode else []
     with tempfile.TemporaryDirectory() as temporary:

@@ -29,28 +29,30 @@ struct Method {
   const char* method;  // of train.yaml
   const char* mode;    // of `corda decompose`; "": it needs no adapter
   const char* lr;
+  const char* decay_total;  // "": no decay
   const char* what;
 };
 
 constexpr Method kMethods[] = {
-    {"lora", "lora", "", "2.0e-4", "LoRA: a random A and a zero B beside every linear layer"},
-    {"dora", "dora", "", "2.0e-4", "DoRA: a LoRA whose rows keep a length that is trained"},
-    {"pissa", "pissa", "", "1.0e-4",
+    {"lora", "lora", "", "2.0e-4", "", "LoRA: a random A and a zero B beside every linear layer"},
+    {"dora", "dora", "", "2.0e-4", "", "DoRA: a LoRA whose rows keep a length that is trained"},
+    {"pissa", "pissa", "", "1.0e-4", "",
      "PiSSA: a LoRA that starts at the weight's largest components"},
-    {"full", "full", "", "2.0e-5", "full fine-tuning: every weight"},
-    {"kpa", "corda", "kpa", "4.0e-4",
+    {"full", "full", "", "2.0e-5", "", "full fine-tuning: every weight"},
+    {"kpa", "corda", "kpa", "4.0e-4", "",
      "CorDA, knowledge-preserved: adapts what the knowledge needs least"},
-    {"ipa", "corda", "ipa", "1.0e-4",
+    {"ipa", "corda", "ipa", "1.0e-4", "",
      "CorDA, instruction-previewed: adapts what the task needs most"},
-    {"dual", "corda", "dual", "1.0e-3",
+    {"dual", "corda", "dual", "2.0e-3", "1",
      "CorDA, dual: most task energy for each unit of knowledge energy"},
-    {"null", "corda", "null", "4.0e-4",
+    {"null", "corda", "null", "4.0e-4", "",
      "LoRA-Null: A reads what the knowledge uses least, and stays as it is"},
-    {"sc", "corda", "sc", "1.0e-4", "SC-LoRA: starts at the outputs with more task than knowledge"},
-    {"eva", "corda", "eva", "2.0e-4", "EVA: A starts at what the task uses most"},
-    {"milora", "corda", "milora", "2.0e-4",
+    {"sc", "corda", "sc", "1.0e-4", "",
+     "SC-LoRA: starts at the outputs with more task than knowledge"},
+    {"eva", "corda", "eva", "2.0e-4", "", "EVA: A starts at what the task uses most"},
+    {"milora", "corda", "milora", "2.0e-4", "",
      "MiLoRA: a LoRA that starts at the weight's smallest components"},
-    {"mica", "corda", "mica", "4.0e-4",
+    {"mica", "corda", "mica", "4.0e-4", "",
      "MiCA: B writes along the weight's smallest components, and stays as it is"},
 };
 
@@ -208,6 +210,8 @@ std::string initial_config(const InitSettings& s, core::Reporter& reporter) {
                              : records >= kMostRecordsCounted ? 128
                                                               : 32;
   text += "optim:\n" + line(concat("  lr: ", method.lr), "at its peak; the first thing to vary");
+  if (const std::string decay = method.decay_total; !decay.empty())
+    text += line("  decay_total: " + decay, "the sum of rate x decay over the run");
   text += line("  epochs: 1", "");
   text += line(concat("  batch_size: ", batch),
                records > 0 ? concat("samples a step, of ", records,
