@@ -134,11 +134,13 @@ LayerAdapter initialise_lora(std::int64_t out_features, std::int64_t in_features
   core::Random random(core::derive_seed(seed, stream_of(module)));
   const double bound = 1.0 / std::sqrt(static_cast<double>(in_features));
   LayerAdapter layer;
+  // Not at::zeros, which starts every thread of the machine for each of some hundred layers.
+  layer.b = at::empty({out_features, rank}, at::kFloat);
+  std::fill_n(layer.b.mutable_data_ptr<float>(), layer.b.numel(), 0.0F);
   layer.a = at::empty({rank, in_features}, at::kFloat);
   float* values = layer.a.mutable_data_ptr<float>();
   for (std::int64_t i = 0; i < layer.a.numel(); ++i)
     values[i] = static_cast<float>(bound * (2 * random.uniform() - 1));
-  layer.b = at::zeros({out_features, rank}, at::kFloat);
   return layer;
 }
 

@@ -186,7 +186,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
     core::refuse_foreign_work(settings.out);
   }
   const at::Device device = world.device_of(settings.device);
-  const linalg::WarmUp warm_up(device);
+  const linalg::WarmUp warm_up(device, linalg::WarmUpOf::kProducts);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
   const model::ModelDescription config =

@@ -380,7 +380,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   const at::Device device = world.device_of(settings.device);
-  const linalg::WarmUp warm_up(device);
+  const linalg::WarmUp warm_up(device, linalg::WarmUpOf::kDecompositions);
   const quant::ModelWeights model = quant::open_model(settings.model, reporter);
   const std::string fingerprint = model.fingerprint();
   const model::ModelDescription config =

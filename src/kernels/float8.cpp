@@ -66,7 +66,7 @@ void quantise_rows(const ScaledRows& out, const at::Tensor& x, const at::Tensor&
 }
 
 void gemm_float8(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
-                 const at::Tensor& added, bool fast_sums, const GemmOptions& options) {
+                 const at::Tensor& added, const GemmOptions& options) {
   const std::int64_t m = a.codes.size(0);
   const std::int64_t n = b.codes.size(0);
   const std::int64_t k = a.codes.size(1);
@@ -80,7 +80,7 @@ void gemm_float8(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
     throw InternalError(concat("[kernels::gemm_float8] expected k and n in multiples of ", kStep,
                                " on a GPU; received ", k, " and ", n));
   }
-  gemm_float8_on_gpu(d, a, b, added, fast_sums, options, scales_while_writing(d.device()));
+  gemm_float8_on_gpu(d, a, b, added, options, scales_while_writing(d.device()));
 }
 
 bool scales_while_writing(at::Device device) {
@@ -88,8 +88,7 @@ bool scales_while_writing(at::Device device) {
 }
 
 void gemm_float8_on_gpu(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
-                        const at::Tensor& added, bool fast_sums, const GemmOptions& options,
-                        bool at_once) {
+                        const at::Tensor& added, const GemmOptions& options, bool at_once) {
   const c10::cuda::CUDAGuard guard(d.device());
   const auto* a_scales = a.scales.const_data_ptr<float>();
   const auto* b_scales = b.scales.const_data_ptr<float>();
@@ -97,10 +96,10 @@ void gemm_float8_on_gpu(const at::Tensor& d, const ScaledRows& a, const ScaledRo
   auto* plans = options.plans == nullptr ? nullptr : &options.plans->table();
   if (at_once) {
     cuda::gemm_float8(d, a.codes, b.codes.t(), added.defined() ? added : d, alpha,
-                      added.defined() ? 1 : 0, {a_scales, b_scales, fast_sums}, plans);
+                      added.defined() ? 1 : 0, {a_scales, b_scales}, plans);
     return;
   }
-  cuda::gemm_float8(d, a.codes, b.codes.t(), d, 1, 0, {nullptr, nullptr, fast_sums}, plans);
+  cuda::gemm_float8(d, a.codes, b.codes.t(), d, 1, 0, {nullptr, nullptr}, plans);
   cuda::scale_product(type_of(d), rows_of(d), a_scales, b_scales, alpha,
                       added.defined() ? rows_of(added) : cuda::Rows{}, d.size(0), d.size(1),
                       stream_of(d));

@@ -53,7 +53,6 @@ Json to_json(const PlanKey& key, const StoredAlgorithm& algorithm) {
           {"fp32_in", key.fp32_in},
           {"fp32_out", key.fp32_out},
           {"float8_in", key.float8_in},
-          {"fast_sums", key.fast_sums},
           {"adds", key.adds},
           {"alignment", key.alignment},
           {"algorithm", to_hex(algorithm)}};
@@ -68,7 +67,6 @@ PlanKey key_of(const core::Fields& plan) {
           .fp32_in = plan.boolean("fp32_in"),
           .fp32_out = plan.boolean("fp32_out"),
           .float8_in = plan.boolean("float8_in"),
-          .fast_sums = plan.boolean("fast_sums"),
           .adds = plan.boolean("adds"),
           .alignment = static_cast<std::uint32_t>(plan.integer("alignment", 1, 256))};
 }

@@ -3,6 +3,7 @@
 #include "corda/linalg/warm_up.h"
 
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAGuard.h>
 
 #include "linalg/cuda/cusolver.h"
@@ -11,16 +12,20 @@ namespace corda::linalg {
 
 namespace {
 
-// One product of each type, and one small problem for every routine that decompositions call.
-void use_libraries(at::Device device) {
-  constexpr std::int64_t kSize = 64;
-  const c10::cuda::CUDAGuard guard(device);
-  const at::NoGradGuard no_grad;
-  const auto ones = [&](at::ScalarType type) {
-    return at::ones({kSize, kSize}, at::TensorOptions().device(device).dtype(type));
-  };
+constexpr std::int64_t kSize = 64;
+
+at::Tensor ones(at::Device device, at::ScalarType type, at::IntArrayRef shape) {
+  return at::ones(shape, at::TensorOptions().device(device).dtype(type));
+}
+
+// One product of each type.
+void multiply(at::Device device) {
   for (const at::ScalarType type : {at::kBFloat16, at::kFloat, at::kDouble})
-    at::mm(ones(type), ones(type));
+    at::mm(ones(device, type, {kSize, kSize}), ones(device, type, {kSize, kSize}));
+}
+
+// One small problem for every routine that decompositions call.
+void decompose(at::Device device) {
   cuda::Solver solver(device);
   at::Tensor matrix = at::eye(kSize, at::TensorOptions().device(device).dtype(at::kDouble));
   at::Tensor rows = matrix.clone();
@@ -30,12 +35,27 @@ void use_libraries(at::Device device) {
   solver.eigen_top(rows, kSize / 2);
 }
 
+// cuDNN's, where it has one.
+void attend(at::Device device) {
+  constexpr int kLeastMajor = 9;
+  if (at::cuda::getDeviceProperties(device.index())->major < kLeastMajor) return;
+  const at::Tensor heads = ones(device, at::kBFloat16, {1, 1, 2 * kSize, kSize});
+  at::_scaled_dot_product_cudnn_attention(heads, heads, heads, /*attn_bias=*/{},
+                                          /*compute_log_sumexp=*/true, /*dropout_p=*/0.0,
+                                          /*is_causal=*/true);
+}
+
 }  // namespace
 
-WarmUp::WarmUp(at::Device device) {
+WarmUp::WarmUp(at::Device device, WarmUpOf what) {
   if (!device.is_cuda()) return;
   background_.emplace(/*waiting=*/1);
-  background_->add([device] { use_libraries(device); });
+  background_->add([device, what] {
+    const c10::cuda::CUDAGuard guard(device);
+    const at::NoGradGuard no_grad;
+    multiply(device);
+    what == WarmUpOf::kDecompositions ? decompose(device) : attend(device);
+  });
 }
 
 void WarmUp::finish() {

@@ -68,15 +68,14 @@ void Float8Weight::multiply(const at::Tensor& y, const at::Tensor& x, const at::
                             const kernels::GemmOptions& options) const {
   const kernels::ScaledRows rows = scratch_.rows(x.size(0), x.size(1), x.device());
   kernels::quantise_rows(rows, x);
-  kernels::gemm_float8(y, rows, weight_, added, /*fast_sums=*/true, options);
+  kernels::gemm_float8(y, rows, weight_, added, options);
 }
 
 void Float8Weight::multiply_back(const at::Tensor& dx, const at::Tensor& dy,
                                  const kernels::GemmOptions& options) const {
   const kernels::ScaledRows rows = scratch_.rows(dy.size(0), dy.size(1), dy.device());
   kernels::quantise_rows(rows, dy, weight_.scales);
-  // Gradients are sums of many small terms.
-  kernels::gemm_float8(dx, rows, turned_, {}, /*fast_sums=*/false, options);
+  kernels::gemm_float8(dx, rows, turned_, {}, options);
 }
 
 }  // namespace corda::train

@@ -240,9 +240,12 @@ void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y, const at::Te
   if (float8_) {
     const at::Tensor given = x.narrow(1, 0, in_);
     float8_->multiply(y, given, added, options);
-    if (layout_.rank > 0) {
-      kernels::gemm(bottom, given, factor_a().t(), {.plans = plans_});
-      kernels::gemm(y, bottom, factor_d().t(), {.alpha = scale, .beta = 1, .plans = plans_});
+    if (layout_.rank > 0) kernels::gemm(bottom, given, factor_a().t(), {.plans = plans_});
+    for (const SitePart& part : layout_.parts) {  // D is zero beside them
+      if (part.rank == 0) continue;
+      kernels::gemm(y.narrow(1, part.row, part.rows),
+                    bottom.narrow(1, part.column, padded(part.rank)), scaled_b(part).t(),
+                    {.alpha = scale, .beta = 1, .plans = plans_});
     }
     return add_bias(y, scale);
   }

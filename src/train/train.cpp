@@ -20,6 +20,7 @@
 #include "corda/dist/world.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/out_of_memory.h"
+#include "corda/linalg/warm_up.h"
 #include "corda/model/forward.h"
 #include "corda/train/optimizer.h"
 #include "corda/train/schedule.h"
@@ -67,6 +68,7 @@ class Run {
         reporter_(environment.reporter),
         world_(environment.world),
         device_(world_.device_of(settings.device)),
+        warm_up_(device_, linalg::WarmUpOf::kProducts),
         data_(load_data(settings, DataCache::kAsSet, reporter_, world_)),
         trainable_(settings, device_, reporter_, Values::kLoaded, world_),
         optimizer_(
@@ -476,6 +478,7 @@ class Run {
   core::Reporter& reporter_;
   dist::World& world_;
   at::Device device_;
+  linalg::WarmUp warm_up_;
   RunData data_;
   std::vector<data::PackedBatch> eval_batches_;  // the same in every evaluation
   std::size_t eval_passes_for_others_ = 0;

@@ -37,10 +37,12 @@ constexpr LayerCase::Spectrum kDecay = LayerCase::Spectrum::kDecay;
 
 TEST(WarmUp, EveryCallOfItSucceedsBesideOthers) {
   CORDA_NEEDS_GPU();
-  WarmUp warm_up(at::Device(at::kCUDA, 0));
+  WarmUp warm_up(at::Device(at::kCUDA, 0), WarmUpOf::kProducts);
+  WarmUp other(at::Device(at::kCUDA, 0), WarmUpOf::kDecompositions);
   const at::Tensor ones = at::ones({256, 256}, at::device(at::kCUDA));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(at::mm(ones, ones).sum().item<float>(), 256.0F * 65536);
   warm_up.finish();
+  other.finish();
 }
 
 class GpuSpectrum : public ::testing::TestWithParam<LayerCase> {};

@@ -11,12 +11,17 @@
 
 namespace corda::linalg {
 
-// While it lives, another thread makes the device's context, and has cuBLAS and cuSOLVER load their
-// kernels, which take about a second otherwise at the first product. Nothing for a CPU. What fails
-// there fails again, and is told, where it is needed. The destructor waits for the end.
+enum class WarmUpOf {
+  kProducts,       // and attention
+  kDecompositions  // and products
+};
+
+// While it lives, another thread makes the device's context and has cuBLAS, cuDNN or cuSOLVER load
+// their kernels, which takes about a second otherwise at the first call. Nothing for a CPU. What
+// fails there fails again, and is told, where it is needed. The destructor waits for the end.
 class WarmUp {
  public:
-  explicit WarmUp(at::Device device);
+  WarmUp(at::Device device, WarmUpOf what);
   // Waits for the end too, and throws what failed.
   void finish();
 

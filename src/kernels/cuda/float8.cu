@@ -32,9 +32,28 @@ __device__ void block_max(float (&largest)[kRows]) {
     for (int warp = 0; warp < kWarps; ++warp) largest[row] = fmaxf(largest[row], shared[row][warp]);
 }
 
+// What every block reads stays in the cache, and what is read once does not drive it out.
 template <int N>
-__device__ void load_factors(float (&to)[N], const float* factors, std::int64_t column) {
-  for (int j = 0; j < N; ++j) to[j] = factors == nullptr ? 1 : factors[column + j];
+__device__ Pack<float, N> load_factors(const float* factors, std::int64_t column) {
+  Pack<float, N> result;
+  if constexpr (N % 4 == 0) {
+    const auto* from = reinterpret_cast<const float4*>(factors + column);
+    auto* to = reinterpret_cast<float4*>(result.values);
+    for (int j = 0; j < N / 4; ++j) to[j] = __ldg(from + j);
+  } else {
+    for (int j = 0; j < N; ++j) result.values[j] = __ldg(factors + column + j);
+  }
+  return result;
+}
+
+template <typename T, int N>
+__device__ Pack<T, N> load_once(const T* from) {
+  if constexpr (sizeof(Pack<T, N>) == sizeof(uint4)) {
+    const uint4 bits = __ldcs(reinterpret_cast<const uint4*>(from));
+    return *reinterpret_cast<const Pack<T, N>*>(&bits);
+  } else {
+    return load<T, N>(from);
+  }
 }
 
 template <int N>
@@ -54,8 +73,8 @@ __device__ void store_codes(std::uint8_t* to, const float (&values)[N]) {
 }
 
 // kPacks: a row has at most so many for every thread; 0: any number.
-template <typename T, int N, int kPacks, int kRows>
-__global__ void __launch_bounds__(kThreads)
+template <typename T, int N, int kPacks, int kRows, bool kFactors>
+__global__ void __launch_bounds__(kThreads, 2)
     quantise_rows_kernel(std::uint8_t* codes, float* scales, const T* x, std::int64_t stride,
                          const float* factors, std::int64_t rows, std::int64_t n) {
   constexpr int kHeld = kPacks > 0 ? kPacks : 1;
@@ -64,22 +83,45 @@ __global__ void __launch_bounds__(kThreads)
   const int count = static_cast<int>(rows - first < kRows ? rows - first : kRows);
   const std::int64_t begin = static_cast<std::int64_t>(threadIdx.x) * N;
   const std::int64_t step = static_cast<std::int64_t>(kThreads) * N;
-  float largest[kRows] = {};
-#pragma unroll kHeld
-  for (int p = 0; kPacks == 0 || p < kPacks; ++p) {
-    const std::int64_t i = begin + p * step;
-    if (i >= n) break;
-    float factor[N];
-    load_factors(factor, factors, i);
+  if constexpr (kPacks > 0) {  // all at once, so that they are on their way together
 #pragma unroll
-    for (int row = 0; row < kRows; ++row) {
-      if (row >= count) break;
-      const auto pack = load<T, N>(x + (first + row) * stride + i);
-      if constexpr (kPacks > 0) held[row][p] = pack;
-      for (int j = 0; j < N; ++j)
-        largest[row] = fmaxf(largest[row], fabsf(widen(pack.values[j]) * factor[j]));
+    for (int p = 0; p < kPacks; ++p) {
+#pragma unroll
+      for (int row = 0; row < kRows; ++row) {
+        if (begin + p * step < n && row < count)
+          held[row][p] = load_once<T, N>(x + (first + row) * stride + begin + p * step);
+      }
     }
   }
+  // Calls act(row, first column, its values times the factors).
+  const auto for_packs = [&](auto&& act) {
+#pragma unroll kHeld
+    for (int p = 0; kPacks == 0 || p < kPacks; ++p) {
+      const std::int64_t i = begin + p * step;
+      if (i >= n) break;
+      [[maybe_unused]] Pack<float, N> factor;
+      if constexpr (kFactors) factor = load_factors<N>(factors, i);
+#pragma unroll
+      for (int row = 0; row < kRows; ++row) {
+        if (row >= count) break;
+        Pack<T, N> pack;
+        if constexpr (kPacks > 0)
+          pack = held[row][p];
+        else
+          pack = load<T, N>(x + (first + row) * stride + i);
+        float values[N];
+        for (int j = 0; j < N; ++j) {
+          values[j] = widen(pack.values[j]);
+          if constexpr (kFactors) values[j] *= factor.values[j];
+        }
+        act(row, i, values);
+      }
+    }
+  };
+  float largest[kRows] = {};
+  for_packs([&](int row, std::int64_t, const float(&values)[N]) {
+    for (const float value : values) largest[row] = fmaxf(largest[row], fabsf(value));
+  });
   block_max(largest);
   float inverse[kRows];
   for (int row = 0; row < kRows; ++row) {
@@ -87,25 +129,10 @@ __global__ void __launch_bounds__(kThreads)
     inverse[row] = zeros ? 1 : kLargest / largest[row];
     if (threadIdx.x == 0 && row < count) scales[first + row] = zeros ? 1 : largest[row] / kLargest;
   }
-#pragma unroll kHeld
-  for (int p = 0; kPacks == 0 || p < kPacks; ++p) {
-    const std::int64_t i = begin + p * step;
-    if (i >= n) break;
-    float factor[N];
-    load_factors(factor, factors, i);
-#pragma unroll
-    for (int row = 0; row < kRows; ++row) {
-      if (row >= count) break;
-      Pack<T, N> pack;
-      if constexpr (kPacks > 0)
-        pack = held[row][p];
-      else
-        pack = load<T, N>(x + (first + row) * stride + i);
-      float values[N];
-      for (int j = 0; j < N; ++j) values[j] = widen(pack.values[j]) * factor[j] * inverse[row];
-      store_codes(codes + (first + row) * n + i, values);
-    }
-  }
+  for_packs([&](int row, std::int64_t i, float(&values)[N]) {
+    for (float& value : values) value *= inverse[row];
+    store_codes(codes + (first + row) * n + i, values);
+  });
 }
 
 template <typename T>
@@ -134,20 +161,21 @@ void quantise_rows(Type type, void* codes, float* scales, Rows x, const float* f
     const auto launch = [&](auto packs, auto rows_of_block) {
       constexpr int kPacks = decltype(packs)::value;
       constexpr int kRows = decltype(rows_of_block)::value;
-      quantise_rows_kernel<T, kPack, kPacks, kRows>
-          <<<static_cast<unsigned>((rows + kRows - 1) / kRows), kThreads, 0, stream>>>(
-              static_cast<std::uint8_t*>(codes), scales, static_cast<const T*>(x.data), x.stride,
-              factors, rows, n);
+      const auto kernel = factors == nullptr ? quantise_rows_kernel<T, kPack, kPacks, kRows, false>
+                                             : quantise_rows_kernel<T, kPack, kPacks, kRows, true>;
+      kernel<<<static_cast<unsigned>((rows + kRows - 1) / kRows), kThreads, 0, stream>>>(
+          static_cast<std::uint8_t*>(codes), scales, static_cast<const T*>(x.data), x.stride,
+          factors, rows, n);
     };
     const std::int64_t packs = (n + kThreads * kPack - 1) / (kThreads * kPack);
     if (packs <= 1) {
       launch(std::integral_constant<int, 1>(), std::integral_constant<int, 4>());
     } else if (packs <= 3) {
-      launch(std::integral_constant<int, 3>(), std::integral_constant<int, 4>());
+      launch(std::integral_constant<int, 3>(), std::integral_constant<int, 2>());
     } else if (packs <= kMostPacks) {
-      launch(std::integral_constant<int, kMostPacks>(), std::integral_constant<int, 2>());
+      launch(std::integral_constant<int, kMostPacks>(), std::integral_constant<int, 1>());
     } else {
-      launch(std::integral_constant<int, 0>(), std::integral_constant<int, 2>());
+      launch(std::integral_constant<int, 0>(), std::integral_constant<int, 1>());
     }
   });
   check_launch("quantise_rows");

@@ -75,7 +75,7 @@ void set(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t key, c
 
 // Of the product b^T a^T, so that a's factors are those of cuBLAS's second operand.
 void set_float8(cublasLtMatmulDesc_t description, const Float8Scales& scales) {
-  set(description, CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<std::int8_t>(scales.fast_sums));
+  set(description, CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{1});
   if (scales.a == nullptr) return;
   const std::int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
   set(description, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode);
@@ -201,7 +201,6 @@ PlanKey key_of(const Product& p) {
           .fp32_in = p.a.scalar_type() == at::kFloat,
           .fp32_out = p.d.scalar_type() == at::kFloat,
           .float8_in = p.scales != nullptr,
-          .fast_sums = p.scales != nullptr && p.scales->fast_sums,
           .adds = p.beta != 0,
           .alignment = alignment};
 }

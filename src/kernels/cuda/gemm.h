@@ -18,7 +18,6 @@ void gemm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const a
 struct Float8Scales {
   const float* a = nullptr;
   const float* b = nullptr;
-  bool fast_sums = false;
 };
 
 // The same for a and b in float8 e4m3, a's rows and b's columns contiguous.
