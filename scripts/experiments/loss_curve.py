@@ -75,20 +75,15 @@ def corda_batches(size, seed, steps):
     return batches[:steps]
 
 
-def peft_losses(args, seed):
+def fit(args, model, data, pad, seed):
+    """The losses of args.steps steps of AdamW, warm-up and cosine, in corda's order of samples."""
     import torch
-    from peft import LoraConfig, get_peft_model
-    torch.manual_seed(seed)
-    tokenizer = start_swap.load_tokenizer(args)
-    data = start_swap.samples(args, tokenizer, "gsm8k_train.jsonl")
-    model = get_peft_model(start_swap.load_model(args), LoraConfig(r=32, lora_alpha=32, target_modules=list(start_swap.TARGETS)))
-    model.save_pretrained(args.scratch / f"start-{seed}-{args.precision}")
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=0.0)
     warmup = math.ceil(0.03 * args.steps)
     losses = []
     for step, batch in enumerate(corda_batches(len(data), seed, args.steps)):
-        ids, labels, mask = start_swap.collate([data[i] for i in batch], tokenizer.eos_token_id, args.device)
+        ids, labels, mask = start_swap.collate([data[i] for i in batch], pad, args.device)
         rate = step / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (args.steps - warmup)))
         optimizer.param_groups[0]["lr"] = args.rate * rate
         with torch.autocast(args.device.split(":")[0], dtype=torch.bfloat16, enabled=args.precision == "bf16"):
@@ -98,6 +93,17 @@ def peft_losses(args, seed):
         optimizer.zero_grad(set_to_none=True)
         losses.append(loss.detach())
     return [float(loss) for loss in losses]
+
+
+def peft_losses(args, seed):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    torch.manual_seed(seed)
+    tokenizer = start_swap.load_tokenizer(args)
+    data = start_swap.samples(args, tokenizer, "gsm8k_train.jsonl")
+    model = get_peft_model(start_swap.load_model(args), LoraConfig(r=32, lora_alpha=32, target_modules=list(start_swap.TARGETS)))
+    model.save_pretrained(args.scratch / f"start-{seed}-{args.precision}")
+    return fit(args, model, data, tokenizer.eos_token_id, seed)
 
 
 def corda_losses(args, seed):

@@ -236,14 +236,19 @@ def make_starts(args):
 
 # ---- Training and evaluation ----
 
-def samples(args, tokenizer, file):
+def encoded(tokenizer, rows, prefix):
+    """Ids and labels of alpaca's prompt and the answer, as corda's template makes them; `prefix` stands in front."""
     encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
     result = []
-    for row in rows(args.work / "data" / file):
-        prompt = [tokenizer.eos_token_id] + encode(PROMPT.format(row["question"]))
+    for row in rows:
+        prompt = prefix + encode(PROMPT.format(row["question"]))
         answer = encode(" " + row["answer"]) + [tokenizer.eos_token_id]
         result.append(((prompt + answer)[:512], ([-100] * len(prompt) + answer)[:512]))
     return result
+
+
+def samples(args, tokenizer, file):
+    return encoded(tokenizer, rows(args.work / "data" / file), [tokenizer.eos_token_id])
 
 
 def collate(batch, pad, device):
