@@ -7,7 +7,6 @@
 #include <c10/cuda/CUDAGuard.h>
 
 #include "corda/core/error.h"
-#include "corda/kernels/gemm_plans.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/float8_steps.h"
 #include "kernels/tensors.h"
@@ -93,13 +92,12 @@ void gemm_float8_on_gpu(const at::Tensor& d, const ScaledRows& a, const ScaledRo
   const auto* a_scales = a.scales.const_data_ptr<float>();
   const auto* b_scales = b.scales.const_data_ptr<float>();
   const auto alpha = static_cast<float>(options.alpha);
-  auto* plans = options.plans == nullptr ? nullptr : &options.plans->table();
   if (at_once) {
     cuda::gemm_float8(d, a.codes, b.codes.t(), added.defined() ? added : d, alpha,
-                      added.defined() ? 1 : 0, {a_scales, b_scales}, plans);
+                      added.defined() ? 1 : 0, {a_scales, b_scales});
     return;
   }
-  cuda::gemm_float8(d, a.codes, b.codes.t(), d, 1, 0, {nullptr, nullptr}, plans);
+  cuda::gemm_float8(d, a.codes, b.codes.t(), d, 1, 0, {nullptr, nullptr});
   cuda::scale_product(type_of(d), rows_of(d), a_scales, b_scales, alpha,
                       added.defined() ? rows_of(added) : cuda::Rows{}, d.size(0), d.size(1),
                       stream_of(d));

@@ -16,7 +16,7 @@ using core::Json;
 
 namespace {
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 1;
 constexpr std::int64_t kMaxBytes = 16 << 20;
 constexpr std::size_t kMaxPlans = 20'000;
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 40;
@@ -52,7 +52,6 @@ Json to_json(const PlanKey& key, const StoredAlgorithm& algorithm) {
           {"transposed_b", key.transposed_b},
           {"fp32_in", key.fp32_in},
           {"fp32_out", key.fp32_out},
-          {"float8_in", key.float8_in},
           {"adds", key.adds},
           {"alignment", key.alignment},
           {"algorithm", to_hex(algorithm)}};
@@ -66,7 +65,6 @@ PlanKey key_of(const core::Fields& plan) {
           .transposed_b = plan.boolean("transposed_b"),
           .fp32_in = plan.boolean("fp32_in"),
           .fp32_out = plan.boolean("fp32_out"),
-          .float8_in = plan.boolean("float8_in"),
           .adds = plan.boolean("adds"),
           .alignment = static_cast<std::uint32_t>(plan.integer("alignment", 1, 256))};
 }

@@ -13,7 +13,6 @@ struct PlanKey {
   std::int64_t m = 0, n = 0, k = 0;  // core::size_class of them
   bool transposed_a = false, transposed_b = false;
   bool fp32_in = false, fp32_out = false;
-  bool float8_in = false;
   bool adds = false;            // beta is not 0
   std::uint32_t alignment = 0;  // the least of all operands, bytes, at most 16
   auto operator<=>(const PlanKey&) const = default;

@@ -7,9 +7,18 @@
 #include <memory>
 #include <utility>
 
+#include "core/round_up.h"
+
 namespace corda::train {
 
 namespace {
+
+// Kernels read the scales of a whole tile, of which the last may have fewer rows.
+constexpr std::int64_t kTile = 256;
+
+at::Tensor scales_for(std::int64_t rows, at::TensorOptions fp32) {
+  return at::ones({core::round_up(rows, kTile)}, fp32).narrow(0, 0, rows);
+}
 
 kernels::ScaledRows rows_of(const kernels::ScaledRows& all, std::int64_t first, std::int64_t n) {
   return {all.codes.narrow(0, first, n), all.scales.narrow(0, first, n)};
@@ -31,13 +40,18 @@ void hold_in(model::Linear& linear, const kernels::ScaledRows& rows) {
 
 }  // namespace
 
+std::int64_t Float8Scratch::bytes(std::int64_t tokens, std::int64_t columns) {
+  return core::round_up(tokens, kTile) * (columns + static_cast<std::int64_t>(sizeof(float)));
+}
+
 kernels::ScaledRows Float8Scratch::rows(std::int64_t tokens, std::int64_t columns,
                                         at::Device device) {
   const auto on_device = at::TensorOptions().device(device);
-  if (!codes_.defined() || codes_.numel() < tokens * columns)
-    codes_ = at::empty({tokens * columns}, on_device.dtype(at::kFloat8_e4m3fn));
-  if (!scales_.defined() || scales_.numel() < tokens)
-    scales_ = at::empty({tokens}, on_device.dtype(at::kFloat));
+  const std::int64_t held = core::round_up(tokens, kTile);
+  if (!codes_.defined() || codes_.numel() < held * columns)
+    codes_ = at::empty({held * columns}, on_device.dtype(at::kFloat8_e4m3fn));
+  if (!scales_.defined() || scales_.numel() < held)
+    scales_ = at::ones({held}, on_device.dtype(at::kFloat));
   return {codes_.narrow(0, 0, tokens * columns).view({tokens, columns}),
           scales_.narrow(0, 0, tokens)};
 }
@@ -50,7 +64,7 @@ Float8Weight::Float8Weight(const std::vector<model::Linear*>& linears, Float8Scr
   const auto on_device = at::TensorOptions().device(linears.front()->device());
   const auto codes = on_device.dtype(at::kFloat8_e4m3fn);
   const auto fp32 = on_device.dtype(at::kFloat);
-  weight_ = {at::empty({out, in}, codes), at::empty({out}, fp32)};
+  weight_ = {at::empty({out, in}, codes), scales_for(out, fp32)};
   std::int64_t row = 0;
   for (model::Linear* linear : linears) {
     const std::int64_t n = linear->weight.size(0);
@@ -59,7 +73,7 @@ Float8Weight::Float8Weight(const std::vector<model::Linear*>& linears, Float8Scr
     hold_in(*linear, held);
     row += n;
   }
-  turned_ = {at::empty({in, out}, codes), at::ones({in}, fp32)};
+  turned_ = {at::empty({in, out}, codes), scales_for(in, fp32)};
   // Bytes are turned as they are.
   turned_.codes.view(at::kByte).copy_(weight_.codes.view(at::kByte).t());
 }

@@ -18,9 +18,7 @@ class Float8Scratch {
  public:
   // Rows whose content is that of the last use. Grows where it must.
   kernels::ScaledRows rows(std::int64_t tokens, std::int64_t columns, at::Device device);
-  static std::int64_t bytes(std::int64_t tokens, std::int64_t columns) {
-    return tokens * (columns + static_cast<std::int64_t>(sizeof(float)));
-  }
+  static std::int64_t bytes(std::int64_t tokens, std::int64_t columns);
 
  private:
   at::Tensor codes_;
@@ -33,8 +31,8 @@ class Float8Scratch {
 // scales then lie inside it, these go into the token's values. Both products are so of one W.
 class Float8Weight {
  public:
-  // Whether tensor cores can multiply by W [out, in].
-  static bool suits(std::int64_t out, std::int64_t in) { return out % 16 == 0 && in % 16 == 0; }
+  // Whether W [out, in] is held so: whole tiles of tensor cores' kernels alone.
+  static bool suits(std::int64_t out, std::int64_t in) { return out % 128 == 0 && in % 128 == 0; }
   // Codes, both ways, and scales.
   static std::int64_t bytes(std::int64_t out, std::int64_t in) {
     return 2 * out * in + static_cast<std::int64_t>(sizeof(float)) * (out + in);

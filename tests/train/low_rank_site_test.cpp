@@ -180,10 +180,10 @@ TEST(LowRankSite, OutputsAndGradientsOfAnyLayersAreThoseOfAutograd) {
 
 TEST(LowRankSite, InFloat8OutputsAndGradientsAreThoseOfWhatTheCodesMean) {
   at::manual_seed(11);
-  const std::int64_t in = 32, tokens = 7;
+  const std::int64_t in = 128, out = 384, tokens = 7;
   const double scale = 0.5;
   std::vector<model::Linear> layers;
-  for (const std::int64_t rows : {16, 32}) {
+  for (const std::int64_t rows : {128, 256}) {
     layers.push_back({.name = "", .weight = at::randn({rows, in}), .bias = at::randn({rows})});
     layers.back().low_rank = {.a = at::randn({5, in}).set_requires_grad(true),
                               .b = at::randn({rows, 5}).set_requires_grad(true),
@@ -212,12 +212,12 @@ TEST(LowRankSite, InFloat8OutputsAndGradientsAreThoseOfWhatTheCodesMean) {
   const at::Tensor held = at::cat({model::weight_of(layers[0]), model::weight_of(layers[1])});
   EXPECT_LT((held - dense).norm().item<double>(), 0.04 * dense.norm().item<double>());
   const at::Tensor row_scales = dense.abs().amax(1) / 448;
-  const at::Tensor x = at::randn({tokens, in}), added = at::randn({tokens, 48});
+  const at::Tensor x = at::randn({tokens, in}), added = at::randn({tokens, out});
   at::Tensor expected = at::mm(quantised(x, {}), held.t());
   at::Tensor expected_dx = at::zeros({tokens, in});
-  const at::Tensor dy = at::randn({tokens, 48});
+  const at::Tensor dy = at::randn({tokens, out});
   std::vector<at::Tensor> expected_gradients;
-  for (std::int64_t i = 0, row = 0; i < 2; row += 16, ++i) {
+  for (std::int64_t i = 0, row = 0; i < 2; row += 128, ++i) {
     const model::LowRank& factors = *layers[static_cast<std::size_t>(i)].low_rank;
     const std::int64_t rows = factors.b.size(0);
     const at::Tensor h = at::mm(x, factors.a.t());
@@ -232,7 +232,7 @@ TEST(LowRankSite, InFloat8OutputsAndGradientsAreThoseOfWhatTheCodesMean) {
   // The scales of W's rows lie inside this sum, so the gradient takes them along.
   expected_dx.add_(at::mm(quantised(dy, row_scales), held / row_scales.unsqueeze(1)));
 
-  const at::Tensor y = garbage(tokens, 48), bottom = garbage(tokens, site.rank());
+  const at::Tensor y = garbage(tokens, out), bottom = garbage(tokens, site.rank());
   site.forward(at::cat({x, garbage(tokens, site.rank())}, 1), y, bottom, added, scale);
   expect_near(y, added + scale * expected);
   const at::Tensor grad = at::cat({dy, garbage(tokens, site.rank())}, 1);

@@ -153,9 +153,10 @@ std::vector<cublasLtMatmulHeuristicResult_t> Product::proposals(int most) const 
           "cublasLtMatmulPreferenceSetAttribute");
   };
   set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace.nbytes());
-  // A product that is split over k must not be summed in 16 bits.
-  set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-      static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  // A product that is split over k must not be summed in 16 bits; one in float8 is not split.
+  const auto reductions =
+      scales == nullptr ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : CUBLASLT_REDUCTION_SCHEME_NONE;
+  set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<std::uint32_t>(reductions));
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(b.const_data_ptr()));
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(a.const_data_ptr()));
   set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(c.const_data_ptr()));
@@ -200,7 +201,6 @@ PlanKey key_of(const Product& p) {
           .transposed_b = p.first.operation == CUBLAS_OP_T,
           .fp32_in = p.a.scalar_type() == at::kFloat,
           .fp32_out = p.d.scalar_type() == at::kFloat,
-          .float8_in = p.scales != nullptr,
           .adds = p.beta != 0,
           .alignment = alignment};
 }
@@ -281,8 +281,8 @@ void gemm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const a
 }
 
 void gemm_float8(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
-                 float alpha, float beta, const Float8Scales& scales, PlanTable* plans) {
-  run({d, a, b, c, alpha, beta, &scales}, plans);
+                 float alpha, float beta, const Float8Scales& scales) {
+  run({d, a, b, c, alpha, beta, &scales}, nullptr);
 }
 
 }  // namespace corda::kernels::cuda

@@ -20,8 +20,9 @@ struct Float8Scales {
   const float* b = nullptr;
 };
 
-// The same for a and b in float8 e4m3, a's rows and b's columns contiguous.
+// The same for a and b in float8 e4m3, a's rows and b's columns contiguous, by the algorithm that
+// cuBLASLt proposes first.
 void gemm_float8(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
-                 float alpha, float beta, const Float8Scales& scales, PlanTable* plans);
+                 float alpha, float beta, const Float8Scales& scales);
 
 }  // namespace corda::kernels::cuda
