@@ -112,6 +112,23 @@ class Works final : public Pending {
   Seconds limit_;
 };
 
+// A sum of which this rank wants a piece: Gloo sums whole tensors alone.
+class PieceOfSum final : public Pending {
+ public:
+  PieceOfSum(std::unique_ptr<Pending> sum, at::Tensor piece, at::Tensor from)
+      : sum_(std::move(sum)), piece_(std::move(piece)), from_(std::move(from)) {}
+  void wait() override {
+    sum_->wait();
+    const at::NoGradGuard no_grad;
+    piece_.copy_(from_);
+  }
+
+ private:
+  std::unique_ptr<Pending> sum_;
+  at::Tensor piece_;
+  at::Tensor from_;
+};
+
 class Processes final : public World {
  public:
   Processes(const Launch& launch, Place place, const Limits& limits)
@@ -176,11 +193,25 @@ class Processes final : public World {
 
   std::unique_ptr<Pending> begin_local_gather(const at::Tensor& all,
                                               const at::Tensor& piece) override {
+    return gather_in([&]() -> c10d::Backend& { return machine_group(all.device()); }, all, piece);
+  }
+
+  std::unique_ptr<Pending> begin_gather(const at::Tensor& all, const at::Tensor& piece) override {
+    return gather_in([&]() -> c10d::Backend& { return group(all.device()); }, all, piece);
+  }
+
+  std::unique_ptr<Pending> begin_scatter_sum(const at::Tensor& piece,
+                                             const at::Tensor& all) override {
+    if (!all.is_cuda()) {
+      const std::int64_t size = piece.numel();
+      return std::make_unique<PieceOfSum>(begin_sum({all}), piece,
+                                          all.narrow(0, rank() * size, size));
+    }
     std::vector<c10::intrusive_ptr<c10d::Work>> works;
     call([&] {
-      at::Tensor gathered = all;
       at::Tensor own = piece;
-      works.push_back(machine_group(all.device())._allgather_base(gathered, own));
+      at::Tensor summed = all;
+      works.push_back(nccl()._reduce_scatter_base(own, summed));
     });
     return std::make_unique<Works>(std::vector<at::Tensor>{all, piece}, std::move(works), watcher_,
                                    limits_.wait);
@@ -304,6 +335,25 @@ class Processes final : public World {
     return *machine_gloo_;
   }
 
+  // The group of all ranks.
+  c10d::Backend& group(at::Device device) {
+    return device.is_cuda() ? static_cast<c10d::Backend&>(nccl())
+                            : static_cast<c10d::Backend&>(*gloo_);
+  }
+
+  // `group`: a call that gives the process group, and may wait for the others too.
+  template <typename Group>
+  std::unique_ptr<Pending> gather_in(Group group, const at::Tensor& all, const at::Tensor& piece) {
+    std::vector<c10::intrusive_ptr<c10d::Work>> works;
+    call([&] {
+      at::Tensor gathered = all;
+      at::Tensor own = piece;
+      works.push_back(group()._allgather_base(gathered, own));
+    });
+    return std::make_unique<Works>(std::vector<at::Tensor>{all, piece}, std::move(works), watcher_,
+                                   limits_.wait);
+  }
+
   // A call into a process group, which may wait for the others.
   template <typename Call>
   void call(Call what) {
@@ -323,11 +373,7 @@ class Processes final : public World {
   void finish(const at::Tensor& tensor, Begin begin) {
     std::vector<at::Tensor> one{tensor};
     std::vector<c10::intrusive_ptr<c10d::Work>> works;
-    call([&] {
-      c10d::Backend& group = tensor.is_cuda() ? static_cast<c10d::Backend&>(nccl())
-                                              : static_cast<c10d::Backend&>(*gloo_);
-      works.push_back(begin(group, one));
-    });
+    call([&] { works.push_back(begin(group(tensor.device()), one)); });
     Works({tensor}, std::move(works), watcher_, limits_.wait).wait();
   }
 

@@ -31,7 +31,15 @@ class Alone final : public World {
   }
   std::unique_ptr<Pending> begin_local_gather(const at::Tensor& all,
                                               const at::Tensor& piece) override {
+    return begin_gather(all, piece);
+  }
+  std::unique_ptr<Pending> begin_gather(const at::Tensor& all, const at::Tensor& piece) override {
     all.copy_(piece);
+    return std::make_unique<NothingPending>();
+  }
+  std::unique_ptr<Pending> begin_scatter_sum(const at::Tensor& piece,
+                                             const at::Tensor& all) override {
+    piece.copy_(all);
     return std::make_unique<NothingPending>();
   }
   void sum_to(const at::Tensor& /*tensor*/, int /*root*/) override {}

@@ -12,6 +12,7 @@
 #include "corda/core/text.h"
 #include "corda/kernels/copy_rows.h"
 #include "corda/kernels/gemm.h"
+#include "model/block_tensors.h"
 #include "model/families.h"
 #include "model/misfits.h"
 
@@ -119,12 +120,18 @@ std::vector<const Linear*> Model::projections() const {
   return result;
 }
 
+NamedTensors tensors_of(const ModelDescription& config, Block& block) {
+  NamedTensors result;
+  for_each_tensor(config, block, [&](const std::string& name, const Shape&, at::Tensor& tensor) {
+    result.emplace_back(name, &tensor);
+  });
+  return result;
+}
+
 std::vector<std::pair<std::string, at::Tensor*>> Model::parameters() {
   std::vector<std::pair<std::string, at::Tensor*>> result = {{embedding_name(config), &embedding}};
-  for (auto& block : blocks) {
-    for_each_tensor(config, block, [&](const std::string& name, const Shape&, at::Tensor& tensor) {
-      result.emplace_back(name, &tensor);
-    });
+  for (Block& block : blocks) {
+    for (auto& named : tensors_of(config, block)) result.push_back(std::move(named));
   }
   result.emplace_back(final_norm_name(config), &final_norm);
   if (!config.tied) result.emplace_back(kHeadWeight, &head.weight);

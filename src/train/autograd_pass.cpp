@@ -53,9 +53,7 @@ class AutogradPass final : public GradientPass {
         differentiate(model::loss_sum(model(), batch, embedded, operations_), scale);
     const at::NoGradGuard no_grad;
     if (!table.grad().defined()) table.mutable_grad() = at::zeros_like(table, at::kFloat);
-    const double factor = model::embedding_scale(model().config, table.scalar_type());
-    kernels::embedding_backward(
-        table.grad(), factor == 1 ? embedded.grad() : embedded.grad() * factor, batch.ids);
+    add_embedding_gradient(model(), batch.ids, embedded.grad());
     return sum;
   }
 
@@ -63,6 +61,14 @@ class AutogradPass final : public GradientPass {
 };
 
 }  // namespace
+
+void add_embedding_gradient(const model::Model& model, const at::Tensor& ids,
+                            const at::Tensor& rows_gradient) {
+  const at::Tensor& table = model.embedding;
+  const double factor = model::embedding_scale(model.config, table.scalar_type());
+  kernels::embedding_backward(table.grad(), factor == 1 ? rows_gradient : rows_gradient * factor,
+                              ids);
+}
 
 std::unique_ptr<GradientPass> make_autograd_pass(model::Model& model,
                                                  model::Operations operations) {

@@ -64,23 +64,26 @@ ConfigNode comparable(ConfigNode now, const ConfigNode& saved) {
   return now;
 }
 
-}  // namespace
-
-std::vector<std::pair<std::string, at::Tensor>> state_of(const AdamW& optimizer) {
-  auto tensors = optimizer.state();
-  for (const auto& [name, parameter] : optimizer.parameters())
-    tensors.emplace_back(name, parameter.detach());
-  return tensors;
+// One tensor at a time.
+void write_state(const fs::path& path, const StateTensors& state) {
+  io::SafetensorsWriter writer(path);
+  for (const StateEntry& entry : state.entries)
+    writer.declare(entry.name, io::DType::kF32, entry.sizes);
+  core::require_disk_space(path, writer.data_bytes());
+  for (std::size_t i = 0; i < state.entries.size(); ++i)
+    writer.write(state.entries[i].name, io::tensor_bytes(state.value(i).cpu().contiguous()));
+  writer.finish();
 }
 
-void save_checkpoint(const fs::path& run, const Progress& progress,
-                     const std::vector<std::pair<std::string, at::Tensor>>& state,
+}  // namespace
+
+void save_checkpoint(const fs::path& run, const Progress& progress, const StateTensors& state,
                      const ConfigNode& settings, std::int64_t keep) {
   const fs::path metrics = run / kMetricsName;
   if (fs::exists(metrics)) core::sync_path(metrics);
   core::AtomicDirectory directory(run / "checkpoints" / concat(kPrefix, progress.steps),
                                   /*replace=*/true);
-  io::save_tensors(directory.staging() / "state.safetensors", state);
+  write_state(directory.staging() / "state.safetensors", state);
   core::Json json = {
       {"version", kVersion}, {"step", progress.steps}, {"settings", core::to_yaml(settings)}};
   if (progress.unevaluated) json["unevaluated"] = to_json(*progress.unevaluated);
@@ -142,23 +145,20 @@ void check_settings(const fs::path& checkpoint, const core::Fields& state,
       "or choose another --out"));
 }
 
-Progress restored(const fs::path& checkpoint, const AdamW& optimizer, const ConfigNode& settings) {
+Progress restored(const fs::path& checkpoint, TrainedState& trained, const ConfigNode& settings) {
   const core::Json json = read_state(checkpoint);
   const core::Fields state(json, concat("'", (checkpoint / "state.json").string(), "'"));
   check_settings(checkpoint, state, settings);
   const io::SafetensorsFile file(checkpoint / "state.safetensors");
-  const auto tensors = state_of(optimizer);
-  if (tensors.size() != file.tensors().size()) {
+  if (const std::size_t wanted = trained.tensors().entries.size(); wanted != file.tensors().size())
     throw core::FormatError(concat("'", file.path().string(), "' holds ", file.tensors().size(),
-                                   " tensors, this run has ", tensors.size()));
-  }
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor stored = io::view_tensor(file, name);
-    if (stored.sizes() != tensor.sizes())
-      throw core::ShapeError(
-          concat("'", file.path().string(), "': '", name, "' has another shape"));
-    tensor.copy_(stored);
-  }
+                                   " tensors, this run has ", wanted));
+  trained.restore([&](const StateEntry& entry) {
+    at::Tensor stored = io::view_tensor(file, entry.name);
+    if (stored.sizes().vec() == entry.sizes) return stored;
+    throw core::ShapeError(
+        concat("'", file.path().string(), "': '", entry.name, "' has another shape"));
+  });
   Progress progress{.steps = state.integer("step", 1)};
   if (progress.steps != step_of(checkpoint))
     state.fail(concat("'step' is ", progress.steps, ", which is not the directory's"));
@@ -188,11 +188,13 @@ void check_same_run(const fs::path& checkpoint, const ConfigNode& settings) {
                  settings);
 }
 
-Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
+Progress restore_checkpoint(const fs::path& checkpoint, TrainedState& state,
                             const ConfigNode& settings) {
   try {
-    return restored(checkpoint, optimizer, settings);
+    return restored(checkpoint, state, settings);
   } catch (const core::ConfigError&) {
+    throw;
+  } catch (const dist::PeerLost&) {
     throw;
   } catch (const core::Error& error) {
     throw core::FormatError(concat("--resume: the checkpoint '", checkpoint.string(),

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "corda/core/config_node.h"
-#include "corda/train/optimizer.h"
 #include "corda/train/train.h"
 #include "train/best_result.h"
+#include "train/trained_state.h"
 
 namespace corda::train {
 
@@ -29,13 +29,9 @@ struct Progress {
   std::optional<BestSoFar> best = {};
 };
 
-// Parameters and moments by name: what a checkpoint holds.
-std::vector<std::pair<std::string, at::Tensor>> state_of(const AdamW& optimizer);
-
 // Saves the state, with the settings that a continuation must share, then removes all but the
 // newest `keep` checkpoints. The metrics of the steps before are on the disk first.
-void save_checkpoint(const fs::path& run, const Progress& progress,
-                     const std::vector<std::pair<std::string, at::Tensor>>& state,
+void save_checkpoint(const fs::path& run, const Progress& progress, const StateTensors& state,
                      const core::ConfigNode& settings, std::int64_t keep);
 
 // Removes what a killed process left in the run directory: checkpoints that were never completed or
@@ -52,7 +48,7 @@ void check_same_run(const fs::path& checkpoint, const core::ConfigNode& settings
 // Restores parameters and moments in place. Throws ConfigError where a setting that changes the
 // result differs from the one saved, FormatError, which names the checkpoint to go on from without
 // it, where it is damaged.
-Progress restore_checkpoint(const fs::path& checkpoint, const AdamW& optimizer,
+Progress restore_checkpoint(const fs::path& checkpoint, TrainedState& state,
                             const core::ConfigNode& settings);
 
 }  // namespace corda::train

@@ -28,25 +28,23 @@ std::int64_t available_host_bytes() {
 }
 
 // Whether a copy leaves at least as much again for others.
-bool has_room_for_copy(const std::vector<std::pair<std::string, at::Tensor>>& state) {
-  std::int64_t bytes = 0;
-  for (const auto& [name, tensor] : state) bytes += static_cast<std::int64_t>(tensor.nbytes());
-  return 2 * bytes <= available_host_bytes();
+bool has_room_for_copy(const StateTensors& state) {
+  return 2 * state.bytes() <= available_host_bytes();
 }
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(fs::path run, const AdamW& optimizer, core::ConfigNode settings,
+CheckpointWriter::CheckpointWriter(fs::path run, TrainedState& state, core::ConfigNode settings,
                                    std::int64_t keep, core::Reporter& reporter)
     : run_(std::move(run)),
-      optimizer_(optimizer),
+      state_(state),
       settings_(std::move(settings)),
       keep_(keep),
       reporter_(reporter) {}
 
 void CheckpointWriter::begin(const Progress& progress) {
   finish();
-  const auto state = state_of(optimizer_);
+  const StateTensors state = state_.tensors();
   const auto guarded = [this, progress](const auto& work) {
     try {
       work();
@@ -61,21 +59,22 @@ void CheckpointWriter::begin(const Progress& progress) {
     report_failure();
     return;
   }
-  std::vector<std::string> names;
   std::vector<at::Tensor> tensors;
-  for (const auto& [name, tensor] : state) {
-    names.push_back(name);
-    // What is on the host already would be changed by the next step.
-    tensors.push_back(tensor.is_cuda() ? tensor : tensor.clone());
+  for (std::size_t i = 0; i < state.entries.size(); ++i) {
+    const at::Tensor tensor = state.value(i);
+    // What is on the host already would be changed by the next step; what was gathered for this, by
+    // the next value.
+    tensors.push_back(!tensor.is_cuda()   ? tensor.clone()
+                      : state_.is_split() ? tensor.cpu()
+                                          : tensor);
   }
   const auto copy = std::make_shared<const linalg::Download>(std::move(tensors));
   copy_ = copy;
   busy_ = true;
-  background_.add([this, guarded, progress, copy, names] {
+  background_.add([this, guarded, progress, copy, entries = state.entries] {
     guarded([&] {
-      std::vector<std::pair<std::string, at::Tensor>> copied;
       const auto& host = copy->wait();
-      for (std::size_t i = 0; i < names.size(); ++i) copied.emplace_back(names[i], host[i]);
+      const StateTensors copied{entries, [&](std::size_t entry) { return host[entry]; }};
       save_checkpoint(run_, progress, copied, settings_, keep_);
     });
     busy_ = false;
@@ -96,7 +95,7 @@ void CheckpointWriter::finish() {
 
 void CheckpointWriter::write(const Progress& progress) {
   finish();
-  save_checkpoint(run_, progress, state_of(optimizer_), settings_, keep_);
+  save_checkpoint(run_, progress, state_.tensors(), settings_, keep_);
 }
 
 void CheckpointWriter::report_failure() {

@@ -14,16 +14,15 @@
 #include "corda/core/config_node.h"
 #include "corda/core/reporter.h"
 #include "corda/linalg/download.h"
-#include "corda/train/optimizer.h"
 #include "train/checkpoint.h"
 
 namespace corda::train {
 
 class CheckpointWriter {
  public:
-  // The optimizer and the reporter must outlive it. `settings` and `keep` as of save_checkpoint.
-  CheckpointWriter(fs::path run, const AdamW& optimizer, core::ConfigNode settings,
-                   std::int64_t keep, core::Reporter& reporter);
+  // The state and the reporter must outlive it. `settings` and `keep` as of save_checkpoint.
+  CheckpointWriter(fs::path run, TrainedState& state, core::ConfigNode settings, std::int64_t keep,
+                   core::Reporter& reporter);
 
   // Takes a copy of parameters and moments to host memory, and writes it beside what follows;
   // at once where there is no room for the copy. One that cannot be written is warned of, and
@@ -41,7 +40,7 @@ class CheckpointWriter {
   void report_failure();
 
   fs::path run_;
-  const AdamW& optimizer_;
+  TrainedState& state_;
   core::ConfigNode settings_;
   std::int64_t keep_;
   core::Reporter& reporter_;

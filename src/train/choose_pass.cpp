@@ -15,6 +15,7 @@
 #include "corda/model/attention_pass.h"
 #include "train/low_rank_pass.h"
 #include "train/memory_advice.h"
+#include "train/sharded_pass.h"
 
 namespace corda::train {
 
@@ -138,10 +139,16 @@ std::int64_t bytes_beside(const model::Model& model, const LargestBatches& large
          (evaluates ? evaluation_bytes(model.config, model.compute, largest.evaluated) : 0);
 }
 
+bool splits_parameters(const TrainSettings& settings) {
+  return settings.shard && settings.method == "full";
+}
+
 bool asks_for_fused(const TrainSettings& settings) {
+  const bool recomputes =
+      settings.recompute != "auto" && settings.recompute != name_of(Recompute::kNone);
   return settings.gradients == "fused" || settings.offload == "true" ||
          settings.precision == "fp8" ||
-         (settings.recompute != "auto" && settings.recompute != name_of(Recompute::kNone));
+         (recomputes && !splits_parameters(settings));
 }
 
 std::string fused_refusal(const std::string& obstacle) {
@@ -166,7 +173,8 @@ void check_pass_settings(const TrainSettings& settings, const model::Model& mode
 }
 
 ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
-                       const LargestBatches& largest, core::Reporter& reporter) {
+                       const LargestBatches& largest, core::Reporter& reporter,
+                       ShardedParameters* sharded) {
   const bool supported = supports_low_rank_pass(model);
   check_pass_settings(settings, model, model.device());
   if (settings.precision == "fp8" && !model.device().is_cuda())
@@ -180,11 +188,13 @@ ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
     const LowRankPassOptions options = options_for(settings, model, largest, reporter);
     chosen = fused(options);
     chosen.pass = make_fitting(settings, model, options, largest);
-  } else if (settings.gradients == "kernels" || (any && model.device().is_cuda())) {
-    chosen.pass = make_autograd_pass(model, model::Operations::kKernels);
-    chosen.gradients = "kernels";
   } else {
-    chosen.pass = make_autograd_pass(model, model::Operations::kAten);
+    const bool kernels = settings.gradients == "kernels" || (any && model.device().is_cuda());
+    const auto operations = kernels ? model::Operations::kKernels : model::Operations::kAten;
+    if (kernels) chosen.gradients = "kernels";
+    if (sharded != nullptr) chosen.recompute = name_of(Recompute::kBlock);
+    chosen.pass = sharded != nullptr ? make_sharded_pass(model, *sharded, operations)
+                                     : make_autograd_pass(model, operations);
   }
   reporter.info(concat("gradients: ", chosen.pass->describe(), "; micro-batches of up to ",
                        largest.micro_batch, " tokens"));

@@ -13,9 +13,13 @@
 #include "corda/train/settings.h"
 #include "train/gradient_pass.h"
 #include "train/low_rank_pass.h"
+#include "train/sharded_parameters.h"
 
 namespace corda::train {
 
+// Whether a run with these settings trains weights that are split over ranks, and so computes every
+// block again in the backward.
+bool splits_parameters(const TrainSettings& settings);
 // Whether the settings ask for what the fused pass alone can do.
 bool asks_for_fused(const TrainSettings& settings);
 // Why a run cannot have the fused pass; `obstacle` completes the sentence "this run ...".
@@ -50,10 +54,12 @@ std::int64_t bytes_beside(const model::Model& model, const LargestBatches& large
 void check_pass_settings(const TrainSettings& settings, const model::Model& model,
                          at::Device device);
 
-// The GPU keeps room for an evaluation. Says what was chosen, and warns where nothing seems to fit.
+// `sharded`: where the model's parameters lie, if ranks share them. The GPU keeps room for an
+// evaluation. Says what was chosen, and warns where nothing seems to fit.
 // Throws ConfigError where the settings ask for a pass that the model's adapters do not allow,
 // ResourceError where the pass's memory is not there.
 ChosenPass choose_pass(const TrainSettings& settings, model::Model& model,
-                       const LargestBatches& largest, core::Reporter& reporter);
+                       const LargestBatches& largest, core::Reporter& reporter,
+                       ShardedParameters* sharded = nullptr);
 
 }  // namespace corda::train

@@ -20,6 +20,7 @@
 #include "train/flops.h"
 #include "train/plan.h"
 #include "train/run_data.h"
+#include "train/shard_layout.h"
 #include "train/sharded_base.h"
 #include "train/trainable.h"
 
@@ -100,34 +101,44 @@ Counted count(model::Model& model, bool full) {
 // the compute type: of a block the residual stream twice and its norms' outputs, q k v, the
 // attention's output, gate and up, what they become; of adapters h, with a magnitude the outputs
 // of the layers before it, with dropout the inputs after it.
-std::int64_t kept_elements(const model::Model& model) {
-  const model::ModelDescription& m = model.config;
-  std::int64_t elements = 0;
-  for (const model::Block& block : model.blocks) {
-    elements += 4 * m.hidden_size + m.attention.input.out_features() +
-                m.attention.query_features() + 3 * m.feed_forward.intermediate;
-    for (const auto& site : block.sites) {
-      for (const model::Linear& linear : site) {
-        if (!linear.low_rank) continue;
-        elements += linear.low_rank->a.size(0);
-        if (linear.low_rank->magnitude.defined()) elements += linear.weight.size(0);
-        if (linear.low_rank->dropout > 0) elements += linear.weight.size(1);
-      }
+std::int64_t kept_elements(const model::ModelDescription& m, const model::Block& block) {
+  std::int64_t elements = 4 * m.hidden_size + m.attention.input.out_features() +
+                          m.attention.query_features() + 3 * m.feed_forward.intermediate;
+  for (const auto& site : block.sites) {
+    for (const model::Linear& linear : site) {
+      if (!linear.low_rank) continue;
+      elements += linear.low_rank->a.size(0);
+      if (linear.low_rank->magnitude.defined()) elements += linear.weight.size(0);
+      if (linear.low_rank->dropout > 0) elements += linear.weight.size(1);
     }
   }
   return elements;
 }
 
-// What a pass by autograd keeps: gradients, activations, a block's widest temporaries, the head.
+// What a pass by autograd takes: gradients, activations, a block's widest temporaries, the head.
+// Where what is trained is `split` over ranks, the gradients are counted elsewhere, but for one
+// weight's, which is there for a moment before it is added to its place; of the activations the
+// blocks' inputs are kept, and one block's others.
 std::int64_t autograd_pass_bytes(const model::Model& model, const Counted& counted,
-                                 std::int64_t tokens) {
+                                 std::int64_t tokens, bool split) {
   const model::ModelDescription& m = model.config;
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
   const std::int64_t temporary =
       tokens * (2 * m.feed_forward.intermediate + 3 * m.hidden_size) * element;
   const std::int64_t logits = std::min<std::int64_t>(tokens, 1024) * m.vocab_size * 6;
-  return 4 * counted.trained_parameters + tokens * kept_elements(model) * element +
-         std::max(temporary, logits);
+  std::int64_t all = 0;
+  std::int64_t most = 0;
+  for (const model::Block& block : model.blocks) {
+    const std::int64_t kept = tokens * kept_elements(m, block) * element;
+    all += kept;
+    most = std::max(most, kept);
+  }
+  if (!split) return 4 * counted.trained_parameters + all + std::max(temporary, logits);
+  const std::int64_t inputs = tokens * (m.num_layers() + 1) * m.hidden_size * element;
+  const std::int64_t of_head = logits + (4 + element) * m.vocab_size * m.hidden_size;
+  const std::int64_t of_block =
+      most + temporary + (4 + element) * m.feed_forward.intermediate * m.hidden_size;
+  return inputs + std::max(of_block, of_head);
 }
 
 // Share of a card's peak that training reaches: measured from 0.1 to 8 billion parameters on one
@@ -161,6 +172,28 @@ void add(Estimate& result, std::string what, std::int64_t bytes) {
   if (bytes > 0) result.parts.push_back({.what = std::move(what), .bytes = bytes});
 }
 
+// Weights, adapter and moments, the frozen base perhaps sharded.
+void add_state(Estimate& result, const TrainSettings& s, const Counted& counted, int gpus) {
+  const bool codes = s.base == "nf4" || s.base == "fp8";
+  const bool shards = s.shard && gpus > 1;
+  std::int64_t weights = counted.model_bytes;
+  if (shards) weights += shard_bytes(counted.blocks_bytes, gpus) - counted.blocks_bytes;
+  const std::string format = s.method == "full" ? "fp32" : codes ? s.base : result.precision;
+  add(result, concat("weights, ", format), weights);
+  if (shards) add(result, "two whole blocks", 2 * counted.largest_block_bytes);
+  add(result, "adapter, fp32", 4 * counted.adapter_parameters);
+  add(result, "optimizer's two moments, fp32", 8 * counted.trained_parameters);
+}
+
+// What ShardedParameters and the optimizer hold of the trained model.
+void add_split_state(Estimate& result, const ShardLayout& layout) {
+  const std::string part = concat("a part of ", layout.ranks, ", fp32");
+  add(result, concat("weights, ", part), layout.piece_bytes());
+  add(result, concat("gradients, ", part), layout.piece_bytes());
+  add(result, concat("optimizer's two moments, ", part), 2 * layout.piece_bytes());
+  add(result, "whole blocks or head in use, with gradients, fp32", layout.room_bytes());
+}
+
 // Everything about memory, for these settings as they are.
 Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription& description,
                    const Shape& shape, int gpus, core::Reporter& reporter) {
@@ -178,14 +211,12 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
   result.trained_parameters = counted.trained_parameters;
   result.micro_batch_tokens = shape.largest.micro_batch;
   result.checkpoint_bytes = 12 * counted.trained_parameters;
-  const bool codes = s.base == "nf4" || s.base == "fp8";
-  std::int64_t weights = counted.model_bytes;
-  if (s.shard && gpus > 1)
-    weights += shard_bytes(counted.blocks_bytes, gpus) - counted.blocks_bytes;
-  add(result, concat("weights, ", full ? "fp32" : codes ? s.base : result.precision), weights);
-  if (s.shard && gpus > 1) add(result, "two whole blocks", 2 * counted.largest_block_bytes);
-  add(result, "adapter, fp32", 4 * counted.adapter_parameters);
-  add(result, "optimizer's two moments, fp32", 8 * counted.trained_parameters);
+  const bool splits = splits_parameters(s) && gpus > 1;
+  if (splits) {
+    add_split_state(result, shard_layout(model.config, gpus));
+  } else {
+    add_state(result, s, counted, gpus);
+  }
   const std::int64_t beside = bytes_beside(model, shape.largest);
   std::int64_t before = kContextBytes + beside;
   for (const MemoryPart& part : result.parts) before += part.bytes;
@@ -202,12 +233,13 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
     result.recompute = name_of(chosen.recompute);
     result.offload = chosen.offload ? "true" : "false";
   } else {
-    pass = autograd_pass_bytes(model, counted, shape.largest.micro_batch);
+    pass = autograd_pass_bytes(model, counted, shape.largest.micro_batch, splits);
     result.gradients = s.gradients == "autograd" ? "autograd" : "kernels";
-    result.recompute = name_of(Recompute::kNone);
+    result.recompute = name_of(splits ? Recompute::kBlock : Recompute::kNone);
     result.offload = "false";
   }
-  add(result, "gradients, activations and workspace of a micro-batch", pass);
+  add(result, concat(splits ? "" : "gradients, ", "activations and workspace of a micro-batch"),
+      pass);
   add(result, "evaluation, and workspaces of libraries", beside);
   add(result, "CUDA context", kContextBytes);
   result.total_bytes = before + pass;
@@ -244,8 +276,12 @@ std::vector<std::string> advice_for(Run run, const Gpu& gpu,
     advice = {"recompute=auto", "offload=auto"};
     if (fits()) return advice;
   }
-  if (gpus > 1 && !s.shard && s.method != "full") {
+  if (gpus > 1 && !s.shard) {
     s.shard = true;
+    if (s.method == "full" && s.recompute != "auto") {
+      s.recompute = "auto";
+      advice.emplace_back("recompute=auto");
+    }
     advice.emplace_back("shard=true");
     if (fits()) return advice;
   }

@@ -28,7 +28,8 @@ constexpr const char* kTracker =
     "use log: [jsonl, tensorboard], which writes event files; there are no other trackers, and "
     "RUN/metrics.jsonl has one JSON object for every step";
 constexpr const char* kOneGpu =
-    "use --gpus N or a launcher (docs/cluster.md); shard: true splits the frozen base over GPUs";
+    "use --gpus N or a launcher (docs/cluster.md); shard: true splits the frozen base, or "
+    "all that method full trains, over GPUs";
 constexpr const char* kOptimizer =
     "the optimizer is AdamW: optim.betas, optim.eps, "
     "optim.weight_decay";

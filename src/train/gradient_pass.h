@@ -58,6 +58,11 @@ class GradientPass {
   model::Model& model_;
 };
 
+// Adds to the gradient of the model's table, which is there, what that of the rows [tokens, hidden]
+// embedded from `ids` makes of it; only the rows of these tokens are touched.
+void add_embedding_gradient(const model::Model& model, const at::Tensor& ids,
+                            const at::Tensor& rows_gradient);
+
 // The forward pass of corda/model/forward.h with autograd, for every method: over kernels, or over
 // ATen's operations, which is the oracle of that and of the one in low_rank_pass.h.
 std::unique_ptr<GradientPass> make_autograd_pass(

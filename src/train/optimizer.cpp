@@ -60,10 +60,15 @@ std::vector<at::Tensor> AdamW::gradients() const {
   return result;
 }
 
-at::Tensor AdamW::step(double learning_rate, double grad_clip) {
+at::Tensor AdamW::step(double learning_rate, double grad_clip, const SumOverRanks& sum) {
   const at::NoGradGuard no_grad;
   const std::vector<at::Tensor> grads = gradients();
-  const at::Tensor norm = at::stack(at::_foreach_norm(grads, 2)).norm();
+  at::Tensor norm = at::stack(at::_foreach_norm(grads, 2)).norm();
+  if (sum) {
+    const at::Tensor square = norm.to(at::kDouble).square();
+    sum(square);
+    norm = square.sqrt().to(at::kFloat);
+  }
   // What the gradients are divided by; the small number is torch.nn.utils.clip_grad_norm_'s.
   std::optional<at::Tensor> divisor;
   if (grad_clip > 0) divisor = ((norm + 1e-6) / grad_clip).clamp_min(1);
@@ -92,16 +97,6 @@ at::Tensor AdamW::step(double learning_rate, double grad_clip) {
 
 void AdamW::clear_gradients() {
   for (const auto& [name, parameter] : parameters_) parameter.mutable_grad() = at::Tensor();
-}
-
-void AdamW::require_finite_parameters() const {
-  for (const auto& [name, parameter] : parameters_) {
-    if (!parameter.isfinite().all().item<bool>()) {
-      throw core::NumericalError(core::concat("'", name,
-                                              "' is not finite after the last step, training "
-                                              "diverged; start again with a lower optim.lr"));
-    }
-  }
 }
 
 std::vector<std::pair<std::string, at::Tensor>> AdamW::state() const {

@@ -16,6 +16,7 @@
 #include "train/choose_pass.h"
 #include "train/gauge.h"
 #include "train/run_directory.h"
+#include "train/shard_layout.h"
 #include "train/sharded_base.h"
 
 namespace corda::train {
@@ -35,8 +36,11 @@ std::string rounded(double value) {
 }
 
 std::string memory_line(const TrainPlan& plan) {
+  const std::string split =
+      plan.split_over > 1 ? concat(", split over ", plan.split_over, " ranks,") : "";
   return concat("about ", rounded(static_cast<double>(plan.state_bytes) * 1e-9), " GB on ",
-                plan.device, " for weights, gradients and optimizer, beside what activations take");
+                plan.device, " for weights, gradients and optimizer", split.empty() ? "," : split,
+                " beside what activations take");
 }
 
 // Weights, and which files share one; "" where the data are no mixture. Their paths may change.
@@ -138,7 +142,7 @@ void check_resumable(const fs::path& run, core::ConfigNode identity) {
 }  // namespace
 
 TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
-                  at::Device device) {
+                  at::Device device, int ranks) {
   check_decay_metric(resolved, trainable);
   const StepCounts steps = step_counts(resolved, data.epoch.samples);
   TrainPlan plan{.settings = resolved,
@@ -160,6 +164,12 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
   for (const auto& [name, tensor] : trainable.model().parameters()) {
     plan.model_parameters += tensor->numel();
     plan.state_bytes += static_cast<std::int64_t>(tensor->nbytes());
+  }
+  if (splits_parameters(resolved) && ranks > 1) {
+    plan.trained_parameters = plan.model_parameters;
+    plan.split_over = ranks;
+    plan.state_bytes = shard_layout(trainable.model().config, ranks).state_bytes();
+    return plan;
   }
   const ShardedBase* sharded = nullptr;
   for (const model::Linear* linear : trainable.model().projections()) {
@@ -229,7 +239,7 @@ std::vector<std::string> describe(const TrainPlan& plan) {
   return lines;
 }
 
-TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter) {
+TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter, int ranks) {
   TrainSettings settings = given;
   settings_of(settings).check_values();
   check(settings);
@@ -242,11 +252,11 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   check_pass_settings(settings, trainable.model(), device);
   if (!settings.gauge.covariance.empty()) Gauge(settings.gauge.covariance, trainable);
   const RunData data = load_data(settings, DataCache::kNotInRun, reporter, dist::alone());
-  TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device);
+  TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device, ranks);
   warn_of(result, trainable.model().config, reporter);
   if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
-  // What a split base takes depends on the ranks, which are not there yet (corda plan --gpus).
-  if (device.is_cuda() && !settings.shard &&
+  // What a split base takes depends on the ranks of a machine (corda plan --gpus).
+  if (device.is_cuda() && (!settings.shard || result.split_over > 1) &&
       result.state_bytes > linalg::free_memory_bytes(device)) {
     reporter.warn(concat(memory_line(result), ", and ",
                          rounded(static_cast<double>(linalg::free_memory_bytes(device)) * 1e-9),

@@ -34,9 +34,9 @@ core::ConfigNode identity_of(const TrainSettings& resolved, const RunData& data,
 core::ConfigNode job_of(const TrainSettings& settings);
 core::ConfigNode content_of(const core::ConfigNode& identity, const RunData& data);
 
-// `resolved`: what `trainable` made of the settings.
+// `resolved`: what `trainable` made of the settings. `ranks`: that train together.
 TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable& trainable,
-                  at::Device device);
+                  at::Device device, int ranks = 1);
 
 // Warns where samples are longer than the model's positions, or where the learning rate never
 // reaches its peak.

@@ -41,15 +41,17 @@ void add_version(const fs::path& run, std::int64_t finished_steps) {
 Record::Record(const Recorded& run, core::ConfigNode identity, const std::string& evaluated)
     : settings_(run.settings),
       trainable_(run.trainable),
-      optimizer_(run.optimizer),
+      state_(run.state),
       reporter_(run.reporter),
       identity_(std::move(identity)),
-      writer_(settings_.out, optimizer_, identity_, settings_.checkpoint.keep, reporter_),
+      writer_(settings_.out, state_, identity_, settings_.checkpoint.keep, reporter_),
       saved_at_(Clock::now()) {
-  if (keeps_best()) best_.emplace(settings_.out, evaluated);
+  if (keeps_best(settings_)) best_.emplace(settings_.out, evaluated);
 }
 
-bool Record::keeps_best() const { return settings_.checkpoint.best || settings_.eval.patience > 0; }
+bool keeps_best(const TrainSettings& settings) {
+  return settings.checkpoint.best || settings.eval.patience > 0;
+}
 
 Progress Record::take_up(bool resume, std::int64_t total, const TrainSettings& resolved) {
   const fs::path run = settings_.out;
@@ -57,7 +59,7 @@ Progress Record::take_up(bool resume, std::int64_t total, const TrainSettings& r
   const auto checkpoint = latest_checkpoint(run);
   Progress before;
   if (resume && checkpoint) {
-    before = restore_checkpoint(*checkpoint, optimizer_, identity_);
+    before = restore_checkpoint(*checkpoint, state_, identity_);
     if (before.steps > total) {
       throw core::ConfigError(concat("--resume: '", checkpoint->string(), "' is of step ",
                                      before.steps, ", and the settings end the run after step ",
@@ -106,8 +108,8 @@ void Record::add(const StepMetrics& metrics) {
 void Record::keep_if_best(const StepMetrics& metrics) {
   try {
     best_->evaluated(metrics.step, *metrics.eval_loss, [&](const fs::path& directory) {
-      optimizer_.require_finite_parameters();
-      trainable_.save(directory, /*replace=*/true);
+      state_.require_finite();
+      trainable_.save(directory, state_, /*replace=*/true);
     });
   } catch (const core::ResourceError& error) {
     reporter_.warn(concat("the result of step ", metrics.step,
@@ -141,13 +143,13 @@ Progress Record::with_best(Progress progress) {
 }
 
 void Record::save_beside(std::int64_t step) {
-  optimizer_.require_finite_parameters();
+  state_.require_finite();
   writer_.begin(with_best({.steps = step}));
   saved_at_ = Clock::now();
 }
 
 void Record::save(const Progress& steps) {
-  optimizer_.require_finite_parameters();
+  state_.require_finite();
   const Progress progress = with_best(steps);
   try {
     writer_.write(progress);
@@ -178,7 +180,7 @@ std::string Record::card() const {
 
 void Record::write_result(TrainResult& result) {
   writer_.finish();
-  optimizer_.require_finite_parameters();
+  state_.require_finite();
   const fs::path output = result_of(settings_);
   room_->release();
   if (!metrics_->flush()) reporter_.warn(concat(metrics_->why(), "; its last lines are lost"));
@@ -193,7 +195,7 @@ void Record::write_result(TrainResult& result) {
       reporter_.info(concat("the result is that of step ", *result.best_step,
                             ", which has the lowest evaluation loss"));
     } else {
-      trainable_.save(output, /*replace=*/false, card());
+      trainable_.save(output, state_, /*replace=*/false, card());
     }
   } catch (const core::ResourceError& error) {
     throw core::ResourceError(but_saved(error));

@@ -11,7 +11,6 @@
 #include <string>
 
 #include "corda/core/reporter.h"
-#include "corda/train/optimizer.h"
 #include "corda/train/train.h"
 #include "core/reserved_space.h"
 #include "train/best_result.h"
@@ -19,6 +18,7 @@
 #include "train/event_file.h"
 #include "train/metrics.h"
 #include "train/trainable.h"
+#include "train/trained_state.h"
 
 namespace corda::train {
 
@@ -26,10 +26,14 @@ namespace corda::train {
 struct Recorded {
   const TrainSettings& settings;  // as they were given
   Trainable& trainable;
-  AdamW& optimizer;
+  TrainedState& state;
   core::Reporter& reporter;
 };
 
+// Whether a run with these settings keeps the result of its lowest evaluation loss.
+bool keeps_best(const TrainSettings& settings);
+
+// What reads the state, to write or to restore it, is called as work of TrainedState::by_first.
 class Record {
  public:
   // `identity`: what a continuation must share. `evaluated`: fingerprint of the samples that
@@ -65,13 +69,12 @@ class Record {
  private:
   // The model card of the result; metrics.jsonl is complete.
   std::string card() const;
-  bool keeps_best() const;
   Progress with_best(Progress progress);
   void keep_if_best(const StepMetrics& metrics);
 
   const TrainSettings& settings_;
   Trainable& trainable_;
-  AdamW& optimizer_;
+  TrainedState& state_;
   core::Reporter& reporter_;
   core::ConfigNode identity_;
   CheckpointWriter writer_;

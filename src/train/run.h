@@ -11,9 +11,9 @@
 
 namespace corda::train {
 
-using PassChooser =
-    std::function<ChosenPass(const TrainSettings& settings, model::Model& model,
-                             const LargestBatches& largest, core::Reporter& reporter)>;
+using PassChooser = std::function<ChosenPass(const TrainSettings& settings, model::Model& model,
+                                             const LargestBatches& largest,
+                                             core::Reporter& reporter, ShardedParameters* sharded)>;
 
 // Whom a run speaks to and works with, and how its pass is chosen.
 struct RunEnvironment {

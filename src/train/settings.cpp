@@ -284,9 +284,11 @@ core::SettingsList settings_of(TrainSettings& s) {
            "quantised (in `precision`), nf4 4 bits as bitsandbytes, fp8 float8 in tiles of 128; "
            "quantised while loading",
            quant::base_names());
-  list.add("shard", s.shard,
-           "split the frozen layers of the blocks over the GPUs of a machine: each holds its part, "
-           "and gets a block's others while the block before is computed")
+  list.add(
+          "shard", s.shard,
+          "split what a GPU cannot hold: the frozen layers of the blocks over the GPUs of a "
+          "machine; with method full weights, gradients and optimizer over all GPUs (ZeRO-3). Each "
+          "holds its part, and gets a block's others while the block before is computed")
       .free();
   list.add(
       "gradients", s.gradients,
@@ -296,7 +298,8 @@ core::SettingsList settings_of(TrainSettings& s) {
       {"auto", "fused", "kernels", "autograd"});
   list.add("recompute", s.recompute,
            "what the backward computes again to save memory, fused only: none, selective (gate and "
-           "up), block (all but a block's input); auto: the fastest that fits the GPU",
+           "up), block (all but a block's input); auto: the fastest that fits the GPU; method full "
+           "with shard always computes blocks again",
            auto_or(recompute_names()))
       .free();
   list.add("offload", s.offload,
@@ -377,10 +380,11 @@ void check_levers(const TrainSettings& s, std::vector<std::string>& problems) {
         "'optim.decay_metric: knowledge' needs 'gauge.covariance', and 'optim.weight_decay' or "
         "'optim.decay_total' above 0");
   }
-  if (s.shard && s.method == "dora" && !s.gauge.covariance.empty()) {
-    problems.emplace_back(
-        "'gauge.covariance' of a DoRA needs the weights, which 'shard' splits over ranks that do "
-        "not read the gauge; remove one of the two");
+  if (s.shard && (s.method == "dora" || s.method == "full") && !s.gauge.covariance.empty()) {
+    problems.push_back(concat("'gauge.covariance' of ",
+                              s.method == "full" ? "method full" : "a DoRA",
+                              " needs the weights, which 'shard' splits over ranks that do not "
+                              "read the gauge; remove one of the two"));
   }
   if (s.lora.use_rslora && !s.adapter.empty()) {
     problems.push_back(concat("'lora.use_rslora' is of a new adapter; '", s.adapter,
@@ -419,9 +423,11 @@ void check(const TrainSettings& s) {
     problems.emplace_back(
         "'shard' splits weights of 16 bits or codes, and 'precision: fp8' turns them into others; "
         "remove one of them");
-  if (s.method == "full" && s.shard)
-    problems.emplace_back(
-        "'shard' splits weights that are not trained, but method full trains them all; remove it");
+  if (splits_parameters(s) && s.recompute != "auto" && s.recompute != name_of(Recompute::kBlock)) {
+    problems.push_back(concat(
+        "'shard' with method full computes every block again in the backward, but 'recompute' is ",
+        s.recompute, "; leave it at auto"));
+  }
   if (s.method == "full" && (s.train_a == "false" || s.train_b == "false"))
     problems.push_back(
         concat(s.train_a == "false" ? "train_a" : "train_b", " has no meaning with method full"));

@@ -37,8 +37,11 @@
 #include "train/run_data.h"
 #include "train/run_directory.h"
 #include "train/sharded_base.h"
+#include "train/sharded_pass.h"
+#include "train/shared_passes.h"
 #include "train/step.h"
 #include "train/trainable.h"
+#include "train/trained_state.h"
 
 namespace corda::train {
 
@@ -78,6 +81,9 @@ class Run {
              .eps = settings.optim.eps,
              .weight_decay = weight_decay_of(settings, step_counts(settings, data_.epoch.samples))},
             lora_plus_factors(trainable_.parameters(), settings.optim.lora_plus_ratio)),
+        sharded_(trainable_.sharded()),
+        state_(sharded_ != nullptr ? split_state(optimizer_, *sharded_, world_)
+                                   : whole_state(optimizer_, world_.is_first())),
         sampler_(data_.epoch.samples, settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream),
                  data_.epoch.parts) {
@@ -85,10 +91,10 @@ class Run {
     const data::EncodeCounts& counts = data_.train.counts;
     const data::TemplateUsed& used = data_.train.template_used;
     trainable_.set_template(used.name, used.chat_template);
-    is_sharded_ = train::is_sharded(trainable_.model());
+    shares_passes_ = sharded_ != nullptr || is_sharded(trainable_.model());
     if (trainable_.model().compute != at::kFloat) peak_flops_ = linalg::peak_16bit_flops(device_);
     resolved_ = trainable_.resolve(settings);
-    const TrainPlan plan = plan_of(resolved_, data_, trainable_, device_);
+    const TrainPlan plan = plan_of(resolved_, data_, trainable_, device_, world_.size());
     for (const std::string& line : describe(plan)) reporter_.info(line);
     if (!world_.is_alone()) {
       reporter_.info(concat(world_.size(), " ranks, ", world_.local_size(),
@@ -106,13 +112,16 @@ class Run {
     if (device_.is_cuda()) warn_of_tuning_cache();
     take_up_gauge();
     dist::require_same_job(world_, content_of(identity_of(resolved_, data_, trainable_), data_));
-    ChosenPass chosen = environment.choose(resolved_, trainable_.model(), largest_, reporter_);
+    ChosenPass chosen =
+        environment.choose(resolved_, trainable_.model(), largest_, reporter_, sharded_);
     pass_ = std::move(chosen.pass);
     chosen.record_in(resolved_);
-    if (!world_.is_alone()) sums_.emplace(world_, *pass_, optimizer_.parameters());
+    if (!world_.is_alone() && sharded_ == nullptr)
+      sums_.emplace(world_, *pass_, optimizer_.parameters());
+    result_.state_bytes = most_state_bytes(plan);
     eval_batches_ = own_evaluation();
     if (!world_.is_first()) return;
-    record_ = std::make_unique<Record>(Recorded{settings_, trainable_, optimizer_, reporter_},
+    record_ = std::make_unique<Record>(Recorded{settings_, trainable_, *state_, reporter_},
                                        identity_of(resolved_, data_, trainable_),
                                        data_.eval.samples.fingerprint());
   }
@@ -131,10 +140,10 @@ class Run {
       if (step + 1 == total_ || ends_) continue;
       if (world_.is_alone() ? reporter_.stop_requested() : stops_)
         interrupt({.steps = step + 1}, concat("after step ", step + 1));
-      if (is_due_ && record_) record_->save_beside(step + 1);
+      if (is_due_) state_->by_first([&] { record_->save_beside(step + 1); });
     }
     reporter_.end();
-    if (record_) record_->write_result(result_);
+    state_->by_first([&] { record_->write_result(result_); });
     world_.barrier();  // nobody says it is done before the result is there
     result_.seconds = seconds_since(begin);
     return result_;
@@ -153,6 +162,17 @@ class Run {
     optimizer_.set_decay_columns(columns);
   }
 
+  // Counted where it is split, planned where it is not.
+  std::int64_t most_state_bytes(const TrainPlan& plan) {
+    if (sharded_ == nullptr) return plan.state_bytes;
+    std::int64_t bytes = sharded_->bytes();
+    for (const auto& [name, tensor] : optimizer_.state())
+      if (tensor.dim() > 0) bytes += static_cast<std::int64_t>(tensor.nbytes());
+    for (const std::string& other : world_.gather(concat(bytes)))
+      bytes = std::max<std::int64_t>(bytes, core::parse_int(other).value_or(0));
+    return bytes;
+  }
+
   // It only saves time, so a run does without it.
   void warn_of_tuning_cache() {
     const std::string& directory = settings_.tuning_cache;
@@ -168,10 +188,10 @@ class Run {
   // Takes up the run directory; every rank begins with what rank 0 has.
   Progress take_up(bool resume) {
     Progress before;
-    if (record_) {
+    state_->by_first([&] {
       before = record_->take_up(resume, total_, resolved_);
       record_->begin(before);
-    }
+    });
     if (world_.is_alone()) return before;
     core::Json shared = {{"steps", before.steps}};
     if (before.unevaluated) shared["unevaluated"] = to_json(*before.unevaluated);
@@ -181,8 +201,10 @@ class Run {
     if (told.contains("unevaluated"))
       before.unevaluated = metrics_from_json(core::Fields(told["unevaluated"], "rank 0"));
     const at::NoGradGuard no_grad;
+    if (state_->is_split()) return before;  // each has what is its own
     if (before.steps > 0) {
-      for (const auto& [name, tensor] : state_of(optimizer_)) world_.broadcast(tensor, 0);
+      const StateTensors state = state_->tensors();
+      for (std::size_t i = 0; i < state.entries.size(); ++i) world_.broadcast(state.value(i), 0);
     } else if (!trainable_.is_full()) {  // a whole model was read from the same files
       for (const auto& [name, tensor] : optimizer_.parameters())
         world_.broadcast(tensor.detach(), 0);
@@ -205,7 +227,11 @@ class Run {
       if (metrics.forgetting)
         reporter_.info(concat("step ", metrics.step, ": forgetting gauge ", *metrics.forgetting));
     }
-    if (record_) record_->add(metrics);
+    if (metrics.eval_loss && keeps_best(settings_)) {
+      state_->by_first([&] { record_->add(metrics); });
+    } else if (record_) {
+      record_->add(metrics);
+    }
     result_.steps = metrics.step;
     result_.loss = metrics.loss;
     result_.eval_loss = metrics.eval_loss;
@@ -229,7 +255,7 @@ class Run {
   // Saves and ends the run, on every rank.
   [[noreturn]] void interrupt(const Progress& progress, const std::string& where) {
     reporter_.end();
-    if (record_) record_->save(progress);
+    state_->by_first([&] { record_->save(progress); });
     world_.barrier();  // nobody may end while rank 0 still saves
     throw core::Interrupted(
         concat("interrupted ", where, " of ", total_, "; saved, continue with --resume"));
@@ -270,6 +296,9 @@ class Run {
   // can follow.
   std::string save_alone(std::int64_t steps, const std::optional<StepMetrics>& unevaluated) {
     if (steps == 0) return "no step was finished";
+    if (state_->is_split())
+      return "what is split over the ranks cannot be saved without them, so the last checkpoint "
+             "is what --resume goes on from";
     optimizer_.clear_gradients();
     sums_.reset();
     pass_.reset();
@@ -293,7 +322,9 @@ class Run {
                           record_ && record_->is_due(step + 1), linalg::peak_memory_bytes(device_));
         });
     if (record_) record_->wait_for_copy();
-    const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip);
+    SumOverRanks sum;
+    if (sharded_ != nullptr) sum = [this](const at::Tensor& t) { world_.sum(t.view({1})); };
+    const at::Tensor norm = optimizer_.step(metrics.lr, settings_.optim.grad_clip, sum);
     optimizer_.clear_gradients();
     if (step + 1 < total_) prepare_batches(step + 1);  // while the GPU works
     metrics.tokens = result.tokens;
@@ -339,44 +370,14 @@ class Run {
       all.supervised_tokens += data::targets_of(samples.back());
     }
     std::vector<data::Sample> own;
-    if (is_sharded_) share_passes(samples, sizes, all);
+    if (shares_passes_) {
+      all.passes = most_passes(samples, settings_, world_.size());
+      all.filler = filler_of(samples);
+    }
     for (const std::size_t i : data::share_of(sizes, world_.rank(), world_.size()))
       own.push_back(std::move(samples[i]));
     all.own = packed(own);
     return all;
-  }
-
-  // Fills in how many passes the rank with the most makes, and what the others may fill up with.
-  void share_passes(const std::vector<data::Sample>& samples,
-                    const std::vector<std::int64_t>& sizes, StepBatches& step) const {
-    std::vector<std::int64_t> targets;
-    for (const data::Sample& sample : samples) targets.push_back(data::targets_of(sample));
-    for (int rank = 0; rank < world_.size(); ++rank) {
-      std::vector<std::int64_t> own_sizes;
-      std::vector<std::int64_t> own_targets;
-      for (const std::size_t i : data::share_of(sizes, rank, world_.size())) {
-        own_sizes.push_back(sizes[i]);
-        own_targets.push_back(targets[i]);
-      }
-      step.passes =
-          std::max(step.passes, data::count_micro_batches(own_sizes, own_targets,
-                                                          settings_.optim.micro_batch_tokens,
-                                                          settings_.data.packing));
-    }
-    step.filler = filler_of(samples);
-  }
-
-  // The shortest sample with a target, which has the least to compute.
-  static data::PackedBatch filler_of(const std::vector<data::Sample>& samples) {
-    const data::Sample* shortest = nullptr;
-    for (const data::Sample& sample : samples) {
-      if (data::targets_of(sample) > 0 &&
-          (shortest == nullptr || sample.ids.size() < shortest->ids.size()))
-        shortest = &sample;
-    }
-    data::PackedBatch filler;
-    if (shortest != nullptr) data::append(filler, *shortest);
-    return filler;
   }
 
   std::vector<data::PackedBatch> packed(const std::vector<data::Sample>& samples) const {
@@ -393,7 +394,7 @@ class Run {
     std::vector<data::PackedBatch> own;
     for (const std::size_t i : data::share_of(sizes, world_.rank(), world_.size()))
       own.push_back(all[i]);
-    if (is_sharded_) {
+    if (shares_passes_) {
       std::size_t most = 0;
       for (int rank = 0; rank < world_.size(); ++rank)
         most = std::max(most, data::share_of(sizes, rank, world_.size()).size());
@@ -444,13 +445,16 @@ class Run {
     std::int64_t targets = 0;
     bool stopped = false;
     const auto loss_of = [&](const data::PackedBatch& batch) {
-      return model::loss_sum(trainable_.model(), to_device(batch, trainable_.model()))
-          .item<double>();
+      const model::Model& model = trainable_.model();
+      const model::Batch rows = to_device(batch, model);
+      const at::Tensor loss = sharded_ != nullptr ? sharded_loss_sum(model, *sharded_, rows)
+                                                  : model::loss_sum(model, rows);
+      return loss.item<double>();
     };
     for (const data::PackedBatch& batch : eval_batches_) {
       stopped = reporter_.stop_requested();
       // Others wait for the passes of one that shares its base with them.
-      if (stopped && !is_sharded_) break;
+      if (stopped && !shares_passes_) break;
       sum += loss_of(batch);
       targets += batch.targets();
     }
@@ -485,14 +489,16 @@ class Run {
   data::PackedBatch eval_filler_;
   Trainable trainable_;
   AdamW optimizer_;
+  ShardedParameters* sharded_;  // the trainable's, or null
+  std::unique_ptr<TrainedState> state_;
   std::unique_ptr<GradientPass> pass_;
   std::optional<GradientSums> sums_;  // where there are several ranks
   data::EpochSampler sampler_;
   std::optional<StepBatches> prepared_;  // of the next step
   std::int64_t total_ = 0;
   std::int64_t warmup_ = 0;
-  double peak_flops_ = 0;  // of the GPU, where the run computes in 16 bits
-  bool is_sharded_ = false;
+  double peak_flops_ = 0;       // of the GPU, where the run computes in 16 bits
+  bool shares_passes_ = false;  // ranks make equally many, for blocks that they have parts of
   LargestBatches largest_;
   TrainSettings resolved_;          // with what auto became
   std::unique_ptr<Record> record_;  // of rank 0

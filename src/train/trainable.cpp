@@ -30,8 +30,45 @@ using core::concat;
 
 namespace {
 
+[[noreturn]] void refuse_codes() {
+  throw core::ConfigError(
+      "method full trains the weights themselves, which codes do not hold; give the model in 16 "
+      "bits and leave 'base' at auto");
+}
+
+model::Model load_sharded_base(const quant::ModelWeights& base,
+                               const model::ModelDescription& described, model::LoadOptions options,
+                               dist::World& world) {
+  const auto sharded = std::make_shared<ShardedBase>(world);
+  options.block_loaded = [&](std::int64_t layer, model::Block& block) {
+    sharded->take(layer, block);
+  };
+  model::Model model = model::load_model(base, described, options);
+  sharded->open();
+  return model;
+}
+
+// A block at a time; what is outside of them is there whole meanwhile.
+model::Model load_sharded_parameters(const quant::ModelWeights& base,
+                                     const model::ModelDescription& described,
+                                     model::LoadOptions options, ShardedParameters& sharded) {
+  const ShardLayout& layout = sharded.layout();
+  options.block_loaded = [&](std::int64_t layer, model::Block& block) {
+    sharded.take(layout.block(layer), model::tensors_of(described, block));
+  };
+  model::Model model = model::load_model(base, described, options);
+  const model::NamedTensors all = model.parameters();
+  const auto behind = static_cast<std::ptrdiff_t>(layout.parts[layout.end()].places.size());
+  sharded.take(layout.embedding(), {all.front()});
+  sharded.take(layout.end(), {all.end() - behind, all.end()});
+  sharded.open();
+  return model;
+}
+
+// `split`: made where the parameters are split over ranks.
 model::Model load(const TrainSettings& settings, const quant::ModelWeights& base, at::Device device,
-                  Values values, core::Reporter& reporter, dist::World& world) {
+                  Values values, core::Reporter& reporter, dist::World& world,
+                  std::unique_ptr<ShardedParameters>& split) {
   const at::ScalarType compute = compute_type(settings.precision, device);
   // Full fine-tuning updates the weights themselves, so they are kept in fp32.
   const at::ScalarType weights = settings.method == "full" ? at::kFloat : compute;
@@ -42,17 +79,16 @@ model::Model load(const TrainSettings& settings, const quant::ModelWeights& base
                              .base = quant::base_named(settings.base)};
   const auto described = model::describe_model(base, reporter, settings.assume_family);
   if (!loads || !settings.shard) return model::load_model(base, described, options);
-  if (world.local_size() == 1) {
-    reporter.warn("shard: there is one rank on this machine, which holds everything");
+  const bool full = settings.method == "full";
+  if ((full ? world.size() : world.local_size()) == 1) {
+    reporter.warn(concat("shard: there is one rank", full ? "" : " on this machine",
+                         ", which holds everything"));
     return model::load_model(base, described, options);
   }
-  const auto sharded = std::make_shared<ShardedBase>(world);
-  options.block_loaded = [&](std::int64_t layer, model::Block& block) {
-    sharded->take(layer, block);
-  };
-  model::Model model = model::load_model(base, described, options);
-  sharded->open();
-  return model;
+  if (!full) return load_sharded_base(base, described, options, world);
+  if (base.quantised_layers() > 0) refuse_codes();
+  split = std::make_unique<ShardedParameters>(world, described);
+  return load_sharded_parameters(base, described, options, *split);
 }
 
 // The rank of a new adapter: the one that is set, which must fit, else a default that fits.
@@ -253,15 +289,12 @@ model::Model trainable_shapes(const TrainSettings& settings,
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
                      Values values, dist::World& world)
     : base_(quant::open_model(settings.model, reporter)),
-      model_(load(settings, base_, device, values, reporter, world)),
+      model_(load(settings, base_, device, values, reporter, world, sharded_)),
       full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
   if (full_) {
-    if (settings.base == "nf4" || settings.base == "fp8" || base_.quantised_layers() > 0) {
-      throw core::ConfigError(
-          concat("method full trains the weights themselves, which codes do not hold; give the "
-                 "model in 16 bits and leave 'base' at auto"));
-    }
+    if (settings.base == "nf4" || settings.base == "fp8" || base_.quantised_layers() > 0)
+      refuse_codes();
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
     if (settings.lora.rank > 0 || settings.lora.alpha > 0 || settings.lora.dropout > 0 ||
         settings.lora.use_rslora || !settings.lora.target_modules.empty())
@@ -293,6 +326,7 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
 }
 
 std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
+  if (sharded_) return sharded_->pieces();
   std::vector<std::pair<std::string, at::Tensor>> result;
   if (full_) {
     for (auto& [name, tensor] : model_.parameters()) result.emplace_back(name, *tensor);
@@ -342,19 +376,23 @@ std::int64_t Trainable::saved_bytes() const {
   return bytes;
 }
 
-void Trainable::save(const std::filesystem::path& out, bool replace, const std::string& card) {
+void Trainable::save_model(const std::filesystem::path& directory, TrainedState& state) {
+  std::map<std::string, std::string> parameters;
+  for (const auto& [name, tensor] : model_.parameters()) parameters[name] = name;
+  // Old files may hold a copy of a tied head; it follows the embedding.
+  if (model_.config.tied) parameters["lm_head.weight"] = model_.parameters().front().first;
+  io::rewrite_checkpoint(base_.files(), directory, [&](const std::string& name) {
+    const auto found = parameters.find(io::Checkpoint::canonical_name(name));
+    return found == parameters.end() ? at::Tensor() : state.parameter(found->second);
+  });
+  if (!adapter_.chat_template.empty()) io::write_chat_template(directory, adapter_.chat_template);
+}
+
+void Trainable::save(const std::filesystem::path& out, TrainedState& state, bool replace,
+                     const std::string& card) {
   core::AtomicDirectory directory(out, replace);
   if (full_) {
-    std::map<std::string, at::Tensor> values;
-    for (auto& [name, tensor] : model_.parameters()) values[name] = tensor->detach();
-    // Old files may hold a copy of a tied head; it follows the embedding.
-    if (model_.config.tied) values["lm_head.weight"] = model_.embedding.detach();
-    io::rewrite_checkpoint(base_.files(), directory.staging(), [&](const std::string& name) {
-      const auto found = values.find(io::Checkpoint::canonical_name(name));
-      return found == values.end() ? at::Tensor() : found->second;
-    });
-    if (!adapter_.chat_template.empty())
-      io::write_chat_template(directory.staging(), adapter_.chat_template);
+    save_model(directory.staging(), state);
   } else {
     for (model::Linear* linear : model_.projections()) {
       if (!linear->low_rank) continue;

@@ -17,6 +17,8 @@
 #include "corda/model/model.h"
 #include "corda/quant/model_weights.h"
 #include "corda/train/settings.h"
+#include "train/sharded_parameters.h"
+#include "train/trained_state.h"
 
 namespace corda::train {
 
@@ -44,15 +46,18 @@ class Trainable {
   // weights. With kShapesOnly the same checks are made, from the files' headers, as for `device`.
   //
   // With the setting `shard` the frozen layers lie in a ShardedBase of the ranks of this machine,
-  // which must then make every call that needs weights together.
+  // which must then make every call that needs weights together; the weights of method full are
+  // split over all ranks, as ShardedParameters.
   Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
             Values values = Values::kLoaded, dist::World& world = dist::alone());
 
   model::Model& model() { return model_; }
   // Leaves that require gradients, by name: "MODULE.lora_A", "MODULE.lora_B", "MODULE.magnitude",
-  // or the checkpoint's tensor names for method full.
+  // or the checkpoint's tensor names for method full; where that is split, this rank's pieces.
   std::vector<std::pair<std::string, at::Tensor>> parameters();
   bool is_full() const { return full_; }
+  // Of method full where it is split over ranks, else null.
+  ShardedParameters* sharded() const { return sharded_.get(); }
   // The files of the base.
   const quant::ModelWeights& base() const { return base_; }
   // The settings with what device and adapter decided filled in: precision, rank, alpha, dropout,
@@ -71,12 +76,17 @@ class Trainable {
 
   // About how many bytes `save` writes.
   std::int64_t saved_bytes() const;
-  // Writes the adapter (or for method full the model) as it is now into the directory `out`, which
-  // must be new unless it may be replaced; beside it a model card where one is given.
-  void save(const std::filesystem::path& out, bool replace = false, const std::string& card = "");
+  // Writes the adapter (or for method full the model, of the state's parameters) as it is now into
+  // the directory `out`, which must be new unless it may be replaced; beside it a model card where
+  // one is given.
+  void save(const std::filesystem::path& out, TrainedState& state, bool replace = false,
+            const std::string& card = "");
 
  private:
+  void save_model(const std::filesystem::path& directory, TrainedState& state);
+
   quant::ModelWeights base_;
+  std::unique_ptr<ShardedParameters> sharded_;
   model::Model model_;
   adapter::Adapter adapter_;
   std::string base_fingerprint_;

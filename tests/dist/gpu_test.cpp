@@ -31,6 +31,12 @@ TEST(GpuWorld, OfOneRankSumsAndSendsToItself) {
   world->sum_to(values, 0);
   world->broadcast(values, 0);
   EXPECT_TRUE(at::equal(values, expected));
+  const at::Tensor gathered = at::zeros_like(values);
+  world->begin_gather(gathered, values)->wait();
+  EXPECT_TRUE(at::equal(gathered, expected));
+  const at::Tensor piece = at::zeros_like(values);
+  world->begin_scatter_sum(piece, gathered)->wait();
+  EXPECT_TRUE(at::equal(piece, expected));
   EXPECT_EQ(world->gather("hello"), std::vector<std::string>{"hello"});
   EXPECT_FALSE(world->any(false));
   world->check();

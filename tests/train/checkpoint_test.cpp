@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <memory>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -45,19 +46,20 @@ class Checkpoints : public ::testing::Test {
   double restored() {
     const at::Tensor other = at::zeros({64, 64}).set_requires_grad(true);
     const AdamW adam({{"w", other}}, {});
-    progress_ = restore_checkpoint(*latest_checkpoint(run()), adam, settings());
+    progress_ = restore_checkpoint(*latest_checkpoint(run()), *whole_state(adam), settings());
     return other.mean().item<double>();
   }
 
   testing::TemporaryDirectory folder_;
   at::Tensor parameter_;
   AdamW adam_;
+  std::unique_ptr<TrainedState> state_ = whole_state(adam_);
   Warnings warnings_;
   Progress progress_;
 };
 
 TEST_F(Checkpoints, WhatIsWrittenBesideIsTheStateAtItsStep) {
-  CheckpointWriter writer(run(), adam_, settings(), 2, warnings_);
+  CheckpointWriter writer(run(), *state_, settings(), 2, warnings_);
   step();
   const double then = parameter_.mean().item<double>();
   writer.begin({.steps = 1, .best = BestSoFar{.step = 1, .loss = 2, .worse = 0, .data = "d"}});
@@ -75,7 +77,7 @@ TEST_F(Checkpoints, WhatIsWrittenBesideIsTheStateAtItsStep) {
 TEST_F(Checkpoints, OneThatCannotBeWrittenIsWarnedOfAndTheNextIsTried) {
   fs::create_directories(run());
   std::ofstream(run() / "checkpoints") << "a file in the way";
-  CheckpointWriter writer(run(), adam_, settings(), 2, warnings_);
+  CheckpointWriter writer(run(), *state_, settings(), 2, warnings_);
   writer.begin({.steps = 1});
   writer.finish();
   ASSERT_EQ(warnings_.texts().size(), 1U);
@@ -92,7 +94,7 @@ TEST_F(Checkpoints, OneThatCannotBeWrittenIsWarnedOfAndTheNextIsTried) {
 }
 
 TEST_F(Checkpoints, TheNewestAreKept) {
-  CheckpointWriter writer(run(), adam_, settings(), 2, warnings_);
+  CheckpointWriter writer(run(), *state_, settings(), 2, warnings_);
   for (std::int64_t i = 9; i <= 11; ++i) writer.begin({.steps = i});
   writer.finish();
   std::vector<std::string> names;
@@ -103,15 +105,15 @@ TEST_F(Checkpoints, TheNewestAreKept) {
 
 // What a checkpoint did not say in an earlier version cannot differ.
 TEST_F(Checkpoints, OneWithoutWhatIsComparedTodayIsTakenUp) {
-  save_checkpoint(run(), {.steps = 1}, state_of(adam_), settings(), 2);
+  save_checkpoint(run(), {.steps = 1}, state_->tensors(), settings(), 2);
   const fs::path checkpoint = *latest_checkpoint(run());
   core::ConfigNode now = core::parse_yaml("{lr: 1, config.json: a, template: b}", "t");
-  EXPECT_EQ(restore_checkpoint(checkpoint, adam_, now).steps, 1);
-  save_checkpoint(run(), {.steps = 2}, state_of(adam_), now, 2);
+  EXPECT_EQ(restore_checkpoint(checkpoint, *state_, now).steps, 1);
+  save_checkpoint(run(), {.steps = 2}, state_->tensors(), now, 2);
   now = core::parse_yaml("{lr: 1, config.json: c, template: b}", "t");
-  EXPECT_THROW(restore_checkpoint(*latest_checkpoint(run()), adam_, now), core::ConfigError);
+  EXPECT_THROW(restore_checkpoint(*latest_checkpoint(run()), *state_, now), core::ConfigError);
   now = core::parse_yaml("{lr: 1, data fingerprint: c}", "t");
-  EXPECT_THROW(restore_checkpoint(checkpoint, adam_, now), core::ConfigError);
+  EXPECT_THROW(restore_checkpoint(checkpoint, *state_, now), core::ConfigError);
 }
 
 }  // namespace

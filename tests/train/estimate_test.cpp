@@ -196,6 +196,35 @@ TEST_F(EstimateTest, AShardedBaseIsHeldInParts) {
   EXPECT_NEAR(two.at("two whole blocks"), 2 * (141.1 - kHeadAndEmbedding) / 80, 0.01);
 }
 
+// 7 billion parameters of 16 bytes, a share each, and two blocks of 202 million whole, with their
+// gradients.
+TEST_F(EstimateTest, AllThatMethodFullTrainsIsHeldInParts) {
+  TrainSettings given = settings(config("7b"), 4, 2048);
+  given.method = "full";
+  given.lora.rank = 0;
+  core::Reporter silent;
+  const auto planned = [&](int gpus) {
+    return estimate(given, gpu_named("H100"), std::nullopt, silent, gpus);
+  };
+  const Estimate whole = planned(8);
+  EXPECT_FALSE(whole.fits);
+  EXPECT_THAT(whole.advice, ::testing::ElementsAre("shard=true"));
+  given.shard = true;
+  EXPECT_EQ(planned(1).total_bytes, whole.total_bytes) << "one has nobody to share with";
+  const Estimate eight = planned(8);
+  EXPECT_TRUE(eight.fits);
+  EXPECT_EQ(eight.recompute, "block");
+  std::map<std::string, double> parts;
+  for (const MemoryPart& part : eight.parts) parts[part.what] = static_cast<double>(part.bytes);
+  constexpr double kShare = 6.738e9 / 8;
+  EXPECT_NEAR(parts.at("weights, a part of 8, fp32"), 4 * kShare, 1e-3 * 4 * kShare);
+  EXPECT_NEAR(parts.at("gradients, a part of 8, fp32"), 4 * kShare, 1e-3 * 4 * kShare);
+  EXPECT_NEAR(parts.at("optimizer's two moments, a part of 8, fp32"), 8 * kShare, 8e-3 * kShare);
+  EXPECT_NEAR(parts.at("whole blocks or head in use, with gradients, fp32"),
+              4 * 202.4e6 * (4 + 1.0 / 8), 1e7);
+  EXPECT_GT(parts.at("activations and workspace of a micro-batch"), 32 * 8192 * 4096 * 2.0);
+}
+
 // Ranks of the adapter's own layers, of which one is missing, and what it trains.
 TEST_F(EstimateTest, AnAdapterIsCountedLayerByLayer) {
   corda::testing::write_tiny_model(at("tiny"), {.vocab = 257});

@@ -80,5 +80,38 @@ TEST(WeightDecay, ByColumnsIsThatOfEachColumn) {
   EXPECT_LT(distance(by_ones, after(plain, 0.01, 5, false)[1].second), 1e-6);
 }
 
+// Of ranks that have a half each, clipped by the norm of both.
+TEST(AdamWOfParts, WithTheNormOfAllIsThatOfTheWhole) {
+  const at::Tensor start = random_tensor({10}, 4);
+  const at::Tensor gradient = 3 * random_tensor({10}, 5);
+  const AdamWSettings settings{.weight_decay = 0.1};
+  const auto leaf = [&](std::int64_t begin, std::int64_t size) {
+    return start.narrow(0, begin, size).clone().set_requires_grad(true);
+  };
+  AdamW whole({{"w", leaf(0, 10)}}, settings);
+  AdamW first({{"w", leaf(0, 5)}}, settings);
+  AdamW second({{"w", leaf(5, 5)}}, settings);
+  const auto square_of = [&](std::int64_t begin) {
+    return gradient.narrow(0, begin, 5).to(at::kDouble).square().sum();
+  };
+  for (int step = 0; step < 3; ++step) {
+    const auto move = [&](AdamW& optimizer, const at::Tensor& slope, const SumOverRanks& sum) {
+      optimizer.parameters()[0].second.mutable_grad() = slope.clone();
+      return optimizer.step(0.1, 0.5, sum).item<double>();
+    };
+    const double norm = move(whole, gradient, {});
+    EXPECT_GT(norm, 0.5);
+    const double of_first = move(first, gradient.narrow(0, 0, 5),
+                                 [&](const at::Tensor& square) { square.add_(square_of(5)); });
+    const double of_second = move(second, gradient.narrow(0, 5, 5),
+                                  [&](const at::Tensor& square) { square.add_(square_of(0)); });
+    EXPECT_NEAR(of_first, norm, 1e-6 * norm);
+    EXPECT_NEAR(of_second, norm, 1e-6 * norm);
+  }
+  const at::Tensor parts =
+      at::cat({first.parameters()[0].second, second.parameters()[0].second}).detach();
+  EXPECT_LT(distance(parts, whole.parameters()[0].second), 1e-6);
+}
+
 }  // namespace
 }  // namespace corda::train

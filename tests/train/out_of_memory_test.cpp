@@ -46,8 +46,8 @@ class Exhausted final : public GradientPass {
 
 PassChooser exhausted_after(int passes) {
   return [passes](const TrainSettings& settings, model::Model& model, const LargestBatches& largest,
-                  core::Reporter& reporter) {
-    ChosenPass chosen = choose_pass(settings, model, largest, reporter);
+                  core::Reporter& reporter, ShardedParameters* sharded) {
+    ChosenPass chosen = choose_pass(settings, model, largest, reporter, sharded);
     chosen.pass = std::make_unique<Exhausted>(std::move(chosen.pass), passes);
     return chosen;
   };

@@ -145,7 +145,8 @@ void print_result(const train::TrainResult& result, bool json) {
                                      {"steps", result.steps},
                                      {"loss", result.loss},
                                      {"seconds", result.seconds},
-                                     {"peak_memory_bytes", result.peak_memory_bytes}};
+                                     {"peak_memory_bytes", result.peak_memory_bytes},
+                                     {"state_bytes", result.state_bytes}};
     if (result.eval_loss) object["eval_loss"] = *result.eval_loss;
     if (result.forgetting) object["forgetting"] = *result.forgetting;
     if (result.best_step) object["best_step"] = *result.best_step;
@@ -201,7 +202,8 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
       ConsoleReporter reporter(common.quiet, !common.prints);
       if (flags->dry_run) {
         if (common.prints)
-          print_plan(train::plan(flags->settings, flags->resume, reporter), common.json);
+          print_plan(train::plan(flags->settings, flags->resume, reporter, common.world->size()),
+                     common.json);
         return;
       }
       outlive_readers();

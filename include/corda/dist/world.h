@@ -75,6 +75,12 @@ class World {
   // another gather.
   virtual std::unique_ptr<Pending> begin_local_gather(const at::Tensor& all,
                                                       const at::Tensor& piece) = 0;
+  // The same over all ranks: `all` [n * size()].
+  virtual std::unique_ptr<Pending> begin_gather(const at::Tensor& all, const at::Tensor& piece) = 0;
+  // Sums `all` [n * size()] over the ranks and gives each its piece [n] of the sum, in the order of
+  // the ranks. What `all` holds afterwards is not said.
+  virtual std::unique_ptr<Pending> begin_scatter_sum(const at::Tensor& piece,
+                                                     const at::Tensor& all) = 0;
   // Sums into the tensor of `root`; those of the others are lost.
   virtual void sum_to(const at::Tensor& tensor, int root) = 0;
   // Gives every rank the tensor of `root`.

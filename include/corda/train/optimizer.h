@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -18,6 +19,10 @@ struct AdamWSettings {
   double eps = 1e-8;
   double weight_decay = 0;
 };
+
+// Where each of several ranks has a part of what is trained: sums the squared norm of their
+// gradients, an fp64 scalar on their device, over the ranks in place.
+using SumOverRanks = std::function<void(const at::Tensor& square)>;
 
 // Loshchilov and Hutter 2019, as torch.optim.AdamW computes it: decay decoupled, both moments
 // bias-corrected. Moments are fp32 on the parameters' device.
@@ -35,10 +40,8 @@ class AdamW {
   // One step, with the gradients first scaled down to the norm `grad_clip` where theirs is larger
   // (0: never). Returns the Euclidean norm over all gradients before that, an fp32 scalar on their
   // device. Does not synchronise, so a gradient that is not finite is for the caller to find.
-  at::Tensor step(double learning_rate, double grad_clip);
+  at::Tensor step(double learning_rate, double grad_clip, const SumOverRanks& sum = {});
   void clear_gradients();
-  // Throws NumericalError naming the first parameter that is not finite.
-  void require_finite_parameters() const;
 
   const std::vector<std::pair<std::string, at::Tensor>>& parameters() const { return parameters_; }
   // Moments and step count under "NAME.exp_avg", "NAME.exp_avg_sq" and "NAME.step".

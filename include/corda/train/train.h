@@ -44,6 +44,8 @@ struct TrainResult {
   std::string output;  // RUN/adapter, or RUN/model for full fine-tuning
   double seconds = 0;
   std::int64_t peak_memory_bytes = 0;
+  // Of weights, gradients and optimizer on the rank that holds the most, beside activations.
+  std::int64_t state_bytes = 0;
 };
 
 // What a run will do, known before it begins.
@@ -63,15 +65,18 @@ struct TrainPlan {
   double decay_total = 0;             // the sum of rate (of A) x weight_decay over all steps
   std::int64_t model_parameters = 0;  // without an adapter's
   std::int64_t trained_parameters = 0;
-  std::int64_t state_bytes = 0;  // of weights, gradients and moments, beside activations
-  std::string device;            // "cpu" or the GPU's product name
+  // Of weights, gradients and moments, beside activations: of one rank, where `split_over` share
+  // them.
+  std::int64_t state_bytes = 0;
+  int split_over = 1;
+  std::string device;  // "cpu" or the GPU's product name
 };
 
 // Checks what can be checked without the work, and says what the work would be: the run directory,
 // the device, the model's configuration and the shapes of its tensors, the adapter, rank and
 // targets, every data file, which it tokenises. Leaves nothing behind (but for a `data.cache` that
-// is a directory). Throws what `train` would throw.
-TrainPlan plan(const TrainSettings& settings, bool resume, core::Reporter& reporter);
+// is a directory). `ranks`: how many will train together. Throws what `train` would throw.
+TrainPlan plan(const TrainSettings& settings, bool resume, core::Reporter& reporter, int ranks = 1);
 
 // In sentences for a user: steps, data, parameters, memory.
 std::vector<std::string> describe(const TrainPlan& plan);
