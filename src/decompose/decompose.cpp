@@ -15,6 +15,8 @@
 
 #include "adapter/target_modules.h"
 #include "corda/adapter/check_fit.h"
+#include "corda/adapter/tuning.h"
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/core/work_directory.h"
@@ -327,6 +329,10 @@ void write_result(const DecomposeSettings& settings, adapter::Adapter& result,
   resolved.alpha = result.alpha;
   resolved.ranks = ranks_of(settings);
   core::write_settings(directory.staging(), settings_of(resolved));
+  card::write(directory.staging(),
+              card::text_of_start(card::base_of(settings.model),
+                                  adapter::tuning_of(result, layers, mode.subtracts_start),
+                                  card::start_of(directory.staging())));
   finished.write(directory.staging(), ranks);
   directory.commit();
 }

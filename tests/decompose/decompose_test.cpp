@@ -87,6 +87,17 @@ TEST_F(Decompose, ResolvedSettingsReadBack) {
                                                "up_proj", "down_proj"));
 }
 
+TEST_F(Decompose, ACardStandsBesideTheStart) {
+  core::write_file_atomic(model_ / "README.md", "---\nlicense: mit\n---\n");
+  core::write_file_atomic(covariance_ / "settings.resolved.yaml", "data: [/home/me/facts.jsonl]\n");
+  run(settings());
+  const std::string card = core::read_file(scratch_.path() / "adapter" / "README.md");
+  EXPECT_THAT(card, HasSubstr("\nlicense: mit\n"));
+  EXPECT_THAT(card, HasSubstr("| method | CorDA KPA |\n| rank | 3 (6 in the files"));
+  EXPECT_THAT(card, HasSubstr("| start calibrated on | `facts.jsonl` |\n"));
+  EXPECT_THAT(card, HasSubstr("Nothing of it is trained yet"));
+}
+
 TEST_F(Decompose, MixingIsIndependentOfEachCovariancesScale) {
   const fs::path scaled = write_covariance(scratch_.path() / "scaled", model_, 100, 3.0);
   DecomposeSettings s = settings("mixed");

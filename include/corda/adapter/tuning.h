@@ -11,5 +11,8 @@ namespace corda::adapter {
 
 card::Tuning tuning_of(const Adapter& adapter);
 card::Tuning tuning_of(const AdapterReader& reader);
+// Of one whose layers are not in memory, as `write_adapter_notes` has it.
+card::Tuning tuning_of(const Adapter& header, const std::map<std::string, LayerScale>& layers,
+                       bool subtracts_start);
 
 }  // namespace corda::adapter
