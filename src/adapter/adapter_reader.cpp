@@ -94,7 +94,7 @@ std::string problem_of_factors(const std::vector<std::int64_t>& a,
                 "these tensors");
 }
 
-// The same of its magnitude, which DoRA has and LoRA has not.
+// What is wrong with its magnitude, likewise; DoRA has one and LoRA has none.
 std::string problem_of_magnitude(const std::vector<std::int64_t>& magnitude, bool is_there,
                                  std::int64_t out_features, bool use_dora) {
   if (is_there != use_dora) {

@@ -138,7 +138,8 @@ adapter::Adapter header_of(const AdapterReader& reader, const ExportSettings& se
   return result;
 }
 
-// What its directory, or the model, says of the base; the card of the adapter it came from.
+// The card, whose facts on the base are those of the model or, without one, of the adapter's own
+// card.
 std::string card_of(const AdapterReader& reader, const ExportSettings& settings,
                     const adapter::Adapter& written) {
   card::Base base =

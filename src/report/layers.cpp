@@ -38,7 +38,7 @@ std::optional<double> energy_share(const Layer& layer) {
 
 std::optional<double> update_norm(const Layer& layer) { return layer.update_norm; }
 
-// By projection, in the order of its first layer.
+// The last parts of the layers' names, in the order in which they come first.
 std::vector<std::string> projections_of(const Run& run) {
   std::vector<std::string> names;
   for (const Layer& layer : run.layers) {
@@ -84,7 +84,8 @@ void add_by_block(const Run& run, const std::string& title, const std::string& y
   section.blocks.emplace_back(std::move(chart));
 }
 
-// Of every projection the singular values of its updates: each block faint, their mean in front.
+// Draws the singular values of the updates for each kind of layer: each block faint, their mean in
+// front.
 void add_spectra(const Run& run, Section& section) {
   std::size_t number = 0;
   for (const std::string& projection : projections_of(run)) {

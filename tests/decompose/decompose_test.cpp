@@ -169,7 +169,8 @@ class Messages : public core::Reporter {
   std::vector<std::string> infos;
 };
 
-// One line for all sites, and before the work: nothing has to be computed to know it.
+// The warning is one line for all sites, and comes before the work, since nothing has to be
+// computed to know it.
 TEST_F(Decompose, SitesThatSawFewerTokensThanTheyHaveFeaturesAreOneWarning) {
   DecomposeSettings s = settings();
   s.covariance = {write_covariance(scratch_.path() / "few", model_, 100, 1, 15).string()};
@@ -422,7 +423,7 @@ TEST_F(Decompose, AModuleThatCannotNameAFileIsNone) {
   EXPECT_EQ(run(s).layers.size(), 14U);
 }
 
-// One projection of 512 x 512, large enough for the fast route, of the given rank.
+// One layer of 512 x 512, large enough for the fast route, whose weight has the given rank.
 class LargeLayer : public ::testing::Test {
  protected:
   DecomposeResult run(std::int64_t rank, bool exact = false, const std::string& mode = "kpa") {

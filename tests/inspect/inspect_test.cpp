@@ -49,7 +49,8 @@ class Inspect : public ::testing::Test {
                      silent),
         name);
   }
-  // Of q of both blocks and of up of the second: unequal, so that the direction counts.
+  // Writes covariances for q of both blocks and for up of the second. They are unequal, so that the
+  // direction counts.
   void write_covariance(const std::string& name) const {
     io::CovarianceWriter writer(at(name), io::CovarianceStorage::kPacked);
     const at::Tensor inputs = at::diag(at::arange(1, 33).to(at::kFloat));

@@ -67,7 +67,7 @@ class EstimateTest : public ::testing::Test {
     core::Reporter silent;
     return estimate(given, gpu_named(gpu), std::nullopt, silent);
   }
-  // Of the tensors, as the GPU's allocator counts them.
+  // The gigabytes of the tensors, as the GPU's allocator counts them.
   static double gigabytes(const Estimate& plan) {
     std::int64_t bytes = 0;
     for (const MemoryPart& part : plan.parts) {
@@ -285,7 +285,7 @@ TEST_F(EstimateTest, DataThatAreNotThereAreNotMeasured) {
   ASSERT_TRUE(size);
   EXPECT_EQ(size->samples, 2500);
   EXPECT_EQ(size->mean_tokens, static_cast<double>(size->longest));
-  // Of a replayed file as much is drawn as makes up its share, however long it is.
+  // However long a replayed file is, only as much of it is drawn as makes up its share.
   std::ofstream general(at("general.jsonl"));
   for (int i = 0; i < 9000; ++i) general << "{\"prompt\": \"abcd\", \"completion\": \"efg\"}\n";
   general.close();

@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Which projections have an adapter.
+// Which layers have an adapter.
 using Target = std::function<bool(const std::string& name)>;
 
 struct Case {
@@ -187,7 +187,7 @@ INSTANTIATE_TEST_SUITE_P(
              [](const std::string& n) { return n.ends_with("layers.3.mlp.down_proj"); }}),
     [](const auto& tested) { return std::string(tested.param.name); });
 
-// What it is said to take.
+// The bytes that the pass is said to take.
 class LowRankPassBytes : public ::testing::Test {
  protected:
   testing::TemporaryDirectory directory_;

@@ -31,8 +31,9 @@ struct Base {
   std::vector<std::string> languages = {};
 };
 
-// Of a model's directory, perhaps a snapshot in the Hugging Face cache. A README.md that is absent,
-// larger than 1 MB, or without front matter that can be read says nothing.
+// What is known of the base in a model's directory, perhaps a snapshot in the Hugging Face cache. A
+// README.md that is absent, larger than 1 MB, or without front matter that can be read says
+// nothing.
 Base base_of(const fs::path& model);
 
 // The base that the card of an adapter's directory names, as corda, PEFT and others write it; an
@@ -57,8 +58,8 @@ struct Start {
   std::vector<std::string> task_data = {};  // of modes with two, such as dual
 };
 
-// Of the directory of an adapter or of a covariance, from the settings that stand in it; empty
-// where it has none.
+// What the settings in an adapter's directory say of its start, or those in a covariance's
+// directory of its data; empty where there are none.
 Start start_of(const fs::path& directory);
 
 // How a model came to its codes.
