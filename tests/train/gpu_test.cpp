@@ -26,7 +26,7 @@ struct Case {
   Lengths lengths;
   std::int64_t rank;
   bool train_a;
-  bool shared_a = false;  // of projections with one input
+  bool shared_a = false;  // layers with one input share A
   bool train_b = true;
 };
 

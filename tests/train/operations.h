@@ -46,7 +46,7 @@ struct OperationsRun {
   TinyModelOptions shape = {};
   at::Device device = at::kCPU;
   std::vector<data::PackedBatch> batches;
-  std::vector<std::string> targets = {};  // ends of the adapted projections' names; empty: all
+  std::vector<std::string> targets = {};  // ends of the adapted layers' names; empty: all
   double entropy_power = 0;
 
   struct Result {

@@ -40,7 +40,7 @@ struct RotaryDescription {
   }
 };
 
-// A linear layer of a block, y = x W^T + bias. A layer may hold several projections one after
+// A linear layer of a block, y = x W^T + bias. One layer may hold the rows of several, one after
 // the other (qkv_proj, gate_up_proj): its site says what the rows of all its layers are.
 struct LayerDescription {
   std::string name;  // in the block: "self_attn.q_proj"
