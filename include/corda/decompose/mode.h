@@ -33,8 +33,8 @@ struct Mode {
   bool takes_largest = true;
   bool is_of_product = false;        // of W C~: CorDA++'s choices are defined
   std::string_view ranks = "equal";  // what `ranks: auto` means: as the mode was published
-  // In src/decompose/starts.h: what the layers of a site share, made once (null: nothing), and the
-  // start of one layer.
+  // Functions of src/decompose/starts.h: the first makes what the layers of a site share, once
+  // (null: they share nothing), the second makes the start of one layer.
   void (*prepare)(SiteWork& site) = nullptr;
   LayerStart (*start)(const SiteWork& site, const LayerSite& layer) = nullptr;
 };

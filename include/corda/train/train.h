@@ -73,7 +73,7 @@ struct TrainPlan {
 // is a directory). Throws what `train` would throw.
 TrainPlan plan(const TrainSettings& settings, bool resume, core::Reporter& reporter);
 
-// In sentences for a user: steps, data, parameters, memory.
+// The plan in sentences for a user: steps, data, parameters, memory.
 std::vector<std::string> describe(const TrainPlan& plan);
 
 // Trains and writes RUN/adapter (full: RUN/model), checkpoints, config.resolved.yaml,
