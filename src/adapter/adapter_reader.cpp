@@ -116,7 +116,7 @@ void check_entry(const std::string& module, const AdapterReader::Entry& entry,
   };
   const std::int64_t rank = config.rank_of(module);
   if (subtracts && rank % 2 != 0) {
-    throw FormatError(concat("'", file.directory().string(), "': module '", module, "' has rank ",
+    throw FormatError(concat("'", file.directory().string(), "': layer '", module, "' has rank ",
                              rank,
                              ", but the start is subtracted (corda.json), which needs an even "
                              "one; one of the two files was changed"));
@@ -127,7 +127,7 @@ void check_entry(const std::string& module, const AdapterReader::Entry& entry,
                                    shape(entry.b)[0], config.use_dora);
   }
   if (problem.empty()) return;
-  throw FormatError(concat("'", file.directory().string(), "': module '", module, "' ", problem));
+  throw FormatError(concat("'", file.directory().string(), "': layer '", module, "' ", problem));
 }
 
 // PEFT makes adapters for the target modules alone and drops other tensors of the file.

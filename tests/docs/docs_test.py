@@ -14,6 +14,7 @@ of one of our scripts, stand in the script. A command that is in neither way cov
   tests/docs/docs_test.py --corda build/cpu/bin/corda [--only docs/eval.md] [--keep DIR]
 """
 import argparse
+import fnmatch
 import gzip
 import json
 import os
@@ -283,7 +284,8 @@ def prepared_world(corda, folder):
     for name in ("lora.yaml", "train.yaml"):
         world.write(name, settings)
     world.must("corda train --config train.yaml")
-    world.must("corda train --config train.yaml --set method=full --out run-full")
+    world.must("corda calibrate --model llama --data facts.jsonl --activation-scaling none --out .cov")
+    world.must("corda train --config train.yaml --set method=full --set gauge.covariance=.cov --set 'log=[jsonl, tensorboard]' --out run-full")
     for name in ("a", "b"):
         shutil.copytree(folder / "run", folder / "runs" / name)
     world.must("corda merge --model llama --adapter run/adapter --out merged")
@@ -400,6 +402,18 @@ def check_figures(page, text):
     return wrong, rows
 
 
+def check_logs(world):
+    """Every file of a run, and every field of its log, has a row in the page on them."""
+    page = (ROOT / "docs/runs-and-logs.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)`", page, re.M)
+    files = {path.name for name in ("run", "run-full") for path in (world.folder / name).iterdir()}
+    lines = (world.folder / "run-full/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    fields = set().union(*map(json.loads, lines))
+    assert {"eval_loss", "forgetting"} <= fields and "versions.jsonl" in files, "the run is too plain to check the page"
+    known = lambda name: any(fnmatch.fnmatch(name, row.rstrip("/")) for row in rows)
+    return [f"docs/runs-and-logs.md: {name} has no row" for name in sorted(files | fields) if name != "model" and not known(name)]
+
+
 def check_index(pages):
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     return [f"docs/README.md has no line for {page}" for page in pages if page.startswith("docs/") and page != "docs/README.md" and f"({page[5:]})" not in index]
@@ -423,6 +437,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = args.keep or pathlib.Path(temporary)
         first = prepared_world(corda, work / "prepared")
+        wrong += check_logs(first)
         totals = {"run": 0, "checked": 0}
         for page in args.only or pages:
             text = (ROOT / page).read_text(encoding="utf-8")

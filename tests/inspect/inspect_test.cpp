@@ -129,7 +129,7 @@ TEST_F(Inspect, AnAdapterSaysWhatItIsAndWhetherItFits) {
   EXPECT_EQ(adapter["rank"], 4);
   EXPECT_EQ(adapter["stored_rank"], 4);
   EXPECT_EQ(adapter["scale"], 2.0);
-  EXPECT_EQ(adapter["projections"], Json::array({"q_proj", "up_proj"}));
+  EXPECT_EQ(adapter["target_modules"], Json::array({"q_proj", "up_proj"}));
   EXPECT_EQ(adapter["parameters"], 4 * (32 + 32) + 4 * (32 + 48));
   EXPECT_EQ(adapter["fit"]["fits"], true);
   EXPECT_EQ(adapter["layers"][1]["update_norm"], 0.0);
