@@ -53,7 +53,7 @@ namespace {
 // Whether a batch of sizes `own` can be filled up to `shape`, at a price that is not absurd.
 bool fits(const BatchShape& own, const BatchShape& shape) {
   constexpr std::int64_t kMuchLarger =
-      8;  // more sequences, or longer ones, cost little while they are empty
+      8;  // empty sequences, and a longest one that is not there, cost little
   if (shape.tokens < own.tokens || shape.targets < own.targets || shape.longest < own.longest)
     return false;
   const std::int64_t fill = shape.tokens - own.tokens;

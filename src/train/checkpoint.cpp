@@ -172,7 +172,8 @@ Progress restored(const fs::path& checkpoint, const AdamW& optimizer, const Conf
   return progress;
 }
 
-// The newest complete checkpoint before this one, for a message; "" where there is none.
+// What a message calls the place to go on from without this checkpoint: the newest complete one
+// before it, or "the beginning".
 std::string checkpoint_before(const fs::path& checkpoint) {
   std::string before = "the beginning";
   for (const auto& [step, path] : complete_checkpoints(checkpoint.parent_path().parent_path()))
