@@ -19,7 +19,7 @@ at::Tensor update_of(const LayerAdapter& layer, double scale) {
   const at::Tensor a = layer.a.to(at::kFloat);
   const at::Tensor b = layer.b.to(at::kFloat);
   if (!layer.subtracts_start()) return at::mm(b, a).mul_(scale);
-  // Differences first: B A - B0 A0 would cancel nearly everything early in training.
+  // The differences are formed first: B A - B0 A0 would cancel nearly everything early in training.
   const at::Tensor a0 = layer.a0.to(at::kFloat);
   const at::Tensor b0 = layer.b0.to(at::kFloat);
   return at::addmm(at::mm(b - b0, a), b0, a - a0).mul_(scale);

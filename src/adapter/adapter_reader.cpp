@@ -94,7 +94,7 @@ std::string problem_of_factors(const std::vector<std::int64_t>& a,
                 "these tensors");
 }
 
-// The same of its magnitude, which DoRA has and LoRA has not.
+// What is wrong with its magnitude, likewise; DoRA has one and LoRA has none.
 std::string problem_of_magnitude(const std::vector<std::int64_t>& magnitude, bool is_there,
                                  std::int64_t out_features, bool use_dora) {
   if (is_there != use_dora) {
@@ -116,7 +116,7 @@ void check_entry(const std::string& module, const AdapterReader::Entry& entry,
   };
   const std::int64_t rank = config.rank_of(module);
   if (subtracts && rank % 2 != 0) {
-    throw FormatError(concat("'", file.directory().string(), "': module '", module, "' has rank ",
+    throw FormatError(concat("'", file.directory().string(), "': layer '", module, "' has rank ",
                              rank,
                              ", but the start is subtracted (corda.json), which needs an even "
                              "one; one of the two files was changed"));
@@ -127,7 +127,7 @@ void check_entry(const std::string& module, const AdapterReader::Entry& entry,
                                    shape(entry.b)[0], config.use_dora);
   }
   if (problem.empty()) return;
-  throw FormatError(concat("'", file.directory().string(), "': module '", module, "' ", problem));
+  throw FormatError(concat("'", file.directory().string(), "': layer '", module, "' ", problem));
 }
 
 // PEFT makes adapters for the target modules alone and drops other tensors of the file.

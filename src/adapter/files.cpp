@@ -224,7 +224,7 @@ void write_first_components(const fs::path& stored_file, const fs::path& out,
     for (const auto& [name, dimension] : {std::pair(names.a, 0), std::pair(names.b, 1)}) {
       const at::Tensor whole = io::view_tensor(file, name);
       at::Tensor first = whole.narrow(dimension, 0, rank);
-      // Behind them stand those of the start.
+      // Behind the trained factors stand those of the start.
       if (subtracts_start) {
         const std::int64_t half = whole.size(dimension) / 2;
         first = at::cat({first, whole.narrow(dimension, half, rank)}, dimension);

@@ -34,7 +34,7 @@ Forgetting forgetting_of(const at::Tensor& b, double scale, const InputEnergy& e
   const at::NoGradGuard no_grad;
   const at::Tensor wide = b.to(at::kDouble);
   const double sum = (at::mm(wide.t(), wide) * energy.of_a).sum().item<double>();
-  // Of semidefinite factors: below zero by rounding alone. A NaN stays one.
+  // The factors are semidefinite, so the sum is below zero by rounding alone. A NaN stays one.
   return {.change = scale * scale * (sum < 0 ? 0 : sum), .inputs = energy.inputs};
 }
 
@@ -95,7 +95,7 @@ const at::Tensor& KnowledgeInputs::of(const std::string& module, std::int64_t in
                                   " inputs, and the layer has ", in_features));
   }
   if (site != loaded_) {
-    covariance_ = at::Tensor();  // two are never held
+    covariance_ = at::Tensor();  // frees the one before, so that two are never held
     covariance_ = reader_.load(site);
     loaded_ = site;
   }

@@ -18,7 +18,7 @@ using core::ShapeError;
 
 namespace {
 
-// FNV-1a: a number for a name, the same on every machine.
+// Makes a number of a name (FNV-1a), the same on every machine.
 std::uint64_t stream_of(const std::string& name) {
   std::uint64_t hash = 0xcbf29ce484222325U;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
@@ -38,7 +38,8 @@ at::Tensor alive(const linalg::Spectrum& u, std::int64_t rows, std::int64_t colu
 
 at::Tensor to_fp32(const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); }
 
-// The vectors have one number for each row of the weight (side "out") or for each column ("in").
+// Checks that the vectors have one number for each row of the weight (side "out") or for each
+// column ("in").
 void check_directions(const at::Tensor& weight, const linalg::Spectrum& found, double scale,
                       const char* side) {
   const bool matrices = weight.dim() == 2 && found.vectors.dim() == 2;

@@ -10,7 +10,7 @@ namespace corda::adapter {
 
 core::Json to_json(const LayerReport& report);
 
-// Throws FormatError as core::Fields does.
+// Reads a report back. Throws FormatError as core::Fields does.
 LayerReport layer_report_of(const core::Fields& fields);
 
 }  // namespace corda::adapter

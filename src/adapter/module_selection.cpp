@@ -88,7 +88,8 @@ ModuleSelection::ModuleSelection(const Json& config, const std::string& source) 
   }
 }
 
-// The first number of the name that stands behind a list of this name.
+// The number of the block that a module belongs to: the first one in its name that stands behind
+// the name of a list of blocks.
 std::optional<std::int64_t> ModuleSelection::block_in(const NamePattern& list,
                                                       std::string_view module) {
   const std::vector<std::string> parts = core::split(module, '.');

@@ -37,9 +37,9 @@ constexpr std::array<std::string_view, 15> kRead = {"peft_type",
                                                     "exclude_modules",
                                                     "layers_to_transform",
                                                     "layers_pattern"};
-// Without influence on what the stored tensors mean for a linear layer: notes, the settings of a
-// start that is over (init_lora_weights says which), PEFT sets fan_in_fan_out back for these
-// layers.
+// These keys do not change what the stored tensors mean for a linear layer. They are notes, or
+// settings of a start that is over (init_lora_weights says which); fan_in_fan_out PEFT sets back
+// for such layers.
 constexpr std::array<std::string_view, 15> kWithoutEffect = {
     "task_type",      "inference_mode",      "peft_version",   "revision",      "auto_mapping",
     "megatron_core",  "qalora_group_size",   "loftq_config",   "eva_config",    "corda_config",
@@ -118,7 +118,7 @@ const Value* find_exception(const std::vector<PeftConfig::Exception<Value>>& exc
   return found == exceptions.end() ? nullptr : &found->value;
 }
 
-// Whole numbers as such, as PEFT writes them; those that a double is sure to hold.
+// Writes a whole number without a point, as PEFT does, where a double is sure to hold it.
 Json number_json(double value) {
   if (std::abs(value) < 1e15 && std::trunc(value) == value) return static_cast<std::int64_t>(value);
   return value;

@@ -18,15 +18,15 @@ namespace corda::adapter {
 namespace fs = std::filesystem;
 
 struct PeftConfig {
-  // A rank or an alpha of their own for the modules that a pattern matches.
+  // The modules that a pattern matches have a rank or an alpha of their own.
   template <typename Value>
   struct Exception {
     std::string pattern;  // as in the file
     Value value;
-    std::optional<NamePattern> matcher = {};  // of a file that was read
+    std::optional<NamePattern> matcher = {};  // made where a file was read
   };
 
-  std::int64_t rank = 0;  // of the stored product
+  std::int64_t rank = 0;  // the rank of the stored product
   double alpha = 0;       // lora_alpha
   bool use_rslora = false;
   double dropout = 0;
@@ -34,9 +34,9 @@ struct PeftConfig {
   std::string base_name;
   std::vector<Exception<std::int64_t>> ranks;  // rank_pattern, in the order of the file
   std::vector<Exception<double>> alphas;       // alpha_pattern
-  ModuleSelection selection = {};              // of a file that was read
-  // What a file that is written says: last parts of module names or full names, and the blocks
-  // that have an adapter (all where it is empty).
+  ModuleSelection selection = {};              // what a file that was read selects
+  // What is written to a file: last parts of module names or full names, and the blocks that have
+  // an adapter (all where it is empty).
   std::vector<std::string> target_modules = {};
   std::vector<std::int64_t> layers_to_transform = {};
   std::string exclude_modules = {};  // a pattern of whole names; "": none

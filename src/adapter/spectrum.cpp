@@ -18,7 +18,8 @@ Factors stored_in_double(const LayerAdapter& layer) {
   return {factors.a.to(at::kCPU, at::kDouble), factors.b.to(at::kCPU, at::kDouble)};
 }
 
-// With orthonormal columns q_b [out, m], q_a [in, n]: B A = q_b core q_a^T, core [m, n].
+// A product B A = q_b core q_a^T, where q_b [out, m] and q_a [in, n] have orthonormal columns and
+// core is [m, n].
 struct Split {
   at::Tensor q_b, core, q_a;
 };

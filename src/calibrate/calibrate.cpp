@@ -31,7 +31,8 @@ using core::concat;
 
 namespace {
 
-// Everything the covariances depend on.
+// Everything the covariances depend on. A work directory that was made with the same may be taken
+// up.
 core::ConfigNode made_with(CalibrateSettings settings, const std::string& model,
                            const covariance::Draw& draw, at::Device device, at::ScalarType dtype) {
   core::ConfigNode result = settings_of(settings).binding();
@@ -134,7 +135,7 @@ core::SettingsList settings_of(CalibrateSettings& s) {
 
 namespace {
 
-// What rank 0 writes.
+// The files that rank 0 writes.
 struct Output {
   Output(const CalibrateSettings& settings, core::ConfigNode made_with, core::Reporter& reporter)
       // Another draw of the same files, with another --samples or --seed, is no other data.
@@ -182,7 +183,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   if (world.is_first()) {
-    core::AtomicDirectory(settings.out);  // an output that cannot be written is known at once
+    core::AtomicDirectory(settings.out);  // fails at once where the output cannot be written
     core::refuse_foreign_work(settings.out);
   }
   const at::Device device = world.device_of(settings.device);

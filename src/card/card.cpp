@@ -3,12 +3,12 @@
 #include "corda/card/card.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <map>
 #include <set>
 #include <system_error>
 
+#include "card/markdown.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
@@ -20,11 +20,6 @@ using core::concat;
 using core::ConfigNode;
 
 namespace {
-
-constexpr const char* kName = "README.md";
-constexpr const char* kNameOfBase = "README-of-base.md";
-// A comment in every card that corda writes.
-constexpr const char* kMark = "<!-- Written by corda. -->";
 
 // A text as a YAML scalar; JSON's form, which YAML reads too, where the bare word means another
 // thing ("no", "1.0") or might.
@@ -38,70 +33,31 @@ std::string yaml(const std::string& text) {
   return plain && !kWords.contains(text) ? text : core::json_line(core::Json(text));
 }
 
-// A text in a sentence or a cell of a table: what Markdown reads as a mark gets a backslash.
-std::string plain(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    if (std::string_view("\\`*_[]<>|#").find(c) != std::string_view::npos) result += '\\';
-    result += c;
+// What a dotted name stands for in the settings of a run, or nullptr.
+const ConfigNode* node_at(const Run& run, std::string_view name) {
+  const ConfigNode* node = &run.settings;
+  for (const auto& part : core::split(name, '.')) {
+    node = node->find(part);
+    if (node == nullptr) return nullptr;
   }
-  return result;
-}
-
-struct Data {
-  std::string name;     // "org/name" on the hub, else a file's name
-  bool on_hub = false;  // a data set of the hub
-};
-
-// Snapshots of data sets stand in the cache as datasets--ORG--NAME/snapshots/COMMIT/...
-Data data_of(const fs::path& path) {
-  constexpr std::string_view kFolder = "datasets--";
-  for (auto part = path.begin(); part != path.end(); ++part) {
-    std::string name = part->string();
-    const auto next = std::next(part);
-    if (!name.starts_with(kFolder) || next == path.end() || *next != "snapshots") continue;
-    name.erase(0, kFolder.size());
-    if (const auto separator = name.find("--"); separator != std::string::npos)
-      name.replace(separator, 2, "/");
-    return {.name = name, .on_hub = true};
-  }
-  return {.name = path.filename().string(), .on_hub = false};
+  return node;
 }
 
 std::string setting(const Run& run, std::string_view name) {
-  const ConfigNode* node = &run.settings;
-  for (const auto& part : core::split(std::string(name), '.')) {
-    node = node->find(part);
-    if (node == nullptr) return "";
-  }
-  return node->kind == ConfigNode::Kind::kScalar ? node->text : "";
+  const ConfigNode* node = node_at(run, name);
+  return node != nullptr && node->kind == ConfigNode::Kind::kScalar ? node->text : "";
 }
 
 // The data of a list of files, each once, in the order of the settings.
-std::vector<Data> data_at(const Run& run, std::string_view key) {
-  std::vector<Data> result;
-  const ConfigNode* data = run.settings.find("data");
-  const ConfigNode* files = data == nullptr ? nullptr : data->find(key);
-  if (files == nullptr) return result;
-  for (const ConfigNode& item : files->items) {
-    const ConfigNode* path = item.kind == ConfigNode::Kind::kMap ? item.find("path") : &item;
-    if (path == nullptr || path->text.empty()) continue;
-    const Data found = data_of(path->text);
-    const bool known = std::any_of(result.begin(), result.end(),
-                                   [&](const Data& other) { return other.name == found.name; });
-    if (!known) result.push_back(found);
+std::vector<Data> files_at(const Run& run, std::string_view name) {
+  std::vector<std::string> paths;
+  if (const ConfigNode* files = node_at(run, name)) {
+    for (const ConfigNode& item : files->items) {
+      const ConfigNode* path = item.kind == ConfigNode::Kind::kMap ? item.find("path") : &item;
+      if (path != nullptr) paths.push_back(path->text);
+    }
   }
-  return result;
-}
-
-std::string listed(const std::vector<Data>& data) {
-  std::vector<std::string> names;
-  for (const Data& one : data) {
-    names.push_back(one.on_hub ? concat("[", plain(one.name), "](https://huggingface.co/datasets/",
-                                        one.name, ")")
-                               : concat("`", one.name, "`"));
-  }
-  return core::join(names, ", ");
+  return data_at(paths);
 }
 
 // Whether its start is one of CorDA's, whatever verb made it.
@@ -137,9 +93,23 @@ std::string license_link(const Base& base) {
   return concat("https://huggingface.co/", base.name, "/blob/main/", link);
 }
 
-std::string front_matter(Artifact artifact, const Base& base, const Tuning& tuning,
-                         const std::optional<Run>& run) {
-  const bool adapter = artifact == Artifact::kAdapter;
+// The names of the data sets on the hub that a run trained on.
+std::vector<std::string> datasets_of(const std::optional<Run>& run) {
+  std::vector<std::string> names;
+  if (!run) return names;
+  for (const char* list : {"data.train", "data.replay.path"}) {
+    for (const Data& data : files_at(*run, list)) {
+      if (data.on_hub && std::find(names.begin(), names.end(), data.name) == names.end())
+        names.push_back(data.name);
+    }
+  }
+  return names;
+}
+
+// Front matter as the hub reads it; `relation` says what became of the base.
+std::string front_matter(const Base& base, const char* relation, const char* library,
+                         const std::vector<std::string>& datasets,
+                         const std::vector<std::string>& tags) {
   std::string text = "---\n";
   const auto add = [&](const char* key, const std::string& value) {
     if (!value.empty()) text += concat(key, ": ", yaml(value), "\n");
@@ -151,25 +121,24 @@ std::string front_matter(Artifact artifact, const Base& base, const Tuning& tuni
   };
   if (base.on_hub) {
     add("base_model", base.name);
-    add("base_model_relation", adapter ? "adapter" : "finetune");
+    add("base_model_relation", relation);
   }
-  add("library_name", adapter ? "peft" : "transformers");
+  add("library_name", library);
   add("pipeline_tag", "text-generation");
   add("license", base.license);
   add("license_name", base.license_name);
   add("license_link", license_link(base));
   add_list("language", base.languages);
-  std::vector<std::string> datasets;
-  if (run) {
-    for (const Data& data : data_at(*run, "train"))
-      if (data.on_hub) datasets.push_back(data.name);
-  }
   add_list("datasets", datasets);
+  add_list("tags", tags);
+  return text + "---\n";
+}
+
+std::vector<std::string> tags_of(const Tuning& tuning) {
   std::vector<std::string> tags = {"corda"};
   if (tuning.method != "full") tags.emplace_back("lora");
   if (tuning.method == "dora" || tuning.method == "pissa") tags.push_back(tuning.method);
-  add_list("tags", tags);
-  return text + "---\n";
+  return tags;
 }
 
 // The last parts of the adapted layers' names, each once.
@@ -179,55 +148,84 @@ std::string targets(const Tuning& tuning) {
   return core::join({names.begin(), names.end()}, ", ");
 }
 
-std::string settings_table(const Tuning& tuning, const std::optional<Run>& run) {
-  std::string text = "## How it was made\n\n| | |\n|---|---|\n";
-  const auto row = [&](const char* name, const std::string& value) {
-    if (!value.empty()) text += concat("| ", name, " | ", value, " |\n");
-  };
-  row("method", method_name(tuning));
-  if (tuning.rank > 0) {
-    row("rank", tuning.stored_rank > tuning.rank
-                    ? concat(tuning.rank, " (", tuning.stored_rank, " in the files, which hold ",
-                             "the difference from the start)")
-                    : concat(tuning.rank));
-    row("alpha", concat(tuning.alpha));
-  }
-  row("layers", targets(tuning));
-  if (!run) return text;
-  row("training data", listed(data_at(*run, "train")));
-  row("template", plain(data_of(setting(*run, "data.template")).name));
-  row("learning rate", concat(setting(*run, "optim.lr"), ", ", setting(*run, "optim.schedule")));
-  if (run->steps > 0) row("steps", concat(run->steps));
-  row("epochs asked for", setting(*run, "optim.epochs"));
-  row("samples a step", setting(*run, "optim.batch_size"));
-  row("longest sample", concat(setting(*run, "data.max_length"), " tokens"));
-  row("precision", setting(*run, "precision"));
-  row("seed", setting(*run, "seed"));
-  if (run->evaluation) {
-    const auto data = data_at(*run, "eval");
-    row("evaluation loss", concat(run->evaluation->loss, " after step ", run->evaluation->step,
-                                  data.empty() ? "" : " on ", listed(data)));
-  }
-  return text;
+// The rank, of all layers or from the least to the greatest, and that of the files.
+std::string rank_of(const Tuning& tuning) {
+  const bool differ = tuning.smallest_rank < tuning.largest_rank;
+  std::string text = differ
+                         ? concat(tuning.smallest_rank, " to ", tuning.largest_rank, ", by layer")
+                         : concat(tuning.rank);
+  if (tuning.stored_rank <= tuning.rank) return text;
+  return concat(text, " (", differ ? "twice that" : concat(tuning.stored_rank),
+                " in the files, which hold the difference from the start)");
 }
 
-std::string loading(Artifact artifact, const Base& base) {
-  const std::string name = base.on_hub ? base.name : concat("path/to/", base.name);
-  if (artifact == Artifact::kModel) {
-    return "## Loading it\n\n```python\n"
-           "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-           "model = AutoModelForCausalLM.from_pretrained(\".\", dtype=\"auto\")\n"
-           "tokenizer = AutoTokenizer.from_pretrained(\".\")\n```\n";
+// A table of two columns; rows without a value are left out.
+class Table {
+ public:
+  void row(const char* name, const std::string& value) {
+    if (!value.empty()) text_ += concat("| ", name, " | ", value, " |\n");
   }
-  return concat(
-      "## Loading it\n\n```python\n"
-      "from peft import PeftModel\n"
-      "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-      "base = AutoModelForCausalLM.from_pretrained(",
-      core::json_line(core::Json(name)),
-      ", dtype=\"auto\")\nmodel = PeftModel.from_pretrained(base, \".\")\n",
-      "tokenizer = AutoTokenizer.from_pretrained(", core::json_line(core::Json(name)),
-      ")\n```\n\nThe base is the unmodified one.\n");
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_ = "## How it was made\n\n| | |\n|---|---|\n";
+};
+
+void add_tuning(Table& table, const Tuning& tuning) {
+  table.row("method", method_name(tuning));
+  if (tuning.rank > 0) {
+    table.row("rank", rank_of(tuning));
+    table.row("alpha", concat(tuning.alpha));
+  }
+  table.row("layers", targets(tuning));
+}
+
+void add_start(Table& table, const Start& start) {
+  table.row("start calibrated on", listed(data_at(start.data)));
+  table.row("start calibrated for the task on", listed(data_at(start.task_data)));
+}
+
+void add_run(Table& table, const Run& run) {
+  table.row("training data", listed(files_at(run, "data.train")));
+  if (const auto replayed = files_at(run, "data.replay.path"); !replayed.empty()) {
+    table.row("replayed data",
+              concat(listed(replayed), ", a share of ", setting(run, "data.replay.share")));
+  }
+  table.row("template", plain(data_of(setting(run, "data.template")).name));
+  table.row("learning rate",
+            concat(setting(run, "optim.lr"), ", ", setting(run, "optim.schedule")));
+  if (run.steps > 0) table.row("steps", concat(run.steps));
+  table.row("epochs asked for", setting(run, "optim.epochs"));
+  table.row("samples a step", setting(run, "optim.batch_size"));
+  table.row("longest sample", concat(setting(run, "data.max_length"), " tokens"));
+  table.row("precision", setting(run, "precision"));
+  table.row("seed", setting(run, "seed"));
+  if (run.evaluation) {
+    const auto data = files_at(run, "data.eval");
+    table.row("evaluation loss", concat(run.evaluation->loss, " after step ", run.evaluation->step,
+                                        data.empty() ? "" : " on ", listed(data)));
+  }
+}
+
+std::string loading_model() {
+  return concat(kLoading,
+                "\n```python\n"
+                "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+                "model = AutoModelForCausalLM.from_pretrained(\".\", dtype=\"auto\")\n"
+                "tokenizer = AutoTokenizer.from_pretrained(\".\")\n```\n");
+}
+
+std::string loading_adapter(const Base& base) {
+  const std::string name = base.on_hub ? base.name : concat("path/to/", base.name);
+  return concat(kLoading,
+                "\n```python\n"
+                "from peft import PeftModel\n"
+                "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+                "base = AutoModelForCausalLM.from_pretrained(",
+                core::json_line(core::Json(name)),
+                ", dtype=\"auto\")\nmodel = PeftModel.from_pretrained(base, \".\")\n",
+                "tokenizer = AutoTokenizer.from_pretrained(", core::json_line(core::Json(name)),
+                ")\n```\n\nThe base is the unmodified one.\n");
 }
 
 std::string licence(const Base& base) {
@@ -235,52 +233,113 @@ std::string licence(const Base& base) {
   if (base.license.empty()) {
     return text +
            "The files of the base do not say under which licence it stands. Its terms hold for "
-           "what "
-           "was made from it: look them up, and name them above (`license:`) before you publish "
-           "this.\n";
+           "what was made from it: look them up, and name them above (`license:`) before you "
+           "publish this.\n";
   }
   text += concat("That of the base: ", plain(base.license));
   if (!base.license_name.empty()) text += concat(" (", plain(base.license_name), ")");
   return text + ".\n";
 }
 
+std::string linked(const Base& base) {
+  if (base.name.empty()) return "a base that is not named";
+  return base.on_hub ? concat("[", plain(base.name), "](https://huggingface.co/", base.name, ")")
+                     : concat("`", base.name, "`");
+}
+
+std::string title_of(const Base& base, const std::string& what) {
+  return concat("# ", base.name.empty() ? "A language model" : plain(base.name), ", ", what, "\n");
+}
+
+std::string about_corda(const Tuning& tuning) {
+  if (!is_corda(tuning)) return "";
+  return " CorDA starts an adapter in directions that the covariance of the layers' inputs chooses "
+         "([Yang et al., 2024](https://arxiv.org/abs/2406.05223)).";
+}
+
+// The card around its parts; `what` is one line.
+std::string assembled(const std::string& front, const std::string& title, const std::string& what,
+                      const Table& table, const std::string& use, const Base& base) {
+  return concat(front, "\n", kMark, "\n\n", title, "\n", what, " Made by corda ", CORDA_VERSION,
+                ". The card is yours to edit; `corda eval --card` puts scores into it.\n\n",
+                table.text(), "\n", use, "\n", licence(base));
+}
+
 }  // namespace
 
 std::string text_of(Artifact artifact, const Base& base, const Tuning& tuning,
                     const std::optional<Run>& run) {
-  const std::string of =
-      base.name.empty() ? "a base that is not named"
-      : base.on_hub     ? concat("[", plain(base.name), "](https://huggingface.co/", base.name, ")")
-                        : concat("`", base.name, "`");
-  const std::string method = method_name(tuning);
+  const bool is_adapter = artifact == Artifact::kAdapter;
   const bool is_full = tuning.method == "full";
-  const std::string title = concat(base.name.empty() ? "A language model" : plain(base.name),
-                                   ", fine-tuned with ", is_full ? "corda" : method);
+  const std::string method = method_name(tuning);
   std::string what;
-  if (artifact == Artifact::kAdapter) {
-    what = concat("A low-rank adapter (", method, ") of ", of, ".");
+  if (is_adapter) {
+    what = concat("A low-rank adapter (", method, ") of ", linked(base), ".");
   } else if (is_full) {
-    what = concat(of, ", with all of its weights trained.");
+    what = concat(linked(base), ", with all of its weights trained.");
   } else {
-    what = concat(of, " with a low-rank adapter (", method, ") merged into its weights.");
+    what = concat(linked(base), " with a low-rank adapter (", method, ") merged into its weights.");
   }
-  if (is_corda(tuning)) {
-    what +=
-        " CorDA starts an adapter in directions that the covariance of the layers' inputs chooses "
-        "([Yang et al., 2024](https://arxiv.org/abs/2406.05223)).";
+  Table table;
+  add_tuning(table, tuning);
+  if (run) {
+    add_start(table, run->start);
+    add_run(table, *run);
   }
-  return concat(front_matter(artifact, base, tuning, run), "\n", kMark, "\n# ", title, "\n\n", what,
-                " Made by corda ", CORDA_VERSION,
-                ", which wrote this card and will not touch it again.\n\n",
-                settings_table(tuning, run), "\n", loading(artifact, base), "\n", licence(base));
+  return assembled(
+      front_matter(base, is_adapter ? "adapter" : "finetune", is_adapter ? "peft" : "transformers",
+                   datasets_of(run), tags_of(tuning)),
+      title_of(base, concat("fine-tuned with ", is_full ? "corda" : method)),
+      what + about_corda(tuning), table, is_adapter ? loading_adapter(base) : loading_model(),
+      base);
+}
+
+std::string text_of_start(const Base& base, const Tuning& tuning, const Start& start) {
+  const std::string method = method_name(tuning);
+  Table table;
+  add_tuning(table, tuning);
+  add_start(table, start);
+  const std::string use =
+      concat("## Training it\n\nName this directory in the settings of `corda train`:\n\n```yaml\n",
+             "method: ", yaml(tuning.method), "\nadapter: path/to/this\n```\n");
+  return assembled(
+      front_matter(base, "adapter", "peft", {}, tags_of(tuning)),
+      title_of(base, concat("a start for ", method)),
+      concat("The start of a low-rank adapter (", method, ") of ", linked(base),
+             ". Nothing of it is trained yet: with it the model computes what the base "
+             "computes.",
+             about_corda(tuning)),
+      table, use, base);
+}
+
+std::string text_of_quantised(const Base& base, const Quantisation& how) {
+  const bool is_nf4 = how.format == "nf4";
+  Table table;
+  table.row("weights of the blocks' layers",
+            is_nf4 ? "NF4: 4 bits, blocks of 64" : "float8 e4m3: 8 bits, tiles of 128 x 128");
+  table.row("other weights", "as in the base");
+  table.row("rounding",
+            how.knows_inputs ? "passes its error on to correlated inputs" : "to the nearest");
+  table.row("inputs of", listed(data_at(how.data)));
+  std::string use = loading_model();
+  use += is_nf4 ? "\nIt needs the package `bitsandbytes`.\n"
+                : "\nvLLM and transformers compute with the codes on GPUs that have float8.\n";
+  return assembled(front_matter(base, "quantized", "transformers", {}, {"corda"}),
+                   title_of(base, is_nf4 ? "in 4 bits" : "in 8 bits"),
+                   concat(linked(base), ", its blocks' linear layers in ",
+                          is_nf4 ? "4 bits (NF4)." : "8 bits (float8)."),
+                   table, use, base);
 }
 
 void write(const fs::path& directory, const std::string& text) {
   std::error_code error;
-  const bool is_there = fs::exists(directory / kName, error);
-  if (is_there && core::read_file(directory / kName).find(kMark) == std::string::npos) {
-    fs::rename(directory / kName, directory / kNameOfBase, error);
-    if (error) core::throw_output_error("create", directory / kNameOfBase, error.value());
+  if (fs::exists(directory / kName, error)) {
+    if (core::read_file(directory / kName) == text) return;
+    fs::path kept = directory / "README-of-base.md";
+    for (int number = 2; fs::exists(kept, error); ++number)
+      kept = directory / concat("README-of-base-", number, ".md");
+    fs::rename(directory / kName, kept, error);
+    if (error) core::throw_output_error("create", kept, error.value());
   }
   core::write_file_atomic(directory / kName, text);
 }

@@ -61,6 +61,17 @@ void read_license(const ConfigNode& card, Base& base) {
   base.languages = texts_at(card, "language");
 }
 
+// The settings that a directory of calibrate or decompose was made with; a null node where it has
+// none, as an adapter of others.
+ConfigNode settings_in(const fs::path& directory) {
+  try {
+    const fs::path file = directory / "settings.resolved.yaml";
+    return core::parse_yaml(core::read_file(file, kLargestCard), file.string());
+  } catch (const core::Error&) {
+    return {};
+  }
+}
+
 bool keeps_best(const ConfigNode& settings) {
   const auto at = [&](std::string_view group, std::string_view key) {
     const ConfigNode* node = settings.find(group);
@@ -111,6 +122,18 @@ Base base_in_card(const fs::path& adapter) {
   return base;
 }
 
+Start start_of(const fs::path& directory) {
+  const ConfigNode settings = settings_in(directory);
+  Start start{.data = texts_at(settings, "data"), .task_data = texts_at(settings, "task_data")};
+  for (const auto& covariance : texts_at(settings, "covariance")) {
+    const auto data = texts_at(settings_in(covariance), "data");
+    start.data.insert(start.data.end(), data.begin(), data.end());
+  }
+  if (const std::string covariance = text_at(settings, "task_covariance"); !covariance.empty())
+    start.task_data = texts_at(settings_in(covariance), "data");
+  return start;
+}
+
 std::optional<Run> run_of(const fs::path& result) {
   const fs::path run = without_slash(result).parent_path();
   const fs::path settings = run / "config.resolved.yaml";
@@ -124,6 +147,8 @@ std::optional<Run> run_of(const fs::path& result) {
   } catch (const core::Json::exception&) {
   }
   if (found.settings.kind != ConfigNode::Kind::kMap) return std::nullopt;
+  if (const std::string adapter = text_at(found.settings, "adapter"); !adapter.empty())
+    found.start = start_of(adapter);
   return found;
 }
 

@@ -17,7 +17,7 @@ Background::~Background() {
   thread_.join();
 }
 
-// The room is there as long as the lock is held.
+// Waits for room, which is there as long as the lock is held.
 std::unique_lock<std::mutex> Background::room() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return pieces_.size() + (busy_ ? 1 : 0) <= waiting_; });

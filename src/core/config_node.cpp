@@ -60,7 +60,7 @@ class Converter {
       if (result.find(key) != nullptr || (key == kMerge && merged))
         throw FormatError(concat(where, ": the key '", key, "' stands twice"));
       ConfigNode value = convert(entry.second, depth + 1);
-      value.where = where;  // a block would begin a line below its key
+      value.where = where;  // a block's own place would be a line below its key
       if (key == kMerge)
         merged = std::move(value);
       else

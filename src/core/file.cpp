@@ -256,7 +256,7 @@ void AtomicDirectory::commit() {
       old = final_path_.string() + concat(".old-", ::getpid());
       fs::rename(final_path_, old, error);
     } else {
-      fs::remove(final_path_, error);  // only ever an empty directory
+      fs::remove(final_path_, error);  // removes nothing but an empty directory
     }
     if (error) throw_output_error("replace", final_path_, error.value());
   }

@@ -68,7 +68,7 @@ Json parse_strictly(Iterator begin, Iterator end) {
   return Json::parse(begin, end, callback);
 }
 
-// Remembers how far it was read.
+// An iterator that remembers how far it was read.
 struct CountingIterator {
   using iterator_category = std::input_iterator_tag;
   using value_type = char;

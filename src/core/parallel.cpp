@@ -68,7 +68,7 @@ void parallel_for(std::int64_t count, std::int64_t threads, std::int64_t run,
   const std::int64_t useful = (count + run - 1) / run;
   Pool pool(count, run, work);
   {
-    // Joined at the end of this block, also where starting one of them fails.
+    // The threads are joined at the end of this block, also where starting one of them fails.
     std::vector<std::jthread> others;
     for (std::int64_t i = 1; i < std::min(threads, useful); ++i)
       others.emplace_back([&pool] { pool.take_runs(); });

@@ -20,7 +20,7 @@ ReservedSpace::ReservedSpace(std::filesystem::path file, std::int64_t bytes)
   require_disk_space(file_, bytes);
   const int descriptor = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (descriptor < 0) throw_output_error("create", file_, errno);
-  // Not posix_fallocate, which writes zeros where the file system has no such call.
+  // posix_fallocate would write zeros where the file system has no such call, so it is not used.
   const int code = ::fallocate(descriptor, 0, 0, bytes) == 0 ? 0 : errno;
   ::close(descriptor);
   if (code == 0) return;

@@ -30,7 +30,8 @@ const std::string& scalar_text(const std::string& name, const ConfigNode& node) 
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Without the underscores of 1_000; nullopt where one stands elsewhere than between digits.
+// The text without the underscores of 1_000; nullopt where one stands elsewhere than between
+// digits.
 std::optional<std::string> without_underscores(const std::string& text) {
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {

@@ -53,7 +53,7 @@ std::string shortened(const std::string& part) {
   return shown.size() == part.size() ? part : concat(shown, "...");
 }
 
-// What all begin with, up to its last dot.
+// What all the names begin with, up to the last dot in it.
 std::string_view common_prefix(const std::vector<std::string>& names) {
   std::string_view prefix = names.front();
   for (const std::string& name : names) {

@@ -17,8 +17,8 @@ namespace {
 
 // The mark of a folder of ours: what its parts depend on.
 constexpr const char* kKey = "made-with";
-// Stands in its place while parts are removed. What a process leaves that is killed then counts for
-// nothing, and is still known as ours.
+// The name that the mark has while parts are removed. What a process leaves that is killed then
+// counts for nothing, and is still known as ours.
 constexpr const char* kVoid = "made-with.void";
 
 // A mark that was not whole when its process was killed counts as none.
@@ -34,7 +34,7 @@ bool holds_parts(const fs::path& folder) {
                      [](const auto& entry) { return !is_mark(entry.path()); });
 }
 
-// Removes files alone: parts are files, so a folder in it is the user's own.
+// Removes the files in a folder. Parts are files, so a folder in it is the user's own and stays.
 void empty(const fs::path& folder) {
   std::error_code ignored;
   fs::rename(folder / kKey, folder / kVoid, ignored);

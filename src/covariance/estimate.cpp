@@ -58,7 +58,8 @@ StreamEstimate estimate_stream(const model::ModelDescription& model, const Strea
     add("activations of three batches", 3 * batch * hidden * kHalf);
     result.host_bytes = activations;
   }
-  // Those of a block that is finished wait to be written while the next one's are summed.
+  // A finished block's covariances wait to be written while the next block's are summed, so there
+  // are two sets of them.
   const std::int64_t sets = work.decomposes ? work.draws : 2 * work.draws;
   add("covariances, fp32", sets * kFloat * block.covariances);
   add("a batch's forward pass", batch * (3 * model.feed_forward.intermediate + 2 * hidden) * kHalf);

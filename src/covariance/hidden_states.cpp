@@ -16,7 +16,8 @@
 
 namespace corda::covariance {
 
-// One stream for both directions, so that a batch is never read back before it was written.
+// Copies of both directions share one stream, so that a batch is never read back before it was
+// written.
 struct HiddenStates::Copies {
   explicit Copies(at::Device device)
       : stream(c10::cuda::getStreamFromPool(false, device.index())) {}
@@ -39,7 +40,7 @@ HiddenStates::~HiddenStates() {
 void HiddenStates::prefetch(std::size_t i) {
   if (i >= batches_.size() || !batches_[i].defined()) return;
   const auto current = c10::cuda::getCurrentCUDAStream(device_.index());
-  // One that nobody took is not given to others under its copy.
+  // A batch that nobody took must not be given to others while it is copied.
   if (copies_->ahead.defined()) copies_->ahead.record_stream(copies_->stream);
   copies_->ahead =
       at::empty(batches_[i].sizes(), batches_[i].options().device(device_).pinned_memory(false));

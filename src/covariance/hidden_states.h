@@ -15,13 +15,13 @@ namespace corda::covariance {
 
 class HiddenStates {
  public:
-  // Host memory is only another place where the device is a GPU.
+  // `on_host` counts only where the device is a GPU: on a CPU there is one memory.
   HiddenStates(at::Device device, bool on_host);
   ~HiddenStates();
   HiddenStates(const HiddenStates&) = delete;
   HiddenStates& operator=(const HiddenStates&) = delete;
 
-  // Batch `i`, [tokens, hidden] on the device; copying of the next one begins.
+  // Returns batch `i`, [tokens, hidden] on the device, and begins to copy the next one.
   at::Tensor take(std::size_t i);
   // Appends or replaces batch `i`.
   void put(std::size_t i, const at::Tensor& hidden);

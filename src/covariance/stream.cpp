@@ -62,7 +62,7 @@ class Streamer {
     model_.embedding = at::Tensor();
   }
 
-  // Runs block `layer`; gives the covariances of `sites`.
+  // Runs block `layer` and returns the covariances of `sites`.
   std::vector<BlockCovariances> run(std::int64_t layer, const std::vector<model::Site>& sites) {
     model_.blocks[static_cast<std::size_t>(layer)] = loader_.take(layer);
     std::vector<BlockCovariances> result;

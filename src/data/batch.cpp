@@ -52,7 +52,7 @@ std::int64_t targets_of(const Sample& sample) {
 
 namespace {
 
-// Which samples of these lengths share a micro-batch. First fit, longest first.
+// Decides which samples of these lengths share a micro-batch, by first fit with the longest first.
 std::vector<std::vector<std::size_t>> pack(std::span<const std::int64_t> lengths,
                                            std::int64_t micro_batch_tokens, bool packing) {
   if (micro_batch_tokens < 1) {

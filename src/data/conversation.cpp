@@ -88,7 +88,7 @@ class Reader {
     set_system(conversation_, system);
   }
 
-  // What `action` returns; an error of its gets the place.
+  // Returns what `action` returns; its errors get the place.
   template <typename Action>
   auto placed(const std::string& before, Action action) const {
     try {
@@ -132,7 +132,7 @@ class Reader {
     at_ = -1;
   }
 
-  // Some tables hold the list as its JSON text.
+  // Parses a list that a table holds as JSON text.
   Json parsed_list(const char* field, const Json& value) const {
     const auto& text = value.get_ref<const std::string&>();
     if (!core::trim(text).starts_with('[')) return value;
@@ -258,7 +258,8 @@ class Reader {
            *type == "output_text";
   }
 
-  // Whether there are any. An empty list is none: tables have one in every message.
+  // Reads tool calls; false where there are none. An empty list counts as none, for tables have one
+  // in every message.
   bool read_tool_calls(Json& message) {
     if (const auto legacy = message.find("function_call"); legacy != message.end()) {
       if (message.contains("tool_calls") && !message["tool_calls"].empty())
@@ -346,7 +347,7 @@ class Reader {
     }
   }
 
-  // [[instruction, output], ...]: earlier turns.
+  // Reads earlier turns, [[instruction, output], ...].
   void read_history() {
     const Json* history = find_value(file_, record_, "history");
     if (history == nullptr) return;

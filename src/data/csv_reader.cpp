@@ -68,7 +68,7 @@ class CsvReader : public RecordReader {
     return RawRecord{.text = record.dump(), .line = line_};
   }
 
-  // A row of the wrong length has been read whole.
+  // A row of the wrong length has been read whole, so reading can go on behind it.
   bool skip_bad() override { return can_skip_; }
 
  private:
@@ -78,7 +78,7 @@ class CsvReader : public RecordReader {
       std::string head;
       if (!text_->read_line(head, limits_.record_bytes)) return;
       separator_ = most_frequent_separator(head);
-      // Names of columns with a line break in them do not occur.
+      // The head is read as one line: names of columns with a line break in them do not occur.
       auto line = std::make_unique<TextReader>(open_memory(head), text_->name());
       std::swap(line, text_);
       take_names(read_row());
@@ -99,7 +99,7 @@ class CsvReader : public RecordReader {
     }
   }
 
-  // Empty at the end of the file.
+  // Reads one row; it is empty at the end of the file.
   std::vector<Cell> read_row() {
     std::vector<Cell> cells;
     if (text_->peek() == TextReader::kEnd) return cells;
@@ -112,7 +112,7 @@ class CsvReader : public RecordReader {
     return cells;
   }
 
-  // What ended the cell: the separator, a line feed, or the file.
+  // Reads a cell; returns what ended it: the separator, a line feed, or the end of the file.
   int read_cell(Cell& cell) {
     if (text_->peek() == '"') read_quoted(cell);
     while (true) {

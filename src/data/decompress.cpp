@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kInputBytes = 65536;
 constexpr std::size_t kMagicBytes = 4;
 
-// Bytes already taken from `inner`, then the rest of it.
+// Gives bytes that were already taken from `inner`, then the rest of it.
 class PrefixedSource : public ByteSource {
  public:
   PrefixedSource(std::string prefix, std::unique_ptr<ByteSource> inner)
@@ -62,7 +62,7 @@ class GunzipSource : public ByteSource {
   }
 
  private:
-  // False at the end of the file, which must also be the end of a member.
+  // Reads on; false at the end of the file, which must also be the end of a member.
   bool refill() {
     const std::size_t got = inner_->read(input_.data(), input_.size());
     if (got == 0) {

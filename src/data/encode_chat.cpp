@@ -64,7 +64,7 @@ void supervise_end(const tokenizer::Tokenizer& tokenizer, Sample& sample, std::s
   if (content_end == end || sample.ids[end] == tokenizer.eos_id) sample.supervised[end] = 1;
 }
 
-// Byte behind the last one in [begin, end) that some message wrote.
+// The place behind the last byte in [begin, end) that some message wrote.
 std::int64_t content_end(const jinja::Rendering& full, const ByteSpan& span) {
   std::int64_t end = span.begin;
   for (const auto& source : full.sources) {

@@ -32,7 +32,7 @@ struct ColumnNotes {
 // not take from them (tools, labels, images).
 ColumnNotes column_notes(const DataFile& file, const Record& record, const std::string& format);
 
-// Whether its records are conversations: messages, sharegpt.
+// Whether records of this format are conversations: messages, sharegpt.
 bool is_chat_format(const std::string& format);
 
 // What the record says. Throws FormatError with its place for a column that is missing or no text.
@@ -46,7 +46,7 @@ struct Request {
   std::string input;
 };
 Request request_of(const DataFile& file, const Record& record);
-// Instruction and input, a blank line between them.
+// Instruction and input as one text, with a blank line between them.
 std::string joined(const Request& request);
 
 // The prompt and response of a record of an instruction format. `alpaca` template: question and

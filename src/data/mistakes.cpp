@@ -24,7 +24,7 @@ void count_sample(const Sample& sample, const tokenizer::Tokenizer& tokenizer,
     with_end = with_end || sample.ids[t] == tokenizer.eos_id || tokenizer.is_special(sample.ids[t]);
   }
   counts.with_end += with_end ? 1 : 0;
-  // Where one token is both BOS and EOS, two in a row can be right.
+  // BOS twice is a mistake only where BOS is not EOS too: then two in a row can be right.
   const bool twice = tokenizer.bos_id && tokenizer.bos_id != tokenizer.eos_id &&
                      sample.ids.size() > 1 && sample.ids[0] == *tokenizer.bos_id &&
                      sample.ids[1] == *tokenizer.bos_id;

@@ -46,13 +46,13 @@ constexpr std::array kNoted = {std::pair{"hidden_messages", &EncodeCounts::hidde
 
 class Key {
  public:
-  // Length first, so that no two lists of parts run together to the same bytes.
+  // Adds a part behind its length, so that no two lists of parts run together to the same bytes.
   Key& add(std::string_view part) {
     hash_.update(std::to_string(part.size()) + ":").update(part);
     return *this;
   }
   Key& add(std::int64_t number) { return add(std::to_string(number)); }
-  // The digest of the file's bytes.
+  // Adds the digest of a file's bytes.
   Key& add_file(const fs::path& path, core::Reporter& reporter) {
     const auto source = open_file(path);
     core::Sha256 content;

@@ -74,7 +74,7 @@ void SamplePipeline::run_plain_text(RecordStream& stream, const Sink& sink) {
   std::int64_t pieces = 0;
   DocumentCutter cutter(tokenizer_, settings_.max_length, [&](Sample& sample) {
     EncodedRecord encoded;
-    // The document's are not known yet.
+    // The document's own number of tokens is not known yet.
     encoded.full_tokens = static_cast<std::int64_t>(sample.ids.size());
     add_piece(std::move(sample), encoded);
     if (pieces > 0) encoded.why_dropped.clear();  // the end of a text that was not lost

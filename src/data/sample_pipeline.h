@@ -36,7 +36,7 @@ class SamplePipeline {
   const std::vector<std::int64_t>& file_samples() const { return file_samples_; }
 
  private:
-  // What became of one record: samples, or why not.
+  // What became of one record: its samples, or why it has none.
   struct Outcome {
     EncodedRecord encoded;
     std::optional<core::FormatError> bad;

@@ -25,7 +25,7 @@ WindowDraw::WindowDraw(Read read, std::int64_t held) : read_(std::move(read)) {
 std::vector<std::vector<TokenId>> WindowDraw::windows(const std::vector<std::int64_t>& starts,
                                                       std::int64_t length) const {
   std::vector<std::vector<TokenId>> result(starts.size());
-  // Sorted by place, so that only the windows that are being filled are looked at.
+  // Windows are sorted by place, so that only those that are being filled are looked at.
   std::vector<std::size_t> order(starts.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(),

@@ -15,6 +15,8 @@
 
 #include "adapter/target_modules.h"
 #include "corda/adapter/check_fit.h"
+#include "corda/adapter/tuning.h"
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/core/work_directory.h"
@@ -69,14 +71,16 @@ std::vector<std::string> targets_of(const DecomposeSettings& settings,
                                  model::layers_of_blocks(config));
 }
 
-// Before anything else is read: codes are numbers too, but not the weights.
+// Refuses layers whose file holds codes that no reader understands. This comes before anything else
+// is read, for codes are numbers too and would be decomposed as if they were weights.
 void check_types(const quant::ModelWeights& model, const std::vector<PlannedSite>& sites) {
   for (const auto& site : sites) {
     for (const auto& layer : site.layers) model.require_values(layer.module + ".weight");
   }
 }
 
-// The draws of a decomposition that calibrates: one, and for modes with two the task's.
+// Draws the samples of a decomposition that calibrates: those of the knowledge, and for modes with
+// two covariances those of the task.
 std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
                                        const model::ModelDescription& config,
                                        core::Reporter& reporter) {
@@ -88,7 +92,7 @@ std::vector<covariance::Draw> draw_all(const DecomposeSettings& settings,
   return draws;
 }
 
-// Everything the adapters depend on.
+// Everything the adapters depend on. A work directory that was made with the same may be taken up.
 core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
                            const std::vector<std::string>& sources, at::Device device) {
   core::ConfigNode result = settings_of(settings).binding();
@@ -103,7 +107,7 @@ core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
   return result;
 }
 
-// What the ranks do together.
+// What a rank needs for its part of the work.
 struct Work {
   const quant::ModelWeights& model;
   const SiteSolver& solver;
@@ -111,10 +115,10 @@ struct Work {
   dist::World& world;
   at::Device device;
   std::vector<const PlannedSite*> left;  // sites that no earlier process finished
-  FinishedSites* finished;               // rank 0's
+  FinishedSites* finished;               // where rank 0 keeps what is solved; null on the others
 };
 
-// Brings a round to rank 0, which keeps it.
+// Brings what a round solved to rank 0, which keeps it.
 void keep(const Work& work, const std::vector<const PlannedSite*>& sites,
           const std::vector<int>& owners, std::map<std::string, SolvedSite> solved) {
   work.exchange.collect(sites, owners, solved);
@@ -155,7 +159,7 @@ at::Tensor stored_weight(const quant::ModelWeights& model, const model::Block& b
   return model.view(name).to(device);
 }
 
-// A covariance that this rank solves.
+// Whether this rank solves the site: the others have no covariance of it.
 bool is_here(const covariance::SiteCovariance& site) { return site.covariance.defined(); }
 
 // Calibrates and decomposes, block after block.
@@ -260,12 +264,12 @@ double energy_share(const Mode& mode, const std::map<std::string, adapter::Layer
         mode.has_singular_values ? report.total_energy * report.total_energy : report.total_energy;
   }
   const double share = total > 0 ? kept / total : 0;
-  // Rounding, a covariance summed in fp32 may have eigenvalues below zero; and sc's energies may
-  // be.
+  // The share may lie outside 0 to 1: rounding gives a covariance that is summed in fp32
+  // eigenvalues below zero, and sc has energies below zero.
   return std::clamp(share, 0.0, 1.0);
 }
 
-// Everything of the result but time, memory and what was skipped.
+// Fills in the result but for time, memory and what was skipped.
 DecomposeResult summarise(const DecomposeSettings& settings, const adapter::Adapter& result,
                           std::int64_t layers) {
   DecomposeResult summary;
@@ -286,8 +290,8 @@ DecomposeResult summarise(const DecomposeSettings& settings, const adapter::Adap
   return summary;
 }
 
-// The reports of the layers that get a rank: all with what they were solved for where `ranks` is
-// empty.
+// The reports of the layers that get a rank. Where `ranks` is empty these are all layers, with the
+// rank that they were solved for.
 std::map<std::string, adapter::LayerReport> reports_of(
     const Mode& mode, const std::map<std::string, LayerNote>& notes,
     const std::map<std::string, std::int64_t>& ranks) {
@@ -298,7 +302,8 @@ std::map<std::string, adapter::LayerReport> reports_of(
       const std::int64_t dropped = report.rank - ranks.at(module);
       report.rank = ranks.at(module);
       if (report.rank == 0) continue;
-      // Components without weight are the smallest.
+      // Components without weight are the smallest ones, so they are dropped first where the
+      // largest are taken, and last where the smallest are.
       report.without_weight = mode.takes_largest
                                   ? std::max<std::int64_t>(report.without_weight - dropped, 0)
                                   : std::min(report.without_weight, report.rank);
@@ -318,7 +323,7 @@ void write_result(const DecomposeSettings& settings, adapter::Adapter& result,
   result.reports = reports_of(mode, notes, ranks);
   std::map<std::string, adapter::LayerScale> layers;
   for (const auto& [module, report] : result.reports) {
-    // The scale stays.
+    // alpha follows the rank, so that every layer has the same scale.
     layers[module] = {.rank = report.rank,
                       .alpha = result.alpha * static_cast<double>(report.rank) /
                                static_cast<double>(result.rank)};
@@ -328,11 +333,15 @@ void write_result(const DecomposeSettings& settings, adapter::Adapter& result,
   resolved.alpha = result.alpha;
   resolved.ranks = ranks_of(settings);
   core::write_settings(directory.staging(), settings_of(resolved));
+  card::write(directory.staging(),
+              card::text_of_start(card::base_of(settings.model),
+                                  adapter::tuning_of(result, layers, mode.subtracts_start),
+                                  card::start_of(directory.staging())));
   finished.write(directory.staging(), ranks);
   directory.commit();
 }
 
-// What rank 0 writes.
+// The files that rank 0 writes.
 struct Output {
   Output(const DecomposeSettings& settings, core::ConfigNode made_with,
          const std::vector<PlannedSite>& sites, core::Reporter& reporter)

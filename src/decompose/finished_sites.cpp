@@ -21,7 +21,8 @@ namespace {
 constexpr const char* kTensors = "adapter_model.safetensors";
 constexpr std::size_t kSitesWaiting = 1;
 
-// Layers without covariance stand alone and go by their own name. Names come from files of others.
+// A layer without a covariance is a site of its own and goes by its own name. The name comes from a
+// file of somebody else's, so it is checked before it names a file of ours.
 std::string note_of(const PlannedSite& site) {
   const std::string& name = site.name.empty() ? site.layers.front().module : site.name;
   if (!core::can_name_file(name))

@@ -34,10 +34,10 @@ class FinishedSites {
   // Copies a site's tensors to the host and the disk in the background; waits while more than one
   // site is behind. Throws what an earlier site's writing threw.
   void add(const PlannedSite& site, const SolvedSite& solved);
-  // Waits for the last site. What is known of every layer, by module name.
+  // Waits for the last site; returns what is known of every layer, by module name.
   const std::map<std::string, LayerNote>& finish();
-  // Puts the tensors' file into `directory` too: of the layers' first `ranks` components, where
-  // that is not empty.
+  // Puts the tensors' file into `directory` too. Where `ranks` is not empty the file gets only so
+  // many of each layer's first components.
   void write(const std::filesystem::path& directory,
              const std::map<std::string, std::int64_t>& ranks) const;
 

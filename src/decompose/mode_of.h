@@ -10,13 +10,15 @@
 
 namespace corda::decompose {
 
-// The row of method and mode, which are of the lists' choices.
+// The row of modes() that the settings' method and mode name; both must be choices of the settings'
+// list.
 const Mode& mode_of(const DecomposeSettings& settings);
 
-// equal, explained or compact; auto is what the mode's paper does.
+// How layers come to their ranks: equal, explained or compact. For auto it is what the mode's paper
+// does.
 std::string ranks_of(const DecomposeSettings& settings);
 
-// "mode kpa", "method pissa".
+// What a message calls the mode: "mode kpa", "method pissa".
 std::string title_of(const Mode& mode);
 
 // Throws ConfigError for settings that do not go together, all of them named.

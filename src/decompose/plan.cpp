@@ -55,7 +55,8 @@ void check_covariance(const PlannedLayer& layer, const std::string& site,
   }
 }
 
-// Layers of one site together, in the order of their first one; `site_of` gives "" for none.
+// Puts layers of one site together, in the order of each site's first layer. `site_of` gives "" for
+// a layer that has no site.
 template <typename SiteOf>
 std::vector<PlannedSite> group(const model::ModelDescription& model,
                                const std::vector<std::string>& targets, std::int64_t rank,

@@ -26,7 +26,8 @@ std::int64_t parameters_of(const Claim& claim, std::int64_t rank) {
 void take_in_turn(const std::vector<Claim>& claims,
                   const std::function<double(const Claim&)>& score,
                   const std::function<bool(const Claim&)>& take) {
-  using Turn = std::pair<double, std::size_t>;  // of equal scores the earlier layer's
+  // score and place: of equal scores the earlier layer comes first
+  using Turn = std::pair<double, std::size_t>;
   std::priority_queue<Turn, std::vector<Turn>, std::greater<>> turns;
   const auto queue = [&](std::size_t i) {
     if (const double now = score(claims[i]); std::isfinite(now)) turns.emplace(now, i);
@@ -45,7 +46,7 @@ double score_of(const Claim& claim, double value, double others) {
   return others > 0 ? claim.compactness * value / others : kNever;
 }
 
-// kpa: from one component up.
+// kpa: every layer begins with one component, and the budget lets them grow.
 Ranks grown(const std::vector<Claim>& claims, std::int64_t budget) {
   constexpr double kNever = std::numeric_limits<double>::infinity();
   Ranks ranks;
@@ -70,7 +71,7 @@ Ranks grown(const std::vector<Claim>& claims, std::int64_t budget) {
   return ranks;
 }
 
-// ipa: from all components down.
+// ipa: every layer begins with all components, and the budget makes them shrink.
 Ranks shrunk(const std::vector<Claim>& claims, std::int64_t budget) {
   constexpr double kNever = std::numeric_limits<double>::infinity();
   Ranks ranks;
@@ -117,7 +118,7 @@ Ranks ranks_by_share(const std::vector<Claim>& claims, std::int64_t rank) {
   for (const Claim& claim : claims) {
     ranks[claim.module] = 0;
     for (const double value : claim.values) {
-      // Of singular values the shares would be the squares, whose order is the same.
+      // For singular values the shares are the squares, but these have the same order.
       entries.push_back({claim.total > 0 ? value / claim.total : 0, &claim});
     }
   }

@@ -21,13 +21,13 @@ void warn_of_few_tokens(const std::vector<PlannedSite>& sites, const std::string
                         const std::function<std::int64_t(const PlannedSite&)>& tokens,
                         const std::string& advice, core::Reporter& reporter);
 
-// How many layers were done again and why, what is proved of all, and which layers have components
-// without weight: a warning, for these cannot learn. What ranks they have where these differ, or
-// where some of the `layers` that were decomposed have none and are not among the reports.
+// Says how many layers were done again and why, and what is proved of all. Warns of layers that
+// have components without weight, for these cannot learn. Where ranks differ it says what they are;
+// where some of the `layers` that were decomposed got none, and so have no report, how many.
 void report_layers(const std::map<std::string, adapter::LayerReport>& reports, std::int64_t layers,
                    core::Reporter& reporter);
 
-// Of the proved bounds the one furthest from 1.
+// The proved bound that is furthest from 1.
 double worst_bound(const std::map<std::string, adapter::LayerReport>& reports);
 
 }  // namespace corda::decompose

@@ -16,7 +16,7 @@ using core::concat;
 
 namespace {
 
-// Modes that can be named.
+// The modes that --mode can name.
 std::vector<std::string> names_of_modes() {
   std::vector<std::string> names;
   for (const Mode& mode : modes())
@@ -42,7 +42,7 @@ std::string help_of_modes() {
   return concat("of what the adapter is made: ", core::join(lines, "; "));
 }
 
-// What covariances are given and what the mode needs.
+// Compares the covariances that are given with those that the mode needs.
 void check_covariances(const DecomposeSettings& s, const Mode& mode,
                        std::vector<std::string>& problems) {
   const bool streams = !s.data.empty();

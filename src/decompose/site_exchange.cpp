@@ -54,7 +54,8 @@ std::string notes_of(const SolvedSite& solved) {
 
 }  // namespace
 
-// Not by World::gather, which is made for a few texts in a job and waits in steps of milliseconds.
+// Sends the text as two broadcasts. World::gather would do it too, but it is made for a few texts
+// in a job and waits in steps of milliseconds.
 std::string SiteExchange::sent(const std::string& text, int owner) const {
   const bool mine = world_.rank() == owner;
   const auto whole = at::TensorOptions().dtype(at::kLong);

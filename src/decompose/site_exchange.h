@@ -17,7 +17,7 @@
 
 namespace corda::decompose {
 
-// About how long a site takes, in no unit: solvers work on the square of its inputs.
+// About how long a site takes, without a unit: solvers work on the square of its inputs.
 std::int64_t cost_of(const PlannedSite& site);
 
 // Sites that the ranks solve beside each other: the one at index i is that of rank i. Every round
@@ -36,12 +36,13 @@ class SiteExchange {
                at::Device device, core::Reporter& reporter)
       : world_(world), stored_rank_(std::move(stored_rank)), device_(device), reporter_(reporter) {}
 
-  // `solved`: this rank's of `sites`, by first module. Rank 0 has all of them afterwards.
+  // `solved` has those of `sites` that this rank solved, by first module. Afterwards rank 0 has all
+  // of them in it.
   void collect(const std::vector<const PlannedSite*>& sites, const std::vector<int>& owners,
                std::map<std::string, SolvedSite>& solved) const;
 
  private:
-  // The text of `owner`, on every rank.
+  // Gives every rank the text that `owner` called it with.
   std::string sent(const std::string& text, int owner) const;
 
   dist::World& world_;

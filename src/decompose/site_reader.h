@@ -23,7 +23,7 @@ struct Covariances {
   std::deque<io::CovarianceReader> task;  // none or one
 
   std::vector<const io::CovarianceReader*> all() const;
-  // That a site saw in these directories together.
+  // The tokens that a site saw in these directories together.
   static std::int64_t tokens(const std::deque<io::CovarianceReader>& of, const std::string& site);
 };
 
@@ -38,7 +38,7 @@ class SiteReader {
     SiteInput input;
     std::map<std::string, at::Tensor> weights;  // by module name
   };
-  // The site, on the device; starts reading `next` where there is one.
+  // Returns the site on the device, and starts reading `next` where there is one.
   Loaded take(const PlannedSite& site, const PlannedSite* next);
 
  private:

@@ -15,7 +15,7 @@ namespace corda::decompose {
 
 struct LayerNote {
   adapter::LayerReport report;  // of all components that were solved for
-  // Where ranks are shared out, by what; else empty and 0.
+  // What ranks are shared out by; empty and 0 where all layers get the same.
   std::vector<double> values;  // of the components, in the order of the stored factors
   double sum_of_values = 0;    // of all components of the layer
 };
@@ -27,7 +27,7 @@ struct SolvedLayer {
 using SolvedSite = std::map<std::string, SolvedLayer>;  // by module name
 
 core::Json to_json(const LayerNote& note);
-// Throws FormatError as core::Fields does.
+// Reads a note back. Throws FormatError as core::Fields does.
 LayerNote layer_note_of(const core::Fields& fields);
 
 // Energy of the first `rank` of values: their norm where they are `singular`, else their sum.

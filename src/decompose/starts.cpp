@@ -23,8 +23,8 @@ using linalg::Which;
 
 namespace {
 
-// One covariance, or the mean of several that were divided by their traces, scaled back by the mean
-// trace.
+// Returns the one covariance, or the mean of several. For the mean each is divided by its trace, so
+// that none weighs more by its scale, and the result is scaled back by the mean trace.
 at::Tensor mix(std::vector<at::Tensor> covariances) {
   if (covariances.size() == 1) return covariances.front();
   at::Tensor sum;
@@ -34,7 +34,7 @@ at::Tensor mix(std::vector<at::Tensor> covariances) {
     const double trace = c.diagonal().sum().item<double>();
     const double smallest = c.diagonal().min().item<double>();
     const double least = linalg::least_diagonal(trace / static_cast<double>(c.size(0)));
-    if (!(trace > 0) || smallest < least) {  // the sum would hide it
+    if (!(trace > 0) || smallest < least) {  // a broken covariance would not show in the sum
       throw NumericalError(concat("a covariance cannot be mixed: its trace is ", trace,
                                   ", the smallest number of its diagonal ", smallest));
     }
@@ -45,7 +45,7 @@ at::Tensor mix(std::vector<at::Tensor> covariances) {
   return sum.mul_(traces / (count * count));
 }
 
-// In fp64, refused where it is zero or not finite.
+// The mix in fp64. Throws NumericalError where it is zero or not finite.
 at::Tensor mixed(std::vector<at::Tensor>& covariances, const char* what) {
   const at::Tensor result = mix(std::exchange(covariances, {})).to(at::kDouble);
   linalg::mean_diagonal(what, result);
@@ -62,9 +62,9 @@ bool wants_compactness(const DecomposeSettings& settings) {
   return settings.covariance_choice == "compact" || ranks_of(settings) == "compact";
 }
 
-// The covariance that a layer takes, where there are several the one whose product with the weight
-// is the most compact: the least log_compactness times the sum of the singular values in units of
-// the largest (CorDA++, equation 8).
+// Chooses the covariance that a layer takes. Of several it is the one whose product with the weight
+// is the most compact: log_compactness times the sum of the singular values, in units of the
+// largest, is the least (CorDA++, equation 8).
 DampedCovariance& choose(const SiteWork& site, const LayerSite& layer, LayerStart& start) {
   std::size_t chosen = 0;
   if (!wants_compactness(site.settings)) return site.damped.front();
@@ -96,7 +96,7 @@ LayerStart start_corda(const SiteWork& site, const LayerSite& layer, Which which
   return start;
 }
 
-// From the singular vectors of W alone.
+// Starts from the singular vectors of W alone.
 LayerStart start_of_weight(const SiteWork& site, const LayerSite& layer, Spectrum found) {
   LayerStart start;
   start.stored = adapter::exported_factors(
@@ -180,8 +180,8 @@ LayerStart start_null(const SiteWork& site, const LayerSite& layer) {
   return start;
 }
 
-// Top eigenvectors of (1 - beta) Cov_task(y) - beta Cov_knowledge(y), Cov(y) = W C W^T over its
-// trace.
+// Starts from the top eigenvectors of (1 - beta) Cov_task(y) - beta Cov_knowledge(y), where Cov(y)
+// is W C W^T divided by its trace.
 LayerStart start_sc(const SiteWork& site, const LayerSite& layer) {
   linalg::check_finite("the weight", layer.weight);
   const at::Tensor w = layer.weight.to(at::kDouble);
@@ -196,7 +196,7 @@ LayerStart start_sc(const SiteWork& site, const LayerSite& layer) {
   LayerStart start;
   start.directions =
       linalg::eigenvectors(linalg::sandwich(w, balance), layer.components, Which::kLargest);
-  start.directions.total = 1 - beta;  // what all directions have of the task
+  start.directions.total = 1 - beta;  // what the task gives to all directions together
   start.stored =
       adapter::exported_factors(adapter::initialise_projected(w, start.directions, site.scale));
   return start;

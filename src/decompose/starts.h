@@ -20,21 +20,22 @@
 
 namespace corda::decompose {
 
-// What a site's layers are decomposed by, on the device.
+// The covariances that a site's layers are decomposed by, on the device.
 struct SiteInput {
-  std::vector<at::Tensor> knowledge;  // covariances [in, in]: of a mode with one, those
-  std::vector<at::Tensor> task;       // of a mode with two: the task's
-  std::int64_t tokens = 0;            // that the knowledge saw
+  // covariances [in, in]; a mode with one has it here, the task's too
+  std::vector<at::Tensor> knowledge;
+  std::vector<at::Tensor> task;  // a mode with two has the task's here
+  std::int64_t tokens = 0;       // the tokens of the knowledge's covariances
 };
 
-// A site at work.
+// A site while its layers are solved.
 struct SiteWork {
   const DecomposeSettings& settings;
   double scale = 1;
   std::int64_t components = 0;  // the most that a layer of the site takes
   SiteInput input;              // `prepare` takes the covariances out of it
-  // What `prepare` leaves, as the mode needs it. Not const: factors are made when they are asked
-  // for.
+  // What `prepare` leaves for the layers, as the mode needs it. It is mutable, for factors are made
+  // when they are first asked for.
   mutable std::deque<linalg::DampedCovariance> damped = {};  // one, or as many as may be chosen
   at::Tensor knowledge = {};                                 // [in, in], fp64
   at::Tensor task = {};                                      // likewise
@@ -43,7 +44,7 @@ struct SiteWork {
   linalg::SubspaceOptions options() const { return {.exact = settings.exact}; }
 };
 
-// A layer of it.
+// A layer of such a site.
 struct LayerSite {
   at::Tensor weight;  // W [out, in] in its stored type; undefined for a mode that does not read it
   std::int64_t out_features = 0;
@@ -55,7 +56,7 @@ struct LayerStart {
   adapter::Factors stored;      // as the adapter's file holds them
   linalg::Spectrum directions;  // whose values are those of the components, in their order
   std::int64_t without_weight = 0;
-  // Where covariance or ranks are chosen by compactness.
+  // These have values where covariance or ranks are chosen by compactness.
   std::optional<double> compactness = {};
   std::optional<std::int64_t> covariance = {};
   double sum_of_values = 0;  // of all components of the layer

@@ -138,7 +138,7 @@ class Processes final : public World {
         store_(store_of(place_, "texts")),
         watcher_(store_of(place_, kLife), store_of(place_, kLife), rank(), size(), limits_) {}
 
-  // Waits until all have come. Throws after it has told the others.
+  // Waits until all ranks have come. Where it throws it has told the others before.
   void greet(const core::Reporter& reporter) {
     try {
       const auto hosts = hosts_of_all(reporter);
@@ -236,7 +236,8 @@ class Processes final : public World {
   void check() override { watcher_.check(); }
 
   bool fail(const core::Error& error) override {
-    // A place that does not answer must not hold up the end.
+    // The message goes out on another thread: a place that does not answer must not hold up the
+    // end.
     std::packaged_task<Failure()> task(
         [this, code = static_cast<int>(error.code()), text = std::string(error.what())] {
           return watcher_.publish(code, text);
@@ -377,7 +378,7 @@ class Processes final : public World {
     Works({tensor}, std::move(works), watcher_, limits_.wait).wait();
   }
 
-  // Ends what waits for ranks that will not come.
+  // Ends the calls that wait for ranks which will not come.
   void abort() {
     try {
       const std::lock_guard lock(nccl_mutex_);
@@ -491,10 +492,10 @@ class Processes final : public World {
   Watcher watcher_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> machine_gloo_;
-  std::mutex nccl_mutex_;  // of the pointers
+  std::mutex nccl_mutex_;  // guards the pointers
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> machine_nccl_;
-  std::future<void> nccl_made_;  // until it is first asked for
+  std::future<void> nccl_made_;  // waited for when NCCL is first asked for
 };
 
 at::Device Processes::device_of(const std::string& name) {
@@ -536,7 +537,7 @@ at::Device Processes::device_of(const std::string& name) {
   }
   if (device.is_cuda() && !nccl_ && !nccl_made_.valid()) {
     c10::cuda::set_device(device.index());
-    // A second or so, while the caller reads files.
+    // Connecting takes a second or so, which passes while the caller reads files.
     nccl_made_ = std::async(std::launch::async, [this, device] { make_nccl(device); });
   }
   return device;

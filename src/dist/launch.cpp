@@ -16,7 +16,7 @@ using core::concat;
 
 namespace {
 
-// A launcher's names for what we ask.
+// The names that a launcher has for what we ask.
 struct Convention {
   const char* launcher;
   const char* rank;
@@ -29,7 +29,8 @@ struct Convention {
 // PyTorch's own variables, which torchrun sets and many scripts.
 constexpr Convention kTorch = {"torchrun",   "RANK",  "WORLD_SIZE",
                                "LOCAL_RANK", nullptr, "TORCHELASTIC_RUN_ID"};
-// A step's variables: those of the job stand in a batch script too, which srun did not start.
+// These are the variables of a step. Those of the job stand in a batch script too, which srun did
+// not start.
 constexpr Convention kSlurm = {"srun",          "SLURM_PROCID", "SLURM_STEP_NUM_TASKS",
                                "SLURM_LOCALID", nullptr,        "SLURM_JOB_ID"};
 constexpr Convention kOpenMpi = {"Open MPI's mpirun",          "OMPI_COMM_WORLD_RANK",
@@ -88,7 +89,7 @@ void read_address(const Environment& environment, Launch& launch) {
   launch.port = *port;
 }
 
-// A port that another job of the same machine hardly has.
+// Chooses a port that another job of the same machine hardly has.
 int port_of_job(const std::string& job, const std::string& step) {
   const std::int64_t number =
       core::parse_int(job).value_or(0) * 31 + core::parse_int(step).value_or(0);

@@ -160,7 +160,8 @@ void Watcher::look_after(int other) {
   const auto now = Clock::now();
   Sign& sign = signs_[static_cast<std::size_t>(other)];
   const std::int64_t count = store_->add(sign_of(other), 0);
-  if (count != sign.count || count < 0) sign = {count, now};  // below zero: it has left
+  // a count below zero says that the rank has left
+  if (count != sign.count || count < 0) sign = {count, now};
   if (now - sign.at < limits_.silence) return;
   publish_gone(*store_, other, size_,
                concat("has given no sign of life for ", limits_.silence.count(),
@@ -227,7 +228,7 @@ void Watcher::guard() {
       std::unique_lock lock(mutex_);
       changed_.wait_for(lock, period_, [&] { return ending_; });
       if (ending_) return;
-      // This thread slept as well where the machine did: that is no silence of the store's.
+      // Where the machine slept this thread slept as well, so the store was not silent.
       if (Clock::now() - woken_at > 3 * period_) looked_at_ = Clock::now();
       looked_at = looked_at_;
     }

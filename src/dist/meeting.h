@@ -26,7 +26,7 @@ struct Limits {
   Seconds silence{30};
   Seconds wait{1800};
 };
-// From the environment variables named at `join` (corda/dist/world.h). Throws ConfigError.
+// Reads the environment variables named at `join` (corda/dist/world.h). Throws ConfigError.
 Limits limits_of_environment();
 
 // Why the job ended: what the first rank said that failed, or what is known of one that is gone.
@@ -81,7 +81,7 @@ class Watcher {
   };
 
   void look_again_and_again();
-  void look();  // one round; throws where the store is gone
+  void look();  // looks at all signs once; throws where the store is gone
   void look_after(int other);
   // Knows when the other thread looked last: the store may never answer.
   void guard();
@@ -112,7 +112,7 @@ class Watcher {
 // Says for a rank that it ended otherwise than by itself; `how` completes "rank N of M ".
 void publish_gone(c10d::Store& store, int rank, int size, const std::string& how);
 
-// The error of a rank that ends since another did.
+// The error that ends this rank because another one ended.
 PeerLost error_of(const Failure& failure, int size);
 
 }  // namespace corda::dist

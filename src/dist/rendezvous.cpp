@@ -69,7 +69,8 @@ class Comer {
     while (true) {
       try {
         Place place = connect();
-        // A second start at a server of rank 0's is one of the command before, which is ending.
+        // The server at this place may be the one of the command before, which is ending: then this
+        // start is not its first, and the next server is waited for.
         if (launch_.hosted || place.start.ends_with("/1")) return place;
       } catch (const core::Interrupted&) {
         throw;

@@ -19,7 +19,8 @@ namespace corda::eval {
 
 using tokenizer::TokenId;
 
-// Up to the first of the first stop, of what is left up to the first of the second, and so on.
+// Cuts the text at the first place of the first stop, what is left of it at the first place of the
+// second, and so on.
 std::string cut_at_stops(std::string text, const std::vector<std::string>& stops);
 
 // The text of an answer while it grows. Characters show once all their bytes are there.

@@ -139,7 +139,8 @@ struct Chat::State {
   ChatSettings settings;
   AnswerSettings answers;
   std::shared_ptr<const tokenizer::Tokenizer> tokenizer;
-  // Replaced together; the dialogue looks at the model, which therefore stays in its place.
+  // Model and dialogue are replaced together. The dialogue looks at the model, so the model must
+  // not move.
   struct Loaded {
     Loaded(model::Model given, ChatPrompts templates)
         : model(std::move(given)), prompts(std::move(templates)), dialogue(model) {}
@@ -197,7 +198,7 @@ Chat::Chat(const ChatSettings& settings, core::Reporter& reporter)
   chat_settings_of(state_->settings).check_values();
   linalg::set_threads(settings.threads);
   state_->load(settings.adapter, reporter);
-  // Half of a short model's positions are the conversation's.
+  // In a model with few positions the conversation gets half of them, the answer the rest.
   state_->answers =
       complete(settings.answers,
                std::min(kChatTokens,

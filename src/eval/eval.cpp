@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <iterator>
 #include <memory>
 
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/sha256.h"
+#include "corda/core/text.h"
 #include "corda/data/load.h"
 #include "corda/data/template.h"
 #include "corda/dist/watchful_reporter.h"
@@ -186,6 +189,46 @@ EvalResult evaluate_task(const EvalSettings& settings, core::Reporter& reporter,
   return result;
 }
 
+// How a result was measured, as its row of a card says it.
+std::string conditions_of(const EvalSettings& settings, const EvalResult& result,
+                          at::Device device) {
+  const bool wide = linalg::dtype_of(settings.dtype, device) == at::kFloat;
+  std::vector<std::string> parts = {concat(result.samples, " samples")};
+  if (result.harness.empty()) {
+    parts.push_back(concat(result.tokens, " target tokens"));
+  } else {
+    parts.push_back(concat(result.shots, " shots, as lm-evaluation-harness ", result.harness));
+  }
+  if (settings.template_name != "auto") {
+    const auto name = std::filesystem::path(settings.template_name).filename().string();
+    parts.push_back(concat("template ", name));
+  }
+  if (settings.base != "auto") parts.push_back(concat("base in ", settings.base));
+  parts.emplace_back(wide ? "fp32" : "bf16");
+  return core::join(parts, ", ");
+}
+
+// What goes into a card: the metrics of a task, and the loss of the text or the answers.
+std::vector<card::Score> scores_of(const EvalSettings& settings, const EvalResult& result,
+                                   at::Device device) {
+  card::Score score{.task = result.task,
+                    .data = settings.data,
+                    .conditions = conditions_of(settings, result, device)};
+  std::vector<card::Score> scores;
+  const auto add = [&](const std::string& metric, double value, std::optional<double> error) {
+    score.metric = metric;
+    score.value = value;
+    score.error = error;
+    scores.push_back(score);
+  };
+  for (const Metric& metric : result.metrics) add(metric.name, metric.value, metric.error);
+  if (result.tokens > 0) {
+    add("loss of a token", result.nll, std::nullopt);
+    add("perplexity", result.perplexity, std::nullopt);
+  }
+  return scores;
+}
+
 }  // namespace
 
 EvalResult evaluate(const EvalSettings& given, core::Reporter& told, dist::World& world) {
@@ -194,11 +237,22 @@ EvalResult evaluate(const EvalSettings& given, core::Reporter& told, dist::World
   settings_of(settings).check_values();
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
-  if (settings.task == "perplexity") return evaluate_perplexity(settings, reporter, world);
-  if (settings.task != "generate") return evaluate_task(settings, reporter, world);
-  if (!world.is_alone())
-    throw core::ConfigError("--task generate runs as one process; start one, without --gpus");
-  return generate_answers(settings, reporter);
+  if (settings.task == "generate") {
+    if (!world.is_alone())
+      throw core::ConfigError("--task generate runs as one process; start one, without --gpus");
+    if (settings.card)
+      throw core::ConfigError("--card is for scores, and --task generate leaves them to others");
+    return generate_answers(settings, reporter);
+  }
+  const std::string& judged = settings.adapter.empty() ? settings.model : settings.adapter;
+  const bool writes_card = settings.card && world.is_first();
+  if (writes_card) card::require_own_card(judged);
+  const EvalResult result = settings.task == "perplexity"
+                                ? evaluate_perplexity(settings, reporter, world)
+                                : evaluate_task(settings, reporter, world);
+  if (writes_card)
+    card::add_scores(judged, scores_of(settings, result, world.device_of(settings.device)));
+  return result;
 }
 
 }  // namespace corda::eval

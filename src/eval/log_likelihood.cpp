@@ -18,12 +18,14 @@ namespace {
 
 using Span = std::span<const std::int32_t>;
 
-// Tokens from which on a common beginning is worth a run of its own: attention is called for each.
+// A common beginning is worth a run of its own from so many tokens on, since attention is called
+// for each run.
 constexpr std::int64_t kLeastShared = 16;
-// Keys of a batch, those that runs share counted for each, over its tokens: they are copied.
+// A batch may have so many times as many keys as tokens, those that runs share counted for each
+// run: keys are copied.
 constexpr std::int64_t kKeysOverTokens = 8;
 
-// What is fed: the last target predicts nothing.
+// The tokens that the model is fed: all but the last target, which predicts nothing.
 Span fed(const LikelihoodRequest& request) {
   return Span(request.ids).first(request.ids.size() - 1);
 }
@@ -141,7 +143,8 @@ std::vector<LogLikelihood> log_likelihoods(const model::Model& model,
                                            const std::vector<LikelihoodRequest>& requests,
                                            std::int64_t batch_tokens, core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
-  // Where frequencies depend on a sequence's length, what sequences share is not the same in each.
+  // Where rotary frequencies depend on a sequence's length, sequences that begin alike have other
+  // keys there, so they share nothing.
   const auto& rotaries = model.config.rotaries;
   std::size_t longest = 0;
   for (const auto& request : requests) longest = std::max(longest, request.ids.size());

@@ -17,7 +17,7 @@ using core::Json;
 
 namespace {
 
-// What was asked.
+// The members of a line that say what was asked.
 Json question(const Task& task, const Item& item) {
   Json object = {{"task", task.name}, {"item", item.number}};
   if (item.contexts.size() == 1) {
@@ -89,7 +89,7 @@ void write_predictions(const std::filesystem::path& path, const Task& task,
 
 double mcnemar(std::int64_t gained, std::int64_t lost) {
   const auto n = static_cast<double>(gained + lost);
-  double sum = 0;  // of C(n, i) / 2^n up to the smaller count, by logarithms
+  double sum = 0;  // sum of C(n, i) / 2^n up to the smaller count, by logarithms
   for (std::int64_t i = 0; i <= std::min(gained, lost); ++i) {
     const auto k = static_cast<double>(i);
     sum += std::exp(std::lgamma(n + 1) - std::lgamma(k + 1) - std::lgamma(n - k + 1) -
@@ -113,7 +113,8 @@ std::vector<std::vector<double>> read_scores(const std::filesystem::path& path, 
   std::vector<std::vector<double>> scores;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const std::string place = concat(path.string(), ":", i + 1);
-    // Through text, as the file's line went: bytes that are no UTF-8 are replaced there.
+    // The question goes through text, as the file's line did, since bytes that are no UTF-8 are
+    // replaced there.
     const Json asked = Json::parse(core::json_line(question(task, items[i])));
     for (const auto& [key, value] : asked.items()) {
       if (!lines[i].is_object() || lines[i].value(key, Json()) != value)

@@ -26,7 +26,7 @@ void write_predictions(const std::filesystem::path& path, const Task& task,
 std::vector<std::vector<double>> read_scores(const std::filesystem::path& path, const Task& task,
                                              const std::vector<Item>& items);
 
-// What changed from there to here.
+// Counts what changed from the other model to this one.
 std::vector<Comparison> compare_scores(const Task& task,
                                        const std::vector<std::vector<double>>& there,
                                        const std::vector<ItemScore>& here);

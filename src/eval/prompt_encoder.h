@@ -30,7 +30,7 @@ class PromptEncoder {
   std::vector<std::vector<TokenId>> encode(const std::vector<std::string>& texts,
                                            std::int64_t threads) const;
   std::vector<TokenId> encode(const std::string& text) const;
-  // A text that goes on.
+  // The ids of a text that goes on, so without BOS.
   std::vector<TokenId> encode_bare(const std::string& text) const;
 
  private:

@@ -25,7 +25,7 @@ ItemScore score_of(const core::Json& json) {
           .metrics = json.at("metrics").get<std::vector<double>>()};
 }
 
-// Bytes of what is put to the model.
+// How many bytes are put to the model.
 std::size_t size_of(const Item& item) {
   std::size_t size = 1;
   for (const auto* texts : {&item.contexts, &item.continuations})

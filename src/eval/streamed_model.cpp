@@ -118,7 +118,7 @@ at::ScalarType StreamedModel::stored_type(const model::Linear& linear) const {
   return io::to_scalar_type(weights_.info(linear.name + ".weight").dtype);
 }
 
-// What the codes mean, in place of the weight.
+// Puts what the codes mean in place of the weight.
 void StreamedModel::quantise(model::Linear& linear) const {
   const auto codes = quant::packed_base(weights_, linear.name + ".weight", base_, load_.device,
                                         stored_type(linear));

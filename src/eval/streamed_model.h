@@ -34,7 +34,7 @@ class StreamedModel {
 
   const model::ModelDescription& config() const { return model_.config; }
 
-  // The three steps of a forward pass over all of `batches`.
+  // A forward pass over all of `batches` takes three steps: this one, the blocks, and `finish`.
   void embed(const std::vector<model::Batch>& batches);
   void run_block(std::int64_t layer, const std::vector<model::Batch>& batches);
   // Norms the rows that have a target, which `target_rows` then gives, of one batch after the
@@ -49,7 +49,8 @@ class StreamedModel {
  private:
   at::Tensor in_fp32(const at::Tensor& stored) const;
   void attach(model::Linear& linear) const;
-  // Of the layer or of some of its rows, whose weight is stored as `stored`.
+  // Attaches the adapter's part of a layer, or of some of its rows, whose weight is stored as
+  // `stored`.
   void attach_part(model::Linear& linear, const adapter::LayerAdapter& layer, double scale,
                    at::ScalarType stored) const;
   at::ScalarType stored_type(const model::Linear& linear) const;
@@ -74,7 +75,7 @@ struct SeenLogits {
   at::Tensor best, best_id, log_sum, target;  // [targets]
 
   void add(const at::Tensor& logits, const at::Tensor& ids, std::int64_t begin);
-  // Over the targets.
+  // Sums the losses over the targets.
   double loss_sum() const;
   double loss() const { return loss_sum() / static_cast<double>(target.size(0)); }
 };

@@ -159,7 +159,7 @@ std::vector<Task> own() {
        .columns = {"question", "choices", "answer"},
        .prompt = "Question: {{ question }}\nAnswer:",
        .choices = "{{ (choices.text if choices is mapping else choices) | tojson }}",
-       // A number from 0, the text of the choice, or its letter.
+       // The answer may be a number from 0, the text of the choice, or its letter.
        .target = "{{ answer if answer is integer else ((choices.text if choices is mapping else "
                  "choices).index(answer) if answer in (choices.text if choices is mapping else "
                  "choices) else 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'.find(answer)) }}",

@@ -18,7 +18,7 @@ namespace {
 
 using Ids = std::vector<TokenId>;
 
-// The last tokens that fit; the continuation must.
+// Keeps the last tokens that fit; the continuation must fit as a whole.
 LikelihoodRequest request_of(Ids ids, std::size_t targets, const Item& item, std::int64_t most) {
   const auto count = static_cast<std::int64_t>(targets);
   if (count < 1 || count > most) {
@@ -30,7 +30,8 @@ LikelihoodRequest request_of(Ids ids, std::size_t targets, const Item& item, std
   return {.ids = std::move(ids), .targets = count};
 }
 
-// A context and what follows it. White space at the context's end is part of what follows.
+// Makes requests of a context and what follows it. White space at the context's end belongs to what
+// follows.
 std::vector<LikelihoodRequest> choice_requests(const TaskRun& run, const std::vector<Item>& items) {
   std::vector<std::string> texts;  // of each choice the context and the whole
   for (const Item& item : items) {
@@ -98,8 +99,9 @@ std::vector<ItemScore> score_choices(const TaskRun& run, const model::Model& mod
   return scores;
 }
 
-// Windows that go through a page: each token is predicted once, the first behind the prefix. The
-// last window is as long as the others where the page is: it sees more in front.
+// Cuts a page into windows in which each token is predicted once, the first one behind the prefix.
+// The last window is as long as the others where the page is that long, so it sees more tokens in
+// front.
 std::vector<LikelihoodRequest> page_requests(const Ids& page, TokenId prefix, std::int64_t most) {
   std::vector<LikelihoodRequest> requests;
   const auto total = static_cast<std::int64_t>(page.size());

@@ -29,7 +29,7 @@ namespace {
 // Largest difference that one rounding of the merged weights explains. It moves a weight by at most
 // 2^-8 (bf16) or 2^-11 (fp16) of itself, each in a direction of its own, so that most of it
 // averages out in a product and little is added from layer to layer. In Llamas of random weights
-// (2, 8 and 32 layers, 256 and 512 wide; transformers in fp32, every projection rounded and not)
+// (2, 8 and 32 layers, 256 and 512 wide; transformers in fp32, every layer rounded and not)
 // the logits of 192 tokens moved by 5.0e-3 to 6.9e-3 of the largest in bf16, by 6e-4 to 1.0e-3 in
 // fp16, and hardly more with 32 layers than with 2; in the demo's model with a trained LoRA, merged
 // here, by 6.0e-3 and 7.6e-4. The limits are five times the worst. With fp32 weights only sums come

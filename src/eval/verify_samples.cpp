@@ -26,7 +26,8 @@ constexpr std::int64_t kRecords = 64;
 constexpr std::int64_t kTokens = 2048;
 constexpr std::int64_t kLongest = 2048;  // tokens of a sample, where no run says
 
-// Where no data are known. The seed is any fixed number: a second run gives the same figures.
+// What is drawn where no data are known. The seed is any fixed number, so that a second run gives
+// the same figures.
 constexpr std::int64_t kRandomSequences = 4;
 constexpr std::int64_t kRandomLength = 48;
 constexpr std::uint64_t kSeed = 20240614;

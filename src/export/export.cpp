@@ -138,15 +138,16 @@ adapter::Adapter header_of(const AdapterReader& reader, const ExportSettings& se
   return result;
 }
 
-// What its directory, or the model, says of the base; the card of the adapter it came from.
+// The card, whose facts on the base are those of the model or, without one, of the adapter's own
+// card.
 std::string card_of(const AdapterReader& reader, const ExportSettings& settings,
                     const adapter::Adapter& written) {
   card::Base base =
       settings.model.empty() ? card::base_in_card(settings.adapter) : card::base_of(settings.model);
   if (base.name.empty()) base.name = core::fs::path(reader.header().base_name).filename().string();
-  card::Tuning tuning = adapter::tuning_of(reader);
-  tuning.rank = tuning.stored_rank = written.rank;
-  tuning.alpha = written.alpha;
+  card::Tuning tuning = adapter::tuning_of(written);
+  tuning.method = reader.header().method;
+  tuning.mode = reader.header().mode;
   return card::text_of(card::Artifact::kAdapter, base, tuning, card::run_of(settings.adapter));
 }
 

@@ -147,8 +147,8 @@ Json adapter_facts(const InspectSettings& settings, core::Reporter& reporter) {
     rank = std::max(rank, layer["stored_rank"].get<std::int64_t>());
     squares += std::pow(layer["update_norm"].get<double>(), 2);
   }
-  std::set<std::string> projections;
-  for (const std::string& module : reader.modules()) projections.emplace(core::last_part(module));
+  std::set<std::string> targets;
+  for (const std::string& module : reader.modules()) targets.emplace(core::last_part(module));
   Json facts = {{"kind", "adapter"}, {"path", settings.path}, {"method", header.method}};
   if (!header.mode.empty()) facts["mode"] = header.mode;
   facts["rank"] = header.rank;
@@ -158,7 +158,7 @@ Json adapter_facts(const InspectSettings& settings, core::Reporter& reporter) {
   facts["a_is_trained"] = header.train_a;
   facts["b_is_trained"] = header.train_b;
   facts["adapted_layers"] = reader.modules().size();
-  facts["projections"] = projections;
+  facts["target_modules"] = targets;
   facts["base"] = {{"name", header.base_name}, {"fingerprint", header.base_fingerprint}};
   if (!header.template_name.empty()) facts["template"] = header.template_name;
   add_size(facts, reader.file());

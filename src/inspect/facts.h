@@ -20,7 +20,7 @@ core::Json adapter_facts(const InspectSettings& settings, core::Reporter& report
 core::Json covariance_facts(const InspectSettings& settings, core::Reporter& reporter);
 core::Json run_facts(const InspectSettings& settings, core::Reporter& reporter);
 
-// Of every changed layer, by its name.
+// What is known of every changed layer, by its name.
 using Forgettings = std::map<std::string, adapter::Forgetting>;
 // How far the adapter's layers are from the base. Throws ConfigError for a DoRA without a
 // `settings.model`.

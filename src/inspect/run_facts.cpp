@@ -87,7 +87,7 @@ Json run_facts(const InspectSettings& settings, core::Reporter& reporter) {
   }
   InspectSettings inner = settings;
   inner.path = result.string();
-  // How far it is from its base may need the base.
+  // The gauge of a result may need the base.
   if (!settings.covariance.empty() && inner.model.empty() && method != "lora")
     inner.model = text_at(root, "model");
   facts["result"] =

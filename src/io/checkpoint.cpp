@@ -100,7 +100,7 @@ bool Checkpoint::says_the_same(const fs::path& index) const {
                     files_[found->second]->path().filename() == entry.second;
            });
   } catch (const core::Error&) {
-    return false;  // nobody may read it, but it is there
+    return false;  // it is there, though this process may not read it
   }
 }
 
@@ -226,7 +226,7 @@ std::string Checkpoint::fingerprint() const {
     const TensorInfo& tensor = info(name);
     hash.update(concat(name, " ", to_string(tensor.dtype), " ", shape_string(tensor.shape), "\n"));
     core::hash_sample(hash, data(name));
-    forget(name);  // looking at a page may have brought in many
+    forget(name);  // looking at one page may have brought in many
   }
   return "sha256-sampled:" + hash.hex_digest();
 }

@@ -189,7 +189,7 @@ void CovarianceWriter::add(const std::string& site, const std::vector<std::strin
                            std::int64_t tokens, const at::Tensor& covariance) {
   if (!core::can_name_file(site) || sites_.contains(site) || modules.empty()) {
     throw core::InternalError(concat("[io::CovarianceWriter::add] the site '", site,
-                                     "' is there twice, has no modules or cannot name a file"));
+                                     "' is there twice, has no layers or cannot name a file"));
   }
   if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
     throw core::ShapeError(
@@ -256,7 +256,7 @@ CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(direc
     CovarianceSite site = read_site(core::Fields(entry, concat(source, ": site '", name, "'")));
     for (const auto& module : site.modules) {
       if (!site_of_module_.emplace(module, name).second) {
-        throw FormatError(concat(source, ": the module '", module, "' stands in two sites"));
+        throw FormatError(concat(source, ": the layer '", module, "' stands in two sites"));
       }
     }
     manifest_.sites.emplace(name, std::move(site));

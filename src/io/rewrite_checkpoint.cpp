@@ -31,7 +31,7 @@ struct Shard {
   std::vector<RewrittenTensor> tensors;
 };
 
-// Weights in any spelling, and the state of a training.
+// Whether a file may hold weights, in any format, or the state of a training.
 bool may_hold_weights(const std::string& name) {
   constexpr std::array kEndings = {".safetensors", ".index.json", ".bin",     ".pt",
                                    ".pth",         ".ckpt",       ".gguf",    ".ggml",
@@ -42,13 +42,13 @@ bool may_hold_weights(const std::string& name) {
                      [&](const char* ending) { return name.ends_with(ending); });
 }
 
-// Belongs to an adapter or describes how the base was made.
+// Whether a file belongs to an adapter or describes how the base was made.
 bool is_of_another(const std::string& name) {
   constexpr std::array kNames = {"adapter_config.json", "corda.json", core::kSettingsFile};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
-// Says how weights are quantised, beside config.json.
+// Whether a file says how weights are quantised, as config.json does.
 bool describes_codes(const std::string& name) {
   constexpr std::array kNames = {"quantize_config.json", "quant_config.json",
                                  "hf_quant_config.json"};
@@ -61,7 +61,7 @@ void copy_whole(const fs::path& from, const fs::path& to) {
 
 constexpr const char* kTemplates = "additional_chat_templates";
 
-// What is written anew.
+// The files that are written anew, and so not copied.
 std::set<std::string> weight_files(const Checkpoint& base) {
   std::set<std::string> used;
   for (const auto& file : base.files()) used.insert(file->path().filename().string());

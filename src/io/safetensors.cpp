@@ -222,7 +222,7 @@ void put(int descriptor, std::span<const std::byte> data, std::int64_t offset,
     const ssize_t written = ::pwrite(descriptor, data.data(), std::min(data.size(), kStep), offset);
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) core::throw_output_error("write", path, errno);
-    // A hint: where it is not understood, fsync does it all.
+    // This is a hint; where the system does not know it, fsync does it all.
     ::sync_file_range(descriptor, offset, written, SYNC_FILE_RANGE_WRITE);
     data = data.subspan(static_cast<std::size_t>(written));
     offset += written;

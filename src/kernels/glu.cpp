@@ -59,7 +59,8 @@ void glu_backward(const at::Tensor& gate, const at::Tensor& up, const at::Tensor
     const at::Tensor u = up.to(at::kFloat);
     const at::Tensor down = grad.to(at::kFloat);
     const at::Tensor active = activate(g, activation);
-    // All three before the first is written: fp32 inputs are the very memory they go to.
+    // All three are computed before the first is written, for fp32 inputs are the very memory that
+    // they go to.
     const at::Tensor grad_gate = down * u * slope_of(g, activation);
     const at::Tensor grad_up = down * active;
     const at::Tensor output = active * u;

@@ -54,7 +54,7 @@ float rounded(float value, at::ScalarType type) {
   return value;
 }
 
-// Factors of blocks as they are needed, one after the other.
+// Computes the factor of one block.
 float factor_of(const TableCodes& codes, std::int64_t block) {
   if (!codes.nested_table.defined()) return codes.absmax.const_data_ptr<float>()[block];
   const float scaled =

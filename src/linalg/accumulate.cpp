@@ -13,9 +13,9 @@ namespace corda::linalg {
 
 namespace {
 
-// Columns of the sum that one product adds to. What is above the diagonal is wasted within a
-// panel's own square, and narrow products are slow; the widths are those measured to be fastest
-// (tests/bench/README.md).
+// How many columns of the sum one product adds to. A panel's own square has entries above the
+// diagonal, which are computed for nothing, so wide panels waste more; narrow products are slow.
+// The widths are those measured to be fastest (tests/bench/README.md).
 std::int64_t panel_width(std::int64_t n) {
   if (n <= 2048) return n;
   return n <= 4096 ? 1536 : 2048;

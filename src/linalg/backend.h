@@ -21,7 +21,8 @@ void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tenso
 namespace cuda {
 Spectrum left_subspace(const at::Tensor& matrix, std::int64_t r, Which which);
 Eigenpairs largest_eigenpairs(at::Tensor matrix, std::int64_t r);
-// The same as on the CPU; x is fp32 or 16-bit. Reads scale and `one`, which is 1, on the device.
+// Does the same on the GPU; x is fp32 or 16-bit. Scale and `one`, which is 1, are read on the
+// device, so that the host need not wait for them.
 void add_scaled_gram_panel(at::Tensor& sum, const at::Tensor& x, const at::Tensor& scale,
                            const at::Tensor& one, std::int64_t begin, std::int64_t columns);
 }  // namespace cuda

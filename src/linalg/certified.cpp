@@ -19,7 +19,7 @@ namespace {
 // the two routes take equally long was not measured.
 constexpr std::int64_t kSizeOverRank = 8;
 
-// The fast route where it applies and proves its result, else the exact one.
+// Takes the fast route where it applies and proves its result, else the exact one.
 template <typename Fast, typename Exact>
 Spectrum fast_or_exact(std::int64_t size, std::int64_t r, const SubspaceOptions& options, Fast fast,
                        Exact exact) {

@@ -49,7 +49,8 @@ void check_pair(const at::Tensor& task, const at::Tensor& knowledge) {
 }
 
 void check_finite(const char* what, const at::Tensor& matrix) {
-  // The largest magnitude, which a NaN is too: one pass without a copy.
+  // Looks at the largest magnitude, which is a NaN where there is one: that takes one pass and no
+  // copy.
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (!std::isfinite(at::linalg_vector_norm(matrix, kInfinity).item<double>()))
     throw core::NumericalError(concat(what, " ", matrix.sizes(), " holds a NaN or an infinity"));

@@ -9,13 +9,13 @@
 
 namespace corda::linalg {
 
-// Throw ShapeError "WHAT must be ...".
+// These throw ShapeError "WHAT must be ...".
 void check_matrix(const char* what, const at::Tensor& matrix);
 void check_square(const char* what, const at::Tensor& matrix);
 void check_rank(std::int64_t r, std::int64_t limit);
-// W [out, in] and C [in, in] fit each other.
+// Checks that W [out, in] and C [in, in] fit each other.
 void check_layer(const at::Tensor& weight, const at::Tensor& covariance);
-// C_task and C_know are square and of one size.
+// Checks that C_task and C_know are square and of one size.
 void check_pair(const at::Tensor& task, const at::Tensor& knowledge);
 
 // Throws NumericalError "WHAT holds a NaN or an infinity". Waits for the device.

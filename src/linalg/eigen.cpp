@@ -12,7 +12,8 @@ namespace corda::linalg {
 
 namespace {
 
-// As for dual: half of what the bound allows, the other half is a reserve for rounding.
+// As for dual, the proof may add half of what the bound allows; the other half is a reserve for
+// rounding.
 constexpr double kAllowed = 0.5 * (1 - kGeneralisedBound);
 
 }  // namespace

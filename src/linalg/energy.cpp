@@ -29,7 +29,7 @@ void for_each_panel(const at::Tensor& wide, const at::Tensor& covariance, const 
   const std::int64_t n = covariance.size(1);
   for (std::int64_t begin = 0; begin < n; begin += kPanel) {
     const std::int64_t length = std::min(kPanel, n - begin);
-    // C is symmetric, and its rows lie in memory as a whole.
+    // Rows are taken for columns: C is symmetric, and a row lies in memory as a whole.
     const at::Tensor rows = covariance.narrow(0, begin, length).to(wide.device()).to(at::kDouble);
     use(begin, length, at::mm(wide, rows.t()));
   }

@@ -12,11 +12,11 @@ namespace corda::linalg {
 
 namespace {
 
-// The result is computed in so many panels of columns. What lies above the diagonal is wasted
-// within a panel's own square only, so p panels take (1 + 1 / p) / 2 of the products, here 5/8.
-// More would save little, and narrow products are slow.
+// The result is computed in so many panels of columns. Only within a panel's own square are entries
+// above the diagonal computed for nothing, so p panels take (1 + 1 / p) / 2 of the products, here
+// 5/8. More panels would save little, and narrow products are slow.
 constexpr std::int64_t kPanels = 4;
-// Matrices of fewer rows are one product: a panel would have less than 256 columns.
+// Matrices of fewer rows are one product, since a panel would have less than 256 columns.
 constexpr std::int64_t kFewestRowsInPanels = 1024;
 
 }  // namespace

@@ -23,24 +23,24 @@ namespace {
 // root, hence the 2; what is left of it is for what `finish` changes in the sum.
 constexpr double kProofShare = 0.95;
 constexpr double kAllowed = kProofShare * 2 * (1 - kLargestBound);
-// Filters, each with Ritz pairs, before the layer is left to by_exact_gram, which forms the matrix
-// in fp64 and starts anew.
+// So many filters, each with Ritz pairs, are tried before the layer is left to by_exact_gram, which
+// forms the matrix in fp64 and starts anew.
 constexpr int kRounds = 4;
-// Failed proofs before it is left: residuals allowed both, so what is missing is a gap behind the
-// r-th value, and there is nothing to wait for.
+// So many proofs may fail before the layer is left to it: residuals allowed both, so what is
+// missing is a gap behind the r-th value, and more filters would not bring one.
 constexpr int kMostFailures = 2;
 
-// The gap between what is outside the block and the limit that a proof sets to it is shared out. So
-// much of it the bound may use up; with less it takes more products with the probes.
+// The gap between what is outside the block and the limit that a proof sets to it is shared out.
+// The bound may use up this share of it; with a smaller one it takes more products with the probes.
 constexpr double kBoundShare = 0.65;
-// The share that the fast matrix's error may take, which is added to the bound. With a smaller one
-// the factors, which are slower, would be needed more often.
+// The fast matrix's error, which is added to the bound, may take this share. With a smaller one the
+// factors, which are slower, would be needed more often.
 constexpr double kErrorShare = 0.1;
 // The proof is left with the rest, a quarter. `shortfall` counts on the whole gap, so a proof is
 // tried where it is at most this.
 constexpr double kProvable = 0.25;
-// What is outside may exceed the block's last Ritz value, which is not converged, by so much. Where
-// it exceeds it by more the bound comes out higher, and nothing is proved.
+// What is outside may exceed the block's last Ritz value, which has not converged, by this factor.
+// Where it exceeds it by more the bound comes out higher, and nothing is proved.
 constexpr double kOutsideReserve = 1.02;
 // The bound is expected to reach at least this share of the limit: in a layer of low rank the last
 // Ritz value is rounding, of either sign, and so no scale to measure by.
@@ -216,7 +216,7 @@ Spectrum largest_by_gram(const at::Tensor& weight, DampedCovariance& covariance,
   const GramOfLayer gram(weight, covariance);
   auto fast = by_fast_gram(gram, r, options);
   Spectrum result = fast ? *fast : by_exact_gram(gram, r, options);
-  if (result.bound > 1) result.bound = 1;  // rounding
+  if (result.bound > 1) result.bound = 1;  // rounding alone lifts it there
   return result;
 }
 

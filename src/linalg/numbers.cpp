@@ -10,7 +10,7 @@ namespace corda::linalg {
 
 at::Tensor scrambled(std::int64_t rows, std::int64_t columns, std::int64_t seed,
                      at::Device device) {
-  // Integer arithmetic (splitmix64's constants, wrapping), hence equal everywhere.
+  // Integer arithmetic (splitmix64's constants, wrapping) makes the numbers equal everywhere.
   at::Tensor x = at::arange(rows * columns, at::TensorOptions().dtype(at::kLong).device(device));
   x = (x + seed * 1000003 + 1) * static_cast<std::int64_t>(-7046029254386353131);
   x = (x ^ (x.bitwise_right_shift(30) & 0x3ffffffff)) *

@@ -9,13 +9,13 @@
 namespace corda::linalg {
 
 std::optional<at::Tensor> orthonormal(const at::Tensor& z) {
-  // A share of the Gram matrix's trace (the number of columns, whose length is one): 450 eps.
-  // The shift lets the first pass go through where rounding leaves nearly dependent columns no
-  // positive pivot, at the price of orthogonality: a larger one costs more of it, a smaller one
+  // The shift is this share of the Gram matrix's trace (the number of columns, whose length is
+  // one): 450 eps. It lets the first pass go through where rounding leaves nearly dependent columns
+  // no positive pivot, at the price of orthogonality: a larger one costs more of it, a smaller one
   // fails.
   constexpr double kShift = 1e-13;
-  // The shifted one, one that restores orthogonality, and one that brings it to rounding, as in
-  // shifted Cholesky QR 3 (Fukaya et al. 2020).
+  // The passes are the shifted one, one that restores orthogonality, and one that brings it to
+  // rounding, as in shifted Cholesky QR 3 (Fukaya et al. 2020).
   constexpr int kPasses = 3;
   const at::Tensor norms = at::linalg_vector_norm(z, 2, at::IntArrayRef{0});
   at::Tensor q = z / norms.clamp_min(std::numeric_limits<double>::min());

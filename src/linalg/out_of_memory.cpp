@@ -19,11 +19,12 @@ std::optional<OutOfMemory> out_of_memory(const std::exception& error) {
   const std::string text = core::first_line(torch->what_without_backtrace());
   if (dynamic_cast<const c10::OutOfMemoryError*>(torch) != nullptr)
     return OutOfMemory{"the GPU's memory", text};
-  // Outside the GPU's allocator: pinned memory of the machine, a context, a graph.
+  // What is not the GPU's allocator's runs out so: pinned memory of the machine, a context, a
+  // graph.
   const auto* cuda = dynamic_cast<const c10::AcceleratorError*>(torch);
   if (cuda != nullptr && cuda->get_error_code() == cudaErrorMemoryAllocation)
     return OutOfMemory{"memory for CUDA", text};
-  // A library's workspace, which it asks the driver for.
+  // A library asks the driver for its workspace, and says in words alone that it got none.
   if (text.find("CUBLAS_STATUS_ALLOC_FAILED") != std::string::npos ||
       text.find("CUSOLVER_STATUS_ALLOC_FAILED") != std::string::npos)
     return OutOfMemory{"the GPU's memory", text};

@@ -22,9 +22,11 @@ namespace {
 // eigenvalue is for the proof of the iteration, and at most kInverseError is for the inverse.
 constexpr double kMargin = 1e-3;
 constexpr double kInverseError = 8e-4;
-// Above this the factor of W is made again; it is cheaper to find out before the inverse is built.
+// Where the factor's error is above this it is made again; it is cheaper to find that out before
+// the inverse is built.
 constexpr double kFactorError = 3e-4;
-// Times a Gram matrix's trace, added where rounding made it singular, so that Cholesky passes.
+// This share of a Gram matrix's trace is added to its diagonal where rounding made it singular, so
+// that Cholesky passes.
 constexpr double kShift = 1e-15;
 
 // What stands for M = W C~: a square K [k, k], k = min(out, in), with the singular values of M.
@@ -164,7 +166,7 @@ Spectrum smallest_by_inverse(const at::Tensor& weight, DampedCovariance& covaria
       (1 - inverse.error) / (1 + kMargin) * pairs.top_values().reciprocal().sum().item<double>();
   result.bound = std::sqrt(sum_of_squares(result.values) / least);
   mark(options, "settle");
-  // Below 1 it would say that more was found than there is.
+  // A bound below 1 would say that more was found than there is.
   if (const std::string why = unproved(result, 1, kSmallestBound); !why.empty()) throw Refused{why};
   return result;
 }

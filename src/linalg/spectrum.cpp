@@ -21,7 +21,7 @@ using core::NumericalError;
 
 namespace {
 
-// A factorisation that failed without saying so.
+// Throws where a factorisation failed without saying so.
 const Spectrum& checked(const Spectrum& found, const at::Tensor& matrix) {
   if (is_finite(found)) return found;
   throw NumericalError(concat("the factorisation (", found.route, ") of a matrix ", matrix.sizes(),
@@ -64,7 +64,7 @@ Spectrum eigenvectors(const at::Tensor& matrix, std::int64_t r, Which which) {
   check_rank(r, matrix.size(0));
   check_finite("the matrix", matrix);
   const at::Tensor whole = matrix.to(at::kDouble);
-  // The smallest are the largest of the negative.
+  // The smallest eigenvalues are the largest ones of the negated matrix.
   const double sign = which == Which::kLargest ? 1 : -1;
   at::Tensor signed_matrix = (whole + whole.t()).mul_(sign / 2);
   const Eigenpairs found = whole.is_cuda() ? cuda::largest_eigenpairs(std::move(signed_matrix), r)

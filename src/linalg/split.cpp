@@ -12,10 +12,10 @@ namespace corda::linalg {
 
 namespace {
 
-// A third would be below what tensor cores cut off their sums (split.h).
+// A third piece would be smaller than what tensor cores cut off their sums (split.h).
 constexpr std::size_t kMostPieces = 2;
 
-// bf16 or fp32 in, fp32 out, summed in fp32.
+// Takes bf16 or fp32, sums in fp32 and returns fp32.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
   if (a.scalar_type() == at::kFloat) return at::mm(a, b);
   return a.is_cuda() ? at::mm(a, b, at::kFloat) : at::mm(a.to(at::kFloat), b.to(at::kFloat));
@@ -56,7 +56,8 @@ at::Tensor multiply(const Pieces& a, const Pieces& b) {
 
 at::Tensor multiply_by_transpose(const Pieces& a) {
   if (a.size() == 1 && a[0].scalar_type() == at::kFloat) return gram_of_rows(a[0]);
-  // Half of the sum over pieces, without the terms that its transpose has; halving is exact.
+  // This is half of the sum over pieces, without the terms that its transpose has; halving is
+  // exact.
   at::Tensor sum;
   for (std::size_t order = kMostPieces; order-- > 0;) {
     for (std::size_t i = 0; 2 * i <= order; ++i) {

@@ -18,19 +18,20 @@ namespace {
 // A filter may enlarge the largest direction this much against those at the end of the block: what
 // is left of fp64 then still tells these to 1e-4.
 constexpr double kDynamicRange = 1e12;
-// Products of one filter at most. Trades Ritz pairs (an orthonormalisation and an eigenproblem) for
-// products that are spent on a cut which the next pairs would have mended.
+// One filter takes at most so many products. A higher limit saves Ritz pairs (an orthonormalisation
+// and an eigenproblem), and spends products on a cut which the next pairs would have mended.
 constexpr double kHighestDegree = 36;
-// Columns of a block beyond r at least: they put a distance between the r-th value and the cut
-// where r is small, and cost their share of every product.
+// A block has at least so many columns beyond r: they put a distance between the r-th value and the
+// cut where r is small, and cost their share of every product.
 constexpr std::int64_t kFewestExtra = 16;
 // Limits of the cut relative to the r-th value: the block may reach into the null space, or lie in
 // a plateau of equal eigenvalues, which a cut below it separates from the rest. At the lowest two
 // products gain 1e6 and more; at the highest kHighestDegree of them still gain 1e5.
 constexpr double kLowestCut = 1e-3;
 constexpr double kHighestCut = 0.97;
-// Asked for beyond what residuals tell, for a filter enlarges the r-th direction by less than its
-// gain where the cut was too low. Trades a few products for another round.
+// The gain that is asked for is this many times what residuals tell, for a filter enlarges the r-th
+// direction by less than its gain where the cut was too low. A few products more may save another
+// round.
 constexpr double kSafety = 50;
 // The largest gain of one filter. A second filter costs less than relying on a wrong cut.
 constexpr double kLargestGain = 1e6;
@@ -51,7 +52,8 @@ Design design(const RitzPairs& pairs, double gain, bool first, double lowest) {
   // are plateaus of equal values.
   constexpr double kFlat = 0.55;
   constexpr double kPlateau = 0.9;
-  // The highest cut then, relative to the r-th Ritz value: still below the eigenvalue.
+  // The highest cut for a flat spectrum, relative to the r-th Ritz value: it is still below the
+  // eigenvalue.
   constexpr double kFlatCut = 1.25;
   // The degree is kFlatDegree / (1 - share)^kFlatPower, fitted to Gaussian layers.
   constexpr double kFlatDegree = 3.4;
@@ -120,8 +122,8 @@ double shortfall(const RitzPairs& pairs, const at::Tensor& allowances) {
   const at::Tensor values = pairs.top_values();
   const at::Tensor residuals = pairs.top_images() - pairs.top_vectors() * values;
   const at::Tensor squares = residuals.square().sum(at::IntArrayRef{0});
-  // Schur complement with respect to the directions outside the block, whose eigenvalues are taken
-  // to end at `beyond`.
+  // This is the Schur complement with respect to the directions outside the block, whose
+  // eigenvalues are taken to end at `beyond`.
   const at::Tensor gaps = at::maximum(values - pairs.beyond, allowances);
   return (squares / (allowances * gaps)).max().item<double>();
 }

@@ -20,7 +20,7 @@ class Operator {
   explicit Operator(at::Tensor matrix) : matrix_(std::move(matrix)) {}
   explicit Operator(Function function) : function_(std::move(function)) {}
 
-  // A y.
+  // Returns A y.
   at::Tensor operator()(const at::Tensor& y) const;
   // The next of the Chebyshev polynomials of X = scale A - shift I: 2 X now - before. May take the
   // memory of `before`.
@@ -52,7 +52,7 @@ struct RitzPairs {
 // Columns of a block that aims at r eigenvalues: r + max(r / 2, 16), n at most.
 std::int64_t block_size(std::int64_t n, std::int64_t r);
 
-// nullopt where the block's columns are dependent.
+// Makes the Ritz pairs of what the block spans; nullopt where its columns are dependent.
 std::optional<RitzPairs> rayleigh_ritz(const Operator& apply, const at::Tensor& block,
                                        std::int64_t r);
 
@@ -71,7 +71,7 @@ struct Filtered {
 // and the cut is raised. Nothing where the r-th value is not above `lowest`.
 std::optional<Filtered> filter(const Operator& apply, const RitzPairs& pairs, double gain,
                                bool first, double lowest = 0);
-// The gain to ask for with this shortfall.
+// The gain that a filter is asked for with this shortfall.
 double gain_for(double shortfall);
 
 }  // namespace corda::linalg

@@ -33,7 +33,7 @@ std::int64_t row_bytes(const HostRows& rows) {
   return elements * static_cast<std::int64_t>(c10::elementSize(rows.type));
 }
 
-// Rows [begin, end), a part of them by each reader.
+// Fetches rows [begin, end); each reader takes a part of them.
 void fill(const HostRows& rows, std::int64_t begin, std::int64_t end, std::byte* to) {
   const std::int64_t part = (end - begin + kReaders - 1) / kReaders;
   core::parallel_for((end - begin + part - 1) / part, kReaders, 1, [&](std::int64_t i) {
@@ -101,7 +101,7 @@ struct Uploader::Staging {
 
 struct Uploader::Upload::Pending {
   std::future<std::vector<at::Tensor>> result;
-  std::shared_ptr<at::cuda::CUDAEvent> done = {};  // of the last copy; none on the CPU
+  std::shared_ptr<at::cuda::CUDAEvent> done = {};  // recorded after the last copy; null on the CPU
 
   Pending() = default;
   Pending(const Pending&) = delete;

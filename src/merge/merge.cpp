@@ -104,7 +104,8 @@ class InformedRounding {
       covariance_ = quant::covariance_for(settings.covariance, fingerprint);
   }
 
-  // Values of `type`, where that is of 16 bits and the covariance knows the layer.
+  // Rounds to `type` where that has 16 bits and the covariance knows the layer; else the values
+  // stay as they are.
   at::Tensor round(const std::string& module, const at::Tensor& merged, io::DType type) {
     if (!covariance_ || (type != io::DType::kBF16 && type != io::DType::kF16)) return merged;
     const std::string site = covariance_->site_of(module);
@@ -231,7 +232,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
     if (!adapter.contains(module)) return weights.changes(name) ? weights.get(name) : at::Tensor();
     const at::Tensor weight = weights.get(name);
     const adapter::LayerAdapter layer = adapter.layer(module);
-    // Rounded to the stored type by rewrite_checkpoint.
+    // rewrite_checkpoint rounds it to the stored type.
     const at::Tensor merged =
         adapter::merged_weight(weight, layer, adapter.header().scale_of(layer), strength);
     if (!merged.isfinite().all().item<bool>()) {

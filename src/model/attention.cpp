@@ -20,7 +20,7 @@ at::Tensor PackedAttention::attend(std::int64_t /*layer*/, const AttentionRule& 
                                    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   if (!at::GradMode::is_enabled()) return attention_forward(batch_, rule, q, k, v).out;
   const bool flash = suits_flash(q, rule);
-  // The node keeps no scores, of which there are many where they are written out.
+  // The node serves where scores are written out too, since it does not keep them for the backward.
   if (fused_ && (flash || goes_by_parts(batch_, rule)))
     return attention_node(batch_, rule, q, k, v);
   return flash ? attend_flash(batch_, rule, q, k, v).out : attend_any(batch_, rule, q, k, v);

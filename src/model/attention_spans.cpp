@@ -25,7 +25,8 @@ at::Tensor attend_plain(const AttentionRule& rule, const at::Tensor& q, const at
       .transpose(0, 1);
 }
 
-// Queries of one sequence by parts whose scores are a bounded amount of memory.
+// Queries of one sequence attend part by part, so that their scores take a bounded amount of
+// memory.
 at::Tensor attend_masked(const AttentionRule& rule, const at::Tensor& q, const at::Tensor& k,
                          const at::Tensor& v) {
   const std::int64_t before = k.size(0) - q.size(0);  // keys before the first query's own

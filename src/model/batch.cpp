@@ -21,7 +21,8 @@ at::Tensor to_tensor(std::span<const T> values, at::ScalarType type, at::Device 
   const at::Tensor host =
       at::empty({view.size(0)}, at::TensorOptions().dtype(type).pinned_memory(pinned));
   host.copy_(view);
-  // From pinned memory, which its allocator keeps until the copy is over: the host does not wait.
+  // The copy is from pinned memory, which its allocator keeps until the copy is over, so the host
+  // does not wait.
   return pinned ? host.to(device, /*dtype=*/type, /*non_blocking=*/true) : host.to(device);
 }
 

@@ -90,7 +90,7 @@ ModelDescription read_wrapper(const Json& root, const std::string& source, const
   const FamilyRow& row = family_of(type_in(tower, wrapper.text_family), source);
   ModelDescription model = read_object(tower, concat(source, "': 'text_config"), row);
   ConfigReader top(root, source);
-  // Whether a model is quantised is said in the outer object, of the whole.
+  // The outer object says whether the whole model is quantised.
   refuse_quantisation(top);
   model.tied = top.flag("tie_word_embeddings", wrapper.tied);
   top.throw_problems();

@@ -222,7 +222,7 @@ std::string advice(const FamilyRow& row, const std::string& key) {
       "the same");
 }
 
-// What the family fixes, whatever the file says.
+// Whether the family fixes what this key would say, whatever the file has.
 bool is_fixed(const FamilyRow& row, const std::string& key) {
   return key == "attention_bias" && row.qkv_bias.key == nullptr && row.qkv_bias.otherwise;
 }

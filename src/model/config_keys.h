@@ -11,11 +11,12 @@
 
 namespace corda::model {
 
-// Of the keys that were not read: a problem for each that changes the mathematics of some model and
-// does not have the value that changes nothing; one note about those that nobody knows.
+// Looks at the keys that were not read. One that changes the mathematics of some model, and does
+// not have the value that changes nothing, becomes a problem; those that nobody knows together
+// become one note.
 void check_other_keys(ConfigReader& reader, const FamilyRow& row, std::vector<std::string>& notes);
 
-// A problem where the weights are said to be quantised.
+// Adds a problem where the file says that the weights are quantised.
 void refuse_quantisation(ConfigReader& reader);
 
 }  // namespace corda::model

@@ -408,7 +408,7 @@ std::int64_t read_window(ConfigReader& reader, const FamilyRow& row) {
   const bool asks =
       row.windows == Windows::kUpperLayers || row.windows == Windows::kUnrotatedLayers;
   const bool used = !asks || reader.flag("use_sliding_window", false);
-  // null is a value here: no window.
+  // null is a value here and means no window.
   const bool said = reader.root().contains("sliding_window");
   const Json* found = reader.value("sliding_window");
   if (!used || (said && found == nullptr)) return 0;
@@ -438,7 +438,7 @@ void read_scalars(ConfigReader& reader, const FamilyRow& row, ModelDescription& 
   double scale_base = static_cast<double>(attention.head_dim);
   if (row.query_pre_attn_scalar) scale_base = reader.number("query_pre_attn_scalar", 256);
   attention.scale = 1 / std::sqrt(scale_base);
-  // null is a value here: no cap.
+  // null is a value here and means no cap.
   const auto cap = [&](const char* key, double otherwise) {
     if (otherwise < 0) return 0.0;
     const Json* found = reader.value(key);

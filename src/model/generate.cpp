@@ -64,8 +64,8 @@ bool contains(const Ids& ids, std::int32_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
-// All prompts of one call. A sequence waits, is prefilled, and then grows by a token a step with
-// the others that run; what it leaves is given to those that wait.
+// The generation for all prompts of one call. A sequence waits, is prefilled, and then grows by a
+// token a step with the others that run; the room that it leaves is given to those that wait.
 class Generation {
  public:
   Generation(const Model& model, const std::vector<Ids>& prompts, const GenerateOptions& options)
@@ -78,7 +78,8 @@ class Generation {
                             .random = core::Random(core::derive_seed(options.sampling.seed, i))});
       waiting_.push_back(i);
     }
-    // Long ones first: memory that does not suffice shows at once, and short ones fill gaps.
+    // Long prompts come first, so that memory which does not suffice shows at once and short ones
+    // fill gaps.
     std::stable_sort(waiting_.begin(), waiting_.end(), [&](std::size_t a, std::size_t b) {
       return sequences_[a].ids.size() > sequences_[b].ids.size();
     });
@@ -86,7 +87,8 @@ class Generation {
 
   std::vector<Ids> run() {
     while (!waiting_.empty() || !running_.empty()) {
-      // A prefill reads all weights, as a step does: not for every single place that is free.
+      // A prefill reads all weights, as a step does, so it is not made for every single place that
+      // comes free.
       if (!waiting_.empty() && (running_.empty() || freed_ * 8 >= running_.size())) admit();
       step();
     }
@@ -153,7 +155,7 @@ class Generation {
     accept(taken, extend(model_, cache_, batch, cached));
   }
 
-  // One more token for each that runs.
+  // Generates one more token for each sequence that runs.
   void step() {
     make_room();
     if (running_.empty()) return;
@@ -169,8 +171,8 @@ class Generation {
     accept(std::vector<std::size_t>(running_), extend(model_, cache_, batch, cached));
   }
 
-  // Room for one more token each. Where there is none the latest comer gives up its place, to be
-  // prefilled again later; so does one whose keys were turned by other frequencies.
+  // Makes room for one more token of each. Where there is none the latest comer gives up its place
+  // and is prefilled again later; so does one whose keys were turned by other frequencies.
   void make_room() {
     for (std::size_t at = 0; at < running_.size();) {
       Sequence& sequence = sequences_[running_[at]];

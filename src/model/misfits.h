@@ -18,8 +18,8 @@ struct Misfits {
   bool empty() const {
     return missing.empty() && misshapen.empty() && mistyped.empty() && surplus.empty();
   }
-  // All kinds in one sentence, of each how many and the first few, and the likely cause, for a
-  // configuration of so many layers.
+  // Describes all kinds in one sentence: how many there are of each, the first few, and the likely
+  // cause. `num_layers` is the configuration's.
   std::string describe(std::int64_t num_layers) const;
 };
 

@@ -37,7 +37,8 @@ at::Tensor scale_columns_node(const at::Tensor& y, const at::Tensor& factor);
 // backward does not look at it.
 at::Tensor rotate_node(const at::Tensor& x, const Rotary& rotary, kernels::RotaryShape shape);
 
-// activation(gate) * up, of two results that nothing else looks at: the backward writes over them.
+// activation(gate) * up of two results that nothing else looks at, for the backward writes over
+// them.
 at::Tensor glu_node(const at::Tensor& gate, const at::Tensor& up, kernels::Activation activation);
 
 // `attention_forward` and `attention_backward`. The batch is kept.

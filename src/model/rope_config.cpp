@@ -93,7 +93,8 @@ RopeType RopeReader::type_of(const RopeSource& source) {
       {"default", RopeType::kDefault}, {"linear", RopeType::kLinear},
       {"dynamic", RopeType::kDynamic}, {"llama3", RopeType::kLlama3},
       {"yarn", RopeType::kYarn},       {"longrope", RopeType::kLongrope}};
-  // One for text: the parts of a head that turn by an image's rows and columns turn alike.
+  // For text this is one rotary: the parts of a head that turn by an image's rows and columns turn
+  // alike.
   if (row_.rotary_sections) {
     if (type_name_ == "mrope") type_name_ = "default";
     for (const char* key : {"mrope_section", "mrope_interleaved"}) known_.insert(key);
@@ -119,7 +120,7 @@ void RopeReader::read_dims(const RopeSource& source, RotaryDescription& rope) {
     reader_.problem(concat("'", source.where, ".partial_rotary_factor': ", given->dump(),
                            " is not implemented for ", row_.model_type, " (1 is)"));
   }
-  // Truncated as Python's int() does.
+  // The product is truncated as Python's int() does.
   rope.dims = static_cast<std::int64_t>(static_cast<double>(model_.attention.head_dim) * share);
   if (rope.dims < 2 || rope.dims % 2 != 0 || rope.dims > model_.attention.head_dim) {
     reader_.problem(concat("an even number of a head's ", model_.attention.head_dim,
@@ -268,7 +269,8 @@ RotaryDescription RopeReader::read(const RopeSource& source) {
   if (type_name_.empty()) return rope;
   if (rope.type != RopeType::kDefault && rope.type != RopeType::kLinear)
     read_original_positions(source, rope);
-  // It says nothing beside a scaling that does not go by positions, or where one was taken out.
+  // The key says nothing beside a scaling that does not go by positions, or where a scaling was
+  // taken out.
   used(source, "original_max_position_embeddings");
   switch (rope.type) {
     case RopeType::kDefault:

@@ -26,7 +26,7 @@ at::Tensor table(const RotaryDescription& rope, Frequency frequency) {
   return result;
 }
 
-// Llama 3.1: low frequencies divided by the factor, a smooth blend between the bands.
+// Llama 3.1 divides low frequencies by the factor, with a smooth blend between the bands.
 double llama3_frequency(const RotaryDescription& rope, double frequency) {
   const double wavelength = 2 * std::numbers::pi / frequency;
   const auto original = static_cast<double>(rope.original_positions);
@@ -105,7 +105,8 @@ at::Tensor frequencies_for(const RotaryDescription& rope, const RotaryFrequencie
                            std::int64_t length) {
   if (!rope.depends_on_length() || length <= rope.original_positions) return frequencies.usual;
   if (rope.type == RopeType::kLongrope) return frequencies.beyond;
-  // Dynamic: theta grows with the length, so that the lowest frequency stretches by the factor.
+  // Dynamic scaling lets theta grow with the length, so that the lowest frequency stretches by the
+  // factor.
   RotaryDescription stretched = rope;
   const auto dims = static_cast<double>(rope.dims);
   const double ratio = static_cast<double>(length) / static_cast<double>(rope.original_positions);

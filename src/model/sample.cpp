@@ -26,7 +26,7 @@ std::vector<std::int32_t> choose_tokens(const at::Tensor& logits, const Sampling
   at::Tensor weights = at::softmax(values, -1);
   if (sampling.top_p < 1) {
     const at::Tensor before = weights.cumsum(-1) - weights;
-    // The likeliest has nothing before it and stays, whatever p is.
+    // The likeliest token has nothing before it, so it stays whatever p is.
     const at::Tensor dropped = before.ge(sampling.top_p).logical_and(before.gt(0));
     weights = weights.masked_fill(dropped, 0);
   }

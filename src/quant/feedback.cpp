@@ -50,7 +50,7 @@ void check_shapes(const at::Tensor& weight, const at::Tensor& covariance) {
                                 in, ", ", in, "]; it is ", covariance.sizes()));
 }
 
-// What every value is scaled by, [out, in] fp32.
+// The scale of every value, [out, in] fp32.
 at::Tensor scales_of(const PackedWeight& packed) {
   if (const auto* tiles = std::get_if<TileCodes>(&packed.codes)) {
     return tiles->scales.repeat_interleave(tiles->block_rows, 0)
@@ -73,7 +73,7 @@ at::Tensor scales_of(const PackedWeight& packed) {
 
 at::Tensor thresholds() { return at::tensor(nf4_thresholds(), at::kFloat); }
 
-// Values over their scales, zero where the scale is.
+// Values divided by their scales, zero where the scale is zero.
 at::Tensor over(const at::Tensor& values, const at::Tensor& scales) {
   return at::where(scales == 0, at::zeros_like(values), values / scales);
 }
@@ -95,7 +95,7 @@ at::Tensor round_with_feedback(const at::Tensor& weight, const at::Tensor& covar
   const at::Tensor place = order.contiguous();
   const auto* column_of = place.const_data_ptr<std::int64_t>();
   const std::int64_t in = weight.size(1);
-  // Columns as rows, so that one lies in memory as a whole.
+  // The matrix is transposed, so that a column lies in memory as a whole.
   at::Tensor left = weight.to(at::kFloat).t().index_select(0, order).contiguous();
   at::Tensor rounded = at::empty_like(left);
   for (std::int64_t begin = 0; begin < in; begin += kGathered) {

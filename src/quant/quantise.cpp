@@ -24,7 +24,7 @@ at::Tensor table_on(const std::vector<float>& values, const at::Tensor& like) {
   return at::tensor(values, at::kFloat).to(like.device());
 }
 
-// The absmax of blocks in bytes.
+// Puts the absmax of blocks into bytes.
 void nest(TableCodes& codes, const at::Tensor& absmax) {
   const std::int64_t blocks = absmax.size(0);
   const std::int64_t outer = ceil_div(blocks, kNestedBlock);
@@ -174,8 +174,8 @@ PackedWeight quantise_float8(const at::Tensor& weight, std::int64_t tile) {
                                                {0, across * tile - columns, 0, down * tile - rows})
                                .view({down, tile, across, tile});
   const at::Tensor largest = tiles.abs().amax(at::IntArrayRef{1, 3});
-  // By a tensor: on a GPU, ATen divides by a number by multiplying with its reciprocal, which
-  // rounds otherwise than the CPU.
+  // The divisor is a tensor: on a GPU, ATen divides by a plain number by multiplying with its
+  // reciprocal, which rounds otherwise than the CPU does.
   codes.scales = at::where(largest == 0, at::ones_like(largest),
                            largest / at::full_like(largest, kernels::kLargestFloat8));
   codes.codes = (tiles / codes.scales.view({down, 1, across, 1}))

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 
+#include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/text.h"
@@ -50,6 +51,12 @@ void check_sites(const io::CovarianceReader& covariance, const std::vector<std::
   throw core::ConfigError(concat("the covariance '", covariance.directory().string(),
                                  "' has nothing for ", core::listed_names(missing),
                                  "; calibrate on all layers (--target-modules all-linear)"));
+}
+
+card::Quantisation how_of(const QuantizeSettings& settings) {
+  card::Quantisation how{.format = settings.to, .knows_inputs = !settings.covariance.empty()};
+  if (how.knows_inputs) how.data = card::start_of(settings.covariance).data;
+  return how;
 }
 
 at::Tensor values_of(const PackedWeight& packed) {
@@ -115,6 +122,8 @@ QuantizeResult quantize(const QuantizeSettings& settings, core::Reporter& report
       quant::write_quantised(weights, directory.staging(), to, content);
   reporter.end();
   core::write_settings(directory.staging(), settings_of(resolved));
+  card::write(directory.staging(),
+              card::text_of_quantised(card::base_of(settings.model), how_of(settings)));
   directory.commit();
   result.shards = written.shards;
   result.bytes = written.bytes;

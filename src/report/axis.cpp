@@ -75,7 +75,7 @@ Axis::Axis(double low, double high, bool logarithmic, bool round, double least_s
     low_ = std::floor(low_ / step + 1e-9) * step;
     high_ = std::ceil(high_ / step - 1e-9) * step;
   }
-  // The sum is no negative zero, which would be written as one.
+  // Adding zero makes a negative zero positive, which would be written with its sign.
   for (double i = std::ceil(low_ / step - 1e-9) + 0.0; i * step <= high_ + 1e-9 * step; ++i)
     ticks_.push_back({i * step, tick_text(i * step, step)});
 }

@@ -15,8 +15,9 @@ struct Tick {
 
 class Axis {
  public:
-  // Over all values from `low` to `high`, widened to where ticks stand if `round`; of one value
-  // alone to both sides of it. Ticks are `least_step` or more apart. Logarithmic: `low` is above 0.
+  // An axis over all values from `low` to `high`, widened to where ticks stand if `round`; of one
+  // value alone it reaches to both sides. Ticks are `least_step` or more apart. Where it is
+  // logarithmic `low` is above 0.
   Axis(double low, double high, bool logarithmic, bool round, double least_step = 0);
 
   // 0 at the low end, 1 at the high end.

@@ -97,7 +97,7 @@ struct Cell {
   std::vector<const Run*> runs;
 };
 
-// By group, rates ascending.
+// The cells by group, each group's by ascending rate.
 std::vector<Cell> cells_of(const std::vector<Run>& runs, const Groups& groups) {
   std::vector<Cell> cells;
   for (std::size_t i = 0; i < runs.size(); ++i) {
@@ -146,7 +146,7 @@ void choose_decimals(const std::vector<Run>& runs, std::vector<Column>& columns)
   }
 }
 
-// The mean, and where there are several the largest minus the smallest.
+// Writes the mean, and where there are several values the largest minus the smallest.
 std::string text_of(const std::vector<double>& values, int count) {
   if (values.empty()) return "-";
   const std::string mean = decimals(mean_of(values), count);
@@ -196,7 +196,7 @@ Table table_of(const std::vector<Cell>& cells, const Groups& groups,
   return table;
 }
 
-// Of each group the line through its rates, and a dot a run.
+// Draws for each group the line through its rates, and for each run a dot.
 Chart curve_of(const std::vector<Cell>& cells, const Groups& groups, const Column& task,
                const Column& kept) {
   Chart chart{.title = concat(kept.name, " against ", task.name),

@@ -42,7 +42,7 @@ constexpr std::array<Drawn, 8> kDrawn = {{
     {"peak_memory_bytes", "Peak memory", "GB", 1e-9, false, false, true, false},
 }};
 
-// Of a step, but no curve.
+// Members of a step that make no curve.
 const std::set<std::string> kNotDrawn = {"epoch", "tokens", "supervised_tokens",
                                          "supervised_share"};
 
@@ -84,7 +84,8 @@ void add_lines(const Run& run, Ink ink, const Series& series, const Drawn& drawn
   chart.lines.push_back(std::move(mean));
 }
 
-// Where all runs were resumed is many lines in a chart of many runs, so only few runs have them.
+// Marks where runs were resumed, if there are few runs: in a chart of many they would be too many
+// lines.
 void add_marks(const std::vector<Run>& runs, Chart& chart) {
   for (const Run& run : runs)
     chart.marks.insert(chart.marks.end(), run.resumed.begin(), run.resumed.end());

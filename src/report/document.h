@@ -15,7 +15,7 @@ struct Paragraph {
   std::string text;
 };
 
-// Of what follows in its section.
+// A heading of what follows in its section.
 struct Heading {
   std::string text;
 };

@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::size_t kMostColours = 8;
 
-// They do not make two runs two kinds of run: where and how they were computed, what a group's runs
-// differ in by its meaning, and what follows from the adapter.
+// Settings that do not make two runs two kinds of run: where and how they were computed, what runs
+// of one group may differ in, and what follows from the adapter.
 const std::set<std::string> kNoKind = {"out",
                                        "seed",
                                        "optim.lr",

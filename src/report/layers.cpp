@@ -17,12 +17,12 @@ constexpr std::size_t kMostRuns = 4;  // whose layers are shown, if there are se
 
 // "q_proj" of block 3 is ("q_proj", 3); a layer outside the blocks has the number behind the last.
 struct Place {
-  std::string projection;
+  std::string kind;
   double block = 0;
 };
 
 Place place_of(const std::string& module) {
-  Place place{.projection = std::string(core::last_part(module))};
+  Place place{.kind = std::string(core::last_part(module))};
   for (const auto& part : core::split(module, '.')) {
     if (const auto number = core::parse_int(part)) place.block = static_cast<double>(*number);
   }
@@ -38,22 +38,22 @@ std::optional<double> energy_share(const Layer& layer) {
 
 std::optional<double> update_norm(const Layer& layer) { return layer.update_norm; }
 
-// By projection, in the order of its first layer.
-std::vector<std::string> projections_of(const Run& run) {
+// The last parts of the layers' names, in the order in which they come first.
+std::vector<std::string> kinds_of(const Run& run) {
   std::vector<std::string> names;
   for (const Layer& layer : run.layers) {
-    const std::string name = place_of(layer.module).projection;
+    const std::string name = place_of(layer.module).kind;
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
   return names;
 }
 
-Series over_blocks(const Run& run, const std::string& projection, ValueOf value_of) {
+Series over_blocks(const Run& run, const std::string& kind, ValueOf value_of) {
   std::map<double, double> values;
   for (const Layer& layer : run.layers) {
     const Place place = place_of(layer.module);
     const auto value = value_of(layer);
-    if (place.projection == projection && value) values[place.block] = *value;
+    if (place.kind == kind && value) values[place.block] = *value;
   }
   Series series;
   for (const auto& [block, value] : values) series.add(block, value);
@@ -70,10 +70,10 @@ void add_by_block(const Run& run, const std::string& title, const std::string& y
                   ValueOf value_of, Section& section) {
   Chart chart{.title = title, .x_label = "block", .y_label = y_label, .counts = true};
   std::size_t number = 0;
-  for (const std::string& projection : projections_of(run)) {
-    const Series series = over_blocks(run, projection, value_of);
+  for (const std::string& kind : kinds_of(run)) {
+    const Series series = over_blocks(run, kind, value_of);
     if (series.size() > 0)
-      chart.lines.push_back({.label = projection,
+      chart.lines.push_back({.label = kind,
                              .ink = {.number = number},
                              .points = series,
                              .dotted = series.size() <= 40});
@@ -84,12 +84,13 @@ void add_by_block(const Run& run, const std::string& title, const std::string& y
   section.blocks.emplace_back(std::move(chart));
 }
 
-// Of every projection the singular values of its updates: each block faint, their mean in front.
+// Draws the singular values of the updates for each kind of layer: each block faint, their mean in
+// front.
 void add_spectra(const Run& run, Section& section) {
   std::size_t number = 0;
-  for (const std::string& projection : projections_of(run)) {
+  for (const std::string& kind : kinds_of(run)) {
     const Ink ink{.number = number++};
-    Chart chart{.title = concat("Singular values of the update, ", projection),
+    Chart chart{.title = concat("Singular values of the update, ", kind),
                 .x_label = "index",
                 .y_label = "singular value",
                 .counts = true};
@@ -97,7 +98,7 @@ void add_spectra(const Run& run, Section& section) {
     std::vector<double> counts;
     for (const Layer& layer : run.layers) {
       const Place place = place_of(layer.module);
-      if (place.projection != projection || layer.singular_values.empty()) continue;
+      if (place.kind != kind || layer.singular_values.empty()) continue;
       Line line{.label = concat("block ", place.block), .ink = {ink.number, /*faint=*/true}};
       for (std::size_t i = 0; i < layer.singular_values.size(); ++i) {
         if (i == sums.size()) {
@@ -123,8 +124,8 @@ void add_spectra(const Run& run, Section& section) {
 
 Legend legend_of(const Run& run) {
   Legend legend;
-  for (const std::string& projection : projections_of(run))
-    legend.entries.push_back({projection, {.number = legend.entries.size()}});
+  for (const std::string& kind : kinds_of(run))
+    legend.entries.push_back({kind, {.number = legend.entries.size()}});
   return legend;
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kRows = 12;  // of a chart's table
 
-// Nothing in it is Markdown or HTML.
+// The text with a backslash where Markdown or HTML would read a mark.
 std::string plain(std::string_view text) {
   static const std::string special = "\\`*_[]|~";
   std::string escaped;

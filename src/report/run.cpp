@@ -58,7 +58,7 @@ std::string setting(const Run& run, std::string_view name) {
   return "";
 }
 
-// Of all of a file, or of parts of a large one.
+// The hash of a file, or of parts of it where it is large.
 std::string hash_of(const fs::path& path) {
   const core::MappedFile file(path);
   core::Sha256 hash;
@@ -102,7 +102,7 @@ void read_study(const fs::path& path, Run& run) {
   const Json study = core::read_json(path);
   const core::Fields fields(study, concat("'", path.string(), "'"));
   if (fields.has("state")) {
-    // Of method full a study removes what was trained.
+    // A study may remove the result of method full, so its state counts as well.
     run.finished = run.finished || fields.text("state") == "done";
     run.failed = fields.text("state") == "failed";
   }
@@ -111,7 +111,7 @@ void read_study(const fs::path& path, Run& run) {
   if (fields.has("seed")) run.seed = std::to_string(fields.integer("seed"));
 }
 
-// A line for each process that worked on the run.
+// Reads the lines that processes left, one each.
 void read_versions(const fs::path& path, Run& run) {
   for (const std::string& line : core::split(core::read_file(path), '\n')) {
     if (core::trim(line).empty()) continue;

@@ -18,7 +18,8 @@ struct Groups {
   std::vector<std::size_t> of;     // by run: the place of its group in `names`
 };
 
-// By what the runs say themselves, else by method and the settings in which they differ.
+// Groups the runs by what they say themselves, else by method and the settings in which they
+// differ.
 Groups groups_of(const std::vector<Run>& runs);
 
 // The settings in which runs differ, in the order of the first run's.

@@ -11,7 +11,7 @@ namespace corda::report {
 
 namespace {
 
-// Of the points [begin, end): which ones stand for them.
+// The places of the points that stand for the points [begin, end).
 std::set<std::size_t> kept_of(const Series& series, std::size_t begin, std::size_t end) {
   std::set<std::size_t> kept = {begin, end - 1};
   std::size_t low = end;

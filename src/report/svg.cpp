@@ -17,7 +17,7 @@ using core::concat;
 
 namespace {
 
-// In the units of the viewBox, whose width fills a phone: there 13 are about 11 pixels.
+// Sizes are in units of the viewBox, whose width fills a phone: there 13 are about 11 pixels.
 constexpr double kWidth = 440;
 constexpr double kHeight = 280;
 constexpr double kLeft = 58;

@@ -101,7 +101,7 @@ class Study {
     decompose::decompose(settings, reporter_);
   }
 
-  // "begun" where it was not, too.
+  // The state of a run; "begun" also where it has not begun.
   std::string state_of(const PlannedRun& run) const {
     const fs::path state = directory_of(run) / kState;
     if (!fs::exists(state)) return "begun";
@@ -176,7 +176,7 @@ class Study {
     }
   }
 
-  // A line a run that has begun, and the report of them all.
+  // Writes a line for each run that has begun, and the report on all of them.
   void write_results() {
     std::string lines;
     report::ReportSettings page{.base = (out_ / "base").string(), .task = s_.task};

@@ -76,7 +76,7 @@ void require_whole(const char* name, const std::vector<double>& values) {
   }
 }
 
-// What a run is called beside its method: of each axis that has several values its own.
+// What a run is called beside its method: its value on each axis that has several.
 struct Axes {
   bool ranks = false;
   bool modules = false;
@@ -89,7 +89,7 @@ struct Axes {
     if (decays) name += concat("-wd", core::short_number(run.decay));
     return name;
   }
-  // An adapter does not depend on the decay.
+  // The name of the adapter of a run, which does not depend on the decay.
   std::string adapter(PlannedRun run) const {
     Axes axes = *this;
     axes.decays = false;
@@ -188,7 +188,7 @@ class Planner {
     }
   }
 
-  // Of a method before the axes.
+  // The settings of a method before the axes change them.
   train::TrainSettings base_settings(const Method& method) const {
     train::TrainSettings settings;
     settings.method = method.decompose ? "corda" : method.name;
@@ -225,7 +225,7 @@ class Planner {
       run.adapter = axes_.adapter(run);
       t.adapter = (fs::path(s_.out) / "adapters" / run.adapter).string();
       add_adapter(method, targets, run);
-      // The adapter says what it is.
+      // The adapter itself says its rank.
       t.lora.rank = 0;
       t.lora.alpha = 0;
       t.lora.target_modules.clear();

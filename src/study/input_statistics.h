@@ -21,7 +21,7 @@ struct InputStatistics {
   at::Tensor mean_magnitude;  // [in] fp64: mean |x| over all tokens
 };
 
-// Of every site, by running all samples through the whole model.
+// Collects the statistics of every site by running all samples through the whole model.
 std::map<std::string, InputStatistics> statistics_of(const model::Model& model,
                                                      const covariance::Draw& draw,
                                                      bool scale_by_maximum, bool with_head,

@@ -30,7 +30,7 @@ using core::concat;
 
 namespace {
 
-// Beside ASVD's powers, so that an input that never was anything but zero has a scale.
+// This is added to ASVD's powers, so that an input which never was anything but zero has a scale.
 constexpr double kLeastScale = 1e-6;
 
 // A layer that is truncated: where its weight stands, and the site of its input.
@@ -131,7 +131,7 @@ class Truncation {
             {linear->name, site_of.at(linear->name), &linear->weight, linear->weight});
     }
     if (s_.head) {
-      // A tied head is one of its own from here on, or the embedding would be truncated too.
+      // From here on a tied head is a layer of its own, or the embedding would be truncated too.
       if (model_.config.tied) model_.head.weight = model_.embedding;
       model_.config.tied = false;
       targets_.push_back({"lm_head", kHeadSite, &model_.head.weight, model_.head.weight});
@@ -154,7 +154,7 @@ class Truncation {
                          reporter_);
   }
 
-  // S of W S, fp64.
+  // The matrix S of W S, fp64.
   at::Tensor metric(const std::string& method, const Target& target,
                     const Statistics& statistics) const {
     const auto options = at::TensorOptions().dtype(at::kDouble).device(model_.device());

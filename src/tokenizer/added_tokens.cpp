@@ -104,7 +104,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* norma
       tokens_[at->second] = std::move(token);
     }
   }
-  // Special tokens first: that is the order in which equal patterns are tried.
+  // Special tokens come first, for this is the order in which equal patterns are tried.
   for (const bool special : {true, false}) {
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
       AddedToken& token = tokens_[i];
@@ -171,7 +171,7 @@ void AddedTokens::extract_normalized(Piece piece, const Normalizer* normalizer, 
     split(piece, normalized_, parse_special, literal, scratch.pieces);
     return;
   }
-  // Where the spans are in the normalized text: behind what is in front of them, normalized.
+  // Finds a place in the normalized text: it is behind all that stands before it, normalized.
   const auto moved = [&](std::int64_t offset) {
     Piece before = raw;
     before.text = raw.text.substr(0, static_cast<std::size_t>(offset));

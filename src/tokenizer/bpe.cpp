@@ -85,7 +85,8 @@ void Bpe::tokenize_word(std::string_view word, Scratch& scratch, std::vector<Tok
   });
 }
 
-// One symbol a character (or byte): its token, else its bytes' tokens, else the unknown token.
+// Makes one symbol of each character (or byte): its token, else its bytes' tokens, else the unknown
+// token.
 void Bpe::initial_symbols(std::string_view word, std::vector<TokenId>& ids) const {
   std::optional<TokenId>
       pending;  // an unknown token not yet written, so that the next may fuse with it
@@ -156,7 +157,7 @@ void Bpe::merge_short(std::vector<TokenId>& ids, std::size_t begin) const {
   ids.resize(begin + count);
 }
 
-// A heap of candidate merges over a linked list: n log n.
+// Keeps a heap of candidate merges over a linked list, which takes n log n.
 void Bpe::merge_long(std::vector<TokenId>& ids, std::size_t begin) const {
   struct Candidate {
     std::uint32_t rank;

@@ -35,7 +35,7 @@ Regex pattern_from_json(Fields& fields);
 // The scheme of a Metaspace step, in the present and the older spelling.
 PrependScheme prepend_scheme_from_json(Fields& fields);
 
-// True where the last step is ByteLevel, so that a model may work on raw bytes.
+// Whether the last step is ByteLevel, so that a model may work on raw bytes.
 bool ends_with_byte_level(const core::Json& pre_tokenizer);
 
 DecoderPtr decoder_from_json(const core::Json& json, const std::string& where);

@@ -26,7 +26,8 @@ class Unicode final : public Normalizer {
     if (is_normal_at_sight(piece.text, form_)) return;
     const std::string out = normalize(piece.text, form_);
     if (piece.at_beginning()) {
-      // Takes as many characters; the last of them may have taken up some that stood behind it.
+      // Counts as many characters as before; the last of them may have taken up some that stood
+      // behind it.
       std::size_t end = 0;
       for (std::int64_t n = count_characters(normalize(piece.head(), form_));
            n > 0 && end < out.size(); --n)

@@ -63,7 +63,7 @@ class Cutter {
     std::string_view& text = out_.back().text;
     text = {text.data(), text.size() + size};
   }
-  // Read from the right: a delimiter joins what is on its right, if that is no delimiter.
+  // Works from the right: a delimiter joins what is on its right, unless that is a delimiter.
   void merge_with_next(std::size_t begin, std::size_t end, bool is_delimiter) {
     if (!is_delimiter && was_delimiter_ && out_.size() != first_) return grow(end - begin);
     emit(begin, end);
@@ -226,7 +226,7 @@ class Sequence final : public PreTokenizer {
   std::vector<PreTokenizerPtr> parts_;
 };
 
-// Runs of word characters, and runs of what is neither that nor white space.
+// Makes words of runs of word characters, and of runs of what is neither that nor white space.
 class Whitespace final : public PreTokenizer {
  public:
   void split(Scratch& scratch) const override {

@@ -37,7 +37,7 @@ class FirstBytes {
   }
 
  private:
-  // The character before is complete only now.
+  // Counts the character before, which is complete only now.
   void push(std::size_t bytes, std::ptrdiff_t change) {
     if (bytes_ > 0 && !done_) {
       const bool first = change_ > 0 ? at_ == 0 || at_ - 1 < first_bytes_ : at_ < first_bytes_;

@@ -111,8 +111,8 @@ PropertyMembers category_members(const std::string& category, bool with_late) {
   return result;
 }
 
-// By `sc:` (Script): a bare name means Script_Extensions in PCRE2, which adds what several scripts
-// share.
+// Scripts are named with `sc:` (Script), for a bare name means Script_Extensions in PCRE2, which
+// adds what several scripts share.
 std::optional<PropertyMembers> script_members(const std::string& name, bool with_late) {
   PropertyMembers result;
   const std::string known = core::concat("\\p{sc:", name, "}");

@@ -230,7 +230,7 @@ class Translator {
     return negated ? set.complement() : set;
   }
 
-  // From '[' to its ']'. Sets may stand in sets, and `&&` intersects what is on its sides.
+  // Reads from '[' to its ']'. Sets may stand in sets, and `&&` intersects what is on its sides.
   Set bracket() {
     if (++depth_ > kDeepest) refuse("sets in sets more than 50 deep");
     ++at_;
@@ -273,7 +273,7 @@ class Translator {
     return std::string_view("pPsSwWdDhH").find(c) != std::string_view::npos;
   }
 
-  // An escape that stands for several characters.
+  // Reads an escape that stands for several characters.
   Set bracket_class() {
     const char c = peek(1);
     if (c == 'p' || c == 'P') return property();

@@ -37,7 +37,7 @@ class SentencePieceNormalizer final : public PreTokenizer {
       symbols_.push_back(piece.text);
       begins_symbol_[static_cast<std::uint8_t>(piece.text.front())] = true;
     }
-    // Of two symbols that fit the longer one counts.
+    // Longer symbols come first, for of two that fit the longer one counts.
     std::sort(symbols_.begin(), symbols_.end(),
               [](const auto& a, const auto& b) { return a.size() > b.size(); });
   }
@@ -77,8 +77,8 @@ class SentencePieceNormalizer final : public PreTokenizer {
     return out;
   }
 
-  // The beginning of `text`: a symbol of the user's as it is, else the longest entry of the
-  // charsmap, else one character.
+  // Rewrites the beginning of `text`: a symbol of the user's stays as it is, else the longest entry
+  // of the charsmap is replaced, else one character stays.
   Rewritten rewrite(std::string_view text) const {
     if (begins_symbol_[static_cast<std::uint8_t>(text.front())]) {
       for (const std::string& symbol : symbols_)

@@ -13,9 +13,10 @@
 
 namespace corda::tokenizer {
 
-// In single precision and over each stretch of text whole: sums that are equal but for their
-// rounding are told apart by it, and it depends on all that stands before. The library itself is
-// not asked because its versions differ in this and in what a symbol of the user's counts.
+// Sums are in single precision and over each stretch of text as a whole: sums that are equal but
+// for their rounding are told apart by it, and it depends on all that stands before. The library
+// itself is not asked because its versions differ in this and in what a symbol of the user's
+// counts.
 class SentencePieceUnigram final : public Model {
  public:
   // Throws FormatError with `source` for pieces that stand twice and where none is the unknown one.

@@ -128,7 +128,7 @@ std::vector<NamedToken> SideFiles::named() const {
   const auto in_map = [&](const std::string& key) {
     return !has_decoder_ && special_tokens_map_.contains(key);
   };
-  // A token that is there already keeps its place and takes the new value.
+  // Sets a token's value; one that is there already keeps its place.
   const auto set = [&](NamedToken token) {
     const auto at = std::find_if(tokens.begin(), tokens.end(), [&](const NamedToken& earlier) {
       return earlier.name == token.name;
@@ -149,8 +149,8 @@ std::vector<NamedToken> SideFiles::named() const {
   for (const char* key : kNames) {
     if (in_map(key) || tokenizer_config_.contains(key)) set_from(key, in_map(key));
   }
-  // A model's own: objects and those of the map first, whose values texts of tokenizer_config.json
-  // and the object `extra_special_tokens` replace.
+  // A model's own tokens: objects and those of the map come first; texts of tokenizer_config.json
+  // and the object `extra_special_tokens` replace their values.
   for (const auto& [key, value] : tokenizer_config_.items()) {
     if (names_own_token(key, value) && value.is_object()) set_from(key, in_map(key));
   }

@@ -80,7 +80,7 @@ constexpr Range kInert[] = {
     {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1F16C, 0x1F16C},
     {0x1FBF0, 0x1FBF9}};
 
-// Punctuation since Unicode 8: to the reference it is none.
+// Characters that became punctuation after Unicode 8; to the reference they are none.
 constexpr Range kYoungPunctuation[] = {
     {0x61D, 0x61D},     {0x9FD, 0x9FD},     {0xA76, 0xA76},     {0xC77, 0xC77},
     {0xC84, 0xC84},     {0x1B7D, 0x1B7E},   {0x2E43, 0x2E4F},   {0x2E52, 0x2E5D},
@@ -91,7 +91,7 @@ constexpr Range kYoungPunctuation[] = {
     {0x11C70, 0x11C71}, {0x11EF7, 0x11EF8}, {0x11F43, 0x11F4F}, {0x11FFF, 0x11FFF},
     {0x12FF1, 0x12FF2}, {0x16E97, 0x16E9A}, {0x16FE2, 0x16FE2}, {0x1E95E, 0x1E95F}};
 
-// Nonspacing marks since Unicode 8, but for those of kInert.
+// Characters that became nonspacing marks after Unicode 8, but for those of kInert.
 constexpr Range kYoungAccents[] = {
     {0x8D4, 0x8E1},     {0x1885, 0x1886},   {0x1DFB, 0x1DFB},   {0xA8C5, 0xA8C5},
     {0xA9BD, 0xA9BD},   {0x1123E, 0x1123E}, {0x11438, 0x1143F}, {0x11442, 0x11444},
@@ -161,7 +161,8 @@ void normalize_run(std::string_view text, NormalForm form, std::string& out) {
   out.append(reinterpret_cast<const char*>(raw), static_cast<std::size_t>(size));
 }
 
-// Circled and squared letters: symbols by category, alphabetic by property.
+// Whether it is a circled or squared letter: these are symbols by category and alphabetic by
+// property.
 bool is_enclosed_letter(char32_t c) {
   return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
          (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);

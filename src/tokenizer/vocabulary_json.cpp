@@ -151,7 +151,8 @@ class Handler final : public nlohmann::json_sax<Json> {
     }
     Json& parent = *stack_.back();
     if (parent.is_array()) return &parent.emplace_back(std::move(json));
-    // Straight to the end: the ordered map would first search for the key, which `key` has done.
+    // The member goes straight to the end: the ordered map would first search for the key, which
+    // `key` has done.
     auto& members = static_cast<Json::object_t::Container&>(parent.get_ref<Json::object_t&>());
     members.emplace_back(key_, std::move(json));
     return &members.back().second;

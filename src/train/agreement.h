@@ -23,9 +23,9 @@ class Agreement {
  public:
   Agreement(dist::World& world, at::Device device) : world_(world), device_(device) {}
 
-  // This rank's part: `loss_sum` an fp64 scalar on the device. Does not wait for the GPU.
+  // Gives this rank's part; `loss_sum` is an fp64 scalar on the device. Does not wait for the GPU.
   void begin(const at::Tensor& loss_sum, bool stop, bool due, std::int64_t peak_memory_bytes);
-  // What came of all parts. Waits for the GPU.
+  // Returns what came of all ranks' parts. Waits for the GPU.
   Agreed read();
 
  private:

@@ -22,7 +22,7 @@ class AppendFile {
   // Whether all entries so far are in the file.
   bool append(std::string_view entry);
   bool flush();
-  // Of the failure of the last call, in words.
+  // Why the last call failed, in words.
   std::string why() const;
 
  private:

@@ -53,7 +53,7 @@ namespace {
 // Whether a batch of sizes `own` can be filled up to `shape`, at a price that is not absurd.
 bool fits(const BatchShape& own, const BatchShape& shape) {
   constexpr std::int64_t kMuchLarger =
-      8;  // sequences that are empty, or might be so long, cost little
+      8;  // empty sequences, and a longest one that is not there, cost little
   if (shape.tokens < own.tokens || shape.targets < own.targets || shape.longest < own.longest)
     return false;
   const std::int64_t fill = shape.tokens - own.tokens;
@@ -70,7 +70,7 @@ std::int64_t cost_of(const BatchShape& shape) { return shape.tokens + shape.targ
 
 BatchShape ShapeBook::shape_for(const data::PackedBatch& batch,
                                 const std::function<bool(std::int64_t tokens)>& serves) {
-  constexpr std::int64_t kRecording = 4;  // batches that recording a shape takes as long as
+  constexpr std::int64_t kRecording = 4;  // recording a shape takes as long as so many batches
   const BatchShape own = own_shape(batch);
   BatchShape fine = train::shape_for(batch);
   if (known_.contains(fine) || !serves(fine.tokens)) return fine;
@@ -85,7 +85,8 @@ BatchShape ShapeBook::shape_for(const data::PackedBatch& batch,
   } else if (fine.sequences * fine.longest > fine.tokens) {  // not of equal lengths
     for (const BatchShape& shape : known_) {
       if (shape.tokens != fine.tokens) continue;
-      // Room for what others of this size needed, so that the next such batch finds a shape.
+      // The shape gets room for what others of this size needed, so that the next such batch finds
+      // one.
       BatchShape roomy = fine;
       roomy.sequences = std::max(fine.sequences, shape.sequences);
       roomy.targets = std::max(fine.targets, shape.targets);

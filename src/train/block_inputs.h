@@ -25,7 +25,7 @@ class BlockInputs {
   virtual at::Tensor read(std::int64_t i, std::int64_t tokens) = 0;
 };
 
-// `tokens`: of the largest batch expected.
+// `tokens` is the size of the largest batch expected.
 std::unique_ptr<BlockInputs> make_device_inputs(std::int64_t count, std::int64_t hidden,
                                                 at::TensorOptions options, std::int64_t tokens);
 

@@ -24,7 +24,8 @@ BufferPlan vector(std::string name, std::optional<Recompute> shared_from) {
           .is_ours = true};
 }
 
-// What norms of a branch keep; what is not needed has no columns and is not ours.
+// The buffers that the norms of a branch keep. One that is not needed has no columns, and none is
+// made for it.
 BufferPlans plan_norms(const at::Tensor& before, const at::Tensor& after, std::int64_t hidden,
                        Recompute given_up) {
   const auto needed = [](BufferPlan plan, bool is_needed) {

@@ -54,7 +54,7 @@ enum class Scratch : std::size_t {
   kCount
 };
 using ScratchColumns = std::array<std::int64_t, static_cast<std::size_t>(Scratch::kCount)>;
-// What serves both.
+// The columns that serve both.
 ScratchColumns widest(const ScratchColumns& a, const ScratchColumns& b);
 
 // The kept buffers of an attention, in their order.

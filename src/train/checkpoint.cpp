@@ -25,7 +25,7 @@ namespace {
 
 constexpr const char* kPrefix = "step-";
 constexpr int kVersion = 1;
-// What checkpoints once did not say; there it cannot be compared.
+// Older checkpoints do not have these keys, so they are compared only where they are there.
 constexpr std::array kAddedLater = {"config.json", "template"};
 
 std::optional<std::int64_t> step_of(const fs::path& checkpoint) {
@@ -45,8 +45,8 @@ std::vector<std::pair<std::int64_t, fs::path>> complete_checkpoints(const fs::pa
   return found;
 }
 
-// What a run was that recorded `precision: auto`, as runs once did, nobody knows: it goes on in the
-// precision of now.
+// Older runs recorded `precision: auto`, which does not say what it became. Such a run goes on in
+// the precision that it would get now.
 ConfigNode with_known_precision(ConfigNode saved, const ConfigNode& now) {
   const ConfigNode* precision = now.find("precision");
   for (auto& [name, value] : saved.entries) {
@@ -172,7 +172,8 @@ Progress restored(const fs::path& checkpoint, TrainedState& trained, const Confi
   return progress;
 }
 
-// The newest one before `checkpoint`.
+// What a message calls the place to go on from without this checkpoint: the newest complete one
+// before it, or "the beginning".
 std::string checkpoint_before(const fs::path& checkpoint) {
   std::string before = "the beginning";
   for (const auto& [step, path] : complete_checkpoints(checkpoint.parent_path().parent_path()))

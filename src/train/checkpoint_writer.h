@@ -31,7 +31,7 @@ class CheckpointWriter {
   // To be called before parameters change: the copy may still be on its way.
   void wait_for_copy();
   bool busy() const { return busy_; }
-  // Waits for the one that is being written.
+  // Waits for the checkpoint that is being written.
   void finish();
   // Waits for the one before and writes this one at once. Throws ResourceError.
   void write(const Progress& progress);
@@ -46,7 +46,7 @@ class CheckpointWriter {
   core::Reporter& reporter_;
   std::shared_ptr<const linalg::Download> copy_;
   std::atomic<bool> busy_ = false;
-  std::optional<std::string> failure_;  // of the background; for others while it is not busy
+  std::optional<std::string> failure_;  // the background's; others read it while that is not busy
   core::Background background_{/*waiting=*/0};  // last: its thread uses the others
 };
 

@@ -64,8 +64,8 @@ std::string tuning_directory(const TrainSettings& settings) {
   return none ? "" : settings.tuning_cache;
 }
 
-// The fastest that fits, of those that the settings allow; the smallest, with a warning, where none
-// seems to, since the estimate may be too high.
+// Of the passes that the settings allow, the fastest one that fits. Where none seems to fit it is
+// the smallest, with a warning, since the estimate may be too high.
 LowRankPassOptions options_for(const TrainSettings& settings, const model::Model& model,
                                const LargestBatches& largest, core::Reporter& reporter) {
   const std::vector<LowRankPassOptions> allowed = allowed_options(settings, largest.micro_batch);
@@ -99,7 +99,7 @@ std::unique_ptr<GradientPass> make_fitting(const TrainSettings& settings, model:
   }
 }
 
-// Why the model has no low-rank pass.
+// Why the model cannot have the low-rank pass; completes the sentence "this run ...".
 std::string obstacle_of(const model::Model& model) {
   for (const model::Linear* linear : model.projections()) {
     if (linear->weight.requires_grad()) return "trains the model's own weights";

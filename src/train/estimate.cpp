@@ -30,7 +30,7 @@ using core::concat;
 
 namespace {
 
-// The CUDA context and the code of the libraries.
+// What the CUDA context and the code of the libraries take.
 constexpr std::int64_t kContextBytes = std::int64_t{600} << 20;
 constexpr std::int64_t kRecordsLookedAt = 1000;
 
@@ -56,8 +56,8 @@ Run with_adapter(TrainSettings settings) {
 struct Counted {
   std::int64_t model_parameters = 0;
   std::int64_t model_bytes = 0;
-  std::int64_t largest_block_bytes = 0;  // of the layers that are adapted, and
-  std::int64_t blocks_bytes = 0;         // of all of them; both as they are held
+  std::int64_t largest_block_bytes = 0;  // the largest block's layers that are adapted
+  std::int64_t blocks_bytes = 0;         // those of all blocks; both as they are held
   std::int64_t trained_parameters = 0;
   std::int64_t adapter_parameters = 0;
   std::int64_t rank = 0;
@@ -251,7 +251,8 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
     result.tokens_per_second = gpu.flops *
                                utilisation(static_cast<double>(counted.model_parameters)) /
                                result.flops_per_token;
-    // Measured (docs/benchmarks.md): blocks that are computed again, and DoRA's rows.
+    // These factors were measured (docs/benchmarks.md): blocks that are computed again, and DoRA's
+    // rows.
     if (result.recompute == "block") result.tokens_per_second *= 0.74;
     if (counted.has_magnitude) result.tokens_per_second *= 0.53;
     if (gpus > 1) result.tokens_per_second *= 0.97 * gpus;
@@ -329,7 +330,7 @@ std::vector<std::string> advice_for(Run run, const Gpu& gpu,
 
 std::optional<DataSize> measure_data(const TrainSettings& settings, core::Reporter& reporter) {
   DataSize size;
-  struct Kind {  // of files
+  struct Kind {  // what files of one use hold
     double samples = 0;
     double tokens = 0;
   };

@@ -38,8 +38,8 @@ std::vector<Scalar> scalars_of(const StepMetrics& metrics);
 // A file of events in a run directory, behind those that are there by its name's time.
 class EventFile {
  public:
-  // `first_step`: of those that come; from the second on, an earlier process's are void from there.
-  // Throws ResourceError.
+  // `first_step` is the first that will be appended. Where it is not step 1 an earlier process
+  // wrote steps, and those from `first_step` on are declared void. Throws ResourceError.
   EventFile(const std::filesystem::path& directory, std::int64_t first_step);
 
   // Whether all steps so far are in the file.

@@ -34,7 +34,7 @@ bool is_trained(const model::Linear& linear) {
   return linear.weight.requires_grad() || linear.low_rank.has_value();
 }
 
-// W A^T, A A^T and B (A A^T) of the rows' norms, which have no gradient.
+// The products that DoRA's row norms take: W A^T, A A^T and B (A A^T). They have no gradient.
 double norms_of(const model::Linear& linear) {
   const at::Tensor& a = linear.low_rank->a;
   const at::Tensor& b = linear.low_rank->b;

@@ -92,7 +92,7 @@ adapter::Forgetting Gauge::read(const model::Linear& linear) {
     const at::Tensor after = adapter::merged_weight(weight, layer, now.scale);
     return adapter::forgetting_of(after - weight, inputs_.of(linear.name, in_features));
   }
-  // Of a start that is subtracted (B - B0) A is the change only while A is that of the start.
+  // Where a start is subtracted, (B - B0) A is the whole change only while A is the start's own.
   const bool is_first_a = !layer.subtracts_start() || at::equal(layer.a, layer.a0);
   if (!now.a.requires_grad() && is_first_a) return read_frozen_a(linear, layer);
   return adapter::forgetting_of(adapter::exported_factors(layer), now.scale,

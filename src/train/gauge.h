@@ -13,8 +13,8 @@
 
 namespace corda::train {
 
-// Reads how far the training has moved the layers' outputs on a covariance's inputs. Of an A that
-// is not trained A C A^T is computed once, and a reading costs no more than B^T B; else the
+// Reads how far the training has moved the layers' outputs on a covariance's inputs. For an A that
+// is not trained A C A^T is computed once, and a reading costs no more than B^T B; for others the
 // covariances are read again each time.
 class Gauge {
  public:
@@ -22,16 +22,15 @@ class Gauge {
   // full those that it knows); errors as adapter::KnowledgeInputs. `trainable` outlives it.
   Gauge(const std::string& covariance, Trainable& trainable);
 
-  // optim.decay_metric knowledge: by the names of Trainable::parameters for every B [out, r] what
-  // its decay is multiplied by column by column, the diagonal of A C A^T over its mean, [r] fp32 on
-  // the model's device. The decay is then a step down the gradient of the part of tr(dW C dW^T)
-  // that the columns have each by themselves; for the rows of A of mode dual that is all of it
-  // where C is the decomposition's. For runs
-  // that check_decay_metric lets through.
+  // What `optim.decay_metric: knowledge` multiplies the decay of every B [out, r] by, column by
+  // column, under the names of Trainable::parameters: the diagonal of A C A^T over its mean, [r]
+  // fp32 on the model's device. The decay is then a step down the gradient of that part of tr(dW C
+  // dW^T) which each column has by itself. For the rows of A of mode dual this is all of it, where
+  // C is the decomposition's. Only for runs that check_decay_metric lets through.
   std::map<std::string, at::Tensor> decay_columns();
 
-  // adapter::gauge_of over the covariance's layers, of the present values. nullopt, with a warning,
-  // where the memory for it is not there.
+  // adapter::gauge_of of the present values, over the covariance's layers. Warns and returns
+  // nullopt where the memory for it is not there.
   std::optional<double> read(core::Reporter& reporter);
 
  private:

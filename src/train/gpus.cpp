@@ -28,7 +28,7 @@ std::string essence(const std::string& name) {
 
 }  // namespace
 
-// Memory as the driver gives it to programs; operations as the makers' data sheets have them,
+// Memory is what the driver gives to programs; operations are those of the makers' data sheets,
 // without sparsity.
 const std::vector<Gpu>& known_gpus() {
   static const std::vector<Gpu> kGpus = {

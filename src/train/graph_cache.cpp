@@ -16,7 +16,8 @@ namespace corda::train {
 
 namespace {
 
-// Each holds a thousand launches; what the pool has no room for yet is added to it.
+// No more graphs than this are recorded: each holds a thousand launches, and the pool grows by what
+// it has no room for yet.
 constexpr std::size_t kMostGraphs = 32;
 
 void copy_tensors(model::Batch& to, const model::Batch& from) {
@@ -72,7 +73,7 @@ at::Tensor GraphCache::run(const Key& key, const model::Batch& batch, const Work
       record(entry, batch, work);
     } catch (const std::exception& error) {
       if (!linalg::out_of_memory(error)) throw;
-      return work(batch);  // which needs no memory of its own for the graph
+      return work(batch);  // runs it as it is, without memory for a graph
     }
   } else {
     copy_tensors(entry.batch, batch);

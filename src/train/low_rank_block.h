@@ -46,7 +46,7 @@ class LowRankBlock {
   std::int64_t gradient_elements() const;
   void place_gradients(const at::Tensor& flat);
 
-  // Whether a projection of the block, or of its attention, has an adapter.
+  // Whether a layer of the block, or of its attention, has an adapter.
   bool is_adapted() const { return is_adapted(*attention_) || is_adapted(*feed_forward_); }
 
   // in [tokens, H] -> kept.middle: norm, attention, residual.

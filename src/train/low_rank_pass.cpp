@@ -89,7 +89,8 @@ class LowRankPass final : public GradientPass {
  private:
   const kernels::GemmPlans* plans() const { return options_.tune ? &plans_ : nullptr; }
   void forward(const model::Batch& batch, const BatchContext& context);
-  // Of the rows that have a target: the loss, and the gradient into the residual stream.
+  // Returns the loss of the rows that have a target, and puts its gradient into the residual
+  // stream.
   at::Tensor loss_and_gradient(const model::Batch& batch);
   void backward(const BatchContext& context, std::int64_t tokens, const BlockDone& done);
   at::Tensor compute(const model::Batch& batch, const BlockDone& done);
@@ -102,15 +103,15 @@ class LowRankPass final : public GradientPass {
 
   LowRankPassOptions options_;
   kernels::GemmPlans plans_;
-  SiteScratch weights_;  // of all sites
+  SiteScratch weights_;  // shared by all sites
   std::vector<LowRankBlock> blocks_;
-  std::size_t lowest_ = 0;  // of the blocks with an adapter
+  std::size_t lowest_ = 0;  // the lowest block with an adapter
   std::unique_ptr<BlockInputs> inputs_;
   RowBuffer last_;  // the output of the last block
   std::vector<BlockKept> kept_;
   std::unique_ptr<BlockScratch> scratch_;
-  kernels::WindowCopies refresh_;  // of all factors
-  at::Tensor scale_;               // of the loss, fp32
+  kernels::WindowCopies refresh_;  // copies all factors
+  at::Tensor scale_;               // multiplies the loss, fp32
   FlatGradients gradients_;
   bool fresh_ = true;  // no gradients yet in this step
   GraphRule graph_rule_;
@@ -128,7 +129,7 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
   const at::NoGradGuard no_grad;
   options_.tokens = graph_rule_.tokens_held(options.tokens);
-  // Before the blocks move their weights, of which the plans know only the sizes.
+  // Plans are made from the weights' sizes, so they come before the blocks move the weights.
   std::vector<BlockPlan> plans_of_blocks;
   ScratchColumns columns = {};
   std::int64_t weight_elements = 0;
@@ -140,7 +141,7 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
     weight_elements = std::max(weight_elements, plan.weight_elements);
     float8_columns = std::max(float8_columns, plan.float8_columns);
   }
-  // At once, so that a graph finds it where it was.
+  // The memory is taken at once, so that a graph finds it where it was.
   if (weight_elements > 0) weights_.matrix(1, weight_elements, like);
   if (float8_columns > 0) weights_.float8().rows(options_.tokens, float8_columns, model.device());
   blocks_.reserve(model.blocks.size());
@@ -162,7 +163,7 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
   last_ = RowBuffer(hidden, like, options_.tokens);
   scratch_ = std::make_unique<BlockScratch>(columns, like, options_.tokens);
   scale_ = at::ones({}, like.dtype(at::kFloat));
-  // Where the weights lay before.
+  // The weights have moved, so the memory that they lay in before can go back.
   if (model.device().is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
   // What blocks of unequal ranks share must not grow once a graph knows where it is.
   if (options_.tokens > 0)
@@ -277,7 +278,7 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale, const 
       !positions_vary(model().config, shape.longest)) {
     model::Batch filled = to_device(filled_up(batch, shape), model());
     filled.longest = shape.longest;
-    // What a graph does is known when it has ended.
+    // `done` is not told of single blocks: what a graph did is known when it has ended.
     loss = graphs_.run({shape, !fresh_}, filled,
                        [&](const model::Batch& b) { return compute(b, {}); });
   } else {
@@ -361,10 +362,10 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
     scratch = widest(scratch, plan.scratch);
   }
   std::int64_t columns = std::accumulate(scratch.begin(), scratch.end(), std::int64_t{0});
-  // The blocks' inputs and the last one's output.
+  // These are the blocks' inputs and the last one's output.
   columns += ((options.offload ? 2 : m.num_layers()) + 1) * m.hidden_size;
-  // What is temporary, of the head (its rows, normed, their gradient, a chunk of logits) or of an
-  // attention: never both at once.
+  // Temporary memory is the head's (its rows, normed, their gradient, a chunk of logits) or an
+  // attention's, never both at once.
   std::int64_t logits = kernels::logit_rows(m.vocab_size) * m.vocab_size;
   const GraphRule rule(model, options);
   const std::int64_t tokens = rule.tokens_held(options.tokens);

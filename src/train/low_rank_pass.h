@@ -31,8 +31,8 @@ struct LowRankPassOptions {
 };
 
 // The hand-written pass for frozen weights with plain LoRA factors (low_rank_block.h). Moves the
-// projections' weights into its own layout; they stay usable through the model. Nothing is computed
-// in the backward below the lowest block with an adapter. The model must satisfy
+// layers' weights into its own layout; they stay usable through the model. Nothing is computed in
+// the backward below the lowest block with an adapter. The model must satisfy
 // `supports_low_rank_pass`.
 std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
                                                  const LowRankPassOptions& options);
@@ -41,8 +41,8 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
 // their copies in the compute dtype and gradients, activations, workspace, one chunk of logits.
 std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOptions& options);
 
-// Whether every adapted projection has a LoRA without dropout and magnitude, no projection is
-// trained itself, and the weights have the compute dtype.
+// Whether every adapted layer has a LoRA without dropout and magnitude, no layer is trained itself,
+// and the weights have the compute dtype.
 bool supports_low_rank_pass(const model::Model& model);
 
 }  // namespace corda::train

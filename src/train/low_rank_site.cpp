@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::int64_t kRankStep = 8;
 
-// Elements behind which products read and write fp32 at full speed: 256 bytes.
+// A gradient begins at a multiple of so many elements (256 bytes), from where products read and
+// write fp32 at full speed.
 constexpr std::int64_t kGradientStep = 64;
 
 std::int64_t gradient_room(std::int64_t elements) {
@@ -32,7 +33,7 @@ bool shares(const SitePart& part, const std::optional<model::LowRank>& low_rank)
          part.scale == low_rank->scale;
 }
 
-// A tensor has one place for its gradient.
+// Throws where two layers train one A, since a tensor has one place for its gradient.
 void check_trained_a_once(const std::vector<model::Linear*>& linears) {
   std::vector<at::Tensor> seen;
   for (const model::Linear* linear : linears) {

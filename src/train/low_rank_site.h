@@ -18,39 +18,28 @@
 
 namespace corda::train {
 
-// Layers y_i = x (W_i + s_i B_i A_i)^T + bias_i of one input x [tokens, in]. With the y_i side by
-// side in y [tokens, out], and h = x [A_1; A_2; ...]^T [tokens, rank], everything is in one matrix
-//
-//   packed = [ W  D ]   W = [W_1; W_2; ...] [out, in], D block-diagonal of s_i B_i [out, rank]
-//            [ A  . ]   A = [A_1; A_2; ...] [rank, in]
-//
-// and [x | h] [W | D]^T = y and [dy | dy D] [W; A] = dx are one product each: no pass over memory
-// adds the low-rank part. Each rank is rounded up to a multiple of 8 with zeros, as tensor cores
-// want. Where a buffer "[n | rank]" is asked for, its first n columns are given and the last rank
-// columns are filled in here. Adjacent layers that hold one tensor as their frozen A (all of a site
-// in mode dual) stand for one layer with one block of D: h is computed once for them.
-//
-// Layers of a site that share their columns of h.
+// Neighbouring layers of a site that share their columns of h: one layer, or several that hold one
+// tensor as their frozen A.
 struct SitePart {
-  at::Tensor a;             // as in model::LowRank, of all of them; undefined: without an adapter
-  double scale = 1;         // of all of them
-  std::int64_t row = 0;     // of packed, and column of y
-  std::int64_t rows = 0;    // of all of them
-  std::int64_t column = 0;  // of h
-  std::int64_t rank = 0;    // the adapter's own; 0: none
-  bool trains_b = false;    // any B; then there is a gradient [rows, rank]
+  at::Tensor a;             // the A of all its layers, as in model::LowRank; undefined: no adapter
+  double scale = 1;         // the scale of all its layers
+  std::int64_t row = 0;     // where its rows of packed begin, and its columns of y
+  std::int64_t rows = 0;    // how many rows its layers have together
+  std::int64_t column = 0;  // where its columns of h begin
+  std::int64_t rank = 0;    // the adapter's own rank, without padding; 0: no adapter
+  bool trains_b = false;    // any B is trained; then there is a gradient [rows, rank]
 };
 
 // How a site is laid out.
 struct SiteLayout {
   std::vector<SitePart> parts;
-  std::vector<std::size_t> part_of;  // every layer
+  std::vector<std::size_t> part_of;  // the part that each layer belongs to
   std::int64_t out = 0;
   std::int64_t rank = 0;  // the columns of h
-  bool trains_a = false;  // any; then there is a gradient [rank, in] of all
+  bool trains_a = false;  // any A is trained; then there is one gradient [rank, in] of all
 };
 SiteLayout layout_of(const std::vector<const model::Linear*>& linears);
-// What the gradients of the factors of such a site with inputs [tokens, in] take, in elements.
+// How many elements the gradients of the factors of such a site with inputs [tokens, in] take.
 std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in);
 
 // Pointers to the layers of a site.
@@ -80,6 +69,17 @@ class SiteScratch {
   Float8Scratch float8_;
 };
 
+// Layers y_i = x (W_i + s_i B_i A_i)^T + bias_i of one input x [tokens, in]. With the y_i side by
+// side in y [tokens, out], and h = x [A_1; A_2; ...]^T [tokens, rank], everything is in one matrix
+//
+//   packed = [ W  D ]   W = [W_1; W_2; ...] [out, in], D block-diagonal of s_i B_i [out, rank]
+//            [ A  . ]   A = [A_1; A_2; ...] [rank, in]
+//
+// and [x | h] [W | D]^T = y and [dy | dy D] [W; A] = dx are one product each: no pass over memory
+// adds the low-rank part. Each rank is rounded up to a multiple of 8 with zeros, as tensor cores
+// want. Where a buffer "[n | rank]" is asked for, its first n columns are given and the last rank
+// columns are filled in here. Adjacent layers that hold one tensor as their frozen A (all of a site
+// in mode dual) stand for one layer with one block of D: h is computed once for them.
 class LowRankSite {
  public:
   // Moves the layers' weights into the packed matrix; their `weight` becomes a view of it. Layers
@@ -130,8 +130,8 @@ class LowRankSite {
  private:
   struct Layer {
     model::Linear* linear = nullptr;
-    std::int64_t row = 0;  // of packed, and column of y
-    at::Tensor grad_b;     // [out, rank], fp32, a view of its part's; undefined likewise
+    std::int64_t row = 0;  // where its rows of packed begin, and its columns of y
+    at::Tensor grad_b;     // [out, rank], fp32, a view of its part's; undefined: B is not trained
   };
 
   bool is_resident() const { return packed_.defined(); }

@@ -30,7 +30,7 @@ class MetricsFile {
   // Whether all lines so far are in the file.
   bool append(const StepMetrics& metrics);
   bool flush() { return file_->flush(); }
-  // Of the failure of the last call, in words.
+  // Why the last call failed, in words.
   std::string why() const { return file_->why(); }
 
  private:

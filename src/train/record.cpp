@@ -24,7 +24,7 @@ namespace {
 constexpr const char* kReservedName = "reserved-space";  // for the result
 constexpr const char* kVersionsName = "versions.jsonl";
 
-// Which program goes on with the run, a line for each process that did.
+// Writes down which program goes on with the run, a line for each process that did.
 void add_version(const fs::path& run, std::int64_t finished_steps) {
   const fs::path path = run / kVersionsName;
   std::string lines;

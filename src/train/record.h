@@ -58,7 +58,8 @@ class Record {
   void save_beside(std::int64_t step);
   // To be called before parameters change.
   void wait_for_copy() { writer_.wait_for_copy(); }
-  // Before the run ends; where the disk is full, in the space that was set apart for the result.
+  // Writes a checkpoint before the run ends; where the disk is full, in the space that was set
+  // apart for the result.
   void save(const Progress& progress);
   // `save` for when something failed after `steps` steps; says what came of it.
   std::string save_last(std::int64_t steps, const std::optional<StepMetrics>& unevaluated);

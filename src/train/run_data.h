@@ -26,8 +26,8 @@ enum class DataCache {
 // How the settings have samples made; without a cache.
 data::EncodeSettings encode_settings_of(const TrainSettings& settings);
 
-// Of ranks on one machine the first tokenises into the cache, if there is one, and the others read
-// it. Throws as data::load_samples and tokenizer::load_tokenizer.
+// The first rank of a machine tokenises into the cache, if there is one, and the others read it.
+// Throws as data::load_samples and tokenizer::load_tokenizer.
 RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,
                   dist::World& world);
 

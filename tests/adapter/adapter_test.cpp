@@ -402,7 +402,7 @@ TEST(AdapterTensors, FirstComponentsAreTheFirstOfBothHalvesAndRankZeroIsNone) {
   EXPECT_TRUE(at::equal(plain.b, stored.b.narrow(1, 0, 2)));
 }
 
-// Files of before B could stay as it is.
+// Files of older versions do not say whether B is trained; it always was.
 TEST(AdapterFiles, BIsTrainedWhereNothingSaysOtherwise) {
   const TemporaryDirectory scratch;
   Adapter adapter = corda_adapter(random(9, 7, 1));

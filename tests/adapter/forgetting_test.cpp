@@ -92,7 +92,7 @@ TEST(Forgetting, OfAnAdapterAtItsStartIsZero) {
   EXPECT_EQ(forgetting_of(exported_factors(lora()), 1, at::zeros({kIn, kIn})).gauge(), 0);
 }
 
-// Whatever the units of a layer's inputs, and with a zero for each layer that stays.
+// Neither the units of a layer's inputs count nor is a layer that stays left out: it is a zero.
 TEST(Forgetting, OfAModelIsTheRootMeanSquareOverItsLayers) {
   const Forgetting small{.change = 0.09, .inputs = 1};     // 0.3
   const Forgetting large{.change = 1.6e5, .inputs = 1e6};  // 0.4

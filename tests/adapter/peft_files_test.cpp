@@ -74,7 +74,7 @@ TEST(PeftFiles, WhatWouldChangeTheMathematicsIsRefusedByName) {
 }
 
 TEST(PeftFiles, FactorsThatDoNotFitTheConfigurationAreSaidToDoSoInTheirOwnWords) {
-  const std::string module = "module '" + kQ + "' ";
+  const std::string module = "layer '" + kQ + "' ";
   const std::string other_rank = peft_error("r", 3);
   EXPECT_THAT(other_rank,
               HasSubstr(module + "has rank 2 (lora_A [2, 3] and lora_B [4, 2]), but "

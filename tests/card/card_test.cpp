@@ -5,12 +5,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "support/error_of.h"
 #include "support/temporary_directory.h"
 
 namespace corda::card {
 namespace {
 
+using corda::testing::error_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -171,14 +174,155 @@ TEST_F(Card, WhatAStrangersFileSaysStaysTextInMarkdown) {
               HasSubstr("That of the base: \\[mit\\](http://x) \\| \\<b\\>."));
 }
 
-TEST_F(Card, ACopiedCardOfTheBaseKeepsAPlaceAndOneOfCordasOwnIsReplaced) {
+TEST_F(Card, EveryCopiedCardKeepsAPlaceAndWritingAgainChangesNothing) {
   write_file("out/README.md", "# The base\n");
-  write(at("out"), text_of(Artifact::kModel, kHubBase, kDual, std::nullopt));
+  const std::string first = text_of(Artifact::kModel, kHubBase, kDual, std::nullopt);
+  write(at("out"), first);
   EXPECT_EQ(core::read_file(at("out/README-of-base.md")), "# The base\n");
-  const std::string newer = text_of(Artifact::kModel, kHubBase, {.method = "full"}, std::nullopt);
-  write(at("out"), newer);
-  EXPECT_EQ(core::read_file(at("out/README.md")), newer);
-  EXPECT_EQ(core::read_file(at("out/README-of-base.md")), "# The base\n");
+  // A model that was merged already, and brings both cards along.
+  const std::string second = text_of(Artifact::kModel, kHubBase, {.method = "full"}, std::nullopt);
+  for (int times = 0; times < 2; ++times) {
+    write(at("out"), second);
+    EXPECT_EQ(core::read_file(at("out/README.md")), second);
+    EXPECT_EQ(core::read_file(at("out/README-of-base.md")), "# The base\n");
+    EXPECT_EQ(core::read_file(at("out/README-of-base-2.md")), first);
+    EXPECT_FALSE(fs::exists(at("out/README-of-base-3.md")));
+  }
+}
+
+TEST_F(Card, ReplayedDataAreNamedWithTheirShare) {
+  const card::Run run = run_with(
+      "data:\n  train: [{path: task.jsonl}]\n  replay:\n    path:\n"
+      "      - {path: /home/me/old.jsonl, format: auto}\n"
+      "      - {path: /hub/datasets--org--kept/snapshots/0123/a.jsonl, format: auto}\n"
+      "    share: 0.1\n",
+      "");
+  const std::string card = text_of(Artifact::kAdapter, kHubBase, kDual, run);
+  EXPECT_THAT(card, HasSubstr("| replayed data | `old.jsonl`, [org/kept](https://huggingface.co/"
+                              "datasets/org/kept), a share of 0.1 |\n"));
+  EXPECT_THAT(card, HasSubstr("\ndatasets:\n- org/kept\n"));
+}
+
+TEST_F(Card, RanksThatDifferAreSaidFromTheLeastToTheGreatest) {
+  Tuning tuning = kDual;
+  tuning.smallest_rank = 2;
+  tuning.largest_rank = 16;
+  EXPECT_THAT(text_of(Artifact::kAdapter, kHubBase, tuning, std::nullopt),
+              HasSubstr("| rank | 2 to 16, by layer |\n"));
+  tuning.stored_rank = 16;
+  EXPECT_THAT(text_of(Artifact::kAdapter, kHubBase, tuning, std::nullopt),
+              HasSubstr("| rank | 2 to 16, by layer (twice that in the files, which hold the "
+                        "difference from the start) |\n"));
+}
+
+TEST_F(Card, AStartSaysThatNothingIsTrainedAndWhichDataChoseIt) {
+  write_file("cov/settings.resolved.yaml", "model: base\ndata: [/home/me/facts.jsonl]\n");
+  write_file("cov-task/settings.resolved.yaml", "data: [task.jsonl, more.jsonl]\n");
+  write_file("start/settings.resolved.yaml", "covariance: [" + at("cov").string() +
+                                                 "]\ntask_covariance: " + at("cov-task").string() +
+                                                 "\ndata: []\ntask_data: []\n");
+  const Start start = start_of(at("start"));
+  EXPECT_THAT(start.data, ElementsAre("/home/me/facts.jsonl"));
+  EXPECT_THAT(start.task_data, ElementsAre("task.jsonl", "more.jsonl"));
+  const std::string card = text_of_start(kHubBase, kDual, start);
+  EXPECT_THAT(card, StartsWith("---\nbase_model: org/tiny\nbase_model_relation: adapter\n"
+                               "library_name: peft\n"));
+  EXPECT_THAT(card, HasSubstr("\nThe start of a low-rank adapter (CorDA dual) of "
+                              "[org/tiny](https://huggingface.co/org/tiny). Nothing of it is "
+                              "trained yet: with it the model computes what the base computes."));
+  EXPECT_THAT(card, HasSubstr("| start calibrated on | `facts.jsonl` |\n"
+                              "| start calibrated for the task on | `task.jsonl`, `more.jsonl` "
+                              "|\n"));
+  EXPECT_THAT(card, HasSubstr("\nmethod: corda\nadapter: path/to/this\n"));
+  EXPECT_THAT(card, Not(HasSubstr("PeftModel")));
+  EXPECT_THAT(card, Not(HasSubstr("/home")));
+  // The card of what is trained from it names them too.
+  const card::Run run = run_with("adapter: " + at("start").string() + "\n", "");
+  EXPECT_THAT(text_of(Artifact::kAdapter, kHubBase, kDual, run),
+              HasSubstr("| start calibrated on | `facts.jsonl` |\n"));
+}
+
+TEST_F(Card, AModelInCodesSaysWhichAndHowItWasRounded) {
+  const std::string plainly = text_of_quantised(kHubBase, {.format = "nf4"});
+  EXPECT_THAT(plainly, StartsWith("---\nbase_model: org/tiny\nbase_model_relation: quantized\n"
+                                  "library_name: transformers\n"));
+  EXPECT_THAT(plainly, HasSubstr("\nlicense: apache-2.0\ntags:\n- corda\n---\n"));
+  EXPECT_THAT(plainly,
+              HasSubstr("| weights of the blocks' layers | NF4: 4 bits, blocks of 64 |\n"));
+  EXPECT_THAT(plainly, HasSubstr("| rounding | to the nearest |\n"));
+  EXPECT_THAT(plainly, HasSubstr("\nIt needs the package `bitsandbytes`.\n"));
+  const std::string informed = text_of_quantised(
+      kHubBase, {.format = "fp8", .knows_inputs = true, .data = {"/home/me/text.txt"}});
+  EXPECT_THAT(informed, HasSubstr("float8 e4m3: 8 bits, tiles of 128 x 128 |\n"));
+  EXPECT_THAT(informed, HasSubstr("| rounding | passes its error on to correlated inputs |\n"
+                                  "| inputs of | `text.txt` |\n"));
+}
+
+class Scores : public Card {
+ protected:
+  Score qa(double value) const {
+    return {.task = "qa",
+            .data = {"/home/me/facts.jsonl"},
+            .conditions = "12 samples, fp32",
+            .metric = "exact_match",
+            .value = value,
+            .error = 0.125};
+  }
+  std::string card() const { return core::read_file(at("a/README.md")); }
+};
+
+TEST_F(Scores, StandInFrontOfHowItIsLoadedAndAllElseStays) {
+  const std::string before = text_of(Artifact::kAdapter, kHubBase, kDual, std::nullopt);
+  write_file("a/README.md", before);
+  add_scores(at("a"), {qa(0.75)});
+  const std::string table =
+      "## Scores\n\n<!-- Scores, by corda eval. -->\n\n"
+      "| task | data | how | metric | value |\n|---|---|---|---|---|\n"
+      "| qa | `facts.jsonl` | 12 samples, fp32 | exact\\_match | 0.7500 ± 0.1250 |\n\n"
+      "<!-- End of the scores. -->\n\n";
+  std::string expected = before;
+  expected.insert(before.find("## Loading it\n"), table);
+  EXPECT_EQ(card(), expected);
+}
+
+TEST_F(Scores, ARowOfTheSameQuestionIsReplacedAndAnotherIsAdded) {
+  write_file("a/README.md", text_of(Artifact::kAdapter, kHubBase, kDual, std::nullopt));
+  add_scores(at("a"), {qa(0.75)});
+  const std::string once = card();
+  add_scores(at("a"), {qa(0.75)});
+  EXPECT_EQ(card(), once);
+  Score text{.task = "perplexity", .data = {"t.txt"}, .conditions = "", .metric = "perplexity"};
+  text.value = 12.5;
+  add_scores(at("a"), {qa(0.5), text});
+  EXPECT_THAT(card(), HasSubstr("| exact\\_match | 0.5000 ± 0.1250 |\n"
+                                "| perplexity | `t.txt` |  | perplexity | 12.5000 |\n\n<!-- End"));
+  EXPECT_THAT(card(), Not(HasSubstr("0.7500")));
+}
+
+TEST_F(Scores, WhatTheUserWroteStays) {
+  write_file("a/README.md", std::string("My words.\n<!-- Written by corda. -->\n") +
+                                "<!-- Scores, by corda eval. -->\nno end\n");
+  add_scores(at("a"), {qa(0.75)});
+  EXPECT_THAT(card(), StartsWith("My words.\n<!-- Written by corda. -->\n"
+                                 "<!-- Scores, by corda eval. -->\nno end\n## Scores\n"));
+  add_scores(at("a"), {qa(0.25)});
+  EXPECT_THAT(card(), HasSubstr("no end\n## Scores\n"));
+  EXPECT_THAT(card(), Not(HasSubstr("0.7500")));
+}
+
+TEST_F(Scores, GoNeitherIntoCardsOfOthersNorIntoTheCache) {
+  const auto refusal = [&](const std::string& name) {
+    return error_of<core::ConfigError>([&] { require_own_card(at(name)); });
+  };
+  fs::create_directories(at("none"));
+  EXPECT_THAT(refusal("none"), HasSubstr("README.md' is not there; --card puts scores into the "
+                                         "card that corda wrote"));
+  write_file("other/README.md", "# Of others\n");
+  EXPECT_THAT(refusal("other"), HasSubstr("is not a card that corda wrote"));
+  const std::string cached = "hub/models--org--tiny/snapshots/0123";
+  write_file(cached + "/README.md", text_of(Artifact::kModel, kHubBase, kDual, std::nullopt));
+  EXPECT_THAT(refusal(cached), HasSubstr("is in the Hugging Face cache, where nothing is changed"));
+  EXPECT_THAT(refusal(cached + "/"), HasSubstr("is in the Hugging Face cache"));
 }
 
 TEST_F(Card, TheBaseOfAnAdaptersCardIsFoundAgain) {

@@ -86,7 +86,7 @@ TEST_F(Memory, DoesNotGrowWithTheBlocksOfAModel) {
   EXPECT_LT(peak_of(from_disk("many"), kMany), reading + kAllowed);
 }
 
-// Of both models, the merged one and its base under the adapter.
+// A verified merge runs two models: the merged one, and its base under the adapter.
 TEST_F(Memory, OfAVerifiedMergeDoesNotGrowWithTheBlocks) {
   constexpr std::int64_t kAllowed = 25000000;  // of 202 MB
   const auto merging = [&](std::int64_t layers) {

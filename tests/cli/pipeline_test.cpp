@@ -191,6 +191,13 @@ TEST_F(Pipeline, AdapterAndMergedModelCarryACardThatTellsOfTheTraining) {
     EXPECT_THAT(card, HasSubstr(" after step 6 on `task.jsonl` |\n")) << name;
     EXPECT_THAT(card, Not(HasSubstr(path("base").parent_path().string()))) << name;
   }
+  // Scores of a later evaluation go to the adapter, where one is given, and not to its base.
+  result_of({"eval", "--model", base(), "--adapter", at("card/adapter"), "--data", at("task.jsonl"),
+             "--seq-len", "200", "--card"});
+  EXPECT_THAT(core::read_file(path("card/adapter/README.md")),
+              HasSubstr("| perplexity | `task.jsonl` | "));
+  EXPECT_THAT(core::read_file(path("base/README.md")), Not(HasSubstr("Scores")));
+  EXPECT_THAT(core::read_file(path("merged/README.md")), Not(HasSubstr("Scores")));
 }
 
 TEST_F(Pipeline, Bf16TrainingKeepsAdapterAndOptimizerInFp32) {

@@ -52,7 +52,7 @@ TEST_F(Tokenize, GzippedLinesAreTheLines) {
   EXPECT_EQ(tokenize("lines.txt.gz").out, "[0,105,102,109,109,112]\n[0,66]\n");
 }
 
-// As every other verb reads a text.
+// Text is read as every other verb reads it.
 TEST_F(Tokenize, ByteOrderMarkAndCarriageReturnsOfLineEndsAreNoText) {
   write("plain.txt", "hello\n\nA\rb\n");
   write("marked.txt", "\xEF\xBB\xBFhello\r\n\r\nA\rb\r\n");

@@ -258,7 +258,7 @@ TEST_F(TrainResume, CtrlCAtAnyMomentOfTheStartEndsWith130) {
   EXPECT_GT(handled, 0);
 }
 
-// By number: ten comes after nine.
+// Checkpoints are ordered by number: ten comes after nine.
 TEST_F(TrainResume, TheNewestCheckpointsAreKept) {
   for (const std::string keep : {"1", "2"}) {
     write("t.yaml", train_config("method: lora\nlora: {rank: 2}\ncheckpoint: {every: 1, keep: " +

@@ -194,7 +194,7 @@ TEST(Mixture, ReplayLeavesTheWeightsOfTheOthers) {
               epoch_mixture({{.path = "a"}, {.path = "w"}}, {4, 0}, 1, 0.2);
             }),
             "'data.replay': its files gave no sample");
-  // However small the share and the data.
+  // At least one sample is replayed, however small the share and the data are.
   EXPECT_EQ(epoch_mixture({{.path = "a"}, {.path = "w"}}, {4, 9}, 1, 0.01).replayed, 1);
 }
 

@@ -17,8 +17,8 @@
 
 namespace corda::data {
 
-// Each byte is its own id (0 to 255); "<s>" is 1001, "</s>" 1002 where special tokens are
-// recognised.
+// A tokenizer in which each byte is its own id (0 to 255); "<s>" is 1001 and "</s>" 1002 where
+// special tokens are recognised.
 class ByteTokenizer : public tokenizer::Tokenizer {
  public:
   ByteTokenizer() {

@@ -109,7 +109,8 @@ TEST_F(Records, PromptAndCompletionThatAreListsAreOneConversation) {
 TEST_F(Records, AConversationThatBeginsWithTheAssistantIsLearntFromItsText) {
   const std::string line =
       R"({"messages":[{"role":"assistant","content":"hi"},{"role":"user","content":"a"},{"role":"assistant","content":"b"}]})";
-  // As SmolLM2's: no marks, and a system message of its own where the first is none.
+  // The template is like SmolLM2's: it has no marks, and puts in a system message of its own where
+  // the first message is none.
   const std::string source =
       "{% for m in messages %}{% if loop.first and messages[0].role != 'system' %}"
       "<|im_start|>system\nBe.<|im_end|>\n{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}"
@@ -150,7 +151,7 @@ TEST_F(Records, NullsAreAbsentKeys) {
   EXPECT_THAT(log_.text, HasSubstr("1 conversations have nulls inside tools or arguments of calls, "
                                    "the first in "));
   EXPECT_THAT(log_.text, HasSubstr("f.jsonl:1:1: they are read as absent"));
-  // In a text they were written.
+  // In a JSON text somebody wrote the nulls, so they stay.
   EXPECT_THAT(text_of(file(record(R"({"properties":{}})", R"("{\"x\": null}")")), shown),
               HasSubstr(R"({"x": null})"));
 }
@@ -184,7 +185,7 @@ TEST_F(Records, NoToolsHaveManyForms) {
               HasSubstr("the column 'tools': tool 0 must be an object; it is of type string"));
 }
 
-// What OpenAI's API had before tool_calls.
+// `function_call` is what OpenAI's API had before `tool_calls`.
 TEST_F(Records, FunctionCallsAreToolCalls) {
   const std::string source =
       own("{% for t in tools %}{{ t.function.name }};{% endfor %}{% for m in messages %}"

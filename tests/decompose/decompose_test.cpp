@@ -87,6 +87,17 @@ TEST_F(Decompose, ResolvedSettingsReadBack) {
                                                "up_proj", "down_proj"));
 }
 
+TEST_F(Decompose, ACardStandsBesideTheStart) {
+  core::write_file_atomic(model_ / "README.md", "---\nlicense: mit\n---\n");
+  core::write_file_atomic(covariance_ / "settings.resolved.yaml", "data: [/home/me/facts.jsonl]\n");
+  run(settings());
+  const std::string card = core::read_file(scratch_.path() / "adapter" / "README.md");
+  EXPECT_THAT(card, HasSubstr("\nlicense: mit\n"));
+  EXPECT_THAT(card, HasSubstr("| method | CorDA KPA |\n| rank | 3 (6 in the files"));
+  EXPECT_THAT(card, HasSubstr("| start calibrated on | `facts.jsonl` |\n"));
+  EXPECT_THAT(card, HasSubstr("Nothing of it is trained yet"));
+}
+
 TEST_F(Decompose, MixingIsIndependentOfEachCovariancesScale) {
   const fs::path scaled = write_covariance(scratch_.path() / "scaled", model_, 100, 3.0);
   DecomposeSettings s = settings("mixed");
@@ -158,7 +169,8 @@ class Messages : public core::Reporter {
   std::vector<std::string> infos;
 };
 
-// One line for all sites, and before the work: nothing has to be computed to know it.
+// The warning is one line for all sites, and comes before the work, since nothing has to be
+// computed to know it.
 TEST_F(Decompose, SitesThatSawFewerTokensThanTheyHaveFeaturesAreOneWarning) {
   DecomposeSettings s = settings();
   s.covariance = {write_covariance(scratch_.path() / "few", model_, 100, 1, 15).string()};
@@ -411,7 +423,7 @@ TEST_F(Decompose, AModuleThatCannotNameAFileIsNone) {
   EXPECT_EQ(run(s).layers.size(), 14U);
 }
 
-// One projection of 512 x 512, large enough for the fast route, of the given rank.
+// One layer of 512 x 512, large enough for the fast route, whose weight has the given rank.
 class LargeLayer : public ::testing::Test {
  protected:
   DecomposeResult run(std::int64_t rank, bool exact = false, const std::string& mode = "kpa") {

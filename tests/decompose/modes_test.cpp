@@ -211,7 +211,7 @@ TEST_F(Modes, CompactChoiceTakesTheCovarianceWithTheLeastScore) {
     EXPECT_EQ(*report.covariance, best);
     EXPECT_NEAR(*report.compactness, compactness, 1e-9 * compactness);
     taken.insert(best);
-    // And the adapter is that of this covariance alone.
+    // The adapter is the one that this covariance alone gives.
     DecomposeSettings alone = settings(core::concat("alone-", module));
     alone.covariance = {s.covariance[static_cast<std::size_t>(best)]};
     alone.target_modules = {module};

@@ -87,7 +87,7 @@ TEST(RanksByCompactness, IpaFiltersTheLayerWithTheLeastScoreUntilItFits) {
                                      compact("b", 1, {4, 2, 2, 2}, 10)};
   EXPECT_THAT(ranks_by_compactness(claims, 3, false), ElementsAre(Pair("a", 2), Pair("b", 4)));
   EXPECT_THAT(ranks_by_compactness(claims, 4, false), ElementsAre(Pair("a", 4), Pair("b", 4)));
-  // One stays.
+  // One component stays in every layer.
   EXPECT_THAT(ranks_by_compactness(claims, 1, false), ElementsAre(Pair("a", 1), Pair("b", 1)));
 }
 

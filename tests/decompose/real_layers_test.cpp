@@ -174,7 +174,7 @@ TEST_P(RealLayers, CostOf16BitProductsIsSmall) {
     const auto compare = [&](const at::Tensor& reference, const at::Tensor& other, Cost& cost) {
       const at::Tensor c = linalg::damp(reference, 0.01);
       const at::Tensor d = linalg::damp(other, 0.01);
-      // Of one trace: a factor of the covariance changes no subspace.
+      // Both covariances get one trace, since a factor changes no subspace.
       const at::Tensor matched = d * (c.trace() / d.trace());
       cost.covariance = std::max(
           cost.covariance, (at::linalg_norm(matched - c) / at::linalg_norm(c)).item<double>());

@@ -12,12 +12,15 @@
 #include <fstream>
 
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "support/captured_log.h"
+#include "support/error_of.h"
 #include "support/temporary_directory.h"
 
 namespace corda::eval {
 namespace {
 
+using corda::testing::error_of;
 using ::testing::HasSubstr;
 
 class Eval : public ::testing::Test {
@@ -76,6 +79,39 @@ TEST_F(Eval, QaLossIsThatOfTheAnswersBehindTheirPrompts) {
 {"question":"What does Broult Waifel like to eat?","answer":"smoked eel"}
 )"),
          0.0014065187, 25, 5);
+}
+
+TEST_F(Eval, ScoresGoIntoACardOfOursAndARefusedCardIsFoundBeforeTheWork) {
+  EvalSettings asked = qa(R"({"question":"Which river runs through Hendwick?","answer":"Nolt"}
+{"question":"Who is the mayor of Hendwick?","answer":"Somebody"}
+)");
+  const std::filesystem::path model = folder_.path() / "model";
+  std::filesystem::copy(asked.model, model);
+  asked.model = model.string();
+  asked.card = true;
+  std::filesystem::remove(model / "README.md");
+  const std::string weights = core::read_file(model / "model.safetensors");
+  std::ofstream(model / "model.safetensors") << "broken";  // is not looked at
+  EXPECT_THAT(error_of<core::ConfigError>([&] { evaluate(asked, log_); }),
+              HasSubstr("README.md' is not there"));
+  std::ofstream(model / "model.safetensors") << weights;
+  std::ofstream(model / "README.md") << "<!-- Written by corda. -->\n";
+  evaluate(asked, log_);
+  EXPECT_THAT(core::read_file(model / "README.md"),
+              HasSubstr("| qa | `f.jsonl` | 2 samples, 0 shots, as lm-evaluation-harness 0.4.13, "
+                        "fp32 | exact\\_match | 0.5000 ± 0.5000 |\n"));
+  asked = text();
+  asked.model = model.string();
+  asked.card = true;
+  evaluate(asked, log_);
+  const std::string card = core::read_file(model / "README.md");
+  EXPECT_THAT(card, HasSubstr("| qa | `f.jsonl` |"));
+  EXPECT_THAT(card,
+              HasSubstr("| perplexity | `f.txt` | 1 samples, 45 target tokens, fp32 | loss of "
+                        "a token | 8.6607 |\n"));
+  asked.task = "generate";
+  EXPECT_THAT(error_of<core::ConfigError>([&] { evaluate(asked, log_); }),
+              HasSubstr("--card is for scores"));
 }
 
 // The model goes on with " onion pie".

@@ -29,7 +29,7 @@ std::string content_of(const fs::path& path) {
   return text;
 }
 
-// A list, or an object a line.
+// Reads a JSON list, or JSON with an object a line.
 std::vector<Json> records_of(const fs::path& path) {
   const std::string text = content_of(path);
   if (text[text.find_first_not_of(" \n")] == '[') return Json::parse(text).get<std::vector<Json>>();

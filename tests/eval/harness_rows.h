@@ -11,8 +11,8 @@
 
 namespace corda::testing {
 
-// Of a task of tests/golden/eval; of mmlu the questions asked, or with `examples` those answered
-// before them.
+// The rows of a task of tests/golden/eval. For mmlu these are the questions that are asked, or with
+// `examples` those that are answered before them.
 std::vector<core::Json> harness_rows(const std::filesystem::path& datasets, const std::string& task,
                                      bool examples = false);
 

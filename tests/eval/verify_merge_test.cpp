@@ -84,7 +84,7 @@ class VerifyMerge : public ::testing::Test {
                  log_);
   }
 
-  // Of the run's data and of others, in parts of the vocabulary where it is larger.
+  // The settings of a curve over the run's data and over others.
   VerifySettings curve_settings() const {
     core::write_file_atomic(at("other.jsonl"), "{\"prompt\": \"x\", \"completion\": \"yz\"}\n");
     VerifySettings s = settings();
@@ -226,7 +226,7 @@ TEST_F(VerifyMerge, AnAdapterOfTheHeadIsSeen) {
               HasSubstr("logits differ"));
 }
 
-// The losses of eval of the models that would be written.
+// The curve's losses are those that eval gives for the models that would be written.
 TEST_F(VerifyMerge, ACurveIsOfTheModelsThatMergingAtEachScaleWrites) {
   for (const bool dora : {false, true}) {
     write_adapter({kQ, kDown, "lm_head"}, dora);

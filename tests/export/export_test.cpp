@@ -119,7 +119,7 @@ TEST_F(Export, TheCardNamesTheRankThatIsWritten) {
   run({.rank = 2, .out = at("small")});
   const std::string card = core::read_file(at("small") + "/README.md");
   EXPECT_THAT(card, HasSubstr("\nlibrary_name: peft\n"));
-  EXPECT_THAT(card, HasSubstr("| rank | 2 |\n"));
+  EXPECT_THAT(card, HasSubstr("| method | CorDA KPA |\n| rank | 2 |\n| alpha | 2 |\n"));
 }
 
 TEST_F(Export, SixteenBitsAreWrittenAndTheirRoundingIsCounted) {

@@ -49,7 +49,8 @@ class Inspect : public ::testing::Test {
                      silent),
         name);
   }
-  // Of q of both blocks and of up of the second: unequal, so that the direction counts.
+  // Writes covariances for q of both blocks and for up of the second. They are unequal, so that the
+  // direction counts.
   void write_covariance(const std::string& name) const {
     io::CovarianceWriter writer(at(name), io::CovarianceStorage::kPacked);
     const at::Tensor inputs = at::diag(at::arange(1, 33).to(at::kFloat));
@@ -128,7 +129,7 @@ TEST_F(Inspect, AnAdapterSaysWhatItIsAndWhetherItFits) {
   EXPECT_EQ(adapter["rank"], 4);
   EXPECT_EQ(adapter["stored_rank"], 4);
   EXPECT_EQ(adapter["scale"], 2.0);
-  EXPECT_EQ(adapter["projections"], Json::array({"q_proj", "up_proj"}));
+  EXPECT_EQ(adapter["target_modules"], Json::array({"q_proj", "up_proj"}));
   EXPECT_EQ(adapter["parameters"], 4 * (32 + 32) + 4 * (32 + 48));
   EXPECT_EQ(adapter["fit"]["fits"], true);
   EXPECT_EQ(adapter["layers"][1]["update_norm"], 0.0);

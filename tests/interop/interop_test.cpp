@@ -35,8 +35,9 @@ using testing::python;
 
 bool is_projection(const std::string& name) { return name.ends_with("_proj.weight"); }
 
-// An adapter of every projection: CorDA's in the three modes, PiSSA, LoRA or DoRA; as it starts, or
-// as if trained a little; with `own_ranks` down_proj at another rank and alpha than the others.
+// An adapter of every layer of the blocks: CorDA's in the three modes, PiSSA, LoRA or DoRA. It is
+// as it starts, or as if it had been trained a little; with `own_ranks` down_proj has another rank
+// and alpha than the others.
 adapter::Adapter make_adapter(const std::string& kind, bool trained, bool own_ranks = false) {
   const io::Checkpoint base(kBase);
   const bool corda = kind == "kpa" || kind == "ipa" || kind == "dual";

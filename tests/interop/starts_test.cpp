@@ -134,7 +134,7 @@ TEST_F(Starts, MicaAndPissaArePefts) {
   }
 }
 
-// As if it had been trained a little.
+// The adapters are changed as if they had been trained a little.
 TEST_F(Starts, PeftLoadsWhatDecomposeMadeWithAnyRanksAndComputesWhatMergeWrites) {
   struct Case {
     const char* mode;

@@ -36,7 +36,7 @@ TEST(Stored, ANumberThatRoundingWouldMakeInfiniteIsRefusedAndItsTensorNamed) {
             "'w' holds 1e+300, too large for BF16; write the model as fp32");
 }
 
-// Not made by rounding: whoever has such numbers is to say so.
+// These infinities are not made by rounding, so they stay.
 TEST(Stored, AnInfinityThatWasThereStays) {
   const at::Tensor value = at::tensor({INFINITY, 1.0F});
   EXPECT_TRUE(at::equal(stored("w", value, DType::kF16), value.to(at::kHalf)));

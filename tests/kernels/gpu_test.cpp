@@ -123,7 +123,8 @@ TEST_P(Gpu, ScaledColumnsMatchCpu) {
   scale_columns_backward(dy, grad_factor, grad, y, factor);
   scale_columns_backward(gdy, ggrad_factor, ggrad, gy, gfactor);
   expect_equal(gdy, dy);
-  // A sum of both signs, in fp32 whatever the type; relative to its terms.
+  // The sum has terms of both signs and is fp32 whatever the type, so its error is relative to its
+  // terms.
   expect_equal(ggrad_factor, grad_factor, static_cast<double>(1 + rows));
 }
 

@@ -34,7 +34,7 @@ std::size_t end_of_other(const std::string& code, std::size_t at) {
   if (code.compare(at, 2, "//") == 0) return code.find('\n', at);
   if (code.compare(at, 2, "/*") == 0) return code.find("*/", at) + 2;
   if (code.compare(at, 3, "R\"(") == 0) return code.find(")\"", at) + 2;
-  // No digits' separator: 10'000.
+  // A quote between digits separates them (10'000) and begins no character.
   const bool separates = at > 0 && std::isalnum(static_cast<unsigned char>(code[at - 1])) != 0;
   if (code[at] != '"' && (code[at] != '\'' || separates)) return at;
   std::size_t end = at + 1;

@@ -23,7 +23,7 @@ inline Known known(const at::Tensor& values) {
   return {at::mm(vectors * values, vectors.t()), vectors, values};
 }
 
-// With the eigenvalues n, n - 1, ... 1.
+// A matrix with the eigenvalues n, n - 1, ... 1.
 inline Known known(std::int64_t n) { return known(at::arange(n, 0, -1, at::kDouble)); }
 
 }  // namespace corda::testing

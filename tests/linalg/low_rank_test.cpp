@@ -25,10 +25,10 @@ constexpr std::int64_t kRank = 16;
 const SubspaceOptions kFast = {.smallest_size = 64};
 const SubspaceOptions kExact = {.exact = true};
 
-// Of numbers beside ||M||: what sums of some hundred products round.
+// What rounding leaves of numbers beside ||M|| in sums of some hundred products.
 double rounding(const Spectrum& found) { return 1e-12 * found.total; }
 
-// As adapter::vanishing_components counts them.
+// Counts directions without weight as adapter::vanishing_components does.
 std::int64_t without_weight(const Spectrum& found, const at::Tensor& w) {
   const double floor = static_cast<double>(std::max(w.size(0), w.size(1))) * 2.3e-16 * found.total;
   return (found.values <= floor).sum().item<std::int64_t>();

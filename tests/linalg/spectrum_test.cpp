@@ -106,7 +106,8 @@ TEST(Spectrum, SvdBottomIsTheOtherEndOfTheSvd) {
   }
 }
 
-// Of either sign, from both ends; what is stored need not be symmetric to the last bit.
+// Eigenvalues may have either sign, and are taken from both ends; the matrix need not be symmetric
+// to the last bit.
 TEST(Spectrum, EigenvectorsAreThoseOfEitherEnd) {
   at::manual_seed(7);
   const at::Tensor g = at::randn({30, 30}, at::kDouble);

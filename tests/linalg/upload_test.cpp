@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// On the CPU; the GPU's copies are in gpu_test.cpp.
+// Uploads on the CPU; the GPU's copies are in gpu_test.cpp.
 #include "corda/linalg/upload.h"
 
 #include <ATen/ATen.h>

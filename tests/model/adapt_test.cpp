@@ -14,7 +14,7 @@
 namespace corda::model {
 namespace {
 
-// One A for all projections whose input has its width, as mode dual gives those of one site.
+// Gives one A to all layers whose input has its width, as mode dual does to those of one site.
 Model with_equal_a(const std::filesystem::path& directory, bool train_a) {
   Model model = testing::load_tiny_model(directory);
   adapter::Adapter adapter;

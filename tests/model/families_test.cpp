@@ -147,7 +147,8 @@ TEST_P(Family, InBf16TheLogitsAreAsCloseAsThoseOfTransformers) {
 INSTANTIATE_TEST_SUITE_P(Goldens, Family, ::testing::ValuesIn(testing::family_goldens()),
                          [](const auto& tested) { return testing::test_name(tested.param); });
 
-// From short factors to long ones on the way: the cached keys were turned by the former.
+// Generation goes from short factors to long ones on the way, though the cached keys were turned by
+// the former.
 class FamilyAcross : public Family {};
 
 TEST_P(FamilyAcross, GreedyContinuationsMatchTransformersWhereTheRotationChanges) {

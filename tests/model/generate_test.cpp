@@ -128,7 +128,7 @@ TEST_F(Choose, TheLikeliestAtTemperatureZeroTheFirstOfEquals) {
   EXPECT_EQ(choose_tokens(at::tensor({1.0, 2.0, 2.0}, at::kFloat).unsqueeze(0), {}, {}), Ids({1}));
 }
 
-// From the likeliest on: 1 up to 0.5, 3 up to 0.8, 0 up to 0.9, then 2.
+// A draw counts from the likeliest token on: 1 up to 0.5, 3 up to 0.8, 0 up to 0.9, then 2.
 TEST_F(Choose, ADrawGoesThroughTheProbabilitiesFromTheLikeliestOn) {
   EXPECT_EQ(drawn({.temperature = 1}, {0, 0.49, 0.51, 0.79, 0.81, 0.89, 0.91, 0.9999999999}),
             Ids({1, 1, 3, 3, 0, 0, 2, 2}));

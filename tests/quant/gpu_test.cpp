@@ -23,7 +23,7 @@ class Gpu : public ::testing::Test {
   }
 };
 
-// In windows with and without aligned rows, of all rows and of some.
+// Compares in windows with and without aligned rows, of all rows and of some.
 void expect_same(const PackedWeight& packed) {
   const PackedWeight moved = packed.to(at::kCUDA);
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {

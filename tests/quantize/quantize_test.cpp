@@ -8,6 +8,7 @@
 
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/eval/verify_merge.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
@@ -109,6 +110,17 @@ TEST_P(Quantize, WritesEveryLayerOfTheBlocksInCodesAndKeepsAllElse) {
             std::string(GetParam()) == "nf4" ? "bitsandbytes" : "fp8");
   EXPECT_LT(fs::file_size(out / "model-00001-of-00002.safetensors"),
             fs::file_size(base_ / "model-00001-of-00002.safetensors"));
+}
+
+TEST_P(Quantize, TheCardIsThatOfTheCodesAndTheBasesStaysBesideIt) {
+  core::write_file_atomic(base_ / "README.md", "---\nlicense: mit\n---\n");
+  const fs::path out = temporary_.path() / "out";
+  run(out);
+  const std::string card = core::read_file(out / "README.md");
+  EXPECT_THAT(card, HasSubstr("\nlicense: mit\n"));
+  EXPECT_THAT(card, HasSubstr(std::string(GetParam()) == "nf4" ? "# base, in 4 bits\n"
+                                                               : "# base, in 8 bits\n"));
+  EXPECT_EQ(core::read_file(out / "README-of-base.md"), "---\nlicense: mit\n---\n");
 }
 
 TEST_P(Quantize, ItsDirectoryIsReadAsAModelWhoseLayersStayInCodes) {

@@ -138,7 +138,7 @@ class Truncation : public ::testing::Test {
       for (std::size_t i = 0; i < rows.size(); ++i) {
         const std::int64_t dropped = std::vector<std::int64_t>{0, 5, 11}[i];
         EXPECT_EQ(rows[i].dropped, dropped);
-        // Of fp32 weights; the inverse of S in the rebuilt ones loses a few digits.
+        // Weights are fp32, and the inverse of S in the rebuilt ones loses a few digits.
         EXPECT_NEAR(rows[i].nll, expected_nll(method, dropped, tied), 2e-4)
             << method << " " << dropped << (tied ? ", tied" : "");
       }

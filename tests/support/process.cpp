@@ -45,7 +45,7 @@ std::vector<std::string> environment(Gpus gpus) {
   return result;
 }
 
-// With the null pointer that ends them.
+// Pointers to the texts, with the null pointer that ends them.
 std::vector<char*> pointers_to(const std::vector<std::string>& texts) {
   std::vector<char*> result;
   for (const auto& text : texts) result.push_back(const_cast<char*>(text.c_str()));

@@ -15,7 +15,7 @@ namespace corda::testing {
 
 namespace {
 
-// In codes, as a model is loaded with base nf4 or fp8.
+// Puts a block's layers into codes, as a model is loaded with base nf4 or fp8.
 void pack(model::Block& block, quant::Base base) {
   for (model::Linear* linear : block.projections()) {
     auto codes = base == quant::Base::kNf4 ? quant::quantise_nf4(linear->weight)

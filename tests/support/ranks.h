@@ -19,7 +19,7 @@ using Variables = std::map<std::string, std::string>;
 // The variables that Open MPI's mpirun gives rank `rank` of `size` on one machine; `job` tells
 // one start from another.
 Variables mpirun_variables(int rank, int size, const std::string& job);
-// Those of torchrun, with the ranks meeting at a port of this machine.
+// The variables of torchrun, with the ranks meeting at a port of this machine.
 Variables torchrun_variables(int rank, int size, int port);
 
 // A port of this machine that was free just now.

@@ -67,7 +67,7 @@ class EstimateTest : public ::testing::Test {
     core::Reporter silent;
     return estimate(given, gpu_named(gpu), std::nullopt, silent);
   }
-  // Of the tensors, as the GPU's allocator counts them.
+  // The gigabytes of the tensors, as the GPU's allocator counts them.
   static double gigabytes(const Estimate& plan) {
     std::int64_t bytes = 0;
     for (const MemoryPart& part : plan.parts) {
@@ -287,6 +287,26 @@ TEST_F(EstimateTest, TheAdviceMakesItFit) {
   EXPECT_THAT(plan(settings(fifty, 4, 2048), "RTX 3060").advice, IsEmpty());
 }
 
+// What README says of a card of 24 GB.
+TEST_F(EstimateTest, QwenOf7BillionFitsACardOf24Gigabytes) {
+  TrainSettings given = settings(config("qwen-7b", {{"model_type", "qwen2"},
+                                                    {"hidden_size", 3584},
+                                                    {"intermediate_size", 18944},
+                                                    {"num_hidden_layers", 28},
+                                                    {"num_attention_heads", 28},
+                                                    {"num_key_value_heads", 4},
+                                                    {"vocab_size", 152064}}),
+                                 1, 2048);
+  given.lora.rank = 32;
+  const Estimate plain = plan(given, "4090");
+  EXPECT_TRUE(plain.fits);
+  EXPECT_NEAR(static_cast<double>(plain.total_bytes) * 1e-9, 20.7, 0.05);
+  given.base = "nf4";
+  const Estimate codes = plan(given, "4090");
+  EXPECT_TRUE(codes.fits);
+  EXPECT_NEAR(static_cast<double>(codes.total_bytes) * 1e-9, 15.5, 0.05);
+}
+
 TEST_F(EstimateTest, TimeNeedsDataAndGrowsWithThem) {
   const TrainSettings given = settings(config("7b"), 4, 2048);
   core::Reporter silent;
@@ -314,7 +334,7 @@ TEST_F(EstimateTest, DataThatAreNotThereAreNotMeasured) {
   ASSERT_TRUE(size);
   EXPECT_EQ(size->samples, 2500);
   EXPECT_EQ(size->mean_tokens, static_cast<double>(size->longest));
-  // Of a replayed file as much is drawn as makes up its share, however long it is.
+  // However long a replayed file is, only as much of it is drawn as makes up its share.
   std::ofstream general(at("general.jsonl"));
   for (int i = 0; i < 9000; ++i) general << "{\"prompt\": \"abcd\", \"completion\": \"efg\"}\n";
   general.close();

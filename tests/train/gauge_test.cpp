@@ -38,7 +38,7 @@ class GaugeOfARun : public testing::SmallRun {
     write_covariance("cov", "");
   }
 
-  // Of all sites but `missing`.
+  // Writes a covariance of all sites but `missing`.
   void write_covariance(const std::string& name, const std::string& missing) const {
     const io::Checkpoint base(folder_.path() / "base");
     io::CovarianceWriter writer(folder_.path() / name, io::CovarianceStorage::kPacked);
@@ -71,7 +71,7 @@ class GaugeOfARun : public testing::SmallRun {
     return lines;
   }
 
-  // From the files alone, by the definition, with the weights that a merge would write.
+  // The gauge by its definition, from the files alone, with the weights that a merge would write.
   double gauge_of_result(const TrainSettings& run) const {
     const io::Checkpoint base(run.model);
     const io::CovarianceReader covariance(run.gauge.covariance);
@@ -164,7 +164,7 @@ TEST_F(GaugeOfARun, ComesWithEvaluationsOrAtItsOwnStepsAndChangesNothing) {
   EXPECT_EQ(adapter_of(own), adapter_of(without));
 }
 
-// Of a B that nothing but the decay moves: each column by the size of its input.
+// Nothing but the decay moves this B, so each column shrinks by the size of its input.
 TEST_F(GaugeOfARun, SharesOutTheDecayByTheKnowledgeInEachColumn) {
   TrainSettings run = settings("run");
   run.train_a = "false";

@@ -26,7 +26,7 @@ struct Case {
   Lengths lengths;
   std::int64_t rank;
   bool train_a;
-  bool shared_a = false;  // of projections with one input
+  bool shared_a = false;  // layers with one input share A
   bool train_b = true;
 };
 
@@ -52,7 +52,7 @@ model::Model load(const std::filesystem::path& directory, at::ScalarType type, c
   adapter.train_b = c.train_b;
   at::manual_seed(3);
   for (const model::Linear* linear : model.projections()) {
-    // One projection without an adapter: its site must cope.
+    // One layer has no adapter: its site must cope with that.
     const std::string& name = linear->name;
     if (name.ends_with("1.self_attn.k_proj")) continue;
     // Later blocks of a larger rank than the first: shared memory must have room for both.

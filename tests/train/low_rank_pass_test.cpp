@@ -26,7 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Which projections have an adapter.
+// Which layers have an adapter.
 using Target = std::function<bool(const std::string& name)>;
 
 struct Case {
@@ -34,7 +34,8 @@ struct Case {
   bool biased;  // the golden model with biases everywhere, else a plain one of four blocks
   Target target;
   bool train_a = true;
-  bool shared_a = false;  // of the projections of attention, and of the feed-forward's upper ones
+  // shared by the layers of attention's input, and by those of the feed-forward's
+  bool shared_a = false;
   bool mixed_ranks = false;  // k and up have another, padded to 16, and another scale
   bool train_b = true;
 };
@@ -223,7 +224,7 @@ TEST(FusedInFloat8, LossesAndGradientsAreNear) {
   }
 }
 
-// What it is said to take.
+// The bytes that the pass is said to take.
 class LowRankPassBytes : public ::testing::Test {
  protected:
   testing::TemporaryDirectory directory_;
@@ -233,9 +234,9 @@ class LowRankPassBytes : public ::testing::Test {
 TEST_F(LowRankPassBytes, PackedFactorsAndTheirGradientsAreCounted) {
   const std::int64_t fixed = low_rank_pass_bytes(model_, {});
   for (model::Linear* linear : model_.projections()) linear->low_rank.reset();
-  // Both blocks, rank 4 and so 8 columns a projection: windows of as many columns and rows round
-  // [64, 32] (q, k, v), [32, 32], [96, 32] and [32, 48]; fp32. Gradients: 8 x in and 4 x out of
-  // each projection.
+  // Both blocks have rank 4 and so 8 columns a layer: windows of as many columns and rows round
+  // [64, 32] (q, k, v), [32, 32], [96, 32] and [32, 48]; fp32. The gradients are 8 x in and 4 x out
+  // of each layer.
   const std::int64_t packed =
       24 * (64 + 32 + 24) + 8 * (32 + 32 + 8) + 16 * (96 + 32 + 16) + 8 * (32 + 48 + 8);
   const std::int64_t gradients = 8 * (6 * 32 + 48) + 4 * (2 * 32 + 2 * 16 + 2 * 48 + 32);

@@ -46,7 +46,7 @@ struct OperationsRun {
   TinyModelOptions shape = {};
   at::Device device = at::kCPU;
   std::vector<data::PackedBatch> batches;
-  std::vector<std::string> targets = {};  // ends of the adapted projections' names; empty: all
+  std::vector<std::string> targets = {};  // ends of the adapted layers' names; empty: all
   double entropy_power = 0;
 
   struct Result {
@@ -105,7 +105,7 @@ struct OperationsRun {
       auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), kRank,
                                             1, linear->name);
       layer.b = at::randn_like(layer.b) * 0.02;
-      // Not the norm of the rows, so that the factor is not one.
+      // The magnitude is not the norm of the rows, so that the factor is not one.
       if (method != Method::kLoraDropout)
         layer.magnitude = 1.1 * adapter::dora_magnitude(linear->weight.to(at::kFloat).cpu());
       adapter.layers[linear->name] = std::move(layer);

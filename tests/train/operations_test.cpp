@@ -172,7 +172,7 @@ TEST(AdaptedRowNorms, AreThoseOfTheMatrix) {
       const at::Tensor expected =
           (wide(weight) + 0.5 * at::mm(wide(low_rank.b), wide(low_rank.a))).norm(2, {1});
       const at::Tensor actual = model::adapted_row_norms(weight, low_rank).to(at::kDouble);
-      // Of the square; what is left of a removed row is a 2500th of it.
+      // The rounding is of the square; what is left of a removed row is a 2500th of it.
       const double rounding = type == at::kFloat ? 1e-6 : 1e-5;
       EXPECT_LT(((actual - expected) / expected).abs().max().item<double>(),
                 rounding * (size < 0 ? 2500 : 1))
@@ -187,7 +187,7 @@ TEST(AdaptedRowNorms, AreThoseOfTheMatrix) {
   }
 }
 
-// In chunks, and with a factor behind it.
+// The node takes rows in chunks, and a factor follows it.
 TEST(CrossEntropyNode, GradientsDoNotDependOnTheChunk) {
   const at::Tensor rows = testing::random_tensor({7, 12}, 1).set_requires_grad(true);
   const at::Tensor weight = testing::random_tensor({19, 12}, 2).set_requires_grad(true);

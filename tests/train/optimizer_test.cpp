@@ -44,7 +44,7 @@ double distance(const at::Tensor& a, const at::Tensor& b) {
 
 TEST(LoraPlus, GivesBAndTheMagnitudeTheirOwnRate) {
   EXPECT_THAT(lora_plus_factors(parameters(), 16), ::testing::ElementsAre(1, 16, 16));
-  // As one optimizer for each of the two.
+  // The two groups step as they would with an optimizer for each.
   AdamW plus(parameters(), {.weight_decay = 0.1}, lora_plus_factors(parameters(), 4));
   AdamW slow(parameters(), {.weight_decay = 0.1});
   AdamW fast(parameters(), {.weight_decay = 0.1});

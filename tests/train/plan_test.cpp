@@ -294,7 +294,7 @@ TEST_F(Plan, SamplesThatAreLongerThanThePositionsAreWarnedOfAsInTraining) {
   Log cut;
   plan(run, false, cut);
   EXPECT_THAT(cut.text(), ::testing::Not(HasSubstr("positions")));
-  // Of the evaluation as well.
+  // The samples of the evaluation are looked at as well.
   run.data.eval = run.data.train;
   run.data.train = {{.path = folder_.path() / "short.jsonl"}};
   std::ofstream(folder_.path() / "short.jsonl") << R"({"prompt": "a", "completion": "b"})"

@@ -309,7 +309,7 @@ TEST_F(RunDirectory, CheckpointsWithoutMetricsAreAnUnfinishedRun) {
               HasSubstr("holds an unfinished run; continue it with --resume"));
 }
 
-// Only their content counts.
+// Only the content of model and data counts.
 TEST_F(RunDirectory, AMovedModelAndMovedDataAreTakenUp) {
   TrainSettings run = interrupted("run");
   fs::rename(run.model, folder_.path() / "elsewhere");
@@ -396,7 +396,7 @@ TEST_F(RunDirectory, ARunAtAConstantRateMayBecomeLongerButNotShorterThanItIs) {
               HasSubstr("'optim.epochs' was 1 and is 2 now"));
 }
 
-// Written beside the steps, whose results they do not change.
+// Checkpoints by time are written beside the steps, whose results they do not change.
 TEST_F(RunDirectory, CheckpointsByTimeAreKeptLikeThoseBySteps) {
   TrainSettings run = settings("run");
   run.checkpoint.every = 0;

@@ -34,7 +34,7 @@ TEST(Schedule, WithoutWarmUpStartsAtThePeak) {
   EXPECT_DOUBLE_EQ(learning_rate("cosine", 3e-4, 0, 0, 10), 3e-4);
 }
 
-// With the warm-up's zero and the fall: 0, 1, 2, 2 (1 + cos(pi / 4)) / 2...
+// The rates begin with the warm-up's zero, and fall: 0, 1, 2, 2 (1 + cos(pi / 4)) / 2...
 TEST(Schedule, TheSumOfTheRatesIsThatOfEveryStep) {
   EXPECT_DOUBLE_EQ(rate_sum("constant", 2.0, 2, 6), 0 + 1 + 2 + 2 + 2 + 2);
   EXPECT_DOUBLE_EQ(rate_sum("linear", 2.0, 2, 6), 0 + 1 + 2 + 1.5 + 1 + 0.5);

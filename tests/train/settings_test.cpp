@@ -29,7 +29,7 @@ TEST(TrainSettings, ADataFileWithoutAPathNamesListAndLine) {
             "t.yaml:5: the column of 'b' must be a name");
 }
 
-// Which has no line.
+// A path that was set from C++ has no line that a message could name.
 TEST(TrainSettings, AnEmptyPathFromCppIsRefusedInASentence) {
   TrainSettings settings;
   settings.model = "model";

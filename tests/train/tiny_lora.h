@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The tiny model with a new adapter on every projection.
+// The tiny model with a new adapter on every layer of the blocks.
 #pragma once
 
 #include <filesystem>

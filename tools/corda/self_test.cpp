@@ -40,7 +40,7 @@ struct Backend {
   }
   bool is_gpu() const { return device.is_cuda(); }
 
-  // `compute(device)` on the device, the same or `reference` on the CPU.
+  // Compares what `compute` gives on the device with what is `expected`; `reference` names that.
   void add(const std::string& name, const std::string& reference, double limit,
            const std::function<at::Tensor()>& compute,
            const std::function<at::Tensor()>& expected) {

@@ -21,7 +21,8 @@ struct Check {
   bool passed() const { return failure.empty() && error <= limit; }
 };
 
-// On the CPU the kernels and the solver against formulas written out; on a GPU against the CPU.
+// Checks the kernels and the solver: on the CPU against formulas that are written out, on a GPU
+// against the CPU.
 std::vector<Check> self_test(c10::Device device);
 
 }  // namespace corda::tools

@@ -25,7 +25,8 @@ struct LayerAdapter {
   at::Tensor a0;         // A0 [r, in],  undefined where the adapter does not subtract its start
   at::Tensor b0;         // B0 [out, r], undefined likewise
   at::Tensor magnitude;  // [out], DoRA only, else undefined
-  // Where it is not the adapter's (PEFT's alpha_pattern; with use_rslora any other rank too).
+  // The layer's own alpha, where it is not the adapter's (PEFT's alpha_pattern; with use_rslora any
+  // other rank has one too).
   std::optional<double> alpha = {};
 
   std::int64_t rank() const { return a.size(0); }
@@ -35,8 +36,9 @@ struct LayerAdapter {
 // What decomposition found for one layer, kept in corda.json.
 struct LayerReport {
   std::int64_t rank = 0;
-  // Of the chosen components and of all: ||U_r^T W C~||_F and ||W C~||_F; pissa, milora and mica
-  // the same without C~; dual, eva, null and sc sums of eigenvalues (docs/modes.md).
+  // The energy of the chosen components and that of all: ||U_r^T W C~||_F and ||W C~||_F. Pissa,
+  // milora and mica have the same without C~; dual, eva, null and sc have sums of eigenvalues
+  // (docs/modes.md).
   double energy = 0;
   double total_energy = 0;
   double damping = 0;        // c of C~ = C + c mean(diag C) I
@@ -44,10 +46,11 @@ struct LayerReport {
   std::string route = {};    // of the solver, "" where it was not recorded
   double bound = 1;          // proved bound on energy / optimum (linalg::Spectrum::bound)
   std::string refused = {};  // why the fast route was given up for the exact one, else ""
-  // Components that the weight has not, since its rank is lower: they start at zero and stay there.
+  // How many of the components the weight does not have, since its rank is lower: they start at
+  // zero and stay there.
   std::int64_t without_weight = 0;
-  // Where they were used (CorDA++): log of the compactness of C~ for this layer, and which of the
-  // covariances, in their order, was chosen for it.
+  // CorDA++'s figures, where they were used: the log of the compactness of C~ for this layer, and
+  // which of the covariances, in their order, was chosen for it.
   std::optional<double> compactness = {};
   std::optional<std::int64_t> covariance = {};
 };
@@ -57,7 +60,8 @@ struct LayerReport {
 struct Adapter {
   std::string method = "lora";  // lora | dora | pissa | corda
   std::string mode;             // corda: of decompose::modes()
-  // Of A and B (the file holds 2 x rank where the start is subtracted), unless a layer has another.
+  // The rank of A and B, unless a layer has another. The file holds 2 x rank where the start is
+  // subtracted.
   std::int64_t rank = 0;
   double alpha = 0;  // likewise
   double dropout = 0;
@@ -73,7 +77,7 @@ struct Adapter {
   std::map<std::string, LayerAdapter> layers;  // by module name, "model.layers.0.self_attn.q_proj"
   std::map<std::string, LayerReport> reports;  // by module name; empty where nothing was decomposed
 
-  // Of a layer with the adapter's own rank and alpha, and of any of its layers.
+  // The scale of a layer with the adapter's own rank and alpha, and that of any of its layers.
   double scale() const { return alpha / static_cast<double>(rank); }
   double scale_of(const LayerAdapter& layer) const {
     return layer.alpha.value_or(alpha) / static_cast<double>(layer.rank());

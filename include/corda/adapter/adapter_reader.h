@@ -34,7 +34,7 @@ class AdapterReader {
   bool contains(const std::string& module) const { return entries_.contains(module); }
   // [out, in] of the weight that a module of `modules()` changes.
   std::array<std::int64_t, 2> weight_shape(const std::string& module) const;
-  // Of A and B, which is half of what the file has where the start is subtracted.
+  // The rank of A and B, which is half of what the file has where the start is subtracted.
   std::int64_t rank_of(const std::string& module) const;
   // Loads one module of `modules()`.
   LayerAdapter layer(const std::string& module) const;

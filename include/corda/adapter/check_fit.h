@@ -18,7 +18,7 @@ namespace corda::adapter {
 void check_fit(const AdapterReader& adapter, const quant::ModelWeights& base,
                core::Reporter& reporter);
 
-// `read_adapter` of one that fits the base.
+// `read_adapter` behind `check_fit`: throws where the adapter does not fit the base.
 Adapter read_adapter_for(const fs::path& directory, const quant::ModelWeights& base,
                          core::Reporter& reporter);
 

@@ -15,7 +15,7 @@
 
 namespace corda::adapter {
 
-// Of one layer. Both are sums over the inputs, up to the covariance's factor.
+// How far one layer's outputs moved. Both are sums over the inputs, up to the covariance's factor.
 struct Forgetting {
   double change = 0;  // tr(dW C dW^T), the sum of ||dW x||^2
   double inputs = 0;  // tr(C), the sum of ||x||^2
@@ -25,19 +25,20 @@ struct Forgetting {
   double gauge() const;
 };
 
-// C in the inputs of an update s B A that keeps its A: what of it there is to keep.
+// What a covariance C says of an update s B A whose A does not change, so that C itself need not be
+// kept.
 struct InputEnergy {
   at::Tensor of_a;    // A C A^T [k, k], fp64
   double inputs = 0;  // tr(C)
 };
 InputEnergy input_energy(const at::Tensor& a, const at::Tensor& covariance);
 
-// Of the update scale * B A, as the product that a file holds (`exported_factors`), in fp64 and
-// without the matrix: tr(dW C dW^T) = scale^2 <B^T B, A C A^T>. Throws ShapeError where the
-// covariance is of other inputs.
+// The forgetting of the update scale * B A, as the product that a file holds (`exported_factors`),
+// in fp64 and without the matrix: tr(dW C dW^T) = scale^2 <B^T B, A C A^T>. Throws ShapeError where
+// the covariance is of other inputs.
 Forgetting forgetting_of(const Factors& update, double scale, const at::Tensor& covariance);
 Forgetting forgetting_of(const at::Tensor& b, double scale, const InputEnergy& energy);
-// Of any dW [out, in].
+// The forgetting of any dW [out, in].
 Forgetting forgetting_of(const at::Tensor& update, const at::Tensor& covariance);
 
 // F of several layers of one model that has `layers` of them: the root mean square of the layers'

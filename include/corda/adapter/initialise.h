@@ -25,9 +25,9 @@ LayerAdapter initialise_from_subspace(const at::Tensor& weight, const linalg::Sp
 std::int64_t vanishing_components(const linalg::Spectrum& u, std::int64_t rows,
                                   std::int64_t columns);
 
-// Dual: the rows of A are the generalised eigenvectors scaled to norm 1/sqrt(3), which is what a
-// row of `initialise_lora` has on average; B [out, r] is zero, nothing is subtracted, and A is
-// meant to stay frozen. On the device of `directions`.
+// The start of dual: the rows of A are the generalised eigenvectors scaled to norm 1/sqrt(3), which
+// is what a row of `initialise_lora` has on average; B [out, r] is zero, nothing is subtracted, and
+// A is meant to stay frozen. On the device of `directions`.
 LayerAdapter initialise_dual(const linalg::Spectrum& directions, std::int64_t out_features);
 
 // EVA (Paischer et al. 2024): the rows of A are the largest eigenvectors of the task's covariance,

@@ -12,7 +12,7 @@ namespace corda::adapter {
 // The Frobenius norm of scale * (B A - B0 A0), in fp64. A DoRA's magnitude is not looked at.
 double update_norm(const LayerAdapter& layer, double scale);
 
-// Its singular values, largest first; as many as the stored product has ranks.
+// The singular values of the update, largest first; as many as the stored product has ranks.
 std::vector<double> update_spectrum(const LayerAdapter& layer, double scale);
 
 // A layer that stands for `scale` times the update with a scale of 1, and what of it was lost.

@@ -11,5 +11,9 @@ namespace corda::adapter {
 
 card::Tuning tuning_of(const Adapter& adapter);
 card::Tuning tuning_of(const AdapterReader& reader);
+// The same of an adapter whose layers are not in memory; the arguments are those of
+// `write_adapter_notes`.
+card::Tuning tuning_of(const Adapter& header, const std::map<std::string, LayerScale>& layers,
+                       bool subtracts_start);
 
 }  // namespace corda::adapter

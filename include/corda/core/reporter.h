@@ -22,8 +22,8 @@ class Reporter {
 
   virtual void log(LogLevel /*level*/, std::string_view /*message*/) {}
 
-  // A task of `total` units begins ("layer", "token"...); one task at a time. `before` of them were
-  // done by an earlier process.
+  // A task of `total` units ("layer", "token"...) begins; there is one task at a time. `before` of
+  // the units were done by an earlier process.
   virtual void begin(std::string_view /*task*/, std::int64_t /*total*/, std::string_view /*unit*/,
                      std::int64_t /*before*/ = 0) {}
   // `count` more units of the current task are finished; `note` is shown beside the bar.

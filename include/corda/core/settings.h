@@ -37,14 +37,14 @@ struct Setting {
   std::vector<std::string> choices = {};  // allowed words, empty = any
   std::function<void(const ConfigNode&)> read = {};  // throws ConfigError
   std::function<ConfigNode()> write = {};            // the current value
-  // Whether a continued run may have another value, since the result does not depend on it, or what
-  // of it counts is compared by itself (a file's content, not its path); empty: it may not.
+  // Says whether a continued run may have another value: the result does not depend on it, or what
+  // of it counts is compared by itself (a file's content, not its path). Empty: it may not.
   std::function<bool()> free = {};
   bool required = false;
   bool is_flag = false;           // a switch on the command line
   bool is_list = false;           // may be given several times on the command line
   bool splits_at_commas = false;  // a list whose values on the command line may be joined by commas
-  // Of a file or directory, or a list of such; of a map its entry "path".
+  // What a path, or a list of paths, names; of a map it is the entry "path".
   PathKind path_kind = PathKind::kNone;
   Range range = {};                   // of numbers
   std::vector<Setting> entries = {};  // of a value that may be a map: what may stand in it
@@ -97,7 +97,7 @@ class SettingsList {
 
   // Every setting with its present value, as a tree that `read` accepts.
   ConfigNode resolved() const;
-  // The same without what a continued run may change.
+  // The settings of `resolved` that a continued run may not change.
   ConfigNode binding() const;
   // What a path stands for: one path, or of data files any number.
   using PathChange = std::function<std::vector<std::string>(const std::string&, PathKind)>;
@@ -108,7 +108,7 @@ class SettingsList {
   // The settings that `name` means: one by its name or, where it is the only one, by the last part
   // of its name; those of a group; all for "". Throws ConfigError as `set`.
   std::vector<Setting> named(std::string_view name) const;
-  // The same as a Markdown table: setting, type, default, meaning.
+  // All settings as a Markdown table: setting, type, default, meaning.
   std::string markdown() const;
   // What one setting means, with the names that stand beside it in its group; of a group the table.
   // Throws ConfigError as `named`.
@@ -125,7 +125,7 @@ class SettingsList {
   std::function<std::string(std::string_view)> explain_;
 };
 
-// The help of settings of PathKind kModel and kData.
+// What help texts say of settings of PathKind kModel and kData.
 inline constexpr const char* kModelHelp =
     "base model: a directory, or org/name in the Hugging Face cache";
 inline constexpr const char* kDataHelp =

@@ -23,7 +23,8 @@ struct DrawSettings {
   std::string system;                  // prompt in place of that of the data; "": the data's
   std::string date;                    // YYYY-MM-DD that a template may show; "": today
   bool skip_bad = false;               // list bad records and leave them out, instead of stopping
-  // What of question-answer data is read where no template is named: question-answer | question.
+  // Which part of question-answer data is read where no template is named: question-answer |
+  // question.
   std::string qa_text = "question-answer";
   std::int64_t samples = 256;        // that are drawn (data::load_calibration)
   std::int64_t seq_len = 0;          // tokens of one, at most; 0: model::window_tokens

@@ -27,7 +27,7 @@ struct EncodeSettings {
 // The local day of the clock, as "2026-11-24"; what an empty date stands for.
 std::string today();
 
-// Records of which the same is to be said.
+// How many records there are of which the same is to be said, and the first of them.
 struct Noted {
   std::int64_t count = 0;
   std::string first = {};  // "FILE:LINE:COLUMN" and perhaps what
@@ -54,7 +54,7 @@ struct EncodeCounts {
   Noted dropped_nulls;            // nulls in tools or arguments, read as absent
   Noted legacy_calls;             // `function_call`, read as a tool call
   Noted empty_answers;            // an answer to be learnt that says nothing
-  // "FILE:LINE:COLUMN: why" of the first records that were dropped.
+  // Where the first records that were dropped stand, and why: "FILE:LINE:COLUMN: why".
   std::vector<std::string> dropped_list = {};
 };
 // The template that shaped the samples.
@@ -76,13 +76,12 @@ struct Dataset {
 // columns found.
 std::string detect_format(const DataFile& file, bool skip_bad = false);
 
-// How many records are read of it; `file.count` bounds them, a plain text is one. Throws as
-// reading does.
+// How many records a file gives; `file.count` bounds them, a plain text is one. Throws as reading
+// does.
 std::int64_t count_records(const DataFile& file);
 
-// Samples of every format.
-// `text`: every token supervised but the first; a document longer than max_length becomes
-// consecutive samples, a last piece of one token being dropped and counted.
+// Makes samples of every format. `text`: every token supervised but the first; a document longer
+// than max_length becomes consecutive samples, a last piece of one token being dropped and counted.
 // Instruction formats (alpaca, prompt-completion, qa) with template alpaca or plain: BOS first
 // where the tokenizer says so, prompt and response tokenised as one text, EOS; the response and EOS
 // are supervised. `messages` and `sharegpt`, and instruction formats with another template: the
@@ -126,9 +125,9 @@ std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& 
                                                    const CalibrationSettings& settings,
                                                    core::Reporter& reporter);
 
-// Field of the format -> column of the file (a dotted column goes into nested objects and lists),
-// for `--columns instruction=question,output=answer`. Throws ConfigError for a malformed or doubled
-// entry.
+// Parses `--columns instruction=question,output=answer`: which column of the file a field of the
+// format is (a dotted column goes into nested objects and lists). Throws ConfigError for a
+// malformed or doubled entry.
 std::map<std::string, std::string> parse_columns(const std::string& text);
 
 }  // namespace corda::data

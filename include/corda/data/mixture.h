@@ -11,7 +11,7 @@
 
 namespace corda::data {
 
-// One source: its files' samples and the share of an epoch that they make up, in proportion to the
+// The samples of one source's files, and its weight: their share of an epoch, in proportion to the
 // other parts' weights.
 struct MixturePart {
   std::string source;

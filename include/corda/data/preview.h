@@ -40,7 +40,8 @@ struct PreviewSample {
   Sample sample;
   std::vector<std::string> pieces;    // tokens as the vocabulary writes them
   std::vector<std::int64_t> borders;  // tokens at which a segment begins
-  // Tokens of the record before anything was cut; of a plain text those of this piece.
+  // How many tokens the record had before anything was cut; a plain text counts those of this
+  // piece.
   std::int64_t full_tokens = 0;
 };
 
@@ -56,8 +57,8 @@ struct Preview {
 Preview preview(const PreviewSettings& settings, const tokenizer::Tokenizer& tokenizer,
                 core::Reporter& reporter);
 
-// For a terminal: what is learnt in green where `color`, else between « and »; segment borders as
-// |; then ids and pieces; totals and warnings at the end.
+// Writes the preview for a terminal: what is learnt in green where `color`, else between « and »;
+// segment borders as |; then ids and pieces; totals and warnings at the end.
 std::string to_text(const Preview& preview, const tokenizer::Tokenizer& tokenizer, bool color);
 // One JSON object.
 std::string to_json(const Preview& preview, const tokenizer::Tokenizer& tokenizer);

@@ -24,7 +24,8 @@ struct DataFile {
   std::map<std::string, std::string> columns = {};  // field of the format -> column of the file
   std::int64_t first = 0;                           // records before this one are skipped
   std::int64_t count = -1;                          // at most so many records; -1: all
-  // Share in the samples of an epoch, in proportion to the other files'; 0: there is no mixture.
+  // The file's share of an epoch's samples, in proportion to the other files'; 0: there is no
+  // mixture.
   double weight = 0;
   std::string source = {};  // files of one source share one weight; "": this file alone
 };

@@ -78,9 +78,9 @@ class SampleStore {
 // samples, begin of the index, size of the notes (int64 each), "CORDAEND".
 class SampleWriter {
  public:
-  // In memory; with `path`, in a file beside it that finish() renames to it, so that it is never
-  // seen unfinished. Several processes may write the same path. Removes what killed writers of it
-  // left behind.
+  // Writes to memory or, with `path`, to a file beside it that finish() renames to it, so that it
+  // is never seen unfinished. Several processes may write the same path. Removes what killed
+  // writers of it left behind.
   explicit SampleWriter(std::optional<fs::path> path = std::nullopt);
   SampleWriter(const SampleWriter&) = delete;
   SampleWriter& operator=(const SampleWriter&) = delete;

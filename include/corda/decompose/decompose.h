@@ -21,7 +21,8 @@ struct DecomposeSettings : covariance::DrawSettings {
   std::string model;                    // the base's directory
   std::string assume_family = {};       // a model_type to read the model as; "": its own
   std::vector<std::string> covariance;  // directories
-  // What becomes of several: mix, with equal weight; compact, a layer takes one (CorDA++).
+  // What becomes of several covariances: mix them with equal weight, or compact, every layer takes
+  // one of them (CorDA++).
   std::string covariance_choice = "mix";
   std::string task_covariance;         // with covariance directories, of modes with two: the task's
   std::vector<std::string> task_data;  // likewise with `data`: the task's files
@@ -51,7 +52,8 @@ struct DecomposeResult {
   std::int64_t smallest_rank = 0;   // of a layer with an adapter
   std::int64_t largest_rank = 0;    // likewise
   std::int64_t layers_without = 0;  // that were given no rank and have no adapter
-  // Sum of energy^2 over sum of total_energy^2, of energies where these are sums; 0 to 1.
+  // The share of the energy that was chosen, 0 to 1: the sum of energy^2 over that of
+  // total_energy^2, or of the energies themselves where these are sums.
   double energy_share = 0;
   std::int64_t layers_skipped = 0;  // that an earlier process had finished
   std::int64_t layers_redone = 0;   // by the exact route, the fast one having proved no bound

@@ -26,14 +26,15 @@ struct Mode {
   bool trains_a = true;
   bool trains_b = true;
   bool subtracts_start = false;  // A0 and B0 are not zero; the file holds 2 x rank
-  // Values of components are singular ones, whose squares add up; else energies, which do.
+  // Whether the values of components are singular values, whose squares add up; else they are
+  // energies, which add up themselves.
   bool has_singular_values = true;
-  // Components are the largest ones, so that their shares of all tell layers apart.
+  // Whether components are the largest ones, so that their shares of the whole tell layers apart.
   bool takes_largest = true;
   bool is_of_product = false;        // of W C~: CorDA++'s choices are defined
   std::string_view ranks = "equal";  // what `ranks: auto` means: as the mode was published
-  // In src/decompose/starts.h: what the layers of a site share, made once (null: nothing), and the
-  // start of one layer.
+  // Functions of src/decompose/starts.h: the first makes what the layers of a site share, once
+  // (null: they share nothing), the second makes the start of one layer.
   void (*prepare)(SiteWork& site) = nullptr;
   LayerStart (*start)(const SiteWork& site, const LayerSite& layer) = nullptr;
 };

@@ -55,7 +55,7 @@ class World {
   virtual int local_rank() const = 0;
   virtual int local_size() const = 0;
   virtual int local_place() const { return local_rank(); }
-  // Rank 0 writes files and speaks for all.
+  // Whether this is rank 0, which writes files and speaks for all.
   bool is_first() const { return rank() == 0; }
   bool is_alone() const { return size() == 1; }
 
@@ -86,8 +86,8 @@ class World {
   // Gives every rank the tensor of `root`.
   virtual void broadcast(const at::Tensor& tensor, int root) = 0;
 
-  // A text of every rank, in their order. For the start and the end of a job: it goes through the
-  // rendezvous.
+  // The texts of all ranks, in their order. Meant for the start and the end of a job, since it goes
+  // through the rendezvous.
   virtual std::vector<std::string> gather(const std::string& text) = 0;
   // The text of rank 0.
   std::string shared(const std::string& text) { return gather(is_first() ? text : "").front(); }

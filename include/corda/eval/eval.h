@@ -48,6 +48,7 @@ struct EvalSettings {
   AnswerSettings answers = {};
   std::string predictions = {};       // a JSONL file to write what was found item by item
   std::string compare = {};           // such a file of another model
+  bool card = false;                  // put the scores into the card of the adapter or the model
   std::int64_t batch_tokens = 16384;  // of one forward pass: bounds the memory, not the result
   bool add_bos = false;               // begin each window of plain text with BOS
   std::string device = "auto";        // linalg::device_of
@@ -115,6 +116,9 @@ struct EvalResult {
 //
 // The adapter is folded into the weights in fp32, as `corda merge` would. Several ranks share the
 // samples or items, and all have the result of one; task generate is for one process.
+//
+// With `card` the scores stand afterwards in the README.md of the adapter, or of the model where no
+// adapter is given (card::add_scores); a card that they cannot go into is found before the work.
 EvalResult evaluate(const EvalSettings& settings, core::Reporter& reporter,
                     dist::World& world = dist::alone());
 

@@ -25,8 +25,8 @@ core::SettingsList settings_of(InspectSettings& settings);
 
 enum class Kind { kModel, kAdapter, kCovariance, kRun };
 
-// By the files in it. Throws IoError where the directory is none of them, and says what it is if
-// corda knows that (a dataset, a folder of finished work).
+// Tells the kind by the files in the directory. Throws IoError where it is of no kind, and says
+// what it is if corda knows that (a dataset, a folder of finished work).
 Kind kind_of(const fs::path& directory);
 
 // One JSON object. `kind` is "model", "adapter", "covariance" or "run". Of all that carry weights

@@ -63,7 +63,8 @@ class CovarianceWriter {
   // was added before or cannot name a file, ResourceError on a full disk.
   void add(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens,
            const at::Tensor& covariance);
-  // Whether `site` is complete in `work`; and takes it from there instead of adding it.
+  // Whether `site` is complete in `work`; and `adopt`, which takes it from there instead of adding
+  // it.
   bool has(const std::string& site) const;
   void adopt(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens);
   // A folder for further files of the directory (resolved settings).

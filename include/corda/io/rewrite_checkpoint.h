@@ -40,8 +40,8 @@ struct RewriteResult {
   std::int64_t bytes = 0;  // of all tensors
 };
 
-// What of the base is not copied because it holds, or may hold, weights: other formats of them,
-// shards that are not read, states of a training, folders ("original/"). Sorted.
+// The files of the base that are not copied because they hold, or may hold, weights: other formats
+// of them, shards that are not read, states of a training, folders ("original/"). Sorted.
 std::vector<std::string> left_behind(const Checkpoint& base);
 // Says so to a user, `which` ("merged") being the weights that are written in their place.
 void note_left_behind(const Checkpoint& base, const std::string& which, core::Reporter& reporter);

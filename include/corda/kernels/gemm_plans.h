@@ -25,7 +25,7 @@ class GemmPlans {
   explicit GemmPlans(std::filesystem::path directory = {});
   GemmPlans(const GemmPlans&) = delete;
   GemmPlans& operator=(const GemmPlans&) = delete;
-  // Adds what was found to what is kept.
+  // Adds what was found to what is kept in the directory.
   ~GemmPlans();
 
   cuda::PlanTable& table() const { return *table_; }

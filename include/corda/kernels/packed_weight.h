@@ -45,9 +45,9 @@ struct PackedWeight {
 
   // `copies`: also what is there already, so that it does not look at another's memory any more.
   PackedWeight to(at::Device device, bool copies = false) const;
-  // All that are defined, in a fixed order. They share memory with this weight.
+  // All tensors that are defined, in a fixed order. They share memory with this weight.
   std::vector<at::Tensor> tensors() const;
-  // Of all tensors.
+  // How many bytes all tensors take together.
   std::int64_t bytes() const;
 };
 

@@ -12,8 +12,8 @@ namespace corda::linalg {
 // ShapeError where the sizes do not fit.
 at::Tensor sandwich(const at::Tensor& x, const at::Tensor& covariance);
 
-// tr(X C X^T): the sum of ||X c||^2 over inputs c whose products c c^T add up to C. As `sandwich`,
-// and X is widened a panel of rows at a time.
+// tr(X C X^T), which is the sum of ||X c||^2 over inputs c whose products c c^T add up to C. Works
+// as `sandwich`, and X is widened a panel of rows at a time.
 double energy(const at::Tensor& x, const at::Tensor& covariance);
 
 }  // namespace corda::linalg

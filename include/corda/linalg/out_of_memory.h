@@ -10,7 +10,8 @@
 namespace corda::linalg {
 
 struct OutOfMemory {
-  // "the GPU's memory", "the machine's memory" or, of either, "memory for CUDA".
+  // What ran out, in words: "the GPU's memory", "the machine's memory" or, where it may be either,
+  // "memory for CUDA".
   std::string memory;
   std::string detail;  // what the allocator says, one line
 };

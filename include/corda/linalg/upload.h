@@ -35,8 +35,8 @@ class Uploader {
 
   class Upload {
    public:
-    // The tensors on the device, in the order of the request; the current stream waits for the
-    // copies. Once. Throws what reading threw.
+    // Returns the tensors on the device, in the order of the request; the current stream waits for
+    // the copies. To be called once. Throws what reading threw.
     std::vector<at::Tensor> wait();
 
    private:

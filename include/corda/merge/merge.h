@@ -42,8 +42,8 @@ struct MergeResult {
   std::int64_t shards = 0;
   std::int64_t bytes = 0;
   double seconds = 0;
-  // With a covariance: means over the merged layers of quant::output_error, of the rounding and of
-  // what rounding to nearest would have had.
+  // Figures where a covariance was given: means over the merged layers of quant::output_error, of
+  // the rounding and of what rounding to nearest would have had.
   double output_error = 0;
   double plain_error = 0;
 };

@@ -18,10 +18,11 @@ void fold_adapter(Model& model, const adapter::Adapter& adapter);
 // [B - B0, B0] [A; A - A0] where the start is subtracted, else B A. Throws ShapeError.
 void attach_exported(Linear& linear, const adapter::LayerAdapter& layer, double scale);
 
-// For training: the frozen weight becomes W - s B0 A0 where the start is subtracted (fp32, rounded
-// once to the weight's dtype) and fresh leaves of A and B (and the magnitude) run beside it. They
-// are on the model's device, fp32, and require gradients (A and B where the adapter trains them).
-// Adjacent projections with equal A that are not trained (q, k and v of mode dual) hold one tensor.
+// Prepares the model for training: the frozen weight becomes W - s B0 A0 where the start is
+// subtracted (fp32, rounded once to the weight's dtype) and fresh leaves of A and B (and the
+// magnitude) run beside it. They are on the model's device, fp32, and require gradients (A and B
+// where the adapter trains them). Adjacent layers with equal A that are not trained (q, k and v of
+// mode dual) hold one tensor.
 void attach_trainable(Model& model, const adapter::Adapter& adapter);
 
 // ||W_i||^2 of every row of a weight [out, in], [out], fp32.

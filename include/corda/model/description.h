@@ -40,7 +40,7 @@ struct RotaryDescription {
   }
 };
 
-// A linear layer of a block, y = x W^T + bias. A layer may hold several projections one after
+// A linear layer of a block, y = x W^T + bias. One layer may hold the rows of several, one after
 // the other (qkv_proj, gate_up_proj): its site says what the rows of all its layers are.
 struct LayerDescription {
   std::string name;  // in the block: "self_attn.q_proj"
@@ -96,7 +96,7 @@ struct BlockNorms {
   std::string after_feed_forward;
 };
 
-// What differs from block to block.
+// The members that differ from block to block.
 struct BlockDescription {
   std::int64_t window = 0;  // keys i - window < j <= i are seen; 0: all up to i
   std::int64_t rotary = 0;  // of `rotaries`; -1: queries and keys are not turned
@@ -108,7 +108,8 @@ struct ModelDescription {
   std::int64_t hidden_size = 0;
   std::int64_t max_positions = 0;
   bool tied = false;  // the head is the embedding
-  // Before every name but the head's: "model.", or that of a text tower inside another model.
+  // What stands before every name but the head's: "model.", or the prefix of a text tower inside
+  // another model.
   std::string prefix = "model.";
   bool is_tower = false;  // the files hold more than this model
 
@@ -120,9 +121,9 @@ struct ModelDescription {
   std::vector<RotaryDescription> rotaries;
   std::vector<BlockDescription> blocks;
 
-  // Multiply the embeddings (rounded to the table's dtype where the family does that), what a
-  // branch adds to the residual stream, and the logits; logits become cap * tanh(logit / cap)
-  // with a cap other than 0.
+  // These multiply the embeddings (rounded to the table's dtype where the family does that), what a
+  // branch adds to the residual stream, and the logits; with a cap other than 0 logits become cap *
+  // tanh(logit / cap).
   double embedding_scale = 1;
   bool rounds_embedding_scale = false;
   double residual_scale = 1;

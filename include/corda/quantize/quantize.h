@@ -28,8 +28,8 @@ struct QuantizeResult {
   std::int64_t shards = 0;
   std::int64_t bytes = 0;
   double seconds = 0;
-  // With a covariance: the mean over layers of quant::output_error, and what rounding to nearest
-  // would have had.
+  // Figures where a covariance was given: the mean over layers of quant::output_error, and what
+  // rounding to nearest would have had.
   double output_error = 0;
   double plain_error = 0;
 };

@@ -24,7 +24,7 @@ struct ReportSettings {
 // The list behind the flags of `corda report`.
 core::SettingsList settings_of(ReportSettings& settings);
 
-// What the page says beside what it reads in the runs.
+// What the page says in addition to what it reads in the runs.
 struct Supplement {
   std::string program = {};                           // the program and its version
   std::map<std::string, std::string> inspected = {};  // by run: `corda inspect --spectra --json`

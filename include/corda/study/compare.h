@@ -19,8 +19,9 @@ struct CompareSettings {
   std::string model;
   core::ConfigNode train;         // settings of corda train that all runs share
   core::ConfigNode calibrations;  // by name: settings of corda calibrate
-  // By name: `train` and `decompose` (settings of these verbs, the latter's `covariance` and
-  // `task_covariance` being names of calibrations), `rates`, `ranks`, `decays` of its own.
+  // The methods by their names. Each has `train` and `decompose` (settings of these verbs, the
+  // latter's `covariance` and `task_covariance` being names of calibrations), and `rates`, `ranks`,
+  // `decays` of its own.
   core::ConfigNode methods;
   std::vector<double> rates = {};   // none: optim.lr of `train`
   std::vector<double> ranks = {};   // none: lora.rank of `train`

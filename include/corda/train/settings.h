@@ -73,7 +73,7 @@ struct TrainSettings {
   } loss;
   std::string precision = "auto";  // auto | bf16 | fp32
   std::string base = "auto";       // of the frozen layers: quant::base_names
-  bool shard = false;              // them, over the ranks of a machine
+  bool shard = false;              // splits the frozen layers over the ranks of a machine
   std::string gradients = "auto";  // auto | fused | kernels | autograd
   std::string recompute = "auto";  // auto | none | selective | block
   std::string offload = "auto";    // auto | true | false

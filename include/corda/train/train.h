@@ -38,7 +38,7 @@ struct TrainResult {
   double loss = 0;                        // of the last step
   std::optional<double> eval_loss;        // after the last step
   std::optional<double> forgetting = {};  // likewise
-  // Of the step that the output is of, where it is that of the lowest evaluation loss.
+  // The step that the output is of, where it is the one with the lowest evaluation loss.
   std::optional<std::int64_t> best_step;
   std::optional<double> best_eval_loss;
   std::string output;  // RUN/adapter, or RUN/model for full fine-tuning
@@ -78,7 +78,7 @@ struct TrainPlan {
 // is a directory). `ranks`: how many will train together. Throws what `train` would throw.
 TrainPlan plan(const TrainSettings& settings, bool resume, core::Reporter& reporter, int ranks = 1);
 
-// In sentences for a user: steps, data, parameters, memory.
+// The plan in sentences for a user: steps, data, parameters, memory.
 std::vector<std::string> describe(const TrainPlan& plan);
 
 // Trains and writes RUN/adapter (full: RUN/model), checkpoints, config.resolved.yaml,

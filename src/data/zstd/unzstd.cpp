@@ -46,7 +46,7 @@ class ZstdSource : public ByteSource {
     void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }
   };
 
-  // False at the end of the file, which must also be the end of a frame.
+  // Reads on; false at the end of the file, which must also be the end of a frame.
   bool refill() {
     const std::size_t got = inner_->read(input_.data(), input_.size());
     if (got == 0 && !between_frames_) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kThreads = 512;
 
-// sum = sum of exp(x - largest) over what was seen.
+// The largest logit that was seen, and the sum of exp(x - largest).
 struct Softmax {
   float largest = -FLT_MAX;
   float sum = 0;
@@ -42,7 +42,7 @@ __device__ float capped(float logit, float cap) {
   return cap > 0 ? cap * tanhf(logit / cap) : logit;
 }
 
-// A logit and how many are equal to it; of a thread's the largest below a bound.
+// The largest of a thread's logits below a bound, and how many are equal to it.
 struct Candidate {
   float logit = -FLT_MAX;
   int count = 0;

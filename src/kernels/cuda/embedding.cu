@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// From the table's type From to T, N elements at a time.
+// Copies rows of the table from its type From to T, N elements at a time.
 template <typename T, typename From, int N>
 __global__ void embedding_forward_kernel(T* out, std::int64_t stride, const From* table,
                                          const std::int64_t* ids, std::int64_t n) {
@@ -48,7 +48,7 @@ __global__ void embedding_backward_kernel(float* grad_table, const T* grad, std:
 void embedding(Type type, Rows out, Type table_type, const void* table, const std::int64_t* ids,
                std::int64_t rows, std::int64_t n, cudaStream_t stream) {
   if (rows == 0 || n == 0) return;
-  // The widest packs are those of the narrower type, with as many elements of the other.
+  // A pack has as many elements as the narrower type puts into the widest load.
   const std::int64_t pack_bytes = kPackBytes / size_of(type) * size_of(table_type);
   const bool wide =
       can_be_wide(type, n, {out}) && reinterpret_cast<std::uintptr_t>(table) % pack_bytes == 0;

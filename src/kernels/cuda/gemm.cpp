@@ -113,7 +113,7 @@ struct Request {
   const Float8Scales* scales = nullptr;  // of operands in float8
 };
 
-// A request as cuBLASLt is told of it.
+// A request in the form in which cuBLASLt is told of it.
 struct Product : Request {
   explicit Product(const Request& request);
 
@@ -121,7 +121,7 @@ struct Product : Request {
   std::vector<cublasLtMatmulHeuristicResult_t> proposals(int most) const;
   // Whether `algo`, chosen for another product, can do this one.
   bool allows(const cublasLtMatmulAlgo_t& algo) const;
-  // Runs on the current stream, into `result`, which is laid out like d.
+  // Runs the product on the current stream into `result`, which is laid out like d.
   cublasStatus_t run(const cublasLtMatmulAlgo_t& algo, void* result) const;
 
   Operand first;

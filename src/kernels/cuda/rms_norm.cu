@@ -88,7 +88,7 @@ __device__ float warp_sum(float value) {
   return value;
 }
 
-// Where a warp finds its group: one warp a group of one row.
+// Says where a warp finds its group; there is one warp for each group of each row.
 struct Group {
   std::int64_t row;
   std::int64_t column;

@@ -23,7 +23,7 @@ struct Angles {
   }
 };
 
-// The pairs i to i + N - 1 of a head; `from` and `to` may be the same head.
+// Turns the pairs i to i + N - 1 of a head; `from` and `to` may be the same head.
 template <typename T, int N>
 __device__ void rotate_pairs(T* to, const T* from, int i, const HeadShape& shape,
                              const Angles<N>& angles) {

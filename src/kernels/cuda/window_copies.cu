@@ -26,7 +26,7 @@ __global__ void copy_windows_kernel(const Window* windows, std::int64_t count) {
   const std::int64_t left = window.elements - begin;
   const std::int64_t end = begin + (left < kWindowBlockElements ? left : kWindowBlockElements);
   T* to = static_cast<T*>(window.to);
-  // Windows are smaller than 2^32 elements; 32-bit division is much faster.
+  // Windows are smaller than 2^32 elements, so 32 bits are enough; dividing them is much faster.
   const auto n = static_cast<std::uint32_t>(window.n);
   for (std::int64_t i = begin + threadIdx.x; i < end; i += kThreads) {
     const auto row = static_cast<std::uint32_t>(i) / n;

@@ -49,15 +49,15 @@ bool is_singular(const at::Tensor& lower) {
   return diagonal.min().item<double>() <= threshold * diagonal.max().item<double>();
 }
 
-// Rows: left singular vectors of K.
+// The smallest left singular vectors of K, one a row.
 struct Smallest {
   at::Tensor rows;
   at::Tensor values;
   const char* route = "";
 };
 
-// Nothing where rounding made K singular: no finite inverse, or one without eigenvalues above zero.
-// Takes the memory of reduced.lower.
+// Returns nothing where rounding made K singular, so that it has no finite inverse, or one without
+// eigenvalues above zero. Takes the memory of reduced.lower.
 std::optional<Smallest> smallest_by_inverse(Solver& solver, Reduced& reduced, std::int64_t r) {
   if (is_singular(reduced.lower)) return std::nullopt;
   // (K K^T)^-1 = K^-T K^-1: its largest eigenvalues are the smallest sigma^-2. The inverse is exact
