@@ -18,7 +18,8 @@ bool does_nothing(const Json* step) {
 
 // Whether the step is of this type and says of each of these keys what it must, or leaves it to a
 // default that does.
-bool is_step(const Json& step, const char* type, const Json& says, const Json& defaults = Json::object()) {
+bool is_step(const Json& step, const char* type, const Json& says,
+             const Json& defaults = Json::object()) {
   if (!step.is_object() || step.value("type", "") != type) return false;
   for (const auto& [key, value] : says.items()) {
     const auto found = step.find(key);
