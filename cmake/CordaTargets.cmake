@@ -34,7 +34,7 @@ function(corda_use_torch target)
     add_library(corda_torch_pch OBJECT "${CMAKE_BINARY_DIR}/torch_pch.cpp")
     target_link_libraries(corda_torch_pch PUBLIC torch)
     corda_compile_options(corda_torch_pch)
-    target_precompile_headers(corda_torch_pch PRIVATE <ATen/ATen.h> <torch/csrc/autograd/custom_function.h>
+    target_precompile_headers(corda_torch_pch PRIVATE <ATen/ATen.h> <ATen/core/grad_mode.h>
                               <string> <vector> <map> <functional>)
   endif()
   get_target_property(type ${target} TYPE)

@@ -12,7 +12,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/bootstrap.sh"
 
-INTEROP_PINS=('transformers==5.17.0' 'peft==0.21.0' 'safetensors==0.8.0' 'sentencepiece==0.2.3' 'protobuf==7.36.2' 'tensorboard==2.21.0')
+INTEROP_PINS=('transformers==5.17.0' 'peft==0.21.0' 'safetensors==0.8.0' 'sentencepiece==0.2.3' 'protobuf==7.36.2' 'tensorboard==2.21.0' 'gguf==0.19.0')
 
 CLANG_FORMAT_PIN='clang-format==14.0.6'
 SANITIZED_TESTS=(core_test tokenizer_test jinja_test data_test safetensors_test covariance_store_test)

@@ -13,7 +13,9 @@
 #include "corda/core/background.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/room.h"
 #include "corda/core/work_directory.h"
+#include "corda/covariance/estimate.h"
 #include "corda/covariance/stream.h"
 #include "corda/data/load.h"
 #include "corda/dist/watchful_reporter.h"
@@ -86,6 +88,19 @@ void write_later(covariance::BlockCovariances block, io::CovarianceWriter& write
         for (std::size_t i = 0; i < block.size(); ++i)
           writer.add(block[i].site.name, block[i].site.modules, block[i].tokens, host[i]);
       });
+}
+
+// Throws where the disk has no room for the sites that are not `finished`.
+void require_disk(const CalibrateSettings& settings, const std::vector<model::Site>& sites,
+                  const io::CovarianceWriter& finished) {
+  std::int64_t bytes = 0;
+  std::int64_t count = 0;
+  for (const auto& site : sites) {
+    if (finished.has(site.name)) continue;
+    bytes += covariance::bytes_on_disk(site.in_features, settings.storage == "packed");
+    ++count;
+  }
+  core::require_disk_space(settings.out, bytes, concat("the covariances of ", count, " sites"));
 }
 
 // Collects the sites that are not `finished`; `writer` is rank 0's.
@@ -204,6 +219,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   std::int64_t skipped = 0;
   if (world.is_first()) {
     output = std::make_unique<Output>(settings, job, reporter);
+    require_disk(settings, sites, output->writer);
     skipped = adopt_finished(sites, draw.tokens, output->writer, reporter);
   }
   collect(weights, config, draw, covariance::stream_options(settings, device, world),

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "corda/core/error.h"
+#include "corda/core/room.h"
 #include "core/unfinished_file.h"
 
 namespace corda::core {
@@ -268,15 +269,7 @@ void AtomicDirectory::commit() {
 }
 
 void require_disk_space(const fs::path& path, std::int64_t bytes) {
-  fs::path existing = fs::absolute(path);
-  std::error_code error;
-  while (!fs::exists(existing, error) && existing.has_relative_path())
-    existing = existing.parent_path();
-  const auto space = fs::space(existing, error);
-  if (!error && space.available < static_cast<std::uintmax_t>(bytes)) {
-    throw ResourceError(concat("'", path.string(), "' needs ", bytes, " bytes but its disk has ",
-                               space.available, " free; free some space or write somewhere else"));
-  }
+  require_disk_space(path, bytes, "");
 }
 
 }  // namespace corda::core

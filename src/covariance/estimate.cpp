@@ -16,7 +16,7 @@ constexpr std::int64_t kDouble = 8;  // of fp64
 struct BlockSizes {
   std::int64_t weights = 0;              // elements
   std::int64_t covariances = 0;          // elements, whole squares
-  std::int64_t covariances_on_disk = 0;  // elements
+  std::int64_t covariances_on_disk = 0;  // bytes
   std::int64_t adapters = 0;             // elements, of rank 1
   std::int64_t solver = 0;               // bytes, of the widest layer
 };
@@ -26,7 +26,7 @@ BlockSizes sizes_of(const model::ModelDescription& model, bool packed) {
   for (const model::SiteDescription* site : model.sites()) {
     const std::int64_t in = site->in_features;
     sizes.covariances += in * in;
-    sizes.covariances_on_disk += packed ? in * (in + 1) / 2 : in * in;
+    sizes.covariances_on_disk += bytes_on_disk(in, packed);
     for (const model::LayerDescription& layer : site->layers) {
       sizes.weights += in * layer.out_features;
       sizes.adapters += in + layer.out_features;
@@ -38,6 +38,10 @@ BlockSizes sizes_of(const model::ModelDescription& model, bool packed) {
 }
 
 }  // namespace
+
+std::int64_t bytes_on_disk(std::int64_t in_features, bool packed) {
+  return kFloat * (packed ? in_features * (in_features + 1) / 2 : in_features * in_features);
+}
 
 StreamEstimate estimate_stream(const model::ModelDescription& model, const StreamWork& work,
                                std::int64_t gpu_bytes) {
@@ -65,9 +69,8 @@ StreamEstimate estimate_stream(const model::ModelDescription& model, const Strea
   add("a batch's forward pass", batch * (3 * model.feed_forward.intermediate + 2 * hidden) * kHalf);
   if (work.decomposes) add("the solver, fp64", block.solver);
   const std::int64_t blocks = model.num_layers();
-  result.disk_bytes = kFloat * blocks *
-                      (work.decomposes ? work.stored_rank * block.adapters
-                                       : work.draws * block.covariances_on_disk);
+  result.disk_bytes = blocks * (work.decomposes ? kFloat * work.stored_rank * block.adapters
+                                                : work.draws * block.covariances_on_disk);
   return result;
 }
 

@@ -4,11 +4,13 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
 #include "corda/core/error.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/require_memory.h"
 #include "corda/model/block_loader.h"
 #include "corda/model/forward.h"
 #include "covariance/accumulator.h"
@@ -20,6 +22,24 @@ using core::concat;
 
 namespace {
 
+// What activations between blocks take of one rank.
+struct HiddenStatesNeed {
+  std::int64_t bytes = 0;
+  bool on_host = false;  // of the machine's memory, for a GPU
+};
+
+HiddenStatesNeed hidden_states_of(const std::vector<Draw>& draws,
+                                  const model::ModelDescription& config,
+                                  const StreamOptions& options) {
+  std::int64_t tokens = 0;
+  for (const auto& draw : draws) tokens += draw.tokens;
+  HiddenStatesNeed need;
+  need.bytes = tokens / options.world.size() * config.hidden_size *
+               static_cast<std::int64_t>(c10::elementSize(options.dtype));
+  need.on_host = hidden_states_on_host(options.hidden_states, need.bytes, options.device);
+  return need;
+}
+
 // One draw: its batches on the device and its activations between blocks.
 struct Lane {
   const Draw& draw;
@@ -27,26 +47,63 @@ struct Lane {
   std::unique_ptr<HiddenStates> hidden;
 };
 
+// Elements of a block's tensors.
+std::int64_t block_elements(const quant::ModelWeights& weights,
+                            const model::ModelDescription& config, std::int64_t layer) {
+  std::int64_t elements = 0;
+  for (const std::string& name : model::block_tensors(config, layer)) {
+    std::int64_t size = 1;
+    for (const std::int64_t extent : weights.info(name).shape) size *= extent;
+    elements += size;
+  }
+  return elements;
+}
+
+// Throws where a block with its covariances, or the activations between blocks, have no room.
+// `wanted`: of each block up to the last that has any.
+void require_memory(const quant::ModelWeights& weights, const model::ModelDescription& config,
+                    const std::vector<std::vector<model::Site>>& wanted,
+                    const StreamOptions& options, std::int64_t draws,
+                    const HiddenStatesNeed& hidden) {
+  const auto element = static_cast<std::int64_t>(c10::elementSize(options.dtype));
+  std::int64_t most = element * config.vocab_size * config.hidden_size;  // embedding
+  for (std::size_t layer = 0; layer < wanted.size(); ++layer) {
+    std::int64_t bytes =
+        element * block_elements(weights, config, static_cast<std::int64_t>(layer));
+    for (const model::Site& site : wanted[layer])
+      bytes +=
+          draws * static_cast<std::int64_t>(sizeof(float)) * site.in_features * site.in_features;
+    most = std::max(most, bytes);
+  }
+  constexpr const char* kFewer = "lower --samples or --seq-len, or ";
+  constexpr const char* kOther = "use a device with more free memory (--device)";
+  linalg::require_memory(options.device, "a block of the model with its covariances", most, kOther);
+  if (hidden.on_host) {
+    linalg::require_memory(at::kCPU, "what lies between blocks (--hidden-states)", hidden.bytes,
+                           concat(kFewer, "use a machine with more memory"));
+  } else {
+    linalg::require_memory(options.device,
+                           "a block with its covariances and what lies between blocks",
+                           most + hidden.bytes, concat(kFewer, kOther));
+  }
+}
+
 class Streamer {
  public:
   Streamer(const quant::ModelWeights& weights, const model::ModelDescription& config,
-           const std::vector<Draw>& draws, const StreamOptions& options, core::Reporter& reporter)
+           const std::vector<Draw>& draws, const StreamOptions& options,
+           const HiddenStatesNeed& hidden, core::Reporter& reporter)
       : options_(options),
         reporter_(reporter),
         load_{.device = options.device, .weights = options.dtype, .compute = options.dtype},
         loader_(weights, config, load_),
         model_(model::model_without_weights(config, load_)) {
-    std::int64_t tokens = 0;
-    for (const auto& draw : draws) tokens += draw.tokens;
-    const std::int64_t bytes = tokens / options.world.size() * config.hidden_size *
-                               static_cast<std::int64_t>(c10::elementSize(options.dtype));
-    const bool on_host = hidden_states_on_host(options.hidden_states, bytes, options.device);
     if (options.device.is_cuda()) {
-      reporter.info(concat("activations between blocks: ", bytes / 1000000, " MB in ",
-                           on_host ? "pinned host memory" : "the GPU's memory"));
+      reporter.info(concat("activations between blocks: ", hidden.bytes / 1000000, " MB in ",
+                           hidden.on_host ? "pinned host memory" : "the GPU's memory"));
     }
     for (const auto& draw : draws)
-      lanes_.push_back({draw, {}, std::make_unique<HiddenStates>(options.device, on_host)});
+      lanes_.push_back({draw, {}, std::make_unique<HiddenStates>(options.device, hidden.on_host)});
   }
 
   void embed() {
@@ -161,7 +218,10 @@ void stream_blocks(const quant::ModelWeights& weights, const model::ModelDescrip
     if (!sites.empty()) end = layer + 1;
   }
   if (end == 0) return;
-  Streamer streamer(weights, config, draws, options, reporter);
+  wanted.resize(static_cast<std::size_t>(end));
+  const HiddenStatesNeed hidden = hidden_states_of(draws, config, options);
+  require_memory(weights, config, wanted, options, static_cast<std::int64_t>(draws.size()), hidden);
+  Streamer streamer(weights, config, draws, options, hidden, reporter);
   streamer.embed();
   for (std::int64_t layer = 0; layer < end; ++layer) {
     const auto& sites = wanted[static_cast<std::size_t>(layer)];

@@ -26,6 +26,7 @@
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/require_memory.h"
 #include "corda/linalg/warm_up.h"
 #include "corda/model/config.h"
 #include "corda/quant/model_weights.h"
@@ -126,8 +127,29 @@ void keep(const Work& work, const std::vector<const PlannedSite*>& sites,
   for (const auto* site : sites) work.finished->add(*site, solved.at(site->layers.front().module));
 }
 
+// Throws where a site's covariances, and the layers that share them, have no room.
+void require_memory(const Work& work, const Covariances& covariances, bool weights) {
+  const std::int64_t sets =
+      (covariances.knowledge.empty() ? 0 : 1) + (covariances.task.empty() ? 0 : 1);
+  std::int64_t most = 0;
+  for (const PlannedSite* site : work.left) {
+    const std::int64_t in = site->layers.front().in_features;
+    std::int64_t bytes = sets * static_cast<std::int64_t>(sizeof(float)) * in * in;
+    for (const PlannedLayer& layer : site->layers) {
+      const at::ScalarType type =
+          io::to_scalar_type(work.model.info(layer.module + ".weight").dtype);
+      if (weights)
+        bytes += static_cast<std::int64_t>(c10::elementSize(type)) * in * layer.out_features;
+    }
+    most = std::max(most, bytes);
+  }
+  linalg::require_memory(work.device, "the largest site, covariances and weights", most,
+                         "use a device with more free memory (--device)");
+}
+
 // Decomposes from covariance directories, or from none, site after site.
 void run_from_directories(const Work& work, const Covariances& covariances, bool weights) {
+  require_memory(work, covariances, weights);
   const auto rounds = rounds_of(work.left, work.world.size());
   const auto rank = static_cast<std::size_t>(work.world.rank());
   const auto mine = [&](std::size_t i) -> const PlannedSite* {

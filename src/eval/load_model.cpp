@@ -5,12 +5,32 @@
 #include <optional>
 
 #include "corda/adapter/check_fit.h"
+#include "corda/core/error.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/require_memory.h"
 #include "corda/model/adapt.h"
+#include "corda/model/bytes_to_load.h"
 #include "corda/quant/model_weights.h"
 #include "corda/quant/quantise.h"
 
 namespace corda::eval {
+
+namespace {
+
+bool is_in_codes(quant::Base base) {
+  return base == quant::Base::kNf4 || base == quant::Base::kFloat8;
+}
+
+// What makes a model smaller, or the room larger.
+std::string memory_advice(const ModelChoice& choice, const model::LoadOptions& options) {
+  std::string advice;
+  if (options.weights == at::kFloat && !is_in_codes(options.base))
+    advice = "give --dtype bf16, or ";
+  if (choice.offers_base && options.base != quant::Base::kNf4) advice += "give --base nf4, or ";
+  return advice + "use a device with more free memory (--device)";
+}
+
+}  // namespace
 
 ModelChoice choice_of(const EvalSettings& settings) {
   return {.model = settings.model,
@@ -18,7 +38,8 @@ ModelChoice choice_of(const EvalSettings& settings) {
           .adapter = settings.adapter,
           .device = settings.device,
           .dtype = settings.dtype,
-          .base = settings.base};
+          .base = settings.base,
+          .offers_base = true};
 }
 
 model::Model load_model(const ModelChoice& choice, core::Reporter& reporter,
@@ -30,12 +51,15 @@ model::Model load_model(const ModelChoice& choice, core::Reporter& reporter,
   if (!choice.adapter.empty())
     adapter = adapter::read_adapter_for(choice.adapter, weights, reporter);
   if (checked) checked();
-  model::Model loaded =
-      model::load_model(weights, model::describe_model(weights, reporter, choice.assume_family),
-                        {.device = device,
-                         .weights = dtype,
-                         .compute = dtype,
-                         .base = quant::base_named(choice.base)});
+  const auto described = model::describe_model(weights, reporter, choice.assume_family);
+  const model::LoadOptions options{
+      .device = device, .weights = dtype, .compute = dtype, .base = quant::base_named(choice.base)};
+  linalg::require_memory(
+      device,
+      core::concat("the model '", choice.model, "' with weights in ",
+                   is_in_codes(options.base) ? choice.base : linalg::name_of(dtype)),
+      model::bytes_to_load(weights, described, options), memory_advice(choice, options));
+  model::Model loaded = model::load_model(weights, described, options);
   if (adapter) model::fold_adapter(loaded, *adapter);
   return loaded;
 }

@@ -20,6 +20,7 @@ struct ModelChoice {
   std::string device;
   std::string dtype;
   std::string base = "auto";  // quant::base_names
+  bool offers_base = false;   // whether the user has a setting for it
 };
 
 ModelChoice choice_of(const EvalSettings& settings);

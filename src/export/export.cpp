@@ -13,9 +13,11 @@
 #include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/room.h"
 #include "corda/core/text.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/require_memory.h"
 #include "corda/model/config.h"
 #include "export/gguf_names.h"
 #include "export/gguf_writer.h"
@@ -160,6 +162,20 @@ void check_out(const ExportSettings& settings) {
     throw core::ConfigError(concat("'", settings.out, "' is there already; choose another --out"));
 }
 
+// Throws where the result, which is put together in memory, has no room there or on the disk.
+void require_room(const ExportSettings& settings, const AdapterReader& reader, io::DType dtype) {
+  std::int64_t elements = 0;
+  for (const std::string& module : reader.modules()) {
+    const auto [out, in] = reader.weight_shape(module);
+    std::int64_t rank = reader.rank_of(module);
+    if (settings.rank > 0) rank = std::min(rank, settings.rank);
+    elements += rank * (out + in);
+  }
+  const std::int64_t bytes = elements * io::size_of(dtype);
+  core::require_disk_space(settings.out, bytes, "the adapter");
+  linalg::require_memory(at::kCPU, "the adapter", bytes, "use a machine with more memory");
+}
+
 }  // namespace
 
 core::SettingsList settings_of(ExportSettings& s) {
@@ -187,6 +203,7 @@ ExportResult export_adapter(const ExportSettings& given, core::Reporter& reporte
   linalg::set_threads(settings.threads);
   const AdapterReader reader(settings.adapter);
   const io::DType dtype = dtype_named(settings.dtype);
+  require_room(settings, reader, dtype);
   std::optional<Gguf> gguf;
   std::optional<core::AtomicDirectory> directory;
   if (settings.format == "gguf") {

@@ -9,12 +9,12 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <fstream>
 
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
+#include "corda/core/room.h"
 #include "corda/core/text.h"
 
 namespace corda::linalg {
@@ -81,9 +81,7 @@ c10::CachingDeviceAllocator::DeviceStats allocator_stats(at::Device device) {
 }  // namespace
 
 std::int64_t free_memory_bytes(at::Device device) {
-  if (!device.is_cuda()) {
-    return static_cast<std::int64_t>(::sysconf(_SC_AVPHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
-  }
+  if (!device.is_cuda()) return core::available_memory_bytes();
   const c10::cuda::CUDAGuard guard(device);
   std::size_t free = 0;
   std::size_t total = 0;

@@ -21,6 +21,7 @@
 #include "corda/io/rewrite_checkpoint.h"
 #include "corda/io/tensor.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/require_memory.h"
 #include "corda/quant/feedback.h"
 #include "corda/quant/write_copy.h"
 
@@ -132,6 +133,18 @@ class InformedRounding {
   double layers_ = 0;
 };
 
+// Of one layer at a time its weight and what it becomes are in memory, both in fp32.
+void require_memory(const adapter::AdapterReader& adapter) {
+  std::int64_t largest = 0;
+  for (const std::string& module : adapter.modules()) {
+    const auto [out, in] = adapter.weight_shape(module);
+    largest = std::max(largest, out * in);
+  }
+  linalg::require_memory(at::kCPU, "the largest layer, in fp32 as it is and merged",
+                         2 * static_cast<std::int64_t>(sizeof(float)) * largest,
+                         "use a machine with more memory");
+}
+
 }  // namespace
 
 std::int64_t parse_size(const std::string& text) {
@@ -223,6 +236,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   // A head that is stored with other values than the embedding, and now changed, must not be taken
   // for tied by a program that believes config.json.
   options.untie_head = adapter.contains("lm_head");
+  require_memory(adapter);
   InformedRounding rounding(settings, settings.covariance.empty() ? "" : base.fingerprint());
   core::AtomicDirectory directory(settings.out);
   MergeResult result;

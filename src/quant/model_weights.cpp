@@ -65,6 +65,25 @@ bool is_cache_scale(std::string_view name) {
   return name.ends_with(".k_scale") || name.ends_with(".v_scale") || name.ends_with(".q_scale");
 }
 
+// Of files without a quantised layer, transformers would quantise them or miss their scales.
+void require_dense(const io::Checkpoint& files) {
+  const core::Json settings = read_config(files.directory()).settings;
+  const auto is = [&](const char* key, const core::Json& value) {
+    const auto found = settings.find(key);
+    return found != settings.end() && *found == value;
+  };
+  const bool is_off = is("quant_method", "bitsandbytes")
+                          ? !is("load_in_4bit", true) && !is("load_in_8bit", true)
+                          : is("format", "dense");
+  if (settings.empty() || is_off) return;
+  throw core::FormatError(
+      concat("'", files.directory().string(), "': the 'quantization_config' of config.json says ",
+             "that weights are quantised (",
+             settings.contains("quant_method") ? settings["quant_method"].dump() : "no method",
+             "), and the files hold none that are; remove that key if the weights are meant as ",
+             "they are, or take the files that belong to it"));
+}
+
 }  // namespace
 
 struct ModelWeights::State {
@@ -130,6 +149,7 @@ ModelWeights::ModelWeights(const io::Checkpoint& files) {
       state->add(module, format.read(layer));
     }
   }
+  if (state->layers.empty()) require_dense(files);
   for (const std::string& name : names) {
     if (is_cache_scale(name)) state->shown.emplace(name, "");
   }

@@ -12,6 +12,7 @@
 #include "corda/core/file.h"
 #include "corda/core/text.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/require_memory.h"
 #include "corda/quant/feedback.h"
 #include "corda/quant/write_copy.h"
 
@@ -59,6 +60,20 @@ card::Quantisation how_of(const QuantizeSettings& settings) {
   return how;
 }
 
+// Of one layer at a time a covariance, with it the values in fp32, and the codes are in memory.
+void require_memory(const quant::ModelWeights& weights, const std::vector<std::string>& layers,
+                    bool with_covariance, Base to) {
+  std::int64_t most = 0;
+  for (const std::string& name : layers) {
+    const auto& shape = weights.info(name).shape;
+    std::int64_t bytes = shape[0] * shape[1] / (to == Base::kNf4 ? 2 : 1);
+    if (with_covariance)
+      bytes += static_cast<std::int64_t>(sizeof(float)) * shape[1] * (shape[0] + shape[1]);
+    most = std::max(most, bytes);
+  }
+  linalg::require_memory(at::kCPU, "the largest layer", most, "use a machine with more memory");
+}
+
 at::Tensor values_of(const PackedWeight& packed) {
   at::Tensor values = at::empty({packed.rows, packed.columns}, at::kFloat);
   kernels::dequantise(values, packed);
@@ -99,6 +114,7 @@ QuantizeResult quantize(const QuantizeSettings& settings, core::Reporter& report
     covariance = quant::covariance_for(settings.covariance, weights.fingerprint());
     check_sites(*covariance, layers);
   }
+  require_memory(weights, layers, covariance.has_value(), to);
   QuantizeResult result{.layers = static_cast<std::int64_t>(layers.size())};
   const auto count = static_cast<double>(layers.size());
   const auto content = [&](const std::string& name) {

@@ -235,6 +235,7 @@ std::vector<TokenId> end_ids(const Tokenizer& tokenizer, const SideFiles& side) 
 std::shared_ptr<Tokenizer> assemble(OwnTokenizer own, const SideFiles& side) {
   const std::vector<NamedToken> named = all_named(own, side);
   std::vector<std::string> notes;
+  if (!own.note.empty()) notes.push_back(own.note);
   own.parts.added =
       AddedTokens(complete_added_tokens(own, side, named, notes), own.parts.normalizer.get());
   const auto made = std::make_shared<PipelineTokenizer>(std::move(own.parts));

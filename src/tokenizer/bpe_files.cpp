@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bpe.h"
+#include "class_pipeline.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "load.h"
@@ -12,9 +13,6 @@
 namespace corda::tokenizer {
 
 namespace {
-
-constexpr const char* kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 Bpe::MergeList parse_merges(std::string_view text, const std::string& source) {
   Bpe::MergeList merges;

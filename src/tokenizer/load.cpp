@@ -13,6 +13,12 @@ std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& dir
         "'", directory.string(), "' is not a model directory: ", core::why_absent(directory, "")));
   }
   const SideFiles side(directory);
+  if (side.flag("split_special_tokens").value_or(false)) {
+    throw core::FormatError(core::concat(
+        (directory / "tokenizer_config.json").string(),
+        ": 'split_special_tokens: true', with which special tokens are read as text, is not ",
+        "implemented; remove it, so that the special tokens of the tokenizer are found in texts"));
+  }
   if (fs::exists(directory / "tokenizer.json"))
     return assemble(load_tokenizer_json(directory / "tokenizer.json", side), side);
   if (fs::exists(directory / "tokenizer.model"))

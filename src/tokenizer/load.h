@@ -28,6 +28,7 @@ struct OwnTokenizer {
   bool adds_bos = false;            // where `add_bos_token` is not said
   std::optional<TokenId> bos_id, eos_id, pad_id;  // what the file itself names
   std::string tokenizer_class;                    // of transformers, whose tokens are the defaults
+  std::string note;                               // what a user should know of the file; or ""
 };
 
 OwnTokenizer load_tokenizer_json(const std::filesystem::path& file, const SideFiles& side);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bpe.h"
+#include "class_pipeline.h"
 #include "components_json.h"
 #include "fields.h"
 #include "load.h"
@@ -165,6 +166,8 @@ OwnTokenizer load_tokenizer_json(const std::filesystem::path& path, const SideFi
   if (pre != nullptr)
     parts.pre_tokenizer = pre_tokenizer_from_json(*pre, source + ": pre_tokenizer", raw_bytes);
   check_insertions(fields.find("normalizer"), pre, source);
+  made.note = note_of_class(made.tokenizer_class, side.flag("add_prefix_space").value_or(false),
+                            fields.find("normalizer"), pre, source);
   const core::Json* model = fields.find("model");
   if (model == nullptr) fields.fail("the key 'model' is missing");
   parts.model = model_from_json(file, *model, source + ": model", raw_bytes);

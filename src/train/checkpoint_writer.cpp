@@ -4,11 +4,11 @@
 
 #include <ATen/ATen.h>
 
-#include <fstream>
 #include <utility>
 #include <vector>
 
 #include "corda/core/error.h"
+#include "corda/core/room.h"
 #include "corda/core/text.h"
 
 namespace corda::train {
@@ -17,19 +17,9 @@ using core::concat;
 
 namespace {
 
-// Bytes of host memory that processes can still get; 0 where the kernel does not say.
-std::int64_t available_host_bytes() {
-  std::ifstream info("/proc/meminfo");
-  for (std::string line; std::getline(info, line);) {
-    if (constexpr std::string_view kName = "MemAvailable:"; line.starts_with(kName))
-      return 1024 * std::stoll(line.substr(kName.size()));
-  }
-  return 0;
-}
-
 // Whether a copy leaves at least as much again for others.
 bool has_room_for_copy(const StateTensors& state) {
-  return 2 * state.bytes() <= available_host_bytes();
+  return 2 * state.bytes() <= core::available_memory_bytes();
 }
 
 }  // namespace

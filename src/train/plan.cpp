@@ -15,9 +15,9 @@
 #include "train/checkpoint.h"
 #include "train/choose_pass.h"
 #include "train/gauge.h"
+#include "train/room.h"
 #include "train/run_directory.h"
 #include "train/shard_layout.h"
-#include "train/sharded_base.h"
 
 namespace corda::train {
 
@@ -163,7 +163,6 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
       plan.weight_decay * rate_sum(optim.schedule, optim.lr, steps.warmup, steps.total);
   for (const auto& [name, tensor] : trainable.model().parameters()) {
     plan.model_parameters += tensor->numel();
-    plan.state_bytes += static_cast<std::int64_t>(tensor->nbytes());
   }
   if (splits_parameters(resolved) && ranks > 1) {
     plan.trained_parameters = plan.model_parameters;
@@ -171,21 +170,9 @@ TrainPlan plan_of(const TrainSettings& resolved, const RunData& data, Trainable&
     plan.state_bytes = shard_layout(trainable.model().config, ranks).state_bytes();
     return plan;
   }
-  const ShardedBase* sharded = nullptr;
-  for (const model::Linear* linear : trainable.model().projections()) {
-    if (!linear->packed) continue;
-    plan.state_bytes -= static_cast<std::int64_t>(linear->weight.nbytes());
-    if (const auto* store = dynamic_cast<const ShardedBase*>(linear->packed->store.get())) {
-      sharded = store;
-    } else {
-      plan.state_bytes += linear->packed->codes.bytes();
-    }
-  }
-  if (sharded != nullptr) plan.state_bytes += sharded->own_bytes() + sharded->whole_bytes();
   for (const auto& [name, tensor] : trainable.parameters())
     plan.trained_parameters += tensor.numel();
-  // Gradient and two moments in fp32, and an adapter's own values.
-  plan.state_bytes += plan.trained_parameters * (trainable.is_full() ? 12 : 16);
+  plan.state_bytes = state_bytes(trainable);
   return plan;
 }
 
@@ -255,12 +242,19 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device, ranks);
   warn_of(result, trainable.model().config, reporter);
   if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
-  // What a split base takes depends on the ranks of a machine (corda plan --gpus).
-  if (device.is_cuda() && (!settings.shard || result.split_over > 1) &&
-      result.state_bytes > linalg::free_memory_bytes(device)) {
-    reporter.warn(concat(memory_line(result), ", and ",
-                         rounded(static_cast<double>(linalg::free_memory_bytes(device)) * 1e-9),
-                         " GB are free"));
+  // What a split base takes depends on the ranks, which are not there yet (corda plan --gpus).
+  if (result.split_over > 1) {
+    if (device.is_cuda() && result.state_bytes > linalg::free_memory_bytes(device)) {
+      reporter.warn(concat(memory_line(result), ", and ",
+                           rounded(static_cast<double>(linalg::free_memory_bytes(device)) * 1e-9),
+                           " GB are free"));
+    }
+  } else if (!settings.shard) {
+    try {
+      require_room(settings, trainable, dist::alone(), reporter);
+    } catch (const core::ResourceError& error) {
+      reporter.warn(error.what());  // the run may be meant for another machine
+    }
   }
   return result;
 }

@@ -21,7 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr const char* kReservedName = "reserved-space";  // for the result
 constexpr const char* kVersionsName = "versions.jsonl";
 
 // Writes down which program goes on with the run, a line for each process that did.

@@ -33,6 +33,7 @@
 #include "train/metrics.h"
 #include "train/plan.h"
 #include "train/record.h"
+#include "train/room.h"
 #include "train/run.h"
 #include "train/run_data.h"
 #include "train/run_directory.h"
@@ -526,6 +527,12 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
   settings.data.date = world.shared(settings.data.date);
   dist::require_same_job(world, job_of(settings));
   linalg::set_threads(world.threads(settings.threads));
+  {
+    core::Reporter quiet;  // the run itself says what is to be said of the model
+    const at::Device device = world.device_of(settings.device);
+    Trainable shapes(settings, device, quiet, Values::kShapesOnly);
+    require_room(settings, shapes, world, environment.reporter);
+  }
   try {
     return Run(settings, environment).go(resume);
   } catch (const std::exception& error) {  // of weights, moments and gradients

@@ -42,7 +42,7 @@ TEST(ReservedSpace, MoreThanTheDiskHasIsRefused) {
   const testing::TemporaryDirectory folder;
   const fs::path file = folder.path() / "reserved";
   EXPECT_THAT(error_of<ResourceError>([&] { ReservedSpace(file, std::int64_t{1} << 60); }),
-              ::testing::HasSubstr("needs 1152921504606846976 bytes but its disk has"));
+              ::testing::HasSubstr("needs 1153000 TB, and its disk has"));
   EXPECT_FALSE(fs::exists(file));
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes the wheel, installs it into a fresh virtual environment and trains with it in an empty environment.
+# Makes the wheel, installs it into a fresh virtual environment, by pip and by pipx, and trains with it in an empty environment.
 # Arguments: SOURCE (of corda), BUILD (its build folder, SOURCE/build/NAME), WORK (scratch folder).
 set -euo pipefail
 source=$1 build=$2 work=$3
@@ -49,6 +49,21 @@ env -i "$work/packages/corda/bin/corda" --version >/dev/null || fail "the run pa
 rm "$packages/torch.pth"
 "${corda[@]}" --version >"$work/out.txt" 2>&1 && fail "it ran without torch"
 grep -q 'this Python has no torch; install it with: pip install torch==' "$work/out.txt" || fail "it said: $(cat "$work/out.txt")"
+
+# pipx makes an environment of its own, with what the wheel asks for: the torch it was built with, which a stand-in leads to. pipx
+# itself and the pip that it shares come from PyPI.
+if python3 -m venv "$work/tools" && "$work/tools/bin/pip" install --quiet --disable-pip-version-check pipx 2>"$work/out.txt" &&
+  mkdir "$work/links" && "$work/tools/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$work/links" pip 2>"$work/out.txt"; then
+  python3 "$source/tests/install/stand_in_for_torch.py" "$torch" "$work/links"
+  pipx=(env HOME="$work/home" PIPX_HOME="$work/pipx" PIPX_BIN_DIR="$work/home/bin" PIPX_MAN_DIR="$work/home/man" "$work/tools/bin/pipx")
+  "${pipx[@]}" install --pip-args="--no-index --find-links $work/links" "$wheel" >"$work/out.txt" 2>&1 || fail "pipx: $(cat "$work/out.txt")"
+  [[ $(env -i PATH=/usr/bin:/bin HOME="$work" CUDA_VISIBLE_DEVICES= "$work/home/bin/corda" --version) =~ ^corda\ [0-9]+[.][0-9]+ ]] || fail "pipx: no version"
+  [ -e "$work/home/man/man1/corda.1" ] || fail "pipx shows no manual page"
+  "${pipx[@]}" uninstall corda >/dev/null 2>&1
+  [ ! -e "$work/home/bin/corda" ] || fail "pipx left the program behind"
+else
+  echo "pipx is not tested, PyPI does not answer: $(tail -n 1 "$work/out.txt")"
+fi
 
 # The packages of the system: the program, its manual page and a link on the PATH.
 ls "$work"/dist/corda-*.tar.gz >/dev/null || fail "no .tar.gz"

@@ -3,6 +3,7 @@
 #include "corda/merge/merge.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -492,6 +493,37 @@ TEST_F(Merge, WrongAdaptersAreRefusedBeforeAnythingIsWritten) {
   for (const auto& entry : fs::directory_iterator(scratch_.path())) {
     EXPECT_THAT(entry.path().filename().string(), ::testing::AnyOf("base", "adapter"));
   }
+}
+
+// As --verify is given to it: the merged model is complete when it is looked at, and is no result
+// where that fails.
+TEST_F(Merge, AFailedCheckLeavesNothing) {
+  fs::path seen;
+  const auto check = [&](const fs::path& merged) {
+    seen = merged;
+    EXPECT_TRUE(io::Checkpoint(merged).contains(kQ + ".weight"));
+    EXPECT_TRUE(fs::exists(merged / "config.json"));
+    throw core::NumericalError("--verify: they differ");
+  };
+  EXPECT_EQ(error_of<core::NumericalError>([&] { merge(settings(), log_, check); }),
+            "--verify: they differ");
+  EXPECT_FALSE(seen.empty());
+  EXPECT_FALSE(fs::exists(seen));
+  EXPECT_FALSE(fs::exists(settings().out));
+}
+
+TEST_F(Merge, ThreadsAreThoseAskedForAndChangeNoByte) {
+  const int before = at::get_num_threads();
+  std::vector<std::string> weights;
+  for (const int threads : {1, 3}) {
+    MergeSettings s = settings(core::concat("with-", threads));
+    s.threads = threads;
+    run(s);
+    EXPECT_EQ(at::get_num_threads(), threads);
+    weights.push_back(core::read_file(fs::path(s.out) / "model-00001-of-00002.safetensors"));
+  }
+  EXPECT_EQ(weights[0], weights[1]);
+  at::set_num_threads(before);
 }
 
 TEST_F(Merge, TruncatedShardIsRefused) {

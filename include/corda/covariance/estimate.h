@@ -11,6 +11,9 @@
 
 namespace corda::covariance {
 
+// What a covariance of so many inputs takes on the disk, whole or its lower triangle.
+std::int64_t bytes_on_disk(std::int64_t in_features, bool packed);
+
 struct StreamWork {
   std::int64_t samples = 256;
   std::int64_t seq_len = 2048;
