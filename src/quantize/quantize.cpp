@@ -74,6 +74,25 @@ void require_memory(const quant::ModelWeights& weights, const std::vector<std::s
   linalg::require_memory(at::kCPU, "the largest layer", most, "use a machine with more memory");
 }
 
+// Programs that read tiles of 128 x 128 expect whole ones, or a single one.
+bool has_broken_tile(std::int64_t size) { return size > quant::kTile && size % quant::kTile != 0; }
+
+void warn_of_broken_tiles(const quant::ModelWeights& weights,
+                          const std::vector<std::string>& layers, core::Reporter& reporter) {
+  std::int64_t count = 0;
+  std::string first;
+  for (const std::string& name : layers) {
+    const auto& shape = weights.info(name).shape;
+    if (!has_broken_tile(shape[0]) && !has_broken_tile(shape[1])) continue;
+    if (count++ == 0) first = concat("'", module_of(name), "' [", shape[0], ", ", shape[1], "]");
+  }
+  if (count == 0) return;
+  reporter.warn(concat(count, " layers, the first ", first,
+                       ", are no multiples of 128: transformers refuses float8 tiles of such "
+                       "sizes, and vLLM reads them with wrong scales; corda reads them. For other "
+                       "programs take --to nf4"));
+}
+
 at::Tensor values_of(const PackedWeight& packed) {
   at::Tensor values = at::empty({packed.rows, packed.columns}, at::kFloat);
   kernels::dequantise(values, packed);
@@ -115,6 +134,7 @@ QuantizeResult quantize(const QuantizeSettings& settings, core::Reporter& report
     check_sites(*covariance, layers);
   }
   require_memory(weights, layers, covariance.has_value(), to);
+  if (to == Base::kFloat8) warn_of_broken_tiles(weights, layers, reporter);
   QuantizeResult result{.layers = static_cast<std::int64_t>(layers.size())};
   const auto count = static_cast<double>(layers.size());
   const auto content = [&](const std::string& name) {

@@ -251,9 +251,10 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
     result.tokens_per_second = gpu.flops *
                                utilisation(static_cast<double>(counted.model_parameters)) /
                                result.flops_per_token;
-    // These factors were measured (docs/benchmarks.md): blocks that are computed again, and DoRA's
-    // rows.
+    // These factors were measured (docs/benchmarks.md): blocks that are computed again, products in
+    // float8, and DoRA's rows.
     if (result.recompute == "block") result.tokens_per_second *= 0.74;
+    if (result.precision == "fp8") result.tokens_per_second *= 1.36;
     if (counted.has_magnitude) result.tokens_per_second *= 0.53;
     if (gpus > 1) result.tokens_per_second *= 0.97 * gpus;
   }

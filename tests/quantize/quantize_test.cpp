@@ -112,6 +112,25 @@ TEST_P(Quantize, WritesEveryLayerOfTheBlocksInCodesAndKeepsAllElse) {
             fs::file_size(base_ / "model-00001-of-00002.safetensors"));
 }
 
+// transformers and vLLM do not read what the last tile of 144 = 128 + 16 is cut off of.
+TEST_P(Quantize, TilesThatOtherProgramsDoNotReadAreWarnedOf) {
+  const auto log_of = [&](const fs::path& base, const char* out) {
+    CapturedLog log;
+    quantize({.model = base.string(), .out = temporary_.path() / out, .to = GetParam()}, log);
+    return log.text;
+  };
+  const auto warns = HasSubstr(
+      "warning: 6 layers, the first 'model.layers.0.mlp.down_proj' [96, 144], "
+      "are no multiples of 128: transformers refuses float8 tiles of such sizes");
+  if (std::string(GetParam()) == "nf4") {
+    EXPECT_THAT(log_of(base_, "out"), ::testing::Not(HasSubstr("128")));
+    return;
+  }
+  EXPECT_THAT(log_of(base_, "out"), warns);
+  testing::write_tiny_model(temporary_.path() / "whole", {.hidden = 128, .intermediate = 256});
+  EXPECT_THAT(log_of(temporary_.path() / "whole", "whole-out"), ::testing::Not(HasSubstr("128")));
+}
+
 TEST_P(Quantize, TheCardIsThatOfTheCodesAndTheBasesStaysBesideIt) {
   core::write_file_atomic(base_ / "README.md", "---\nlicense: mit\n---\n");
   const fs::path out = temporary_.path() / "out";
