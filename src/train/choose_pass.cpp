@@ -147,8 +147,7 @@ bool asks_for_fused(const TrainSettings& settings) {
   const bool recomputes =
       settings.recompute != "auto" && settings.recompute != name_of(Recompute::kNone);
   return settings.gradients == "fused" || settings.offload == "true" ||
-         settings.precision == "fp8" ||
-         (recomputes && !splits_parameters(settings));
+         settings.precision == "fp8" || (recomputes && !splits_parameters(settings));
 }
 
 std::string fused_refusal(const std::string& obstacle) {
