@@ -65,7 +65,7 @@ void quantise_rows(const ScaledRows& out, const at::Tensor& x, const at::Tensor&
 }
 
 void gemm_float8(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
-                 const at::Tensor& added, const GemmOptions& options) {
+                 const at::Tensor& added, double alpha) {
   const std::int64_t m = a.codes.size(0);
   const std::int64_t n = b.codes.size(0);
   const std::int64_t k = a.codes.size(1);
@@ -74,12 +74,12 @@ void gemm_float8(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
   check_scaled("gemm_float8", "b", b, n, k, d);
   if (added.defined()) check_rows("gemm_float8", "what is added", added, m, n, d);
   if (d.numel() == 0) return;
-  if (!d.is_cuda()) return gemm_on_host(d, a, b, added, options.alpha);
+  if (!d.is_cuda()) return gemm_on_host(d, a, b, added, alpha);
   if (k % kStep != 0 || n % kStep != 0) {
     throw InternalError(concat("[kernels::gemm_float8] expected k and n in multiples of ", kStep,
                                " on a GPU; received ", k, " and ", n));
   }
-  gemm_float8_on_gpu(d, a, b, added, options, scales_while_writing(d.device()));
+  gemm_float8_on_gpu(d, a, b, added, alpha, scales_while_writing(d.device()));
 }
 
 bool scales_while_writing(at::Device device) {
@@ -87,18 +87,18 @@ bool scales_while_writing(at::Device device) {
 }
 
 void gemm_float8_on_gpu(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
-                        const at::Tensor& added, const GemmOptions& options, bool at_once) {
+                        const at::Tensor& added, double alpha, bool at_once) {
   const c10::cuda::CUDAGuard guard(d.device());
   const auto* a_scales = a.scales.const_data_ptr<float>();
   const auto* b_scales = b.scales.const_data_ptr<float>();
-  const auto alpha = static_cast<float>(options.alpha);
+  const auto factor = static_cast<float>(alpha);
   if (at_once) {
-    cuda::gemm_float8(d, a.codes, b.codes.t(), added.defined() ? added : d, alpha,
+    cuda::gemm_float8(d, a.codes, b.codes.t(), added.defined() ? added : d, factor,
                       added.defined() ? 1 : 0, {a_scales, b_scales});
     return;
   }
   cuda::gemm_float8(d, a.codes, b.codes.t(), d, 1, 0, {nullptr, nullptr});
-  cuda::scale_product(type_of(d), rows_of(d), a_scales, b_scales, alpha,
+  cuda::scale_product(type_of(d), rows_of(d), a_scales, b_scales, factor,
                       added.defined() ? rows_of(added) : cuda::Rows{}, d.size(0), d.size(1),
                       stream_of(d));
 }

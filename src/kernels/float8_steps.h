@@ -14,6 +14,6 @@ bool scales_while_writing(at::Device device);
 // `gemm_float8` of checked operands on a GPU; unless `at_once`, a kernel scales what cuBLASLt
 // wrote.
 void gemm_float8_on_gpu(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
-                        const at::Tensor& added, const GemmOptions& options, bool at_once);
+                        const at::Tensor& added, double alpha, bool at_once);
 
 }  // namespace corda::kernels

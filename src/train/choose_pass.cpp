@@ -143,6 +143,10 @@ bool splits_parameters(const TrainSettings& settings) {
   return settings.shard && settings.method == "full";
 }
 
+bool asks_for_codes(const TrainSettings& settings) {
+  return settings.base == "nf4" || settings.base == "fp8";
+}
+
 bool asks_for_fused(const TrainSettings& settings) {
   const bool recomputes =
       settings.recompute != "auto" && settings.recompute != name_of(Recompute::kNone);

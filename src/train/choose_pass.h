@@ -20,6 +20,8 @@ namespace corda::train {
 // Whether a run with these settings trains weights that are split over ranks, and so computes every
 // block again in the backward.
 bool splits_parameters(const TrainSettings& settings);
+// Whether `base` asks for the frozen layers in codes.
+bool asks_for_codes(const TrainSettings& settings);
 // Whether the settings ask for what the fused pass alone can do.
 bool asks_for_fused(const TrainSettings& settings);
 // Why a run cannot have the fused pass; `obstacle` completes the sentence "this run ...".

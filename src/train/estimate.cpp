@@ -174,7 +174,7 @@ void add(Estimate& result, std::string what, std::int64_t bytes) {
 
 // Weights, adapter and moments, the frozen base perhaps sharded.
 void add_state(Estimate& result, const TrainSettings& s, const Counted& counted, int gpus) {
-  const bool codes = s.base == "nf4" || s.base == "fp8";
+  const bool codes = asks_for_codes(s);
   const bool shards = s.shard && gpus > 1;
   std::int64_t weights = counted.model_bytes;
   if (shards) weights += shard_bytes(counted.blocks_bytes, gpus) - counted.blocks_bytes;

@@ -56,6 +56,11 @@ kernels::ScaledRows Float8Scratch::rows(std::int64_t tokens, std::int64_t column
           scales_.narrow(0, 0, tokens)};
 }
 
+std::int64_t Float8Weight::bytes(std::int64_t out, std::int64_t in) {
+  const std::int64_t scales = core::round_up(out, kTile) + core::round_up(in, kTile);
+  return 2 * out * in + static_cast<std::int64_t>(sizeof(float)) * scales;
+}
+
 Float8Weight::Float8Weight(const std::vector<model::Linear*>& linears, Float8Scratch& scratch)
     : scratch_(scratch) {
   std::int64_t out = 0;
@@ -79,17 +84,16 @@ Float8Weight::Float8Weight(const std::vector<model::Linear*>& linears, Float8Scr
 }
 
 void Float8Weight::multiply(const at::Tensor& y, const at::Tensor& x, const at::Tensor& added,
-                            const kernels::GemmOptions& options) const {
+                            double scale) const {
   const kernels::ScaledRows rows = scratch_.rows(x.size(0), x.size(1), x.device());
   kernels::quantise_rows(rows, x);
-  kernels::gemm_float8(y, rows, weight_, added, options);
+  kernels::gemm_float8(y, rows, weight_, added, scale);
 }
 
-void Float8Weight::multiply_back(const at::Tensor& dx, const at::Tensor& dy,
-                                 const kernels::GemmOptions& options) const {
+void Float8Weight::multiply_back(const at::Tensor& dx, const at::Tensor& dy, double scale) const {
   const kernels::ScaledRows rows = scratch_.rows(dy.size(0), dy.size(1), dy.device());
   kernels::quantise_rows(rows, dy, weight_.scales);
-  kernels::gemm_float8(dx, rows, turned_, {}, options);
+  kernels::gemm_float8(dx, rows, turned_, {}, scale);
 }
 
 }  // namespace corda::train

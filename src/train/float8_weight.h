@@ -34,9 +34,7 @@ class Float8Weight {
   // Whether W [out, in] is held so: whole tiles of tensor cores' kernels alone.
   static bool suits(std::int64_t out, std::int64_t in) { return out % 128 == 0 && in % 128 == 0; }
   // Codes, both ways, and scales.
-  static std::int64_t bytes(std::int64_t out, std::int64_t in) {
-    return 2 * out * in + static_cast<std::int64_t>(sizeof(float)) * (out + in);
-  }
+  static std::int64_t bytes(std::int64_t out, std::int64_t in);
 
   // Quantises W, whatever holds it; the layers look at the codes from then on. `scratch` must
   // outlive this.
@@ -45,10 +43,9 @@ class Float8Weight {
   // y [tokens, out] = scale x W^T, plus `added` [tokens, out] where it is defined, for x [tokens,
   // in].
   void multiply(const at::Tensor& y, const at::Tensor& x, const at::Tensor& added,
-                const kernels::GemmOptions& options) const;
+                double scale) const;
   // dx [tokens, in] = scale dy W for dy [tokens, out].
-  void multiply_back(const at::Tensor& dx, const at::Tensor& dy,
-                     const kernels::GemmOptions& options) const;
+  void multiply_back(const at::Tensor& dx, const at::Tensor& dy, double scale) const;
 
  private:
   Float8Scratch& scratch_;

@@ -240,7 +240,7 @@ void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y, const at::Te
   const kernels::GemmOptions options{.alpha = scale, .plans = plans_};
   if (float8_) {
     const at::Tensor given = x.narrow(1, 0, in_);
-    float8_->multiply(y, given, added, options);
+    float8_->multiply(y, given, added, scale);
     if (layout_.rank > 0) kernels::gemm(bottom, given, factor_a().t(), {.plans = plans_});
     for (const SitePart& part : layout_.parts) {  // D is zero beside them
       if (part.rank == 0) continue;
@@ -282,7 +282,7 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
   if (!dx.defined()) return;
   kernels::GemmOptions options{.alpha = scale, .plans = plans_};
   if (!float8_) return kernels::gemm(dx, grad, matrix().narrow(1, 0, in_), options);
-  float8_->multiply_back(dx, grad.narrow(1, 0, layout_.out), options);
+  float8_->multiply_back(dx, grad.narrow(1, 0, layout_.out), scale);
   options.beta = 1;
   if (layout_.rank > 0)
     kernels::gemm(dx, grad.narrow(1, layout_.out, layout_.rank), factor_a(), options);

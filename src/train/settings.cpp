@@ -412,11 +412,11 @@ void check(const TrainSettings& s) {
   }
   if (s.method == "full" && !s.adapter.empty())
     problems.emplace_back("method full trains the model itself; remove 'adapter'");
-  if (s.method == "full" && (s.base == "nf4" || s.base == "fp8"))
+  if (s.method == "full" && asks_for_codes(s))
     problems.push_back(concat("'base: ", s.base,
                               "' holds weights that are not trained, but method "
                               "full trains them all; remove it"));
-  if (s.precision == "fp8" && (s.base == "nf4" || s.base == "fp8"))
+  if (s.precision == "fp8" && asks_for_codes(s))
     problems.push_back(concat("'precision: fp8' holds the frozen weights in float8 itself, so '",
                               "base: ", s.base, "' has no meaning; remove it"));
   if (s.precision == "fp8" && s.shard)

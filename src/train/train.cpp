@@ -72,7 +72,7 @@ class Run {
         reporter_(environment.reporter),
         world_(environment.world),
         device_(world_.device_of(settings.device)),
-        warm_up_(device_, linalg::WarmUpOf::kProducts),
+        warm_up_(std::in_place, device_, linalg::WarmUpOf::kProducts),
         data_(load_data(settings, DataCache::kAsSet, reporter_, world_)),
         trainable_(settings, device_, reporter_, Values::kLoaded, world_),
         optimizer_(
@@ -88,6 +88,7 @@ class Run {
         sampler_(data_.epoch.samples, settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream),
                  data_.epoch.parts) {
+    warm_up_.reset();  // with its thread's handles and their memory
     trainable_.model().entropy_power = settings.loss.power();
     const data::EncodeCounts& counts = data_.train.counts;
     const data::TemplateUsed& used = data_.train.template_used;
@@ -483,7 +484,7 @@ class Run {
   core::Reporter& reporter_;
   dist::World& world_;
   at::Device device_;
-  linalg::WarmUp warm_up_;
+  std::optional<linalg::WarmUp> warm_up_;
   RunData data_;
   std::vector<data::PackedBatch> eval_batches_;  // the same in every evaluation
   std::size_t eval_passes_for_others_ = 0;

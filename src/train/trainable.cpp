@@ -22,6 +22,7 @@
 #include "corda/model/adapt.h"
 #include "corda/model/sites.h"
 #include "corda/quant/quantise.h"
+#include "train/choose_pass.h"
 #include "train/sharded_base.h"
 
 namespace corda::train {
@@ -293,8 +294,7 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
       full_(settings.method == "full") {
   base_fingerprint_ = base_.fingerprint();
   if (full_) {
-    if (settings.base == "nf4" || settings.base == "fp8" || base_.quantised_layers() > 0)
-      refuse_codes();
+    if (asks_for_codes(settings) || base_.quantised_layers() > 0) refuse_codes();
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
     if (settings.lora.rank > 0 || settings.lora.alpha > 0 || settings.lora.dropout > 0 ||
         settings.lora.use_rslora || !settings.lora.target_modules.empty())
@@ -308,8 +308,7 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
     start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
   adapter_.base_fingerprint = base_fingerprint_;
   adapter_.base_name = settings.model;
-  const bool in_codes = settings.base == "nf4" || settings.base == "fp8";
-  adapter_.base_format = in_codes ? settings.base : "";
+  adapter_.base_format = asks_for_codes(settings) ? settings.base : "";
   adapter_.base_blocks = model_.config.num_layers();
   if (settings.train_a != "auto") adapter_.train_a = settings.train_a == "true";
   if (settings.train_b != "auto") adapter_.train_b = settings.train_b == "true";

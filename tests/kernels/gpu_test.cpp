@@ -161,11 +161,11 @@ TEST_P(Gpu, ProductsInFloat8MatchCpu) {
       at::empty({rows, out + 16}, d.options().device(at::kCUDA)).narrow(1, 0, out);
   for (const at::Tensor& addend : {at::Tensor(), added}) {
     const at::Tensor gaddend = addend.defined() ? addend.cuda() : addend;
-    gemm_float8(d, a, b, addend, {.alpha = 0.5});
+    gemm_float8(d, a, b, addend, /*alpha=*/0.5);
     for (const bool at_once : {false, true}) {
       if (at_once && !scales_while_writing(gd.device())) continue;
       gd.fill_(std::numeric_limits<float>::quiet_NaN());
-      gemm_float8_on_gpu(gd, ga, gb, gaddend, {.alpha = 0.5}, at_once);
+      gemm_float8_on_gpu(gd, ga, gb, gaddend, /*alpha=*/0.5, at_once);
       const at::Tensor error = gd.cpu().to(at::kFloat) - d.to(at::kFloat);
       // Tensor cores keep about 14 bits of a sum; bf16 has 8, and rounds twice in two steps.
       const double limit = type == at::kBFloat16 ? 5e-3 : 2e-3;

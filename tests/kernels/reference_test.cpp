@@ -410,7 +410,7 @@ TEST_F(Reference, ProductsInFloat8AreThoseOfWhatTheCodesMean) {
   gemm_float8(d, a, b, {});
   expect_near(d, expected, kRounding);
   const at::Tensor added = at::randn({5, 16});
-  gemm_float8(d, a, b, added, {.alpha = 0.5});
+  gemm_float8(d, a, b, added, /*alpha=*/0.5);
   expect_near(d, expected * 0.5 + added, kRounding);
 }
 

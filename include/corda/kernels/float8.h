@@ -7,8 +7,6 @@
 
 #include <cstdint>
 
-#include "corda/kernels/gemm.h"
-
 namespace corda::kernels {
 
 // The largest value of e4m3.
@@ -29,12 +27,12 @@ void quantise_rows(const ScaledRows& out, const at::Tensor& x, const at::Tensor&
 // d = alpha a b^T for a [m, k] and b [n, k], plus `added` [m, n] where it is defined; d and `added`
 // are of one dtype, fp32 or bf16, with contiguous rows at any stride, in other memory. Products are
 // summed in fp32, or as the tensor cores of a GPU sum fastest (with about 14 bits on compute
-// capability 9.0; the codes have 4). Of `options` alpha alone is looked at.
+// capability 9.0; the codes have 4).
 // On a CUDA device k and n must be multiples of 16, rows of d and of `added` begin at multiples of
 // 16 bytes, and the device be one that `multiplies_float8`. Throws InternalError and ResourceError
-// as `gemm`.
+// as kernels::gemm.
 void gemm_float8(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
-                 const at::Tensor& added, const GemmOptions& options = {});
+                 const at::Tensor& added, double alpha = 1);
 
 // Whether the device has tensor cores for float8: compute capability 8.9 and newer. A CPU has none,
 // and computes the same products in fp32.
