@@ -39,8 +39,8 @@ bool is_outside_the_blocks(const std::string& target) {
 constexpr const char* kNoneOutside = "; the head and the embedding get no adapter";
 
 void refuse_unknown(const std::string& setting, const std::string& target,
-                    const std::vector<std::string>& projections) {
-  const std::vector<std::string> leaves = leaves_of(projections);
+                    const std::vector<std::string>& layers) {
+  const std::vector<std::string> leaves = leaves_of(layers);
   std::vector<std::string> words = leaves;
   words.emplace_back(kAllLinear);
   const bool is_pattern = target.find_first_of("*|()[]\\^$") != std::string::npos;
@@ -55,11 +55,11 @@ void refuse_unknown(const std::string& setting, const std::string& target,
 
 std::vector<std::string> expand_targets(const std::string& setting,
                                         const std::vector<std::string>& targets,
-                                        const std::vector<std::string>& projections) {
+                                        const std::vector<std::string>& layers) {
   if (std::none_of(targets.begin(), targets.end(), is_all_linear)) return targets;
   std::vector<std::string> others = targets;
   std::erase_if(others, is_all_linear);
-  if (others.empty()) return leaves_of(projections);
+  if (others.empty()) return leaves_of(layers);
   const bool outside = std::any_of(others.begin(), others.end(), is_outside_the_blocks);
   throw ConfigError(concat(setting, ": '", kAllLinear,
                            "' means every linear layer of the blocks, so it stands alone; it is "
@@ -69,20 +69,20 @@ std::vector<std::string> expand_targets(const std::string& setting,
 
 std::vector<std::string> select_targets(const std::string& setting,
                                         const std::vector<std::string>& targets,
-                                        const std::vector<std::string>& projections) {
-  std::vector<bool> chosen(projections.size(), false);
-  for (const auto& target : expand_targets(setting, targets, projections)) {
+                                        const std::vector<std::string>& layers) {
+  std::vector<bool> chosen(layers.size(), false);
+  for (const auto& target : expand_targets(setting, targets, layers)) {
     bool found = false;
-    for (std::size_t i = 0; i < projections.size(); ++i) {
-      if (!names(target, projections[i])) continue;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      if (!names(target, layers[i])) continue;
       chosen[i] = true;
       found = true;
     }
-    if (!found) refuse_unknown(setting, target, projections);
+    if (!found) refuse_unknown(setting, target, layers);
   }
   std::vector<std::string> selected;
-  for (std::size_t i = 0; i < projections.size(); ++i)
-    if (chosen[i]) selected.push_back(projections[i]);
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    if (chosen[i]) selected.push_back(layers[i]);
   return selected;
 }
 

@@ -175,7 +175,7 @@ at::Tensor stored_weight(const quant::ModelWeights& model, const model::Block& b
                          const std::string& module, at::Device device) {
   const std::string name = module + ".weight";
   const at::ScalarType stored = io::to_scalar_type(model.info(name).dtype);
-  for (const model::Linear* linear : block.projections()) {
+  for (const model::Linear* linear : block.linear_layers()) {
     if (linear->name == module && linear->weight.scalar_type() == stored) return linear->weight;
   }
   return model.view(name).to(device);

@@ -49,7 +49,7 @@ void StreamedModel::embed(const std::vector<model::Batch>& batches) {
 void StreamedModel::run_block(std::int64_t layer, const std::vector<model::Batch>& batches) {
   model::Block& block = model_.blocks[static_cast<std::size_t>(layer)];
   block = loader_.take(layer);
-  for (model::Linear* linear : block.projections()) {
+  for (model::Linear* linear : block.linear_layers()) {
     quantise(*linear);
     attach(*linear);
   }

@@ -29,7 +29,7 @@ void check_shape(const Linear& linear, const LayerAdapter& layer) {
 void for_each_layer(Model& model, const Adapter& adapter, bool with_head,
                     const std::function<void(Linear&, const LayerAdapter&)>& action) {
   std::map<std::string, Linear*> by_name;
-  for (Linear* linear : model.projections()) by_name[linear->name] = linear;
+  for (Linear* linear : model.linear_layers()) by_name[linear->name] = linear;
   if (with_head && model.head.weight.defined()) by_name[model.head.name] = &model.head;
   for (const auto& [name, layer] : adapter.layers) {
     const auto found = by_name.find(name);
@@ -52,7 +52,7 @@ at::Tensor leaf(const at::Tensor& value, at::Device device, bool trained) {
 
 void hold_equal_a_once(Model& model) {
   const Linear* before = nullptr;
-  for (Linear* linear : model.projections()) {
+  for (Linear* linear : model.linear_layers()) {
     if (before != nullptr && before->low_rank && linear->low_rank &&
         at::equal(before->low_rank->a, linear->low_rank->a))
       linear->low_rank->a = before->low_rank->a;

@@ -21,7 +21,7 @@ std::int64_t bytes_to_load(const quant::ModelWeights& weights, const ModelDescri
   std::int64_t largest = 0;  // block
   for (Block& block : shapes.blocks) {
     std::int64_t held = 0;
-    for (const Linear* linear : block.projections()) {
+    for (const Linear* linear : block.linear_layers()) {
       const auto dense = static_cast<std::int64_t>(linear->weight.nbytes());
       bytes -= dense;
       held += linear->packed ? linear->packed->codes.bytes() : dense;

@@ -96,25 +96,25 @@ void append_projections(std::vector<AnyLinear*>& result, AnyBlock& block) {
 
 }  // namespace
 
-std::vector<Linear*> Block::projections() {
+std::vector<Linear*> Block::linear_layers() {
   std::vector<Linear*> result;
   append_projections(result, *this);
   return result;
 }
 
-std::vector<const Linear*> Block::projections() const {
+std::vector<const Linear*> Block::linear_layers() const {
   std::vector<const Linear*> result;
   append_projections(result, *this);
   return result;
 }
 
-std::vector<Linear*> Model::projections() {
+std::vector<Linear*> Model::linear_layers() {
   std::vector<Linear*> result;
   for (Block& block : blocks) append_projections(result, block);
   return result;
 }
 
-std::vector<const Linear*> Model::projections() const {
+std::vector<const Linear*> Model::linear_layers() const {
   std::vector<const Linear*> result;
   for (const Block& block : blocks) append_projections(result, block);
   return result;
@@ -309,7 +309,7 @@ namespace {
 
 // Fills in the block's linear layers, in codes where the options ask for them.
 void load_linears(Block& block, const quant::ModelWeights& weights, const LoadOptions& options) {
-  for (Linear* linear : block.projections()) {
+  for (Linear* linear : block.linear_layers()) {
     const std::string name = linear->name + ".weight";
     auto codes = quant::packed_base(weights, name, options.base, options.device, options.weights);
     if (!codes) {
@@ -334,7 +334,7 @@ Model load_model(const quant::ModelWeights& weights, const ModelDescription& con
   for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
     std::set<std::string> linears;
     const Block named = named_block(config, layer);
-    for (const Linear* linear : named.projections()) linears.insert(linear->name + ".weight");
+    for (const Linear* linear : named.linear_layers()) linears.insert(linear->name + ".weight");
     Block& block = model.blocks[static_cast<std::size_t>(layer)];
     block = make_block(config, layer, [&](const std::string& name) {
       return linears.contains(name) ? at::Tensor() : load(name);

@@ -125,7 +125,7 @@ class Truncation {
     const auto chosen = adapter::select_targets(
         "target_modules", adapter::expand_targets("target_modules", s_.target_modules, all), all);
     const std::set<std::string> wanted(chosen.begin(), chosen.end());
-    for (model::Linear* linear : model_.projections()) {
+    for (model::Linear* linear : model_.linear_layers()) {
       if (wanted.contains(linear->name))
         targets_.push_back(
             {linear->name, site_of.at(linear->name), &linear->weight, linear->weight});

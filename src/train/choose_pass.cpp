@@ -101,7 +101,7 @@ std::unique_ptr<GradientPass> make_fitting(const TrainSettings& settings, model:
 
 // Why the model cannot have the low-rank pass; completes the sentence "this run ...".
 std::string obstacle_of(const model::Model& model) {
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     if (linear->weight.requires_grad()) return "trains the model's own weights";
     if (!linear->low_rank) continue;
     if (linear->low_rank->magnitude.defined()) return "is a DoRA";

@@ -72,7 +72,7 @@ Counted count(model::Model& model, bool full) {
   }
   for (model::Block& block : model.blocks) {
     std::int64_t bytes = 0;
-    for (const model::Linear* linear : block.projections()) {
+    for (const model::Linear* linear : block.linear_layers()) {
       const auto dense = static_cast<std::int64_t>(linear->weight.nbytes());
       const bool in_codes = linear->packed && !linear->packed->values.defined();
       const std::int64_t held = in_codes ? linear->packed->codes.bytes() : dense;
@@ -83,7 +83,7 @@ Counted count(model::Model& model, bool full) {
     counted.blocks_bytes += bytes;
   }
   if (full) counted.trained_parameters = counted.model_parameters;
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     if (!linear->low_rank) continue;
     for (const at::Tensor* factor :
          {&linear->low_rank->a, &linear->low_rank->b, &linear->low_rank->magnitude}) {

@@ -67,7 +67,7 @@ bool Gauge::changes(const model::Linear& linear) const {
 
 std::vector<adapter::Forgetting> Gauge::read_all() {
   std::vector<adapter::Forgetting> layers;
-  for (const model::Linear* linear : std::as_const(trainable_.model()).projections())
+  for (const model::Linear* linear : std::as_const(trainable_.model()).linear_layers())
     if (changes(*linear)) layers.push_back(read(*linear));
   return layers;
 }
@@ -119,7 +119,7 @@ const adapter::InputEnergy& Gauge::energy_of(const model::Linear& linear) {
 
 std::map<std::string, at::Tensor> Gauge::decay_columns() {
   std::map<std::string, at::Tensor> columns;
-  for (const model::Linear* linear : std::as_const(trainable_.model()).projections()) {
+  for (const model::Linear* linear : std::as_const(trainable_.model()).linear_layers()) {
     if (!linear->low_rank) continue;
     const at::Tensor sizes = energy_of(*linear).of_a.diagonal();
     const at::Tensor mean = sizes.mean();

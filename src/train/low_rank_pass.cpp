@@ -55,7 +55,7 @@ GraphRule::GraphRule(const model::Model& model, const LowRankPassOptions& option
                         !is_sharded(model) &&
                         model::suits_flash(model.compute, model.config.attention);
   graphs = possible ? options.graphs : Graphs::kNever;
-  for (const model::Linear* linear : model.projections())
+  for (const model::Linear* linear : model.linear_layers())
     weights_per_block += static_cast<double>(linear->weight.numel());
   weights_per_block /= static_cast<double>(model.config.num_layers());
 }
@@ -384,7 +384,7 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
 
 bool supports_low_rank_pass(const model::Model& model) {
   bool any = false;
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     if (linear->weight.scalar_type() != model.compute || linear->weight.requires_grad())
       return false;
     if (!linear->low_rank) continue;

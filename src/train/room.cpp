@@ -49,7 +49,7 @@ std::int64_t state_bytes(Trainable& trainable) {
   for (const auto& [name, tensor] : trainable.model().parameters())
     bytes += static_cast<std::int64_t>(tensor->nbytes());
   const ShardedBase* sharded = nullptr;
-  for (const model::Linear* linear : trainable.model().projections()) {
+  for (const model::Linear* linear : trainable.model().linear_layers()) {
     if (!linear->packed) continue;
     bytes -= static_cast<std::int64_t>(linear->weight.nbytes());
     if (const auto* store = dynamic_cast<const ShardedBase*>(linear->packed->store.get())) {

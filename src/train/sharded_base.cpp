@@ -28,7 +28,7 @@ std::int64_t shard_bytes(std::int64_t bytes, int ranks) {
 }
 
 bool is_sharded(const model::Model& model) {
-  return std::ranges::any_of(model.projections(), [](const model::Linear* linear) {
+  return std::ranges::any_of(model.linear_layers(), [](const model::Linear* linear) {
     return linear->packed && linear->packed->store;
   });
 }
@@ -39,7 +39,7 @@ void ShardedBase::take(std::int64_t layer, model::Block& block) {
   Shard shard;
   std::int64_t end = 0;
   std::vector<at::Tensor> contents;
-  for (model::Linear* linear : block.projections()) {
+  for (model::Linear* linear : block.linear_layers()) {
     auto packed = linear->packed ? std::make_shared<model::PackedLinear>(*linear->packed)
                                  : std::make_shared<model::PackedLinear>();
     if (linear->packed) {

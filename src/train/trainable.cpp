@@ -145,16 +145,16 @@ constexpr const char* kTargets = "lora.target_modules";
 
 // The layers that `lora.target_modules` names; where it names none, every one of a block.
 std::vector<std::string> targets_in(const TrainSettings& settings,
-                                    const std::vector<std::string>& projections) {
+                                    const std::vector<std::string>& layers) {
   const auto& names = settings.lora.target_modules;
   return adapter::select_targets(
-      kTargets, names.empty() ? std::vector<std::string>{adapter::kAllLinear} : names, projections);
+      kTargets, names.empty() ? std::vector<std::string>{adapter::kAllLinear} : names, layers);
 }
 
 std::vector<model::Linear*> chosen_layers(const TrainSettings& settings, model::Model& model) {
   const auto names = targets_in(settings, model::layers_of_blocks(model.config));
   const std::set<std::string> chosen(names.begin(), names.end());
-  std::vector<model::Linear*> layers = model.projections();
+  std::vector<model::Linear*> layers = model.linear_layers();
   std::erase_if(layers, [&](const model::Linear* layer) { return !chosen.contains(layer->name); });
   return layers;
 }
@@ -263,7 +263,7 @@ model::Model trainable_shapes(const TrainSettings& settings,
     for (auto& [name, tensor] : model.parameters()) tensor->set_requires_grad(true);
     return model;
   }
-  for (model::Linear* linear : model.projections()) {
+  for (model::Linear* linear : model.linear_layers()) {
     model::PackedLinear packed;
     if (settings.base == "nf4") {
       packed.codes = quant::quantise_nf4(linear->weight);
@@ -281,7 +281,7 @@ model::Model trainable_shapes(const TrainSettings& settings,
   adapter.train_b = settings.train_b != "false";
   model::attach_trainable(model, adapter);
   if (settings.train_a == "false") {
-    for (model::Linear* linear : model.projections())
+    for (model::Linear* linear : model.linear_layers())
       if (linear->low_rank) linear->low_rank->a.set_requires_grad(false);
   }
   return model;
@@ -331,7 +331,7 @@ std::vector<std::pair<std::string, at::Tensor>> Trainable::parameters() {
     for (auto& [name, tensor] : model_.parameters()) result.emplace_back(name, *tensor);
     return result;
   }
-  for (model::Linear* linear : model_.projections()) {
+  for (model::Linear* linear : model_.linear_layers()) {
     if (!linear->low_rank) continue;
     if (adapter_.train_a) result.emplace_back(linear->name + ".lora_A", linear->low_rank->a);
     if (adapter_.train_b) result.emplace_back(linear->name + ".lora_B", linear->low_rank->b);
@@ -393,7 +393,7 @@ void Trainable::save(const std::filesystem::path& out, TrainedState& state, bool
   if (full_) {
     save_model(directory.staging(), state);
   } else {
-    for (model::Linear* linear : model_.projections()) {
+    for (model::Linear* linear : model_.linear_layers()) {
       if (!linear->low_rank) continue;
       adapter::LayerAdapter& layer = adapter_.layers.at(linear->name);
       layer.a = linear->low_rank->a.detach().cpu();

@@ -196,7 +196,7 @@ void run(const Options& o, dist::World& world) {
   at::manual_seed(5);  // of a sharded base every rank makes the same
   model::Model model = random_model(o, device, type, world);
   std::vector<std::pair<std::string, at::Tensor>> parameters;
-  for (model::Linear* linear : model.projections()) {
+  for (model::Linear* linear : model.linear_layers()) {
     if (!linear->low_rank) continue;
     if (!o.frozen_a) parameters.emplace_back(linear->name + ".A", linear->low_rank->a);
     parameters.emplace_back(linear->name + ".B", linear->low_rank->b);

@@ -31,7 +31,7 @@ TEST(ForgettingOfACalibration, IsTheShareOfThePassOverItsSamples) {
                                      {.activation_scaling = ActivationScaling::kNone});
 
   std::map<std::string, adapter::LayerAdapter> updates;
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     auto& layer = updates[linear->name];
     layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 4, 1,
                                      linear->name);

@@ -36,13 +36,13 @@ model::Model load(at::ScalarType compute, at::Device device) {
 }
 
 std::vector<at::Tensor> gradients_of(GradientPass& pass, const std::vector<data::Sample>& samples) {
-  for (const model::Linear* linear : pass.model().projections()) {
+  for (const model::Linear* linear : pass.model().linear_layers()) {
     linear->low_rank->a.mutable_grad() = at::Tensor();
     linear->low_rank->b.mutable_grad() = at::Tensor();
   }
   accumulate_gradients(pass, testing::micro_batches(samples, 8192, true), 0);
   std::vector<at::Tensor> result;
-  for (const model::Linear* linear : pass.model().projections()) {
+  for (const model::Linear* linear : pass.model().linear_layers()) {
     result.push_back(linear->low_rank->a.grad().cpu().clone());
     result.push_back(linear->low_rank->b.grad().cpu().clone());
   }
@@ -90,7 +90,7 @@ TEST_F(PeftGradients, EqualOursInFp32ForEveryActivation) {
           *pass, testing::micro_batches(testing::golden_batches()[0], 8192, true), 0);
       EXPECT_NEAR(result.loss(), loss, 1e-5 * loss) << activation;
       std::size_t compared = 0;
-      for (const model::Linear* linear : model.projections()) {
+      for (const model::Linear* linear : model.linear_layers()) {
         for (const auto& [name, factor] : {std::pair{".lora_A", linear->low_rank->a},
                                            std::pair{".lora_B", linear->low_rank->b}}) {
           const at::Tensor expected = io::view_tensor(theirs, linear->name + name);

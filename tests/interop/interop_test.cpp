@@ -131,7 +131,7 @@ TEST_F(Interop, PeftLoadsOurAdaptersOfEveryFamily) {
     made.base_fingerprint = io::Checkpoint(base).fingerprint();
     made.base_name = base.string();
     std::uint64_t seed = 0;
-    for (const model::Linear* linear : model.projections()) {
+    for (const model::Linear* linear : model.linear_layers()) {
       auto& layer = made.layers[linear->name];
       layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), made.rank, 1,
                                        linear->name);

@@ -21,7 +21,7 @@ Model with_equal_a(const std::filesystem::path& directory, bool train_a) {
   adapter.rank = 4;
   adapter.alpha = 4;
   adapter.train_a = train_a;
-  for (const Linear* linear : model.projections()) {
+  for (const Linear* linear : model.linear_layers()) {
     const at::Tensor& weight = linear->weight;
     adapter::LayerAdapter& layer = adapter.layers[linear->name];
     layer.a = at::ones({4, weight.size(1)});

@@ -147,10 +147,11 @@ TEST_P(Quantize, ItsDirectoryIsReadAsAModelWhoseLayersStayInCodes) {
   run(out);
   const model::ModelDescription config = model::read_model_config(out);
   const model::Model model = model::load_model(open(out), config, {.base = Base::kAuto});
-  for (const model::Linear* linear : model.projections()) EXPECT_TRUE(linear->packed);
+  for (const model::Linear* linear : model.linear_layers()) EXPECT_TRUE(linear->packed);
   const model::Model dense = model::load_model(open(out), config, {});
-  EXPECT_FALSE(dense.projections()[0]->packed);
-  EXPECT_TRUE(at::equal(dense.projections()[3]->weight, model::weight_of(*model.projections()[3])));
+  EXPECT_FALSE(dense.linear_layers()[0]->packed);
+  EXPECT_TRUE(
+      at::equal(dense.linear_layers()[3]->weight, model::weight_of(*model.linear_layers()[3])));
 }
 
 TEST_P(Quantize, WithACovarianceLosesLessOfTheOutputsInTheSameFormat) {

@@ -120,7 +120,7 @@ class Truncation : public ::testing::Test {
     model::Model model = corda::testing::load_tiny_model(at("again"), {.vocab = 257, .tied = tied});
     const auto x = inputs(model);
     const at::Tensor head = model.head_weight();
-    for (model::Linear* linear : model.projections())
+    for (model::Linear* linear : model.linear_layers())
       linear->weight = rebuilt(linear->weight, scale_of(method, x.at(linear->name)), dropped);
     model.config.tied = false;
     model.head.weight = rebuilt(head, scale_of(method, x.at("lm_head")), dropped);
@@ -166,7 +166,7 @@ TEST_F(Truncation, WithoutTheHeadAndOtherLayersTheyStayAsTheyAre) {
   const auto rows = truncation(one, silent);
   const at::NoGradGuard no_grad;
   model::Model model = corda::testing::load_tiny_model(at("again"), {.vocab = 257});
-  for (model::Linear* linear : model.projections()) {
+  for (model::Linear* linear : model.linear_layers()) {
     if (linear->name == one.target_modules[0])
       linear->weight = rebuilt(linear->weight, at::eye(32, at::kDouble), 11);
   }

@@ -17,7 +17,7 @@ namespace {
 
 // Puts a block's layers into codes, as a model is loaded with base nf4 or fp8.
 void pack(model::Block& block, quant::Base base) {
-  for (model::Linear* linear : block.projections()) {
+  for (model::Linear* linear : block.linear_layers()) {
     auto codes = base == quant::Base::kNf4 ? quant::quantise_nf4(linear->weight)
                                            : quant::quantise_float8(linear->weight);
     linear->weight = at::empty_like(linear->weight, at::kMeta);

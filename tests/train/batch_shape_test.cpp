@@ -177,7 +177,7 @@ TEST(BatchShape, FillingUpChangesNeitherLossNorGradients) {
     adapter.rank = 4;
     adapter.alpha = 4;
     at::manual_seed(3);
-    for (const model::Linear* linear : model.projections()) {
+    for (const model::Linear* linear : model.linear_layers()) {
       auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 4, 1,
                                             linear->name);
       layer.b = at::randn_like(layer.b) * 0.05;
@@ -189,7 +189,7 @@ TEST(BatchShape, FillingUpChangesNeitherLossNorGradients) {
     const auto pass = make_low_rank_pass(model, {});
     pass->begin_step();
     std::vector<at::Tensor> result = {pass->run(batch, 0.01)};
-    for (const model::Linear* linear : model.projections()) {
+    for (const model::Linear* linear : model.linear_layers()) {
       result.push_back(linear->low_rank->a.grad().clone());
       result.push_back(linear->low_rank->b.grad().clone());
     }

@@ -237,7 +237,7 @@ TEST_F(EstimateTest, AnAdapterIsCountedLayerByLayer) {
   const model::Model model =
       model::load_model(io::Checkpoint(at("tiny")), model::read_model_config(at("tiny")), {});
   std::int64_t rank = 1;
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     if (linear->name == "model.layers.0.self_attn.k_proj") continue;
     auto& layer = made.layers[linear->name];
     layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), rank, 1,

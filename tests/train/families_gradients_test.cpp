@@ -27,7 +27,7 @@ class FamilyGradients : public ::testing::TestWithParam<std::string> {
     adapter::Adapter adapter;
     adapter.rank = gradients_.at("rank").get<std::int64_t>();
     adapter.alpha = gradients_.at("alpha").get<double>();
-    for (const model::Linear* linear : model.projections()) {
+    for (const model::Linear* linear : model.linear_layers()) {
       adapter::LayerAdapter layer;
       layer.a = testing::hashed_tensor(
           linear->name + ".lora_A", {adapter.rank, linear->weight.size(1)}, testing::kFactorSize);
@@ -57,7 +57,7 @@ class FamilyGradients : public ::testing::TestWithParam<std::string> {
     EXPECT_NEAR(result.loss(), loss, 1e-5 * loss);
     const core::Json& modules = gradients_.at("modules");
     std::size_t compared = 0;
-    for (const model::Linear* linear : pass.model().projections()) {
+    for (const model::Linear* linear : pass.model().linear_layers()) {
       ASSERT_TRUE(modules.contains(linear->name)) << linear->name;
       const core::Json& golden = modules.at(linear->name);
       for (const auto& [factor, tensor] :

@@ -28,13 +28,13 @@ TEST_F(Flops, OfAStepAreCountedByHand) {
   const double lora = 10 * (2 * (4 * frozen + 6 * factors) - 2 * lowest) + 7 * 4 * head;
   EXPECT_EQ(flops_of_step(model_, 10, 7, 3), lora);
   // DoRA's norms: W A^T, A A^T and B (A A^T), 2 x 4 operations an entry of W, A and B, three times.
-  for (model::Linear* linear : model_.projections())
+  for (model::Linear* linear : model_.linear_layers())
     linear->low_rank->magnitude = at::ones({linear->weight.size(0)});
   EXPECT_EQ(flops_of_step(model_, 10, 7, 3), lora + 3 * 2 * 2 * 4 * (frozen + factors));
 }
 
 TEST_F(Flops, AFrozenAOfSeveralLayersIsCountedOnce) {
-  for (model::Linear* linear : model_.projections()) linear->low_rank->a.set_requires_grad(false);
+  for (model::Linear* linear : model_.linear_layers()) linear->low_rank->a.set_requires_grad(false);
   const double apart = flops_of_step(model_, 10, 7, 1);
   for (model::Block& block : model_.blocks) {
     for (const std::size_t site : {model::kAttentionInput, model::kFeedForwardInput})
@@ -47,7 +47,7 @@ TEST_F(Flops, AFrozenAOfSeveralLayersIsCountedOnce) {
 }
 
 TEST_F(Flops, NoBackwardIsCountedBelowTheLowestAdapter) {
-  for (model::Linear* linear : model_.projections())
+  for (model::Linear* linear : model_.linear_layers())
     if (!linear->name.ends_with("layers.1.mlp.gate_proj")) linear->low_rank.reset();
   const double attention = 2 * 32 * 32 + 2 * 16 * 32;
   const double gate = 48 * 32;

@@ -35,7 +35,7 @@ class FrozenFactor : public corda::testing::SmallRun {
     const auto base = folder_.path() / "base";
     model::Model model =
         model::load_model(io::Checkpoint(base), model::read_model_config(base), {});
-    for (const model::Linear* linear : model.projections()) {
+    for (const model::Linear* linear : model.linear_layers()) {
       const bool own = own_ranks && linear->name.find("layers.1.") != std::string::npos;
       adapter::LayerAdapter& layer = made.layers[linear->name];
       layer = adapter::initialise_mica(linalg::svd_bottom(linear->weight, own ? 2 : 5),

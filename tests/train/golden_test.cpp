@@ -61,7 +61,7 @@ Trained load_with_adapter(const std::string& method) {
       .parameters = {}};
   model::attach_trainable(result.model,
                           adapter::read_adapter(kGolden / "train" / ("adapter-" + method)));
-  for (model::Linear* linear : result.model.projections()) {
+  for (model::Linear* linear : result.model.linear_layers()) {
     result.parameters.emplace_back(linear->name + ".lora_A", linear->low_rank->a);
     result.parameters.emplace_back(linear->name + ".lora_B", linear->low_rank->b);
     if (linear->low_rank->magnitude.defined())
@@ -192,7 +192,7 @@ TEST(Dropout, DoraLeavesTheFrozenPathAlone) {
   const auto first_loss = [&](const std::string& method, double dropout) {
     Trained trained = load_with_adapter(method);
     const at::NoGradGuard no_grad;
-    for (model::Linear* linear : trained.model.projections()) {
+    for (model::Linear* linear : trained.model.linear_layers()) {
       linear->low_rank->b.zero_();
       linear->low_rank->dropout = dropout;
       if (linear->low_rank->magnitude.defined())
@@ -210,7 +210,7 @@ TEST(Dropout, SameSeedSameLossOtherSeedOtherLoss) {
   const auto batch = micro_batches(golden_batches()[0], 8192, true);
   const auto loss_with_seed = [&](std::uint64_t seed) {
     Trained trained = load_with_adapter("lora");
-    for (model::Linear* linear : trained.model.projections()) linear->low_rank->dropout = 0.5;
+    for (model::Linear* linear : trained.model.linear_layers()) linear->low_rank->dropout = 0.5;
     return gradients_of(trained, batch, Pass::kAutograd, seed).loss();
   };
   EXPECT_EQ(loss_with_seed(3), loss_with_seed(3));

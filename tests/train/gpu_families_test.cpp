@@ -72,7 +72,7 @@ model::Model in_type(const model::Model& model, at::ScalarType type) {
   model::Model copy = model;
   copy.compute = type;
   for (auto& [name, tensor] : copy.parameters()) *tensor = tensor->to(type, false, /*copy=*/true);
-  for (model::Linear* linear : copy.projections()) {
+  for (model::Linear* linear : copy.linear_layers()) {
     model::LowRank& low_rank = *linear->low_rank;
     for (at::Tensor* factor : {&low_rank.a, &low_rank.b})
       *factor = factor->detach().clone().set_requires_grad(true);
@@ -104,7 +104,7 @@ struct Gradients {
 Gradients gradients_of(const model::Model& model, GradientPass& pass,
                        const std::vector<data::PackedBatch>& batches) {
   Gradients result{.loss = accumulate_gradients(pass, batches, 0).loss(), .tensors = {}};
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     result.tensors.emplace_back(linear->name + ".A", linear->low_rank->a.grad().clone());
     result.tensors.emplace_back(linear->name + ".B", linear->low_rank->b.grad().clone());
   }

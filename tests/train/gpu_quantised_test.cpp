@@ -47,8 +47,8 @@ TEST_P(QuantisedBaseOnGpu, HasTheLossAndTheGradientsOfItsDequantisedCopy) {
       EXPECT_NEAR(loss, expected, (type == at::kFloat ? 1e-5 : subtracts ? 5e-3 : 1e-3) * expected);
     }
     if (type != at::kFloat && subtracts) continue;
-    const auto actual = ours.projections();
-    const auto expected = theirs.projections();
+    const auto actual = ours.linear_layers();
+    const auto expected = theirs.linear_layers();
     for (std::size_t i = 0; i < actual.size(); ++i) {
       if (!expected[i]->low_rank) continue;
       const at::Tensor& wanted = expected[i]->low_rank->b.grad();

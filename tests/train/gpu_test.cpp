@@ -51,7 +51,7 @@ model::Model load(const std::filesystem::path& directory, at::ScalarType type, c
   adapter.train_a = c.train_a;
   adapter.train_b = c.train_b;
   at::manual_seed(3);
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     // One layer has no adapter: its site must cope with that.
     const std::string& name = linear->name;
     if (name.ends_with("1.self_attn.k_proj")) continue;
@@ -96,7 +96,7 @@ Gradients gradients_of(const model::Model& model, GradientPass& pass,
                        const std::vector<data::PackedBatch>& batches) {
   const StepGradients found = accumulate_gradients(pass, batches, 0);
   Gradients result{.loss = found.loss(), .tensors = {}};
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     if (!linear->low_rank) continue;
     for (const auto& [name, tensor] :
          {std::pair{".A", linear->low_rank->a}, std::pair{".B", linear->low_rank->b}}) {

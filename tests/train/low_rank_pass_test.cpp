@@ -58,7 +58,7 @@ model::Model adapted(const fs::path& directory, const Case& c) {
   adapter.train_a = c.train_a;
   adapter.train_b = c.train_b;
   at::manual_seed(3);
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     const std::string& name = linear->name;
     if (!c.target(name)) continue;
     const bool other = c.mixed_ranks && ends_with_any(name, {"k_proj", "up_proj"});
@@ -102,8 +102,8 @@ class Fused : public ::testing::TestWithParam<Case> {
   static std::vector<data::PackedBatch> batches() { return growing_batches(); }
 
   static void expect_same_gradients(const model::Model& actual, const model::Model& expected) {
-    const auto ours = actual.projections();
-    const auto theirs = expected.projections();
+    const auto ours = actual.linear_layers();
+    const auto theirs = expected.linear_layers();
     int compared = 0;
     for (std::size_t i = 0; i < ours.size(); ++i) {
       if (!theirs[i]->low_rank) continue;
@@ -211,11 +211,11 @@ TEST(FusedInFloat8, LossesAndGradientsAreNear) {
     EXPECT_EQ(loss.value_or(result.loss()), result.loss());
     loss = result.loss();
     double product = 0, ours = 0, theirs = 0;
-    const auto layers = model.projections();
+    const auto layers = model.linear_layers();
     for (std::size_t i = 0; i < layers.size(); ++i) {
       EXPECT_NE(layers[i]->packed, nullptr) << layers[i]->name;
       const at::Tensor& gradient = layers[i]->low_rank->b.grad();
-      const at::Tensor& expected = exact.projections()[i]->low_rank->b.grad();
+      const at::Tensor& expected = exact.linear_layers()[i]->low_rank->b.grad();
       product += (gradient * expected).sum().item<double>();
       ours += gradient.square().sum().item<double>();
       theirs += expected.square().sum().item<double>();
@@ -233,7 +233,7 @@ class LowRankPassBytes : public ::testing::Test {
 
 TEST_F(LowRankPassBytes, PackedFactorsAndTheirGradientsAreCounted) {
   const std::int64_t fixed = low_rank_pass_bytes(model_, {});
-  for (model::Linear* linear : model_.projections()) linear->low_rank.reset();
+  for (model::Linear* linear : model_.linear_layers()) linear->low_rank.reset();
   // Both blocks have rank 4 and so 8 columns a layer: windows of as many columns and rows round
   // [64, 32] (q, k, v), [32, 32], [96, 32] and [32, 48]; fp32. The gradients are 8 x in and 4 x out
   // of each layer.

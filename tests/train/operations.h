@@ -72,7 +72,7 @@ struct OperationsRun {
         trained.emplace_back(name, tensor->set_requires_grad(true));
     } else {
       attach(model);
-      for (const model::Linear* linear : model.projections()) {
+      for (const model::Linear* linear : model.linear_layers()) {
         if (!linear->low_rank) continue;
         trained.emplace_back(linear->name + ".A", linear->low_rank->a);
         trained.emplace_back(linear->name + ".B", linear->low_rank->b);
@@ -100,7 +100,7 @@ struct OperationsRun {
     adapter.alpha = 2.0 * kRank;
     adapter.dropout = method == Method::kDora ? 0 : 0.25;
     at::manual_seed(3);
-    for (const model::Linear* linear : model.projections()) {
+    for (const model::Linear* linear : model.linear_layers()) {
       if (!is_target(linear->name)) continue;
       auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), kRank,
                                             1, linear->name);

@@ -49,8 +49,8 @@ class QuantisedBase : public ::testing::TestWithParam<Base> {
       const double expected = theirs->run(batch, 0.25).item<double>();
       EXPECT_NEAR(loss, expected, 1e-5 * expected);
     }
-    const auto actual = codes.projections();
-    const auto reference = matrices.projections();
+    const auto actual = codes.linear_layers();
+    const auto reference = matrices.linear_layers();
     int compared = 0;
     for (std::size_t i = 0; i < actual.size(); ++i) {
       if (!reference[i]->low_rank) continue;
@@ -77,7 +77,7 @@ TEST_P(QuantisedBase, IsHeldInCodesInTheBlocksAndNowhereElse) {
   const model::Model model = load(GetParam());
   std::int64_t bytes = 0;
   std::int64_t values = 0;
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     ASSERT_TRUE(linear->packed) << linear->name;
     EXPECT_TRUE(linear->weight.is_meta());
     bytes += linear->packed->codes.bytes();
@@ -90,8 +90,8 @@ TEST_P(QuantisedBase, IsHeldInCodesInTheBlocksAndNowhereElse) {
   EXPECT_LT(8.0 * static_cast<double>(bytes) / static_cast<double>(values),
             GetParam() == Base::kNf4 ? 6.5 : 8.1);
   const at::Tensor error =
-      model::weight_of(*model.projections()[0]) - plain.projections()[0]->weight;
-  const double largest = plain.projections()[0]->weight.abs().max().item<double>();
+      model::weight_of(*model.linear_layers()[0]) - plain.linear_layers()[0]->weight;
+  const double largest = plain.linear_layers()[0]->weight.abs().max().item<double>();
   EXPECT_GT(error.abs().max().item<double>(), 1e-3 * largest);
   // Half the widest step of NF4, or of e4m3 at its largest binade.
   EXPECT_LT(error.abs().max().item<double>(), (GetParam() == Base::kNf4 ? 0.16 : 0.04) * largest);
@@ -111,7 +111,7 @@ TEST_P(QuantisedBase, HasTheGradientsOfItsDequantisedCopyInTheFusedPass) {
         return make_low_rank_pass(model, {.recompute = recompute});
       };
       expect_same(codes, matrices, fused, fused);
-      ASSERT_TRUE(codes.projections()[0]->packed);
+      ASSERT_TRUE(codes.linear_layers()[0]->packed);
     }
   }
 }

@@ -21,7 +21,7 @@ inline model::Model load_base(const std::filesystem::path& directory, model::Loa
 
 // The same with a matrix in place of every layer's codes.
 inline model::Model dequantised(model::Model model) {
-  for (model::Linear* linear : model.projections()) {
+  for (model::Linear* linear : model.linear_layers()) {
     linear->weight = model::weight_of(*linear);
     linear->packed = nullptr;
   }
@@ -35,7 +35,7 @@ inline adapter::Adapter base_adapter(const model::Model& model, bool subtracts, 
   result.rank = 5;
   result.alpha = 10;
   at::manual_seed(3);
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     if (linear->name.ends_with("k_proj")) continue;
     auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 5, 1,
                                           linear->name);

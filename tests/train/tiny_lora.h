@@ -21,7 +21,7 @@ inline model::Model load_tiny_lora(const std::filesystem::path& directory, doubl
   adapter.rank = 4;
   adapter.alpha = 4;
   adapter.dropout = dropout;
-  for (const model::Linear* linear : model.projections()) {
+  for (const model::Linear* linear : model.linear_layers()) {
     auto layer = adapter::initialise_lora(linear->weight.size(0), linear->weight.size(1), 4, 1,
                                           linear->name);
     if (dora) layer.magnitude = adapter::dora_magnitude(linear->weight);

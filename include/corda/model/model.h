@@ -85,8 +85,8 @@ struct Block {
   std::array<std::vector<Linear>, 4> sites;
 
   // All layers of the block, in the order of the sites.
-  std::vector<Linear*> projections();
-  std::vector<const Linear*> projections() const;
+  std::vector<Linear*> linear_layers();
+  std::vector<const Linear*> linear_layers() const;
 };
 
 // The rotary frequencies of one RotaryDescription, [dims / 2] fp32: of short sequences and, where
@@ -111,8 +111,8 @@ struct Model {
   at::Device device() const { return embedding.device(); }
   const at::Tensor& head_weight() const { return config.tied ? embedding : head.weight; }
   // The layers of every block, in the order of the forward pass.
-  std::vector<Linear*> projections();
-  std::vector<const Linear*> projections() const;
+  std::vector<Linear*> linear_layers();
+  std::vector<const Linear*> linear_layers() const;
   // Every parameter by its name; a tied head stands once, as the embedding.
   std::vector<std::pair<std::string, at::Tensor*>> parameters();
 };
