@@ -90,6 +90,16 @@ void write_later(covariance::BlockCovariances block, io::CovarianceWriter& write
       });
 }
 
+// Pins the memory into which a block's covariances are copied, beside what comes before the first
+// block. What fails here fails again, and is told, where it is needed.
+void pin_later(const model::ModelDescription& config, at::Device device,
+               core::Background& background) {
+  std::vector<std::int64_t> bytes;
+  for (const auto& site : model::sites_of_block(config, 0))
+    bytes.push_back(static_cast<std::int64_t>(sizeof(float)) * site.in_features * site.in_features);
+  background.add([device, bytes = std::move(bytes)] { linalg::reserve_pinned(device, bytes); });
+}
+
 // Throws where the disk has no room for the sites that are not `finished`.
 void require_disk(const CalibrateSettings& settings, const std::vector<model::Site>& sites,
                   const io::CovarianceWriter& finished) {
@@ -207,6 +217,8 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
   const model::ModelDescription config =
       model::describe_model(weights, reporter, settings.assume_family);
+  core::Background pinning(/*waiting=*/0);
+  if (world.is_first()) pin_later(config, device, pinning);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);

@@ -8,7 +8,6 @@
 #include <array>
 #include <chrono>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <utility>
@@ -147,6 +146,10 @@ void require_memory(const Work& work, const Covariances& covariances, bool weigh
                          "use a device with more free memory (--device)");
 }
 
+// So many rounds are solved before their results are brought to rank 0, for which ranks wait for
+// one another: sites of one size need not take the same time.
+constexpr std::size_t kRoundsTogether = 4;
+
 // Decomposes from covariance directories, or from none, site after site.
 void run_from_directories(const Work& work, const Covariances& covariances, bool weights) {
   require_memory(work, covariances, weights);
@@ -156,17 +159,23 @@ void run_from_directories(const Work& work, const Covariances& covariances, bool
     return i < rounds.size() && rank < rounds[i].size() ? rounds[i][rank] : nullptr;
   };
   SiteReader reader(work.model, covariances, weights, work.device);
+  std::vector<const PlannedSite*> sites;  // since the last time that results were kept
+  std::vector<int> owners;
+  std::map<std::string, SolvedSite> solved;  // those of them that are this rank's
+  const std::size_t together = work.world.is_alone() ? 1 : kRoundsTogether;
   for (std::size_t i = 0; i < rounds.size(); ++i) {
-    std::map<std::string, SolvedSite> solved;
     if (const PlannedSite* site = mine(i)) {
       SiteReader::Loaded loaded = reader.take(*site, mine(i + 1));
       const auto weight = [&](const std::string& module) { return loaded.weights.at(module); };
       solved[site->layers.front().module] =
           work.solver.solve(*site, std::move(loaded.input), weight);
     }
-    std::vector<int> owners(rounds[i].size());
-    std::iota(owners.begin(), owners.end(), 0);
-    keep(work, rounds[i], owners, std::move(solved));
+    for (std::size_t owner = 0; owner < rounds[i].size(); ++owner) {
+      sites.push_back(rounds[i][owner]);
+      owners.push_back(static_cast<int>(owner));
+    }
+    if ((i + 1) % together != 0 && i + 1 < rounds.size()) continue;
+    keep(work, std::exchange(sites, {}), std::exchange(owners, {}), std::exchange(solved, {}));
   }
 }
 

@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kTensors = "adapter_model.safetensors";
-constexpr std::size_t kSitesWaiting = 1;
+// What several ranks solved comes at once.
+constexpr std::size_t kSitesWaiting = 4;
 
 // A layer without a covariance is a site of its own and goes by its own name. The name comes from a
 // file of somebody else's, so it is checked before it names a file of ours.

@@ -155,6 +155,7 @@ class Processes final : public World {
       watcher_.on_failure([this] { abort(); });
     } catch (const core::Error& error) {
       fail(error);
+      linger();
       throw;
     }
   }
@@ -249,13 +250,15 @@ class Processes final : public World {
       if (first.wait_for(std::chrono::seconds(3)) == std::future_status::ready) {
         const Failure known = first.get();
         told = !known.gone && known.rank != rank() && known.message == error.what();
-        // The server must live until the others have read it.
-        if (place_.is_ours) std::this_thread::sleep_for(2 * std::min(Seconds(1), limits_.silence));
       }
     } catch (const std::exception&) {  // the others are gone
     }
     remove_file();
     return !told;
+  }
+
+  void linger() override {
+    if (place_.is_ours) std::this_thread::sleep_for(2 * std::min(Seconds(1), limits_.silence));
   }
 
  private:

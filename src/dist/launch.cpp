@@ -164,6 +164,17 @@ void check_agreement(const Launch& torch, const std::optional<Launch>& other, bo
                                  other->size, "; unset RANK and WORLD_SIZE, or set them alike"));
 }
 
+// Whether PMI's variables are those of mpiexec in a job of Slurm. Its proxies are started by srun,
+// a task a node, whose variables every rank inherits; srun itself may set PMI's too, with its own
+// numbers.
+bool started_by_hydra(const Launch& slurm, const Launch& mpich) {
+  if (slurm.rank == mpich.rank && slurm.size == mpich.size) return false;
+  if (mpich.local_rank) return true;
+  throw core::ConfigError(concat("srun says rank ", slurm.rank, " of ", slurm.size,
+                                 ", and PMI_RANK and PMI_SIZE say rank ", mpich.rank, " of ",
+                                 mpich.size, "; unset those of the launcher that is not meant"));
+}
+
 }  // namespace
 
 std::optional<std::string> own_gpu(const Launch& launch, const std::optional<std::string>& visible,
@@ -194,9 +205,10 @@ std::string first_host(const std::string& list) {
 }
 
 std::optional<Launch> launch_of(const Environment& environment) {
-  const auto slurm = read_slurm(environment);
+  auto slurm = read_slurm(environment);
   const auto open_mpi = read(environment, kOpenMpi);
-  const auto mpich = open_mpi || slurm ? std::nullopt : read(environment, kMpich);
+  auto mpich = open_mpi ? std::nullopt : read(environment, kMpich);
+  if (slurm && mpich) (started_by_hydra(*slurm, *mpich) ? slurm : mpich).reset();
   auto launch = read(environment, kTorch);
   if (launch) {
     const bool elastic = environment(kTorch.job).has_value();

@@ -47,6 +47,7 @@ class Alone final : public World {
   std::vector<std::string> gather(const std::string& text) override { return {text}; }
   void check() override {}
   bool fail(const core::Error& /*error*/) override { return true; }
+  void linger() override {}
 };
 
 }  // namespace

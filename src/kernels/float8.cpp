@@ -32,8 +32,9 @@ void quantise_on_host(const ScaledRows& out, const at::Tensor& x, const at::Tens
   if (factors.defined()) wide = wide * factors;
   const at::Tensor largest = wide.abs().amax(1);
   const at::Tensor one = at::ones_like(largest);
-  out.scales.copy_(at::where(largest == 0, one, largest / kLargestFloat8));
-  const at::Tensor inverse = at::where(largest == 0, one, kLargestFloat8 / largest);
+  const at::Tensor zeros = largest < kSmallestFloat8Range;
+  out.scales.copy_(at::where(zeros, one, largest / kLargestFloat8));
+  const at::Tensor inverse = at::where(zeros, one, kLargestFloat8 / largest);
   out.codes.copy_(
       (wide * inverse.unsqueeze(1)).clamp(-kLargestFloat8, kLargestFloat8).to(at::kFloat8_e4m3fn));
 }

@@ -12,6 +12,14 @@
 
 namespace corda::linalg {
 
+void reserve_pinned(at::Device device, const std::vector<std::int64_t>& bytes) {
+  if (!device.is_cuda()) return;
+  const c10::cuda::CUDAGuard guard(device);
+  std::vector<at::Tensor> taken;
+  for (const std::int64_t size : bytes)
+    taken.push_back(at::empty({size}, at::TensorOptions().dtype(at::kByte).pinned_memory(true)));
+}
+
 Download::Download(std::vector<at::Tensor> tensors) : host_(std::move(tensors)) {
   const auto on_device = [](const at::Tensor& tensor) { return tensor.is_cuda(); };
   const auto first = std::find_if(host_.begin(), host_.end(), on_device);

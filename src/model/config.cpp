@@ -13,9 +13,12 @@
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "corda/io/safetensors.h"
+#include "corda/model/model.h"
+#include "corda/quant/model_weights.h"
 #include "model/config_keys.h"
 #include "model/config_reader.h"
 #include "model/families.h"
+#include "model/misfits.h"
 
 namespace corda::model {
 
@@ -40,7 +43,7 @@ const Wrapper* find_wrapper(std::string_view model_type) {
   return found == kWrappers.end() ? nullptr : &*found;
 }
 
-// Every model_type that is read.
+// Every model_type that is read, the wrappers last.
 std::vector<std::string> readable_types() {
   std::vector<std::string> types = family_names();
   for (const Wrapper& wrapper : kWrappers) types.emplace_back(wrapper.model_type);
@@ -101,6 +104,24 @@ ModelDescription read_wrapper(const Json& root, const std::string& source, const
   return model;
 }
 
+// Of a model whose model_type is not read: the one that is, and whose tensors are those of its
+// files; "" for none.
+std::string fitting_type(const std::string& json, const fs::path& directory) {
+  try {
+    core::Reporter silent;
+    const quant::ModelWeights weights = quant::open_model(directory, silent);
+    for (const std::string& type : readable_types()) {
+      try {
+        if (misfits_of(weights, parse_model_config(json, "config.json", type)).empty()) return type;
+      } catch (const core::Error&) {
+        continue;  // the configuration says what that family does not know
+      }
+    }
+  } catch (const core::Error&) {  // a folder without weights, or whose weights are damaged
+  }
+  return "";
+}
+
 }  // namespace
 
 ModelDescription parse_model_config(std::string_view json, const std::string& source,
@@ -158,7 +179,16 @@ std::int64_t window_tokens(const ModelDescription& config, std::int64_t asked,
 ModelDescription read_model_config(const fs::path& directory, const std::string& assume_family) {
   const fs::path path = directory / "config.json";
   if (!fs::exists(path)) io::refuse_model_directory(directory);
-  return parse_model_config(core::read_file(path), path.string(), assume_family);
+  const std::string json = core::read_file(path);
+  try {
+    return parse_model_config(json, path.string(), assume_family);
+  } catch (const UnknownFamily& unknown) {
+    const std::string family = fitting_type(json, directory);
+    if (family.empty()) throw;
+    throw UnknownFamily(concat(unknown.what(), "; the tensors are those of ", family,
+                               ": try --assume-family ", family,
+                               " if the model computes as that family does"));
+  }
 }
 
 std::string config_fingerprint(const fs::path& directory) {

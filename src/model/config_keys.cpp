@@ -158,7 +158,6 @@ const std::map<std::string, std::vector<Json>>& mathematical_keys() {
       {"num_local_experts", {0}},
       {"parallel_attn", {false}},
       {"per_layer_config", {}},
-      {"pruned_heads", {}},
       {"q_lora_rank", {}},
       {"qk_layernorm", {false}},
       {"quantization", {}},

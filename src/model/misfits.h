@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "corda/model/description.h"
+#include "corda/quant/model_weights.h"
+
 namespace corda::model {
 
 struct Misfits {
@@ -22,5 +25,8 @@ struct Misfits {
   // cause. `num_layers` is the configuration's.
   std::string describe(std::int64_t num_layers) const;
 };
+
+// What of the files is not what `config` says, with the names and shapes of their headers alone.
+Misfits misfits_of(const quant::ModelWeights& weights, const ModelDescription& config);
 
 }  // namespace corda::model

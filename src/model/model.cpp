@@ -152,9 +152,7 @@ std::vector<std::pair<std::string, Shape>> expected_tensors(const ModelDescripti
   return result;
 }
 
-namespace {
-
-Misfits misfits(const quant::ModelWeights& weights, const ModelDescription& config) {
+Misfits misfits_of(const quant::ModelWeights& weights, const ModelDescription& config) {
   Misfits found;
   std::set<std::string> expected;
   for (const auto& [name, shape] : expected_tensors(config)) {
@@ -181,6 +179,8 @@ Misfits misfits(const quant::ModelWeights& weights, const ModelDescription& conf
   return found;
 }
 
+namespace {
+
 bool same_tensor(const quant::ModelWeights& weights, const std::string& a, const std::string& b) {
   const io::TensorInfo& first = weights.info(a);
   const io::TensorInfo& second = weights.info(b);
@@ -193,32 +193,11 @@ bool same_tensor(const quant::ModelWeights& weights, const std::string& a, const
   return same;
 }
 
-// The implemented family whose tensors these are, for a configuration of another; "" for none.
-std::string fitting_family(const quant::ModelWeights& weights) {
-  for (const std::string& family : family_names()) {
-    try {
-      if (misfits(weights, read_model_config(weights.directory(), family)).empty()) return family;
-    } catch (const core::Error&) {
-      continue;  // the configuration says what that family does not know
-    }
-  }
-  return "";
-}
-
 }  // namespace
 
 ModelDescription describe_model(const quant::ModelWeights& weights, core::Reporter& reporter,
                                 const std::string& assume_family) {
-  ModelDescription model;
-  try {
-    model = read_model_config(weights.directory(), assume_family);
-  } catch (const UnknownFamily& unknown) {
-    const std::string family = fitting_family(weights);
-    if (family.empty()) throw;
-    throw core::FormatError(concat(unknown.what(), "; the tensors are those of ", family,
-                                   ": try --assume-family ", family,
-                                   " if the model computes as that family does"));
-  }
+  ModelDescription model = read_model_config(weights.directory(), assume_family);
   for (const std::string& note : model.notes) reporter.info(note);
   const std::string head = weights.stored_name(kHeadWeight);
   const std::string embedding = weights.stored_name(embedding_name(model));
@@ -232,7 +211,7 @@ ModelDescription describe_model(const quant::ModelWeights& weights, core::Report
 }
 
 void check_checkpoint(const quant::ModelWeights& weights, const ModelDescription& config) {
-  const Misfits found = misfits(weights, config);
+  const Misfits found = misfits_of(weights, config);
   if (!found.empty()) {
     throw core::ShapeError(
         concat("'", weights.directory().string(),

@@ -176,7 +176,7 @@ PackedWeight quantise_float8(const at::Tensor& weight, std::int64_t tile) {
   const at::Tensor largest = tiles.abs().amax(at::IntArrayRef{1, 3});
   // The divisor is a tensor: on a GPU, ATen divides by a plain number by multiplying with its
   // reciprocal, which rounds otherwise than the CPU does.
-  codes.scales = at::where(largest == 0, at::ones_like(largest),
+  codes.scales = at::where(largest < kernels::kSmallestFloat8Range, at::ones_like(largest),
                            largest / at::full_like(largest, kernels::kLargestFloat8));
   codes.codes = (tiles / codes.scales.view({down, 1, across, 1}))
                     .view({down * tile, across * tile})

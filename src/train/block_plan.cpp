@@ -98,6 +98,8 @@ BlockPlan plan_block(const model::ModelDescription& model, const model::Block& b
     if (in_float8 && Float8Weight::suits(out, in)) {
       plan.float8_bytes += Float8Weight::bytes(out, in) - held_bytes(linears);
       plan.float8_columns = std::max({plan.float8_columns, out, in});
+      plan.float8_layers += static_cast<std::int64_t>(linears.size());
+      plan.float8_elements += out * in;
     } else {
       plan.weight_elements =
           std::max(plan.weight_elements, SiteScratch::elements_of(linears, layouts[i]));

@@ -76,9 +76,11 @@ struct BlockPlan {
   std::int64_t weight_elements = 0;    // of the widest packed matrix of weights that are in codes
   std::int64_t gradient_elements = 0;  // of the factors, fp32
   // Where frozen weights are multiplied in float8: what their codes take beside what holds them
-  // now, and the columns of the widest matrix that is multiplied.
+  // now, the columns of the widest matrix that is multiplied, and the layers.
   std::int64_t float8_bytes = 0;
   std::int64_t float8_columns = 0;
+  std::int64_t float8_layers = 0;
+  std::int64_t float8_elements = 0;  // of their weights
 };
 // `in_float8` as in SiteScratch.
 BlockPlan plan_block(const model::ModelDescription& model, const model::Block& block,

@@ -161,12 +161,23 @@ std::string fused_refusal(const std::string& obstacle) {
       obstacle, "; leave these settings at auto");
 }
 
+void require_float8_layers(const model::Model& model) {
+  if (float8_part(model).layers > 0) return;
+  const model::Linear& first = *model.linear_layers().front();
+  throw core::ConfigError(
+      concat("'precision: fp8' multiplies in float8 where layers are multiples of 128 wide, and "
+             "none of this model is ('",
+             first.name, "' is ", first.weight.size(0), " x ", first.weight.size(1),
+             "); use precision: bf16"));
+}
+
 void check_pass_settings(const TrainSettings& settings, const model::Model& model,
                          at::Device device) {
   if (asks_for_fused(settings) && !supports_low_rank_pass(model))
     throw core::ConfigError(fused_refusal(obstacle_of(model)));
   if (settings.offload == "true" && !device.is_cuda())
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
+  if (settings.precision == "fp8") require_float8_layers(model);
   if (settings.precision == "fp8" && device.is_cuda() && !kernels::multiplies_float8(device)) {
     throw core::ConfigError(
         concat("'precision: fp8' needs a GPU of compute capability 8.9 (Ada, "

@@ -51,6 +51,9 @@ std::vector<LowRankPassOptions> allowed_options(const TrainSettings& settings, s
 // What must be free beside a pass: an evaluation between steps, and the workspaces of libraries.
 std::int64_t bytes_beside(const model::Model& model, const LargestBatches& largest);
 
+// Throws ConfigError where 'precision: fp8' would do no product of the model in float8.
+void require_float8_layers(const model::Model& model);
+
 // Throws ConfigError where the settings ask for a pass that the model's adapters or the device do
 // not allow. Looks at no value of a tensor.
 void check_pass_settings(const TrainSettings& settings, const model::Model& model,

@@ -201,6 +201,7 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
   const bool full = s.method == "full";
   const at::ScalarType compute = s.precision == "fp32" ? at::kFloat : at::kBFloat16;
   model::Model model = trainable_shapes(s, description, compute, run.ranks, reporter);
+  if (s.precision == "fp8") require_float8_layers(model);
   const Counted counted = count(model, full);
   Estimate result;
   result.gpu = gpu.name;
@@ -254,7 +255,10 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
     // These factors were measured (docs/benchmarks.md): blocks that are computed again, products in
     // float8, and DoRA's rows.
     if (result.recompute == "block") result.tokens_per_second *= 0.74;
-    if (result.precision == "fp8") result.tokens_per_second *= 1.36;
+    if (result.precision == "fp8") {
+      const double share = float8_part(model).share;
+      result.tokens_per_second /= 1 - share + share / 1.36;
+    }
     if (counted.has_magnitude) result.tokens_per_second *= 0.53;
     if (gpus > 1) result.tokens_per_second *= 0.97 * gpus;
   }
@@ -278,7 +282,14 @@ std::vector<std::string> advice_for(Run run, const Gpu& gpu,
     advice = {"recompute=auto", "offload=auto"};
     if (fits()) return advice;
   }
+  // Neither a shard nor codes go with float8's own weights, which are no smaller than 16 bits.
+  const auto leave_float8 = [&] {
+    if (s.precision != "fp8") return;
+    s.precision = "bf16";
+    advice.emplace_back("precision=bf16");
+  };
   if (gpus > 1 && !s.shard) {
+    leave_float8();
     s.shard = true;
     if (s.method == "full" && s.recompute != "auto") {
       s.recompute = "auto";
@@ -303,6 +314,7 @@ std::vector<std::string> advice_for(Run run, const Gpu& gpu,
     if (fits()) return advice;
   }
   if (s.base == "auto" || s.base == "bf16") {
+    leave_float8();
     s.base = "nf4";
     advice.emplace_back("base=nf4");
     if (fits()) return advice;

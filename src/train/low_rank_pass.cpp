@@ -76,6 +76,12 @@ bool positions_vary(const model::ModelDescription& model, std::int64_t longest) 
   });
 }
 
+std::string describe_float8(const model::Model& model) {
+  const Float8Part part = float8_part(model);
+  return core::concat(", frozen products of ", part.layers, " of ", part.all_layers,
+                      " layers in float8");
+}
+
 class LowRankPass final : public GradientPass {
  public:
   LowRankPass(model::Model& model, const LowRankPassOptions& options);
@@ -115,6 +121,7 @@ class LowRankPass final : public GradientPass {
   FlatGradients gradients_;
   bool fresh_ = true;  // no gradients yet in this step
   GraphRule graph_rule_;
+  std::string in_float8_;  // for `describe`
   ShapeBook shapes_;
   GraphCache graphs_;
 };
@@ -124,7 +131,8 @@ LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
       options_(options),
       plans_(options.tuning_cache),
       weights_(options.float8),
-      graph_rule_(model, options) {
+      graph_rule_(model, options),
+      in_float8_(options.float8 ? describe_float8(model) : "") {
   const at::TensorOptions like =
       at::TensorOptions().dtype(model.compute).device(model.device()).requires_grad(false);
   const at::NoGradGuard no_grad;
@@ -193,8 +201,7 @@ void LowRankPass::begin_step() {
 
 std::string LowRankPass::describe() const {
   return core::concat("fused, ", train::describe(options_.recompute), " recomputed",
-                      options_.offload ? ", inputs of blocks in host memory" : "",
-                      options_.float8 ? ", frozen products in float8" : "",
+                      options_.offload ? ", inputs of blocks in host memory" : "", in_float8_,
                       graph_rule_.graphs == Graphs::kNever ? "" : ", small batches as CUDA graphs");
 }
 
@@ -380,6 +387,23 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
   if (float8_columns > 0) float8 += Float8Scratch::bytes(tokens, float8_columns);
   return element * (packed + weights + tokens * columns + temporary) + tokens * kept.total() +
          4 * gradients + float8;
+}
+
+Float8Part float8_part(const model::Model& model) {
+  Float8Part part;
+  std::int64_t held = 0;
+  std::int64_t all = 0;
+  for (const model::Block& block : model.blocks) {
+    const BlockPlan plan = plan_block(model.config, block, /*in_float8=*/true);
+    part.layers += plan.float8_layers;
+    held += plan.float8_elements;
+    for (const model::Linear* linear : block.linear_layers()) {
+      ++part.all_layers;
+      all += linear->weight.numel();
+    }
+  }
+  part.share = all > 0 ? static_cast<double>(held) / static_cast<double>(all) : 0;
+  return part;
 }
 
 bool supports_low_rank_pass(const model::Model& model) {

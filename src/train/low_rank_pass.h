@@ -41,6 +41,15 @@ std::unique_ptr<GradientPass> make_low_rank_pass(model::Model& model,
 // their copies in the compute dtype and gradients, activations, workspace, one chunk of logits.
 std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOptions& options);
 
+// What `float8` of LowRankPassOptions comes to: the layers whose frozen products it does in float8,
+// those that are no multiples of 128 wide being left in bf16.
+struct Float8Part {
+  std::int64_t layers = 0;
+  std::int64_t all_layers = 0;
+  double share = 0;  // of the blocks' weights
+};
+Float8Part float8_part(const model::Model& model);
+
 // Whether every adapted layer has a LoRA without dropout and magnitude, no layer is trained itself,
 // and the weights have the compute dtype.
 bool supports_low_rank_pass(const model::Model& model);

@@ -242,19 +242,17 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device, ranks);
   warn_of(result, trainable.model().config, reporter);
   if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
-  // What a split base takes depends on the ranks, which are not there yet (corda plan --gpus).
-  if (result.split_over > 1) {
-    if (device.is_cuda() && result.state_bytes > linalg::free_memory_bytes(device)) {
-      reporter.warn(concat(memory_line(result), ", and ",
-                           rounded(static_cast<double>(linalg::free_memory_bytes(device)) * 1e-9),
-                           " GB are free"));
-    }
-  } else if (!settings.shard) {
-    try {
-      require_room(settings, trainable, dist::alone(), reporter);
-    } catch (const core::ResourceError& error) {
-      reporter.warn(error.what());  // the run may be meant for another machine
-    }
+  // The run may be meant for another machine.
+  try {
+    require_disk(settings, trainable, reporter);
+    if (result.split_over == 1) require_memory(settings, trainable, device, ranks, 1);
+  } catch (const core::ResourceError& error) {
+    reporter.warn(error.what());
+  }
+  const std::int64_t free = linalg::free_memory_bytes(device);
+  if (result.split_over > 1 && result.state_bytes > free) {
+    reporter.warn(concat(memory_line(result), ", and ", rounded(static_cast<double>(free) * 1e-9),
+                         " GB are free"));
   }
   return result;
 }

@@ -26,20 +26,11 @@ std::int64_t trained_parameters(Trainable& trainable) {
   return count;
 }
 
-void require_disk(const TrainSettings& settings, Trainable& shapes, core::Reporter& reporter) {
-  const fs::path run = settings.out;
-  // What an earlier process of the run had set apart is this one's.
-  std::error_code none;
-  const auto apart = fs::file_size(run / kReservedName, none);
-  const std::int64_t result = shapes.saved_bytes() - (none ? 0 : static_cast<std::int64_t>(apart));
-  core::require_disk_space(run, result, "the result");
-  const bool saves = settings.checkpoint.every > 0 || settings.checkpoint.minutes > 0;
-  const std::int64_t checkpoint = 12 * trained_parameters(shapes);  // values and moments, fp32
-  const std::int64_t left = core::free_disk_bytes(run) - result;
-  if (!saves || checkpoint <= left) return;
-  reporter.warn(concat("the disk of '", run.string(), "' has ", core::size_text(left),
-                       " beside the result, and a checkpoint needs ", core::size_text(checkpoint),
-                       "; without one a killed run begins anew"));
+const char* what_is_smaller(const TrainSettings& settings, bool is_full) {
+  if (is_full) return "take method lora, ";
+  if (settings.base == "nf4") return "lower lora.rank, ";
+  return settings.precision == "fp8" ? "set precision to bf16 and base to nf4, "
+                                     : "set base to nf4, ";
 }
 
 }  // namespace
@@ -63,17 +54,50 @@ std::int64_t state_bytes(Trainable& trainable) {
   return bytes + trained_parameters(trainable) * (trainable.is_full() ? 12 : 16);
 }
 
+void require_disk(const TrainSettings& settings, Trainable& shapes, core::Reporter& reporter) {
+  const fs::path run = settings.out;
+  // What an earlier process of the run had set apart is this one's.
+  std::error_code none;
+  const auto apart = fs::file_size(run / kReservedName, none);
+  const std::int64_t result = shapes.saved_bytes() - (none ? 0 : static_cast<std::int64_t>(apart));
+  core::require_disk_space(run, result, "the result");
+  const bool saves = settings.checkpoint.every > 0 || settings.checkpoint.minutes > 0;
+  const std::int64_t checkpoint = 12 * trained_parameters(shapes);  // values and moments, fp32
+  const std::int64_t left = core::free_disk_bytes(run) - result;
+  if (!saves || checkpoint <= left) return;
+  reporter.warn(concat("the disk of '", run.string(), "' has ", core::size_text(left),
+                       " beside the result, and a checkpoint needs ", core::size_text(checkpoint),
+                       "; without one a killed run begins anew"));
+}
+
+void require_memory(const TrainSettings& settings, Trainable& shapes, at::Device device, int ranks,
+                    int ranks_here) {
+  // Of a split base this rank holds a part, that of all ranks at the least.
+  std::int64_t bytes = state_bytes(shapes) / (settings.shard ? ranks : 1);
+  std::string what = "the model with what is trained, gradients and moments";
+  // A GPU is one rank's; the machine's memory is that of all its ranks.
+  if (!device.is_cuda() && ranks_here > 1) {
+    bytes *= ranks_here;
+    what += concat(", of ", ranks_here, " ranks,");
+  }
+  linalg::require_memory(
+      device, what, bytes,
+      concat(what_is_smaller(settings, shapes.is_full()), "or use a device with more free memory"));
+}
+
 void require_room(const TrainSettings& settings, Trainable& shapes, dist::World& world,
                   core::Reporter& reporter) {
-  if (world.is_first()) require_disk(settings, shapes, reporter);
-  // Of a split base this rank holds a part, that of all ranks at the least.
-  const std::int64_t bytes = state_bytes(shapes) / (settings.shard ? world.size() : 1);
-  const char* smaller = shapes.is_full()         ? "take method lora, "
-                        : settings.base == "nf4" ? "lower lora.rank, "
-                                                 : "set base to nf4, ";
-  linalg::require_memory(world.device_of(settings.device),
-                         "the model with what is trained, gradients and moments", bytes,
-                         concat(smaller, "or use a device with more free memory"));
+  const at::Device device = world.device_of(settings.device);  // asks the others too
+  std::string refusal;
+  try {
+    if (world.is_first()) require_disk(settings, shapes, reporter);
+    require_memory(settings, shapes, device, world.size(), world.local_size());
+  } catch (const core::ResourceError& error) {
+    refusal = error.what();
+  }
+  // No rank begins what another one cannot do.
+  for (const std::string& said : world.gather(refusal))
+    if (!said.empty()) throw core::ResourceError(said);
 }
 
 }  // namespace corda::train

@@ -14,8 +14,14 @@ namespace corda::train {
 // activations come beside them.
 std::int64_t state_bytes(Trainable& trainable);
 
-// Throws ResourceError where this rank's memory has no room for its state, or, on rank 0, the run
-// directory's disk none for the result. Warns where the disk has none for a checkpoint beside it.
+// Throws ResourceError where the run directory's disk has no room for the result. Warns where it
+// has none for a checkpoint beside it.
+void require_disk(const TrainSettings& settings, Trainable& shapes, core::Reporter& reporter);
+// Throws ResourceError where `device` has no room for the state of one of `ranks` ranks, or a CPU
+// for those of the `ranks_here` ranks of its machine.
+void require_memory(const TrainSettings& settings, Trainable& shapes, at::Device device, int ranks,
+                    int ranks_here);
+// Both for a run, on all ranks where one of them throws.
 void require_room(const TrainSettings& settings, Trainable& shapes, dist::World& world,
                   core::Reporter& reporter);
 

@@ -183,12 +183,18 @@ TEST_F(Room, OnTheDiskAndInMemoryIsLookedForBeforeTraining) {
                            "lower lora.rank, or use a device with more free memory"));
   expect_refusal(train({"lora.rank=65536", "lora.target_modules=[q_proj,o_proj]"}),
                  of_disk("2.199 TB for the result"));
+  expect_refusal(train({"precision=fp8"}),
+                 of_memory("the model with what is trained, gradients and moments needs 17.6 TB",
+                           "set precision to bf16 and base to nf4, or use a device with more free "
+                           "memory"));
   // Of a run for another machine the rest is still checked.
-  auto dry = train({});
-  dry.emplace_back("--dry-run");
-  const testing::ProcessResult result = testing::run_corda(dry);
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.err, HasSubstr("needs 35.19 TB"));
+  for (const std::vector<std::string>& changes : {std::vector<std::string>{}, {"shard=true"}}) {
+    auto dry = train(changes);
+    dry.emplace_back("--dry-run");
+    const testing::ProcessResult result = testing::run_corda(dry);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("needs 35.19 TB"));
+  }
 }
 
 TEST_F(Room, OnTheDiskAndInMemoryIsLookedForBeforeMerging) {

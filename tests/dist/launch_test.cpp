@@ -125,6 +125,21 @@ TEST(Launch, OfMpichIsReadByPmisNames) {
   EXPECT_FALSE(found.file.empty());
 }
 
+// mpiexec starts its proxies by srun, a task a node, and every rank inherits that task's variables.
+TEST(Launch, OfMpichInAJobOfSlurmIsPmis) {
+  const Variables proxy = with(kSrun, {{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}});
+  const Variables hydra = with(
+      proxy,
+      {{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "2"}});
+  EXPECT_EQ(launch(hydra)->rank, 1);
+  EXPECT_EQ(launch(hydra)->size, 2);
+  // srun's own PMI says what srun says.
+  const Variables pmi2 = with(kSrun, {{"PMI_RANK", "5"}, {"PMI_SIZE", "8"}});
+  EXPECT_EQ(launch(pmi2)->address, "gpu03");
+  EXPECT_THAT(refusal(with(proxy, {{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}})),
+              AllOf(HasSubstr("srun says rank 0 of 1"), HasSubstr("PMI_SIZE say rank 1 of 2")));
+}
+
 TEST(Launch, ContradictionsNameBothSides) {
   Variables torch = kTorchrun;
   torch.erase("TORCHELASTIC_RUN_ID");

@@ -133,6 +133,7 @@ TEST_P(Gpu, RowsInFloat8AreThoseOfTheCpu) {
   if (rows == 0) return;
   const at::Tensor x = window(n);
   x.select(0, rows - 1).zero_();
+  x.select(0, 0).mul_(1e-38);
   const at::Tensor factors = at::rand({n}) + 0.5;
   const ScaledRows cpu{at::empty({rows, n}, at::kFloat8_e4m3fn), at::empty({rows})};
   const ScaledRows gpu{cpu.codes.cuda(), cpu.scales.cuda()};
@@ -320,6 +321,49 @@ TEST_P(Gpu, PlannedGemmMatchesUnplanned) {
 
 // What is kept is used again, so that the next process has the same results to the last bit, and
 // writes nothing.
+// The products of SmolLM2-135M's, Qwen2.5-0.5B's and a 7B's layers, whose widths are and are not
+// whole tiles, for any number of tokens.
+TEST(GpuFloat8, ProductsAtTheWidthsOfModels) {
+  if (at::getNumGPUs() == 0 || !multiplies_float8(at::Device(at::kCUDA, 0)))
+    GTEST_SKIP() << "no GPU with tensor cores for float8";
+  struct Widths {
+    std::int64_t in, out;
+  };
+  for (const Widths& widths : std::vector<Widths>{{576, 960},
+                                                  {576, 576},
+                                                  {576, 3072},
+                                                  {1536, 576},
+                                                  {896, 1152},
+                                                  {896, 9728},
+                                                  {4864, 896},
+                                                  {4096, 11008}}) {
+    for (const std::int64_t tokens : {1, 3, 17, 127, 130, 255, 600, 1801, 2102, 3699, 5604, 8191}) {
+      for (const bool turned : {false, true}) {
+        const std::int64_t n = turned ? widths.in : widths.out;
+        const std::int64_t k = turned ? widths.out : widths.in;
+        SCOPED_TRACE(std::to_string(tokens) + " x " + std::to_string(n) + " x " +
+                     std::to_string(k));
+        const at::TensorOptions like = at::TensorOptions(at::kCUDA).dtype(at::kBFloat16);
+        const auto drawn = [&](std::int64_t rows) {
+          const ScaledRows result{at::empty({rows, k}, like.dtype(at::kFloat8_e4m3fn)),
+                                  at::empty({rows}, like.dtype(at::kFloat))};
+          quantise_rows(result, at::randn({rows, k}, like));
+          return result;
+        };
+        const auto meant = [](const ScaledRows& x) {
+          return x.codes.to(at::kFloat) * x.scales.unsqueeze(1);
+        };
+        const ScaledRows a = drawn(tokens), b = drawn(n);
+        const at::Tensor d = at::empty({tokens, n}, like), added = at::randn({tokens, n}, like);
+        gemm_float8(d, a, b, added, /*alpha=*/0.5);
+        const at::Tensor expected = 0.5 * at::mm(meant(a), meant(b).t()) + added.to(at::kFloat);
+        const at::Tensor error = d.to(at::kFloat) - expected;
+        ASSERT_LT(error.norm().item<double>(), 5e-3 * expected.norm().item<double>());
+      }
+    }
+  }
+}
+
 TEST(KeptPlans, AreThoseOfTheNextProcess) {
   if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
   const testing::TemporaryDirectory folder;

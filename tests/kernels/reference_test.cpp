@@ -379,18 +379,20 @@ TEST_F(Reference, GemmWithBetaZeroDoesNotReadTheResult) {
 TEST_F(Reference, RowsInFloat8FillItsRangeAndRoundToEven) {
   const at::Tensor x = at::tensor({1.0F, 2.0F, -4.0F, 0.0F,        //
                                    17.0F, 19.0F, -448.0F, 0.001F,  //
-                                   0.0F, 0.0F, 0.0F, 0.0F})
-                           .view({3, 4});
-  const ScaledRows rows{at::empty({3, 4}, at::kFloat8_e4m3fn), at::empty({3})};
+                                   0.0F, 0.0F, 0.0F, 0.0F,         //
+                                   1e-37F, -1e-36F, 0.0F, 1e-44F})
+                           .view({4, 4});
+  const ScaledRows rows{at::empty({4, 4}, at::kFloat8_e4m3fn), at::empty({4})};
   quantise_rows(rows, x);
-  expect_near(rows.scales, at::tensor({4.0F / 448, 1.0F, 1.0F}), 1e-7);
+  expect_near(rows.scales, at::tensor({4.0F / 448, 1.0F, 1.0F, 1.0F}), 1e-7);
   // Between 16 and 32 there is every second number; the least above zero is 2^-9.
   EXPECT_TRUE(rows.codes.to(at::kFloat)
                   .equal(at::tensor({112.0F, 224.0F, -448.0F, 0.0F,      //
                                      16.0F, 20.0F, -448.0F, 1.0F / 512,  //
+                                     0.0F, 0.0F, 0.0F, 0.0F,             //
                                      0.0F, 0.0F, 0.0F, 0.0F})
-                             .view({3, 4})));
-  quantise_rows(rows, x.narrow(0, 0, 3), at::tensor({8.0F, 0.5F, 0.5F, 1.0F}));
+                             .view({4, 4})));
+  quantise_rows(rows, x, at::tensor({8.0F, 0.5F, 0.5F, 1.0F}));
   EXPECT_TRUE(rows.codes[0].to(at::kFloat).equal(at::tensor({448.0F, 56.0F, -112.0F, 0.0F})));
 }
 

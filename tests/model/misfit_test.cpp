@@ -17,6 +17,7 @@
 #include "core/json.h"
 #include "support/captured_log.h"
 #include "support/error_of.h"
+#include "support/family_goldens.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 
@@ -117,6 +118,27 @@ TEST_F(Misfit, AStoredHeadThatDiffersFromTheEmbeddingItIsTiedToIsUsedAndThatIsSa
   log.text.clear();
   EXPECT_TRUE(describe_model(io::Checkpoint(folder_.path()), log).tied);
   EXPECT_EQ(log.text, "");
+}
+
+// Whoever reads the configuration is told, wrappers of a tower included.
+TEST(UnknownFamily, WhoseTensorsAreThoseOfAKnownOneIsSaidToBe) {
+  for (const char* golden : {"olmo2", "gemma3"}) {
+    const corda::testing::FamilyGolden model(golden);
+    const fs::path path = model.directory() / "config.json";
+    core::Json config = core::read_json(path);
+    const std::string known = config["model_type"];
+    config["model_type"] = "brand_new";
+    core::write_json(path, config);
+    EXPECT_THAT(
+        corda::testing::error_of<UnknownFamily>([&] { read_model_config(path.parent_path()); }),
+        ::testing::EndsWith("; the tensors are those of " + known + ": try --assume-family " +
+                            known + " if the model computes as that family does"));
+    EXPECT_GT(read_model_config(path.parent_path(), known).num_layers(), 0);
+    fs::remove(path.parent_path() / "model.safetensors");
+    EXPECT_THAT(
+        corda::testing::error_of<UnknownFamily>([&] { read_model_config(path.parent_path()); }),
+        ::testing::Not(HasSubstr("the tensors are")));
+  }
 }
 
 }  // namespace

@@ -98,6 +98,12 @@ TEST(QuantiseFloat8, ScalesEveryTileToTheLargestCodeAndRoundsToNearest) {
   EXPECT_EQ(codes.codes.to(at::kFloat).abs().max().item<float>(), 448);
 }
 
+TEST(QuantiseFloat8, WhatIsTooSmallForAScaleIsZero) {
+  const PackedWeight packed = quantise_float8(at::full({4, 4}, 1e-44F));
+  EXPECT_EQ(std::get<TileCodes>(packed.codes).scales.item<float>(), 1);
+  EXPECT_TRUE(at::equal(values_of(packed), at::zeros({4, 4})));
+}
+
 TEST(Quantise, WhatIsRoundedToBFloat16IsTheSameInFp32AndInBFloat16) {
   for (const PackedWeight& packed :
        {quantise_nf4(formula_matrix(16, 64)), quantise_float8(formula_matrix(16, 64))}) {

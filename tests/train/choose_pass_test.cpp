@@ -52,8 +52,16 @@ TEST_F(ChoosePass, WhatIsAskedForIsDone) {
 }
 
 TEST_F(ChoosePass, Float8IsFused) {
-  EXPECT_EQ(chosen(with(&TrainSettings::precision, "fp8"), load()),
-            "fused, nothing recomputed, frozen products in float8");
+  // q, k and v together, and what goes into them, are multiples of 128; of the feed-forward its
+  // input alone is.
+  EXPECT_EQ(chosen(with(&TrainSettings::precision, "fp8"),
+                   testing::load_tiny_lora(directory_.path() / "wide", 0, false,
+                                           {.hidden = 128, .intermediate = 192})),
+            "fused, nothing recomputed, frozen products of 12 of 14 layers in float8");
+  EXPECT_THAT(
+      error_of<core::ConfigError>([&] { chosen(with(&TrainSettings::precision, "fp8"), load()); }),
+      HasSubstr("none of this model is ('model.layers.0.self_attn.q_proj' is 32 x 32); use "
+                "precision: bf16"));
   EXPECT_THAT(
       error_of<core::ConfigError>(
           [&] { chosen(with(&TrainSettings::precision, "fp8"), load(/*dropout=*/0.1)); }),

@@ -283,6 +283,10 @@ TEST_F(EstimateTest, TheAdviceMakesItFit) {
     for (const std::string& setting : tight.advice) settings_of(given).set_assignment(setting);
     EXPECT_TRUE(plan(given, gpu).fits) << gpu;
   }
+  TrainSettings float8 = settings(seven, 1, 2048);
+  float8.precision = "fp8";
+  EXPECT_THAT(plan(float8, "RTX 3060").advice,
+              ::testing::IsSupersetOf({"precision=bf16", "base=nf4"}));
   const std::string fifty = config("50b", {{"num_hidden_layers", 240}});
   EXPECT_THAT(plan(settings(fifty, 4, 2048), "RTX 3060").advice, IsEmpty());
 }
@@ -320,6 +324,27 @@ TEST_F(EstimateTest, TimeNeedsDataAndGrowsWithThem) {
   EXPECT_NEAR(planned(2000).seconds, 2 * planned(1000).seconds, 1e-6);
   // Measured: 19 099 tokens a second (README).
   EXPECT_NEAR(planned(1000).tokens_per_second, 19'099, 0.2 * 19'099);
+}
+
+// 1.36 times (docs/benchmarks.md) where every layer is a multiple of 128 wide.
+TEST_F(EstimateTest, Float8IsFasterWhereItIsUsed) {
+  const auto ratio = [&](const std::string& model) {
+    TrainSettings given = settings(model, 4, 2048);
+    const double plain = plan(given, "H200").tokens_per_second;
+    given.precision = "fp8";
+    return plan(given, "H200").tokens_per_second / plain;
+  };
+  EXPECT_NEAR(ratio(config("7b")), 1.36, 1e-6);
+  const double part = ratio(config("odd", {{"intermediate_size", 4900}}));
+  EXPECT_GT(part, 1.05);
+  EXPECT_LT(part, 1.25);
+  EXPECT_THAT(error_of<core::ConfigError>([&] {
+                ratio(config("none", {{"hidden_size", 576},
+                                      {"intermediate_size", 1500},
+                                      {"num_attention_heads", 9},
+                                      {"num_key_value_heads", 3}}));
+              }),
+              HasSubstr("none of this model is ('model.layers.0.self_attn.q_proj' is 576 x 576)"));
 }
 
 TEST_F(EstimateTest, DataThatAreNotThereAreNotMeasured) {

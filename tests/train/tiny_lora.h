@@ -12,11 +12,10 @@
 
 namespace corda::testing {
 
-// 2 blocks, hidden 32, intermediate 48, 4 and 2 heads, vocabulary 96; rank 4. Written to
-// `directory`.
+// Rank 4 everywhere, on a model that is written to `directory`.
 inline model::Model load_tiny_lora(const std::filesystem::path& directory, double dropout = 0,
-                                   bool dora = false) {
-  model::Model model = load_tiny_model(directory);
+                                   bool dora = false, const TinyModelOptions& options = {}) {
+  model::Model model = load_tiny_model(directory, options);
   adapter::Adapter adapter;
   adapter.rank = 4;
   adapter.alpha = 4;

@@ -141,6 +141,7 @@ int run_as_rank(const CLI::App& app, const corda::dist::Launch& launch,
     if (!world || world->fail(error))
       fail(error.code(), corda::core::concat("rank ", launch.rank, ": ", error.what()));
     std::fflush(stdout);
+    if (world) world->linger();
     std::_Exit(static_cast<int>(error.code()));
   }
   world.reset();

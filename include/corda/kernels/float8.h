@@ -7,10 +7,9 @@
 
 #include <cstdint>
 
-namespace corda::kernels {
+#include "corda/kernels/float8_range.h"
 
-// The largest value of e4m3.
-constexpr float kLargestFloat8 = 448;
+namespace corda::kernels {
 
 // A matrix of the values codes[i][j] * scales[i].
 struct ScaledRows {
@@ -20,8 +19,9 @@ struct ScaledRows {
 
 // Writes x [rows, n] (fp32 or bf16, contiguous rows at any stride) to `out`, memory of that shape:
 // each row's largest value becomes 448, the others are rounded to the nearest, to even between two.
-// A row of zeros has the scale 1. With `factors` [n], fp32, it is x[i][j] * factors[j] that is
-// written. Does not synchronise. Throws InternalError where sizes do not fit.
+// A row of zeros, or of values below kSmallestFloat8Range, has codes of 0 and the scale 1. With
+// `factors` [n], fp32, it is x[i][j] * factors[j] that is written. Does not synchronise. Throws
+// InternalError where sizes do not fit.
 void quantise_rows(const ScaledRows& out, const at::Tensor& x, const at::Tensor& factors = {});
 
 // d = alpha a b^T for a [m, k] and b [n, k], plus `added` [m, n] where it is defined; d and `added`

@@ -26,8 +26,8 @@ class UnknownFamily : public core::FormatError {
 // Reads DIR/config.json as the family that its `model_type` names, or as `assume_family`, one of
 // the `model_type`s there are. Absent keys mean what they mean in transformers. Throws FormatError
 // that lists every key that is malformed or not implemented, by name and value, UnknownFamily that
-// names the one that is not; ConfigError for an `assume_family` that is none; IoError without the
-// file.
+// names the one that is not, and where the folder's tensors are those of another says which;
+// ConfigError for an `assume_family` that is none; IoError without the file.
 ModelDescription read_model_config(const fs::path& directory,
                                    const std::string& assume_family = "");
 

@@ -162,8 +162,7 @@ at::Tensor frequencies_for(const RotaryDescription& rope, const RotaryFrequencie
 // The model of a checkpoint's config.json and tensors: what a folder's two sources say together.
 // Notes of the configuration are logged. A head that the configuration calls tied, but that stands
 // in the files and differs from the embedding, is a head of its own, as in transformers, which is
-// said. Throws as `read_model_config`; of a family that is not implemented, and whose tensors are
-// those of one that is, the message says so.
+// said. Throws as `read_model_config`.
 ModelDescription describe_model(const quant::ModelWeights& weights, core::Reporter& reporter,
                                 const std::string& assume_family = "");
 

@@ -7,13 +7,13 @@
 
 #include <type_traits>
 
+#include "corda/kernels/float8_range.h"
 #include "kernels/cuda/device.cuh"
 
 namespace corda::kernels::cuda {
 
 namespace {
 
-constexpr float kLargest = 448;
 constexpr int kThreads = 512;
 constexpr int kMostPacks = 6;
 
@@ -125,9 +125,10 @@ __global__ void __launch_bounds__(kThreads, 2)
   block_max(largest);
   float inverse[kRows];
   for (int row = 0; row < kRows; ++row) {
-    const bool zeros = largest[row] == 0;
-    inverse[row] = zeros ? 1 : kLargest / largest[row];
-    if (threadIdx.x == 0 && row < count) scales[first + row] = zeros ? 1 : largest[row] / kLargest;
+    const bool zeros = largest[row] < kSmallestFloat8Range;
+    inverse[row] = zeros ? 1 : kLargestFloat8 / largest[row];
+    if (threadIdx.x == 0 && row < count)
+      scales[first + row] = zeros ? 1 : largest[row] / kLargestFloat8;
   }
   for_packs([&](int row, std::int64_t i, float(&values)[N]) {
     for (float& value : values) value *= inverse[row];
