@@ -170,6 +170,15 @@ def tokenizer_cases():
     case("added_tokens.json", "tokenizer.json without the token", "ids", added_tokens__json={"hid": OTHER + 1})
     case("extra_special_tokens", "additional_special_tokens", "ids",
          tokenizer_config__json={"extra_special_tokens": ["hid"], "additional_special_tokens": ["hi"]})
+    own = {"model_specific_special_tokens": {"x_token": "hid"}}
+    case("model_specific_special_tokens", "no other file", "ids", tokenizer_config__json=own)
+    case("model_specific_special_tokens", "tokenizer_config.json: y_token", "ids", tokenizer_config__json={**own, "y_token": "hi"})
+    case("model_specific_special_tokens", "tokenizer_config.json: x_token as an object", "ids",
+         tokenizer_config__json={**own, "x_token": {"__type": "AddedToken", **added("hi", 0)}})
+    case("model_specific_special_tokens", "extra_special_tokens as an object", "ids",
+         tokenizer_config__json={**own, "extra_special_tokens": {"y_token": "hi"}})
+    case("model_specific_special_tokens", "special_tokens_map.json: x_token", "ids",
+         special_tokens_map__json={"x_token": "hi"}, tokenizer_config__json=own)
     case("special_tokens_map.json: additional_special_tokens", "tokenizer_config.json: additional_special_tokens", "ids",
          special_tokens_map__json={"additional_special_tokens": ["hid"]}, tokenizer_config__json={"additional_special_tokens": ["hi"]})
     case("vocab.json and merges.txt", "tokenizer.json", "ids", vocab__json={"h": 0, "e": 1}, merges__txt="#version: 0.2\n")

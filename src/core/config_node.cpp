@@ -53,10 +53,13 @@ class Converter {
   void add_entries(ConfigNode& result, const YAML::Node& node, int depth) {
     std::optional<ConfigNode> merged;
     for (const auto& entry : node) {
-      if (!entry.first.IsScalar())
-        throw FormatError(concat(result.where, ": a key must be a plain word"));
-      const std::string& key = entry.first.Scalar();
       const std::string where = concat(source_, ":", entry.first.Mark().line + 1);
+      if (!entry.first.IsScalar()) {
+        throw FormatError(
+            concat(where, ": a key must be a plain word",
+                   entry.first.IsNull() ? "; a word of YAML's own goes in quotes, \"null\"" : ""));
+      }
+      const std::string& key = entry.first.Scalar();
       if (result.find(key) != nullptr || (key == kMerge && merged))
         throw FormatError(concat(where, ": the key '", key, "' stands twice"));
       ConfigNode value = convert(entry.second, depth + 1);

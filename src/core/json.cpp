@@ -28,10 +28,11 @@ std::string position(std::string_view text, std::size_t offset, std::int64_t fir
   return concat(line, ":", column);
 }
 
-// nlohmann's reason without its own position and error number.
+// nlohmann's reason without its own error number and position.
 std::string reason(const std::string& what) {
-  const auto begin = what.find(": ");
-  std::string text = begin == std::string::npos ? what : what.substr(begin + 2);
+  std::string text = what;
+  for (const char* end : {"] ", ": "})
+    if (const auto at = text.find(end); at != std::string::npos) text.erase(0, at + 2);
   return text.size() > 300 ? text.substr(0, 300) + "..." : text;
 }
 
@@ -115,6 +116,11 @@ Json parse_json(std::string_view text, const std::string& source, std::int64_t f
     return parse_strictly(text.begin(), text.end());
   } catch (const Json::parse_error& error) {
     fail(error.byte > 0 ? error.byte - 1 : 0, concat("not valid JSON: ", reason(error.what())));
+  } catch (const Json::out_of_range& error) {  // "number overflow parsing '1e400'"
+    const std::string why = reason(error.what());
+    fail(place_of_refusal(text),
+         concat("a number is too large: ",
+                why.substr(why.find('\'') + 1, why.rfind('\'') - why.find('\'') - 1)));
   } catch (const Json::exception& error) {
     fail(place_of_refusal(text), concat("not valid JSON: ", reason(error.what())));
   } catch (const Refusal& refusal) {

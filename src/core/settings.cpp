@@ -536,6 +536,18 @@ std::string SettingsList::help(std::string_view name) const {
   return text;
 }
 
+void refuse_changed(const SettingsList& now, const SettingsList& usual,
+                    const std::vector<std::string>& names, const std::string& why) {
+  std::vector<std::string> changed;
+  for (const std::string& name : names) {
+    if (value_text(now.find(name)->write()) != value_text(usual.find(name)->write()))
+      changed.push_back(concat("'", name, "'"));
+  }
+  if (changed.empty()) return;
+  const bool one = changed.size() == 1;
+  throw ConfigError(concat(listed(changed), one ? " is " : " are ", why));
+}
+
 void write_settings(const fs::path& directory, const SettingsList& list) {
   write_file_atomic(directory / kSettingsFile, to_yaml(list.resolved()));
 }

@@ -41,6 +41,18 @@ Templates model_templates(const fs::path& directory) {
               concat(config.string(), ": each chat_template needs a 'name' and a 'template'"));
         templates[entry["name"].get<std::string>()] = entry["template"].get<std::string>();
       }
+    } else if (found != json.end() && found->is_object()) {
+      for (const auto& [name, text] : found->items()) {
+        if (!text.is_string())
+          throw core::FormatError(concat(config.string(), ": the chat_template '", name,
+                                         "' must be a text, found ", text.type_name()));
+        templates[name] = text.get<std::string>();
+      }
+    } else if (found != json.end() && !found->is_null()) {
+      throw core::FormatError(concat(config.string(),
+                                     ": 'chat_template' must be a text, a list or an object of "
+                                     "them, found ",
+                                     found->type_name()));
     }
   }
   const fs::path main = directory / "chat_template.jinja";
@@ -176,6 +188,19 @@ jinja::Rendering ChatTemplate::render(const Conversation& conversation, std::siz
 
 bool ChatTemplate::has_generation(const Conversation& conversation) const {
   return template_for(conversation).has_generation();
+}
+
+std::string ChatTemplate::hidden_key(const Conversation& conversation) const {
+  const std::string& source = with_tools_ && !conversation.tools.is_null() ? tool_source_ : source_;
+  for (const Message& message : conversation.messages) {
+    for (const char* key : {"reasoning_content", "reasoning", "thinking", "name"}) {
+      const auto found = message.value.find(key);
+      const bool says =
+          found != message.value.end() && !found->is_null() && !found->empty() && *found != "";
+      if (says && source.find(key) == std::string::npos) return key;
+    }
+  }
+  return "";
 }
 
 bool ChatTemplate::shows_tools(const Conversation& conversation) const {

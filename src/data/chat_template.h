@@ -47,6 +47,9 @@ class ChatTemplate {
   const std::string& exported() const { return exported_; }
   // Special tokens that the template writes out and the vocabulary does not have.
   const std::vector<std::string>& missing_tokens() const { return missing_; }
+  // The first part of a message beside its content, such as its reasoning, at which the source does
+  // not look; "" where there is none.
+  std::string hidden_key(const Conversation& conversation) const;
   // Whether the source looks at the tools and tool calls of the conversation, where it has any.
   bool shows_tools(const Conversation& conversation) const;
   // The sources, for a hash.

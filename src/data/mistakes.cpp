@@ -46,6 +46,7 @@ void count_record(const EncodedRecord& encoded, EncodeCounts& counts) {
     if (is_so && noted.count++ == 0) noted.first = encoded.place + what;
   };
   note(!encoded.hidden_message.empty(), counts.hidden_messages, ", " + encoded.hidden_message);
+  note(!encoded.hidden_key.empty(), counts.hidden_keys, ", '" + encoded.hidden_key + "'");
   note(encoded.dropped_nulls, counts.dropped_nulls, "");
   note(encoded.legacy_calls, counts.legacy_calls, "");
   note(encoded.empty_answer, counts.empty_answers, "");
@@ -87,6 +88,8 @@ void add_noted(const EncodeCounts& counts, std::vector<std::string>& found) {
   };
   add(counts.hidden_messages, " conversations have a message that the template shows nothing of",
       "choose a template that knows its role, or take it out of the data");
+  add(counts.hidden_keys, " conversations have a part of a message that the template does not show",
+      "choose a template that shows it, or take it out of the data");
   add(counts.dropped_nulls, " conversations have nulls inside tools or arguments of calls",
       "they are read as absent, since tables fill them in; a null that is meant can stand in "
       "arguments or tools that are JSON text");

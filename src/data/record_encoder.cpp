@@ -145,6 +145,7 @@ void RecordEncoder::encode_conversation(const DataFile& file, const Record& reco
                                         EncodedRecord& into) const {
   Conversation conversation = conversation_of(file, record, format, settings_.system);
   into.hides_tools = !chat_->shows_tools(conversation);
+  into.hidden_key = chat_->hidden_key(conversation);
   into.dropped_nulls = conversation.dropped_nulls;
   into.legacy_calls = conversation.legacy_calls;
   const auto encoded_chat = [&] {

@@ -30,14 +30,15 @@ struct EncodedRecord {
   std::int64_t eos_appended = 0;
   bool hides_tools = false;    // the conversation has tools that its template does not look at
   std::string hidden_message;  // which message the template shows nothing of; "": none
+  std::string hidden_key;      // the part of a message that the template does not look at; "": none
   bool dropped_nulls = false;  // of tools and calls
   bool legacy_calls = false;   // `function_call`
   bool empty_answer = false;   // is to be learnt
 
   // Whether something is to be said of it with its place.
   bool notes() const {
-    return (samples.empty() && !why_dropped.empty()) || !hidden_message.empty() || dropped_nulls ||
-           legacy_calls || empty_answer;
+    return (samples.empty() && !why_dropped.empty()) || !hidden_message.empty() ||
+           !hidden_key.empty() || dropped_nulls || legacy_calls || empty_answer;
   }
 };
 

@@ -63,6 +63,11 @@ const Json* find_value(const DataFile& file, const Record& record, const std::st
 
 void fail_missing(const DataFile& file, const Record& record, const std::string& format,
                   const std::string& field) {
+  if (find_field(file, record, field) != nullptr) {
+    fail(file, record,
+         core::concat("the column '", column_of(file, field), "' is null, and the format '", format,
+                      "' needs its value"));
+  }
   fail(file, record,
        core::concat("the format '", format, "' needs the column '", column_of(file, field),
                     "'; the columns found are: ", columns_found(record),

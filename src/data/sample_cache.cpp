@@ -20,7 +20,7 @@ using core::Json;
 
 namespace {
 
-constexpr int kVersion = 4;
+constexpr int kVersion = 5;
 
 constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
                                 std::pair{"samples", &EncodeCounts::samples},
@@ -40,6 +40,7 @@ constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
                                 std::pair{"hidden_tools", &EncodeCounts::hidden_tools}};
 
 constexpr std::array kNoted = {std::pair{"hidden_messages", &EncodeCounts::hidden_messages},
+                               std::pair{"hidden_keys", &EncodeCounts::hidden_keys},
                                std::pair{"dropped_nulls", &EncodeCounts::dropped_nulls},
                                std::pair{"legacy_calls", &EncodeCounts::legacy_calls},
                                std::pair{"empty_answers", &EncodeCounts::empty_answers}};

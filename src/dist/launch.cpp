@@ -212,7 +212,8 @@ std::optional<Launch> launch_of(const Environment& environment) {
   auto launch = read(environment, kTorch);
   if (launch) {
     const bool elastic = environment(kTorch.job).has_value();
-    for (const auto* other : {&slurm, &open_mpi, &mpich}) check_agreement(*launch, *other, elastic);
+    for (const std::optional<Launch>& other : {slurm, open_mpi, mpich})
+      check_agreement(*launch, other, elastic);
     if (launch->size > 1) meet_by_torch(environment, *launch);
   } else if (open_mpi) {
     launch = open_mpi;

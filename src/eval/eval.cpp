@@ -235,6 +235,7 @@ EvalResult evaluate(const EvalSettings& given, core::Reporter& told, dist::World
   dist::WatchfulReporter reporter(told, world);
   EvalSettings settings = given;
   settings_of(settings).check_values();
+  refuse_unused_settings(settings);
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   if (settings.task == "generate") {

@@ -62,6 +62,15 @@ Task metamath() {
           .max_new_tokens = 1024};
 }
 
+// As PEFT's benchmark of methods asks it: the prompt that its training shows.
+Task gsm8k_of_peft() {
+  Task task = metamath();
+  task.name = "gsm8k_peft";
+  task.prompt = "Question: {{ question }} Think step by step.\nAnswer:";
+  task.stops = {"Question:"};
+  return task;
+}
+
 std::vector<Task> questions() {
   Task trivia{.name = "triviaqa",
               .kind = TaskKind::kAnswers,
@@ -87,7 +96,7 @@ std::vector<Task> questions() {
            .narrow = shortest_answers,
            .all_right = true,
            .metrics = {"exact_match"}};
-  return {trivia, natural, web, gsm8k(), metamath()};
+  return {trivia, natural, web, gsm8k(), metamath(), gsm8k_of_peft()};
 }
 
 std::vector<Task> choices() {

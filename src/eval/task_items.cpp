@@ -47,7 +47,12 @@ TaskRecord task_record(const Task& task, const data::DataFile& file, data::Recor
     if (const Json* value = data::find_field(file, found, field)) made.value[field] = *value;
   }
   for (const std::string& column : task.columns) {
-    if (made.value.contains(column) && !made.value.at(column).is_null()) continue;
+    if (made.value.contains(column)) {
+      if (!made.value.at(column).is_null()) continue;
+      data::fail(file, found,
+                 concat("the column '", column, "' is null, and the task ", task.name,
+                        " needs its value"));
+    }
     data::fail(file, found,
                concat("the task ", task.name, " needs the column '", column,
                       "'; the columns found are: ", data::columns_found(found),

@@ -202,6 +202,14 @@ ExportResult export_adapter(const ExportSettings& given, core::Reporter& reporte
   check_out(settings);
   linalg::set_threads(settings.threads);
   const AdapterReader reader(settings.adapter);
+  std::int64_t largest = 0;
+  for (const std::string& module : reader.modules())
+    largest = std::max(largest, reader.rank_of(module));
+  if (settings.rank > largest) {
+    throw core::ConfigError(concat("--rank ", settings.rank, " is more than the ", largest,
+                                   " that '", settings.adapter,
+                                   "' has; give a lower one, or none"));
+  }
   const io::DType dtype = dtype_named(settings.dtype);
   require_room(settings, reader, dtype);
   std::optional<Gguf> gguf;

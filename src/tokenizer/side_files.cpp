@@ -157,13 +157,32 @@ std::vector<NamedToken> SideFiles::named() const {
   for (const auto& [key, value] : special_tokens_map_.items()) {
     if (names_own_token(key, value) && in_map(key)) set_from(key, true);
   }
+  std::vector<NamedToken> texts;
   for (const auto& [key, value] : tokenizer_config_.items()) {
-    if (names_own_token(key, value) && value.is_string()) set_from(key, false);
+    if (names_own_token(key, value) && value.is_string())
+      texts.push_back({key, token_from_json(value, key, false), config});
   }
-  for (NamedToken& token : extra()) {
-    if (!token.name.empty()) set(std::move(token));
+  for (NamedToken& token : extra())
+    if (!token.name.empty()) texts.push_back(std::move(token));
+  // transformers writes this object where it saves a tokenizer, and takes it where nothing else
+  // names a token by a text.
+  for (NamedToken& token : model_specific()) {
+    if (texts.empty()) set(std::move(token));
   }
+  for (NamedToken& token : texts) set(std::move(token));
   return tokens;
+}
+
+std::vector<NamedToken> SideFiles::model_specific() const {
+  constexpr const char* kKey = "model_specific_special_tokens";
+  const auto at = tokenizer_config_.find(kKey);
+  if (at == tokenizer_config_.end() || at->is_null()) return {};
+  const std::string config = path("tokenizer_config.json");
+  const std::string where = core::concat(config, ": '", kKey, "'");
+  if (!at->is_object())
+    throw core::FormatError(
+        core::concat(where, ": expected an object of tokens by name, found ", at->type_name()));
+  return tokens_of(*at, where, config, false);
 }
 
 std::vector<NamedToken> SideFiles::extra() const {

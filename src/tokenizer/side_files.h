@@ -33,6 +33,8 @@ class SideFiles {
   // bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token, then a model's
   // own (image_token, ...): those that a file names, a null or an empty text as an empty content.
   std::vector<NamedToken> named() const;
+  // model_specific_special_tokens.
+  std::vector<NamedToken> model_specific() const;
   // extra_special_tokens, else additional_special_tokens.
   std::vector<NamedToken> extra() const;
   // added_tokens_decoder, else added_tokens.json; by id.

@@ -182,6 +182,15 @@ void warn_of(const TrainPlan& plan, const model::ModelDescription& model,
   model::warn_beyond_positions(
       model, longest, concat("a sample of ", longest, " tokens"), reporter,
       concat("; data.max_length=", model.max_positions, " keeps samples within them"));
+  const TrainSettings& settings = plan.settings;
+  if (settings.eval.every > 0 && settings.data.eval.empty()) {
+    reporter.warn(concat("eval.every is ", settings.eval.every,
+                         ", and nothing is evaluated: data.eval names no file"));
+  }
+  if (settings.gauge.every > 0 && settings.gauge.covariance.empty()) {
+    reporter.warn(concat("gauge.every is ", settings.gauge.every,
+                         ", and nothing is gauged: gauge.covariance names no covariance"));
+  }
   const TrainSettings::Optim& optim = plan.settings.optim;
   const double largest = optim.lr * std::max(1.0, optim.lora_plus_ratio) * plan.weight_decay;
   if (largest > 1) {

@@ -43,13 +43,15 @@ void check_run_directory(const TrainSettings& settings, bool resume) {
       throw core::ConfigError(concat("--out: '", settings.out, "' is a directory of a ", kind,
                                      " (it holds ", file, "); choose another one"));
   }
-  if (const fs::path result = result_of(settings); fs::exists(result, error)) {
-    throw core::ConfigError(concat(
-        "'", settings.out,
-        "' holds a finished run; choose another --out. More epochs do not "
-        "lengthen it, as its learning rate was planned to end where it did: to train its "
-        "result further, start from it with --set ",
-        settings.method == "full" ? "model=" : "adapter=", result.string(), " and another --out"));
+  for (const char* kind : {"model", "adapter"}) {  // whatever the method of now would write
+    const fs::path result = run / kind;
+    if (!fs::exists(result, error)) continue;
+    throw core::ConfigError(
+        concat("'", settings.out,
+               "' holds a finished run; choose another --out. More epochs do not "
+               "lengthen it, as its learning rate was planned to end where it did: to train its "
+               "result further, start from it with --set ",
+               kind, "=", result.string(), " and another --out"));
   }
   const bool begun = has_metrics(run);
   const bool can_go_on = latest_checkpoint(run).has_value();

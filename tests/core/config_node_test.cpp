@@ -47,6 +47,14 @@ TEST(ConfigNode, AMergeKeyWithoutAMapIsRefused) {
               HasSubstr("t.yaml:3: the key '<<' stands twice"));
 }
 
+TEST(ConfigNode, AKeyThatIsAWordOfYamlIsToBeQuoted) {
+  EXPECT_THAT(
+      error_of("methods:\n  lora: {}\n  null: {a: 1}\n"),
+      HasSubstr("t.yaml:3: a key must be a plain word; a word of YAML's own goes in quotes, "
+                "\"null\""));
+  EXPECT_EQ(read("\"null\": 1\n"), "null: 1\n");
+}
+
 TEST(ConfigNode, ATabIsRefusedWithItsLine) {
   EXPECT_THAT(error_of("a: 1\noptim:\n\tlr: 1\n"), HasSubstr("t.yaml:3: not valid YAML"));
 }

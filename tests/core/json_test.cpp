@@ -33,6 +33,11 @@ TEST(Json, AFileWithANumberThatIsNotFiniteIsRefusedAndItsKeyNamed) {
   EXPECT_EQ(read_file(file), "{\n  \"energy\": 1.5\n}\n");
 }
 
+TEST(Json, ANumberThatNoTypeHoldsIsNamedWithItsPlace) {
+  EXPECT_EQ(error_of<FormatError>([] { parse_json("{\n \"a\": 1e400}", "f"); }),
+            "f:2:11: a number is too large: 1e400");
+}
+
 TEST(Json, ALineHoldsNullWhereANumberIsNotFinite) {
   EXPECT_EQ(json_line({{"loss", kNan}, {"norm", INFINITY}, {"least", -INFINITY}, {"lr", 0.5}}),
             R"({"loss":null,"norm":null,"least":null,"lr":0.5})");

@@ -322,6 +322,23 @@ TEST_F(Chat, HiddenToolsAndForeignTemplatesAreMentioned) {
               HasSubstr("<|im_start|>, <|im_end|> are no special tokens of this vocabulary"));
 }
 
+TEST_F(Chat, PartsOfMessagesThatTheTemplateDoesNotShowAreMentioned) {
+  const char* line =
+      R"({"messages":[{"role":"user","content":"w?","name":""},{"role":"assistant","content":"x","reasoning_content":"hm"}]})";
+  load(line, {.template_name = "chatml"}, "auto");
+  EXPECT_THAT(log_.text,
+              HasSubstr("1 conversations have a part of a message that the template does "
+                        "not show, the first in "));
+  EXPECT_THAT(log_.text, HasSubstr(":1:1, 'reasoning_content': choose a template that shows it"));
+  log_.text.clear();
+  load(line,
+       with_template(
+           "{% for m in messages %}{% generation %}{{ m.reasoning_content }}{{ m.content }}"
+           "{% endgeneration %}{% endfor %}"),
+       "auto");
+  EXPECT_THAT(log_.text, Not(HasSubstr("part of a message")));
+}
+
 TEST_F(Chat, ModelsOwnTemplateInEverySpelling) {
   const std::string source =
       "{% for m in messages %}{% generation %}{{ NAME + m.content }}</s>{% endgeneration %}{% "
@@ -343,6 +360,14 @@ TEST_F(Chat, ModelsOwnTemplateInEverySpelling) {
   folder_.write("tokenizer_config.json", Json{{"chat_template", list}}.dump());
   EXPECT_EQ(text_of(line, {}), "two x</s>");
   EXPECT_EQ(text_of(with_tools, {.template_name = "chat"}), "tool x</s>");
+  const Json object = {{"default", named("four ")}, {"tool_use", named("tool ")}};
+  folder_.write("tokenizer_config.json", Json{{"chat_template", object}}.dump());
+  EXPECT_EQ(text_of(line, {}), "four x</s>");
+  EXPECT_EQ(text_of(with_tools, {.template_name = "chat"}), "tool x</s>");
+  folder_.write("tokenizer_config.json", R"({"chat_template": 7})");
+  EXPECT_THAT(
+      message_of<core::FormatError>([&] { load(line, {}, "auto"); }),
+      HasSubstr("'chat_template' must be a text, a list or an object of them, found number"));
   folder_.write("chat_template.jinja", named("three "));
   EXPECT_EQ(text_of(line, {}), "three x</s>");
   EXPECT_THAT(log_.text, HasSubstr("template chat (chosen)"));

@@ -115,6 +115,36 @@ TEST_F(Eval, ScoresGoIntoACardOfOursAndARefusedCardIsFoundBeforeTheWork) {
 }
 
 // The model goes on with " onion pie".
+TEST_F(Eval, WhatATaskDoesNotLookAtIsRefused) {
+  const auto refusal = [&](EvalSettings asked, auto&& change) {
+    change(asked);
+    return error_of<core::ConfigError>([&] { evaluate(asked, log_); });
+  };
+  const EvalSettings question = qa(R"({"question":"q","answer":"a"})");
+  EXPECT_EQ(refusal(text(),
+                    [](EvalSettings& s) {
+                      s.shots = 3;
+                      s.predictions = "p.jsonl";
+                      s.compare = "absent.jsonl";
+                    }),
+            "'shots', 'predictions' and 'compare' are for tasks of questions, and 'task' is "
+            "perplexity");
+  EXPECT_EQ(refusal(text(), [](EvalSettings& s) { s.answers.stop = {"x"}; }),
+            "'stop' is for tasks whose answers are generated, and 'task' is perplexity");
+  EXPECT_EQ(refusal(settings("c.jsonl", "", "arc_easy"),
+                    [](EvalSettings& s) { s.answers.max_new_tokens = 3; }),
+            "'max_new_tokens' is for tasks whose answers are generated, and 'task' is arc_easy");
+  EXPECT_EQ(refusal(question, [](EvalSettings& s) { s.add_bos = true; }),
+            "'add_bos' is for windows of plain text, and 'task' is qa");
+  EXPECT_EQ(refusal(question, [](EvalSettings& s) { s.answers.top_p = 0.5; }),
+            "'top_p' is for drawn answers, which need 'temperature' above 0");
+  EXPECT_EQ(refusal(question, [](EvalSettings& s) { s.system = "Be kind."; }),
+            "'system' is for chat templates: name one with 'template', and 'task' is qa");
+  EXPECT_EQ(refusal(settings("g.jsonl", "", "generate"),
+                    [](EvalSettings& s) { s.shots_data = {"other.jsonl"}; }),
+            "'shots_data' is for tasks that are scored here, and 'task' is generate");
+}
+
 TEST_F(Eval, StopEndsAnAnswerBeforeItsText) {
   const auto score = [&](const std::string& answer, const std::vector<std::string>& stop) {
     EvalSettings asked =

@@ -149,6 +149,15 @@ TEST_F(Items, ExamplesStandInFrontAndNeverTheQuestionItself) {
   }
 }
 
+// configs/studies/peft-metamath.jinja is what PEFT's benchmark trains on.
+TEST_F(Items, OfPeftsBenchmarkAreAskedAsItsTrainingShows) {
+  const auto found = items("gsm8k_peft", R"({"question":"Two and two?","answer":"x\n#### 4"})"
+                                         "\n");
+  EXPECT_EQ(found[0].contexts.front(), "Question: Two and two? Think step by step.\nAnswer:");
+  EXPECT_TRUE(right("gsm8k_peft", " 2 + 2.\nThe answer is: 4", {"x\n#### 4"}));
+  EXPECT_FALSE(right("gsm8k_peft", " 2 + 2.\nThe answer is: 5", {"x\n#### 4"}));
+}
+
 TEST_F(Items, OldVersionsTrimTheDescription) {
   EXPECT_EQ(items("nq_open", questions_, 0, "0.4.2").front().contexts.front(),
             "Answer these questions:\nQ: q0?\nA:");
@@ -187,6 +196,9 @@ TEST_F(Items, AMissingColumnIsNamedAndCanBeMapped) {
       error_of<core::FormatError>([&] { read("webqs", line); }),
       HasSubstr("d.jsonl:1:1: the task webqs needs the column 'question'; the columns found "
                 "are: qText, answers; name the right one with --columns question=COLUMN"));
+  EXPECT_THAT(error_of<core::FormatError>(
+                  [&] { read("webqs", "{\"question\":null,\"answers\":[\"x\"]}\n"); }),
+              HasSubstr("the column 'question' is null, and the task webqs needs its value"));
   EXPECT_EQ(read("webqs", line, {{"question", "qText"}}).size(), 1U);
   EXPECT_EQ(read("webqs", line + "{\"question\":\"q\",\"answers\":[\"y\"]}\n", {}, true).size(),
             1U);

@@ -136,6 +136,8 @@ TEST_F(Export, SixteenBitsAreWrittenAndTheirRoundingIsCounted) {
 }
 
 TEST_F(Export, WhatCannotBeWrittenIsRefused) {
+  EXPECT_THAT(error_of<core::ConfigError>([&] { run({.rank = 99, .out = at("x")}); }),
+              HasSubstr("--rank 99 is more than the " + std::to_string(before_.rank) + " that '"));
   EXPECT_THAT(error_of<core::ConfigError>([&] {
                 core::Reporter silent;
                 export_adapter({.adapter = at("a"), .format = "gguf", .out = at("x")}, silent);

@@ -107,6 +107,19 @@ TEST_F(Plan, WarnsOfADecayThatTurnsWeightsRound) {
   EXPECT_THAT(quiet.text(), ::testing::Not(HasSubstr("takes")));
 }
 
+TEST_F(Plan, WarnsOfStepsAtWhichThereIsNothingToDo) {
+  TrainSettings run = settings();
+  run.eval.every = 2;
+  run.gauge.every = 3;
+  run.data.eval.clear();
+  Log log;
+  plan(run, false, log);
+  EXPECT_THAT(log.text(), HasSubstr("eval.every is 2, and nothing is evaluated: data.eval names no "
+                                    "file"));
+  EXPECT_THAT(log.text(), HasSubstr("gauge.every is 3, and nothing is gauged: gauge.covariance "
+                                    "names no covariance"));
+}
+
 TEST_F(Plan, ReplayAddsItsShareToAnEpoch) {
   TrainSettings run = settings();
   core::write_file_atomic(folder_.path() / "wiki.txt", std::string(4000, 'w'));
@@ -203,6 +216,10 @@ TEST_F(Plan, RefusesARunDirectoryThatTrainingWouldRefuse) {
   TrainSettings run = settings();
   train(run, false, reporter_);
   EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr("holds a finished run"));
+  TrainSettings other = run;
+  other.method = "full";
+  other.lora.rank = 0;
+  EXPECT_THAT(refusal<core::ConfigError>(other), HasSubstr("holds a finished run"));
   run.out = (folder_.path() / "task.jsonl/run").string();
   EXPECT_THAT(refusal<core::ResourceError>(run), HasSubstr("cannot create"));
   if (::geteuid() == 0) return;  // who may write anywhere

@@ -132,6 +132,11 @@ inline constexpr const char* kDataHelp =
     "data file, a pattern ('data/*.jsonl'), or hf://datasets/org/name/file in the Hugging Face "
     "cache; may be given several times";
 
+// Throws ConfigError where any of `names` has another value in `now` than in `usual`, the same list
+// over untouched members: "'predictions' and 'compare' are WHY".
+void refuse_changed(const SettingsList& now, const SettingsList& usual,
+                    const std::vector<std::string>& names, const std::string& why);
+
 // The settings that an output directory was made with.
 inline constexpr const char* kSettingsFile = "settings.resolved.yaml";
 

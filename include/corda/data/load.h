@@ -51,6 +51,7 @@ struct EncodeCounts {
   std::int64_t eos_appended = 0;  // conversations whose template ends without an end token
   std::int64_t hidden_tools = 0;  // conversations with tools that the template does not show
   Noted hidden_messages;          // a message that the template shows nothing of
+  Noted hidden_keys;              // part of a message that the template does not show
   Noted dropped_nulls;            // nulls in tools or arguments, read as absent
   Noted legacy_calls;             // `function_call`, read as a tool call
   Noted empty_answers;            // an answer to be learnt that says nothing
