@@ -3,4 +3,4 @@
 # All GPUs of this machine, without a launcher: bash one-machine.sh train.yaml
 set -euo pipefail
 gpus=$(nvidia-smi -L | wc -l)
-corda train --config "$1" --gpus "$gpus"
+exec corda train --config "$1" --gpus "$gpus" "${@:2}"

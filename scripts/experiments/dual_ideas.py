@@ -848,6 +848,8 @@ def plan_nano(K):
     yield [dual(lr, 11, stages=2) for lr in (4e-3, 8e-3)]
     yield [other("lora", 4e-4, 13, share=0.1)]
     yield [*(dual(lr, 9, core=2) for lr in (1e-3, 2e-3, 4e-3))]
+    # How much of what rank 64 gains is dual's own.
+    yield [*(other("lora", lr, 7, rank=64) for lr in (2e-4, 4e-4)), other("lora", 4e-4, 7, rank=64, decay=1.0)]
     yield [*(other("full", 1e-4, 1, decay=d) for d in (0.25,)), other("full", 2.5e-5), other("full", 1e-4, 1, decay=0.25, decay_kind="zero")]
 
 
@@ -865,6 +867,7 @@ def plan_smol(K):
            other("sc", 2e-3), other("null", 4e-3)]
     yield [dual(8e-3, 1, seed=1, decay=1.0), dual(8e-3, 5, seed=1, T="task.loss"), dual(8e-3, 12, seed=1, **three), dual(4e-3, 0, seed=1), other("pissa", 4e-4, seed=1), other("lora", 1e-3, seed=1)]
     yield [dual(8e-3, 7, ranks="l"), dual(8e-3, 7, rank=64)]
+    yield [dual(8e-3, 7, rank=64, decay=1.0), other("lora", 1e-3, 7, rank=64)]
     yield [dual(lr, 9, core=4) for lr in (2e-3, 4e-3)]
     yield [dual(8e-3, 8, loss="eaft"), dual(8e-3, 8, loss="stm"), dual(8e-3, 5, T="task.resp"), dual(8e-3, 10, T="grad"), dual(8e-3, 5, K="qa.w4+text"), dual(8e-3, 2, rows="p0"),
            dual(8e-3, 3, modules="mlp"), other("lora", 2e-3, 1, decay=1.0)]
