@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -160,7 +161,8 @@ def timed_steps(model, optimizer, vocab, batch, ranks, device):
 
 def begun(command, **options):
     """A process whose output lines_of reads."""
-    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}  # of lines_of
+    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options)
 
 
 def lines_of(process, timeout):
@@ -168,9 +170,13 @@ def lines_of(process, timeout):
     try:
         output, errors = process.communicate("go\n" if process.stdin else None, timeout=timeout)
     except subprocess.TimeoutExpired:
-        print(f"timed out after {timeout} s: {' '.join(process.args)}", file=sys.stderr)
-        process.kill()
-        output, _ = process.communicate()
+        process.send_signal(signal.SIGABRT)  # Python says where it is
+        try:
+            output, errors = process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, errors = process.communicate()
+        print(f"timed out after {timeout} s: {' '.join(process.args)}: {errors.split('Extension modules:')[0][-1500:]}", file=sys.stderr)
     else:
         if process.returncode != 0:
             print(f"FAILED with {process.returncode}: {' '.join(process.args)}: {errors[-400:]}", file=sys.stderr)

@@ -865,6 +865,8 @@ def plan_smol(K):
     yield [other("lora", 1e-3, 13, share=0.1)]
     yield [other("lora", 4e-3, 1, decay=4.0), other("lora", 2e-3), other("pissa", 2e-4), dual(8e-3, 10, T="grad0.5"), dual(8e-3, 3, modules="nodo"), dual(8e-3, 6, K="qa+text+self"),
            other("sc", 2e-3), other("null", 4e-3)]
+    for seed in (1, 2):  # what is adopted beside half its rate without decay
+        yield [dual(4e-3, 0, seed=seed), dual(8e-3, 1, seed=seed, decay=1.0), dual(1.6e-2, 1, seed=seed, decay=2.0), dual(8e-3, 0, seed=seed)]
     yield [dual(8e-3, 1, seed=1, decay=1.0), dual(8e-3, 5, seed=1, T="task.loss"), dual(8e-3, 12, seed=1, **three), dual(4e-3, 0, seed=1), other("pissa", 4e-4, seed=1), other("lora", 1e-3, seed=1)]
     yield [dual(8e-3, 7, ranks="l"), dual(8e-3, 7, rank=64)]
     yield [dual(8e-3, 7, rank=64, decay=1.0), other("lora", 1e-3, 7, rank=64)]
@@ -880,6 +882,9 @@ def plan_shakespeare(K):
     other = lambda method, lr, idea=0, **o: options(method=method, lr=lr, idea=idea, K=K, **o)
     yield [other("lora", 5e-4), other("lora", 2e-3, scales=(0.7, 0.85)), other("pissa", 4e-4), dual(2e-3, 0), dual(4e-3, 0), dual(8e-3, 0),
            other("lora", 2e-3, 1, decay=2.0), dual(8e-3, 3, modules="nodo")]
+    # What is adopted at more rates, and the methods that were not run.
+    yield [dual(4e-3, 1, decay=1.0), dual(8e-3, 1, decay=2.0), other("null", 2e-3), other("sc", 1e-3), other("eva", 5e-4), other("lora", 1e-3, 1, decay=1.0)]
+    yield [dual(4e-3, 1, seed=1, decay=1.0), dual(2e-3, 0, seed=1), dual(2e-3, 1, seed=1, decay=1.0), other("lora", 1e-3, 1, seed=1, decay=2.0)]
     yield [dual(4e-3, 1, decay=2.0), other("lora", 1e-3, 1, decay=2.0), dual(1e-3, 0), dual(2e-3, 1, decay=1.0), dual(4e-3, 12, T="task.loss", rows="p0.5", decay=2.0),
            dual(2e-3, 5, T="task.loss"), other("lora", 2e-4), other("null", 2e-3)]
     yield [other("lora", 1e-3, 13, share=0.1)]

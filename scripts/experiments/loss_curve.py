@@ -75,8 +75,8 @@ def corda_batches(size, seed, steps):
     return batches[:steps]
 
 
-def fit(args, model, data, pad, seed):
-    """The losses of args.steps steps of AdamW, warm-up and cosine, in corda's order of samples."""
+def fit(args, model, data, pad, seed, at_a_time=0):
+    """The losses of args.steps steps of AdamW, warm-up and cosine, in corda's order of samples; so many samples are in memory at a time, 0: all of a step."""
     import torch
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.rate, weight_decay=0.0)
@@ -86,12 +86,17 @@ def fit(args, model, data, pad, seed):
         ids, labels, mask = start_swap.collate([data[i] for i in batch], pad, args.device)
         rate = step / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (args.steps - warmup)))
         optimizer.param_groups[0]["lr"] = args.rate * rate
-        with torch.autocast(args.device.split(":")[0], dtype=torch.bfloat16, enabled=args.precision == "bf16"):
-            loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
-        loss.backward()
+        total, targets = 0.0, (labels[:, 1:] != -100).sum()
+        for part in zip(*(tensor.split(at_a_time or BATCH) for tensor in (ids, labels, mask))):
+            part_ids, part_labels, part_mask = part
+            with torch.autocast(args.device.split(":")[0], dtype=torch.bfloat16, enabled=args.precision == "bf16"):
+                loss = model(input_ids=part_ids, attention_mask=part_mask, labels=part_labels).loss
+            loss = loss * ((part_labels[:, 1:] != -100).sum() / targets)  # the mean over the targets of all parts
+            loss.backward()
+            total += loss.detach()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.detach())
+        losses.append(total)
     return [float(loss) for loss in losses]
 
 

@@ -3,7 +3,7 @@
 """Two hundred steps of LoRA on GSM8K over a quantised base: do the losses stay within the spread of seeds?
 
     scripts/experiments/quantised_losses.py --prepare --shared FOLDER --work WORK             # WORK/data, which can be carried elsewhere
-    scripts/experiments/quantised_losses.py --corda PROGRAM --model SmolLM2-135M --work WORK --out FILE.jsonl
+    scripts/experiments/quantised_losses.py --corda PROGRAM --model FOLDER --work WORK --out FILE.jsonl
     scripts/experiments/quantised_losses.py --out FILE.jsonl --report
 
   corda-bf16   corda over 16-bit weights
@@ -16,12 +16,16 @@ cosine over the steps), so that they differ in the base and in rounding alone; t
 Two losses end a run: the mean of its last 20 steps, and that of an answer of 256 questions of GSM8K's test file. corda-fp8 is held to
 corda-bf16, corda-nf4 to peft-nf4: a loss is within the spread where, seed by seed, the two differ by less than the seeds of the reference do.
 
+FILE may have rows of several models, each reported for itself. `precision: fp8` leaves layers whose widths are no multiples of 128 in bf16, so a
+model that has such layers alone (SmolLM2-135M: 576 and 192) says nothing about it: --only '*bf16*' or '*nf4*' there.
+
 A run whose row is in FILE is not done again, one that fails stops no other. Exit status 1 where a loss is outside or a run is missing.
 """
 import argparse
 import concurrent.futures
 import fnmatch
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -68,6 +72,8 @@ def write_start(model, folder, seed):
 
 def peft_run(args):
     """One run of PEFT in this process; its row stands in --row."""
+    # Batches of many lengths, which would leave pieces of memory behind.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -87,10 +93,10 @@ def peft_run(args):
     args.precision = "bf16"
     begin = time.monotonic()
     model.train()
-    losses = loss_curve.fit(args, model, data, tokenizer.pad_token_id or tokenizer.eos_token_id, seed)
+    losses = loss_curve.fit(args, model, data, tokenizer.pad_token_id or tokenizer.eos_token_id, seed, args.at_a_time)
     seconds = time.monotonic() - begin
     tokens = [sum(len(data[i][0]) for i in batch) for batch in loss_curve.corda_batches(len(data), seed, args.steps)]
-    row = {"losses": losses, "tokens": tokens, "eval_loss": start_swap.task_loss(args, model, test[:args.test], tokenizer.eos_token_id),
+    row = {"losses": losses, "tokens": tokens, "eval_loss": start_swap.task_loss(args, model, test[:args.test], tokenizer.eos_token_id, args.at_a_time or BATCH),
            "train_seconds": round(seconds, 1)}
     args.row.write_text(json.dumps(row), encoding="utf-8")
 
@@ -116,7 +122,8 @@ class Experiment:
     def peft_run(self, name, seed):
         row, log = (self.args.work / f"{name}-{seed}.{kind}" for kind in ("json", "txt"))
         arguments = ["--model", self.args.model, "--work", self.args.work, "--rate", self.args.rate, "--steps", self.args.steps, "--test", self.args.test,
-                     "--device", "cuda" if self.args.device == "auto" else self.args.device, "--peft-seed", seed, "--row", row]
+                     "--device", "cuda" if self.args.device == "auto" else self.args.device, "--at-a-time", self.args.at_a_time, "--peft-seed", seed,
+                     "--row", row]
         with open(log, "w", encoding="utf-8") as file:
             done = subprocess.run([sys.executable, __file__, *map(str, arguments)], stdout=file, stderr=file)
         if done.returncode != 0:
@@ -134,9 +141,9 @@ class Experiment:
                        f"{row['train_seconds']} s")
 
     def work_through(self):
-        there = {(row["program"], row["seed"]) for row in (rows_of(self.args.out) if self.args.out.exists() else [])}
+        there = {(row["program"], row["seed"]) for row in (rows_of(self.args.out) if self.args.out.exists() else []) if row["model"] == self.args.model.name}
         plan = [(name, seed) for name in PROGRAMS for seed in range(self.args.seeds)]
-        plan = [item for item in plan if item not in there and fnmatch.fnmatch(f"{item[0]}-{item[1]}", self.args.only)]
+        plan = [item for item in plan if item not in there and any(fnmatch.fnmatch(f"{item[0]}-{item[1]}", pattern) for pattern in self.args.only.split(","))]
         link = self.args.work / "model"
         link.unlink(missing_ok=True)
         link.symlink_to(self.args.model.resolve())
@@ -147,7 +154,15 @@ class Experiment:
 
 
 def report(rows):
-    """The table, and how many losses are outside the spread or not known."""
+    """A table a model, and how many losses are outside the spread or not known."""
+    wrong = 0
+    for model in dict.fromkeys(row["model"] for row in rows):
+        print(f"\n## {model}\n")
+        wrong += report_of([row for row in rows if row["model"] == model])
+    return wrong
+
+
+def report_of(rows):
     for row in rows:
         row["loss"] = sum(row["losses"][-LAST:]) / len(row["losses"][-LAST:])
     of = {name: {row["seed"]: row for row in rows if row["program"] == name} for name in PROGRAMS}
@@ -164,6 +179,8 @@ def report(rows):
                   f" | {len(runs)} | {max(run['train_seconds'] for run in runs.values()):.0f} s |")
     print()
     for name, reference in HELD_TO.items():
+        if not of[name]:
+            continue
         seeds = sorted(set(of[name]) & set(of[reference]))
         if len(seeds) < 2 or len(of[name]) != len(of[reference]):
             print(f"{name} beside {reference}: no verdict of {len(of[name])} and {len(of[reference])} runs")
@@ -191,8 +208,9 @@ def arguments():
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--test", type=int, default=256, help="questions held out")
-    parser.add_argument("--only", default="*", help="runs whose name matches, such as 'corda-*'")
+    parser.add_argument("--only", default="*", help="runs whose name matches one of these, such as 'corda-nf4-*,peft-*'")
     parser.add_argument("--jobs", type=int, default=4, help="runs at a time")
+    parser.add_argument("--at-a-time", type=int, default=0, help="samples of a step that PEFT has in memory at a time; 0: all of them")
     parser.add_argument("--limit", type=float, default=0, help="seconds after which no further run is started")
     parser.add_argument("--device", default="auto", help="on a CPU corda runs in fp32, whatever its precision")
     parser.add_argument("--prepare", action="store_true")

@@ -26,7 +26,9 @@ from real_models_table import tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
-RATES = {"lora": ["4e-4", "1e-3"], "kpa": ["4e-4", "1e-3"], "ipa": ["1e-4", "4e-4"], "dual": ["1e-3", "4e-3"]}
+RATES = {"lora": ["4e-4", "1e-3"], "kpa": ["4e-4", "1e-3"], "ipa": ["1e-4", "4e-4"], "dual": ["1e-3", "4e-3"], "dual-decay": ["2e-3", "8e-3"]}
+# Of methods that are another one with settings of their own: that one, and those. docs/dual.md recommends dual so.
+VARIANTS = {"dual-decay": ("dual", {"optim.decay_total": "1"})}
 CALIBRATIONS = {
     "answers": ["--data", "data/knowledge_calibration.jsonl", "--format", "qa", "--qa-text", "question-answer"],
     "text": ["--data", "data/text_calibration.jsonl", "--format", "text"],
@@ -160,9 +162,10 @@ class Experiment:
     def train(self, model, name, method, rate, seed):
         """Trains and merges one run; returns its figures so far. The merged model lies in runs/NAME/merged."""
         begin = time.monotonic()
-        settings = {"optim.lr": rate, "seed": seed, "out": f"runs/{name}", **(SMALL_STEPS if self.args.small else {})}
+        plain, own = VARIANTS.get(method, (method, {}))
+        settings = {"optim.lr": rate, "seed": seed, "out": f"runs/{name}", **own, **(SMALL_STEPS if self.args.small else {})}
         # The settings of nano_qa.sh: its work folder has the same names in it.
-        command = model.corda.train(name, ROOT / "configs" / "nano-qa" / f"{method}.yaml", **settings)
+        command = model.corda.train(name, ROOT / "configs" / "nano-qa" / f"{plain}.yaml", **settings)
         seconds = time.monotonic() - begin
         merged = json.loads(model.corda(name, "merge", "--model", "model", "--adapter", f"runs/{name}/adapter", "--out", f"runs/{name}/merged",
                                         "--verify", "--device", self.args.device, "--json"))
@@ -221,7 +224,7 @@ class Experiment:
                 ready = [(model, dtype) for model in models for dtype in self.args.dtypes if model.is_done(f"reference-{dtype}.json")]
                 failed += in_parallel_count(pool, self.compare, ready)
             if "train" in steps:
-                calibrations, wanted = preparations({entry[2] for entry in plan}, DECOMPOSITIONS, CALIBRATIONS)
+                calibrations, wanted = preparations({VARIANTS.get(entry[2], entry[2:])[0] for entry in plan}, DECOMPOSITIONS, CALIBRATIONS)
                 failed += self.stage(pool, self.calibrate, [(model, name) for model in models for name in calibrations])[1]
                 failed += self.stage(pool, self.decompose, [(model, name) for model in models for name in wanted])[1]
                 results, count = self.stage(pool, self.run, plan)
@@ -285,7 +288,7 @@ def arguments():
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N; on a CPU the runs are in fp32, else in bf16")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--only", default="*", help="only runs whose name matches, such as 'qwen*/dual-*'")
+    parser.add_argument("--only", default="*", help="only runs whose name matches one of these, such as 'qwen*/dual-*,*/base'")
     parser.add_argument("--limit", type=float, default=0, help="seconds after which no further run is started")
     parser.add_argument("--steps", default=STEPS, type=lambda text: text.split(","), help=f"default: {STEPS}; gather alone writes the tables again")
     parser.add_argument("--reference", dest="steps", action="store_const", const=["reference"], help="only write what transformers says")
@@ -328,7 +331,7 @@ def main():
     plan += [(model, f"{method}-{rate}-{seed}", method, rate, seed)
              for seed in args.seeds.split(",") for method, rates in RATES.items() for rate in rates for model in models]
     known = rows_of(args.known)
-    plan = [entry for entry in plan if fnmatch.fnmatch(f"{entry[0].name}/{entry[1]}", args.only) and ("run", entry[0].name, entry[1]) not in known]
+    plan = [entry for entry in plan if any(fnmatch.fnmatch(f"{entry[0].name}/{entry[1]}", pattern) for pattern in args.only.split(",")) and ("run", entry[0].name, entry[1]) not in known]
     experiment = Experiment(args, models, known)
     failed = experiment.work_through(plan)
     count = experiment.gather()

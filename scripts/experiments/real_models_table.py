@@ -2,7 +2,7 @@
 """Markdown tables of real_models.py's results."""
 from plot import spread
 
-NAMES = {"base": "base model", "lora": "LoRA", "kpa": "CorDA KPA", "ipa": "CorDA IPA", "dual": "CorDA dual"}
+NAMES = {"base": "base model", "lora": "LoRA", "kpa": "CorDA KPA", "ipa": "CorDA IPA", "dual": "CorDA dual", "dual-decay": "CorDA dual, decay 1"}
 FIGURES = [("GSM8K loss", "gsm8k_nll", 3), ("TriviaQA answers' loss", "answer_nll", 3), ("TriviaQA exact match, %", "knowledge", 1),
            ("wikitext-2 loss", "wikitext2_nll", 3), ("C4 loss", "c4_nll", 3)]
 

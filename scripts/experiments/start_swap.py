@@ -289,11 +289,11 @@ def fine_tune(args, model, data, pad, rate, seed, drop):
 
 
 @torch.no_grad()
-def task_loss(args, model, data, pad):
+def task_loss(args, model, data, pad, at_a_time=128):
     model.eval()
     total = count = 0
-    for i in range(0, len(data), 128):
-        ids, labels, mask = collate(data[i:i + 128], pad, args.device)
+    for i in range(0, len(data), at_a_time):
+        ids, labels, mask = collate(data[i:i + at_a_time], pad, args.device)
         with torch.autocast(args.device.split(":")[0], dtype=torch.bfloat16):
             logits = model(input_ids=ids, attention_mask=mask).logits
         total += F.cross_entropy(logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum").item()
