@@ -3,6 +3,7 @@
 #include "data/record_encoder.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "corda/core/error.h"
@@ -140,6 +141,23 @@ void RecordEncoder::encode_instruction(const DataFile& file, const Record& recor
   cut(std::move(sample), "its response is empty, and the tokenizer has no EOS", into);
 }
 
+namespace {
+
+// A template's own words, behind what it is likely to mean where the assistant speaks first.
+std::string why_not_shown(const Conversation& conversation, const core::FormatError& error) {
+  const std::string words = error.what();
+  const auto& messages = conversation.messages;
+  const auto first = std::find_if(messages.begin(), messages.end(), [](const Message& message) {
+    return message.role() != "system";
+  });
+  constexpr std::string_view kBegins = "the conversation begins with the assistant";
+  const bool begins = first != messages.end() && first->role() == "assistant";
+  if (!begins || words.find(kBegins) != std::string::npos) return words;
+  return concat(kBegins, ": ", words);
+}
+
+}  // namespace
+
 void RecordEncoder::encode_conversation(const DataFile& file, const Record& record,
                                         const std::string& format, bool with_borders,
                                         EncodedRecord& into) const {
@@ -155,13 +173,13 @@ void RecordEncoder::encode_conversation(const DataFile& file, const Record& reco
   try {
     encoded = encoded_chat();
   } catch (const core::FormatError& error) {
-    if (!conversation.parsed_arguments) fail(file, record, error.what());
+    if (!conversation.parsed_arguments) fail(file, record, why_not_shown(conversation, error));
     // Most templates print the arguments of a call as JSON; some put them in as the text they were.
     conversation = conversation_of(file, record, format, settings_.system, false);
     try {
       encoded = encoded_chat();
     } catch (const core::FormatError&) {
-      fail(file, record, error.what());
+      fail(file, record, why_not_shown(conversation, error));
     }
   }
   into.borders = std::move(encoded.borders);

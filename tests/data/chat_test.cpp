@@ -322,6 +322,14 @@ TEST_F(Chat, HiddenToolsAndForeignTemplatesAreMentioned) {
               HasSubstr("<|im_start|>, <|im_end|> are no special tokens of this vocabulary"));
 }
 
+TEST_F(Chat, AConversationThatTheAssistantBeginsIsSaidToBeOne) {
+  const char* line =
+      R"({"messages":[{"role":"assistant","content":"x"},{"role":"user","content":"y"}]})";
+  EXPECT_THAT(
+      message_of<core::FormatError>([&] { load(line, {.template_name = "gemma"}, "auto"); }),
+      HasSubstr("the conversation begins with the assistant: "));
+}
+
 TEST_F(Chat, PartsOfMessagesThatTheTemplateDoesNotShowAreMentioned) {
   const char* line =
       R"({"messages":[{"role":"user","content":"w?","name":""},{"role":"assistant","content":"x","reasoning_content":"hm"}]})";
