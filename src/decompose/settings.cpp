@@ -164,6 +164,21 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   return list;
 }
 
+namespace {
+
+// What is said of drawing samples has no meaning where none are drawn.
+void check_draw(const DecomposeSettings& settings) {
+  if (!settings.data.empty()) return;
+  DecomposeSettings asked = settings;
+  DecomposeSettings untouched;
+  core::refuse_changed(settings_of(asked), settings_of(untouched),
+                       {"format", "columns", "template", "system", "skip_bad", "qa_text", "samples",
+                        "seq_len", "seed", "batch_tokens", "activation_scaling", "hidden_states"},
+                       "for --data, which is not given");
+}
+
+}  // namespace
+
 void check(const DecomposeSettings& settings) {
   std::vector<std::string> problems;
   const Mode& mode = mode_of(settings);
@@ -171,6 +186,7 @@ void check(const DecomposeSettings& settings) {
   check_choices(settings, mode, problems);
   if (settings.target_modules.empty()) problems.emplace_back("--target-modules names no layer");
   if (!problems.empty()) throw core::ConfigError(core::join(problems, "\n"));
+  check_draw(settings);
 }
 
 }  // namespace corda::decompose

@@ -28,6 +28,7 @@
 #include "eval/scorer_answers.h"
 #include "eval/task_items.h"
 #include "eval/task_score.h"
+#include "eval/unused_settings.h"
 
 namespace corda::eval {
 

@@ -219,6 +219,11 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   const auto begin = std::chrono::steady_clock::now();
   MergeSettings resolved = settings;
   settings_of(resolved).check_values();
+  if (resolved.covariance.empty()) {
+    MergeSettings untouched;
+    core::refuse_changed(settings_of(resolved), settings_of(untouched), {"damping"},
+                         "for --covariance, which is not given");
+  }
   if (settings.out.empty()) throw core::ConfigError("missing setting 'out'");
   if (settings.scale.size() != 1) {
     throw core::ConfigError(

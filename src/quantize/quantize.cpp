@@ -123,6 +123,11 @@ QuantizeResult quantize(const QuantizeSettings& settings, core::Reporter& report
   const auto begin = std::chrono::steady_clock::now();
   QuantizeSettings resolved = settings;
   settings_of(resolved).check_values();
+  if (resolved.covariance.empty()) {
+    QuantizeSettings untouched;
+    core::refuse_changed(settings_of(resolved), settings_of(untouched), {"damping"},
+                         "for --covariance, which is not given");
+  }
   linalg::set_threads(settings.threads);
   core::AtomicDirectory directory(settings.out);
   const quant::ModelWeights weights = quant::open_model(settings.model, reporter);

@@ -246,6 +246,12 @@ TEST_F(Modes, CombinationsWithoutMeaningAreRefusedInASentence) {
             "--covariance-choice compact chooses among several --covariance; 1 is given");
   EXPECT_EQ(refusal("eva", [](DecomposeSettings& s) { s.covariance_choice = "compact"; }),
             "--covariance-choice compact is for modes kpa and ipa, not mode eva");
+  EXPECT_EQ(refusal("kpa",
+                    [](DecomposeSettings& s) {
+                      s.samples = 3;
+                      s.qa_text = "question";
+                    }),
+            "'qa_text' and 'samples' are for --data, which is not given");
   EXPECT_THAT(refusal("pica", nothing), HasSubstr("; it is 'pica' (did you mean 'mica'?)"));
 }
 
