@@ -52,7 +52,7 @@ TEST(ConfigNode, AKeyThatIsAWordOfYamlIsToBeQuoted) {
       error_of("methods:\n  lora: {}\n  null: {a: 1}\n"),
       HasSubstr("t.yaml:3: a key must be a plain word; a word of YAML's own goes in quotes, "
                 "\"null\""));
-  EXPECT_EQ(read("\"null\": 1\n"), "null: 1\n");
+  EXPECT_EQ(read("\"null\": 1\n"), "\"null\": 1\n");
 }
 
 TEST(ConfigNode, ATabIsRefusedWithItsLine) {

@@ -224,8 +224,9 @@ TEST_F(LoadSamples, WrongColumnsListWhatIsThereAndHowToNameIt) {
             "name the right one with --columns instruction=COLUMN; bad records are left out, and "
             "listed, with --skip-bad (data.skip_bad: true)");
   EXPECT_THAT(error_of<core::FormatError>(file(R"({"question":"q","answer":null})", "qa")),
-              StartsWith("f.jsonl:1:1: the column 'answer' is null, and the format 'qa' needs its "
-                         "value"));
+              ::testing::StartsWith(
+                  "f.jsonl:1:1: the column 'answer' is null, and the format 'qa' needs its "
+                  "value"));
   EXPECT_THAT(error_of<core::FormatError>(file("{\"problem\":\"p\"}")),
               HasSubstr("f.jsonl:1:1: no format fits this record; the columns found are: problem; "
                         "the formats are messages (messages), sharegpt (conversations), "
