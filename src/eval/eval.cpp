@@ -189,6 +189,23 @@ EvalResult evaluate_task(const EvalSettings& settings, core::Reporter& reporter,
   return result;
 }
 
+// What a task cannot do is not dropped in silence.
+void refuse_what_the_task_lacks(const EvalSettings& settings) {
+  const std::string& task = settings.task;
+  if (task != "perplexity" && task != "generate") return;
+  if (settings.shots > 0)
+    throw core::ConfigError(
+        concat("--shots puts examples in front of questions that are scored; --task ", task,
+               " takes none"));
+  if (!settings.compare.empty())
+    throw core::ConfigError(
+        concat("--compare is for items that are right or wrong; --task ", task, " scores none"));
+  if (task == "perplexity" && !settings.predictions.empty())
+    throw core::ConfigError(
+        "--predictions keeps what was found item by item, and --task perplexity measures the text "
+        "as a whole; task wikitext, for example, keeps pages");
+}
+
 // How a result was measured, as its row of a card says it.
 std::string conditions_of(const EvalSettings& settings, const EvalResult& result,
                           at::Device device) {
@@ -235,6 +252,7 @@ EvalResult evaluate(const EvalSettings& given, core::Reporter& told, dist::World
   dist::WatchfulReporter reporter(told, world);
   EvalSettings settings = given;
   settings_of(settings).check_values();
+  refuse_what_the_task_lacks(settings);
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   if (settings.task == "generate") {

@@ -151,6 +151,23 @@ TEST_F(Eval, SkipBadLeavesOutWhatCannotBeRead) {
   EXPECT_EQ(evaluate(texts, log_).samples, 1);
 }
 
+TEST_F(Eval, WhatATaskCannotDoIsRefused) {
+  const auto refused = [&](const std::string& task, auto change) {
+    EvalSettings asked = text();
+    asked.task = task;
+    change(asked);
+    return error_of<core::ConfigError>([&] { evaluate(asked, log_); });
+  };
+  for (const char* task : {"perplexity", "generate"}) {
+    EXPECT_THAT(refused(task, [](EvalSettings& s) { s.shots = 2; }),
+                HasSubstr(std::string("--task ") + task + " takes none"));
+    EXPECT_THAT(refused(task, [](EvalSettings& s) { s.compare = "x.jsonl"; }),
+                HasSubstr(std::string("--task ") + task + " scores none"));
+  }
+  EXPECT_THAT(refused("perplexity", [](EvalSettings& s) { s.predictions = "x.jsonl"; }),
+              HasSubstr("--task perplexity measures the text as a whole"));
+}
+
 TEST_F(Eval, WindowsCoverTheTextAndPredictAllButTheirFirstToken) {
   EvalSettings asked = text();
   expect(asked, 8.660694555, 45, 1);
