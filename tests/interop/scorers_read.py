@@ -79,9 +79,9 @@ def evalplus_verdicts(answers, problems, work, base_only):
 
 
 def mbpp_plus(answers, problems, work):
-    from evalplus.sanitize import sanitize
     entry = {row["task_id"]: row["entry_point"] for row in problems}
     plain = evalplus_verdicts(answers, problems, work, base_only=False)
+    from evalplus.sanitize import sanitize  # behind the setting of MBPP_OVERRIDE_PATH, which is read as evalplus is imported
     sanitized = [{**row, "solution": sanitize(row["solution"], entry[row["task_id"]])} for row in answers]
     clean = evalplus_verdicts(sanitized, problems, work, base_only=False)
     return {"pass@1": sum(plain.values()) / len(plain), "pass@1 sanitized": sum(clean.values()) / len(clean), "problems": len(plain)}, [
