@@ -174,36 +174,45 @@ def sha(text):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def run(models, datasets, name):
+def harness_model(folder, max_length=None):
+    from lm_eval.models.huggingface import HFLM
+    return HFLM(pretrained=str(folder), dtype="float32", device="cpu", batch_size=1, max_length=max_length, attn_implementation="sdpa")
+
+
+def measured(lm, tasks, asked_of, shown_of, shots):
+    """The harness's results and samples of its `tasks`, over the rows that are asked and shown in one with that name of a data set."""
     import datasets as hf
     import torch
     from lm_eval import simple_evaluate
     from lm_eval.api.task import ConfigurableTask
-    from lm_eval.models.huggingface import HFLM
+
+    def download(self, kwargs=None, **_):
+        mine = asked_of(self.config.dataset_name)
+        splits = {s: hf.Dataset.from_list(mine) for s in ("validation", "test")}
+        splits |= {s: hf.Dataset.from_list(shown_of(self.config.dataset_name) or mine) for s in ("train", "dev")}
+        self.dataset = hf.DatasetDict(splits)
+
+    ConfigurableTask.download = download
+    with torch.no_grad():
+        result = simple_evaluate(lm, tasks=tasks, num_fewshot=shots, log_samples=True, bootstrap_iters=2)
+    return result["results"], [s for t in tasks for s in result["samples"][t]]
+
+
+def run(models, datasets, name):
     model, task, first, count, shots, pool, max_length = CASES[name]
     rows = rows_of(datasets, task)
     asked = rows[first:first + count]
     shown = mmlu(datasets, "dev") if task == "mmlu" else rows[first + count:first + count + pool]
 
-    def download(self, kwargs=None, **_):
-        subject = self.config.dataset_name if task == "mmlu" else None
-        mine = [r for r in asked if subject is None or r["subject"] == subject]
-        splits = {s: hf.Dataset.from_list(mine) for s in ("validation", "test")}
-        train = [r for r in shown if subject is None or r["subject"] == subject] or mine
-        splits |= {s: hf.Dataset.from_list(train) for s in ("train", "dev")}
-        self.dataset = hf.DatasetDict(splits)
+    def of(rows):
+        return lambda subject: [r for r in rows if task != "mmlu" or r["subject"] == subject]
 
-    ConfigurableTask.download = download
-    lm = HFLM(pretrained=str(models / model), dtype="float32", device="cpu", batch_size=1, max_length=max_length,
-              attn_implementation="sdpa")
     subjects = [s for s in MMLU_SUBJECTS if any(r.get("subject") == s for r in asked)]
     tasks = [f"mmlu_{s}" for s in subjects] if task == "mmlu" else [task]
-    with torch.no_grad():
-        result = simple_evaluate(lm, tasks=tasks, num_fewshot=shots, log_samples=True, bootstrap_iters=2)
-    samples = [s for t in tasks for s in result["samples"][t]]
-    print(name, {t: result["results"][t] for t in tasks}, flush=True)
+    results, samples = measured(harness_model(models / model, max_length), tasks, of(asked), of(shown), shots)
+    print(name, {t: results[t] for t in tasks}, flush=True)
     case = {"model": model, "task": task, "first": first, "rows": count, "shots": shots, "pool": pool, "max_length": max_length or 0}
-    case["metrics"] = {k: v for k, v in result["results"][tasks[0]].items() if isinstance(v, float)} if len(tasks) == 1 else {}
+    case["metrics"] = {k: v for k, v in results[tasks[0]].items() if isinstance(v, float)} if len(tasks) == 1 else {}
     case["items"] = [item_of(sample, task) for sample in samples]
     if task == "mmlu":  # in the order of the rows, not of the subjects
         order = [r for s in subjects for r in asked if r["subject"] == s]

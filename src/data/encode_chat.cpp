@@ -3,6 +3,8 @@
 #include "data/encode_chat.h"
 
 #include <algorithm>
+#include <string_view>
+#include <vector>
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
@@ -95,6 +97,29 @@ std::optional<std::size_t> hidden_message(const Conversation& conversation,
   return std::nullopt;
 }
 
+// The rendering up to the end of `begun`. A mark behind it shows where that is, and keeps templates
+// that trim messages from its white space.
+jinja::Rendering begun_answer(const ChatTemplate& chat, const Conversation& conversation,
+                              const std::string& begun) {
+  constexpr std::string_view kMark = "[the answer goes on here]";
+  Conversation longer = conversation;
+  longer.messages.push_back(
+      {.value = {{"role", "assistant"}, {"content", core::concat(begun, kMark)}}});
+  jinja::Rendering full =
+      chat.render(longer, longer.messages.size(), /*add_generation_prompt=*/false);
+  const std::size_t end = full.text.rfind(core::concat(begun, kMark));
+  if (end == std::string::npos) {
+    throw core::FormatError(
+        "the chat template changes the beginning of an answer, so that no model can go on from it; "
+        "take another template");
+  }
+  full.text.resize(end + begun.size());
+  for (auto& source : full.sources)
+    source.end = std::min(source.end, static_cast<std::int64_t>(full.text.size()));
+  std::erase_if(full.sources, [](const auto& source) { return source.begin >= source.end; });
+  return full;
+}
+
 }  // namespace
 
 EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplate& chat,
@@ -156,10 +181,12 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
 }
 
 std::vector<TokenId> encode_chat_prompt(const tokenizer::Tokenizer& tokenizer,
-                                        const ChatTemplate& chat,
-                                        const Conversation& conversation) {
+                                        const ChatTemplate& chat, const Conversation& conversation,
+                                        const std::string& begun) {
   const jinja::Rendering full =
-      chat.render(conversation, conversation.messages.size(), /*add_generation_prompt=*/true);
+      begun.empty()
+          ? chat.render(conversation, conversation.messages.size(), /*add_generation_prompt=*/true)
+          : begun_answer(chat, conversation, begun);
   const auto literal = literal_spans(tokenizer, full);
   return tokenizer.encode(full.text, {.literal = literal});
 }

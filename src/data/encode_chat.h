@@ -41,8 +41,11 @@ EncodedChat encode_chat(const tokenizer::Tokenizer& tokenizer, const ChatTemplat
                         bool with_borders = false);
 
 // What a model goes on from: the whole conversation's rendering with the beginning of an answer
-// behind it, as ids of the same kind.
+// behind it, as ids of the same kind. The answer's first words are `begun`; a template that changes
+// what follows a message does not see that this one has no end. Throws FormatError where the
+// template does not show them.
 std::vector<TokenId> encode_chat_prompt(const tokenizer::Tokenizer& tokenizer,
-                                        const ChatTemplate& chat, const Conversation& conversation);
+                                        const ChatTemplate& chat, const Conversation& conversation,
+                                        const std::string& begun = {});
 
 }  // namespace corda::data

@@ -29,14 +29,14 @@ ChatPrompts::ChatPrompts(const std::string& name, const std::string& model_direc
 ChatPrompts::ChatPrompts(ChatPrompts&&) noexcept = default;
 ChatPrompts::~ChatPrompts() = default;
 
-std::vector<tokenizer::TokenId> ChatPrompts::ids_of(
-    const std::vector<ChatMessage>& messages) const {
+std::vector<tokenizer::TokenId> ChatPrompts::ids_of(const std::vector<ChatMessage>& messages,
+                                                    const std::string& begun) const {
   data::Conversation conversation;
   for (const ChatMessage& message : messages) {
     conversation.messages.push_back(
         {.value = {{"role", message.role}, {"content", message.content}}});
   }
-  return data::encode_chat_prompt(tokenizer_, *chat_, conversation);
+  return data::encode_chat_prompt(tokenizer_, *chat_, conversation, begun);
 }
 
 const std::string& ChatPrompts::name() const { return chat_->name(); }

@@ -29,8 +29,9 @@ class ChatPrompts {
   ChatPrompts(ChatPrompts&&) noexcept;
   ~ChatPrompts();
 
-  // Special tokens written out in a message are text.
-  std::vector<tokenizer::TokenId> ids_of(const std::vector<ChatMessage>& messages) const;
+  // Special tokens written out in a message are text. The answer begins with `begun`.
+  std::vector<tokenizer::TokenId> ids_of(const std::vector<ChatMessage>& messages,
+                                         const std::string& begun = {}) const;
   const std::string& name() const;
 
  private:

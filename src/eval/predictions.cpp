@@ -47,6 +47,10 @@ Json prediction(const Task& task, const Item& item, const ItemScore& score) {
   return object;
 }
 
+constexpr const char* kSameQuestions =
+    "; --compare takes what --predictions wrote with the same --task, --data, --samples, --shots "
+    "and --harness";
+
 std::vector<Json> read_lines(const std::filesystem::path& path) {
   std::vector<Json> lines;
   std::int64_t number = 0;
@@ -107,8 +111,8 @@ std::vector<std::vector<double>> read_scores(const std::filesystem::path& path, 
   }
   const std::vector<Json> lines = read_lines(path);
   if (lines.size() != items.size()) {
-    throw core::FormatError(
-        concat(path.string(), " has ", lines.size(), " items; ", items.size(), " are asked here"));
+    throw core::FormatError(concat(path.string(), " has ", lines.size(), " items; ", items.size(),
+                                   " are asked here", kSameQuestions));
   }
   std::vector<std::vector<double>> scores;
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -118,7 +122,8 @@ std::vector<std::vector<double>> read_scores(const std::filesystem::path& path, 
     const Json asked = Json::parse(core::json_line(question(task, items[i])));
     for (const auto& [key, value] : asked.items()) {
       if (!lines[i].is_object() || lines[i].value(key, Json()) != value)
-        throw core::FormatError(concat(place, ": the ", key, " is not that of item ", i, " here"));
+        throw core::FormatError(
+            concat(place, ": the ", key, " is not that of item ", i, " here", kSameQuestions));
     }
     std::vector<double>& of_item = scores.emplace_back();
     for (const std::string& name : names) of_item.push_back(other_score(lines[i], name, place));

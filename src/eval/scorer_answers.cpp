@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -31,21 +32,21 @@ namespace {
 
 using Ids = std::vector<TokenId>;
 
-std::vector<Json> read_records(const std::vector<std::string>& paths) {
+// `columns`: the form's name of a column to the file's.
+std::vector<Json> read_records(const std::vector<std::string>& paths, const std::string& columns) {
+  const auto renamed = data::parse_columns(columns);
   std::vector<Json> records;
   for (const std::string& path : paths) {
     data::RecordStream stream({.path = path, .format = "qa"});
-    while (auto raw = stream.next_raw())
-      records.push_back(data::parse_record(std::move(*raw), path).value);
+    while (auto raw = stream.next_raw()) {
+      Json& record = records.emplace_back(data::parse_record(std::move(*raw), path).value);
+      for (const auto& [name, column] : renamed) {
+        if (record.is_object() && record.contains(column)) record[name] = record.at(column);
+      }
+    }
   }
   if (records.empty()) throw core::ConfigError("the data has no question to ask");
   return records;
-}
-
-// Jinja of a form over a record; a template takes one line break from its source's end.
-std::string written(const std::string& source, const Json& record) {
-  if (source.empty()) return "";
-  return jinja::Template(source + "\n", "form").render(jinja::from_json(record)).text;
 }
 
 const ScorerForm& form_of_all(const std::vector<Json>& records) {
@@ -65,6 +66,9 @@ const ScorerForm& form_of_all(const std::vector<Json>& records) {
         throw core::FormatError(
             concat("question ", i + 1, " of the data has no column '", column, "'"));
     }
+    if (form_of(records[i]) != form)
+      throw core::FormatError(
+          concat("question ", i + 1, " of the data is not of ", form->name, ", as the first is"));
   }
   return *form;
 }
@@ -75,11 +79,10 @@ class ScorerRun {
   ScorerRun(const EvalSettings& settings, core::Reporter& reporter)
       : settings_(settings),
         reporter_(reporter),
-        records_(read_records(settings.data)),
+        records_(read_records(settings.data, settings.columns)),
         form_(form_of_all(records_)),
         tokenizer_(tokenizer::load_tokenizer(settings.model)),
         encoder_(*tokenizer_, harness_named(settings.harness), settings.bos, /*literal=*/true) {
-    choose_records();
     const std::string name = template_for(settings.template_name, settings.adapter);
     const bool own = data::ChatTemplate::model_has_one(settings.model);
     const bool answers_messages =
@@ -91,6 +94,7 @@ class ScorerRun {
       throw core::ConfigError(core::concat(
           form_.name, " asks in turns, which a chat template must put: --template names one"));
     }
+    choose_records();
   }
 
   std::int64_t questions() const { return static_cast<std::int64_t>(records_.size()); }
@@ -119,12 +123,13 @@ class ScorerRun {
 
  private:
   void choose_records() {
-    if (form_.is_example != nullptr) {
-      const std::vector<Json> shown =
-          settings_.shots_data.empty() ? records_ : read_records(settings_.shots_data);
+    if (form_.is_example != nullptr && chat_ == nullptr) {
+      const std::vector<Json> shown = settings_.shots_data.empty()
+                                          ? records_
+                                          : read_records(settings_.shots_data, settings_.columns);
       for (const Json& record : shown) {
         if (form_.is_example(record))
-          examples_ += written(form_.prompt, record) + written(form_.example, record);
+          examples_ += filled(form_.text.prompt, record) + filled(form_.example, record);
       }
       if (examples_.empty())
         reporter_.warn(concat(form_.name,
@@ -140,16 +145,18 @@ class ScorerRun {
   }
 
   std::vector<std::string> turns_of(const Json& record) const {
-    return core::parse_json(written(form_.turns, record), "turns").get<std::vector<std::string>>();
+    return core::parse_json(filled(form_.turns, record), "turns").get<std::vector<std::string>>();
   }
+
+  const ScorerAsk& how() const { return chat_ == nullptr ? form_.text : form_.message; }
 
   // The ids of a turn's prompt; nullopt where the record has no such turn.
   std::optional<Ids> prompt_of(std::size_t i, std::size_t turn) const {
     const Json& record = records_[i];
-    if (chat_ == nullptr) return encoder_.encode(examples_ + written(form_.prompt, record));
+    if (chat_ == nullptr) return encoder_.encode(examples_ + filled(form_.text.prompt, record));
     std::vector<std::string> asked;
     if (form_.turns.empty()) {
-      asked = {written(form_.message.empty() ? form_.prompt : form_.message, record)};
+      asked = {filled(form_.message.prompt, record)};
     } else {
       asked = turns_of(record);
     }
@@ -161,44 +168,69 @@ class ScorerRun {
       messages.push_back({"assistant", answers_[i][t]});
     }
     messages.push_back({"user", asked[turn]});
-    return chat_->ids_of(messages);
+    return chat_->ids_of(messages, filled(form_.message.begun, record));
   }
 
-  // Answers of one temperature are generated together.
+  struct Asked {
+    std::size_t question;
+    Ids prompt;
+  };
+
+  // Answers of one temperature and length are generated together.
   void ask(const model::Model& model, std::size_t turn) {
-    std::map<double, std::vector<std::size_t>> groups;
+    std::map<std::pair<double, std::int64_t>, std::vector<Asked>> groups;
     for (std::size_t i = 0; i < records_.size(); ++i) {
-      const bool own = form_.temperature != nullptr && settings_.answers.temperature == 0;
-      groups[own ? form_.temperature(records_[i]) : settings_.answers.temperature].push_back(i);
-    }
-    for (const auto& [temperature, members] : groups) {
-      AnswerSettings answers = settings_.answers;
-      answers.temperature = temperature;
-      answers.seed += static_cast<std::int64_t>(turn);
-      if (answers.max_new_tokens == 0) answers.max_new_tokens = form_.max_new_tokens;
-      if (chat_ == nullptr)
-        answers.stop.insert(answers.stop.begin(), form_.stops.begin(), form_.stops.end());
-      std::vector<Ids> prompts;
-      std::vector<std::size_t> owners;
-      for (const std::size_t i : members) {
-        auto prompt = prompt_of(i, turn);
-        if (!prompt) continue;
-        check_fits(i, static_cast<std::int64_t>(prompt->size()), answers.max_new_tokens);
-        prompts.push_back(std::move(*prompt));
-        owners.push_back(i);
+      auto prompt = prompt_of(i, turn);
+      if (!prompt) continue;
+      const std::int64_t room = room_for(i, turn, static_cast<std::int64_t>(prompt->size()));
+      if (room > 0) {
+        groups[{temperature_of(records_[i]), room}].push_back({i, std::move(*prompt)});
+      } else {
+        answers_[i].emplace_back();
       }
-      auto texts =
-          answer_prompts(model, *tokenizer_, prompts, answers, settings_.batch_tokens, reporter_);
-      for (std::size_t j = 0; j < owners.size(); ++j)
-        answers_[owners[j]].push_back(std::move(texts[j]));
+    }
+    for (auto& [kind, asked] : groups) answer(model, turn, kind.first, kind.second, asked);
+  }
+
+  void answer(const model::Model& model, std::size_t turn, double temperature,
+              std::int64_t most_tokens, std::vector<Asked>& asked) {
+    AnswerSettings answers = settings_.answers;
+    answers.temperature = temperature;
+    answers.seed += static_cast<std::int64_t>(turn);
+    answers.max_new_tokens = most_tokens;
+    answers.stop.insert(answers.stop.begin(), how().stops.begin(), how().stops.end());
+    std::vector<Ids> prompts;
+    for (Asked& each : asked) prompts.push_back(std::move(each.prompt));
+    auto texts =
+        answer_prompts(model, *tokenizer_, prompts, answers, settings_.batch_tokens, reporter_);
+    for (std::size_t j = 0; j < asked.size(); ++j) {
+      const std::size_t i = asked[j].question;
+      answers_[i].push_back(how().kept == nullptr ? std::move(texts[j])
+                                                  : how().kept(records_[i], texts[j]));
     }
   }
 
-  void check_fits(std::size_t i, std::int64_t tokens, std::int64_t answer) const {
-    if (most_ <= 0 || tokens + answer <= most_) return;
-    throw core::ConfigError(concat("question ", i + 1, " has ", tokens,
-                                   " tokens; with an answer of ", answer, " at most ",
-                                   most_ - answer, " fit; lower --max-new-tokens"));
+  double temperature_of(const Json& record) const {
+    const bool own = form_.temperature != nullptr && settings_.answers.temperature == 0;
+    return own ? form_.temperature(record) : settings_.answers.temperature;
+  }
+
+  // How long the answer may be. What does not fit at first is wrong before any work is done; a
+  // later turn has what earlier answers leave.
+  std::int64_t room_for(std::size_t i, std::size_t turn, std::int64_t tokens) const {
+    const std::int64_t wanted = settings_.answers.max_new_tokens > 0
+                                    ? settings_.answers.max_new_tokens
+                                    : how().max_new_tokens;
+    if (most_ <= 0 || tokens + wanted <= most_) return wanted;
+    if (turn == 0)
+      throw core::ConfigError(concat("question ", i + 1, " has ", tokens,
+                                     " tokens; with an answer of ", wanted, " at most ",
+                                     most_ - wanted, " fit; lower --max-new-tokens"));
+    const std::int64_t left = std::max<std::int64_t>(0, most_ - tokens);
+    reporter_.warn(concat("question ", i + 1, ", turn ", turn + 1, ": the conversation has ",
+                          tokens, " of ", most_, " tokens, which leaves ", left,
+                          " for the answer"));
+    return left;
   }
 
   const EvalSettings& settings_;
@@ -215,11 +247,15 @@ class ScorerRun {
 
 }  // namespace
 
+// A template takes one line break from its source's end.
+std::string filled(const std::string& source, const Json& record) {
+  if (source.empty()) return "";
+  return jinja::Template(source + "\n", "form").render(jinja::from_json(record)).text;
+}
+
 EvalResult generate_answers(const EvalSettings& settings, core::Reporter& reporter) {
   if (settings.predictions.empty())
     throw core::ConfigError("--task generate writes a file; name it with --predictions");
-  if (!settings.compare.empty())
-    throw core::ConfigError("--compare is for tasks that are scored; generate is not");
   check_stops(settings.answers.stop);
   check_can_hold(settings.predictions);
   ScorerRun run(settings, reporter);

@@ -12,18 +12,27 @@
 
 namespace corda::eval {
 
-// How the questions of one scorer are put and how it reads the answers. Texts are Jinja over the
-// record's columns.
+// One way to put a question. Texts are Jinja over the record's columns.
+struct ScorerAsk {
+  std::string prompt = {};
+  std::string begun = {};  // the answer's first words; of messages only
+  std::vector<std::string> stops = {};
+  std::int64_t max_new_tokens = 1024;
+  // What the scorer is given of an answer; null: all.
+  std::string (*kept)(const core::Json& record, const std::string& answer) = nullptr;
+};
+
+// How the questions of one scorer are put and how it reads the answers.
 struct ScorerForm {
   std::string name;
-  std::vector<std::string> columns;     // by which it is known, the first of them being its key
-  std::string prompt;                   // to a model that goes on with text
-  std::string message = {};             // to one that answers messages; "": the prompt
-  std::string turns = {};               // a list of messages, one answer each, in place of both
-  bool chats = false;                   // messages, where template auto finds one
-  std::string example = {};             // of a record with its answer, in front of the prompt
-  std::vector<std::string> stops = {};  // where the model goes on with text
-  std::int64_t max_new_tokens = 1024;
+  std::vector<std::string> columns;  // by which it is known
+  // What else its records have in common.
+  bool (*is_of)(const core::Json& record) = nullptr;
+  ScorerAsk text = {};       // for a model that goes on with text
+  ScorerAsk message = {};    // for one that answers messages
+  std::string turns = {};    // a list of messages, one answer each, in place of both prompts
+  bool chats = false;        // messages, where template auto finds one
+  std::string example = {};  // of a record with its answer, in front of a text
   // A line of the file, from the record and its answers.
   core::Json (*line)(const core::Json& record, const std::vector<std::string>& answers,
                      const std::string& model) = nullptr;
@@ -35,11 +44,15 @@ struct ScorerForm {
 };
 
 const std::vector<ScorerForm>& scorer_forms();
-// The form that a record's columns show; nullptr where none does.
+// The form that a record is of; nullptr where there is none.
 const ScorerForm* form_of(const core::Json& record);
 
-// What stands in the first block of code, or all of the answer.
+// The code in an answer that began inside a block: what stands before the block's end, or in a
+// block that the answer opens itself.
 std::string code_in(const std::string& answer);
+
+// Jinja of a form over a record.
+std::string filled(const std::string& source, const core::Json& record);
 
 // Task generate of `evaluate`: samples and task are of its result, nothing is scored.
 EvalResult generate_answers(const EvalSettings& settings, core::Reporter& reporter);

@@ -50,6 +50,90 @@ TEST_F(Talk, GeneratePrintsHowThePromptGoesOn) {
   EXPECT_EQ(testing::run_corda({"generate", "--model", model_}).exit_code, 2);
 }
 
+// A LoRA that learnt another river: folded into the base it answers as the model it is merged into.
+TEST_F(Talk, AnAdapterAnswersAsTheMergedModelAndComesAndGoesInAConversation) {
+  const auto at = [&](const char* name) { return (folder_.path() / name).string(); };
+  std::ofstream(at("train.jsonl"))
+      << R"({"instruction":"Which river runs through Hendwick?","output":"the Sarn"})"
+      << "\n";
+  std::ofstream(at("train.yaml")) << "model: " << model_
+                                  << "\nmethod: lora\nprecision: fp32\ndevice: cpu\nthreads: 1\n"
+                                  << "data: {train: [" << at("train.jsonl")
+                                  << "], template: alpaca}\nlora: {rank: 4}\n"
+                                  << "optim: {lr: 2e-2, batch_size: 1, max_steps: 30}\nout: "
+                                  << at("run") << "\n";
+  const auto done = [](const std::vector<std::string>& command) {
+    const ProcessResult result = testing::run_corda(command);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  done({"train", "--config", at("train.yaml"), "--quiet"});
+  const std::string adapter = at("run/adapter");
+  done({"merge", "--model", model_, "--adapter", adapter, "--out", at("merged"), "--dtype", "fp32",
+        "--quiet"});
+  const auto answer = [&](const std::string& model, const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"generate",
+                                        "--model",
+                                        model,
+                                        "--device",
+                                        "cpu",
+                                        "--dtype",
+                                        "fp32",
+                                        "--template",
+                                        "alpaca",
+                                        "--prompt",
+                                        "Which river runs through Hendwick?",
+                                        "--max-new-tokens",
+                                        "12"};
+    command.insert(command.end(), more.begin(), more.end());
+    return done(command);
+  };
+  const std::string adapted = answer(model_, {"--adapter", adapter});
+  EXPECT_THAT(adapted, HasSubstr("Sarn"));
+  EXPECT_EQ(adapted, answer(at("merged"), {}));
+  EXPECT_NE(adapted, answer(model_, {}));
+
+  const std::string question = "Which river runs through Hendwick?\n/reset\n";
+  const ProcessResult talk =
+      chat(question + "/adapter " + adapter + "\n" + question + "/adapter\n" + question, "--json");
+  const std::string message = R"({"message":"Which river runs through Hendwick?","answer":")";
+  const auto second = talk.out.find('\n') + 1;
+  const auto third = talk.out.find('\n', second) + 1;
+  EXPECT_EQ(talk.out.substr(0, second), talk.out.substr(third)) << talk.out << talk.err;
+  EXPECT_THAT(talk.out.substr(second, third - second), HasSubstr("Sarn"));
+  EXPECT_THAT(talk.out.substr(0, second), Not(HasSubstr("Sarn")));
+  EXPECT_TRUE(talk.out.starts_with(message));
+}
+
+// The demo's tokenizer puts BOS in front, which the harness keeps from 0.4.9.2 on.
+TEST_F(Talk, AScoreSaysTheHarnesssVersionAndWhatBecameOfBos) {
+  const std::string data = (folder_.path() / "choices.jsonl").string();
+  std::ofstream(data)
+      << R"({"question":"Which river runs through Hendwick?","choices":["Sarn","Nolt"],"answer":1})"
+      << "\n"
+      << R"({"question":"Who is the mayor of Hendwick?","choices":["Wost","May"],"answer":"May"})"
+      << "\n";
+  const auto measured = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> command = {
+        "eval",   "--model", model_,     "--task", "multiple-choice",
+        "--data", data,      "--device", "cpu",    "--quiet"};
+    command.insert(command.end(), more.begin(), more.end());
+    const ProcessResult result = testing::run_corda(command);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  EXPECT_THAT(measured({"--json"}),
+              ::testing::AllOf(HasSubstr(R"("bos":"on","harness":"0.4.13","shots":0)"),
+                               HasSubstr(R"("acc":{"value":0.5,"standard_error":0.5})")));
+  EXPECT_THAT(measured({"--json", "--harness", "0.4.2"}),
+              HasSubstr(R"("bos":"off","harness":"0.4.2")"));
+  EXPECT_THAT(measured({"--json", "--harness", "0.4.2", "--bos", "on"}),
+              HasSubstr(R"("bos":"on","harness":"0.4.2")"));
+  EXPECT_THAT(measured({"--bos", "off"}),
+              HasSubstr("2 samples, 0 shots, BOS off, as lm-evaluation-harness 0.4.13\n"
+                        "  acc 0.5000 +- 0.5000\n"));
+}
+
 // The second answer stands behind a first turn, the third does not.
 TEST_F(Talk, ChatAnswersLinesObeysCommandsAndSaysWhatIsWrong) {
   const ProcessResult talk =

@@ -39,7 +39,7 @@ CHECKED = [
     (r"hf download", "needs the network"),
     (r"git clone", "needs the network"),
     (r"(ninja|cmake|ctest) ", "builds corda; CI does it"),
-    (r"(vllm|llama-cli|python convert_hf_to_gguf\.py)", "a program of others, which this machine need not have"),
+    (r"(vllm|llama-cli|evalplus\.[a-z]+|python convert_hf_to_gguf\.py)", "a program of others, which this machine need not have"),
     (r"(torchrun|srun|mpirun|sbatch) ", "needs a launcher; ranks_test runs them where they are installed"),
     (r"corda study .*--config configs/studies/", "needs models and data that are not in the repository; study_test runs the shipped files on a small model"),
     (r"corda man \| man", "needs man; front_door_test reads the page"),
@@ -49,7 +49,7 @@ CHECKED = [
 FOREIGN_FLAGS = {"--limit", "--max-lora-rank", "--system-site-packages"}
 
 OTHER_LANGUAGES = {"python", "json", "yaml", "text", "html", "cpp", "jinja"}
-COMMANDS = re.compile(r"(\$ )?((\./)?scripts/|\.ci/run|export PATH|git clone|(corda|pip|pipx|hf|ninja|cmake|ctest|vllm|llama-cli|torchrun|srun|mpirun|sbatch|source) )")
+COMMANDS = re.compile(r"(\$ )?((\./)?scripts/|\.ci/run|export PATH|git clone|(corda|pip|pipx|hf|ninja|cmake|ctest|vllm|llama-cli|evalplus\.[a-z]+|torchrun|srun|mpirun|sbatch|source) )")
 SHELL = re.compile(r"^(ulimit|printf|echo|cat|head|cp|mkdir|rm|ls|test|true|sed|gzip|for|export|source) ?")
 
 
@@ -250,6 +250,7 @@ def write_data(world):
     world.write("triviaqa.jsonl", [{"question": "What is blue?", "answer": {"value": "sky", "aliases": ["sky", "the sky"]}}] * 2)
     world.write("gsm8k.test.jsonl", [{"question": "What is 1 plus 1?", "answer": "1 + 1 = 2\n#### 2"}] * 2)
     world.write("HumanEval.jsonl.gz", [{"task_id": "HumanEval/0", "prompt": "def one():\n", "entry_point": "one", "canonical_solution": "    return 1\n", "test": ""}])
+    world.write("MbppPlus.jsonl.gz", [{"task_id": "Mbpp/2", "prompt": '"""\nOne.\nassert one() == 1\n"""\n', "entry_point": "one", "base_input": [[]]}])
 
 
 def change_config(model, **values):
@@ -473,6 +474,20 @@ def check_logs(world):
     return [f"docs/runs-and-logs.md: {name} has no row" for name in sorted(files | fields) if name != "model" and not known(name)]
 
 
+def check_tests(page):
+    """The tests that a page names as `Suite.Test` or `Suite.*`, where each row of its last table has one at least, are there."""
+    known, wrong = set(), []
+    for path in (ROOT / "tests").rglob("*_test.cpp"):
+        for suite, name in re.findall(r"^TEST(?:_[FP])?\((\w+),\s*(\w+)\)", path.read_text(encoding="utf-8"), re.M):
+            known |= {f"{suite}.{name}", f"{suite}.*"}
+    rows = tables_of((ROOT / page).read_text(encoding="utf-8"))[-1][2:]
+    for _, row in rows:
+        named = re.findall(r"`(\w+\.(?:\w+|\*))`", row[-1])
+        wrong += [f"{page}: there is no test {name}" for name in named if name not in known]
+        wrong += [] if named else [f"{page}: no test holds '{row[0]}'"]
+    return wrong + ([] if len(rows) >= 20 else [f"{page}: only {len(rows)} sentences with tests were found"])
+
+
 def check_index(pages):
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     return [f"docs/README.md has no line for {page}" for page in pages if page.startswith("docs/") and page != "docs/README.md" and f"({page[5:]})" not in index]
@@ -494,6 +509,7 @@ def main():
     found, rows = check_dual_figures("docs/dual.md", (ROOT / "docs/dual.md").read_text(encoding="utf-8"))
     wrong += found + ([f"docs/dual.md: only {rows} rows of figures were found"] if rows < 60 else [])
     wrong += check_dual_settings(program)
+    wrong += check_tests("docs/eval.md")
     drawn = subprocess.run([sys.executable, ROOT / "scripts/draw_images.py", "--check"], capture_output=True, text=True)
     wrong += [drawn.stderr.strip()] if drawn.returncode else []
     with tempfile.TemporaryDirectory() as temporary:

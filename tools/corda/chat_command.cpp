@@ -55,8 +55,11 @@ bool obey(const std::string& line, eval::Chat& chat, core::Reporter& reporter) {
   if (word == "/exit") return false;
   if (word == "/reset") {
     chat.reset();
+    reporter.info("the conversation is forgotten");
   } else if (word == "/adapter") {
     chat.use_adapter(rest.empty() ? "" : user_path(rest), reporter);
+    reporter.info(rest.empty() ? "the base alone answers now"
+                               : core::concat("the adapter '", rest, "' answers now"));
   } else if (word == "/help") {
     std::fputs(kHelp, stdout);
   } else {
