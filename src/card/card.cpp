@@ -315,15 +315,18 @@ std::string text_of_start(const Base& base, const Tuning& tuning, const Start& s
 std::string text_of_quantised(const Base& base, const Quantisation& how) {
   const bool is_nf4 = how.format == "nf4";
   Table table;
-  table.row("weights of the blocks' layers",
-            is_nf4 ? "NF4: 4 bits, blocks of 64" : "float8 e4m3: 8 bits, tiles of 128 x 128");
+  table.row("weights of the blocks' layers", is_nf4 ? "NF4: 4 bits, blocks of 64"
+                                             : how.scale_a_row
+                                                 ? "float8 e4m3: 8 bits, a scale a row"
+                                                 : "float8 e4m3: 8 bits, tiles of 128 x 128");
   table.row("other weights", "as in the base");
   table.row("rounding",
             how.knows_inputs ? "passes its error on to correlated inputs" : "to the nearest");
   table.row("inputs of", listed(data_at(how.data)));
   std::string use = loading_model();
-  use += is_nf4 ? "\nIt needs the package `bitsandbytes`.\n"
-                : "\nvLLM and transformers compute with the codes on GPUs that have float8.\n";
+  if (is_nf4) use += "\nIt needs the package `bitsandbytes`.\n";
+  if (how.scale_a_row) use += "\ntransformers needs the package `compressed-tensors`.\n";
+  if (!is_nf4) use += "\nvLLM and transformers compute with the codes on GPUs that have float8.\n";
   return assembled(front_matter(base, "quantized", "transformers", {}, {"corda"}),
                    title_of(base, is_nf4 ? "in 4 bits" : "in 8 bits"),
                    concat(linked(base), ", its blocks' linear layers in ",

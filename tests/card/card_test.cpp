@@ -270,6 +270,10 @@ class Scores : public Card {
   }
   std::string card() const { return core::read_file(at("a/README.md")); }
 };
+  EXPECT_THAT(informed, Not(HasSubstr("compressed-tensors")));
+  const std::string rows = text_of_quantised(kHubBase, {.format = "fp8", .scale_a_row = true});
+  EXPECT_THAT(rows, HasSubstr("float8 e4m3: 8 bits, a scale a row |\n"));
+  EXPECT_THAT(rows, HasSubstr("\ntransformers needs the package `compressed-tensors`.\n"));
 
 TEST_F(Scores, StandInFrontOfHowItIsLoadedAndAllElseStays) {
   const std::string before = text_of(Artifact::kAdapter, kHubBase, kDual, std::nullopt);

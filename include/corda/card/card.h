@@ -66,6 +66,7 @@ Start start_of(const fs::path& directory);
 struct Quantisation {
   std::string format = {};             // nf4 | fp8
   bool knows_inputs = false;           // whether a covariance guided the rounding
+  bool scale_a_row = false;            // fp8: not a tile
   std::vector<std::string> data = {};  // that this covariance is of; their paths
 };
 
