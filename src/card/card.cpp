@@ -67,11 +67,9 @@ bool is_corda(const Tuning& tuning) {
 }
 
 std::string method_name(const Tuning& tuning) {
-  static const std::map<std::string, std::string> kOthers = {{"null", "LoRA-Null"},
-                                                             {"sc", "SC-LoRA"},
-                                                             {"eva", "EVA"},
-                                                             {"milora", "MiLoRA"},
-                                                             {"mica", "MiCA"}};
+  static const std::map<std::string, std::string> kOthers = {
+      {"null", "LoRA-Null"}, {"sc", "SC-LoRA"}, {"eva", "EVA"},
+      {"milora", "MiLoRA"},  {"mica", "MiCA"},  {"cloq", "CLoQ"}};
   if (const auto other = kOthers.find(tuning.mode); other != kOthers.end()) return other->second;
   if (tuning.method == "corda") {
     std::string mode = tuning.mode;
@@ -257,6 +255,15 @@ std::string about_corda(const Tuning& tuning) {
          "([Yang et al., 2024](https://arxiv.org/abs/2406.05223)).";
 }
 
+// Over which base an adapter stands that makes good what codes lose.
+std::string about_codes(const Tuning& tuning) {
+  if (tuning.corrects.empty()) return "";
+  return concat(" It makes good part of what the base loses in ",
+                tuning.corrects == "nf4" ? "NF4 (bitsandbytes' 4 bits, with double quantisation)"
+                                         : "float8 (tiles of 128 x 128)",
+                ", so load the base in that; over other weights it adds an error.");
+}
+
 // The card around its parts; `what` is one line.
 std::string assembled(const std::string& front, const std::string& title, const std::string& what,
                       const Table& table, const std::string& use, const Base& base) {
@@ -274,7 +281,7 @@ std::string text_of(Artifact artifact, const Base& base, const Tuning& tuning,
   const std::string method = method_name(tuning);
   std::string what;
   if (is_adapter) {
-    what = concat("A low-rank adapter (", method, ") of ", linked(base), ".");
+    what = concat("A low-rank adapter (", method, ") of ", linked(base), ".", about_codes(tuning));
   } else if (is_full) {
     what = concat(linked(base), ", with all of its weights trained.");
   } else {
@@ -301,14 +308,16 @@ std::string text_of_start(const Base& base, const Tuning& tuning, const Start& s
   add_start(table, start);
   const std::string use =
       concat("## Training it\n\nName this directory in the settings of `corda train`:\n\n```yaml\n",
-             "method: ", yaml(tuning.method), "\nadapter: path/to/this\n```\n");
+             "method: ", yaml(tuning.method), "\nadapter: path/to/this\n",
+             tuning.corrects.empty() ? "" : concat("base: ", tuning.corrects, "\n"), "```\n");
   return assembled(
       front_matter(base, "adapter", "peft", {}, tags_of(tuning)),
       title_of(base, concat("a start for ", method)),
       concat("The start of a low-rank adapter (", method, ") of ", linked(base),
-             ". Nothing of it is trained yet: with it the model computes what the base "
-             "computes.",
-             about_corda(tuning)),
+             tuning.corrects.empty() ? ". Nothing of it is trained yet: with it the model computes "
+                                       "what the base computes."
+                                     : ". Nothing of it is trained yet.",
+             about_codes(tuning), about_corda(tuning)),
       table, use, base);
 }
 

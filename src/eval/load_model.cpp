@@ -38,14 +38,21 @@ ModelChoice choice_of(const EvalSettings& settings) {
           .offers_base = true};
 }
 
-model::Model load_model(const ModelChoice& choice, core::Reporter& reporter,
+model::Model load_model(const ModelChoice& given, core::Reporter& reporter,
                         const std::function<void()>& checked, dist::World& world) {
+  ModelChoice choice = given;
   const at::Device device = world.device_of(choice.device);
   const at::ScalarType dtype = linalg::dtype_of(choice.dtype, device);
   const quant::ModelWeights weights = quant::open_model(choice.model, reporter);
   std::optional<adapter::Adapter> adapter;  // first: one that does not fit should not cost minutes
   if (!choice.adapter.empty())
     adapter = adapter::read_adapter_for(choice.adapter, weights, reporter);
+  if (adapter && adapter->corrects_base && choice.base == "auto") {
+    choice.base = adapter->base_format;
+    reporter.info(
+        core::concat("the base is held in ", choice.base, ", whose loss the adapter makes good"));
+  }
+  if (adapter) adapter::check_held(*adapter, choice.base, "give --base ");
   if (checked) checked();
   const auto described = model::describe_model(weights, reporter, choice.assume_family);
   const model::LoadOptions options{

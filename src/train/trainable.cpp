@@ -215,6 +215,7 @@ void check_targets(const TrainSettings& settings, const model::Model& model,
 adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model& model,
                                const quant::ModelWeights& base, core::Reporter& reporter) {
   adapter::Adapter result = adapter::read_adapter_for(settings.adapter, base, reporter);
+  adapter::check_held(result, settings.base, "set base: ");
   if (result.method != settings.method) {
     throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter,
                                    "' is an adapter of method ", result.method));
