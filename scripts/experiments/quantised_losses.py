@@ -9,12 +9,15 @@
   corda-bf16   corda over 16-bit weights
   corda-nf4    corda, base: nf4
   corda-fp8    corda, precision: fp8
+  corda-cloq   corda, base: nf4, with a start of mode cloq for the training data's inputs in place of LoRA's
+  corda-gptq   corda over a directory that `corda quantize --to nf4 --covariance` made with the same inputs
   peft-nf4     PEFT over bitsandbytes NF4 (nested absmax, products in bf16), under autocast as Hugging Face's Trainer runs it
 
-All runs of a seed train the same adapter on the same samples in the same order with the same settings (configs/nano-qa/lora.yaml,
+All runs of a seed but corda-cloq's train the same adapter on the same samples in the same order with the same settings (configs/nano-qa/lora.yaml,
 cosine over the steps), so that they differ in the base and in rounding alone; that the tokens of every step are equal is checked. A seed draws A and the order.
 Two losses end a run: the mean of its last 20 steps, and that of an answer of 256 questions of GSM8K's test file. corda-fp8 is held to
 corda-bf16, corda-nf4 to peft-nf4: a loss is within the spread where, seed by seed, the two differ by less than the seeds of the reference do.
+Of corda-cloq and corda-gptq it is said by how much they are below corda-nf4; corda-cloq has one start for all seeds.
 
 FILE may have rows of several models, each reported for itself. `precision: fp8` leaves layers whose widths are no multiples of 128 in bf16, so a
 model that has such layers alone (SmolLM2-135M: 576 and 192) says nothing about it: --only '*bf16*' or '*nf4*' there.
@@ -32,14 +35,17 @@ import sys
 import threading
 import time
 
-from experiment import Clock, Corda, Failed, in_parallel
+from experiment import TASK, Clock, Corda, Failed, in_parallel
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "nano-qa" / "lora.yaml"
 RANK, BATCH, LAST = 32, 32, 20
 # The slowest first.
-PROGRAMS = {"peft-nf4": None, "corda-fp8": {"precision": "fp8"}, "corda-nf4": {"precision": "bf16", "base": "nf4"}, "corda-bf16": {"precision": "bf16"}}
+PROGRAMS = {"peft-nf4": None, "corda-fp8": {"precision": "fp8"}, "corda-nf4": {"precision": "bf16", "base": "nf4"},
+            "corda-cloq": {"precision": "bf16", "base": "nf4", "method": "corda", "adapter": "start-cloq"},
+            "corda-gptq": {"precision": "bf16", "model": "model-gptq"}, "corda-bf16": {"precision": "bf16"}}
 HELD_TO = {"corda-fp8": "corda-bf16", "corda-nf4": "peft-nf4"}
+BELOW = {"corda-cloq": "corda-nf4", "corda-gptq": "corda-nf4"}
 LOSSES = {"loss": f"training, last {LAST} steps", "eval_loss": "held out"}
 
 
@@ -68,6 +74,18 @@ def write_start(model, folder, seed):
     (folder / "adapter_config.json").write_text(json.dumps({
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": str(model), "r": RANK, "lora_alpha": RANK, "lora_dropout": 0.0,
         "bias": "none", "target_modules": targets}), encoding="utf-8")
+
+
+def prepare_informed(args, corda, names):
+    """What corda-cloq and corda-gptq begin with: the covariance of the training data's inputs, and what is made of it."""
+    data = ["--data", "data/gsm8k_train.jsonl", *TASK, "--template", "alpaca"]
+    makes = {"cov": ["calibrate", "--model", "model", *data, "--samples", "256", "--seq-len", "256", "--activation-scaling", "none", "--device", args.device],
+             "start-cloq": ["decompose", "--model", "model", "--mode", "cloq", "--rank", str(RANK), "--covariance", "cov", "--device", args.device],
+             "model-gptq": ["quantize", "--model", "model", "--to", "nf4", "--covariance", "cov"]}
+    wanted = [folder for program, folder in (("corda-cloq", "start-cloq"), ("corda-gptq", "model-gptq")) if program in names]
+    for folder in ["cov", *wanted] if wanted else []:
+        if not (args.work / folder).exists():
+            corda(folder, *makes[folder], "--out", folder)
 
 
 def peft_run(args):
@@ -110,7 +128,7 @@ class Experiment:
         data = [{"path": f"data/gsm8k_{part}.jsonl", "format": "alpaca", "columns": {"instruction": "question", "output": "answer"}}
                 for part in ("train", "test")]
         data[1]["count"] = self.args.test
-        settings = {**PROGRAMS[name], "adapter": f"start-{seed}", "data.eval": json.dumps(data[1:]), "optim.lr": self.args.rate, "optim.max_steps": self.args.steps,
+        settings = {"adapter": f"start-{seed}", **PROGRAMS[name], "data.eval": json.dumps(data[1:]), "optim.lr": self.args.rate, "optim.max_steps": self.args.steps,
                     "optim.batch_size": BATCH, "seed": seed, "out": f"runs/{name}-{seed}"}
         begin = time.monotonic()
         self.corda.train(f"{name}-{seed}", CONFIG, **settings)
@@ -149,6 +167,7 @@ class Experiment:
         link.symlink_to(self.args.model.resolve())
         for seed in {seed for _, seed in plan}:
             write_start(self.args.model, self.args.work / f"start-{seed}", seed)
+        prepare_informed(self.args, self.corda, {name for name, _ in plan})
         with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
             in_parallel(pool, self.run, plan)
 
@@ -194,6 +213,11 @@ def report_of(rows):
             wrong += outside
             print(f"{name} beside {reference}, {words}: differ by {', '.join(f'{d:+.4f}' for d in differences)}; seeds by {spread:.4f}: "
                   f"{'outside' if outside else 'within'} the spread")
+    for name, reference in BELOW.items():
+        for loss, words in LOSSES.items():
+            below = [of[reference][seed][loss] - of[name][seed][loss] for seed in sorted(set(of[name]) & set(of[reference]))]
+            if below:
+                print(f"{name} below {reference}, {words}: by {', '.join(f'{d:+.4f}' for d in below)}")
     return wrong
 
 

@@ -7,8 +7,9 @@
 
 `layers.safetensors` holds the tensors of a layer as a checkpoint has them, each name behind that of its case
 ("bnb-nf4-nested:P.weight.absmax"); `layers.json` the `quantization_config`, the dtype and shape of the values,
-their SHA-256 and their first row. `nf4.safetensors` is a larger matrix as bitsandbytes quantises it; its
-values follow from a formula (`formula`, and in tests/quant), so that they need not be kept.
+their SHA-256 and their first row. `nf4.safetensors` is a larger matrix as bitsandbytes quantises it, `float8.safetensors`
+one as compressed-tensors does with a scale a row; their values follow from a formula (`formula`, and in tests/quant), so that
+they need not be kept.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ import torch
 from compressed_tensors.compressors import FloatQuantizationCompressor, IntQuantizationCompressor, PackedQuantizationCompressor
 from compressed_tensors.entrypoints.convert.converters.autoawq import AutoAWQConverter
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+from compressed_tensors.quantization.utils import calculate_qparams
 from gptqmodel.nn_modules.qlinear.torch import TorchLinear
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 
@@ -27,6 +29,7 @@ SEED = 20261
 LAYER = "P"
 AWQ_ORDER = [0, 4, 1, 5, 2, 6, 3, 7]
 MATRIX = (130, 128)  # 260 blocks of 64: two blocks of absolute maxima
+ROWS = (24, 72)
 
 
 def formula(shape):
@@ -86,6 +89,17 @@ def compressed(weight, compressor, zero_point=None, **args):
         state["weight_zero_point"] = zero_point.expand_as(state["weight_scale"]).contiguous()
     tensors = compressor.compress(state, scheme)
     return tensors, compressor.decompress(dict(tensors), scheme)["weight"]
+
+
+def float8_rows(weight):
+    """The library's scales in the weight's type, its codes of the weight over them and what these mean. It divides in the type
+    it is given, so that 16 bits round twice; given fp32 it rounds once, to the code."""
+    args = QuantizationArgs(num_bits=8, type="float", strategy="channel", symmetric=True)
+    scheme = QuantizationScheme(targets=["Linear"], weights=args)
+    scale, _ = calculate_qparams(weight.amin(dim=1, keepdim=True), weight.amax(dim=1, keepdim=True), args)
+    codes = FloatQuantizationCompressor.compress({"weight": weight.float(), "weight_scale": scale.float()}, scheme)["weight"]
+    stored = {"weight": codes, "weight_scale": scale}
+    return stored, FloatQuantizationCompressor.decompress(dict(stored), scheme)["weight"]
 
 
 def bits_to_words(codes, bits):
@@ -187,8 +201,11 @@ def main():
     parts, values = bnb4(formula(MATRIX), "nf4", True)
     del parts["weight.nested_quant_map"], parts["weight.quant_map"]  # constants, in layers.safetensors too
     golden.write_tensors(folder / "nf4.safetensors", {f"P.{key}": value for key, value in parts.items()})
-    golden.write_manifest(folder, "quant.py", SEED, golden.read_pins("requirements-quant.txt"),
-                          nf4_values=hashlib.sha256(values.view(torch.uint8).numpy().tobytes()).hexdigest())
+    rows, row_values = float8_rows(formula(ROWS))
+    golden.write_tensors(folder / "float8.safetensors", {f"P.{key}": value for key, value in rows.items()})
+    digest = lambda tensor: hashlib.sha256(tensor.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+    golden.write_manifest(folder, "quant.py", SEED, golden.read_pins("requirements-quant.txt"), nf4_values=digest(values),
+                          float8_values=digest(row_values))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   adapter.base_name = base.text("name");
   adapter.base_fingerprint = base.text("fingerprint");
   if (notes.object("base").contains("format")) adapter.base_format = base.text("format");
+  if (base.has("corrected")) adapter.corrects_base = base.boolean("corrected");
   adapter.covariance_fingerprints = notes.texts("covariances");
   for (const auto& [module, entry] : notes.object("layers").items()) {
     adapter.reports[module] =

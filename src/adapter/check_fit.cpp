@@ -161,6 +161,13 @@ void check_fit(const AdapterReader& adapter, const quant::ModelWeights& base,
   warn_of_missing(adapter, base, reporter);
 }
 
+void check_held(const Adapter& adapter, const std::string& held, const std::string& advice) {
+  if (!adapter.corrects_base || held == adapter.base_format) return;
+  throw core::ConfigError(concat("the adapter makes good what the base loses in ",
+                                 adapter.base_format, ", and over any other it adds an error; ",
+                                 advice, adapter.base_format));
+}
+
 Adapter read_adapter_for(const fs::path& directory, const quant::ModelWeights& base,
                          core::Reporter& reporter) {
   const AdapterReader reader(directory);

@@ -112,6 +112,7 @@ Json notes_of(const Adapter& adapter, bool subtracts) {
   root["base"] = {{"name", core::hub_name_of(adapter.base_name)},
                   {"fingerprint", adapter.base_fingerprint}};
   if (!adapter.base_format.empty()) root["base"]["format"] = adapter.base_format;
+  if (adapter.corrects_base) root["base"]["corrected"] = true;
   root["covariances"] = adapter.covariance_fingerprints;
   if (!adapter.template_name.empty()) {
     root["template"] = {{"name", adapter.template_name}, {"chat_template", adapter.chat_template}};

@@ -120,6 +120,18 @@ LayerAdapter initialise_mica(const linalg::Spectrum& u, std::int64_t in_features
   return layer;
 }
 
+LayerAdapter initialise_cloq(const at::Tensor& error, const linalg::Spectrum& u, double scale) {
+  check_directions(error, u, scale, "out");
+  const at::Tensor rows = at::mm(u.vectors.t(), error.to(u.vectors.options()));
+  const at::Tensor length = at::linalg_vector_norm(rows, 2, at::IntArrayRef{1}) * std::sqrt(3.0);
+  const at::Tensor has_weight = at::logical_and(alive(u, error.size(0), error.size(1)), length > 0);
+  const at::Tensor zero = at::zeros_like(length);
+  LayerAdapter layer;
+  layer.a = to_fp32(rows * at::where(has_weight, length.reciprocal(), zero).unsqueeze(1));
+  layer.b = to_fp32(u.vectors * at::where(has_weight, length / scale, zero));
+  return layer;
+}
+
 LayerAdapter initialise_pissa(const at::Tensor& weight, std::int64_t rank, double scale) {
   LayerAdapter layer = initialise_from_subspace(weight, linalg::svd_top(weight, rank), scale);
   for (at::Tensor* tensor : {&layer.a, &layer.b, &layer.a0, &layer.b0}) *tensor = tensor->cpu();

@@ -21,7 +21,8 @@ card::Tuning without_layers(const Adapter& header, bool subtracts_start) {
           .mode = header.mode,
           .rank = header.rank,
           .stored_rank = subtracts_start ? 2 * header.rank : header.rank,
-          .alpha = header.alpha};
+          .alpha = header.alpha,
+          .corrects = header.corrects_base ? header.base_format : ""};
 }
 
 }  // namespace

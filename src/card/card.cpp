@@ -67,11 +67,9 @@ bool is_corda(const Tuning& tuning) {
 }
 
 std::string method_name(const Tuning& tuning) {
-  static const std::map<std::string, std::string> kOthers = {{"null", "LoRA-Null"},
-                                                             {"sc", "SC-LoRA"},
-                                                             {"eva", "EVA"},
-                                                             {"milora", "MiLoRA"},
-                                                             {"mica", "MiCA"}};
+  static const std::map<std::string, std::string> kOthers = {
+      {"null", "LoRA-Null"}, {"sc", "SC-LoRA"}, {"eva", "EVA"},
+      {"milora", "MiLoRA"},  {"mica", "MiCA"},  {"cloq", "CLoQ"}};
   if (const auto other = kOthers.find(tuning.mode); other != kOthers.end()) return other->second;
   if (tuning.method == "corda") {
     std::string mode = tuning.mode;
@@ -257,6 +255,15 @@ std::string about_corda(const Tuning& tuning) {
          "([Yang et al., 2024](https://arxiv.org/abs/2406.05223)).";
 }
 
+// Over which base an adapter stands that makes good what codes lose.
+std::string about_codes(const Tuning& tuning) {
+  if (tuning.corrects.empty()) return "";
+  return concat(" It makes good part of what the base loses in ",
+                tuning.corrects == "nf4" ? "NF4 (bitsandbytes' 4 bits, with double quantisation)"
+                                         : "float8 (tiles of 128 x 128)",
+                ", so load the base in that; over other weights it adds an error.");
+}
+
 // The card around its parts; `what` is one line.
 std::string assembled(const std::string& front, const std::string& title, const std::string& what,
                       const Table& table, const std::string& use, const Base& base) {
@@ -274,7 +281,7 @@ std::string text_of(Artifact artifact, const Base& base, const Tuning& tuning,
   const std::string method = method_name(tuning);
   std::string what;
   if (is_adapter) {
-    what = concat("A low-rank adapter (", method, ") of ", linked(base), ".");
+    what = concat("A low-rank adapter (", method, ") of ", linked(base), ".", about_codes(tuning));
   } else if (is_full) {
     what = concat(linked(base), ", with all of its weights trained.");
   } else {
@@ -301,29 +308,34 @@ std::string text_of_start(const Base& base, const Tuning& tuning, const Start& s
   add_start(table, start);
   const std::string use =
       concat("## Training it\n\nName this directory in the settings of `corda train`:\n\n```yaml\n",
-             "method: ", yaml(tuning.method), "\nadapter: path/to/this\n```\n");
+             "method: ", yaml(tuning.method), "\nadapter: path/to/this\n",
+             tuning.corrects.empty() ? "" : concat("base: ", tuning.corrects, "\n"), "```\n");
   return assembled(
       front_matter(base, "adapter", "peft", {}, tags_of(tuning)),
       title_of(base, concat("a start for ", method)),
       concat("The start of a low-rank adapter (", method, ") of ", linked(base),
-             ". Nothing of it is trained yet: with it the model computes what the base "
-             "computes.",
-             about_corda(tuning)),
+             tuning.corrects.empty() ? ". Nothing of it is trained yet: with it the model computes "
+                                       "what the base computes."
+                                     : ". Nothing of it is trained yet.",
+             about_codes(tuning), about_corda(tuning)),
       table, use, base);
 }
 
 std::string text_of_quantised(const Base& base, const Quantisation& how) {
   const bool is_nf4 = how.format == "nf4";
   Table table;
-  table.row("weights of the blocks' layers",
-            is_nf4 ? "NF4: 4 bits, blocks of 64" : "float8 e4m3: 8 bits, tiles of 128 x 128");
+  table.row("weights of the blocks' layers", is_nf4 ? "NF4: 4 bits, blocks of 64"
+                                             : how.scale_a_row
+                                                 ? "float8 e4m3: 8 bits, a scale a row"
+                                                 : "float8 e4m3: 8 bits, tiles of 128 x 128");
   table.row("other weights", "as in the base");
   table.row("rounding",
             how.knows_inputs ? "passes its error on to correlated inputs" : "to the nearest");
   table.row("inputs of", listed(data_at(how.data)));
   std::string use = loading_model();
-  use += is_nf4 ? "\nIt needs the package `bitsandbytes`.\n"
-                : "\nvLLM and transformers compute with the codes on GPUs that have float8.\n";
+  if (is_nf4) use += "\nIt needs the package `bitsandbytes`.\n";
+  if (how.scale_a_row) use += "\ntransformers needs the package `compressed-tensors`.\n";
+  if (!is_nf4) use += "\nvLLM and transformers compute with the codes on GPUs that have float8.\n";
   return assembled(front_matter(base, "quantized", "transformers", {}, {"corda"}),
                    title_of(base, is_nf4 ? "in 4 bits" : "in 8 bits"),
                    concat(linked(base), ", its blocks' linear layers in ",

@@ -64,6 +64,16 @@ Covariances open_covariances(const DecomposeSettings& settings, const quant::Mod
   return result;
 }
 
+// Refuses a base of which nobody knows what its codes lost, where the mode makes that good.
+void check_precise(const DecomposeSettings& settings, const quant::ModelWeights& model) {
+  const Mode& mode = mode_of(settings);
+  if (!mode.corrects_base || model.quantised_layers() == 0) return;
+  throw ConfigError(concat(title_of(mode), " makes good what ", settings.base,
+                           " loses of the weights, but '", model.directory().string(),
+                           "' is quantised already (", model.format(),
+                           "); give the model in 16 bits that it was made from"));
+}
+
 // The names that --target-modules stands for in this model.
 std::vector<std::string> targets_of(const DecomposeSettings& settings,
                                     const model::ModelDescription& config) {
@@ -280,6 +290,8 @@ adapter::Adapter empty_adapter(const DecomposeSettings& settings, const std::str
   result.alpha = settings.alpha > 0 ? settings.alpha : static_cast<double>(settings.rank);
   result.train_a = mode.trains_a;
   result.train_b = mode.trains_b;
+  result.corrects_base = mode.corrects_base;
+  if (mode.corrects_base) result.base_format = settings.base;
   result.base_fingerprint = fingerprint;
   result.base_name = settings.model;
   result.covariance_fingerprints = std::move(sources);
@@ -422,6 +434,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   const at::Device device = world.device_of(settings.device);
   const linalg::WarmUp warm_up(device, linalg::WarmUpOf::kDecompositions);
   const quant::ModelWeights model = quant::open_model(settings.model, reporter);
+  check_precise(settings, model);
   const std::string fingerprint = model.fingerprint();
   const model::ModelDescription config =
       model::describe_model(model, reporter, settings.assume_family);

@@ -12,7 +12,7 @@ namespace corda::decompose {
 
 namespace {
 
-constexpr std::array<Mode, 9> kModes = {{
+constexpr std::array<Mode, 10> kModes = {{
     {.name = "kpa",
      .method = "corda",
      .what = "keeps knowledge: the components that it uses least (PEFT's kpm)",
@@ -77,6 +77,14 @@ constexpr std::array<Mode, 9> kModes = {{
      .trains_b = false,
      .takes_largest = false,
      .start = start_mica},
+    {.name = "cloq",
+     .method = "corda",
+     .what = "CLoQ: what a base in 4 or 8 bits (--base) loses most of in its outputs",
+     .input = Input::kTask,
+     .corrects_base = true,
+     .has_singular_values = false,
+     .prepare = prepare_damped,
+     .start = start_cloq},
     {.name = "",
      .method = "pissa",
      .what = "PiSSA: the weight's largest components",

@@ -141,6 +141,10 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("beta", s.beta,
            "mode sc: weight of the knowledge's outputs against the task's, which have 1 - beta",
            {0, 1});
+  list.add("base", s.base,
+           "mode cloq: how training will hold the base, whose loss in these codes the start makes "
+           "good",
+           {"nf4", "fp8"});
   list.add("rank", s.rank, "rank of the adapter", {1, 65536});
   list.add(
       "ranks", s.ranks,
@@ -156,7 +160,8 @@ core::SettingsList settings_of(DecomposeSettings& s) {
            "linear "
            "layer of the blocks")
       .split_at_commas();
-  list.add("damping", s.damping, "c of C + c mean(diag C) I (modes kpa, ipa, dual)", {1e-12, 1e6});
+  list.add("damping", s.damping, "c of C + c mean(diag C) I (modes kpa, ipa, dual, cloq)",
+           {1e-12, 1e6});
   list.add("exact", s.exact, "take the exact fp64 route for every layer, slower by 3 to 20 times");
   covariance::add_draw_settings(list, s);
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();

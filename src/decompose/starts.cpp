@@ -10,6 +10,7 @@
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/linalg/energy.h"
+#include "corda/quant/quantise.h"
 #include "decompose/mode_of.h"
 #include "linalg/checks.h"
 
@@ -105,6 +106,22 @@ LayerStart start_of_weight(const SiteWork& site, const LayerSite& layer, Spectru
       adapter::vanishing_components(found, layer.out_features, layer.in_features);
   start.directions = std::move(found);
   return start;
+}
+
+// The largest left singular vectors of E L, C~ = L L^T, by the eigenvectors of the smaller of its
+// Gram matrices: the values are their squares.
+Spectrum largest_in_outputs(const at::Tensor& error, DampedCovariance& covariance,
+                            std::int64_t components, const linalg::SubspaceOptions& options) {
+  if (error.size(0) <= error.size(1)) {
+    return linalg::certified_eigen_top(linalg::sandwich(error, covariance.matrix()), components,
+                                       options);
+  }
+  const at::Tensor seen = at::mm(error, covariance.factor());
+  Spectrum found = linalg::certified_eigen_top(at::mm(seen.t(), seen), components, options);
+  found.vectors = at::mm(seen, found.vectors);
+  const at::Tensor length = at::linalg_vector_norm(found.vectors, 2, at::IntArrayRef{0});
+  found.vectors = found.vectors / at::where(length > 0, length, at::ones_like(length));
+  return found;
 }
 
 }  // namespace
@@ -215,6 +232,25 @@ LayerStart start_mica(const SiteWork& /*site*/, const LayerSite& layer) {
   start.directions = linalg::svd_bottom(layer.weight, layer.components);
   start.stored =
       adapter::exported_factors(adapter::initialise_mica(start.directions, layer.in_features));
+  return start;
+}
+
+LayerStart start_cloq(const SiteWork& site, const LayerSite& layer) {
+  linalg::check_finite("the weight", layer.weight);
+  const auto codes = quant::quantise(layer.weight, {.base = quant::base_named(site.settings.base)});
+  const at::Tensor error = layer.weight.to(at::kDouble) - quant::dequantised(codes).to(at::kDouble);
+  LayerStart start;
+  if (error.any().item<bool>()) {
+    start.directions =
+        largest_in_outputs(error, site.damped.front(), layer.components, site.options());
+  } else {  // codes that lose nothing leave no directions
+    start.directions.vectors = at::eye(layer.out_features, layer.components, error.options());
+    start.directions.values = at::zeros({layer.components}, error.options());
+    start.directions.route = "none";
+  }
+  start.stored =
+      adapter::exported_factors(adapter::initialise_cloq(error, start.directions, site.scale));
+  start.without_weight = (start.stored.a.abs().amax(1) == 0).sum().item<std::int64_t>();
   return start;
 }
 

@@ -66,7 +66,7 @@ struct LayerStart {
 // the mean of its diagonal (CorDA++, 2506.13187, equation 7). Not below zero.
 double log_compactness(const linalg::DampedCovariance::Range& range, std::int64_t out_features);
 
-void prepare_damped(SiteWork& site);   // kpa, ipa
+void prepare_damped(SiteWork& site);   // kpa, ipa, cloq
 void prepare_ratio(SiteWork& site);    // dual
 void prepare_largest(SiteWork& site);  // eva
 void prepare_least(SiteWork& site);    // null
@@ -81,5 +81,6 @@ LayerStart start_eva(const SiteWork& site, const LayerSite& layer);
 LayerStart start_pissa(const SiteWork& site, const LayerSite& layer);
 LayerStart start_milora(const SiteWork& site, const LayerSite& layer);
 LayerStart start_mica(const SiteWork& site, const LayerSite& layer);
+LayerStart start_cloq(const SiteWork& site, const LayerSite& layer);
 
 }  // namespace corda::decompose

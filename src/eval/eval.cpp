@@ -190,6 +190,25 @@ EvalResult evaluate_task(const EvalSettings& settings, core::Reporter& reporter,
   return result;
 }
 
+// How a result was measured, as its row of a card says it.
+std::string conditions_of(const EvalSettings& settings, const EvalResult& result,
+                          at::Device device) {
+  const bool wide = linalg::dtype_of(settings.dtype, device) == at::kFloat;
+  std::vector<std::string> parts = {concat(result.samples, " samples")};
+  if (result.harness.empty()) {
+    parts.push_back(concat(result.tokens, " target tokens"));
+  } else {
+    parts.push_back(concat(result.shots, " shots, as lm-evaluation-harness ", result.harness));
+  }
+  if (settings.template_name != "auto") {
+    const auto name = std::filesystem::path(settings.template_name).filename().string();
+    parts.push_back(concat("template ", name));
+  }
+  if (settings.base != "auto") parts.push_back(concat("base in ", settings.base));
+  parts.emplace_back(wide ? "fp32" : "bf16");
+  return core::join(parts, ", ");
+}
+
 // What goes into a card: the metrics of a task, and the loss of the text or the answers.
 std::vector<card::Score> scores_of(const EvalSettings& settings, const EvalResult& result,
                                    at::Device device) {

@@ -25,9 +25,9 @@ struct ModelChoice {
 
 ModelChoice choice_of(const EvalSettings& settings);
 
-// The adapter is folded into the weights. `checked` is called once it is known to fit, before any
-// weight of the base is read; it may be empty.
-// On the device of this rank of `world`.
+// The adapter is folded into the weights. One that makes good what codes lose takes a base `auto`
+// in these. `checked` is called once it is known to fit, before any weight of the base is read; it
+// may be empty. On the device of this rank of `world`.
 model::Model load_model(const ModelChoice& choice, core::Reporter& reporter,
                         const std::function<void()>& checked = {},
                         dist::World& world = dist::alone());

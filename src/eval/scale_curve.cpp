@@ -94,6 +94,8 @@ ScaleCurve scale_curve(const VerifySettings& settings, const std::vector<double>
       model::describe_model(weights, reporter, settings.assume_family);
   const quant::Base base =
       settings.into == "base" ? quant::Base::kDense : trained_base(settings.base, adapter.header());
+  adapter::check_held(adapter.header(), quant::base_names()[static_cast<std::size_t>(base)],
+                      "give --into quantised-base and --base ");
   const SampleSource source = source_of(settings);
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   ScaleCurve curve;

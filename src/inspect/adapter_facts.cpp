@@ -160,6 +160,7 @@ Json adapter_facts(const InspectSettings& settings, core::Reporter& reporter) {
   facts["adapted_layers"] = reader.modules().size();
   facts["target_modules"] = targets;
   facts["base"] = {{"name", header.base_name}, {"fingerprint", header.base_fingerprint}};
+  if (!header.base_format.empty()) facts["base"]["format"] = header.base_format;
   if (!header.template_name.empty()) facts["template"] = header.template_name;
   add_size(facts, reader.file());
   add_energy(facts, header);

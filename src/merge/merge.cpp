@@ -51,7 +51,9 @@ std::string module_of(const std::string& name) {
 quant::Base base_of(const MergeSettings& settings, const quant::ModelWeights& base,
                     const adapter::Adapter& adapter) {
   const bool quantised = base.quantised_layers() > 0;
+  constexpr const char* kAdvice = "merge with --into quantised-base and --base ";
   if (settings.into == "base") {
+    adapter::check_held(adapter, "bf16", kAdvice);
     if (!quantised) return quant::Base::kDense;
     throw core::ConfigError(
         concat("'", settings.model, "' is quantised (", base.format(),
@@ -66,6 +68,7 @@ quant::Base base_of(const MergeSettings& settings, const quant::ModelWeights& ba
                                    "' nor the adapter '", settings.adapter,
                                    "' says how the base is quantised; give --base nf4 or fp8"));
   }
+  adapter::check_held(adapter, name, kAdvice);
   return quant::base_named(name);
 }
 
@@ -82,11 +85,8 @@ class BaseWeights {
   at::Tensor get(const std::string& name) const {
     if (changes(name)) {
       const at::ScalarType type = io::to_scalar_type(weights_.info(name).dtype);
-      if (const auto codes = quant::packed_base(weights_, name, base_, at::kCPU, type)) {
-        at::Tensor values = at::empty({codes->rows, codes->columns}, at::kFloat);
-        kernels::dequantise(values, *codes);
-        return values;
-      }
+      if (const auto codes = quant::packed_base(weights_, name, base_, at::kCPU, type))
+        return quant::dequantised(*codes);
     }
     return weights_.view(name).to(at::kFloat);
   }

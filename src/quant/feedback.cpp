@@ -128,9 +128,9 @@ at::Tensor round_with_feedback(const at::Tensor& weight, const at::Tensor& covar
       damping);
 }
 
-PackedWeight quantise(const at::Tensor& weight, Base base, const at::Tensor& covariance,
+PackedWeight quantise(const at::Tensor& weight, Format format, const at::Tensor& covariance,
                       double damping) {
-  PackedWeight packed = base == Base::kNf4 ? quantise_nf4(weight) : quantise_float8(weight);
+  PackedWeight packed = quantise(weight, format);
   const at::Tensor scales = scales_of(packed);
   const at::Tensor columns = scales.t().contiguous();
   const at::Tensor table = at::tensor(nf4_values(), at::kFloat);
@@ -138,7 +138,7 @@ PackedWeight quantise(const at::Tensor& weight, Base base, const at::Tensor& cov
   const auto round = [&](std::int64_t column, const at::Tensor& values) -> at::Tensor {
     const at::Tensor scale = columns.select(0, column);
     const at::Tensor scaled = over(values, scale);
-    const at::Tensor nearest = base == Base::kNf4
+    const at::Tensor nearest = format.base == Base::kNf4
                                    ? table.index_select(0, at::bucketize(scaled, bounds))
                                    : float8_of(scaled).to(at::kFloat);
     return (nearest * scale).to(packed.rounded_to).to(at::kFloat);

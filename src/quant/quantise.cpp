@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "corda/core/error.h"
 #include "corda/kernels/float8.h"
@@ -61,6 +62,21 @@ PackedWeight nf4_shapes(const at::Tensor& weight, bool nested) {
           .columns = weight.size(1),
           .rounded_to = weight.scalar_type(),
           .codes = std::move(codes)};
+}
+
+// The smallest number of a type that has all its digits.
+double smallest_normal(at::ScalarType type) {
+  return type == at::kHalf ? 0x1p-14 : std::numeric_limits<float>::min();
+}
+
+// The scales for such largest values, in fp32, each a number of `type`. Below its smallest normal
+// number a scale would lose digits or become zero; the codes, which are floating, need no smaller.
+at::Tensor float8_scales(const at::Tensor& largest, at::ScalarType type) {
+  // The divisor is a tensor: on a GPU, ATen divides by a plain number by multiplying with its
+  // reciprocal, which rounds otherwise than the CPU does.
+  const at::Tensor scales = largest / at::full_like(largest, kernels::kLargestFloat8);
+  return at::where(largest == 0, at::ones_like(largest),
+                   scales.clamp_min(smallest_normal(type)).to(type).to(at::kFloat));
 }
 
 bool is_of(const PackedWeight& packed, Base base) {
@@ -154,16 +170,19 @@ PackedWeight quantise_nf4(const at::Tensor& weight, bool nested) {
   return packed;
 }
 
-PackedWeight quantise_float8(const at::Tensor& weight, std::int64_t tile) {
+PackedWeight quantise_float8(const at::Tensor& weight, Scales scales) {
+  const bool channel = scales == Scales::kChannel;
   const std::int64_t rows = weight.size(0);
   const std::int64_t columns = weight.size(1);
-  const std::int64_t down = ceil_div(rows, tile);
-  const std::int64_t across = ceil_div(columns, tile);
+  const std::int64_t tall = channel ? 1 : kTile;
+  const std::int64_t wide = channel ? columns : kTile;
+  const std::int64_t down = ceil_div(rows, tall);
+  const std::int64_t across = ceil_div(columns, wide);
   PackedWeight packed{
       .rows = rows,
       .columns = columns,
       .rounded_to = weight.scalar_type(),
-      .codes = TileCodes{.codes = {}, .scales = {}, .block_rows = tile, .block_columns = tile}};
+      .codes = TileCodes{.codes = {}, .scales = {}, .block_rows = tall, .block_columns = wide}};
   auto& codes = std::get<TileCodes>(packed.codes);
   if (weight.is_meta()) {
     codes.codes = at::empty(weight.sizes(), weight.options().dtype(at::kFloat8_e4m3fn));
@@ -171,15 +190,12 @@ PackedWeight quantise_float8(const at::Tensor& weight, std::int64_t tile) {
     return packed;
   }
   const at::Tensor tiles = at::constant_pad_nd(weight.to(at::kFloat),
-                                               {0, across * tile - columns, 0, down * tile - rows})
-                               .view({down, tile, across, tile});
-  const at::Tensor largest = tiles.abs().amax(at::IntArrayRef{1, 3});
-  // The divisor is a tensor: on a GPU, ATen divides by a plain number by multiplying with its
-  // reciprocal, which rounds otherwise than the CPU does.
-  codes.scales = at::where(largest < kernels::kSmallestFloat8Range, at::ones_like(largest),
-                           largest / at::full_like(largest, kernels::kLargestFloat8));
+                                               {0, across * wide - columns, 0, down * tall - rows})
+                               .view({down, tall, across, wide});
+  codes.scales = float8_scales(tiles.abs().amax(at::IntArrayRef{1, 3}),
+                               channel ? weight.scalar_type() : at::kFloat);
   codes.codes = (tiles / codes.scales.view({down, 1, across, 1}))
-                    .view({down * tile, across * tile})
+                    .view({down * tall, across * wide})
                     .narrow(0, 0, rows)
                     .narrow(1, 0, columns)
                     .to(at::kFloat8_e4m3fn)
@@ -187,15 +203,34 @@ PackedWeight quantise_float8(const at::Tensor& weight, std::int64_t tile) {
   return packed;
 }
 
+PackedWeight quantise(const at::Tensor& weight, Format format) {
+  return format.base == Base::kNf4 ? quantise_nf4(weight) : quantise_float8(weight, format.scales);
+}
+
+at::Tensor dequantised(const PackedWeight& packed) {
+  at::Tensor values =
+      at::empty({packed.rows, packed.columns},
+                at::TensorOptions().dtype(at::kFloat).device(packed.tensors()[0].device()));
+  kernels::dequantise(values, packed);
+  return values;
+}
+
+bool makes_codes(Base base) { return base == Base::kNf4 || base == Base::kFloat8; }
+
+std::optional<PackedWeight> held_codes(const ModelWeights& weights, const std::string& name,
+                                       Base base) {
+  if (base == Base::kDense) return std::nullopt;
+  auto held = weights.packed(name);
+  return held && is_of(*held, base) ? held : std::nullopt;
+}
+
 std::optional<PackedWeight> packed_base(const ModelWeights& weights, const std::string& name,
                                         Base base, at::Device device, at::ScalarType type) {
-  if (base == Base::kDense) return std::nullopt;
   // The codes look at the mapped file, which they must not outlive.
-  if (const auto held = weights.packed(name); held && is_of(*held, base))
-    return held->to(device, /*copies=*/true);
-  if (base == Base::kAuto) return std::nullopt;
+  if (const auto held = held_codes(weights, name, base)) return held->to(device, /*copies=*/true);
+  if (!makes_codes(base)) return std::nullopt;
   const at::Tensor dense = weights.load(name, device, type);
-  return base == Base::kNf4 ? quantise_nf4(dense) : quantise_float8(dense);
+  return quantise(dense, {.base = base});
 }
 
 }  // namespace corda::quant

@@ -50,8 +50,12 @@ std::string state_of(const PackedWeight& packed, const TableCodes& codes) {
 constexpr std::size_t kStateBytes = 256;
 
 Parts parts_of(const PackedWeight& packed) {
-  if (const auto* tiles = std::get_if<TileCodes>(&packed.codes))
-    return {{"", tiles->codes}, {"_scale_inv", tiles->scales}};
+  if (const auto* tiles = std::get_if<TileCodes>(&packed.codes)) {
+    const bool channel = tiles->block_rows == 1;
+    return {{"", tiles->codes},
+            {channel ? "_scale" : "_scale_inv",
+             channel ? tiles->scales.to(packed.rounded_to) : tiles->scales}};
+  }
   const auto& codes = std::get<TableCodes>(packed.codes);
   Parts parts = {
       {"", codes.codes.unsqueeze(1)}, {".absmax", codes.absmax}, {".quant_map", codes.table}};
@@ -71,9 +75,27 @@ DType dense_type(const io::TensorInfo& info, const io::RewriteOptions& options) 
   return options.dtype && io::is_floating(info.dtype) ? *options.dtype : info.dtype;
 }
 
-std::string configuration(Base to, const std::string& dtype) {
+// compressed-tensors' settings of float8: activations are quantised as they come, a scale a token.
+Json channel_configuration() {
+  const Json float8 = {{"num_bits", 8}, {"type", "float"}, {"symmetric", true}};
+  Json weights = float8;
+  weights.update({{"strategy", "channel"}, {"dynamic", false}});
+  Json activations = float8;
+  activations.update({{"strategy", "token"}, {"dynamic", true}});
+  const Json group = {
+      {"targets", {"Linear"}}, {"weights", weights}, {"input_activations", activations}};
+  return {{"quant_method", "compressed-tensors"},
+          {"format", "float-quantized"},
+          {"quantization_status", "compressed"},
+          {"config_groups", {{"group_0", group}}},
+          {"ignore", {"lm_head"}}};
+}
+
+std::string configuration(Format to, const std::string& dtype) {
   Json config;
-  if (to == Base::kFloat8) {
+  if (to.base == Base::kFloat8 && to.scales == Scales::kChannel) {
+    config = channel_configuration();
+  } else if (to.base == Base::kFloat8) {
     config = {{"quant_method", "fp8"},
               {"activation_scheme", "dynamic"},
               {"fmt", "e4m3"},
@@ -136,7 +158,7 @@ io::RewriteResult write_dense(const ModelWeights& weights, const std::filesystem
 }
 
 io::RewriteResult write_quantised(
-    const ModelWeights& weights, const std::filesystem::path& out, Base to,
+    const ModelWeights& weights, const std::filesystem::path& out, Format to,
     const std::function<PackedWeight(const std::string& name)>& content,
     io::RewriteOptions options) {
   std::map<std::string, std::string> layer_of;  // of the tensors that are written
@@ -156,8 +178,7 @@ io::RewriteResult write_quantised(
       return tensors;
     }
     const at::Tensor shape = weights.load(name, at::kMeta, io::to_scalar_type(info.dtype));
-    const PackedWeight packed = to == Base::kNf4 ? quantise_nf4(shape) : quantise_float8(shape);
-    for (const auto& [suffix, tensor] : parts_of(packed)) {
+    for (const auto& [suffix, tensor] : parts_of(quantise(shape, to))) {
       tensors.push_back({name + suffix, io::to_dtype(tensor.scalar_type()), tensor.sizes().vec()});
       layer_of[name + suffix] = name;
     }

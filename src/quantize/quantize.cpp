@@ -21,6 +21,7 @@ namespace corda::quantize {
 using core::concat;
 using kernels::PackedWeight;
 using quant::Base;
+using quant::Scales;
 
 namespace {
 
@@ -54,8 +55,10 @@ void check_sites(const io::CovarianceReader& covariance, const std::vector<std::
                                  "; calibrate on all layers (--target-modules all-linear)"));
 }
 
-card::Quantisation how_of(const QuantizeSettings& settings) {
-  card::Quantisation how{.format = settings.to, .knows_inputs = !settings.covariance.empty()};
+card::Quantisation how_of(const QuantizeSettings& settings, quant::Format format) {
+  card::Quantisation how{.format = settings.to,
+                         .scale_a_row = format.scales == Scales::kChannel,
+                         .knows_inputs = !settings.covariance.empty()};
   if (how.knows_inputs) how.data = card::start_of(settings.covariance).data;
   return how;
 }
@@ -74,29 +77,45 @@ void require_memory(const quant::ModelWeights& weights, const std::vector<std::s
   linalg::require_memory(at::kCPU, "the largest layer", most, "use a machine with more memory");
 }
 
-// Programs that read tiles of 128 x 128 expect whole ones, or a single one.
-bool has_broken_tile(std::int64_t size) { return size > quant::kTile && size % quant::kTile != 0; }
-
-void warn_of_broken_tiles(const quant::ModelWeights& weights,
-                          const std::vector<std::string>& layers, core::Reporter& reporter) {
+// The layers that tiles of 128 x 128 do not cover whole, in words; "" for none. A narrow layer is
+// one of them: vLLM puts the scales of q, k and v into one grid, in which each has whole rows.
+std::string broken_tiles(const quant::ModelWeights& weights,
+                         const std::vector<std::string>& layers) {
   std::int64_t count = 0;
   std::string first;
   for (const std::string& name : layers) {
     const auto& shape = weights.info(name).shape;
-    if (!has_broken_tile(shape[0]) && !has_broken_tile(shape[1])) continue;
+    if (shape[0] % quant::kTile == 0 && shape[1] % quant::kTile == 0) continue;
     if (count++ == 0) first = concat("'", module_of(name), "' [", shape[0], ", ", shape[1], "]");
   }
-  if (count == 0) return;
-  reporter.warn(concat(count, " layers, the first ", first,
-                       ", are no multiples of 128: transformers refuses float8 tiles of such "
-                       "sizes, and vLLM reads them with wrong scales; corda reads them. For other "
-                       "programs take --to nf4"));
+  if (count == 0) return "";
+  return concat("the sides of ", count, count == 1 ? " layer, " : " layers, the first ", first,
+                ", are no multiples of 128");
 }
 
-at::Tensor values_of(const PackedWeight& packed) {
-  at::Tensor values = at::empty({packed.rows, packed.columns}, at::kFloat);
-  kernels::dequantise(values, packed);
-  return values;
+// Which scales the layers get, after a word about them where one is due.
+quant::Format format_of(const QuantizeSettings& settings, const quant::ModelWeights& weights,
+                        const std::vector<std::string>& layers, core::Reporter& reporter) {
+  quant::Format format{.base = quant::base_named(settings.to)};
+  if (format.base == Base::kNf4) {
+    if (settings.scales == "auto") return format;
+    throw core::ConfigError("--scales is for --to fp8; nf4 has a scale for every 64 values");
+  }
+  const std::string broken = broken_tiles(weights, layers);
+  if (settings.scales == "channel" || (settings.scales == "auto" && !broken.empty()))
+    format.scales = Scales::kChannel;
+  if (broken.empty() || settings.scales == "channel") return format;
+  if (settings.scales == "auto") {
+    reporter.info(concat(broken,
+                         ", so float8 has a scale a row in place of one a tile of 128 x "
+                         "128 (--scales channel)"));
+  } else {
+    reporter.warn(concat(broken,
+                         ": transformers refuses float8 tiles of such sizes, and vLLM "
+                         "reads them with wrong scales; corda reads them. For other "
+                         "programs take --scales channel"));
+  }
+  return format;
 }
 
 }  // namespace
@@ -105,9 +124,15 @@ core::SettingsList settings_of(QuantizeSettings& s) {
   core::SettingsList list;
   list.add("model", s.model, core::kModelHelp).path(core::PathKind::kModel).required();
   list.add("to", s.to,
-           "nf4: 4 bits as bitsandbytes, nested absmax; fp8: float8, tiles of 128 x 128",
+           "nf4: 4 bits as bitsandbytes, nested absmax; fp8: float8 e4m3 with the scales of "
+           "--scales",
            {"nf4", "fp8"})
       .required();
+  list.add("scales", s.scales,
+           "of fp8: block, one a tile of 128 x 128 (transformers' fp8, vLLM); channel, one a row "
+           "(compressed-tensors, vLLM); auto: block where every side is a multiple of 128, as "
+           "programs that read tiles want it, else channel",
+           {"auto", "block", "channel"});
   list.add("out", s.out, "model directory to write").path().required();
   list.add("covariance", s.covariance,
            "covariance directory of `corda calibrate` on this model: rounding passes its error on "
@@ -131,28 +156,28 @@ QuantizeResult quantize(const QuantizeSettings& settings, core::Reporter& report
   linalg::set_threads(settings.threads);
   core::AtomicDirectory directory(settings.out);
   const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
-  const Base to = quant::base_named(settings.to);
   const std::vector<std::string> layers = layers_of(weights);
+  const quant::Format to = format_of(settings, weights, layers, reporter);
+  if (to.base == Base::kFloat8)
+    resolved.scales = to.scales == Scales::kChannel ? "channel" : "block";
   std::optional<io::CovarianceReader> covariance;
   if (!settings.covariance.empty()) {
     covariance = quant::covariance_for(settings.covariance, weights.fingerprint());
     check_sites(*covariance, layers);
   }
-  require_memory(weights, layers, covariance.has_value(), to);
-  if (to == Base::kFloat8) warn_of_broken_tiles(weights, layers, reporter);
+  require_memory(weights, layers, covariance.has_value(), to.base);
   QuantizeResult result{.layers = static_cast<std::int64_t>(layers.size())};
   const auto count = static_cast<double>(layers.size());
   const auto content = [&](const std::string& name) {
     core::throw_if_stopped(reporter, "quantising");
     const at::Tensor weight = weights.view(name);
-    PackedWeight packed =
-        to == Base::kNf4 ? quant::quantise_nf4(weight) : quant::quantise_float8(weight);
+    PackedWeight packed = quant::quantise(weight, to);
     if (covariance) {
       const at::Tensor c = covariance->load(covariance->site_of(module_of(name)));
       const at::Tensor wide = weight.to(at::kFloat);
-      result.plain_error += quant::output_error(wide, values_of(packed), c) / count;
+      result.plain_error += quant::output_error(wide, quant::dequantised(packed), c) / count;
       packed = quant::quantise(weight, to, c, settings.damping);
-      result.output_error += quant::output_error(wide, values_of(packed), c) / count;
+      result.output_error += quant::output_error(wide, quant::dequantised(packed), c) / count;
     }
     weights.forget(name);
     reporter.advance(1, module_of(name));
@@ -164,7 +189,7 @@ QuantizeResult quantize(const QuantizeSettings& settings, core::Reporter& report
   reporter.end();
   core::write_settings(directory.staging(), settings_of(resolved));
   card::write(directory.staging(),
-              card::text_of_quantised(card::base_of(settings.model), how_of(settings)));
+              card::text_of_quantised(card::base_of(settings.model), how_of(settings, to)));
   directory.commit();
   result.shards = written.shards;
   result.bytes = written.bytes;

@@ -34,11 +34,29 @@ namespace {
 constexpr std::int64_t kContextBytes = std::int64_t{600} << 20;
 constexpr std::int64_t kRecordsLookedAt = 1000;
 
-// A run, and the ranks of the layers of the adapter that it starts from, where it is there.
+// A run, the ranks of the layers of the adapter that it starts from, where it is there, and the
+// model's files, where they are and hold layers in codes.
 struct Run {
   TrainSettings settings;
   std::map<std::string, std::int64_t> ranks = {};
+  std::optional<quant::ModelWeights> files = {};
 };
+
+// The model's files where some of their layers are quantised. A config.json alone says no bytes.
+std::optional<quant::ModelWeights> quantised_files(const std::filesystem::path& model) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(model, error)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    try {
+      const quant::ModelWeights files{io::Checkpoint(model)};
+      if (files.quantised_layers() > 0) return files;
+    } catch (const core::IoError&) {
+      // Not all of the files are there yet; the run will say so.
+    }
+    break;
+  }
+  return std::nullopt;
+}
 
 Run with_adapter(TrainSettings settings) {
   if (settings.adapter.empty() || !std::filesystem::exists(settings.adapter))
@@ -62,6 +80,7 @@ struct Counted {
   std::int64_t adapter_parameters = 0;
   std::int64_t rank = 0;
   bool has_magnitude = false;
+  bool in_codes = false;  // whether layers are held so
 };
 
 Counted count(model::Model& model, bool full) {
@@ -77,6 +96,7 @@ Counted count(model::Model& model, bool full) {
       const bool in_codes = linear->packed && !linear->packed->values.defined();
       const std::int64_t held = in_codes ? linear->packed->codes.bytes() : dense;
       counted.model_bytes += held - dense;
+      counted.in_codes |= in_codes;
       bytes += held;
     }
     counted.largest_block_bytes = std::max(counted.largest_block_bytes, bytes);
@@ -173,12 +193,15 @@ void add(Estimate& result, std::string what, std::int64_t bytes) {
 }
 
 // Weights, adapter and moments, the frozen base perhaps sharded.
-void add_state(Estimate& result, const TrainSettings& s, const Counted& counted, int gpus) {
-  const bool codes = asks_for_codes(s);
+void add_state(Estimate& result, const Run& run, const Counted& counted, int gpus) {
+  const TrainSettings& s = run.settings;
   const bool shards = s.shard && gpus > 1;
   std::int64_t weights = counted.model_bytes;
   if (shards) weights += shard_bytes(counted.blocks_bytes, gpus) - counted.blocks_bytes;
-  const std::string format = s.method == "full" ? "fp32" : codes ? s.base : result.precision;
+  const std::string format = s.method == "full"              ? "fp32"
+                             : asks_for_codes(s)             ? s.base
+                             : counted.in_codes && run.files ? run.files->format()
+                                                             : result.precision;
   add(result, concat("weights, ", format), weights);
   if (shards) add(result, "two whole blocks", 2 * counted.largest_block_bytes);
   add(result, "adapter, fp32", 4 * counted.adapter_parameters);
@@ -200,7 +223,8 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
   const TrainSettings& s = run.settings;
   const bool full = s.method == "full";
   const at::ScalarType compute = s.precision == "fp32" ? at::kFloat : at::kBFloat16;
-  model::Model model = trainable_shapes(s, description, compute, run.ranks, reporter);
+  model::Model model = trainable_shapes(s, description, compute, run.ranks,
+                                        run.files ? &*run.files : nullptr, reporter);
   if (s.precision == "fp8") require_float8_layers(model);
   const Counted counted = count(model, full);
   Estimate result;
@@ -216,7 +240,7 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
   if (splits) {
     add_split_state(result, shard_layout(model.config, gpus));
   } else {
-    add_state(result, s, counted, gpus);
+    add_state(result, run, counted, gpus);
   }
   const std::int64_t beside = bytes_beside(model, shape.largest);
   std::int64_t before = kContextBytes + beside;
@@ -386,8 +410,9 @@ std::optional<DataSize> measure_data(const TrainSettings& settings, core::Report
 Estimate estimate(const TrainSettings& given, const Gpu& gpu, const std::optional<DataSize>& data,
                   core::Reporter& reporter, int gpus) {
   check(given);
-  const Run run = with_adapter(given);
+  Run run = with_adapter(given);
   const TrainSettings& settings = run.settings;
+  run.files = quantised_files(settings.model);
   const model::ModelDescription description =
       model::read_model_config(settings.model, settings.assume_family);
   const Shape shape = batches_of(settings, data);

@@ -215,6 +215,7 @@ void check_targets(const TrainSettings& settings, const model::Model& model,
 adapter::Adapter given_adapter(const TrainSettings& settings, const model::Model& model,
                                const quant::ModelWeights& base, core::Reporter& reporter) {
   adapter::Adapter result = adapter::read_adapter_for(settings.adapter, base, reporter);
+  adapter::check_held(result, settings.base, "set base: ");
   if (result.method != settings.method) {
     throw core::ConfigError(concat("method ", settings.method, ": '", settings.adapter,
                                    "' is an adapter of method ", result.method));
@@ -243,7 +244,7 @@ at::ScalarType compute_type(const std::string& precision, at::Device device) {
 model::Model trainable_shapes(const TrainSettings& settings,
                               const model::ModelDescription& description, at::ScalarType compute,
                               const std::map<std::string, std::int64_t>& ranks,
-                              core::Reporter& reporter) {
+                              const quant::ModelWeights* files, core::Reporter& reporter) {
   const bool full = settings.method == "full";
   const at::ScalarType weights = full ? at::kFloat : compute;
   const auto options = at::TensorOptions().device(at::kMeta).dtype(weights);
@@ -265,10 +266,13 @@ model::Model trainable_shapes(const TrainSettings& settings,
   }
   for (model::Linear* linear : model.linear_layers()) {
     model::PackedLinear packed;
-    if (settings.base == "nf4") {
-      packed.codes = quant::quantise_nf4(linear->weight);
-    } else if (settings.base == "fp8") {
-      packed.codes = quant::quantise_float8(linear->weight);
+    const auto held = settings.base == "auto" && files != nullptr
+                          ? files->packed(linear->name + ".weight")
+                          : std::nullopt;
+    if (asks_for_codes(settings)) {
+      packed.codes = quant::quantise(linear->weight, {.base = quant::base_named(settings.base)});
+    } else if (held) {
+      packed.codes = held->to(at::kMeta);
     } else if (settings.shard) {
       packed.values = linear->weight;
     } else {

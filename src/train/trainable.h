@@ -33,12 +33,13 @@ at::ScalarType compute_type(const std::string& precision, at::Device device);
 
 // A model of the meta device, made from its description alone, with a new adapter of the settings'
 // rank and targets on it (method full: its weights being trained), as Trainable makes it: its base
-// in codes or sharded where the settings ask for that, but for codes that only files would show.
-// `ranks` has those of the layers that have another.
+// in codes or sharded where the settings ask for that, or in the codes that `files` hold where
+// these are given and the settings leave it to them. `ranks` has those of the layers that have
+// another.
 model::Model trainable_shapes(const TrainSettings& settings,
                               const model::ModelDescription& description, at::ScalarType compute,
                               const std::map<std::string, std::int64_t>& ranks,
-                              core::Reporter& reporter);
+                              const quant::ModelWeights* files, core::Reporter& reporter);
 
 class Trainable {
  public:

@@ -242,6 +242,22 @@ TEST_F(Card, AStartSaysThatNothingIsTrainedAndWhichDataChoseIt) {
               HasSubstr("| start calibrated on | `facts.jsonl` |\n"));
 }
 
+TEST_F(Card, AnAdapterThatMakesGoodWhatCodesLoseSaysOverWhichBaseItStands) {
+  const Tuning cloq = {.method = "corda", .mode = "cloq", .rank = 8, .alpha = 8, .corrects = "nf4"};
+  const auto over = HasSubstr(
+      " It makes good part of what the base loses in NF4 (bitsandbytes' 4 bits, with double "
+      "quantisation), so load the base in that; over other weights it adds an error.");
+  const std::string trained = text_of(Artifact::kAdapter, kHubBase, cloq, std::nullopt);
+  EXPECT_THAT(trained, over);
+  EXPECT_THAT(trained, HasSubstr("A low-rank adapter (CLoQ) of "));
+  const std::string start = text_of_start(kHubBase, cloq, {});
+  EXPECT_THAT(start, over);
+  EXPECT_THAT(start, Not(HasSubstr("computes what the base computes")));
+  EXPECT_THAT(start, HasSubstr("\nadapter: path/to/this\nbase: nf4\n```\n"));
+  EXPECT_THAT(text_of(Artifact::kModel, kHubBase, cloq, std::nullopt),
+              Not(HasSubstr("load the base")));
+}
+
 TEST_F(Card, AModelInCodesSaysWhichAndHowItWasRounded) {
   const std::string plainly = text_of_quantised(kHubBase, {.format = "nf4"});
   EXPECT_THAT(plainly, StartsWith("---\nbase_model: org/tiny\nbase_model_relation: quantized\n"
@@ -254,6 +270,10 @@ TEST_F(Card, AModelInCodesSaysWhichAndHowItWasRounded) {
   const std::string informed = text_of_quantised(
       kHubBase, {.format = "fp8", .knows_inputs = true, .data = {"/home/me/text.txt"}});
   EXPECT_THAT(informed, HasSubstr("float8 e4m3: 8 bits, tiles of 128 x 128 |\n"));
+  EXPECT_THAT(informed, Not(HasSubstr("compressed-tensors")));
+  const std::string rows = text_of_quantised(kHubBase, {.format = "fp8", .scale_a_row = true});
+  EXPECT_THAT(rows, HasSubstr("float8 e4m3: 8 bits, a scale a row |\n"));
+  EXPECT_THAT(rows, HasSubstr("\ntransformers needs the package `compressed-tensors`.\n"));
   EXPECT_THAT(informed, HasSubstr("| rounding | passes its error on to correlated inputs |\n"
                                   "| inputs of | `text.txt` |\n"));
 }

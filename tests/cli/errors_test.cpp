@@ -80,9 +80,10 @@ TEST_F(Errors, UsageErrorsExitWithTwo) {
   expect_failure({"train", "--confg=x"}, 2, "no flag '--confg' (did you mean '--config'?)");
   expect_failure({"calibrate", "model"}, 2, "corda calibrate takes flags only; it got 'model'");
   expect_failure({"calibrate"}, 2, "missing settings 'model', 'data', 'out'");
-  expect_failure({"decompose", "--mode", "kpq"}, 2,
-                 "'mode' must be one of kpa, ipa, dual, null, sc, eva, milora, mica; it is 'kpq' "
-                 "(did you mean 'kpa'?)");
+  expect_failure(
+      {"decompose", "--mode", "kpq"}, 2,
+      "'mode' must be one of kpa, ipa, dual, null, sc, eva, milora, mica, cloq; it is 'kpq' "
+      "(did you mean 'kpa'?)");
   expect_failure({"train", "--learning-rate", "1"}, 2,
                  "corda train has no flag '--learning-rate': use optim.lr; try --help");
   expect_failure({"train", "--optim.lr=1"}, 2,

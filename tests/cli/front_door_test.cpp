@@ -169,7 +169,8 @@ TEST_F(FrontDoor, ASettingOrAFlagIsExplained) {
               StartsWith("optim.lr: learning rate at its peak\n"));
   EXPECT_THAT(
       run_corda({"config", "--explain", "--damping"}).out,
-      StartsWith("corda decompose --damping: c of C + c mean(diag C) I (modes kpa, ipa, dual)\n"));
+      StartsWith(
+          "corda decompose --damping: c of C + c mean(diag C) I (modes kpa, ipa, dual, cloq)\n"));
   const ProcessResult foreign = run_corda({"config", "--explain", "gradient_accumulation_steps"});
   EXPECT_EQ(foreign.exit_code, 2);
   EXPECT_THAT(foreign.err, HasSubstr("optim.batch_size"));
@@ -284,7 +285,7 @@ TEST_F(FrontDoor, BashCompletesVerbsFlagsWordsSettingsAndFiles) {
   EXPECT_THAT(offered({"corda", "de"}), ElementsAre("decompose"));
   EXPECT_THAT(offered({"corda", "merge", "--max"}), ElementsAre("--max-shard-size"));
   EXPECT_THAT(offered({"corda", "decompose", "--mode", ""}),
-              ElementsAre("kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica"));
+              ElementsAre("kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica", "cloq"));
   EXPECT_THAT(offered({"corda", "train", "--set", "optim.l"}),
               ElementsAre("optim.lr=", "optim.lora_plus_ratio="));
   EXPECT_THAT(offered({"corda", "config", "--explain", "checkpoint.b"}),

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -69,6 +70,57 @@ TEST_F(Pipeline, EveryModeCalibratesDecomposesTrainsMergesAndEvaluates) {
     EXPECT_NEAR(adapter_nll, result_of(of_merged).at("nll").get<double>(), 1e-6) << mode;
     EXPECT_LT(adapter_nll, result_of(eval).at("nll").get<double>() - 0.05) << mode;
   }
+}
+
+// Mode cloq is for a base in codes: every verb that would put its adapter over another says so.
+TEST_F(Pipeline, AStartThatMakesGoodWhatCodesLoseGoesThroughTheWholeJobOverThem) {
+  calibrate("task.jsonl", "cov");
+  result_of({"decompose", "--model", base(), "--mode", "cloq", "--rank", "16", "--covariance",
+             at("cov"), "--out", at("start")});
+  const auto eval = [&](const std::string& model, std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"eval", "--model", model, "--data", at("task.jsonl"), "--seq-len", "200"});
+    return more;
+  };
+  const auto refused = [&](const std::vector<std::string>& command, const std::string& advice) {
+    const ProcessResult result = run_corda(command);
+    EXPECT_EQ(result.exit_code, 2) << command[0] << result.out;
+    EXPECT_THAT(result.err, HasSubstr("makes good what the base loses in nf4, and over any other "
+                                      "it adds an error; " +
+                                      advice))
+        << command[0];
+  };
+  refused(eval(base(), {"--adapter", at("start"), "--base", "bf16"}), "give --base nf4");
+  // In 16 bits, in codes, and in codes beside the start, which is nearer to 16 bits.
+  const double dense = result_of(eval(base(), {})).at("nll").get<double>();
+  const double codes = result_of(eval(base(), {"--base", "nf4"})).at("nll").get<double>();
+  const auto with_start = eval(base(), {"--base", "nf4", "--adapter", at("start")});
+  const double corrected = result_of(with_start).at("nll").get<double>();
+  EXPECT_EQ(result_of(eval(base(), {"--adapter", at("start")})).at("nll"), corrected)
+      << "auto takes the adapter's";
+  EXPECT_LT(std::abs(corrected - dense), 0.5 * std::abs(codes - dense));
+
+  const std::string config =
+      train_config("method: corda\nadapter: " + at("start") + "\nout: " + at("run"));
+  write("wrong.yaml", config);
+  refused({"train", "--config", at("wrong.yaml")}, "set base: nf4");
+  write("right.yaml", config + "\nbase: nf4\n");
+  EXPECT_EQ(result_of({"train", "--config", at("right.yaml"), "--set", "optim.lr=1e-2", "--set",
+                       "optim.epochs=6"})
+                .at("steps"),
+            18);
+  const std::vector<std::string> merge = {"merge",           "--model", base(),      "--adapter",
+                                          at("run/adapter"), "--out",   at("merged")};
+  refused(merge, "merge with --into quantised-base and --base nf4");
+  auto into_codes = merge;
+  into_codes.insert(into_codes.end(), {"--into", "quantised-base", "--verify"});
+  const Json merged = result_of(into_codes);
+  EXPECT_EQ(merged.at("merged"), 14);
+  EXPECT_LT(merged.at("verify").at("relative_difference").get<double>(), 1e-4);
+  const double trained =
+      result_of(eval(base(), {"--base", "nf4", "--adapter", at("run/adapter")})).at("nll");
+  EXPECT_NEAR(result_of(eval(at("merged"), {})).at("nll").get<double>(), trained, 1e-5);
+  EXPECT_LT(trained, corrected - 0.05);
 }
 
 TEST_F(Pipeline, TheGaugeAndTheScalesOfARunAreRead) {

@@ -262,7 +262,7 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
   s.mode = "KPA";
   s.damping = -1;
   EXPECT_EQ(failure<core::ConfigError>(s),
-            "'mode' must be one of kpa, ipa, dual, null, sc, eva, milora, mica; it is 'KPA'\n"
+            "'mode' must be one of kpa, ipa, dual, null, sc, eva, milora, mica, cloq; it is 'KPA'\n"
             "'damping' must lie between 1e-12 and 1e+06; it is -1");
   s = settings();
   s.activation_scaling = "Reference";
@@ -304,7 +304,8 @@ TEST_F(Decompose, ANegativeNumberOnTheDiagonalIsRefusedInEveryModeAndNamesTheSit
                          {"sc", {wrong}, sound, ": the covariance [12, 12] must be finite"},
                          {"sc", {sound}, wrong, ": the task covariance [12, 12] must be finite"},
                          {"null", {wrong}, "", ": the covariance [12, 12] must be finite"},
-                         {"eva", {wrong}, "", ": the covariance [12, 12] must be finite"}}) {
+                         {"eva", {wrong}, "", ": the covariance [12, 12] must be finite"},
+                         {"cloq", {wrong}, "", ": the covariance [12, 12] must be finite"}}) {
     DecomposeSettings s = settings(core::concat(c.mode, c.covariance.size(), c.task.size()));
     s.mode = c.mode;
     s.covariance = c.covariance;
@@ -329,7 +330,7 @@ TEST_F(Decompose, AWeightThatIsNotFiniteNamesItsLayerInEveryModeThatReadsIt) {
     io::save_tensors(model / "model.safetensors", tensors);
     write_config(model, kHidden, 2, /*heads=*/3);
     const fs::path cov = write_covariance(scratch_.path() / core::concat("cov-with", wrong), model);
-    for (const std::string mode : {"kpa", "ipa", "null", "sc", "milora", "mica", "pissa"}) {
+    for (const std::string mode : {"kpa", "ipa", "null", "sc", "milora", "mica", "cloq", "pissa"}) {
       DecomposeSettings s = settings(core::concat(mode, wrong));
       s.model = model.string();
       s.covariance = {cov.string()};
@@ -489,7 +490,7 @@ TEST_F(LargeLayer, RankDeficientOneIsRedoneCountedAndRecorded) {
 // Rank 2 where the adapter takes 4, by the fast route and by the exact one.
 TEST_F(LargeLayer, AWeightOfLowerRankThanTheAdapterEndsWellInEveryMode) {
   for (const std::string mode :
-       {"kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica", "pissa"}) {
+       {"kpa", "ipa", "dual", "null", "sc", "eva", "milora", "mica", "cloq", "pissa"}) {
     for (const bool exact : {false, true}) {
       SCOPED_TRACE(core::concat(mode, exact ? " exact" : ""));
       const DecomposeResult result = run(2, exact, mode);

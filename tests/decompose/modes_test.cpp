@@ -6,10 +6,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 #include <string>
 
+#include "corda/adapter/check_fit.h"
 #include "corda/decompose/mode.h"
+#include "corda/linalg/energy.h"
+#include "corda/quant/quantise.h"
+#include "corda/quant/write_copy.h"
 #include "decompose/small_model.h"
 
 namespace corda::decompose {
@@ -34,10 +39,11 @@ class Modes : public Decompose {
  protected:
   Modes() : task_(write_covariance(scratch_.path() / "task", model_, 900)) {}
 
-  adapter::Adapter made(const std::string& mode) {
-    DecomposeSettings s = settings(mode);
+  adapter::Adapter made(const std::string& mode, std::int64_t rank = kRank) {
+    DecomposeSettings s = settings(core::concat(mode, "-", rank));
     set_mode(s, mode, task_.string());
-    s.alpha = 6;  // a scale of 2
+    s.rank = rank;
+    s.alpha = 2 * static_cast<double>(rank);  // a scale of 2
     s.ranks = "equal";
     return run(s);
   }
@@ -57,12 +63,13 @@ TEST_F(Modes, EachIsOneRowThatNamesWhatItNeedsAndTrains) {
     EXPECT_EQ(mode.prepare == nullptr, mode.input == Input::kWeight) << mode.name;
     EXPECT_TRUE(mode.trains_a || mode.trains_b) << mode.name;
     EXPECT_FALSE(mode.subtracts_start && !(mode.trains_a && mode.trains_b)) << mode.name;
+    EXPECT_FALSE(mode.subtracts_start && mode.corrects_base) << mode.name;
   }
-  EXPECT_EQ(names.size(), 9U);
+  EXPECT_EQ(names.size(), 10U);
 }
 
-// Whatever the mode, the adapter changes nothing before it is trained, and its file says what of it
-// is.
+// Whatever the mode, the adapter changes nothing before it is trained, unless it makes good what
+// codes lose, and its file says what of it is.
 TEST_F(Modes, StartAtTheBaseAndRecordWhatIsTrained) {
   int checked = 0;
   for (const Mode& mode : modes()) {
@@ -76,11 +83,14 @@ TEST_F(Modes, StartAtTheBaseAndRecordWhatIsTrained) {
     for (const auto& [module, layer] : found.layers) {
       EXPECT_EQ(layer.subtracts_start(), mode.subtracts_start);
       EXPECT_EQ(layer.rank(), kRank);
-      EXPECT_EQ(adapter::update_of(layer, 2).abs().max().item<float>(), 0.0F) << module;
+      EXPECT_EQ(adapter::update_of(layer, 2).abs().max().item<float>() != 0.0F, mode.corrects_base)
+          << module;
     }
+    EXPECT_EQ(found.corrects_base, mode.corrects_base);
+    EXPECT_EQ(found.base_format, mode.corrects_base ? "nf4" : "");
     ++checked;
   }
-  EXPECT_EQ(checked, 8);
+  EXPECT_EQ(checked, 9);
 }
 
 TEST_F(Modes, NullReadsTheInputsThatKnowledgeUsesLeastAsTheAuthorsScaleThem) {
@@ -178,6 +188,113 @@ TEST_F(Modes, MiloraAndMicaAreTheSmallestComponentsOfTheWeight) {
   }
 }
 
+// With C~ = L L^T, E = W - Q(W) and E L = U S V^T: s B A = U U^T E, and what is left of E in the
+// outputs is the tail of S.
+TEST_F(Modes, CloqTakesTheLargestPartOfWhatTheCodesLoseInTheOutputs) {
+  for (const std::string base : {"nf4", "fp8"}) {
+    DecomposeSettings s = settings("cloq-" + base);
+    set_mode(s, "cloq", "");
+    s.base = base;
+    s.alpha = 2 * kRank;
+    const adapter::Adapter found = run(s);
+    EXPECT_EQ(found.base_format, base);
+    for (const auto& [module, layer] : found.layers) {
+      SCOPED_TRACE(base + " " + module);
+      const at::Tensor w = weight(module);
+      const auto codes = quant::quantise(w.to(at::kBFloat16), {.base = quant::base_named(base)});
+      const at::Tensor error = w - quant::dequantised(codes).to(at::kDouble);
+      at::Tensor c = covariance_at(covariance_, module);
+      c = c + 0.01 * c.diagonal().mean() * at::eye(c.size(0), at::kDouble);
+      const at::Tensor factor = at::linalg_cholesky(c);
+      const auto [u, values, vh] = at::linalg_svd(at::mm(error, factor), false);
+      const at::Tensor top = u.narrow(1, 0, kRank);
+      const at::Tensor product = 2 * at::mm(layer.b, layer.a).to(at::kDouble);
+      EXPECT_LT(difference(product, at::mm(top, at::mm(top.t(), error))), 1e-5);
+      const at::Tensor squares = values.square();
+      const double all = squares.sum().item<double>();
+      const double tail = squares.slice(0, kRank).sum().item<double>();
+      EXPECT_NEAR(linalg::energy(error - product, c), tail, 1e-6 * all);
+      EXPECT_NEAR(found.reports.at(module).energy, all - tail, 1e-9 * all);
+      EXPECT_NEAR(found.reports.at(module).total_energy, all, 1e-9 * all);
+      EXPECT_EQ(found.reports.at(module).damping, 0.01);
+      // LoftQ's start is the best product by the entries of E, not by the outputs.
+      const auto [lu, ls, lvh] = at::linalg_svd(error, false);
+      const at::Tensor plain =
+          at::mm(lu.narrow(1, 0, kRank) * ls.narrow(0, 0, kRank), lvh.narrow(0, 0, kRank));
+      EXPECT_LT(linalg::energy(error - product, c), 0.9 * linalg::energy(error - plain, c));
+      EXPECT_LT((at::linalg_vector_norm(layer.a, 2, at::IntArrayRef{1}) - std::sqrt(1.0 / 3))
+                    .abs()
+                    .max()
+                    .item<float>(),
+                1e-6F);
+    }
+  }
+}
+
+TEST_F(Modes, CloqLeavesLessOfTheErrorAtAHigherRank) {
+  std::map<std::string, double> before;
+  for (const std::int64_t rank : {1, 2, 4, 8}) {
+    for (const auto& [module, report] : made("cloq", rank).reports) {
+      const double left = 1 - report.energy / report.total_energy;
+      if (before.contains(module)) {
+        EXPECT_LT(left, before.at(module)) << module << " " << rank;
+      }
+      before[module] = left;
+    }
+  }
+  EXPECT_EQ(before.size(), 14U);
+}
+
+// A layer of zeros is held exactly.
+TEST_F(Modes, CloqOfCodesThatLoseNothingStartsAtZeroAndSaysSo) {
+  const std::string module = "model.layers.0.self_attn.v_proj";
+  const fs::path model = scratch_.path() / "exact";
+  std::vector<std::pair<std::string, at::Tensor>> tensors = model_tensors(kHidden, 2, 1);
+  for (auto& [name, tensor] : tensors)
+    if (name == module + ".weight") tensor = at::zeros_like(tensor);
+  fs::create_directories(model);
+  io::save_tensors(model / "model.safetensors", tensors);
+  write_config(model, kHidden, 2, /*heads=*/3);
+  DecomposeSettings s = settings("exact-out");
+  s.model = model.string();
+  s.covariance = {write_covariance(scratch_.path() / "exact-cov", model).string()};
+  s.mode = "cloq";
+  const adapter::Adapter found = run(s);
+  EXPECT_EQ(adapter::update_of(found.layers.at(module), 1).abs().max().item<float>(), 0.0F);
+  EXPECT_EQ(found.reports.at(module).without_weight, kRank);
+  EXPECT_EQ(found.reports.at(kQuery).without_weight, 0);
+}
+
+TEST_F(Modes, CloqRefusesAModelOfWhichNobodyKnowsWhatItsCodesLost) {
+  const quant::ModelWeights dense{io::Checkpoint(model_)};
+  const fs::path codes = scratch_.path() / "codes";
+  fs::create_directories(codes);
+  quant::write_quantised(dense, codes, {}, [&](const std::string& name) {
+    return quant::quantise(dense.view(name), {});
+  });
+  DecomposeSettings s = settings("of-codes");
+  s.mode = "cloq";
+  s.model = codes.string();
+  EXPECT_EQ(
+      failure<core::ConfigError>(s),
+      core::concat("mode cloq makes good what nf4 loses of the weights, but '", codes.string(),
+                   "' is quantised already (bitsandbytes nf4); give the model in 16 bits "
+                   "that it was made from"));
+}
+
+TEST_F(Modes, AnAdapterThatMakesGoodWhatCodesLoseIsForABaseInTheseAlone) {
+  const adapter::Adapter corrects = made("cloq");
+  const adapter::Adapter starts_at_zero = made("eva");
+  EXPECT_NO_THROW(adapter::check_held(corrects, "nf4", "set base: "));
+  for (const char* held : {"auto", "bf16", "fp8"}) {
+    EXPECT_EQ(
+        error_of<core::ConfigError>([&] { adapter::check_held(corrects, held, "set base: "); }),
+        "the adapter makes good what the base loses in nf4, and over any other it adds an "
+        "error; set base: nf4");
+    EXPECT_NO_THROW(adapter::check_held(starts_at_zero, held, ""));
+  }
+}
+
 // CorDA++: log of sqrt(out largest) / smallest of C~ over its mean, times the sum of the singular
 // values of W C~ over the largest; the layer takes the covariance with the least.
 TEST_F(Modes, CompactChoiceTakesTheCovarianceWithTheLeastScore) {
@@ -239,7 +356,7 @@ TEST_F(Modes, CombinationsWithoutMeaningAreRefusedInASentence) {
             "covariance, of the task, as --covariance or --data");
   EXPECT_EQ(refusal("null", [](DecomposeSettings& s) { s.ranks = "explained"; }),
             "--ranks explained goes by how much a layer's largest components explain, but mode "
-            "null takes others; it is for ipa, dual, sc, eva and method pissa");
+            "null takes others; it is for ipa, dual, sc, eva, cloq and method pissa");
   EXPECT_EQ(refusal("dual", [](DecomposeSettings& s) { s.ranks = "compact"; }),
             "--ranks compact is for modes kpa and ipa, not mode dual");
   EXPECT_EQ(refusal("kpa", [](DecomposeSettings& s) { s.covariance_choice = "compact"; }),

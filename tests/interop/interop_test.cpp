@@ -198,28 +198,44 @@ TEST_F(Interop, WeMergePeftsAdaptersAsPeftDoes) {
   }
 }
 
-TEST_F(Interop, TransformersLoadsWhatQuantizeWritesAsTheValuesThatItMeans) {
-  for (const char* to : {"fp8", "nf4"}) {
-    SCOPED_TRACE(to);
-    core::Reporter quiet;
-    // bitsandbytes multiplies on a CPU where widths are multiples of 32.
-    const fs::path base = scratch_.path() / "base";
-    testing::write_tiny_model(base, {.hidden = 64, .intermediate = 128});
-    const fs::path quantised = scratch_.path() / to;
-    quantize::quantize({.model = base.string(), .out = quantised.string(), .to = to}, quiet);
-    const fs::path dense = scratch_.path() / (std::string(to) + "-dense");
-    fs::create_directory(dense);
-    const quant::ModelWeights weights{io::Checkpoint(quantised)};
-    quant::write_dense(weights, dense, [](const std::string&) { return at::Tensor(); });
-    // The logits of what transformers makes of float8 were off by 1.2e-2 here, as by a rounding of
-    // weights to bf16; scales in other places would be off by the whole.
-    const ProcessResult result =
-        python("quantised_loads.py",
-               {"--quantised", quantised.string(), "--dense", dense.string(), "--tolerance", "3e-2",
-                "--ids", "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
-    if (result.exit_code == 77) GTEST_SKIP() << result.out << result.err;
-    EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
-  }
+// What transformers makes of a quantised copy of a model with this hidden size, beside corda's.
+ProcessResult in_transformers(const fs::path& scratch, std::int64_t hidden, at::ScalarType type,
+                              const std::string& to, const std::string& tolerance) {
+  core::Reporter quiet;
+  const fs::path base = scratch / "base";
+  testing::write_tiny_model(
+      base,
+      {.hidden = hidden, .intermediate = 2 * hidden, .heads = 4, .kv_heads = 4, .dtype = type});
+  const fs::path quantised = scratch / to;
+  quantize::quantize({.model = base.string(), .out = quantised.string(), .to = to}, quiet);
+  const fs::path dense = scratch / "dense";
+  fs::create_directory(dense);
+  const quant::ModelWeights weights{io::Checkpoint(quantised)};
+  quant::write_dense(weights, dense, [](const std::string&) { return at::Tensor(); });
+  return testing::python("quantised_loads.py",
+                         {"--quantised", quantised.string(), "--dense", dense.string(),
+                          "--tolerance", tolerance, "--ids", "[[1, 5, 9, 2, 7, 7, 3], [4, 4, 8]]"});
+}
+
+// The logits of what transformers makes of float8 were off by 1.2e-2 here, as by a rounding of
+// weights to bf16; scales in other places would be off by the whole.
+TEST_F(Interop, TransformersLoadsFloat8InTilesAsTheValuesThatItMeans) {
+  const ProcessResult result = in_transformers(scratch_.path(), 128, at::kFloat, "fp8", "3e-2");
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+}
+
+// Sides of 64 are half a tile.
+TEST_F(Interop, TransformersLoadsFloat8WithAScaleARowAsTheValuesThatItMeans) {
+  const ProcessResult result = in_transformers(scratch_.path(), 64, at::kBFloat16, "fp8", "1e-5");
+  if (result.exit_code == 77) GTEST_SKIP() << result.out << result.err;
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+}
+
+// bitsandbytes multiplies on a CPU where widths are multiples of 32.
+TEST_F(Interop, TransformersLoadsNf4AsTheValuesThatItMeans) {
+  const ProcessResult result = in_transformers(scratch_.path(), 64, at::kFloat, "nf4", "3e-2");
+  if (result.exit_code == 77) GTEST_SKIP() << result.out << result.err;
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
 }
 
 }  // namespace

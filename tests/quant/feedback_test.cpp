@@ -67,10 +67,12 @@ TEST(RoundWithFeedback, HalvesTheErrorOfOutputsInEveryFormatWhereInputsAreCorrel
   EXPECT_LT(
       output_error(weight, round_with_feedback(weight, covariance, at::kBFloat16), covariance),
       0.5 * output_error(weight, nearest, covariance));
-  for (const Base base : {Base::kNf4, Base::kFloat8}) {
-    SCOPED_TRACE(base_names()[static_cast<std::size_t>(base)]);
-    const auto plain = base == Base::kNf4 ? quantise_nf4(weight) : quantise_float8(weight);
-    const auto informed = quantise(weight, base, covariance);
+  for (const Format format :
+       {Format{Base::kNf4}, Format{Base::kFloat8}, Format{Base::kFloat8, Scales::kChannel}}) {
+    SCOPED_TRACE(core::concat(base_names()[static_cast<std::size_t>(format.base)],
+                              format.scales == Scales::kBlock ? " a tile" : " a row"));
+    const auto plain = quantise(weight, format);
+    const auto informed = quantise(weight, format, covariance);
     EXPECT_LT(output_error(weight, values_of(informed), covariance),
               0.5 * output_error(weight, values_of(plain), covariance));
   }
@@ -80,7 +82,7 @@ TEST(RoundWithFeedback, KeepsTheScalesOfPlainRounding) {
   const at::Tensor weight = at::randn({96, 256}) * 0.02;
   const auto plain = std::get<kernels::TableCodes>(quantise_nf4(weight).codes);
   const auto informed =
-      std::get<kernels::TableCodes>(quantise(weight, Base::kNf4, correlated(256)).codes);
+      std::get<kernels::TableCodes>(quantise(weight, {Base::kNf4}, correlated(256)).codes);
   EXPECT_TRUE(at::equal(informed.absmax, plain.absmax));
   EXPECT_TRUE(at::equal(informed.nested_absmax, plain.nested_absmax));
   EXPECT_FALSE(at::equal(informed.codes, plain.codes));

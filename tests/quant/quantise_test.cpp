@@ -98,15 +98,45 @@ TEST(QuantiseFloat8, ScalesEveryTileToTheLargestCodeAndRoundsToNearest) {
   EXPECT_EQ(codes.codes.to(at::kFloat).abs().max().item<float>(), 448);
 }
 
-TEST(QuantiseFloat8, WhatIsTooSmallForAScaleIsZero) {
-  const PackedWeight packed = quantise_float8(at::full({4, 4}, 1e-44F));
-  EXPECT_EQ(std::get<TileCodes>(packed.codes).scales.item<float>(), 1);
-  EXPECT_TRUE(at::equal(values_of(packed), at::zeros({4, 4})));
+TEST(QuantiseFloat8, WithAScaleARowIsThatOfCompressedTensorsBitForBit) {
+  const io::SafetensorsFile golden(golden_quant() / "float8.safetensors");
+  const PackedWeight packed = quantise_float8(formula_matrix(24, 72), Scales::kChannel);
+  const auto& codes = std::get<TileCodes>(packed.codes);
+  const at::Tensor scales = io::view_tensor(golden, "P.weight_scale");
+  EXPECT_EQ(scales.scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(at::equal(codes.scales, scales.to(at::kFloat)));
+  EXPECT_TRUE(
+      at::equal(codes.codes.view(at::kByte), io::view_tensor(golden, "P.weight").view(at::kByte)));
+  const auto manifest = core::read_json(golden_quant() / "manifest.json");
+  EXPECT_EQ(sha256_of(values_of(packed).to(at::kBFloat16)),
+            manifest["float8_values"].get<std::string>());
+}
+
+// Largest values over 448 are no normal numbers here: of fp32 and bf16, and of fp16.
+TEST(QuantiseFloat8, ValuesNearTheSmallestOfTheirTypeStayWithinACodesRounding) {
+  for (const auto& [type, largest] :
+       {std::pair{at::kFloat, 1e-37}, std::pair{at::kFloat, 1e-43}, std::pair{at::kBFloat16, 1e-37},
+        std::pair{at::kHalf, 1e-3}, std::pair{at::kHalf, 1e-6}}) {
+    for (const Scales scales : {Scales::kBlock, Scales::kChannel}) {
+      SCOPED_TRACE(core::concat(largest, scales == Scales::kBlock ? " a tile" : " a row"));
+      const at::Tensor weight =
+          (formula_matrix(5, 130).to(at::kDouble) / 0.22 * largest).to(type).to(at::kFloat);
+      const PackedWeight packed = quantise_float8(weight.to(type), scales);
+      const at::Tensor wide = weight.to(at::kDouble);
+      const at::Tensor error = (values_of(packed).to(at::kDouble) - wide).abs();
+      const double scale = std::get<TileCodes>(packed.codes).scales.max().item<double>();
+      // Half a step of e4m3 is 2^-4 of a value, or 2^-10 of its scale; then the type rounds.
+      const double rounding = type == at::kHalf ? 0x1p-25 : 0x1p-134;
+      const at::Tensor allowed = wide.abs() * 0x1.1p-4 + 0x1p-10 * scale + rounding;
+      EXPECT_TRUE((error <= allowed).all().item<bool>());
+    }
+  }
 }
 
 TEST(Quantise, WhatIsRoundedToBFloat16IsTheSameInFp32AndInBFloat16) {
   for (const PackedWeight& packed :
-       {quantise_nf4(formula_matrix(16, 64)), quantise_float8(formula_matrix(16, 64))}) {
+       {quantise_nf4(formula_matrix(16, 64)), quantise_float8(formula_matrix(16, 64)),
+        quantise_float8(formula_matrix(16, 64), Scales::kChannel)}) {
     const at::Tensor wide = values_of(packed);
     at::Tensor narrow = at::empty({16, 64}, at::kBFloat16);
     kernels::dequantise(narrow, packed);
@@ -119,7 +149,8 @@ TEST(Quantise, OnTheMetaDeviceHasTheShapesAndBytesOfTheReal) {
   const at::Tensor shape = weight.to(at::kMeta);
   EXPECT_EQ(quantise_nf4(shape).bytes(), quantise_nf4(weight).bytes());
   EXPECT_EQ(quantise_nf4(shape, false).bytes(), quantise_nf4(weight, false).bytes());
-  EXPECT_EQ(quantise_float8(shape).bytes(), quantise_float8(weight).bytes());
+  for (const Scales scales : {Scales::kBlock, Scales::kChannel})
+    EXPECT_EQ(quantise_float8(shape, scales).bytes(), quantise_float8(weight, scales).bytes());
 }
 
 TEST(PackedBase, KeepsCodesOfItsKindAndMakesThemOfAnyOther) {

@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -27,6 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 using quant::Base;
 using quant::ModelWeights;
+using quant::Scales;
 using ::testing::HasSubstr;
 
 at::Tensor values_of(const kernels::PackedWeight& packed) {
@@ -47,14 +50,23 @@ class Quantize : public ::testing::TestWithParam<const char*> {
                                       .dtype = at::kBFloat16,
                                       .shards = 2});
   }
+  // The parameter is --to, and behind a '-' --scales.
+  static std::string to() { return std::string(GetParam()).substr(0, 3); }
+  static std::string scales() {
+    return to() == GetParam() ? "auto" : std::string(GetParam()).substr(4);
+  }
   QuantizeResult run(const fs::path& out, const std::string& covariance = "") const {
-    return quantize(
-        {.model = base_.string(), .out = out.string(), .to = GetParam(), .covariance = covariance},
-        quiet_);
+    return quantize({.model = base_.string(),
+                     .out = out.string(),
+                     .to = to(),
+                     .scales = scales(),
+                     .covariance = covariance},
+                    quiet_);
   }
   static kernels::PackedWeight codes_of(const at::Tensor& weight) {
-    return std::string(GetParam()) == "nf4" ? quant::quantise_nf4(weight)
-                                            : quant::quantise_float8(weight);
+    return quant::quantise(weight,
+                           {.base = quant::base_named(to()),
+                            .scales = scales() == "channel" ? Scales::kChannel : Scales::kBlock});
   }
   // A covariance directory of this model, with correlated inputs; returns that of a module.
   void write_covariance(const fs::path& directory, const std::string& fingerprint) const {
@@ -106,29 +118,12 @@ TEST_P(Quantize, WritesEveryLayerOfTheBlocksInCodesAndKeepsAllElse) {
   }
   EXPECT_EQ(kept, 7);  // four norms of blocks and the last, embedding and head
   const core::Json config = core::read_json(out / "config.json");
-  EXPECT_EQ(config["quantization_config"]["quant_method"],
-            std::string(GetParam()) == "nf4" ? "bitsandbytes" : "fp8");
+  EXPECT_EQ(config["quantization_config"]["quant_method"], to() == "nf4" ? "bitsandbytes"
+                                                           : scales() == "channel"
+                                                               ? "compressed-tensors"
+                                                               : "fp8");
   EXPECT_LT(fs::file_size(out / "model-00001-of-00002.safetensors"),
             fs::file_size(base_ / "model-00001-of-00002.safetensors"));
-}
-
-// transformers and vLLM do not read what the last tile of 144 = 128 + 16 is cut off of.
-TEST_P(Quantize, TilesThatOtherProgramsDoNotReadAreWarnedOf) {
-  const auto log_of = [&](const fs::path& base, const char* out) {
-    CapturedLog log;
-    quantize({.model = base.string(), .out = temporary_.path() / out, .to = GetParam()}, log);
-    return log.text;
-  };
-  const auto warns = HasSubstr(
-      "warning: 6 layers, the first 'model.layers.0.mlp.down_proj' [96, 144], "
-      "are no multiples of 128: transformers refuses float8 tiles of such sizes");
-  if (std::string(GetParam()) == "nf4") {
-    EXPECT_THAT(log_of(base_, "out"), ::testing::Not(HasSubstr("128")));
-    return;
-  }
-  EXPECT_THAT(log_of(base_, "out"), warns);
-  testing::write_tiny_model(temporary_.path() / "whole", {.hidden = 128, .intermediate = 256});
-  EXPECT_THAT(log_of(temporary_.path() / "whole", "whole-out"), ::testing::Not(HasSubstr("128")));
 }
 
 TEST_P(Quantize, TheCardIsThatOfTheCodesAndTheBasesStaysBesideIt) {
@@ -137,8 +132,8 @@ TEST_P(Quantize, TheCardIsThatOfTheCodesAndTheBasesStaysBesideIt) {
   run(out);
   const std::string card = core::read_file(out / "README.md");
   EXPECT_THAT(card, HasSubstr("\nlicense: mit\n"));
-  EXPECT_THAT(card, HasSubstr(std::string(GetParam()) == "nf4" ? "# base, in 4 bits\n"
-                                                               : "# base, in 8 bits\n"));
+  EXPECT_THAT(card, HasSubstr(to() == "nf4" ? "# base, in 4 bits\n" : "# base, in 8 bits\n"));
+  EXPECT_EQ(card.find("a scale a row") != std::string::npos, scales() == "channel");
   EXPECT_EQ(core::read_file(out / "README-of-base.md"), "---\nlicense: mit\n---\n");
 }
 
@@ -241,8 +236,8 @@ TEST_P(Merge, IntoAQuantisedModelIsADequantisedCopyWithTheAdapter) {
 }
 
 TEST_P(Merge, IntoTheCodesThatTheAdapterWasTrainedOverTakesTheirNameFromTheAdapter) {
-  const fs::path lora = write_lora(base_, GetParam());
-  EXPECT_EQ(adapter::read_adapter(lora).base_format, GetParam());
+  const fs::path lora = write_lora(base_, to());
+  EXPECT_EQ(adapter::read_adapter(lora).base_format, to());
   merge::MergeSettings s = settings(base_, lora);
   s.into = "quantised-base";
   merge::merge(s, quiet_);
@@ -250,7 +245,7 @@ TEST_P(Merge, IntoTheCodesThatTheAdapterWasTrainedOverTakesTheirNameFromTheAdapt
 }
 
 TEST_P(Merge, IntoTheSixteenBitBaseLeavesOtherLayersAsTheyAre) {
-  const fs::path lora = write_lora(base_, GetParam());
+  const fs::path lora = write_lora(base_, to());
   merge::merge(settings(base_, lora), quiet_);
   expect_merged(open(base_), lora, /*all_in_codes=*/false);
 }
@@ -270,7 +265,7 @@ TEST_P(Merge, RefusesAQuantisedModelWithoutTheWordAndCodesThatNobodyNames) {
 }
 
 TEST_P(Merge, IsVerifiedAgainstWhatWasTrainedAndSaysWhichBaseIsNearerToThat) {
-  const fs::path lora = write_lora(base_, GetParam());
+  const fs::path lora = write_lora(base_, to());
   for (const char* into : {"base", "quantised-base"}) {
     SCOPED_TRACE(into);
     merge::MergeSettings s = settings(base_, lora);
@@ -305,9 +300,65 @@ TEST_P(Merge, WithACovarianceRoundsTheMergedLayersWithLessLossOfTheirOutputs) {
       at::equal(open(temporary_.path() / "merged").view(untouched), open(base_).view(untouched)));
 }
 
-const auto kNames = [](const auto& tested) { return std::string(tested.param); };
-INSTANTIATE_TEST_SUITE_P(, Quantize, ::testing::Values("nf4", "fp8"), kNames);
+const auto kNames = [](const auto& tested) {
+  std::string name = tested.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+};
+INSTANTIATE_TEST_SUITE_P(, Quantize, ::testing::Values("nf4", "fp8-block", "fp8-channel"), kNames);
 INSTANTIATE_TEST_SUITE_P(, Merge, ::testing::Values("nf4", "fp8"), kNames);
+
+// Programs that read tiles want whole ones; 96 and 144 have none.
+TEST(ScalesOfFloat8, AreOfTilesWhereTheseAreWholeAndElseOfRows) {
+  const testing::TemporaryDirectory temporary;
+  const auto base = [&](const char* name, const testing::TinyModelOptions& shape) {
+    testing::write_tiny_model(temporary.path() / name, shape);
+    return temporary.path() / name;
+  };
+  const fs::path whole =
+      base("whole", {.hidden = 128, .intermediate = 256, .heads = 4, .kv_heads = 4});
+  // Keys and values are 64 wide, which is half a tile.
+  const fs::path narrow =
+      base("narrow", {.hidden = 128, .intermediate = 256, .heads = 4, .kv_heads = 2});
+  int runs = 0;
+  const auto written = [&](const fs::path& model, const std::string& scales) {
+    CapturedLog log;
+    const fs::path out = temporary.path() / core::concat("out", ++runs);
+    quantize({.model = model.string(), .out = out.string(), .to = "fp8", .scales = scales}, log);
+    return std::pair{core::read_json(out / "config.json")["quantization_config"], log.text};
+  };
+  const auto [tiles, nothing] = written(whole, "auto");
+  EXPECT_EQ(tiles["weight_block_size"], (core::Json{128, 128}));
+  EXPECT_THAT(nothing, ::testing::Not(HasSubstr("128")));
+  const auto [rows, said] = written(narrow, "auto");
+  EXPECT_EQ(rows["format"], "float-quantized");
+  EXPECT_EQ(rows["config_groups"]["group_0"]["weights"]["strategy"], "channel");
+  EXPECT_EQ(rows["config_groups"]["group_0"]["input_activations"]["strategy"], "token");
+  EXPECT_EQ(rows["ignore"], core::Json::array({"lm_head"}));
+  EXPECT_THAT(said, HasSubstr("the sides of 4 layers, the first 'model.layers.0.self_attn.k_proj' "
+                              "[64, 128], are no multiples of 128, so float8 has a scale a row"));
+  EXPECT_THAT(said, ::testing::Not(HasSubstr("warning")));
+  const auto [asked, warned] = written(narrow, "block");
+  EXPECT_EQ(asked["quant_method"], "fp8");
+  EXPECT_THAT(warned, HasSubstr("warning: the sides of 4 layers, the first "
+                                "'model.layers.0.self_attn.k_proj' [64, 128], are no multiples of "
+                                "128: transformers refuses float8 tiles of such sizes"));
+  EXPECT_EQ(written(whole, "channel").first["quant_method"], "compressed-tensors");
+}
+
+TEST(ScalesOfFloat8, AreNoMatterOfNf4) {
+  const testing::TemporaryDirectory temporary;
+  testing::write_tiny_model(temporary.path() / "base", {});
+  core::Reporter quiet;
+  EXPECT_EQ(testing::error_of<core::ConfigError>([&] {
+              quantize({.model = (temporary.path() / "base").string(),
+                        .out = (temporary.path() / "out").string(),
+                        .to = "nf4",
+                        .scales = "channel"},
+                       quiet);
+            }),
+            "--scales is for --to fp8; nf4 has a scale for every 64 values");
+}
 
 }  // namespace
 }  // namespace corda::quantize

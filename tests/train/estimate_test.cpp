@@ -12,6 +12,7 @@
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/quant/write_copy.h"
 #include "core/json.h"
 #include "support/captured_log.h"
 #include "support/error_of.h"
@@ -223,6 +224,36 @@ TEST_F(EstimateTest, AllThatMethodFullTrainsIsHeldInParts) {
   EXPECT_NEAR(parts.at("whole blocks or head in use, with gradients, fp32"),
               4 * 202.4e6 * (4 + 1.0 / 8), 1e7);
   EXPECT_GT(parts.at("activations and workspace of a micro-batch"), 32 * 8192 * 4096 * 2.0);
+}
+
+// The same codes are counted whether they stand in the files or are made while loading.
+TEST_F(EstimateTest, AModelThatIsQuantisedOnDiskIsCountedAsItsFilesHoldIt) {
+  corda::testing::write_tiny_model(
+      at("tiny"), {.vocab = 257, .hidden = 128, .intermediate = 256, .dtype = at::kBFloat16});
+  const quant::ModelWeights dense{io::Checkpoint(at("tiny"))};
+  TrainSettings given = settings(at("tiny"), 4, 64);
+  given.lora.rank = 8;
+  const Estimate in_16_bits = plan(given, "H100");
+  for (const auto& [base, format] : {std::pair{quant::Base::kNf4, "bitsandbytes nf4"},
+                                     std::pair{quant::Base::kFloat8, "float8"}}) {
+    const std::string name = quant::base_names()[static_cast<std::size_t>(base)];
+    SCOPED_TRACE(name);
+    fs::create_directories(at(name));
+    quant::write_quantised(dense, at(name), {.base = base}, [&](const std::string& layer) {
+      return quant::quantise(dense.view(layer), {.base = base});
+    });
+    given.model = at("tiny");
+    given.base = name;
+    const Estimate while_loading = plan(given, "H100");
+    given.model = at(name);
+    given.base = "auto";
+    const Estimate on_disk = plan(given, "H100");
+    EXPECT_EQ(on_disk.total_bytes, while_loading.total_bytes);
+    EXPECT_LT(on_disk.total_bytes, in_16_bits.total_bytes);
+    EXPECT_EQ(on_disk.parts.front().what, std::string("weights, ") + format);
+    given.base = "bf16";
+    EXPECT_EQ(plan(given, "H100").total_bytes, in_16_bits.total_bytes);
+  }
 }
 
 // Ranks of the adapter's own layers, of which one is missing, and what it trains.

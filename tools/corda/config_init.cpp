@@ -54,6 +54,8 @@ constexpr Method kMethods[] = {
      "MiLoRA: a LoRA that starts at the weight's smallest components"},
     {"mica", "corda", "mica", "4.0e-4", "",
      "MiCA: B writes along the weight's smallest components, and stays as it is"},
+    {"cloq", "corda", "cloq", "2.0e-4", "",
+     "CLoQ: over 4 bits, starts at what these lose most of in the task's outputs"},
 };
 
 const Method& method_of(const std::string& name) {
@@ -125,15 +127,19 @@ std::int64_t max_length_for(std::int64_t longest, std::int64_t positions) {
   return positions > 0 ? std::min(length, positions) : length;
 }
 
+// The row of a CorDA method's mode.
+const decompose::Mode& mode_of(const Method& method) {
+  const auto modes = decompose::modes();
+  return *std::find_if(modes.begin(), modes.end(),
+                       [&](const auto& mode) { return mode.name == method.mode; });
+}
+
 // The commands that make the adapter of a CorDA method.
 std::string before(const InitSettings& s, const Method& method, std::int64_t rank) {
   const std::string model = s.model.empty() ? "MODEL" : s.model;
   const std::string task = s.data.empty() ? "task.jsonl" : s.data.front();
   const std::string facts = s.knowledge.empty() ? "facts.jsonl" : s.knowledge;
-  const auto modes = decompose::modes();
-  const decompose::Input input = std::find_if(modes.begin(), modes.end(), [&](const auto& mode) {
-                                   return mode.name == method.mode;
-                                 })->input;
+  const decompose::Input input = mode_of(method).input;
   std::string command =
       concat("corda decompose --model ", model, " --mode ", method.mode, " --rank ", rank);
   if (input != decompose::Input::kWeight)
@@ -182,6 +188,8 @@ std::string initial_config(const InitSettings& s, core::Reporter& reporter) {
   text += line(concat("method: ", method.method), "");
   if (corda) {
     text += line(concat("adapter: adapters/", name), "rank, alpha and layers are the adapter's");
+    if (mode_of(method).corrects_base)
+      text += line("base: nf4", "in 4 bits, whose loss the adapter makes good");
   } else if (name != "full") {
     text += "lora:\n" + line(concat("  rank: ", rank), rank_reason);
     text += line(concat("  alpha: ", rank), "the update is scaled by alpha / rank");

@@ -71,6 +71,9 @@ struct Adapter {
   std::string base_name;
   std::int64_t base_blocks = 0;  // decoder blocks of the base; 0: not known. Not stored
   std::string base_format;  // "nf4", "fp8": how the base was held in training; "": as its files say
+  // Whether the start made good part of what the base lost in that format (mode cloq), so that the
+  // adapter means something over it alone.
+  bool corrects_base = false;
   std::vector<std::string> covariance_fingerprints;
   std::string template_name;  // that its training data went through; "" where that is not known
   std::string chat_template;  // Jinja, where it is not the base's own: merging puts it in the model

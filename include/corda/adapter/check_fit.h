@@ -18,6 +18,11 @@ namespace corda::adapter {
 void check_fit(const AdapterReader& adapter, const quant::ModelWeights& base,
                core::Reporter& reporter);
 
+// Throws ConfigError where the adapter makes good what codes lose (Adapter::corrects_base) and the
+// base is not held in these. `held`: what the base is held as, nf4, fp8 or any other word;
+// `advice`: what to do, before the name of the format.
+void check_held(const Adapter& adapter, const std::string& held, const std::string& advice);
+
 // `read_adapter` behind `check_fit`: throws where the adapter does not fit the base.
 Adapter read_adapter_for(const fs::path& directory, const quant::ModelWeights& base,
                          core::Reporter& reporter);

@@ -51,6 +51,13 @@ LayerAdapter initialise_projected(const at::Tensor& weight, const linalg::Spectr
 // [r, in] is zero, nothing is subtracted. On the device of `u`.
 LayerAdapter initialise_mica(const linalg::Spectrum& u, std::int64_t in_features);
 
+// CLoQ (Deng et al. 2025): with `error` E [out, in] what the base loses in its codes and `u` U
+// [out, r] the largest left singular vectors of E C^1/2, s B A = U U^T E, which is the product of
+// rank r that is nearest to E in the outputs. Rows of A have the norm 1/sqrt(3), as in
+// `initialise_lora`; nothing is subtracted. A component whose value is zero to rounding gets a zero
+// row and column. On the device of `u`; errors as initialise_from_subspace.
+LayerAdapter initialise_cloq(const at::Tensor& error, const linalg::Spectrum& u, double scale);
+
 // PiSSA without the detour over files: `initialise_from_subspace` of the top r components of W.
 LayerAdapter initialise_pissa(const at::Tensor& weight, std::int64_t rank, double scale);
 

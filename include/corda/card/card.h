@@ -49,6 +49,7 @@ struct Tuning {
   std::int64_t largest_rank = 0;   // likewise
   std::int64_t stored_rank = 0;    // of the files; twice the rank where the start is subtracted
   double alpha = 0;                // of the adapter itself, not of the files
+  std::string corrects = {};       // nf4, fp8: it is for a base in these codes, whose loss it mends
   std::vector<std::string> modules = {};  // full names of the adapted layers
 };
 
@@ -65,6 +66,7 @@ Start start_of(const fs::path& directory);
 // How a model came to its codes.
 struct Quantisation {
   std::string format = {};             // nf4 | fp8
+  bool scale_a_row = false;            // fp8: not a tile
   bool knows_inputs = false;           // whether a covariance guided the rounding
   std::vector<std::string> data = {};  // that this covariance is of; their paths
 };

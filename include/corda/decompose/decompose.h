@@ -29,7 +29,8 @@ struct DecomposeSettings : covariance::DrawSettings {
   std::string method = "corda";        // corda | pissa
   std::string mode = "kpa";            // of modes() (mode.h); corda only
   double beta = 0.8;                   // sc: weight of the knowledge, that of the task is 1 - beta
-  std::int64_t rank = 128;  // of the adapter; stored factors have 2r where a start is subtracted
+  std::string base = "nf4";  // cloq: in which codes training will hold the base, nf4 | fp8
+  std::int64_t rank = 128;   // of the adapter; stored factors have 2r where a start is subtracted
   // How layers come to their ranks, whose mean is `rank`: auto | equal | explained | compact.
   std::string ranks = "auto";
   double rho = 2;    // the largest rank of a layer, in units of `rank`; explained, compact

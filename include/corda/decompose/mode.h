@@ -26,6 +26,9 @@ struct Mode {
   bool trains_a = true;
   bool trains_b = true;
   bool subtracts_start = false;  // A0 and B0 are not zero; the file holds 2 x rank
+  // The start makes good what the base loses in codes (DecomposeSettings::base), so it changes what
+  // the model computes, and the adapter is for a base in these codes.
+  bool corrects_base = false;
   // Whether the values of components are singular values, whose squares add up; else they are
   // energies, which add up themselves.
   bool has_singular_values = true;

@@ -31,9 +31,9 @@ at::Tensor round_with_feedback(const at::Tensor& weight, const at::Tensor& covar
 at::Tensor round_with_feedback(const at::Tensor& weight, const at::Tensor& covariance,
                                at::ScalarType type, double damping = 0.01);
 
-// The same scales as `quantise_nf4` and `quantise_float8`, with codes chosen by the covariance.
-kernels::PackedWeight quantise(const at::Tensor& weight, Base base, const at::Tensor& covariance,
-                               double damping = 0.01);
+// The same scales as without a covariance, with codes chosen by it.
+kernels::PackedWeight quantise(const at::Tensor& weight, Format format,
+                               const at::Tensor& covariance, double damping = 0.01);
 
 // The mean square of (A - B) x over inputs with this covariance, relative to that of A x:
 // tr(D C D^T) / tr(A C A^T), in fp64.

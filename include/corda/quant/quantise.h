@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Weights in 4 or 8 bits: NF4 as bitsandbytes makes it, float8 in tiles as DeepSeek and vLLM have
-// it.
+// Weights in 4 or 8 bits: NF4 as bitsandbytes makes it, float8 in tiles as DeepSeek has it or with
+// a scale a row as compressed-tensors does.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -27,6 +27,18 @@ enum class Base {
 const std::vector<std::string>& base_names();
 Base base_named(const std::string& name);
 
+// What a scale of float8 is for.
+enum class Scales {
+  kBlock,    // a tile of 128 x 128, in fp32
+  kChannel,  // a row, in the weight's own type
+};
+
+// What a model is quantised to: kNf4 or kFloat8, whose scales NF4 has not.
+struct Format {
+  Base base = Base::kNf4;
+  Scales scales = Scales::kBlock;
+};
+
 // A tile's side, and NF4's blocks.
 constexpr std::int64_t kTile = 128;
 constexpr std::int64_t kNf4Block = 64;
@@ -43,7 +55,18 @@ std::vector<float> dynamic_values();
 // codes there. Its type becomes `rounded_to`. Codes of NF4 are bitsandbytes' bit for bit on a CPU,
 // nested codes within one (its offset is a mean whose last bit depends on the order of summing).
 kernels::PackedWeight quantise_nf4(const at::Tensor& weight, bool nested = true);
-kernels::PackedWeight quantise_float8(const at::Tensor& weight, std::int64_t tile = kTile);
+kernels::PackedWeight quantise_float8(const at::Tensor& weight, Scales scales = Scales::kBlock);
+kernels::PackedWeight quantise(const at::Tensor& weight, Format format);
+// The values of codes, fp32 [rows, columns] on their device.
+at::Tensor dequantised(const kernels::PackedWeight& packed);
+
+// Whether a run quantises what the files hold otherwise.
+bool makes_codes(Base base);
+
+// The codes of the layer `name` in the files where a run keeps them, else nullopt. They look at the
+// files.
+std::optional<kernels::PackedWeight> held_codes(const ModelWeights& weights,
+                                                const std::string& name, Base base);
 
 // The codes as which a run holds the layer `name` on a device, nullopt where it is dense. A layer
 // that the files hold in codes of this kind keeps them; any other is loaded as `type` and

@@ -25,11 +25,11 @@ io::RewriteResult write_dense(const ModelWeights& weights, const std::filesystem
                               const std::function<at::Tensor(const std::string& name)>& content,
                               io::RewriteOptions options = {});
 
-// The layers of the blocks in the codes that `content` gives: NF4 as transformers with bitsandbytes
-// reads it, float8 in tiles of 128 as transformers and vLLM do. Other quantised layers become
-// dense.
+// The layers of the blocks in the codes that `content` gives, of that format: NF4 as transformers
+// with bitsandbytes reads it, float8 in tiles as transformers and vLLM do, float8 with a scale a
+// row as both do with compressed-tensors. Other quantised layers become dense.
 io::RewriteResult write_quantised(
-    const ModelWeights& weights, const std::filesystem::path& out, Base to,
+    const ModelWeights& weights, const std::filesystem::path& out, Format to,
     const std::function<kernels::PackedWeight(const std::string& name)>& content,
     io::RewriteOptions options = {});
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// What a training will need, from its settings and the model's config.json alone.
+// What a training will need, from its settings and the model's config.json alone; of a model that
+// is quantised also from its files, where they are there.
 #pragma once
 
 #include <cstdint>
