@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <set>
 
 #include "corda/core/error.h"
@@ -16,7 +15,6 @@
 #include "model/block_tensors.h"
 #include "model/families.h"
 #include "model/misfits.h"
-#include "model/tensor_reader.h"
 
 namespace corda::model {
 
@@ -288,43 +286,18 @@ at::Tensor weight_of(const Linear& linear) {
 
 namespace {
 
-// What `load_model` reads, in its order: all but the codes that stay as the files hold them.
-std::vector<std::string> names_to_read(const quant::ModelWeights& weights,
-                                       const ModelDescription& config, quant::Base base) {
-  std::vector<std::string> names = {embedding_name(config)};
-  for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
-    for (std::string& name : block_tensors(config, layer))
-      if (!quant::held_codes(weights, name, base)) names.push_back(std::move(name));
-  }
-  names.push_back(final_norm_name(config));
-  if (!config.tied) names.push_back(kHeadWeight);
-  return names;
-}
-
-// The next block, its linear layers in codes where the options ask for them.
-Block read_block(const quant::ModelWeights& weights, const ModelDescription& config,
-                 std::int64_t layer, const LoadOptions& options, TensorReader& reader) {
-  std::set<std::string> linears;
-  const Block named = named_block(config, layer);
-  for (const Linear* linear : named.linear_layers()) linears.insert(linear->name + ".weight");
-  std::map<std::string, PackedLinear> packed;
-  Block block = make_block(config, layer, [&](const std::string& name) {
-    auto codes = quant::held_codes(weights, name, options.base);
-    // Codes of the files look at their map, which they must not outlive.
-    if (codes) codes = codes->to(options.device, /*copies=*/true);
-    if (!codes) {
-      at::Tensor dense = reader.take(name, options.weights);
-      if (!linears.contains(name) || !quant::makes_codes(options.base)) return dense;
-      codes = quant::quantise(dense, {.base = options.base});
-    }
-    packed[name].codes = std::move(*codes);
-    return weights.load(name, at::kMeta, options.weights);
-  });
+// Fills in the block's linear layers, in codes where the options ask for them.
+void load_linears(Block& block, const quant::ModelWeights& weights, const LoadOptions& options) {
   for (Linear* linear : block.linear_layers()) {
-    if (const auto found = packed.find(linear->name + ".weight"); found != packed.end())
-      linear->packed = std::make_shared<const PackedLinear>(std::move(found->second));
+    const std::string name = linear->name + ".weight";
+    auto codes = quant::packed_base(weights, name, options.base, options.device, options.weights);
+    if (!codes) {
+      linear->weight = weights.load(name, options.device, options.weights);
+      continue;
+    }
+    linear->weight = weights.load(name, at::kMeta, options.weights);
+    linear->packed = std::make_shared<const PackedLinear>(PackedLinear{.codes = std::move(*codes)});
   }
-  return block;
 }
 
 }  // namespace
@@ -332,13 +305,20 @@ Block read_block(const quant::ModelWeights& weights, const ModelDescription& con
 Model load_model(const quant::ModelWeights& weights, const ModelDescription& config,
                  const LoadOptions& options) {
   check_checkpoint(weights, config);
-  TensorReader reader(weights, names_to_read(weights, config, options.base), options.device);
-  const auto load = [&](const std::string& name) { return reader.take(name, options.weights); };
+  const auto load = [&](const std::string& name) {
+    return weights.load(name, options.device, options.weights);
+  };
   Model model = model_without_weights(config, options);
   model.embedding = load(embedding_name(config));
   for (std::int64_t layer = 0; layer < config.num_layers(); ++layer) {
+    std::set<std::string> linears;
+    const Block named = named_block(config, layer);
+    for (const Linear* linear : named.linear_layers()) linears.insert(linear->name + ".weight");
     Block& block = model.blocks[static_cast<std::size_t>(layer)];
-    block = read_block(weights, config, layer, options, reader);
+    block = make_block(config, layer, [&](const std::string& name) {
+      return linears.contains(name) ? at::Tensor() : load(name);
+    });
+    load_linears(block, weights, options);
     if (options.block_loaded) options.block_loaded(layer, block);
   }
   model.final_norm = load(final_norm_name(config));
