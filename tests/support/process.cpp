@@ -62,13 +62,14 @@ ProcessResult run_process(const std::vector<std::string>& argv, const Watch& wat
   const std::vector<std::string> variables = environment(gpus);
   const std::vector<char*> arguments = pointers_to(argv);
   const std::vector<char*> environment_pointers = pointers_to(variables);
+  // A job in the background ignores SIGINT; the child must not, from its first moment.
+  ::signal(SIGINT, SIG_DFL);
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
   if (child == 0) {
     redirect("/dev/null", O_RDONLY, STDIN_FILENO);
     redirect(out, O_WRONLY | O_CREAT, STDOUT_FILENO);
     redirect(err, O_WRONLY | O_CREAT, STDERR_FILENO);
-    ::signal(SIGINT, SIG_DFL);
     ::execve(arguments[0], arguments.data(), environment_pointers.data());
     ::_exit(127);
   }
