@@ -51,7 +51,7 @@ Store make_store(const std::string& address, int port, bool listens, Seconds lim
   return made.get();
 }
 
-// The number of this rank's starts at the place, this one among them. Every rank of a job runs the
+// How often this rank has started at the place, this time counted. Every rank of a job runs the
 // same commands, so that the ranks of one start find the same number.
 std::int64_t count_start(c10d::Store& store, const Launch& launch) {
   return store.add(concat("corda/", launch.start, "/starts/", launch.rank), 1);

@@ -23,7 +23,7 @@ struct MergeFlags {
   bool verify = false;
 };
 
-// Both lists: merging and verifying have no name in common.
+// The settings of merging and of verifying stand in one list, since no name is in both.
 core::SettingsList settings_of(MergeFlags& flags) {
   core::SettingsList list = merge::settings_of(flags.settings);
   const core::SettingsList verify = eval::settings_of(flags.verify_settings);
