@@ -15,6 +15,7 @@
 #include "eval/chat_prompt.h"
 #include "eval/load_model.h"
 #include "eval/prompt_encoder.h"
+#include "eval/unused_settings.h"
 
 namespace corda::eval {
 
@@ -107,6 +108,7 @@ std::vector<std::string> generate_texts(const ChatSettings& settings, const Show
                                         core::Reporter& reporter) {
   ChatSettings copy = settings;
   generate_settings_of(copy).check_values();
+  refuse_unused_settings(settings);
   linalg::set_threads(settings.threads);
   const AnswerSettings answers = complete(settings.answers, kGenerateTokens);
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);

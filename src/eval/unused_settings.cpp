@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "corda/core/error.h"
+#include "eval/chat_prompt.h"
 #include "eval/task.h"
 
 namespace corda::eval {
@@ -16,6 +17,16 @@ using Names = std::vector<std::string>;
 
 const Names kOfAnswers = {"max_new_tokens", "stop", "temperature", "top_p", "top_k", "seed"};
 const Names kOfQuestions = {"shots", "shots_data", "bos", "harness", "predictions", "compare"};
+
+// The likeliest token is taken without drawing.
+void refuse_drawing(const core::SettingsList& now, const core::SettingsList& usual,
+                    const AnswerSettings& answers) {
+  if (answers.temperature > 0) return;
+  core::refuse_changed(now, usual, {"top_p", "top_k", "seed"},
+                       "for drawn answers, which need 'temperature' above 0");
+}
+
+constexpr const char* kOfTemplates = "for chat templates: name one with 'template'";
 
 }  // namespace
 
@@ -36,13 +47,19 @@ void refuse_unused_settings(const EvalSettings& settings) {
   const bool answers =
       writes || (!measures_text && task_named(settings.task).kind == TaskKind::kAnswers);
   if (!answers) refuse(kOfAnswers, "for tasks whose answers are generated");
-  if (settings.answers.temperature == 0) {
-    core::refuse_changed(now, usual, {"top_p", "top_k", "seed"},
-                         "for drawn answers, which need 'temperature' above 0");
-  }
-  const bool plain = settings.template_name == "auto" || settings.template_name == "plain";
-  if (!measures_text && !writes && plain)
-    refuse({"system", "date"}, "for chat templates: name one with 'template'");
+  refuse_drawing(now, usual, settings.answers);
+  if (!measures_text && !writes && !is_chat_template(settings.template_name))
+    refuse({"system", "date"}, kOfTemplates);
+}
+
+void refuse_unused_settings(const ChatSettings& settings) {
+  ChatSettings asked = settings;
+  ChatSettings untouched;
+  const core::SettingsList now = generate_settings_of(asked);
+  const core::SettingsList usual = generate_settings_of(untouched);
+  refuse_drawing(now, usual, settings.answers);
+  if (!is_chat_template(settings.template_name))
+    core::refuse_changed(now, usual, {"system", "date"}, kOfTemplates);
 }
 
 }  // namespace corda::eval

@@ -50,6 +50,21 @@ TEST_F(Talk, GeneratePrintsHowThePromptGoesOn) {
   EXPECT_EQ(testing::run_corda({"generate", "--model", model_}).exit_code, 2);
 }
 
+TEST_F(Talk, GenerateRefusesWhatItWouldNotDo) {
+  const auto refusal = [&](std::vector<std::string> more) {
+    std::vector<std::string> command = {"generate", "--model", model_, "--prompt", "Once"};
+    command.insert(command.end(), more.begin(), more.end());
+    const auto result = testing::run_corda(command);
+    EXPECT_EQ(result.exit_code, 2);
+    return result.err;
+  };
+  EXPECT_THAT(refusal({"--system", "Be kind."}),
+              HasSubstr("'system' is for chat templates: name one with 'template'"));
+  EXPECT_THAT(refusal({"--top-k", "3", "--seed", "5"}),
+              HasSubstr("'top_k' and 'seed' are for drawn answers, which need 'temperature' above "
+                        "0"));
+}
+
 // A LoRA that learnt another river: folded into the base it answers as the model it is merged into.
 TEST_F(Talk, AnAdapterAnswersAsTheMergedModelAndComesAndGoesInAConversation) {
   const auto at = [&](const char* name) { return (folder_.path() / name).string(); };
