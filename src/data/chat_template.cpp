@@ -28,7 +28,8 @@ using Templates = std::map<std::string, std::string>;  // by name; "default" is 
 Templates model_templates(const fs::path& directory) {
   Templates templates;
   const fs::path config = directory / "tokenizer_config.json";
-  if (fs::exists(config)) {
+  const fs::path main = directory / "chat_template.jinja";
+  if (!fs::exists(main) && fs::exists(config)) {
     const Json json = core::read_json(config);
     const auto found = json.is_object() ? json.find("chat_template") : json.end();
     if (found != json.end() && found->is_string()) {
@@ -55,11 +56,7 @@ Templates model_templates(const fs::path& directory) {
                                      found->type_name()));
     }
   }
-  const fs::path main = directory / "chat_template.jinja";
-  if (fs::exists(main)) {
-    templates.clear();
-    templates["default"] = core::read_file(main);
-  }
+  if (fs::exists(main)) templates["default"] = core::read_file(main);
   const fs::path more = directory / "additional_chat_templates";
   if (fs::is_directory(more)) {
     for (const auto& entry : fs::directory_iterator(more)) {

@@ -61,7 +61,7 @@ TEST_F(Talk, GenerateRefusesWhatItWouldNotDo) {
   EXPECT_THAT(refusal({"--system", "Be kind."}),
               HasSubstr("'system' is for chat templates: name one with 'template'"));
   EXPECT_THAT(refusal({"--top-k", "3", "--seed", "5"}),
-              HasSubstr("'top_k' and 'seed' are for drawn answers, which need 'temperature' above "
+              HasSubstr("'top_k', 'seed' are for drawn answers, which need 'temperature' above "
                         "0"));
 }
 

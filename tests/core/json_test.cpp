@@ -35,7 +35,7 @@ TEST(Json, AFileWithANumberThatIsNotFiniteIsRefusedAndItsKeyNamed) {
 
 TEST(Json, ANumberThatNoTypeHoldsIsNamedWithItsPlace) {
   EXPECT_EQ(error_of<FormatError>([] { parse_json("{\n \"a\": 1e400}", "f"); }),
-            "f:2:11: a number is too large: 1e400");
+            "f:2:12: a number is too large: 1e400");
 }
 
 TEST(Json, ALineHoldsNullWhereANumberIsNotFinite) {

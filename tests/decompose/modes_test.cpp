@@ -368,7 +368,7 @@ TEST_F(Modes, CombinationsWithoutMeaningAreRefusedInASentence) {
                       s.samples = 3;
                       s.qa_text = "question";
                     }),
-            "'qa_text' and 'samples' are for --data, which is not given");
+            "'qa_text', 'samples' are for --data, which is not given");
   EXPECT_THAT(refusal("pica", nothing), HasSubstr("; it is 'pica' (did you mean 'mica'?)"));
 }
 

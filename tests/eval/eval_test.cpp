@@ -127,7 +127,7 @@ TEST_F(Eval, WhatATaskDoesNotLookAtIsRefused) {
                       s.predictions = "p.jsonl";
                       s.compare = "absent.jsonl";
                     }),
-            "'shots', 'predictions' and 'compare' are for tasks of questions, and 'task' is "
+            "'shots', 'predictions', 'compare' are for tasks of questions, and 'task' is "
             "perplexity");
   EXPECT_EQ(refusal(text(), [](EvalSettings& s) { s.answers.stop = {"x"}; }),
             "'stop' is for tasks whose answers are generated, and 'task' is perplexity");

@@ -133,7 +133,7 @@ inline constexpr const char* kDataHelp =
     "cache; may be given several times";
 
 // Throws ConfigError where any of `names` has another value in `now` than in `usual`, the same list
-// over untouched members: "'predictions' and 'compare' are WHY".
+// over untouched members: "'predictions', 'compare' are WHY".
 void refuse_changed(const SettingsList& now, const SettingsList& usual,
                     const std::vector<std::string>& names, const std::string& why);
 
