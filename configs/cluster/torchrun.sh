@@ -4,7 +4,6 @@
 #   NODES=2 HEAD=node1 GPUS=8 bash torchrun.sh train.yaml
 # torchrun kills what still runs 30 s after a rank has died; before that the others save and say who it was.
 set -euo pipefail
-export CORDA_SILENCE_SECONDS=${CORDA_SILENCE_SECONDS:-15}
 exec torchrun --nnodes "${NODES:-1}" --nproc-per-node "${GPUS:-1}" --rdzv-backend c10d \
   --rdzv-endpoint "${HEAD:-127.0.0.1}:${PORT:-29500}" --rdzv-id "${JOB:-corda}" \
   --no-python corda train --config "$1" "${@:2}"

@@ -540,6 +540,8 @@ void refuse_changed(const SettingsList& now, const SettingsList& usual,
                     const std::vector<std::string>& names, const std::string& why) {
   std::vector<std::string> changed;
   for (const std::string& name : names) {
+    if (now.find(name) == nullptr || usual.find(name) == nullptr)
+      throw InternalError(concat("[core::refuse_changed] there is no setting '", name, "'"));
     if (value_text(now.find(name)->write()) != value_text(usual.find(name)->write()))
       changed.push_back(concat("'", name, "'"));
   }

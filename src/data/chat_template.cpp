@@ -3,6 +3,7 @@
 #include "data/chat_template.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 
 #include "corda/core/error.h"
@@ -187,14 +188,31 @@ bool ChatTemplate::has_generation(const Conversation& conversation) const {
   return template_for(conversation).has_generation();
 }
 
+namespace {
+
+// Whether `word` stands in a template by itself, not inside another name.
+bool has_word(std::string_view source, std::string_view word) {
+  const auto in_name = [&](std::size_t at) {
+    return at < source.size() &&
+           (std::isalnum(static_cast<unsigned char>(source[at])) != 0 || source[at] == '_');
+  };
+  for (std::size_t at = source.find(word); at != std::string_view::npos;
+       at = source.find(word, at + 1)) {
+    if (!in_name(at - 1) && !in_name(at + word.size())) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string ChatTemplate::hidden_key(const Conversation& conversation) const {
   const std::string& source = with_tools_ && !conversation.tools.is_null() ? tool_source_ : source_;
   for (const Message& message : conversation.messages) {
-    for (const char* key : {"reasoning_content", "reasoning", "thinking", "name"}) {
+    for (const char* key : {"reasoning_content", "reasoning", "thinking"}) {
       const auto found = message.value.find(key);
       const bool says =
           found != message.value.end() && !found->is_null() && !found->empty() && *found != "";
-      if (says && source.find(key) == std::string::npos) return key;
+      if (says && !has_word(source, key)) return key;
     }
   }
   return "";

@@ -157,7 +157,7 @@ void require_memory(const Work& work, const Covariances& covariances, bool weigh
 }
 
 // So many rounds are solved before their results are brought to rank 0, for which ranks wait for
-// one another: sites of one size need not take the same time.
+// one another: sites of one size need not take the same time. A rank that dies costs these rounds.
 constexpr std::size_t kRoundsTogether = 4;
 
 // Decomposes from covariance directories, or from none, site after site.

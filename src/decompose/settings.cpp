@@ -171,15 +171,20 @@ core::SettingsList settings_of(DecomposeSettings& s) {
 
 namespace {
 
+void refuse_changed_of(const DecomposeSettings& settings, const std::vector<std::string>& names,
+                       const std::string& why) {
+  DecomposeSettings asked = settings;
+  DecomposeSettings untouched;
+  core::refuse_changed(settings_of(asked), settings_of(untouched), names, why);
+}
+
 // What is said of drawing samples has no meaning where none are drawn.
 void check_draw(const DecomposeSettings& settings) {
   if (!settings.data.empty()) return;
-  DecomposeSettings asked = settings;
-  DecomposeSettings untouched;
-  core::refuse_changed(settings_of(asked), settings_of(untouched),
-                       {"format", "columns", "template", "system", "skip_bad", "qa_text", "samples",
-                        "seq_len", "seed", "batch_tokens", "activation_scaling", "hidden_states"},
-                       "for --data, which is not given");
+  refuse_changed_of(settings,
+                    {"format", "columns", "template", "system", "skip_bad", "qa_text", "samples",
+                     "seq_len", "seed", "batch_tokens", "activation_scaling", "hidden_states"},
+                    "for --data, which is not given");
 }
 
 }  // namespace
@@ -192,6 +197,7 @@ void check(const DecomposeSettings& settings) {
   if (settings.target_modules.empty()) problems.emplace_back("--target-modules names no layer");
   if (!problems.empty()) throw core::ConfigError(core::join(problems, "\n"));
   check_draw(settings);
+  if (!mode.corrects_base) refuse_changed_of(settings, {"base"}, "for mode cloq");
 }
 
 }  // namespace corda::decompose

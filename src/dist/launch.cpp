@@ -207,9 +207,11 @@ std::string first_host(const std::string& list) {
 std::optional<Launch> launch_of(const Environment& environment) {
   auto slurm = read_slurm(environment);
   const auto open_mpi = read(environment, kOpenMpi);
-  auto mpich = open_mpi ? std::nullopt : read(environment, kMpich);
-  if (slurm && mpich) (started_by_hydra(*slurm, *mpich) ? slurm : mpich).reset();
   auto launch = read(environment, kTorch);
+  // Beside Slurm's, one of PMI's two variables alone is left over from somewhere.
+  const bool asks_pmi = !slurm || (environment(kMpich.rank) && environment(kMpich.size));
+  auto mpich = open_mpi || !asks_pmi ? std::nullopt : read(environment, kMpich);
+  if (slurm && mpich && !launch) (started_by_hydra(*slurm, *mpich) ? slurm : mpich).reset();
   if (launch) {
     const bool elastic = environment(kTorch.job).has_value();
     for (const std::optional<Launch>& other : {slurm, open_mpi, mpich})

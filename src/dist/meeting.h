@@ -23,7 +23,7 @@ using StorePtr = c10::intrusive_ptr<c10d::Store>;
 
 struct Limits {
   Seconds join{300};
-  Seconds silence{20};  // torchrun kills the others 30 s after it asked them to end
+  Seconds silence{15};  // torchrun kills the others 30 s after it asked them to end
   Seconds wait{1800};
 };
 // Reads the environment variables named at `join` (corda/dist/world.h). Throws ConfigError.

@@ -18,11 +18,11 @@ using Names = std::vector<std::string>;
 const Names kOfAnswers = {"max_new_tokens", "stop", "temperature", "top_p", "top_k", "seed"};
 const Names kOfQuestions = {"shots", "shots_data", "bos", "harness", "predictions", "compare"};
 
-// The likeliest token is taken without drawing.
+// The likeliest token is taken without drawing; a seed alone asks for nothing.
 void refuse_drawing(const core::SettingsList& now, const core::SettingsList& usual,
                     const AnswerSettings& answers) {
   if (answers.temperature > 0) return;
-  core::refuse_changed(now, usual, {"top_p", "top_k", "seed"},
+  core::refuse_changed(now, usual, {"top_p", "top_k"},
                        "for drawn answers, which need 'temperature' above 0");
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "corda/adapter/adapter_reader.h"
+#include "corda/adapter/check_fit.h"
 #include "corda/adapter/spectrum.h"
 #include "corda/adapter/tuning.h"
 #include "corda/card/card.h"
@@ -215,6 +216,8 @@ ExportResult export_adapter(const ExportSettings& given, core::Reporter& reporte
   std::optional<Gguf> gguf;
   std::optional<core::AtomicDirectory> directory;
   if (settings.format == "gguf") {
+    // llama.cpp reads bases in neither of the codes.
+    adapter::check_held(reader.header(), "gguf", "merge it with --into quantised-base --base ");
     gguf.emplace(settings, reader);
   } else {
     directory.emplace(settings.out);

@@ -50,8 +50,8 @@ std::optional<quant::ModelWeights> quantised_files(const std::filesystem::path& 
     try {
       const quant::ModelWeights files{io::Checkpoint(model)};
       if (files.quantised_layers() > 0) return files;
-    } catch (const core::IoError&) {
-      // Not all of the files are there yet; the run will say so.
+    } catch (const core::Error&) {
+      // The files are not all there, or not whole, yet; the run will say so.
     }
     break;
   }

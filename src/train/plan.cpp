@@ -254,14 +254,15 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   // The run may be meant for another machine.
   try {
     require_disk(settings, trainable, reporter);
-    if (result.split_over == 1) require_memory(settings, trainable, device, ranks, 1);
+    if (result.split_over == 1) {
+      require_memory(settings, trainable, device, ranks, 1);
+    } else if (const std::int64_t free = linalg::free_memory_bytes(device);
+               result.state_bytes > free) {
+      reporter.warn(concat(memory_line(result), ", and ", rounded(static_cast<double>(free) * 1e-9),
+                           " GB are free"));
+    }
   } catch (const core::ResourceError& error) {
     reporter.warn(error.what());
-  }
-  const std::int64_t free = linalg::free_memory_bytes(device);
-  if (result.split_over > 1 && result.state_bytes > free) {
-    reporter.warn(concat(memory_line(result), ", and ", rounded(static_cast<double>(free) * 1e-9),
-                         " GB are free"));
   }
   return result;
 }

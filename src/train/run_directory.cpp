@@ -43,9 +43,11 @@ void check_run_directory(const TrainSettings& settings, bool resume) {
       throw core::ConfigError(concat("--out: '", settings.out, "' is a directory of a ", kind,
                                      " (it holds ", file, "); choose another one"));
   }
-  for (const char* kind : {"model", "adapter"}) {  // whatever the method of now would write
+  for (const char* kind : {"model", "adapter"}) {
     const fs::path result = run / kind;
     if (!fs::exists(result, error)) continue;
+    // What another method would write counts where it stands in a run; else it is the user's.
+    if (result != result_of(settings) && !has_metrics(run)) continue;
     throw core::ConfigError(
         concat("'", settings.out,
                "' holds a finished run; choose another --out. More epochs do not "

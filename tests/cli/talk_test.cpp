@@ -60,8 +60,8 @@ TEST_F(Talk, GenerateRefusesWhatItWouldNotDo) {
   };
   EXPECT_THAT(refusal({"--system", "Be kind."}),
               HasSubstr("'system' is for chat templates: name one with 'template'"));
-  EXPECT_THAT(refusal({"--top-k", "3", "--seed", "5"}),
-              HasSubstr("'top_k', 'seed' are for drawn answers, which need 'temperature' above "
+  EXPECT_THAT(refusal({"--top-k", "3", "--top-p", "0.5", "--seed", "5"}),
+              HasSubstr("'top_p', 'top_k' are for drawn answers, which need 'temperature' above "
                         "0"));
 }
 

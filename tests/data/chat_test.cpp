@@ -339,6 +339,13 @@ TEST_F(Chat, PartsOfMessagesThatTheTemplateDoesNotShowAreMentioned) {
                         "not show, the first in "));
   EXPECT_THAT(log_.text, HasSubstr(":1:1, 'reasoning_content': choose a template that shows it"));
   log_.text.clear();
+  load(
+      R"({"messages":[{"role":"user","content":"w"},{"role":"assistant","content":"x","thinking":"hm"}]})",
+      with_template("{% for m in messages %}{% if enable_thinking %}!{% endif %}{% generation %}"
+                    "{{ m.content }}{% endgeneration %}{% endfor %}"),
+      "auto");
+  EXPECT_THAT(log_.text, HasSubstr(":1:1, 'thinking': choose"));
+  log_.text.clear();
   load(line,
        with_template(
            "{% for m in messages %}{% generation %}{{ m.reasoning_content }}{{ m.content }}"

@@ -136,6 +136,7 @@ TEST(Launch, OfMpichInAJobOfSlurmIsPmis) {
   // srun's own PMI says what srun says.
   const Variables pmi2 = with(kSrun, {{"PMI_RANK", "5"}, {"PMI_SIZE", "8"}});
   EXPECT_EQ(launch(pmi2)->address, "gpu03");
+  EXPECT_EQ(launch(with(kSrun, {{"PMI_RANK", "0"}}))->rank, 5) << "one alone is left over";
   EXPECT_THAT(refusal(with(proxy, {{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}})),
               AllOf(HasSubstr("srun says rank 0 of 1"), HasSubstr("PMI_SIZE say rank 1 of 2")));
 }

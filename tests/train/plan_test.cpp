@@ -220,6 +220,10 @@ TEST_F(Plan, RefusesARunDirectoryThatTrainingWouldRefuse) {
   other.method = "full";
   other.lora.rank = 0;
   EXPECT_THAT(refusal<core::ConfigError>(other), HasSubstr("holds a finished run"));
+  TrainSettings beside = settings();  // a user's folder that is called as a result is
+  beside.out = (folder_.path() / "work").string();
+  fs::create_directories(fs::path(beside.out) / "model");
+  EXPECT_NO_THROW(plan_of(beside));
   run.out = (folder_.path() / "task.jsonl/run").string();
   EXPECT_THAT(refusal<core::ResourceError>(run), HasSubstr("cannot create"));
   if (::geteuid() == 0) return;  // who may write anywhere

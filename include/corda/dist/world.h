@@ -112,7 +112,7 @@ World& alone();
 // Joins the others. To be called before anything uses CUDA: a rank then sees its own GPU alone, so
 // that no part of the program can take another's. Throws ResourceError that names the ranks which
 // did not come. The limits are seconds in environment variables: CORDA_JOIN_SECONDS (300) for all
-// to come, CORDA_SILENCE_SECONDS (20) after which a rank without a sign of life counts as gone,
+// to come, CORDA_SILENCE_SECONDS (15) after which a rank without a sign of life counts as gone,
 // CORDA_WAIT_SECONDS (1800) for one that lives and does not come to a common call. A build without
 // torch's distributed libraries throws ConfigError.
 std::unique_ptr<World> join(const Launch& launch, const core::Reporter& reporter);

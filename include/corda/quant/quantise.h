@@ -21,7 +21,7 @@ enum class Base {
   kAuto,    // in codes where the files hold codes that a kernel reads, else in 16 bits or fp32
   kDense,   // in 16 bits or fp32, whatever the files hold
   kNf4,     // in NF4, nested absmax
-  kFloat8,  // in float8 e4m3, a scale a tile of 128 x 128
+  kFloat8,  // in float8 e4m3: the files' codes, else codes with a scale a tile of 128 x 128
 };
 // "auto", "bf16", "nf4", "fp8"; `base_named` of another word is an InternalError.
 const std::vector<std::string>& base_names();
