@@ -17,14 +17,10 @@ namespace corda::eval {
 
 namespace {
 
-bool is_in_codes(quant::Base base) {
-  return base == quant::Base::kNf4 || base == quant::Base::kFloat8;
-}
-
 // What makes a model smaller, or the room larger.
 std::string memory_advice(const ModelChoice& choice, const model::LoadOptions& options) {
   std::string advice;
-  if (options.weights == at::kFloat && !is_in_codes(options.base))
+  if (options.weights == at::kFloat && !quant::makes_codes(options.base))
     advice = "give --dtype bf16, or ";
   if (choice.offers_base && options.base != quant::Base::kNf4) advice += "give --base nf4, or ";
   return advice + "use a device with more free memory (--device)";
@@ -64,7 +60,7 @@ model::Model load_model(const ModelChoice& given, core::Reporter& reporter,
   linalg::require_memory(
       device,
       core::concat("the model '", choice.model, "' with weights in ",
-                   is_in_codes(options.base) ? choice.base : linalg::name_of(dtype)),
+                   quant::makes_codes(options.base) ? choice.base : linalg::name_of(dtype)),
       model::bytes_to_load(weights, described, options), memory_advice(choice, options));
   model::Model loaded = model::load_model(weights, described, options);
   if (adapter) model::fold_adapter(loaded, *adapter);

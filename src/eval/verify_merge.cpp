@@ -139,7 +139,7 @@ VerifyResult verify_merge(const VerifySettings& settings, core::Reporter& report
   VerifyResult result = measure(before, after, batch, reporter);
   result.data = samples.what;
   const bool into_codes = settings.into == "quantised-base";
-  if (base == quant::Base::kNf4 || base == quant::Base::kFloat8) {
+  if (quant::makes_codes(base)) {
     StreamedModel again(settings.model, settings.assume_family, device, beside, base);
     StreamedAdapter folded = beside;
     folded.folds = true;
