@@ -51,6 +51,8 @@ JOBS = {
     "float8": ("7b", ["4x2048"], ["--float8"], {}),
     "13b": ("13b", ["4x2048"], [], {}),
     "13b-shard": ("13b", ["4x2048"], ["--shard"], None),
+    "13b-small": ("13b", ["4x2048"], ["--rank", "16", "--recompute", "block"], None),
+    "13b-small-shard": ("13b", ["4x2048"], ["--rank", "16", "--recompute", "block", "--shard"], None),
     "70b-shard": ("70b", ["1x2048"], ["--shard", "--rank", "16", "--recompute", "block"], None),
     "tiny": ("tiny", ["2x64"], [], {})}
 

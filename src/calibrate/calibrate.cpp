@@ -20,6 +20,7 @@
 #include "corda/data/load.h"
 #include "corda/dist/watchful_reporter.h"
 #include "corda/io/covariance_store.h"
+#include "corda/kernels/pack_lower.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/download.h"
 #include "corda/linalg/warm_up.h"
@@ -80,10 +81,14 @@ std::int64_t adopt_finished(const std::vector<model::Site>& sites, std::int64_t 
 void write_later(covariance::BlockCovariances block, io::CovarianceWriter& writer,
                  core::Background& background) {
   background.wait_for_room();  // one block's covariances on the host are enough
-  std::vector<at::Tensor> covariances;
-  for (auto& site : block) covariances.push_back(std::exchange(site.covariance, {}));
+  const bool packed = writer.storage() == io::CovarianceStorage::kPacked;
+  std::vector<at::Tensor> stored;
+  for (auto& site : block) {
+    stored.push_back(std::exchange(site.covariance, {}));
+    if (packed) stored.back() = kernels::pack_lower(stored.back());
+  }
   background.add(
-      [&writer, block = std::move(block), download = linalg::Download(std::move(covariances))] {
+      [&writer, block = std::move(block), download = linalg::Download(std::move(stored))] {
         const auto& host = download.wait();
         for (std::size_t i = 0; i < block.size(); ++i)
           writer.add(block[i].site.name, block[i].site.modules, block[i].tokens, host[i]);
@@ -92,11 +97,11 @@ void write_later(covariance::BlockCovariances block, io::CovarianceWriter& write
 
 // Pins the memory into which a block's covariances are copied, beside what comes before the first
 // block. What fails here fails again, and is told, where it is needed.
-void pin_later(const model::ModelDescription& config, at::Device device,
+void pin_later(const model::ModelDescription& config, bool packed, at::Device device,
                core::Background& background) {
   std::vector<std::int64_t> bytes;
   for (const auto& site : model::sites_of_block(config, 0))
-    bytes.push_back(static_cast<std::int64_t>(sizeof(float)) * site.in_features * site.in_features);
+    bytes.push_back(covariance::bytes_on_disk(site.in_features, packed));
   background.add([device, bytes = std::move(bytes)] { linalg::reserve_pinned(device, bytes); });
 }
 
@@ -218,7 +223,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   const model::ModelDescription config =
       model::describe_model(weights, reporter, settings.assume_family);
   core::Background pinning(/*waiting=*/0);
-  if (world.is_first()) pin_later(config, device, pinning);
+  if (world.is_first()) pin_later(config, settings.storage == "packed", device, pinning);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);

@@ -13,7 +13,6 @@
 #include "corda/core/checked.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
-#include "corda/core/parallel.h"
 #include "corda/core/sha256.h"
 #include "corda/core/text.h"
 #include "corda/core/work_directory.h"
@@ -41,6 +40,14 @@ std::string to_string(CovarianceStorage storage) {
 }
 
 std::int64_t triangle(std::int64_t n) { return core::checked_mul(n, n + 1, "covariance") / 2; }
+
+// The n of so many elements of a covariance [n, n] as it is stored; 0 where there is none.
+std::int64_t order_of(std::int64_t elements, CovarianceStorage storage) {
+  const bool packed = storage == CovarianceStorage::kPacked;
+  const auto n =
+      static_cast<std::int64_t>(std::sqrt(static_cast<double>(packed ? 2 * elements : elements)));
+  return (packed ? triangle(n) : n * n) == elements ? n : 0;
+}
 
 Json to_json(const ConfigNode& node) {
   switch (node.kind) {
@@ -104,23 +111,6 @@ CovarianceStorage covariance_storage_of(const std::string& name) {
   throw core::ConfigError(concat("'storage' must be full or packed; it is '", name, "'"));
 }
 
-at::Tensor pack_lower(const at::Tensor& covariance) {
-  if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
-    throw core::ShapeError(concat("a covariance must be square; it is ", covariance.sizes()));
-  }
-  constexpr std::int64_t kThreads = 4;  // more are hardly faster (tests/bench/README.md)
-  constexpr std::int64_t kRows = 256;   // that one of them takes at a time
-  const at::Tensor full = covariance.to(at::kCPU, at::kFloat).contiguous();
-  const std::int64_t n = full.size(0);
-  at::Tensor packed = at::empty({triangle(n)}, at::kFloat);
-  const float* from = full.const_data_ptr<float>();
-  float* to = packed.mutable_data_ptr<float>();
-  core::parallel_for(n, kThreads, kRows, [&](std::int64_t row) {
-    std::copy_n(from + row * n, row + 1, to + row * (row + 1) / 2);
-  });
-  return packed;
-}
-
 at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n) {
   if (n < 0 || packed.dim() != 1 || packed.numel() != triangle(n) ||
       packed.scalar_type() != at::kFloat || !packed.is_cpu()) {
@@ -166,10 +156,8 @@ void CovarianceWriter::adopt(const std::string& site, const std::vector<std::str
       file.tensors().contains(site)
           ? file.tensors().at(site).bytes / static_cast<std::int64_t>(sizeof(float))
           : 0;
-  // n (n + 1) / 2, or n^2, elements.
-  const auto n = static_cast<std::int64_t>(std::sqrt(
-      static_cast<double>(storage_ == CovarianceStorage::kPacked ? 2 * elements : elements)));
-  if (n < 1 || (storage_ == CovarianceStorage::kPacked ? triangle(n) : n * n) != elements) {
+  const std::int64_t n = order_of(elements, storage_);
+  if (n < 1) {
     throw FormatError(concat("'", file.path().string(), "' does not hold the covariance '", site,
                              "'; remove this folder and run the command again"));
   }
@@ -186,20 +174,20 @@ void CovarianceWriter::note(const std::string& site, const std::vector<std::stri
 }
 
 void CovarianceWriter::add(const std::string& site, const std::vector<std::string>& modules,
-                           std::int64_t tokens, const at::Tensor& covariance) {
+                           std::int64_t tokens, const at::Tensor& stored) {
   if (!core::can_name_file(site) || sites_.contains(site) || modules.empty()) {
     throw core::InternalError(concat("[io::CovarianceWriter::add] the site '", site,
                                      "' is there twice, has no layers or cannot name a file"));
   }
-  if (covariance.dim() != 2 || covariance.size(0) != covariance.size(1)) {
-    throw core::ShapeError(
-        concat("the covariance of '", site, "' must be square; it is ", covariance.sizes()));
+  const bool packed = storage_ == CovarianceStorage::kPacked;
+  const std::int64_t n = order_of(stored.numel(), storage_);
+  if (n < 1 || stored.dim() != (packed ? 1 : 2) || (!packed && stored.size(0) != n)) {
+    throw core::ShapeError(concat("the covariance of '", site, "' must be ",
+                                  packed ? "a lower triangle, packed" : "square", "; it is ",
+                                  stored.sizes()));
   }
-  const at::Tensor stored = storage_ == CovarianceStorage::kPacked
-                                ? pack_lower(covariance)
-                                : covariance.to(at::kCPU, at::kFloat);
-  save_tensors(work_ / file_of(site), {{site, stored}});
-  note(site, modules, tokens, covariance.size(0));
+  save_tensors(work_ / file_of(site), {{site, stored.to(at::kCPU, at::kFloat)}});
+  note(site, modules, tokens, n);
 }
 
 void CovarianceWriter::finish(CovarianceManifest manifest) {

@@ -104,7 +104,7 @@ TEST(Forgetting, OfAModelIsTheRootMeanSquareOverItsLayers) {
 class Knowledge : public ::testing::Test {
  protected:
   Knowledge() {
-    io::CovarianceWriter writer(directory(), io::CovarianceStorage::kPacked);
+    io::CovarianceWriter writer(directory(), io::CovarianceStorage::kFull);
     writer.add("model.layers.0.self_attn.input", {kQ, kK}, 40, covariance());
     writer.finish({.model = "print",
                    .model_name = "base",

@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "corda/core/parallel.h"
-#include "corda/io/covariance_store.h"
+#include "corda/kernels/pack_lower.h"
 #include "corda/linalg/accumulate.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/spectrum.h"
@@ -265,7 +265,7 @@ nlohmann::json pack_times(at::Device device, std::int64_t n) {
   const auto pinned = at::TensorOptions().dtype(at::kFloat).pinned_memory(device.is_cuda());
   at::Tensor host = at::empty({n, n}, pinned);
   at::Tensor triangle = at::empty({n * (n + 1) / 2}, pinned);
-  at::Tensor stored = corda::io::pack_lower(full);  // as a mapped file holds it
+  at::Tensor stored = corda::kernels::pack_lower(full);  // as a mapped file holds it
   const auto time = [&](const auto& call) { return milliseconds(device, 5, call); };
   // Copies rows [begin, end) between the triangle and a row-major square.
   const auto rows = [&](std::int64_t threads, float* square, float* packed, bool pack) {
@@ -289,7 +289,7 @@ nlohmann::json pack_times(at::Device device, std::int64_t n) {
     });
   }
   result["pack by the device, triangle copied"] =
-      time([&] { triangle.copy_(full.masked_select(mask)); });
+      time([&] { triangle.copy_(corda::kernels::pack_lower(full)); });
   result["unpack by the device, triangle copied"] = time([&] {
     std::copy_n(stored.const_data_ptr<float>(), stored.numel(), triangle.data_ptr<float>());
     target.masked_scatter_(mask, triangle.to(device, /*non_blocking=*/true));

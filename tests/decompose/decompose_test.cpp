@@ -443,7 +443,7 @@ class LargeLayer : public ::testing::Test {
     io::save_tensors(model / "model.safetensors", tensors);
     write_config(model, 512, 1, /*heads=*/4);
     for (const auto& [name, seed] : {std::pair("cov", 3), std::pair("task", 4)}) {
-      io::CovarianceWriter writer(scratch_.path() / name, io::CovarianceStorage::kPacked);
+      io::CovarianceWriter writer(scratch_.path() / name, io::CovarianceStorage::kFull);
       const at::Tensor x = random_tensor({700, 512}, static_cast<std::uint64_t>(seed));
       writer.add("model.layers.0.self_attn.input", {module}, 700, at::mm(x.t(), x));
       io::CovarianceManifest manifest;

@@ -96,7 +96,7 @@ class Ranks : public Decompose {
   // Covariances whose sites differ in how fast they fall.
   fs::path uneven() const {
     const fs::path directory = scratch_.path() / "uneven";
-    io::CovarianceWriter writer(directory, io::CovarianceStorage::kPacked);
+    io::CovarianceWriter writer(directory, io::CovarianceStorage::kFull);
     double steepness = 0;
     std::uint64_t seed = 50;
     for (const auto& site : sites()) {

@@ -18,6 +18,7 @@
 #include "corda/decompose/mode.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
+#include "corda/kernels/pack_lower.h"
 #include "core/json.h"
 #include "support/error_of.h"
 #include "support/random_tensor.h"
@@ -106,7 +107,8 @@ inline fs::path write_covariance(const fs::path& directory, const fs::path& mode
                                  std::int64_t tokens = kTokens) {
   io::CovarianceWriter writer(directory, io::CovarianceStorage::kPacked);
   for (const auto& site : sites())
-    writer.add(site.name, site.modules, tokens, factor * covariance(site.width, ++seed));
+    writer.add(site.name, site.modules, tokens,
+               kernels::pack_lower(factor * covariance(site.width, ++seed)));
   io::CovarianceManifest manifest;
   manifest.model = io::Checkpoint(model).fingerprint();
   manifest.model_name = model.string();

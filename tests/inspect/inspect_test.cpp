@@ -52,7 +52,7 @@ class Inspect : public ::testing::Test {
   // Writes covariances for q of both blocks and for up of the second. They are unequal, so that the
   // direction counts.
   void write_covariance(const std::string& name) const {
-    io::CovarianceWriter writer(at(name), io::CovarianceStorage::kPacked);
+    io::CovarianceWriter writer(at(name), io::CovarianceStorage::kFull);
     const at::Tensor inputs = at::diag(at::arange(1, 33).to(at::kFloat));
     writer.add("model.layers.0.self_attn.input", {kQ}, 20, inputs);
     writer.add("model.layers.1.self_attn.input", {kOtherQ}, 20, inputs);
@@ -269,7 +269,7 @@ TEST_F(Inspect, AGaugeThatCannotBeReadIsRefusedInASentence) {
 
 TEST_F(Inspect, ACovarianceSaysWhatItSawAndWhetherItFits) {
   const std::string fingerprint = io::Checkpoint(at("base")).fingerprint();
-  io::CovarianceWriter writer(at("cov"), io::CovarianceStorage::kPacked);
+  io::CovarianceWriter writer(at("cov"), io::CovarianceStorage::kFull);
   writer.add("model.layers.0.self_attn.input", {kQ}, 20, at::eye(32));
   writer.finish({.model = fingerprint,
                  .model_name = "base",

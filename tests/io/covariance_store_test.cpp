@@ -8,6 +8,7 @@
 
 #include "corda/core/error.h"
 #include "corda/io/tensor.h"
+#include "corda/kernels/pack_lower.h"
 #include "core/json.h"
 #include "support/error_of.h"
 #include "support/temporary_directory.h"
@@ -41,9 +42,12 @@ CovarianceManifest manifest_of_test() {
 
 fs::path write(const fs::path& directory, CovarianceStorage storage, const at::Tensor& c) {
   CovarianceWriter writer(directory, storage);
-  writer.add(kSite, {"model.layers.0.mlp.gate_proj", "model.layers.0.mlp.up_proj"}, 900, c);
+  const auto stored = [&](const at::Tensor& square) {
+    return storage == CovarianceStorage::kPacked ? kernels::pack_lower(square) : square;
+  };
+  writer.add(kSite, {"model.layers.0.mlp.gate_proj", "model.layers.0.mlp.up_proj"}, 900, stored(c));
   writer.add("model.layers.0.mlp.down_proj.input", {"model.layers.0.mlp.down_proj"}, 900,
-             c.narrow(0, 0, 3).narrow(1, 0, 3));
+             stored(c.narrow(0, 0, 3).narrow(1, 0, 3).contiguous()));
   EXPECT_FALSE(fs::exists(directory / "manifest.json")) << "nothing may appear before finish()";
   writer.finish(manifest_of_test());
   return directory;
@@ -52,15 +56,13 @@ fs::path write(const fs::path& directory, CovarianceStorage storage, const at::T
 TEST(CovarianceStore, PackedOrderIsTheLowerTriangleRowByRow) {
   const at::Tensor c =
       at::tensor({1.0f, 2.0f, 4.0f, 2.0f, 3.0f, 5.0f, 4.0f, 5.0f, 6.0f}).reshape({3, 3});
-  const at::Tensor packed = pack_lower(c);
-  EXPECT_TRUE(at::equal(packed, at::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f})));
-  EXPECT_TRUE(at::equal(unpack_lower(packed, 3), c));
+  EXPECT_TRUE(at::equal(unpack_lower(at::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f}), 3), c));
 }
 
 TEST(CovarianceStore, UnpackingUndoesPackingAcrossBlocks) {
   for (const std::int64_t n : {1, 63, 64, 65, 200}) {
     const at::Tensor c = symmetric(n);
-    EXPECT_TRUE(at::equal(unpack_lower(pack_lower(c), n), c)) << n;
+    EXPECT_TRUE(at::equal(unpack_lower(kernels::pack_lower(c), n), c)) << n;
   }
 }
 
@@ -118,6 +120,23 @@ TEST(CovarianceStore, FingerprintFollowsContentAndNotTheFolder) {
   EXPECT_NE(first, print("c", other));
 }
 
+TEST(CovarianceStore, WhatIsNotOfTheStoragesShapeIsRefused) {
+  const TemporaryDirectory scratch;
+  const auto error = [&](CovarianceStorage storage, const at::Tensor& stored) {
+    CovarianceWriter writer(scratch.path() / "cov", storage);
+    return error_of<core::ShapeError>([&] { writer.add(kSite, {"m"}, 1, stored); });
+  };
+  EXPECT_THAT(
+      error(CovarianceStorage::kFull, at::ones({2, 3})),
+      HasSubstr("the covariance of 'model.layers.0.mlp.input' must be square; it is [2, 3]"));
+  EXPECT_THAT(error(CovarianceStorage::kFull, at::ones({2, 8})), HasSubstr("must be square"));
+  EXPECT_THAT(error(CovarianceStorage::kFull, at::ones({4})), HasSubstr("must be square"));
+  EXPECT_THAT(error(CovarianceStorage::kPacked, at::ones({2, 3})),
+              HasSubstr("must be a lower triangle, packed; it is [2, 3]"));
+  EXPECT_THAT(error(CovarianceStorage::kPacked, at::ones({5})),
+              HasSubstr("must be a lower triangle, packed; it is [5]"));
+}
+
 TEST(CovarianceStore, NothingRemainsOfAnAbandonedWriter) {
   const TemporaryDirectory scratch;
   {
@@ -161,10 +180,6 @@ TEST(CovarianceStore, HostileDirectoriesAreRefusedWithTheReason) {
                 j["sites"][kSite]["modules"].push_back("model.layers.0.mlp.down_proj");
               }),
               HasSubstr("stands in two sites"));
-  EXPECT_THAT(error_of<core::ShapeError>([] {
-                pack_lower(at::ones({2, 3}));
-              }),
-              HasSubstr("must be square; it is [2, 3]"));
   EXPECT_THAT(error_of<core::ShapeError>([] { unpack_lower(at::ones({5}), 3); }),
               HasSubstr("must be fp32 [6]"));
   EXPECT_THAT(error_of<core::ConfigError>([] { covariance_storage_of("dense"); }),

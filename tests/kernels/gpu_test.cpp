@@ -18,6 +18,7 @@
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/gemm_plans.h"
 #include "corda/kernels/glu.h"
+#include "corda/kernels/pack_lower.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/scale_columns.h"
@@ -417,6 +418,14 @@ TEST_P(Gpu, CopiedRowsMatchCpu) {
   copy_rows(gto.narrow(1, padding, n), from.cuda().narrow(1, padding, n));
   EXPECT_TRUE(gto.cpu().equal(to));
   EXPECT_TRUE(to.narrow(1, padding, n).equal(from.narrow(1, padding, n)));
+}
+
+TEST(GpuPackLower, TakesWhatStandsOnAndBelowTheDiagonal) {
+  if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
+  for (const std::int64_t n : {1, 3, 255, 256, 257, 1100}) {
+    const at::Tensor c = at::randn({n, n});
+    EXPECT_TRUE(pack_lower(c.cuda()).cpu().equal(pack_lower(c))) << n;
+  }
 }
 
 std::vector<Case> cases() {

@@ -12,6 +12,7 @@
 #include "corda/kernels/float8.h"
 #include "corda/kernels/gemm.h"
 #include "corda/kernels/glu.h"
+#include "corda/kernels/pack_lower.h"
 #include "corda/kernels/rms_norm.h"
 #include "corda/kernels/rotary.h"
 #include "corda/kernels/scale_columns.h"
@@ -414,6 +415,18 @@ TEST_F(Reference, ProductsInFloat8AreThoseOfWhatTheCodesMean) {
   const at::Tensor added = at::randn({5, 16});
   gemm_float8(d, a, b, added, /*alpha=*/0.5);
   expect_near(d, expected * 0.5 + added, kRounding);
+}
+
+TEST_F(Reference, APackedTriangleIsRowByRow) {
+  const at::Tensor c =
+      at::tensor({1.0f, 2.0f, 4.0f, 2.0f, 3.0f, 5.0f, 4.0f, 5.0f, 6.0f}).reshape({3, 3});
+  EXPECT_TRUE(at::equal(pack_lower(c), at::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f})));
+  try {
+    pack_lower(at::ones({2, 3}));
+    FAIL() << "a matrix that is not square was taken";
+  } catch (const core::ShapeError& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("must be square; it is [2, 3]"));
+  }
 }
 
 TEST_F(Reference, WindowCopiesScaleAndRound) {

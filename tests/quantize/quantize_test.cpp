@@ -14,6 +14,7 @@
 #include "corda/eval/verify_merge.h"
 #include "corda/io/covariance_store.h"
 #include "corda/io/tensor.h"
+#include "corda/kernels/pack_lower.h"
 #include "corda/merge/merge.h"
 #include "corda/quant/feedback.h"
 #include "corda/quant/write_copy.h"
@@ -79,7 +80,7 @@ class Quantize : public ::testing::TestWithParam<const char*> {
       const at::Tensor x = at::mm(at::randn({4 * in, in / 4}), at::randn({in / 4, in})) +
                            at::randn({4 * in, in}) * 0.1;
       const std::string module = name.substr(0, name.size() - 7);
-      writer.add(module, {module}, 4 * in, at::mm(x.t(), x));
+      writer.add(module, {module}, 4 * in, kernels::pack_lower(at::mm(x.t(), x)));
     }
     io::CovarianceManifest manifest;
     manifest.model = fingerprint;

@@ -41,7 +41,7 @@ class GaugeOfARun : public testing::SmallRun {
   // Writes a covariance of all sites but `missing`.
   void write_covariance(const std::string& name, const std::string& missing) const {
     const io::Checkpoint base(folder_.path() / "base");
-    io::CovarianceWriter writer(folder_.path() / name, io::CovarianceStorage::kPacked);
+    io::CovarianceWriter writer(folder_.path() / name, io::CovarianceStorage::kFull);
     std::uint64_t seed = 1;
     for (const auto& site : model::sites_of(model::read_model_config(base.directory()))) {
       const at::Tensor inputs = random_tensor({60, site.in_features}, seed++);

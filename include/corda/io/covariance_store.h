@@ -45,9 +45,9 @@ struct CovarianceManifest {
   std::map<std::string, CovarianceSite> sites;
 };
 
-// The lower triangle of a symmetric C [n, n] row by row, [n (n + 1) / 2]; and back. fp32 on the
-// CPU. Throw ShapeError where the size is not a square or not that of a triangle of order n.
-at::Tensor pack_lower(const at::Tensor& covariance);
+// The symmetric C [n, n] whose lower triangle row by row is `packed` [n (n + 1) / 2]
+// (kernels::pack_lower). fp32 on the CPU. Throws ShapeError where the size is not that of a
+// triangle of order n.
 at::Tensor unpack_lower(const at::Tensor& packed, std::int64_t n);
 
 // Writes a covariance directory one site at a time; it appears under its name only at `finish`, the
@@ -59,10 +59,14 @@ class CovarianceWriter {
   // there until the folder is removed (core::link_or_move).
   CovarianceWriter(const fs::path& directory, CovarianceStorage storage, fs::path work = {});
 
-  // C [in, in], any device and floating type, stored as fp32. Throws InternalError for a name that
-  // was added before or cannot name a file, ResourceError on a full disk.
+  CovarianceStorage storage() const { return storage_; }
+
+  // `stored`: C [in, in] where the storage is full, its lower triangle [in (in + 1) / 2]
+  // (kernels::pack_lower) where it is packed; any device and floating type, stored as fp32. Throws
+  // InternalError for a name that was added before or cannot name a file, ShapeError for another
+  // shape, ResourceError on a full disk.
   void add(const std::string& site, const std::vector<std::string>& modules, std::int64_t tokens,
-           const at::Tensor& covariance);
+           const at::Tensor& stored);
   // Whether `site` is complete in `work`; and `adopt`, which takes it from there instead of adding
   // it.
   bool has(const std::string& site) const;

@@ -119,6 +119,9 @@ void dequantise(Type type, Rows out, const Tiles& codes, const PackedRows& rows,
 void copy_rows(Type type, Rows to, Rows from, std::int64_t rows, std::int64_t n,
                cudaStream_t stream);
 
+// The lower triangle of `from` [n, n] row by row.
+void pack_lower(float* to, const float* from, std::int64_t n, cudaStream_t stream);
+
 // x, times `factors` where they are not null, to float8 e4m3 [rows, n] with a scale a row.
 void quantise_rows(Type type, void* codes, float* scales, Rows x, const float* factors,
                    std::int64_t rows, std::int64_t n, cudaStream_t stream);
