@@ -65,6 +65,27 @@ void quantise_rows(const ScaledRows& out, const at::Tensor& x, const at::Tensor&
       factors.defined() ? factors.const_data_ptr<float>() : nullptr, rows, n, stream_of(x));
 }
 
+void transpose_codes(const at::Tensor& to, const at::Tensor& from) {
+  const std::int64_t rows = from.size(0);
+  const std::int64_t n = from.size(1);
+  const auto fits = [&](const at::Tensor& x, std::int64_t height, std::int64_t width) {
+    return x.scalar_type() == at::kFloat8_e4m3fn && x.device() == from.device() && x.dim() == 2 &&
+           x.size(0) == height && x.size(1) == width && (width <= 1 || x.stride(1) == 1);
+  };
+  if (!fits(from, rows, n) || !fits(to, n, rows)) {
+    throw InternalError(
+        concat("[kernels::transpose_codes] expected float8 [rows, n] and [n, rows] "
+               "with contiguous rows on one device; received ",
+               from.scalar_type(), " ", from.sizes(), " and ", to.scalar_type(), " ", to.sizes()));
+  }
+  if (!from.is_cuda()) {
+    to.view(at::kByte).copy_(from.view(at::kByte).t());
+    return;
+  }
+  const c10::cuda::CUDAGuard guard(from.device());
+  cuda::transpose_bytes(rows_of(to), rows_of(from), rows, n, stream_of(from));
+}
+
 void gemm_float8(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
                  const at::Tensor& added, double alpha) {
   const std::int64_t m = a.codes.size(0);

@@ -258,20 +258,21 @@ at::Device Linear::device() const {
                                   : packed->codes.tensors().front().device();
 }
 
-void write_weight(const Linear& linear, const at::Tensor& out) {
+void write_weight(const Linear& linear, const at::Tensor& out, std::int64_t first_row) {
+  const std::int64_t rows = out.size(0);
   if (!linear.packed) {
-    out.copy_(linear.weight);
+    out.copy_(linear.weight.narrow(0, first_row, rows));
     return;
   }
   if (out.is_meta()) return;
   if (linear.packed->store) linear.packed->store->bring(linear.packed->block);
   if (linear.packed->values.defined()) {
-    kernels::copy_rows(out, linear.packed->values);
+    kernels::copy_rows(out, linear.packed->values.narrow(0, first_row, rows));
   } else {
-    kernels::dequantise(out, linear.packed->codes);
+    kernels::dequantise(out, linear.packed->codes, first_row);
   }
   if (linear.packed->start_a.defined())
-    kernels::gemm(out, linear.packed->start_b, linear.packed->start_a,
+    kernels::gemm(out, linear.packed->start_b.narrow(0, first_row, rows), linear.packed->start_a,
                   {.alpha = -linear.packed->start_scale, .beta = 1});
 }
 

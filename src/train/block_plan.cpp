@@ -40,13 +40,10 @@ std::int64_t& at(ScratchColumns& columns, Scratch which) {
   return columns[static_cast<std::size_t>(which)];
 }
 
-// What holds the weights of these layers.
-std::int64_t held_bytes(const std::vector<const model::Linear*>& linears) {
+std::int64_t resident_bytes(const std::vector<const model::Linear*>& linears) {
   std::int64_t bytes = 0;
-  for (const model::Linear* linear : linears) {
-    bytes += linear->packed ? linear->packed->codes.bytes()
-                            : static_cast<std::int64_t>(linear->weight.nbytes());
-  }
+  for (const model::Linear* linear : linears)
+    bytes += static_cast<std::int64_t>(linear->weight.nbytes());
   return bytes;
 }
 
@@ -96,7 +93,13 @@ BlockPlan plan_block(const model::ModelDescription& model, const model::Block& b
     plan.gradient_elements += gradient_elements(layouts[i], in);
     plan.packed_elements += layouts[i].rank * (out + in + layouts[i].rank);
     if (in_float8 && Float8Weight::suits(out, in)) {
-      plan.float8_bytes += Float8Weight::bytes(out, in) - held_bytes(linears);
+      if (Float8Weight::is_made(linears)) {
+        const auto element = static_cast<std::int64_t>(linears.front()->weight.element_size());
+        plan.float8_making =
+            std::max(plan.float8_making, Float8Scratch::making_bytes(out, in, element));
+      } else {
+        plan.float8_bytes += Float8Weight::bytes(out, in) - resident_bytes(linears);
+      }
       plan.float8_columns = std::max({plan.float8_columns, out, in});
       plan.float8_layers += static_cast<std::int64_t>(linears.size());
       plan.float8_elements += out * in;

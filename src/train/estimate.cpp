@@ -306,14 +306,7 @@ std::vector<std::string> advice_for(Run run, const Gpu& gpu,
     advice = {"recompute=auto", "offload=auto"};
     if (fits()) return advice;
   }
-  // Neither a shard nor codes go with float8's own weights, which are no smaller than 16 bits.
-  const auto leave_float8 = [&] {
-    if (s.precision != "fp8") return;
-    s.precision = "bf16";
-    advice.emplace_back("precision=bf16");
-  };
   if (gpus > 1 && !s.shard) {
-    leave_float8();
     s.shard = true;
     if (s.method == "full" && s.recompute != "auto") {
       s.recompute = "auto";
@@ -338,7 +331,6 @@ std::vector<std::string> advice_for(Run run, const Gpu& gpu,
     if (fits()) return advice;
   }
   if (s.base == "auto" || s.base == "bf16") {
-    leave_float8();
     s.base = "nf4";
     advice.emplace_back("base=nf4");
     if (fits()) return advice;

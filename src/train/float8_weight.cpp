@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -22,6 +23,21 @@ at::Tensor scales_for(std::int64_t rows, at::TensorOptions fp32) {
 
 kernels::ScaledRows rows_of(const kernels::ScaledRows& all, std::int64_t first, std::int64_t n) {
   return {all.codes.narrow(0, first, n), all.scales.narrow(0, first, n)};
+}
+
+// So many elements of a weight are made at once that they are still in the GPU's cache, which holds
+// 50 MB on compute capability 9.0, when they are quantised.
+constexpr std::int64_t kElementsAtATime = std::int64_t{8} << 20;
+
+// A multiple of kTile, so that every part but a layer's last is aligned alike.
+std::int64_t rows_at_a_time(std::int64_t out, std::int64_t in) {
+  return std::min(out, std::max(kTile, kElementsAtATime / in / kTile * kTile));
+}
+
+at::Tensor grow_scales(at::Tensor& memory, std::int64_t rows, at::TensorOptions fp32) {
+  if (!memory.defined() || memory.numel() < core::round_up(rows, kTile))
+    memory = at::ones({core::round_up(rows, kTile)}, fp32);
+  return memory.narrow(0, 0, rows);
 }
 
 // The layer looks at these codes in place of what held its weight.
@@ -56,44 +72,119 @@ kernels::ScaledRows Float8Scratch::rows(std::int64_t tokens, std::int64_t column
           scales_.narrow(0, 0, tokens)};
 }
 
+Float8Scratch::Making Float8Scratch::making(std::int64_t out, std::int64_t in,
+                                            at::TensorOptions like) {
+  const auto fp32 = like.dtype(at::kFloat);
+  const auto float8 = like.dtype(at::kFloat8_e4m3fn);
+  const auto grow = [](at::Tensor& memory, std::int64_t elements, at::TensorOptions options) {
+    if (!memory.defined() || memory.numel() < elements) memory = at::empty({elements}, options);
+    return memory.narrow(0, 0, elements);
+  };
+  const std::int64_t some = rows_at_a_time(out, in);
+  const at::Tensor codes = grow(weight_, out * in, float8);
+  return {.weight = {codes.view({out, in}), grow_scales(weight_scales_, out, fp32)},
+          .turned = {codes.view({in, out}), grow_scales(ones_, in, fp32)},
+          .some = grow(some_, some * in, like).view({some, in}),
+          .some_codes = grow(some_codes_, some * in, float8).view({some, in})};
+}
+
+std::int64_t Float8Scratch::making_bytes(std::int64_t out, std::int64_t in, std::int64_t element) {
+  const std::int64_t scales = core::round_up(out, kTile) + core::round_up(in, kTile);
+  return out * in + static_cast<std::int64_t>(sizeof(float)) * scales +
+         rows_at_a_time(out, in) * in * (element + 1);
+}
+
+bool Float8Weight::is_made(const std::vector<const model::Linear*>& linears) {
+  return std::ranges::any_of(linears, [](const model::Linear* l) { return l->packed != nullptr; });
+}
+
 std::int64_t Float8Weight::bytes(std::int64_t out, std::int64_t in) {
   const std::int64_t scales = core::round_up(out, kTile) + core::round_up(in, kTile);
   return 2 * out * in + static_cast<std::int64_t>(sizeof(float)) * scales;
 }
 
 Float8Weight::Float8Weight(const std::vector<model::Linear*>& linears, Float8Scratch& scratch)
-    : scratch_(scratch) {
-  std::int64_t out = 0;
-  for (const model::Linear* linear : linears) out += linear->weight.size(0);
-  const std::int64_t in = linears.front()->weight.size(1);
-  const auto on_device = at::TensorOptions().device(linears.front()->device());
+    : scratch_(scratch),
+      linears_(linears),
+      in_(linears.front()->weight.size(1)),
+      is_made_(is_made({linears.begin(), linears.end()})) {
+  for (const model::Linear* linear : linears) out_ += linear->weight.size(0);
+  if (is_made_) {
+    making();  // the memory is taken at once, so that a graph finds it where it was
+  } else {
+    hold();
+  }
+}
+
+void Float8Weight::hold() {
+  const auto on_device = at::TensorOptions().device(linears_.front()->device());
   const auto codes = on_device.dtype(at::kFloat8_e4m3fn);
   const auto fp32 = on_device.dtype(at::kFloat);
-  weight_ = {at::empty({out, in}, codes), scales_for(out, fp32)};
+  weight_ = {at::empty({out_, in_}, codes), scales_for(out_, fp32)};
   std::int64_t row = 0;
-  for (model::Linear* linear : linears) {
+  for (model::Linear* linear : linears_) {
     const std::int64_t n = linear->weight.size(0);
     const kernels::ScaledRows held = rows_of(weight_, row, n);
-    kernels::quantise_rows(held, model::weight_of(*linear));
+    kernels::quantise_rows(held, linear->weight);
     hold_in(*linear, held);
     row += n;
   }
-  turned_ = {at::empty({in, out}, codes), scales_for(in, fp32)};
-  // Bytes are turned as they are.
-  turned_.codes.view(at::kByte).copy_(weight_.codes.view(at::kByte).t());
+  turned_ = {.codes = {at::empty({in_, out_}, codes), scales_for(in_, fp32)},
+             .row_scales = weight_.scales};
+  kernels::transpose_codes(turned_.codes.codes, weight_.codes);
+}
+
+Float8Scratch::Making Float8Weight::making() const {
+  const model::Linear& first = *linears_.front();
+  return scratch_.making(out_, in_, at::TensorOptions(first.device()).dtype(first.weight.dtype()));
+}
+
+template <typename Act>
+void Float8Weight::for_rows(const at::Tensor& some, Act act) const {
+  std::int64_t row = 0;
+  for (const model::Linear* linear : linears_) {
+    const std::int64_t rows = linear->weight.size(0);
+    for (std::int64_t begin = 0; begin < rows; begin += some.size(0)) {
+      const at::Tensor values = some.narrow(0, 0, std::min(some.size(0), rows - begin));
+      model::write_weight(*linear, values, begin);
+      act(row + begin, values);
+    }
+    row += rows;
+  }
+}
+
+kernels::ScaledRows Float8Weight::made() const {
+  const Float8Scratch::Making memory = making();
+  for_rows(memory.some, [&](std::int64_t row, const at::Tensor& values) {
+    kernels::quantise_rows(rows_of(memory.weight, row, values.size(0)), values);
+  });
+  return memory.weight;
+}
+
+Float8Weight::Turned Float8Weight::made_turned() const {
+  const Float8Scratch::Making memory = making();
+  const at::Tensor& scales = memory.weight.scales;
+  for_rows(memory.some, [&](std::int64_t row, const at::Tensor& values) {
+    const std::int64_t n = values.size(0);
+    const at::Tensor codes = memory.some_codes.narrow(0, 0, n);
+    kernels::quantise_rows({codes, scales.narrow(0, row, n)}, values);
+    kernels::transpose_codes(memory.turned.codes.narrow(1, row, n), codes);
+  });
+  return {.codes = memory.turned, .row_scales = scales};
 }
 
 void Float8Weight::multiply(const at::Tensor& y, const at::Tensor& x, const at::Tensor& added,
                             double scale) const {
   const kernels::ScaledRows rows = scratch_.rows(x.size(0), x.size(1), x.device());
   kernels::quantise_rows(rows, x);
-  kernels::gemm_float8(y, rows, weight_, added, scale);
+  kernels::gemm_float8(y, rows, is_made_ ? made() : weight_, added, scale);
 }
 
 void Float8Weight::multiply_back(const at::Tensor& dx, const at::Tensor& dy, double scale) const {
+  const Turned turned = is_made_ ? made_turned() : turned_;
   const kernels::ScaledRows rows = scratch_.rows(dy.size(0), dy.size(1), dy.device());
-  kernels::quantise_rows(rows, dy, weight_.scales);
-  kernels::gemm_float8(dx, rows, turned_, {}, scale);
+  kernels::quantise_rows(rows, dy, turned.row_scales);
+  kernels::gemm_float8(dx, rows, turned.codes, {}, scale);
 }
 
 }  // namespace corda::train

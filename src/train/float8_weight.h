@@ -13,31 +13,56 @@
 
 namespace corda::train {
 
-// Memory for the input of one product at a time, in float8.
+// Memory for one product at a time. What is given has the content of its last use, and grows where
+// it must.
 class Float8Scratch {
  public:
-  // Rows whose content is that of the last use. Grows where it must.
+  // For the input, in float8.
   kernels::ScaledRows rows(std::int64_t tokens, std::int64_t columns, at::Device device);
   static std::int64_t bytes(std::int64_t tokens, std::int64_t columns);
+
+  // For a weight [out, in] that becomes float8 when it is needed: its codes, or the same turned
+  // [in, out]; the scales of its rows; and so many of its rows as they are made, in the type of
+  // `like` and in float8.
+  struct Making {
+    kernels::ScaledRows weight;
+    kernels::ScaledRows turned;  // in the memory of the codes of `weight`, with scales of 1
+    at::Tensor some;             // [some rows, in]
+    at::Tensor some_codes;
+  };
+  Making making(std::int64_t out, std::int64_t in, at::TensorOptions like);
+  // `element`: bytes of the type of `like`.
+  static std::int64_t making_bytes(std::int64_t out, std::int64_t in, std::int64_t element);
 
  private:
   at::Tensor codes_;
   at::Tensor scales_;
+  at::Tensor weight_;
+  at::Tensor weight_scales_;
+  at::Tensor ones_;
+  at::Tensor some_;
+  at::Tensor some_codes_;
 };
 
 // W [out, in] of layers that share an input, one below the other: e4m3 codes with a scale a row of
 // W. Tensor cores read both operands along the sum alone, so the codes are held once more, turned.
 // What is multiplied is quantised with a scale a token; where the sum is over the rows of W, whose
 // scales then lie inside it, these go into the token's values. Both products are so of one W.
+//
+// Where a layer holds its weight in codes (or in parts on several GPUs), float8's own would undo
+// what that saves: they are made in `scratch` for each product, a few rows at a time, so that only
+// codes of 8 bits go through the GPU's memory.
 class Float8Weight {
  public:
   // Whether W [out, in] is held so: whole tiles of tensor cores' kernels alone.
   static bool suits(std::int64_t out, std::int64_t in) { return out % 128 == 0 && in % 128 == 0; }
-  // Codes, both ways, and scales.
+  // Whether it is made for each product.
+  static bool is_made(const std::vector<const model::Linear*>& linears);
+  // Codes, both ways, and scales of one that is not.
   static std::int64_t bytes(std::int64_t out, std::int64_t in);
 
-  // Quantises W, whatever holds it; the layers look at the codes from then on. `scratch` must
-  // outlive this.
+  // Quantises W where it is resident; the layers look at the codes from then on. Layers and
+  // `scratch` must outlive this.
   Float8Weight(const std::vector<model::Linear*>& linears, Float8Scratch& scratch);
 
   // y [tokens, out] = scale x W^T, plus `added` [tokens, out] where it is defined, for x [tokens,
@@ -48,9 +73,25 @@ class Float8Weight {
   void multiply_back(const at::Tensor& dx, const at::Tensor& dy, double scale) const;
 
  private:
+  void hold();
+  Float8Scratch::Making making() const;
+  // Calls act(first row, rows of W) until all have come.
+  template <typename Act>
+  void for_rows(const at::Tensor& some, Act act) const;
+  kernels::ScaledRows made() const;
+  struct Turned {
+    kernels::ScaledRows codes;  // [in, out], scales of 1
+    at::Tensor row_scales;      // of W
+  };
+  Turned made_turned() const;
+
   Float8Scratch& scratch_;
-  kernels::ScaledRows weight_;  // codes [out, in]
-  kernels::ScaledRows turned_;  // codes [in, out], scales of 1
+  std::vector<model::Linear*> linears_;
+  std::int64_t out_ = 0;
+  std::int64_t in_ = 0;
+  bool is_made_ = false;
+  kernels::ScaledRows weight_;  // codes [out, in]; undefined where it is made
+  Turned turned_;
 };
 
 }  // namespace corda::train

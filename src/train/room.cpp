@@ -28,9 +28,7 @@ std::int64_t trained_parameters(Trainable& trainable) {
 
 const char* what_is_smaller(const TrainSettings& settings, bool is_full) {
   if (is_full) return "take method lora, ";
-  if (settings.base == "nf4") return "lower lora.rank, ";
-  return settings.precision == "fp8" ? "set precision to bf16 and base to nf4, "
-                                     : "set base to nf4, ";
+  return settings.base == "nf4" ? "lower lora.rank, " : "set base to nf4, ";
 }
 
 }  // namespace

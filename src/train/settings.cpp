@@ -416,13 +416,6 @@ void check(const TrainSettings& s) {
     problems.push_back(concat("'base: ", s.base,
                               "' holds weights that are not trained, but method "
                               "full trains them all; remove it"));
-  if (s.precision == "fp8" && asks_for_codes(s))
-    problems.push_back(concat("'precision: fp8' holds the frozen weights in float8 itself, so '",
-                              "base: ", s.base, "' has no meaning; remove it"));
-  if (s.precision == "fp8" && s.shard)
-    problems.emplace_back(
-        "'shard' splits weights of 16 bits or codes, and 'precision: fp8' turns them into others; "
-        "remove one of them");
   if (splits_parameters(s) && s.recompute != "auto" && s.recompute != name_of(Recompute::kBlock)) {
     problems.push_back(concat(
         "'shard' with method full computes every block again in the backward, but 'recompute' is ",

@@ -146,6 +146,25 @@ TEST_P(Gpu, RowsInFloat8AreThoseOfTheCpu) {
   }
 }
 
+TEST(GpuTransposeCodes, IsTheCpusAtEverySizeAndAlignment) {
+  if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
+  for (const std::int64_t rows : {1, 4, 127, 128, 388}) {
+    for (const std::int64_t n : {1, 8, 130, 512}) {
+      for (const std::int64_t before : {0, 3, 4}) {
+        const at::Tensor from = at::randint(256, {rows, n + before}).to(at::kByte);
+        const at::Tensor to = at::zeros({n, rows + before}, at::kByte).cuda();
+        const auto window = [&](const at::Tensor& bytes) {
+          return bytes.view(at::kFloat8_e4m3fn).narrow(1, before, bytes.size(1) - before);
+        };
+        transpose_codes(window(to), window(from.cuda()));
+        EXPECT_TRUE(to.cpu().narrow(1, before, rows).equal(from.narrow(1, before, n).t()))
+            << rows << " x " << n << " behind " << before;
+        EXPECT_EQ(to.narrow(1, 0, before).sum().item<std::int64_t>(), 0);
+      }
+    }
+  }
+}
+
 TEST_P(Gpu, ProductsInFloat8MatchCpu) {
   const auto& [type, rows, n, padding] = GetParam();
   if (!multiplies_float8(at::Device(at::kCUDA, 0))) GTEST_SKIP() << "no tensor cores for float8";

@@ -397,6 +397,17 @@ TEST_F(Reference, RowsInFloat8FillItsRangeAndRoundToEven) {
   EXPECT_TRUE(rows.codes[0].to(at::kFloat).equal(at::tensor({448.0F, 56.0F, -112.0F, 0.0F})));
 }
 
+TEST_F(Reference, TransposedCodesGoWhereTheyAreSent) {
+  const at::Tensor from = at::randn({3, 5}).to(at::kFloat8_e4m3fn);
+  const at::Tensor to = at::zeros({5, 7}).to(at::kFloat8_e4m3fn);
+  transpose_codes(to.narrow(1, 2, 3), from);
+  EXPECT_TRUE(to.to(at::kFloat).narrow(1, 2, 3).equal(from.to(at::kFloat).t()));
+  EXPECT_TRUE(to.to(at::kFloat).narrow(1, 0, 2).equal(at::zeros({5, 2})));
+  EXPECT_THAT([&] { transpose_codes(to, from); },
+              ::testing::ThrowsMessage<core::InternalError>(
+                  ::testing::HasSubstr("received Float8_e4m3fn")));
+}
+
 TEST_F(Reference, ProductsInFloat8AreThoseOfWhatTheCodesMean) {
   const auto drawn = [](std::int64_t n) {
     const ScaledRows rows{at::empty({n, 32}, at::kFloat8_e4m3fn), at::empty({n})};

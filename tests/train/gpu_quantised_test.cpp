@@ -5,6 +5,7 @@
 #include <ATen/Context.h>
 #include <gtest/gtest.h>
 
+#include "corda/kernels/float8.h"
 #include "support/golden_batches.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
@@ -18,11 +19,15 @@ namespace {
 
 using quant::Base;
 
-class QuantisedBaseOnGpu : public ::testing::TestWithParam<std::tuple<Base, at::ScalarType>> {};
+// float8: frozen products on float8 tensor cores.
+class QuantisedBaseOnGpu : public ::testing::TestWithParam<std::tuple<Base, at::ScalarType, bool>> {
+};
 
 TEST_P(QuantisedBaseOnGpu, HasTheLossAndTheGradientsOfItsDequantisedCopy) {
   if (!at::hasCUDA()) GTEST_SKIP() << "this machine has no usable GPU";
-  const auto [base, type] = GetParam();
+  const auto [base, type, float8] = GetParam();
+  if (float8 && !kernels::multiplies_float8(at::Device(at::kCUDA, 0)))
+    GTEST_SKIP() << "no tensor cores for float8";
   const testing::TemporaryDirectory temporary;
   testing::write_tiny_model(temporary.path() / "model",
                             {.hidden = 256, .intermediate = 512, .dtype = at::kBFloat16});
@@ -36,8 +41,8 @@ TEST_P(QuantisedBaseOnGpu, HasTheLossAndTheGradientsOfItsDequantisedCopy) {
     const adapter::Adapter adapter = testing::base_adapter(theirs, subtracts, false);
     model::attach_trainable(ours, adapter);
     model::attach_trainable(theirs, adapter);
-    const auto pass = make_low_rank_pass(ours, {});
-    const auto reference = make_low_rank_pass(theirs, {});
+    const auto pass = make_low_rank_pass(ours, {.float8 = float8});
+    const auto reference = make_low_rank_pass(theirs, {.float8 = float8});
     pass->begin_step();
     reference->begin_step();
     for (const auto& batch : testing::micro_batches(testing::golden_batches()[0], 1 << 20, true)) {
@@ -61,7 +66,8 @@ TEST_P(QuantisedBaseOnGpu, HasTheLossAndTheGradientsOfItsDequantisedCopy) {
 
 INSTANTIATE_TEST_SUITE_P(, QuantisedBaseOnGpu,
                          ::testing::Combine(::testing::Values(Base::kNf4, Base::kFloat8),
-                                            ::testing::Values(at::kFloat, at::kBFloat16)));
+                                            ::testing::Values(at::kFloat, at::kBFloat16),
+                                            ::testing::Bool()));
 
 }  // namespace
 }  // namespace corda::train

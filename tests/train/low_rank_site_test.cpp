@@ -246,6 +246,39 @@ TEST(LowRankSite, InFloat8OutputsAndGradientsAreThoseOfWhatTheCodesMean) {
   }
 }
 
+// Wide enough that the rows come in three parts, of which the last is shorter.
+TEST(LowRankSite, Float8ThatIsMadeForAProductIsThatWhichIsHeld) {
+  at::manual_seed(12);
+  const std::int64_t in = 40960, tokens = 3;
+  const at::NoGradGuard no_grad;
+  const std::vector<at::Tensor> weights = {at::randn({512, in}), at::randn({128, in})};
+  const at::Tensor x = at::randn({tokens, in}), dy = at::randn({tokens, 640});
+  std::vector<at::Tensor> outputs, gradients;
+  for (const bool is_made : {false, true}) {
+    std::vector<model::Linear> layers;
+    for (const at::Tensor& weight : weights) {
+      model::Linear& layer = layers.emplace_back();
+      layer.weight = weight.clone();
+      if (!is_made) continue;
+      layer.packed = std::make_shared<const model::PackedLinear>(
+          model::PackedLinear{.codes = {}, .values = layer.weight});
+      layer.weight = at::empty(weight.sizes(), weight.options().device(at::kMeta));
+    }
+    SiteScratch scratch(/*in_float8=*/true);
+    LowRankSite site({&layers[0], &layers[1]}, nullptr, &scratch);
+    EXPECT_EQ(layers[0].packed->values.defined(), is_made);
+    outputs.push_back(at::empty({tokens, 640}));
+    gradients.push_back(at::empty({tokens, in}));
+    const at::Tensor bottom = at::empty({tokens, 0});
+    for (int again = 0; again < 2; ++again) {  // the backward uses the memory of the forward
+      site.forward(x, outputs.back(), bottom);
+      site.backward(dy, bottom, gradients.back(), /*adds=*/false);
+    }
+  }
+  EXPECT_TRUE(outputs[1].equal(outputs[0]));
+  EXPECT_TRUE(gradients[1].equal(gradients[0]));
+}
+
 TEST(LowRankSite, WhatFloat8DoesNotSuitStaysAsItIs) {
   model::Linear layer{.name = "", .weight = at::randn({24, 32})};
   layer.low_rank = {.a = at::randn({4, 32}), .b = at::randn({24, 4}), .magnitude = {}};

@@ -116,6 +116,27 @@ TEST_P(QuantisedBase, HasTheGradientsOfItsDequantisedCopyInTheFusedPass) {
   }
 }
 
+TEST_P(QuantisedBase, HasTheGradientsOfItsDequantisedCopyInFloat8) {
+  testing::write_tiny_model(temporary_.path() / "model", {.hidden = 128, .intermediate = 256});
+  for (const bool subtracts : {false, true}) {
+    SCOPED_TRACE(subtracts);
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
+      model::Model codes = load(GetParam());
+      model::Model matrices = dequantised(load(GetParam()));
+      const adapter::Adapter adapter = base_adapter(matrices, subtracts, false);
+      model::attach_trainable(codes, adapter);
+      model::attach_trainable(matrices, adapter);
+      const auto fused = [&](model::Model& model) {
+        return make_low_rank_pass(model, {.recompute = recompute, .float8 = true});
+      };
+      const std::int64_t bytes = codes.linear_layers()[0]->packed->codes.bytes();
+      expect_same(codes, matrices, fused, fused);
+      EXPECT_EQ(codes.linear_layers()[0]->packed->codes.bytes(), bytes)
+          << "they stay what they are";
+    }
+  }
+}
+
 TEST_P(QuantisedBase, HasTheGradientsOfItsDequantisedCopyInEveryOtherPass) {
   for (const bool magnitude : {false, true}) {
     SCOPED_TRACE(magnitude);

@@ -125,20 +125,18 @@ TEST(TrainSettings, ADecayInTotalBindsTheLengthOfARun) {
   EXPECT_TRUE(binds());
 }
 
-TEST(TrainSettings, Float8IsOfFusedProductsWithWeightsOfItsOwn) {
+TEST(TrainSettings, Float8IsOfFusedProductsWhateverHoldsTheWeights) {
   TrainSettings settings;
   settings.precision = "fp8";
   settings.data.train = {{.path = "a.jsonl"}};
-  check(settings);
-  settings.base = "nf4";
-  settings.shard = true;
+  for (const char* base : {"auto", "nf4", "fp8"}) {
+    settings.base = base;
+    settings.shard = !settings.shard;
+    check(settings);
+  }
   settings.gradients = "kernels";
   settings.method = "dora";
   EXPECT_EQ(error_of<core::ConfigError>([&] { check(settings); }),
-            "'precision: fp8' holds the frozen weights in float8 itself, so 'base: nf4' has no "
-            "meaning; remove it\n"
-            "'shard' splits weights of 16 bits or codes, and 'precision: fp8' turns them into "
-            "others; remove one of them\n"
             "'recompute', 'offload' and 'precision: fp8' need 'gradients' fused, not kernels\n"
             "'gradients: fused', 'recompute', 'offload' and 'precision: fp8' need a LoRA without "
             "dropout (method lora, pissa or corda); this run has method dora; leave these settings "

@@ -24,6 +24,10 @@ struct ScaledRows {
 // InternalError where sizes do not fit.
 void quantise_rows(const ScaledRows& out, const at::Tensor& x, const at::Tensor& factors = {});
 
+// to = from^T for codes [rows, n], with contiguous rows at any stride, in other memory. Does not
+// synchronise. Throws InternalError where sizes do not fit.
+void transpose_codes(const at::Tensor& to, const at::Tensor& from);
+
 // d = alpha a b^T for a [m, k] and b [n, k], plus `added` [m, n] where it is defined; d and `added`
 // are of one dtype, fp32 or bf16, with contiguous rows at any stride, in other memory. Products are
 // summed in fp32, or as the tensor cores of a GPU sum fastest (with about 14 bits on compute

@@ -69,8 +69,9 @@ struct Linear {
   at::Device device() const;
 };
 
-// Writes W to out [out, in], fp32 or bf16 with contiguous rows at any stride.
-void write_weight(const Linear& linear, const at::Tensor& out);
+// Writes the rows of W from `first_row` on to out [rows, in], fp32 or bf16 with contiguous rows at
+// any stride.
+void write_weight(const Linear& linear, const at::Tensor& out, std::int64_t first_row = 0);
 // W as a matrix of the weight's type: the one that is there, or one that is made now.
 at::Tensor weight_of(const Linear& linear);
 

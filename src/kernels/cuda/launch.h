@@ -125,6 +125,8 @@ void pack_lower(float* to, const float* from, std::int64_t n, cudaStream_t strea
 // x, times `factors` where they are not null, to float8 e4m3 [rows, n] with a scale a row.
 void quantise_rows(Type type, void* codes, float* scales, Rows x, const float* factors,
                    std::int64_t rows, std::int64_t n, cudaStream_t stream);
+// `to` [n, rows] becomes the transpose of `from` [rows, n]; elements are bytes.
+void transpose_bytes(Rows to, Rows from, std::int64_t rows, std::int64_t n, cudaStream_t stream);
 // d[i][j] = alpha row[i] column[j] d[i][j], plus `added` where it has data.
 void scale_product(Type type, Rows d, const float* row, const float* column, float alpha,
                    Rows added, std::int64_t rows, std::int64_t n, cudaStream_t stream);
