@@ -11,7 +11,7 @@ With --configs: one job for every folder in FOLDER that holds a config.json, of 
 
 Random weights at a model's shape, LoRA of rank 128 (0.5b and 1b too) on all seven projections, AdamW in fp32, bf16; dora: the same
 as DoRA; full: every weight, kept in fp32, without PEFT; nf4, fp8: the layers of the blocks in codes (the peer's by bitsandbytes);
-float8: frozen products on float8 tensor cores (the peer's in bf16). A step is forward,
+float8: frozen products on float8 tensor cores (the peer's in bf16); nf4-float8: so over weights in codes. A step is forward,
 backward, clipping (corda only) and the optimizer. corda and the peers run in processes of their own, one after the other; a peer's
 process imports its libraries while corda runs, and `compile` goes on with the model of `liger`. Needs torch, transformers, PEFT and
 liger-kernel for the peers. Prints a Markdown table; OUT.jsonl has every figure, a line as soon as it is there.
@@ -47,6 +47,7 @@ JOBS = {
     "full": ("1b", ["8x512"], ["--method", "full"], {"method": "full"}),
     "nf4": ("7b", ["4x2048"], ["--base", "nf4"], {"base": "nf4"}),
     "nf4-small": ("7b", ["1x2048"], ["--base", "nf4", "--recompute", "block"], {"base": "nf4", "recompute": True}),
+    "nf4-float8": ("7b", ["4x2048"], ["--base", "nf4", "--float8"], None),
     "fp8": ("7b", ["4x2048"], ["--base", "fp8"], None),
     "float8": ("7b", ["4x2048"], ["--float8"], {}),
     "13b": ("13b", ["4x2048"], [], {}),

@@ -24,7 +24,8 @@ struct FlatGradients {
 };
 
 // Told while a batch is differentiated that the gradients of block `block` and all behind it are
-// complete.
+// complete: on a GPU, for what is given to the current stream then, which need not be that of the
+// caller of `run`.
 using BlockDone = std::function<void(std::int64_t block)>;
 
 class GradientPass {

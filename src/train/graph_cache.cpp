@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 
 #include <exception>
@@ -27,6 +28,18 @@ void copy_tensors(model::Batch& to, const model::Batch& from) {
     (to.*tensor).copy_(from.*tensor, /*non_blocking=*/true);
 }
 
+// An event of the graph that the current stream records. It is external, so that other streams can
+// wait for what a launch of the graph does, and is recorded anew by each launch.
+std::shared_ptr<CUevent_st> recorded_event() {
+  cudaEvent_t event = nullptr;
+  C10_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  std::shared_ptr<CUevent_st> result(
+      event, [](cudaEvent_t ended) { C10_CUDA_CHECK_WARN(cudaEventDestroy(ended)); });
+  C10_CUDA_CHECK(cudaEventRecordWithFlags(event, c10::cuda::getCurrentCUDAStream().stream(),
+                                          cudaEventRecordExternal));
+  return result;
+}
+
 }  // namespace
 
 void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& work) {
@@ -45,7 +58,9 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
   bool recorded = false;
   try {
-    entry.result = work(batch);
+    entry.parts.clear();
+    entry.result =
+        work(batch, [&](std::int64_t part) { entry.parts.emplace_back(part, recorded_event()); });
     recorded = true;
     graph->capture_end();  // makes the graph, for which memory can run out too
   } catch (...) {
@@ -62,23 +77,36 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   ++recorded_;
 }
 
-at::Tensor GraphCache::run(const Key& key, const model::Batch& batch, const Work& work) {
+void GraphCache::tell(const Entry& entry, const Done& done) {
+  if (!done || entry.parts.empty()) return;
+  if (!telling_)
+    telling_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, side_->device_index());
+  const c10::cuda::CUDAStreamGuard guard(*telling_);
+  for (const auto& [part, event] : entry.parts) {
+    C10_CUDA_CHECK(cudaStreamWaitEvent(telling_->stream(), event.get(), 0));
+    done(part);
+  }
+}
+
+at::Tensor GraphCache::run(const Key& key, const model::Batch& batch, const Work& work,
+                           const Done& done) {
   const c10::cuda::CUDAGuard guard(batch.ids.device());
   const auto [found, fresh] = entries_.try_emplace(key);
   Entry& entry = found->second;
   const bool records = !entry.graph && entry.recordable && recorded_ < kMostGraphs;
-  if (fresh || (!entry.graph && !records)) return work(batch);
+  if (fresh || (!entry.graph && !records)) return work(batch, done);
   if (records) {
     try {
       record(entry, batch, work);
     } catch (const std::exception& error) {
       if (!linalg::out_of_memory(error)) throw;
-      return work(batch);  // runs it as it is, without memory for a graph
+      return work(batch, done);  // runs it as it is, without memory for a graph
     }
   } else {
     copy_tensors(entry.batch, batch);
   }
   entry.graph->replay();
+  tell(entry, done);
   return entry.result.clone();
 }
 

@@ -7,10 +7,13 @@
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "corda/model/batch.h"
 #include "train/batch_shape.h"
@@ -23,6 +26,11 @@ namespace corda::train {
 // tensor. All graphs are recorded on one stream and share one pool of memory, which holds about one
 // batch's temporaries. For one thread, GPU and stream. Where memory runs out while recording, the
 // work and its key are run as they are from then on; what else `work` throws is thrown.
+//
+// Work may tell, while it is run, that parts of it are done. What a graph does is known to the host
+// only when all of it has ended, so each such place is an event in the graph: as soon as it is
+// launched, everything is told on a stream that waits for these events one by one. Whoever is told
+// gives his own work to the current stream.
 class GraphCache {
  public:
   struct Key {
@@ -30,9 +38,11 @@ class GraphCache {
     bool adds = false;  // to gradients that are there
     auto operator<=>(const Key&) const = default;
   };
-  using Work = std::function<at::Tensor(const model::Batch& batch)>;
+  using Done = std::function<void(std::int64_t part)>;
+  using Work = std::function<at::Tensor(const model::Batch& batch, const Done& done)>;
 
-  at::Tensor run(const Key& key, const model::Batch& batch, const Work& work);
+  // `done` may be empty.
+  at::Tensor run(const Key& key, const model::Batch& batch, const Work& work, const Done& done);
 
  private:
   struct Entry {
@@ -40,12 +50,16 @@ class GraphCache {
     std::unique_ptr<at::cuda::CUDAGraph> graph;
     model::Batch batch;  // what the graph reads
     at::Tensor result;   // and writes
+    // The parts that it does, each with the event behind it.
+    std::vector<std::pair<std::int64_t, std::shared_ptr<CUevent_st>>> parts;
   };
   void record(Entry& entry, const model::Batch& batch, const Work& work);
+  void tell(const Entry& entry, const Done& done);
 
   std::map<Key, Entry> entries_;
   std::size_t recorded_ = 0;
-  std::optional<c10::cuda::CUDAStream> side_;  // the default stream cannot record
+  std::optional<c10::cuda::CUDAStream> side_;     // the default stream cannot record
+  std::optional<c10::cuda::CUDAStream> telling_;  // waits for parts of graphs
   at::cuda::MempoolId_t pool_{};
 };
 

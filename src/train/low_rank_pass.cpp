@@ -285,9 +285,9 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale, const 
       !positions_vary(model().config, shape.longest)) {
     model::Batch filled = to_device(filled_up(batch, shape), model());
     filled.longest = shape.longest;
-    // `done` is not told of single blocks: what a graph did is known when it has ended.
-    loss = graphs_.run({shape, !fresh_}, filled,
-                       [&](const model::Batch& b) { return compute(b, {}); });
+    loss = graphs_.run(
+        {shape, !fresh_}, filled,
+        [&](const model::Batch& b, const BlockDone& told) { return compute(b, told); }, done);
   } else {
     loss = compute(to_device(batch, model()), done);
   }

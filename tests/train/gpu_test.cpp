@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The corda authors
 // The fused gradient pass on a GPU against autograd there and in fp32.
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -201,6 +203,33 @@ TEST_P(GpuPass, GraphsChangeNothing) {
       // by another algorithm.
       EXPECT_LT(largest(relative_errors(actual, expected)), 1e-2) << step;
     }
+  }
+}
+
+// Each block is copied by whoever is told of it: were it told too early, some of a replay's copy
+// would be of the step before.
+TEST_P(GpuPass, WhatIsToldOfABlockIsComplete) {
+  model::Model model = load(at::kBFloat16);
+  const auto pass = make_low_rank_pass(model, {.tokens = 1024, .graphs = Graphs::kAlways});
+  const auto caller = c10::cuda::getCurrentCUDAStream();
+  for (int step = 0; step < 4; ++step) {
+    pass->begin_step();
+    const FlatGradients flat = pass->flat_gradients();
+    const at::Tensor copy = at::zeros_like(flat.all);
+    c10::cuda::device_synchronize();
+    std::vector<std::int64_t> told;
+    std::int64_t end = flat.all.numel();
+    pass->run(batch_of(lengths_of(GetParam()), step), 1.0, [&](std::int64_t block) {
+      const std::int64_t begin = flat.begin_of_block[static_cast<std::size_t>(block)];
+      copy.narrow(0, begin, end - begin).copy_(flat.all.narrow(0, begin, end - begin));
+      end = begin;
+      told.push_back(block);
+      // The first step runs as it is; later ones are launched at once and told on another stream.
+      EXPECT_EQ(c10::cuda::getCurrentCUDAStream() == caller, step == 0);
+    });
+    c10::cuda::device_synchronize();
+    EXPECT_TRUE(copy.equal(flat.all)) << "step " << step;
+    EXPECT_EQ(told, (std::vector<std::int64_t>{6, 5, 4, 3, 2, 1, 0}));
   }
 }
 
