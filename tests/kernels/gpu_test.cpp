@@ -457,6 +457,10 @@ std::vector<Case> cases() {
   // Several launches of a grid of rows, and several rounds of a block over one.
   result.push_back({at::kBFloat16, 70001, 8, 0});
   result.push_back({at::kBFloat16, 3, 4608, 0});
+  // Heads, which 16 or 32 lanes hold.
+  result.push_back({at::kBFloat16, 77, 128, 0});
+  result.push_back({at::kFloat, 77, 128, 16});
+  result.push_back({at::kBFloat16, 5, 192, 16});
   return result;
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// One block a row. A row is read twice; the second time it comes from the cache.
+// One block a row. A row is read twice; the second time it comes from the cache. Groups that a few
+// lanes hold in registers, as heads are, are read once.
+#include <type_traits>
+
 #include "kernels/cuda/device.cuh"
 
 namespace corda::kernels::cuda {
@@ -82,8 +85,10 @@ __global__ void rms_norm_backward_kernel(T* grad, std::int64_t grad_stride, T* r
 
 constexpr int kGroupWarps = 8;
 
-__device__ float warp_sum(float value) {
-  for (int offset = 16; offset > 0; offset /= 2)
+// The sum over neighbouring lanes, given to all of them.
+template <int kLanes>
+__device__ float lanes_sum(float value) {
+  for (int offset = kLanes / 2; offset > 0; offset /= 2)
     value += __shfl_xor_sync(0xffffffffU, value, offset);
   return value;
 }
@@ -110,7 +115,7 @@ __device__ float inverse_rms(const T* in, std::int64_t n, float eps) {
     const auto pack = load<T, N>(in + i);
     for (int j = 0; j < N; ++j) sum += widen(pack.values[j]) * widen(pack.values[j]);
   }
-  return rsqrtf(warp_sum(sum) / static_cast<float>(n) + eps);
+  return rsqrtf(lanes_sum<32>(sum) / static_cast<float>(n) + eps);
 }
 
 template <typename T, int N>
@@ -150,7 +155,7 @@ __global__ void group_norm_backward_kernel(T* x, std::int64_t x_stride, const T*
       dot += widen(up.values[j]) * (kind.offset + widen(scale.values[j])) * widen(pack.values[j]) *
              inverse;
   }
-  const float mean = warp_sum(dot) / static_cast<float>(n);
+  const float mean = lanes_sum<32>(dot) / static_cast<float>(n);
   // A thread overwrites only what it alone reads.
   for (std::int64_t i = threadIdx.x % 32 * N; i < n; i += 32 * N) {
     auto pack = load<T, N>(in + i);
@@ -165,21 +170,146 @@ __global__ void group_norm_backward_kernel(T* x, std::int64_t x_stride, const T*
   }
 }
 
-// Launches what `kernel_of` gives for a type and width, with a warp a group: the kernels over
-// groups write `to` and read `from`.
-template <typename KernelOf>
+// Groups of at most kLanes packs, a pack a lane. So many of them are on their way together.
+constexpr unsigned kGroupsALane = 4;
+
+// Where the lanes of a group that holds `n` elements find them.
+template <int N, int kLanes>
+struct SmallGroups {
+  static constexpr unsigned kGroupsABlock = kThreads / kLanes;
+  unsigned groups;  // a row
+  unsigned all;     // of all rows
+  unsigned n;
+  unsigned column = threadIdx.x % kLanes * N;
+  unsigned first = blockIdx.x * kGroupsABlock * kGroupsALane + threadIdx.x / kLanes;
+
+  __device__ SmallGroups(std::int64_t rows, std::int64_t groups_a_row, std::int64_t elements)
+      : groups(static_cast<unsigned>(groups_a_row)),
+        all(static_cast<unsigned>(rows * groups_a_row)),
+        n(static_cast<unsigned>(elements)) {}
+
+  __device__ bool has(unsigned i) const { return column < n && first + i * kGroupsABlock < all; }
+  // The place of the lane's pack of its i-th group.
+  __device__ std::int64_t at(unsigned i, std::int64_t stride) const {
+    const unsigned group = first + i * kGroupsABlock;
+    return group / groups * stride + group % groups * n + column;
+  }
+};
+
+template <typename T, int N>
+__device__ float sum_of_squares(const Pack<T, N>& pack) {
+  float sum = 0;
+  for (const T value : pack.values) sum += widen(value) * widen(value);
+  return sum;
+}
+
+template <typename T, int N, int kLanes>
+__global__ void small_group_norm_kernel(T* out, std::int64_t out_stride, const T* x,
+                                        std::int64_t x_stride, const T* weight, std::int64_t rows,
+                                        std::int64_t groups, std::int64_t n, float eps,
+                                        NormKind kind) {
+  const SmallGroups<N, kLanes> mine(rows, groups, n);
+  Pack<T, N> scale = {};
+  if (mine.column < n) scale = load<T, N>(weight + mine.column);
+  Pack<T, N> packs[kGroupsALane] = {};
+#pragma unroll
+  for (unsigned g = 0; g < kGroupsALane; ++g)
+    if (mine.has(g)) packs[g] = load<T, N>(x + mine.at(g, x_stride));
+#pragma unroll
+  for (unsigned g = 0; g < kGroupsALane; ++g) {
+    Pack<T, N>& pack = packs[g];
+    const float sum = lanes_sum<kLanes>(sum_of_squares(pack));
+    const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+    for (int j = 0; j < N; ++j)
+      pack.values[j] = weighted<T>(widen(pack.values[j]) * inverse, scale.values[j], kind);
+    if (mine.has(g)) store(out + mine.at(g, out_stride), pack);
+  }
+}
+
+template <typename T, int N, int kLanes>
+__global__ void small_group_norm_backward_kernel(T* x, std::int64_t x_stride, const T* grad,
+                                                 std::int64_t grad_stride, const T* weight,
+                                                 std::int64_t rows, std::int64_t groups,
+                                                 std::int64_t n, float eps, NormKind kind) {
+  const SmallGroups<N, kLanes> mine(rows, groups, n);
+  Pack<T, N> scale = {};
+  if (mine.column < n) scale = load<T, N>(weight + mine.column);
+  Pack<T, N> packs[kGroupsALane] = {};
+  Pack<T, N> ups[kGroupsALane] = {};
+#pragma unroll
+  for (unsigned g = 0; g < kGroupsALane; ++g) {
+    if (!mine.has(g)) continue;
+    packs[g] = load<T, N>(x + mine.at(g, x_stride));
+    ups[g] = load<T, N>(grad + mine.at(g, grad_stride));
+  }
+#pragma unroll
+  for (unsigned g = 0; g < kGroupsALane; ++g) {
+    Pack<T, N>& pack = packs[g];
+    const float sum = lanes_sum<kLanes>(sum_of_squares(pack));
+    const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+    float dot = 0;
+    for (int j = 0; j < N; ++j)
+      dot += widen(ups[g].values[j]) * (kind.offset + widen(scale.values[j])) *
+             widen(pack.values[j]) * inverse;
+    const float mean = lanes_sum<kLanes>(dot) / static_cast<float>(n);
+    for (int j = 0; j < N; ++j) {
+      const float normed = widen(pack.values[j]) * inverse;
+      const float w = kind.offset + widen(scale.values[j]);
+      pack.values[j] = rounded<T>((widen(ups[g].values[j]) * w - normed * mean) * inverse);
+    }
+    if (mine.has(g)) store(x + mine.at(g, x_stride), pack);
+  }
+}
+
+// Gives kernels of groups by type, elements of a pack and lanes of a group; kLanes 0: of groups of
+// any size, a warp each.
+template <typename T, int N, int kLanes>
+auto forward_kernel() {
+  if constexpr (kLanes == 0)
+    return group_norm_kernel<T, N>;
+  else
+    return small_group_norm_kernel<T, N, kLanes>;
+}
+template <typename T, int N, int kLanes>
+auto backward_kernel() {
+  if constexpr (kLanes == 0)
+    return group_norm_backward_kernel<T, N>;
+  else
+    return small_group_norm_backward_kernel<T, N, kLanes>;
+}
+
+// Launches one of the kernels over groups, which write `to` and read `from`.
+template <bool kBackward>
 void launch_over_groups(const char* name, Type type, Rows to, Rows from, const void* weight,
                         std::int64_t rows, std::int64_t groups, std::int64_t n, float eps,
-                        NormKind kind, cudaStream_t stream, KernelOf kernel_of) {
+                        NormKind kind, cudaStream_t stream) {
   if (rows * groups == 0) return;
-  const auto blocks = static_cast<unsigned>((rows * groups + kGroupWarps - 1) / kGroupWarps);
   const Rows scale{const_cast<void*>(weight), n};
   dispatch(type, can_be_wide(type, n, {to, from, scale}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
-    const auto kernel = kernel_of(variant);
-    kernel<<<blocks, kGroupWarps * 32, 0, stream>>>(
-        static_cast<T*>(to.data), to.stride, static_cast<const T*>(from.data), from.stride,
-        static_cast<const T*>(weight), rows, groups, n, eps, kind);
+    constexpr int kPack = decltype(variant)::kPack;
+    const auto launch = [&](auto kernel, std::int64_t groups_a_block) {
+      const std::int64_t blocks = (rows * groups + groups_a_block - 1) / groups_a_block;
+      kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(
+          static_cast<T*>(to.data), to.stride, static_cast<const T*>(from.data), from.stride,
+          static_cast<const T*>(weight), rows, groups, n, eps, kind);
+    };
+    const auto launch_lanes = [&](auto lanes, std::int64_t groups_a_block) {
+      constexpr int kLanes = decltype(lanes)::value;
+      if constexpr (kBackward)
+        launch(backward_kernel<T, kPack, kLanes>(), groups_a_block);
+      else
+        launch(forward_kernel<T, kPack, kLanes>(), groups_a_block);
+    };
+    constexpr std::int64_t kMostGroups = std::int64_t{1} << 30;  // whose numbers have 32 bits
+    const std::int64_t packs = (n + kPack - 1) / kPack;
+    if (packs <= 16 && rows * groups < kMostGroups) {
+      launch_lanes(std::integral_constant<int, 16>(), kThreads / 16 * kGroupsALane);
+    } else if (packs <= 32 && rows * groups < kMostGroups) {
+      launch_lanes(std::integral_constant<int, 32>(), kThreads / 32 * kGroupsALane);
+    } else {
+      launch_lanes(std::integral_constant<int, 0>(), kGroupWarps);
+    }
   });
   check_launch(name);
 }
@@ -189,21 +319,14 @@ void launch_over_groups(const char* name, Type type, Rows to, Rows from, const v
 void group_norm(Type type, Rows out, Rows x, const void* weight, std::int64_t rows,
                 std::int64_t groups, std::int64_t n, float eps, NormKind kind,
                 cudaStream_t stream) {
-  launch_over_groups("group_norm", type, out, x, weight, rows, groups, n, eps, kind, stream,
-                     [](auto variant) {
-                       using V = decltype(variant);
-                       return group_norm_kernel<typename V::Element, V::kPack>;
-                     });
+  launch_over_groups<false>("group_norm", type, out, x, weight, rows, groups, n, eps, kind, stream);
 }
 
 void group_norm_backward(Type type, Rows x, Rows grad, const void* weight, std::int64_t rows,
                          std::int64_t groups, std::int64_t n, float eps, NormKind kind,
                          cudaStream_t stream) {
-  launch_over_groups("group_norm_backward", type, x, grad, weight, rows, groups, n, eps, kind,
-                     stream, [](auto variant) {
-                       using V = decltype(variant);
-                       return group_norm_backward_kernel<typename V::Element, V::kPack>;
-                     });
+  launch_over_groups<true>("group_norm_backward", type, x, grad, weight, rows, groups, n, eps, kind,
+                           stream);
 }
 
 void rms_norm(Type type, Rows out, float* inv_rms, Rows x, const void* weight, std::int64_t rows,

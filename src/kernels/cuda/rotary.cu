@@ -45,16 +45,18 @@ __device__ void rotate_pairs(T* to, const T* from, int i, const HeadShape& shape
 }
 
 // Calls `act(head, first pair)` for every head and N pairs, spread over the threads of a block.
-// Threads that share pairs differ in the head, so `make_angles(first pair)` is asked once a thread
-// wherever the packs of a head divide the block.
+// Threads that share pairs differ in the head, so `make_angles(first pair)` is asked once a thread;
+// threads beyond the last whole head of packs are idle.
 template <int N, typename MakeAngles, typename Act>
 __device__ void for_heads(int heads, int half, MakeAngles&& make_angles, Act&& act) {
   const int packs = half / N;
-  if (packs <= kThreads && kThreads % packs == 0) {
+  if (packs <= kThreads) {
+    const int heads_at_once = kThreads / packs;
+    int head = static_cast<int>(threadIdx.x) / packs;
+    if (head >= heads_at_once) return;
     const int i = static_cast<int>(threadIdx.x) % packs * N;
     const auto angles = make_angles(i);
-    for (int head = static_cast<int>(threadIdx.x) / packs; head < heads; head += kThreads / packs)
-      act(head, i, angles);
+    for (; head < heads; head += heads_at_once) act(head, i, angles);
     return;
   }
   for (int item = static_cast<int>(threadIdx.x); item < heads * packs; item += kThreads) {
@@ -78,11 +80,14 @@ __global__ void rotate_kernel(T* x, std::int64_t stride, const float* cos, const
       });
 }
 
+// Copies the elements [begin, d) of `heads` heads.
 template <typename T, int N>
-__device__ void copy_elements(T* to, const T* from, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t i = begin + static_cast<std::int64_t>(threadIdx.x) * N; i < end;
-       i += kThreads * N)
+__device__ void copy_rest(T* to, const T* from, int heads, int begin, int d) {
+  const int packs = (d - begin) / N;
+  for (int item = static_cast<int>(threadIdx.x); item < heads * packs; item += kThreads) {
+    const int i = item / packs * d + begin + item % packs * N;
     store(to + i, load<T, N>(from + i));
+  }
 }
 
 template <typename T, int N>
@@ -91,7 +96,7 @@ __global__ void gather_rotated_back_kernel(T* out, std::int64_t stride, const T*
                                            const float* sin, HeadShape shape) {
   const std::int64_t token = blockIdx.x;
   const int half = static_cast<int>(shape.half);
-  const std::int64_t d = shape.head_dim;
+  const int d = static_cast<int>(shape.head_dim);
   T* row = out + token * stride;
   const T* q = dq + token * heads * d;
   const T* k = dk + token * kv_heads * d;
@@ -103,11 +108,9 @@ __global__ void gather_rotated_back_kernel(T* out, std::int64_t stride, const T*
         const T* from = head < heads ? q + head * d : k + (head - heads) * d;
         rotate_pairs<T, N>(row + head * d, from, i, shape, angles);
       });
-  for (int head = 0; 2 * half < d && head < heads + kv_heads; ++head) {
-    const T* from = head < heads ? q + head * d : k + (head - heads) * d;
-    copy_elements<T, N>(row + head * d, from, 2 * half, d);
-  }
-  copy_elements<T, N>(row + (heads + kv_heads) * d, v, 0, kv_heads * d);
+  copy_rest<T, N>(row, q, heads, 2 * half, d);
+  copy_rest<T, N>(row + heads * d, k, kv_heads, 2 * half, d);
+  copy_rest<T, N>(row + (heads + kv_heads) * d, v, kv_heads, 0, d);
 }
 
 // Whether the pairs of a head, and its other elements, can be read in packs of 16 bytes.
