@@ -277,11 +277,11 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
                                utilisation(static_cast<double>(counted.model_parameters)) /
                                result.flops_per_token;
     // These factors were measured (docs/benchmarks.md): blocks that are computed again, products in
-    // float8, and DoRA's rows.
+    // float8 by weights that are resident or are made for each product, and DoRA's rows.
     if (result.recompute == "block") result.tokens_per_second *= 0.74;
     if (result.precision == "fp8") {
-      const double share = float8_part(model).share;
-      result.tokens_per_second /= 1 - share + share / 1.36;
+      const Float8Part part = float8_part(model);
+      result.tokens_per_second /= 1 - part.share + part.share / (part.is_made ? 1.24 : 1.36);
     }
     if (counted.has_magnitude) result.tokens_per_second *= 0.53;
     if (gpus > 1) result.tokens_per_second *= 0.97 * gpus;

@@ -401,6 +401,7 @@ Float8Part float8_part(const model::Model& model) {
     held += plan.float8_elements;
     for (const model::Linear* linear : block.linear_layers()) {
       ++part.all_layers;
+      part.is_made = part.is_made || linear->packed != nullptr;
       all += linear->weight.numel();
     }
   }

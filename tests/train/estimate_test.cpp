@@ -369,13 +369,15 @@ TEST_F(EstimateTest, TimeNeedsDataAndGrowsWithThem) {
 
 // 1.36 times (docs/benchmarks.md) where every layer is a multiple of 128 wide.
 TEST_F(EstimateTest, Float8IsFasterWhereItIsUsed) {
-  const auto ratio = [&](const std::string& model) {
+  const auto ratio = [&](const std::string& model, const std::string& base = "auto") {
     TrainSettings given = settings(model, 4, 2048);
+    given.base = base;
     const double plain = plan(given, "H200").tokens_per_second;
     given.precision = "fp8";
     return plan(given, "H200").tokens_per_second / plain;
   };
   EXPECT_NEAR(ratio(config("7b")), 1.36, 1e-6);
+  EXPECT_NEAR(ratio(config("7b"), "nf4"), 1.24, 1e-6);
   const double part = ratio(config("odd", {{"intermediate_size", 4900}}));
   EXPECT_GT(part, 1.05);
   EXPECT_LT(part, 1.25);

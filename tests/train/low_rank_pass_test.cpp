@@ -19,6 +19,7 @@
 #include "support/tiny_model.h"
 #include "tiny_lora.h"
 #include "train/gradient_pass.h"
+#include "train/sharded_base.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -49,9 +50,14 @@ bool in_upper_half(const std::string& name) {
 }
 
 // Alpha 10, rank 5, which is padded to 8.
-model::Model adapted(const fs::path& directory, const Case& c) {
+model::Model adapted(const fs::path& directory, const Case& c, ShardedBase* parts = nullptr) {
   model::Model model =
       model::load_model(io::Checkpoint(directory), model::read_model_config(directory), {});
+  if (parts != nullptr) {
+    for (std::size_t i = 0; i < model.blocks.size(); ++i)
+      parts->take(static_cast<std::int64_t>(i), model.blocks[i]);
+    parts->open();
+  }
   adapter::Adapter adapter;
   adapter.rank = 5;
   adapter.alpha = 10;
@@ -193,17 +199,23 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& tested) { return std::string(tested.param.name); });
 
 // Four bits of each operand, whose errors average out over wider sums than those of this model;
-// what is computed again is what was computed.
+// what is computed again is what was computed. A base in parts is no other.
 TEST(FusedInFloat8, LossesAndGradientsAreNear) {
   const testing::TemporaryDirectory temporary;
   testing::write_tiny_model(temporary.path() / "model", {.hidden = 128, .intermediate = 256});
-  const auto load = [&] { return adapted(temporary.path() / "model", Case{"Wide", false, all}); };
+  const auto load = [&](ShardedBase* parts = nullptr) {
+    return adapted(temporary.path() / "model", Case{"Wide", false, all}, parts);
+  };
   model::Model exact = load();
   const StepGradients reference =
       accumulate_gradients(*make_low_rank_pass(exact, {}), growing_batches(), 0);
   std::optional<double> loss;
-  for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
-    model::Model model = load();
+  for (const auto& [recompute, in_parts] : {std::pair{Recompute::kNone, false},
+                                            {Recompute::kBlock, false},
+                                            {Recompute::kNone, true},
+                                            {Recompute::kBlock, true}}) {
+    const auto parts = std::make_shared<ShardedBase>(dist::alone());
+    model::Model model = in_parts ? load(parts.get()) : load();
     const auto pass = make_low_rank_pass(model, {.recompute = recompute, .float8 = true});
     const StepGradients result = accumulate_gradients(*pass, growing_batches(), 0);
     EXPECT_NEAR(result.loss(), reference.loss(), 0.01 * reference.loss());
@@ -213,7 +225,8 @@ TEST(FusedInFloat8, LossesAndGradientsAreNear) {
     double product = 0, ours = 0, theirs = 0;
     const auto layers = model.linear_layers();
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      EXPECT_NE(layers[i]->packed, nullptr) << layers[i]->name;
+      ASSERT_NE(layers[i]->packed, nullptr) << layers[i]->name;
+      EXPECT_EQ(layers[i]->packed->store != nullptr, in_parts);
       const at::Tensor& gradient = layers[i]->low_rank->b.grad();
       const at::Tensor& expected = exact.linear_layers()[i]->low_rank->b.grad();
       product += (gradient * expected).sum().item<double>();
