@@ -62,10 +62,9 @@ StreamEstimate estimate_stream(const model::ModelDescription& model, const Strea
     add("activations of three batches", 3 * batch * hidden * kHalf);
     result.host_bytes = activations;
   }
-  // A finished block's covariances wait to be written while the next block's are summed, so there
-  // are two sets of them.
-  const std::int64_t sets = work.decomposes ? work.draws : 2 * work.draws;
-  add("covariances, fp32", sets * kFloat * block.covariances);
+  // A finished block's covariances wait as they are stored while the next block's are summed.
+  const std::int64_t waiting = work.decomposes ? 0 : block.covariances_on_disk;
+  add("covariances, fp32", work.draws * (kFloat * block.covariances + waiting));
   add("a batch's forward pass", batch * (3 * model.feed_forward.intermediate + 2 * hidden) * kHalf);
   if (work.decomposes) add("the solver, fp64", block.solver);
   const std::int64_t blocks = model.num_layers();

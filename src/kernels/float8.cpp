@@ -70,7 +70,8 @@ void transpose_codes(const at::Tensor& to, const at::Tensor& from) {
   const std::int64_t n = from.size(1);
   const auto fits = [&](const at::Tensor& x, std::int64_t height, std::int64_t width) {
     return x.scalar_type() == at::kFloat8_e4m3fn && x.device() == from.device() && x.dim() == 2 &&
-           x.size(0) == height && x.size(1) == width && (width <= 1 || x.stride(1) == 1);
+           x.size(0) == height && x.size(1) == width && (width <= 1 || x.stride(1) == 1) &&
+           (height <= 1 || x.stride(0) >= width);
   };
   if (!fits(from, rows, n) || !fits(to, n, rows)) {
     throw InternalError(

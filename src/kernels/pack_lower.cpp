@@ -15,7 +15,7 @@ namespace corda::kernels {
 
 at::Tensor pack_lower(const at::Tensor& matrix) {
   if (matrix.dim() != 2 || matrix.size(0) != matrix.size(1))
-    throw core::ShapeError(core::concat("a covariance must be square; it is ", matrix.sizes()));
+    throw core::ShapeError(core::concat("a matrix to pack must be square; it is ", matrix.sizes()));
   const std::int64_t n = matrix.size(0);
   check_dense("pack_lower", "the matrix", matrix, {n, n}, at::kFloat, matrix);
   const at::Tensor packed = at::empty({n * (n + 1) / 2}, matrix.options());

@@ -223,7 +223,9 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
   const TrainSettings& s = run.settings;
   const bool full = s.method == "full";
   const at::ScalarType compute = s.precision == "fp32" ? at::kFloat : at::kBFloat16;
-  model::Model model = trainable_shapes(s, description, compute, run.ranks,
+  TrainSettings held = s;
+  held.shard = s.shard && gpus > 1;  // one GPU holds everything
+  model::Model model = trainable_shapes(held, description, compute, run.ranks,
                                         run.files ? &*run.files : nullptr, reporter);
   if (s.precision == "fp8") require_float8_layers(model);
   const Counted counted = count(model, full);
@@ -277,7 +279,7 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
                                utilisation(static_cast<double>(counted.model_parameters)) /
                                result.flops_per_token;
     // These factors were measured (docs/benchmarks.md): blocks that are computed again, products in
-    // float8 by weights that are resident or are made for each product, and DoRA's rows.
+    // float8 by weights that are resident or are made of NF4 for each product, and DoRA's rows.
     if (result.recompute == "block") result.tokens_per_second *= 0.74;
     if (result.precision == "fp8") {
       const Float8Part part = float8_part(model);

@@ -34,7 +34,13 @@ std::int64_t rows_at_a_time(std::int64_t out, std::int64_t in) {
   return std::min(out, std::max(kTile, kElementsAtATime / in / kTile * kTile));
 }
 
-at::Tensor grow_scales(at::Tensor& memory, std::int64_t rows, at::TensorOptions fp32) {
+// So many elements of `memory`, which is made anew where it is too short.
+at::Tensor grown(at::Tensor& memory, std::int64_t elements, at::TensorOptions options) {
+  if (!memory.defined() || memory.numel() < elements) memory = at::empty({elements}, options);
+  return memory.narrow(0, 0, elements);
+}
+
+at::Tensor grown_scales(at::Tensor& memory, std::int64_t rows, at::TensorOptions fp32) {
   if (!memory.defined() || memory.numel() < core::round_up(rows, kTile))
     memory = at::ones({core::round_up(rows, kTile)}, fp32);
   return memory.narrow(0, 0, rows);
@@ -63,29 +69,22 @@ std::int64_t Float8Scratch::bytes(std::int64_t tokens, std::int64_t columns) {
 kernels::ScaledRows Float8Scratch::rows(std::int64_t tokens, std::int64_t columns,
                                         at::Device device) {
   const auto on_device = at::TensorOptions().device(device);
-  const std::int64_t held = core::round_up(tokens, kTile);
-  if (!codes_.defined() || codes_.numel() < held * columns)
-    codes_ = at::empty({held * columns}, on_device.dtype(at::kFloat8_e4m3fn));
-  if (!scales_.defined() || scales_.numel() < held)
-    scales_ = at::ones({held}, on_device.dtype(at::kFloat));
-  return {codes_.narrow(0, 0, tokens * columns).view({tokens, columns}),
-          scales_.narrow(0, 0, tokens)};
+  const at::Tensor codes =
+      grown(codes_, core::round_up(tokens, kTile) * columns, on_device.dtype(at::kFloat8_e4m3fn));
+  return {codes.narrow(0, 0, tokens * columns).view({tokens, columns}),
+          grown_scales(scales_, tokens, on_device.dtype(at::kFloat))};
 }
 
 Float8Scratch::Making Float8Scratch::making(std::int64_t out, std::int64_t in,
                                             at::TensorOptions like) {
   const auto fp32 = like.dtype(at::kFloat);
   const auto float8 = like.dtype(at::kFloat8_e4m3fn);
-  const auto grow = [](at::Tensor& memory, std::int64_t elements, at::TensorOptions options) {
-    if (!memory.defined() || memory.numel() < elements) memory = at::empty({elements}, options);
-    return memory.narrow(0, 0, elements);
-  };
   const std::int64_t some = rows_at_a_time(out, in);
-  const at::Tensor codes = grow(weight_, out * in, float8);
-  return {.weight = {codes.view({out, in}), grow_scales(weight_scales_, out, fp32)},
-          .turned = {codes.view({in, out}), grow_scales(ones_, in, fp32)},
-          .some = grow(some_, some * in, like).view({some, in}),
-          .some_codes = grow(some_codes_, some * in, float8).view({some, in})};
+  const at::Tensor codes = grown(weight_, out * in, float8);
+  return {.weight = {codes.view({out, in}), grown_scales(weight_scales_, out, fp32)},
+          .turned = {codes.view({in, out}), grown_scales(ones_, in, fp32)},
+          .some = grown(some_, some * in, like).view({some, in}),
+          .some_codes = grown(some_codes_, some * in, float8).view({some, in})};
 }
 
 std::int64_t Float8Scratch::making_bytes(std::int64_t out, std::int64_t in, std::int64_t element) {

@@ -3,9 +3,7 @@
 #include "train/graph_cache.h"
 
 #include <ATen/ATen.h>
-#include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 
 #include <exception>
@@ -28,18 +26,6 @@ void copy_tensors(model::Batch& to, const model::Batch& from) {
     (to.*tensor).copy_(from.*tensor, /*non_blocking=*/true);
 }
 
-// An event of the graph that the current stream records. It is external, so that other streams can
-// wait for what a launch of the graph does, and is recorded anew by each launch.
-std::shared_ptr<CUevent_st> recorded_event() {
-  cudaEvent_t event = nullptr;
-  C10_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
-  std::shared_ptr<CUevent_st> result(
-      event, [](cudaEvent_t ended) { C10_CUDA_CHECK_WARN(cudaEventDestroy(ended)); });
-  C10_CUDA_CHECK(cudaEventRecordWithFlags(event, c10::cuda::getCurrentCUDAStream().stream(),
-                                          cudaEventRecordExternal));
-  return result;
-}
-
 }  // namespace
 
 void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& work) {
@@ -58,14 +44,17 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
   bool recorded = false;
   try {
-    entry.parts.clear();
-    entry.result =
-        work(batch, [&](std::int64_t part) { entry.parts.emplace_back(part, recorded_event()); });
+    // Other streams can wait for an external event; each launch records it anew.
+    entry.result = work(batch, [&](std::int64_t part) {
+      constexpr unsigned kFlags = cudaEventDisableTiming | cudaEventExternal;
+      entry.parts.emplace_back(part, kFlags).second.record();
+    });
     recorded = true;
     graph->capture_end();  // makes the graph, for which memory can run out too
   } catch (...) {
     entry.recordable = false;
     entry.result = at::Tensor();
+    entry.parts.clear();
     try {
       if (!recorded) graph->capture_end();
     } catch (const std::exception&) {  // what `work` threw says more
@@ -77,13 +66,13 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   ++recorded_;
 }
 
-void GraphCache::tell(const Entry& entry, const Done& done) {
-  if (!done || entry.parts.empty()) return;
+void GraphCache::tell(Entry& entry, const Done& done) {
+  if (!done) return;
   if (!telling_)
     telling_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, side_->device_index());
   const c10::cuda::CUDAStreamGuard guard(*telling_);
-  for (const auto& [part, event] : entry.parts) {
-    C10_CUDA_CHECK(cudaStreamWaitEvent(telling_->stream(), event.get(), 0));
+  for (auto& [part, event] : entry.parts) {
+    event.block(*telling_);
     done(part);
   }
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -51,10 +52,10 @@ class GraphCache {
     model::Batch batch;  // what the graph reads
     at::Tensor result;   // and writes
     // The parts that it does, each with the event behind it.
-    std::vector<std::pair<std::int64_t, std::shared_ptr<CUevent_st>>> parts;
+    std::vector<std::pair<std::int64_t, at::cuda::CUDAEvent>> parts;
   };
   void record(Entry& entry, const model::Batch& batch, const Work& work);
-  void tell(const Entry& entry, const Done& done);
+  void tell(Entry& entry, const Done& done);
 
   std::map<Key, Entry> entries_;
   std::size_t recorded_ = 0;

@@ -399,9 +399,9 @@ Float8Part float8_part(const model::Model& model) {
     const BlockPlan plan = plan_block(model.config, block, /*in_float8=*/true);
     part.layers += plan.float8_layers;
     held += plan.float8_elements;
+    part.is_made = part.is_made || plan.float8_making > 0;
     for (const model::Linear* linear : block.linear_layers()) {
       ++part.all_layers;
-      part.is_made = part.is_made || linear->packed != nullptr;
       all += linear->weight.numel();
     }
   }

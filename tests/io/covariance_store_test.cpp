@@ -53,7 +53,7 @@ fs::path write(const fs::path& directory, CovarianceStorage storage, const at::T
   return directory;
 }
 
-TEST(CovarianceStore, PackedOrderIsTheLowerTriangleRowByRow) {
+TEST(CovarianceStore, WhatIsUnpackedStoodRowByRow) {
   const at::Tensor c =
       at::tensor({1.0f, 2.0f, 4.0f, 2.0f, 3.0f, 5.0f, 4.0f, 5.0f, 6.0f}).reshape({3, 3});
   EXPECT_TRUE(at::equal(unpack_lower(at::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f}), 3), c));

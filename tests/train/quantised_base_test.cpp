@@ -116,6 +116,22 @@ TEST_P(QuantisedBase, HasTheGradientsOfItsDequantisedCopyInTheFusedPass) {
   }
 }
 
+TEST_P(QuantisedBase, GivesSomeRowsAsInTheWhole) {
+  for (const bool subtracts : {false, true}) {
+    model::Model model = load(GetParam());
+    model::attach_trainable(model, base_adapter(dequantised(load(GetParam())), subtracts, false));
+    for (const model::Linear* linear : model.linear_layers()) {
+      EXPECT_EQ(linear->packed->start_a.defined(), subtracts && linear->low_rank.has_value());
+      const at::Tensor whole = model::weight_of(*linear);
+      for (const auto& [first, rows] : {std::pair{0, 5}, {3, 7}, {9, 23}}) {
+        const at::Tensor some = at::empty({rows, whole.size(1)});
+        model::write_weight(*linear, some, first);
+        EXPECT_TRUE(at::allclose(some, whole.narrow(0, first, rows), 1e-6, 1e-7)) << linear->name;
+      }
+    }
+  }
+}
+
 TEST_P(QuantisedBase, HasTheGradientsOfItsDequantisedCopyInFloat8) {
   testing::write_tiny_model(temporary_.path() / "model", {.hidden = 128, .intermediate = 256});
   for (const bool subtracts : {false, true}) {

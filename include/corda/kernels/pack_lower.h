@@ -9,7 +9,7 @@ namespace corda::kernels {
 
 // The lower triangle of C [n, n], fp32 and contiguous, row by row: [n (n + 1) / 2] on the device of
 // C. What stands above the diagonal is not read. Does not synchronise. Throws ShapeError where C is
-// not square.
+// not square, InternalError where it is of another type or not contiguous.
 at::Tensor pack_lower(const at::Tensor& matrix);
 
 }  // namespace corda::kernels

@@ -2,8 +2,6 @@
 // SPDX-FileCopyrightText: The corda authors
 // One block a row. A row is read twice; the second time it comes from the cache. Groups that a few
 // lanes hold in registers, as heads are, are read once.
-#include <type_traits>
-
 #include "kernels/cuda/device.cuh"
 
 namespace corda::kernels::cuda {
@@ -83,7 +81,7 @@ __global__ void rms_norm_backward_kernel(T* grad, std::int64_t grad_stride, T* r
   }
 }
 
-constexpr int kGroupWarps = 8;
+constexpr int kGroupWarps = kThreads / 32;
 
 // The sum over neighbouring lanes, given to all of them.
 template <int kLanes>
@@ -261,55 +259,42 @@ __global__ void small_group_norm_backward_kernel(T* x, std::int64_t x_stride, co
   }
 }
 
-// Gives kernels of groups by type, elements of a pack and lanes of a group; kLanes 0: of groups of
-// any size, a warp each.
-template <typename T, int N, int kLanes>
-auto forward_kernel() {
-  if constexpr (kLanes == 0)
-    return group_norm_kernel<T, N>;
-  else
-    return small_group_norm_kernel<T, N, kLanes>;
-}
-template <typename T, int N, int kLanes>
-auto backward_kernel() {
-  if constexpr (kLanes == 0)
-    return group_norm_backward_kernel<T, N>;
-  else
-    return small_group_norm_backward_kernel<T, N, kLanes>;
-}
+template <typename T>
+using GroupKernel = void (*)(T* to, std::int64_t to_stride, const T* from, std::int64_t from_stride,
+                             const T* weight, std::int64_t rows, std::int64_t groups,
+                             std::int64_t n, float eps, NormKind kind);
 
-// Launches one of the kernels over groups, which write `to` and read `from`.
-template <bool kBackward>
+// One job for groups of at most 16 packs, of at most 32, and of any size.
+template <typename T>
+struct GroupKernels {
+  GroupKernel<T> by_16_lanes;
+  GroupKernel<T> by_32_lanes;
+  GroupKernel<T> by_warps;
+};
+
+// Launches that of the kernels which `kernels_of` gives for a type and width that suits the groups;
+// they write `to` and read `from`.
+template <typename KernelsOf>
 void launch_over_groups(const char* name, Type type, Rows to, Rows from, const void* weight,
                         std::int64_t rows, std::int64_t groups, std::int64_t n, float eps,
-                        NormKind kind, cudaStream_t stream) {
+                        NormKind kind, cudaStream_t stream, KernelsOf kernels_of) {
   if (rows * groups == 0) return;
   const Rows scale{const_cast<void*>(weight), n};
   dispatch(type, can_be_wide(type, n, {to, from, scale}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
-    constexpr int kPack = decltype(variant)::kPack;
-    const auto launch = [&](auto kernel, std::int64_t groups_a_block) {
-      const std::int64_t blocks = (rows * groups + groups_a_block - 1) / groups_a_block;
-      kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(
-          static_cast<T*>(to.data), to.stride, static_cast<const T*>(from.data), from.stride,
-          static_cast<const T*>(weight), rows, groups, n, eps, kind);
-    };
-    const auto launch_lanes = [&](auto lanes, std::int64_t groups_a_block) {
-      constexpr int kLanes = decltype(lanes)::value;
-      if constexpr (kBackward)
-        launch(backward_kernel<T, kPack, kLanes>(), groups_a_block);
-      else
-        launch(forward_kernel<T, kPack, kLanes>(), groups_a_block);
-    };
     constexpr std::int64_t kMostGroups = std::int64_t{1} << 30;  // whose numbers have 32 bits
-    const std::int64_t packs = (n + kPack - 1) / kPack;
-    if (packs <= 16 && rows * groups < kMostGroups) {
-      launch_lanes(std::integral_constant<int, 16>(), kThreads / 16 * kGroupsALane);
-    } else if (packs <= 32 && rows * groups < kMostGroups) {
-      launch_lanes(std::integral_constant<int, 32>(), kThreads / 32 * kGroupsALane);
-    } else {
-      launch_lanes(std::integral_constant<int, 0>(), kGroupWarps);
+    const GroupKernels<T> kernels = kernels_of(variant);
+    const std::int64_t packs = n / decltype(variant)::kPack;
+    GroupKernel<T> kernel = kernels.by_warps;
+    std::int64_t groups_a_block = kGroupWarps;
+    if (packs <= 32 && rows * groups < kMostGroups) {
+      kernel = packs <= 16 ? kernels.by_16_lanes : kernels.by_32_lanes;
+      groups_a_block = kThreads / (packs <= 16 ? 16 : 32) * kGroupsALane;
     }
+    const std::int64_t blocks = (rows * groups + groups_a_block - 1) / groups_a_block;
+    kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(
+        static_cast<T*>(to.data), to.stride, static_cast<const T*>(from.data), from.stride,
+        static_cast<const T*>(weight), rows, groups, n, eps, kind);
   });
   check_launch(name);
 }
@@ -319,14 +304,26 @@ void launch_over_groups(const char* name, Type type, Rows to, Rows from, const v
 void group_norm(Type type, Rows out, Rows x, const void* weight, std::int64_t rows,
                 std::int64_t groups, std::int64_t n, float eps, NormKind kind,
                 cudaStream_t stream) {
-  launch_over_groups<false>("group_norm", type, out, x, weight, rows, groups, n, eps, kind, stream);
+  launch_over_groups(
+      "group_norm", type, out, x, weight, rows, groups, n, eps, kind, stream, [](auto variant) {
+        using T = typename decltype(variant)::Element;
+        constexpr int kPack = decltype(variant)::kPack;
+        return GroupKernels<T>{small_group_norm_kernel<T, kPack, 16>,
+                               small_group_norm_kernel<T, kPack, 32>, group_norm_kernel<T, kPack>};
+      });
 }
 
 void group_norm_backward(Type type, Rows x, Rows grad, const void* weight, std::int64_t rows,
                          std::int64_t groups, std::int64_t n, float eps, NormKind kind,
                          cudaStream_t stream) {
-  launch_over_groups<true>("group_norm_backward", type, x, grad, weight, rows, groups, n, eps, kind,
-                           stream);
+  launch_over_groups("group_norm_backward", type, x, grad, weight, rows, groups, n, eps, kind,
+                     stream, [](auto variant) {
+                       using T = typename decltype(variant)::Element;
+                       constexpr int kPack = decltype(variant)::kPack;
+                       return GroupKernels<T>{small_group_norm_backward_kernel<T, kPack, 16>,
+                                              small_group_norm_backward_kernel<T, kPack, 32>,
+                                              group_norm_backward_kernel<T, kPack>};
+                     });
 }
 
 void rms_norm(Type type, Rows out, float* inv_rms, Rows x, const void* weight, std::int64_t rows,

@@ -40,23 +40,26 @@ template <bool kWords>
 __global__ void transpose_bytes_kernel(std::uint8_t* to, std::int64_t to_stride,
                                        const std::uint8_t* from, std::int64_t from_stride,
                                        std::int64_t rows, std::int64_t n) {
-  __shared__ std::uint32_t square[kSide][kLanes + 1];  // one more, so that columns differ in banks
+  // Word w of row i stands at place(i, w), so that the words which a warp reads from its rows below
+  // one another lie in other banks.
+  __shared__ std::uint32_t square[kSide][kLanes];
+  const auto place = [](int row, int word) { return word ^ (row / kWord % kLanes); };
   const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.y) * kSide;
   const std::int64_t first_column = static_cast<std::int64_t>(blockIdx.x) * kSide;
   const int lane = static_cast<int>(threadIdx.x);
   for (int i = static_cast<int>(threadIdx.y); i < kSide; i += kWarps) {
     const std::int64_t row = first_row + i;
     const std::int64_t column = first_column + kWord * lane;
-    square[i][lane] = row < rows && column < n
-                          ? load_word<kWords>(from + row * from_stride + column, n - column)
-                          : 0;
+    square[i][place(i, lane)] =
+        row < rows && column < n ? load_word<kWords>(from + row * from_stride + column, n - column)
+                                 : 0;
   }
   __syncthreads();
   const std::int64_t row = first_row + kWord * lane;
   if (row >= rows) return;
   for (int word = static_cast<int>(threadIdx.y); word < kLanes; word += kWarps) {
     std::uint32_t w[kWord];
-    for (int k = 0; k < kWord; ++k) w[k] = square[kWord * lane + k][word];
+    for (int k = 0; k < kWord; ++k) w[k] = square[kWord * lane + k][place(kWord * lane, word)];
     const std::uint32_t even[] = {__byte_perm(w[0], w[1], kEven), __byte_perm(w[2], w[3], kEven)};
     const std::uint32_t odd[] = {__byte_perm(w[0], w[1], kOdd), __byte_perm(w[2], w[3], kOdd)};
     const std::uint32_t turned[kWord] = {
