@@ -117,24 +117,23 @@ core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
   return result;
 }
 
+// A model's blocks, and the fast route to the largest directions of a product, multiply in 16 bits.
+linalg::WarmUpOf what_to_warm_up(const DecomposeSettings& settings) {
+  const Mode& mode = mode_of(settings);
+  const bool multiplies = !settings.data.empty() || (mode.is_of_product && mode.takes_largest);
+  return multiplies ? linalg::WarmUpOf::kProductsAndDecompositions
+                    : linalg::WarmUpOf::kDecompositions;
+}
+
 // What a rank needs for its part of the work.
 struct Work {
   const quant::ModelWeights& model;
   const SiteSolver& solver;
-  const SiteExchange& exchange;
+  SiteExchange& exchange;
   dist::World& world;
   at::Device device;
-  std::vector<const PlannedSite*> left;  // sites that no earlier process finished
-  FinishedSites* finished;               // where rank 0 keeps what is solved; null on the others
+  const std::vector<const PlannedSite*>& left;  // sites that no earlier process finished
 };
-
-// Brings what a round solved to rank 0, which keeps it.
-void keep(const Work& work, const std::vector<const PlannedSite*>& sites,
-          const std::vector<int>& owners, std::map<std::string, SolvedSite> solved) {
-  work.exchange.collect(sites, owners, solved);
-  if (work.finished == nullptr) return;
-  for (const auto* site : sites) work.finished->add(*site, solved.at(site->layers.front().module));
-}
 
 // Throws where a site's covariances, and the layers that share them, have no room.
 void require_memory(const Work& work, const Covariances& covariances, bool weights) {
@@ -156,37 +155,20 @@ void require_memory(const Work& work, const Covariances& covariances, bool weigh
                          "use a device with more free memory (--device)");
 }
 
-// So many rounds are solved before their results are brought to rank 0, for which ranks wait for
-// one another: sites of one size need not take the same time. A rank that dies costs these rounds.
-constexpr std::size_t kRoundsTogether = 4;
-
 // Decomposes from covariance directories, or from none, site after site.
 void run_from_directories(const Work& work, const Covariances& covariances, bool weights) {
   require_memory(work, covariances, weights);
-  const auto rounds = rounds_of(work.left, work.world.size());
-  const auto rank = static_cast<std::size_t>(work.world.rank());
-  const auto mine = [&](std::size_t i) -> const PlannedSite* {
-    return i < rounds.size() && rank < rounds[i].size() ? rounds[i][rank] : nullptr;
-  };
   SiteReader reader(work.model, covariances, weights, work.device);
-  std::vector<const PlannedSite*> sites;  // since the last time that results were kept
-  std::vector<int> owners;
-  std::map<std::string, SolvedSite> solved;  // those of them that are this rank's
-  const std::size_t together = work.world.is_alone() ? 1 : kRoundsTogether;
-  for (std::size_t i = 0; i < rounds.size(); ++i) {
-    if (const PlannedSite* site = mine(i)) {
-      SiteReader::Loaded loaded = reader.take(*site, mine(i + 1));
-      const auto weight = [&](const std::string& module) { return loaded.weights.at(module); };
-      solved[site->layers.front().module] =
-          work.solver.solve(*site, std::move(loaded.input), weight);
-    }
-    for (std::size_t owner = 0; owner < rounds[i].size(); ++owner) {
-      sites.push_back(rounds[i][owner]);
-      owners.push_back(static_cast<int>(owner));
-    }
-    if ((i + 1) % together != 0 && i + 1 < rounds.size()) continue;
-    keep(work, std::exchange(sites, {}), std::exchange(owners, {}), std::exchange(solved, {}));
+  work.exchange.expect(work.left.size());
+  const PlannedSite* site = work.exchange.take();
+  while (site != nullptr) {
+    const PlannedSite* next = work.exchange.take();  // is read while this one is solved
+    SiteReader::Loaded loaded = reader.take(*site, next);
+    const auto weight = [&](const std::string& module) { return loaded.weights.at(module); };
+    work.exchange.add(*site, work.solver.solve(*site, std::move(loaded.input), weight));
+    site = next;
   }
+  work.exchange.finish();
 }
 
 // A block's weight as it is stored, from the device where it was not converted.
@@ -223,24 +205,21 @@ void run_from_data(const Work& work, const DecomposeSettings& settings,
       work.model, config, draws, options,
       [&](std::int64_t, const model::Block& block,
           std::vector<covariance::BlockCovariances>& found) {
-        std::vector<const PlannedSite*> sites;
-        std::vector<int> owners;
-        std::map<std::string, SolvedSite> solved;
+        work.exchange.expect(found.front().size());
         for (std::size_t i = 0; i < found.front().size(); ++i) {
           covariance::SiteCovariance& knowledge = found.front()[i];
-          sites.push_back(left.at(knowledge.site.name));
-          owners.push_back(owner.at(knowledge.site.name));
           if (!is_here(knowledge)) continue;
           SiteInput input;
           input.tokens = knowledge.tokens;
           input.knowledge.push_back(std::exchange(knowledge.covariance, {}));
           if (found.size() > 1) input.task.push_back(std::exchange(found[1][i].covariance, {}));
-          solved[sites.back()->layers.front().module] =
-              work.solver.solve(*sites.back(), std::move(input), [&](const std::string& module) {
-                return stored_weight(work.model, block, module, work.device);
-              });
+          const PlannedSite& site = *left.at(knowledge.site.name);
+          const auto weight = [&](const std::string& module) {
+            return stored_weight(work.model, block, module, work.device);
+          };
+          work.exchange.add(site, work.solver.solve(site, std::move(input), weight));
         }
-        keep(work, sites, owners, std::move(solved));
+        work.exchange.finish();
       },
       reporter);
 }
@@ -432,7 +411,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   const at::Device device = world.device_of(settings.device);
-  const linalg::WarmUp warm_up(device, linalg::WarmUpOf::kDecompositions);
+  const linalg::WarmUp warm_up(device, what_to_warm_up(settings));
   const quant::ModelWeights model = quant::open_model(settings.model, reporter);
   check_precise(settings, model);
   const std::string fingerprint = model.fingerprint();
@@ -468,14 +447,18 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   const auto stored_rank = [&](const PlannedLayer& layer) {
     return components_of(settings, layer) * (mode.subtracts_start ? 2 : 1);
   };
-  const SiteExchange exchange(world, stored_rank, device, reporter);
+  const auto keep = [&](const PlannedSite& site, const SolvedSite& solved) {
+    output->finished.add(site, solved);
+  };
+  const std::vector<const PlannedSite*> left = sites_left(sites, output.get(), world);
+  SiteExchange exchange(world, left, {.device = device, .stored_rank = stored_rank, .keep = keep},
+                        reporter);
   const Work work{.model = model,
                   .solver = solver,
                   .exchange = exchange,
                   .world = world,
                   .device = device,
-                  .left = sites_left(sites, output.get(), world),
-                  .finished = output ? &output->finished : nullptr};
+                  .left = left};
   if (draws.empty()) {
     run_from_directories(work, covariances, mode.reads_weight);
   } else {

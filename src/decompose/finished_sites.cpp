@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kTensors = "adapter_model.safetensors";
-// What several ranks solved comes at once.
+// The sites of several ranks come faster than those of one, and may come together.
 constexpr std::size_t kSitesWaiting = 4;
 
 // A layer without a covariance is a site of its own and goes by its own name. The name comes from a

@@ -32,7 +32,7 @@ class FinishedSites {
   // Layers that an earlier process had finished.
   std::int64_t layers_taken() const { return layers_taken_; }
   // Copies a site's tensors to the host and the disk in the background; waits while more than a
-  // few sites are behind. Throws what an earlier site's writing threw.
+  // few sites are behind. Throws what an earlier site's writing threw. From one thread at a time.
   void add(const PlannedSite& site, const SolvedSite& solved);
   // Waits for the last site; returns what is known of every layer, by module name.
   const std::map<std::string, LayerNote>& finish();

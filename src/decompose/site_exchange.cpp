@@ -3,8 +3,12 @@
 #include "decompose/site_exchange.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/StreamGuard.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
 
 #include "corda/core/error.h"
 #include "corda/data/batch.h"
@@ -14,24 +18,28 @@ namespace corda::decompose {
 
 using core::concat;
 
+namespace {
+
+// Solved sites of a rank that wait to be passed on: few, for they take memory of the device.
+constexpr std::ptrdiff_t kSitesWaiting = 4;
+// How long the thread waits before it looks at the board again.
+constexpr std::chrono::milliseconds kPause{1};
+
+const std::string& key_of(const PlannedSite& site) { return site.layers.front().module; }
+
+std::string announcement_of(const PlannedSite& site, int rank, const SolvedSite& solved) {
+  core::Json layers = core::Json::object();
+  for (const auto& [module, layer] : solved) layers[module] = to_json(layer.note);
+  return core::Json{{"site", key_of(site)}, {"rank", rank}, {"layers", layers}}.dump();
+}
+
+}  // namespace
+
 std::int64_t cost_of(const PlannedSite& site) {
   const std::int64_t in = site.layers.front().in_features;
   std::int64_t out = 0;
   for (const auto& layer : site.layers) out += layer.out_features;
   return in * (in + out);
-}
-
-std::vector<Round> rounds_of(std::vector<const PlannedSite*> sites, int ranks) {
-  if (ranks > 1) {
-    std::stable_sort(sites.begin(), sites.end(),
-                     [](const auto* a, const auto* b) { return cost_of(*a) > cost_of(*b); });
-  }
-  std::vector<Round> rounds;
-  for (std::size_t i = 0; i < sites.size(); ++i) {
-    if (i % static_cast<std::size_t>(ranks) == 0) rounds.emplace_back();
-    rounds.back().push_back(sites[i]);
-  }
-  return rounds;
 }
 
 std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& sites, int ranks) {
@@ -44,66 +52,119 @@ std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& site
   return owners;
 }
 
-namespace {
-
-std::string notes_of(const SolvedSite& solved) {
-  core::Json notes = core::Json::object();
-  for (const auto& [module, layer] : solved) notes[module] = to_json(layer.note);
-  return notes.dump();
+SiteExchange::SiteExchange(dist::World& world, std::vector<const PlannedSite*> sites,
+                           Options options, core::Reporter& reporter)
+    : world_(world),
+      options_(std::move(options)),
+      reporter_(reporter),
+      order_(std::move(sites)),
+      board_(world.board()),
+      room_(kSitesWaiting),
+      stream_(linalg::side_stream(options_.device)),
+      background_(/*waiting=*/1) {
+  for (const auto* site : order_) by_module_[key_of(*site)] = site;
+  if (world.is_alone()) return;
+  std::stable_sort(order_.begin(), order_.end(),
+                   [](const auto* a, const auto* b) { return cost_of(*a) > cost_of(*b); });
 }
 
-}  // namespace
+SiteExchange::~SiteExchange() { ending_ = true; }
 
-// Sends the text as two broadcasts. World::gather would do it too, but it is made for a few texts
-// in a job and waits in steps of milliseconds.
-std::string SiteExchange::sent(const std::string& text, int owner) const {
-  const bool mine = world_.rank() == owner;
-  const auto whole = at::TensorOptions().dtype(at::kLong);
-  const at::Tensor size = at::full({1}, static_cast<std::int64_t>(text.size()), whole).to(device_);
-  world_.broadcast(size, owner);
-  std::string result(static_cast<std::size_t>(size.item<std::int64_t>()), '\0');
-  if (mine) result = text;
-  const at::Tensor bytes = at::from_blob(result.data(), {static_cast<std::int64_t>(result.size())},
-                                         at::TensorOptions().dtype(at::kByte))
-                               .to(device_, at::kByte, /*non_blocking=*/false, /*copy=*/true);
-  world_.broadcast(bytes, owner);
-  const at::Tensor host = bytes.cpu();
-  return {static_cast<const char*>(host.const_data_ptr()), result.size()};
-}
-
-void SiteExchange::collect(const std::vector<const PlannedSite*>& sites,
-                           const std::vector<int>& owners,
-                           std::map<std::string, SolvedSite>& solved) const {
-  for (std::size_t i = 0; i < sites.size(); ++i) {
-    const PlannedSite& site = *sites[i];
-    const std::string& key = site.layers.front().module;
-    const int owner = owners[i];
-    if (owner == 0) continue;  // it is where it belongs
-    const bool mine = world_.rank() == owner;
-    const std::string told = sent(mine ? notes_of(solved.at(key)) : "", owner);
-    SolvedSite received;
-    for (const auto& layer : site.layers) {
-      SolvedLayer& here = received[layer.module];
-      if (mine) {
-        here = solved.at(key).at(layer.module);
-        here.stored = {here.stored.a.contiguous(), here.stored.b.contiguous()};
-      } else {
-        const auto fp32 = at::TensorOptions().device(device_).dtype(at::kFloat);
-        const std::int64_t rank = stored_rank_(layer);
-        here.stored = {at::empty({rank, layer.in_features}, fp32),
-                       at::empty({layer.out_features, rank}, fp32)};
+void SiteExchange::expect(std::size_t sites) {
+  const std::int64_t begin = expected_;
+  expected_ += static_cast<std::int64_t>(sites);
+  background_.add([this, begin, end = expected_] {
+    const c10::OptionalStreamGuard guard(stream_);
+    try {
+      for (std::int64_t place = begin; place < end && !ending_;) {
+        if (const auto announcement = board_->read(place)) {
+          pass_on(*announcement);
+          ++place;
+        } else {
+          std::this_thread::sleep_for(kPause);
+        }
       }
-      world_.broadcast(here.stored.a, owner);
-      world_.broadcast(here.stored.b, owner);
+    } catch (...) {
+      room_.release(kSitesWaiting);  // the caller may be waiting for it, and is to hear of this
+      throw;
     }
-    if (!world_.is_first()) continue;
-    const std::string source = concat("rank ", owner);
-    const core::Json notes = core::parse_json(told, source);
-    for (auto& [module, layer] : received)
-      layer.note = layer_note_of(core::Fields(notes.at(module), source));
-    solved[key] = std::move(received);
+  });
+}
+
+const PlannedSite* SiteExchange::take() {
+  background_.wait_for_room();
+  const auto i = static_cast<std::size_t>(board_->next());
+  return i < order_.size() ? order_[i] : nullptr;
+}
+
+void SiteExchange::add(const PlannedSite& site, SolvedSite solved) {
+  room_.acquire();
+  background_.wait_for_room();
+  std::vector<at::Tensor> factors;
+  for (auto& [module, layer] : solved) {
+    layer.stored = {layer.stored.a.contiguous(), layer.stored.b.contiguous()};
+    factors.insert(factors.end(), {layer.stored.a, layer.stored.b});
+  }
+  const std::string announcement = announcement_of(site, world_.rank(), solved);
+  {
+    const std::lock_guard lock(mutex_);
+    own_.emplace(key_of(site), Own{std::move(solved), linalg::HandOver(std::move(factors))});
+  }
+  board_->post(announcement);
+}
+
+void SiteExchange::finish() {
+  background_.wait_for_room();
+  if (expected_ > 0) board_->wait_for(expected_ - 1);
+  background_.finish();
+}
+
+SolvedSite SiteExchange::taken(const PlannedSite& site) {
+  const std::lock_guard lock(mutex_);
+  auto node = own_.extract(key_of(site));
+  node.mapped().factors.take();
+  return std::move(node.mapped().solved);
+}
+
+SolvedSite SiteExchange::room_for(const PlannedSite& site) const {
+  const auto fp32 = at::TensorOptions().device(options_.device).dtype(at::kFloat);
+  SolvedSite result;
+  for (const auto& layer : site.layers) {
+    const std::int64_t rank = options_.stored_rank(layer);
+    result[layer.module].stored = {at::empty({rank, layer.in_features}, fp32),
+                                   at::empty({layer.out_features, rank}, fp32)};
+  }
+  return result;
+}
+
+void SiteExchange::broadcast(const SolvedSite& solved, int owner) {
+  for (const auto& [module, layer] : solved) {
+    world_.broadcast(layer.stored.a, owner);
+    world_.broadcast(layer.stored.b, owner);
+  }
+  if (!world_.is_first()) return;
+  // What a GPU received is worth nothing where the owner has gone meanwhile.
+  if (stream_) stream_->synchronize();
+  world_.check();
+}
+
+void SiteExchange::pass_on(const std::string& announcement) {
+  const std::string source = "what a rank announced";
+  const core::Json json = core::parse_json(announcement, source);
+  const core::Fields told(json, source);
+  const PlannedSite& site = *by_module_.at(told.text("site"));
+  const int owner = static_cast<int>(told.integer("rank"));
+  const bool mine = owner == world_.rank();
+  SolvedSite solved = mine ? taken(site) : room_for(site);
+  if (owner != 0) broadcast(solved, owner);
+  if (world_.is_first() && mine) options_.keep(site, solved);
+  if (world_.is_first() && !mine) {
+    for (auto& [module, layer] : solved)
+      layer.note = layer_note_of(core::Fields(told.object("layers").at(module), source));
+    options_.keep(site, solved);
     reporter_.advance(static_cast<std::int64_t>(site.layers.size()), site.name);
   }
+  if (mine) room_.release();
 }
 
 }  // namespace corda::decompose

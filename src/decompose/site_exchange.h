@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Sites dealt out to several ranks, and what they were decomposed into brought to rank 0.
+// Sites shared out to several ranks, and what they were decomposed into brought to rank 0.
 #pragma once
 
+#include <c10/core/Stream.h>
+
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <semaphore>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "corda/core/background.h"
 #include "corda/core/reporter.h"
 #include "corda/dist/world.h"
+#include "corda/linalg/hand_over.h"
 #include "decompose/plan.h"
 #include "decompose/solved_layer.h"
 
@@ -20,35 +28,65 @@ namespace corda::decompose {
 // About how long a site takes, without a unit: solvers work on the square of its inputs.
 std::int64_t cost_of(const PlannedSite& site);
 
-// Sites that the ranks solve beside each other: the one at index i is that of rank i. Every round
-// has as many as there are ranks but the last; their costs are alike. One rank gets them in their
-// order.
-using Round = std::vector<const PlannedSite*>;
-std::vector<Round> rounds_of(std::vector<const PlannedSite*> sites, int ranks);
-
 // The rank of each of a block's sites: together they have about as much to do.
 std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& sites, int ranks);
 
+// Ranks solve sites in no common order, and nobody waits for another one: what a rank has solved is
+// announced on a board, and on every rank a thread goes through the announcements and takes part in
+// the broadcasts of the factors. While it may, between `expect` and `finish`, the caller makes no
+// call of the World that needs other ranks.
 class SiteExchange {
  public:
-  // Factors are on `device`; `stored_rank` says how many components a layer's are stored with.
-  SiteExchange(dist::World& world, std::function<std::int64_t(const PlannedLayer&)> stored_rank,
-               at::Device device, core::Reporter& reporter)
-      : world_(world), stored_rank_(std::move(stored_rank)), device_(device), reporter_(reporter) {}
+  struct Options {
+    at::Device device = at::kCPU;  // of the factors
+    // How many components a layer's factors are stored with.
+    std::function<std::int64_t(const PlannedLayer&)> stored_rank;
+    // Called on rank 0 for every site of every rank, in the other thread.
+    std::function<void(const PlannedSite&, const SolvedSite&)> keep;
+  };
+  // Every rank gives the same sites. The reporter is told on rank 0 of the layers of other ranks.
+  SiteExchange(dist::World& world, std::vector<const PlannedSite*> sites, Options options,
+               core::Reporter& reporter);
+  SiteExchange(const SiteExchange&) = delete;
+  SiteExchange& operator=(const SiteExchange&) = delete;
+  // Does not wait for what other ranks have not announced yet.
+  ~SiteExchange();
 
-  // `solved` has those of `sites` that this rank solved, by first module. Afterwards rank 0 has all
-  // of them in it.
-  void collect(const std::vector<const PlannedSite*>& sites, const std::vector<int>& owners,
-               std::map<std::string, SolvedSite>& solved) const;
+  // So many more sites will be added by all ranks together. This call and those below throw what
+  // the other thread threw.
+  void expect(std::size_t sites);
+  // A site that no other rank gets; null where all are taken. Those that take longest come first,
+  // so that all ranks end at about the same time; one rank gets them in their order.
+  const PlannedSite* take();
+  // A site that this rank has solved, one of those expected. Waits while a few others are behind.
+  void add(const PlannedSite& site, SolvedSite solved);
+  // Waits until all that was expected is where it belongs.
+  void finish();
 
  private:
-  // Gives every rank the text that `owner` called it with.
-  std::string sent(const std::string& text, int owner) const;
+  struct Own {
+    SolvedSite solved;
+    linalg::HandOver factors;
+  };
+  // Brings an announced site to rank 0; every rank takes part.
+  void pass_on(const std::string& announcement);
+  SolvedSite taken(const PlannedSite& site);  // of this rank's own
+  SolvedSite room_for(const PlannedSite& site) const;
+  void broadcast(const SolvedSite& solved, int owner);
 
   dist::World& world_;
-  std::function<std::int64_t(const PlannedLayer&)> stored_rank_;
-  at::Device device_;
+  Options options_;
   core::Reporter& reporter_;
+  std::vector<const PlannedSite*> order_;                // in which they are taken
+  std::map<std::string, const PlannedSite*> by_module_;  // by their first
+  std::unique_ptr<dist::Board> board_;
+  std::int64_t expected_ = 0;
+  std::counting_semaphore<> room_;
+  std::mutex mutex_;
+  std::map<std::string, Own> own_;  // announced, not passed on yet
+  std::optional<c10::Stream> stream_;
+  std::atomic<bool> ending_ = false;
+  core::Background background_;
 };
 
 }  // namespace corda::decompose

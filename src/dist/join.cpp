@@ -14,6 +14,7 @@
 #include <future>
 #include <set>
 #include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
@@ -21,6 +22,7 @@
 #include "corda/core/text.h"
 #include "corda/dist/world.h"
 #include "corda/linalg/device.h"
+#include "dist/board.h"
 #include "dist/rendezvous.h"
 
 namespace corda::dist {
@@ -234,6 +236,13 @@ class Processes final : public World {
     return gather(text, limits_.wait);
   }
 
+  // Over the connection of the texts: for a new one the server may ask for the name of this
+  // machine, and while that is not answered it answers nobody.
+  std::unique_ptr<Board> board() override {
+    return board_in(c10::make_intrusive<c10d::PrefixStore>(concat("board-", boards_++), store_),
+                    watcher_, limits_.wait);
+  }
+
   void check() override { watcher_.check(); }
 
   bool fail(const core::Error& error) override {
@@ -391,30 +400,8 @@ class Processes final : public World {
     }
   }
 
-  // The text at `key`, as soon as it is there; nothing after `limit`.
-  std::optional<std::string> text_at(const std::string& key, Clock::time_point end) {
-    auto pause = std::chrono::microseconds(200);
-    while (true) {
-      watcher_.check();
-      if (greeted_ != nullptr) core::throw_if_stopped(*greeted_, "waiting for the other ranks");
-      if (store_->check({key})) return store_->get_to_str(key);
-      if (Clock::now() >= end) return std::nullopt;
-      std::this_thread::sleep_for(pause);
-      pause = std::min(2 * pause, std::chrono::microseconds(20'000));
-    }
-  }
-
   std::vector<std::string> gather(const std::string& text, Seconds limit) {
-    const Watcher::Waiting waiting(watcher_);
-    try {
-      return gather_unguarded(text, limit);
-    } catch (const core::Error&) {
-      throw;
-    } catch (const std::exception& error) {
-      const std::string gone = concat("the place where the ranks meet is gone, so rank 0 is (",
-                                      core::first_line(error.what()), ")");
-      watcher_.explain(gone);
-    }
+    return ask_meeting_place(watcher_, [&] { return gather_unguarded(text, limit); });
   }
 
   std::vector<std::string> gather_unguarded(const std::string& text, Seconds limit) {
@@ -423,7 +410,7 @@ class Processes final : public World {
     store_->set(concat(name, "/", rank()), text);
     if (rank() != 0) {
       const auto slack = std::chrono::seconds(5);  // rank 0 says who is missing
-      const auto all = text_at(name, end + slack);
+      const auto all = text_at(*store_, name, end + slack, watcher_, greeted_);
       if (!all)
         throw core::ResourceError(
             concat("rank 0 of ", size(), " did not come within ", limit.count(), " s"));
@@ -432,7 +419,7 @@ class Processes final : public World {
     std::vector<std::string> all;
     std::vector<std::string> missing;
     for (int other = 0; other < size(); ++other) {
-      const auto found = text_at(concat(name, "/", other), end);
+      const auto found = text_at(*store_, concat(name, "/", other), end, watcher_, greeted_);
       if (!found) missing.push_back(concat(other));
       all.push_back(found.value_or(""));
     }
@@ -487,6 +474,7 @@ class Processes final : public World {
   Place place_;
   StorePtr store_;
   std::int64_t gathers_ = 0;
+  std::int64_t boards_ = 0;
   const core::Reporter* greeted_ = nullptr;  // while the ranks come
   int local_rank_ = 0;
   int local_place_ = 0;

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "dist/meeting.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -73,6 +74,23 @@ PeerLost error_of(const Failure& failure, int size) {
   if (failure.gone) return {code, failure.message};
   return {code,
           concat("ended because rank ", failure.rank, " of ", size, " did: ", failure.message)};
+}
+
+std::optional<std::string> text_at(c10d::Store& store, const std::string& key,
+                                   Clock::time_point end, const Watcher& watcher,
+                                   const core::Reporter* reporter) {
+  const auto begin = Clock::now();
+  // A share of the time that was waited, so that a short wait ends soon and a long one asks seldom.
+  constexpr int kShare = 8;
+  constexpr Clock::duration kShortest = std::chrono::microseconds(200);
+  constexpr Clock::duration kLongest = std::chrono::milliseconds(20);
+  while (true) {
+    watcher.check();
+    if (reporter != nullptr) core::throw_if_stopped(*reporter, "waiting for the other ranks");
+    if (store.check({key})) return store.get_to_str(key);
+    if (Clock::now() >= end) return std::nullopt;
+    std::this_thread::sleep_for(std::clamp((Clock::now() - begin) / kShare, kShortest, kLongest));
+  }
 }
 
 Watcher::Watcher(StorePtr store, StorePtr publishing, int rank, int size, const Limits& limits)

@@ -14,6 +14,8 @@
 #include <torch/csrc/distributed/c10d/Store.hpp>
 #include <vector>
 
+#include "corda/core/reporter.h"
+#include "corda/core/text.h"
 #include "corda/dist/world.h"
 
 namespace corda::dist {
@@ -61,7 +63,7 @@ class Watcher {
   // Tells the others that this rank ends as it should. No sign is given or looked for any more.
   void leave();
 
-  // Marks that the main thread waits for others.
+  // Marks that a thread waits for others.
   class Waiting {
    public:
     explicit Waiting(Watcher& watcher) : watcher_(watcher) { ++watcher_.waits_; }
@@ -114,5 +116,25 @@ void publish_gone(c10d::Store& store, int rank, int size, const std::string& how
 
 // The error that ends this rank because another one ended.
 PeerLost error_of(const Failure& failure, int size);
+
+// The text at `key`, as soon as it is there; nothing after `end`. Looks at the watcher while it
+// waits, and at the reporter where one is given.
+std::optional<std::string> text_at(c10d::Store& store, const std::string& key,
+                                   std::chrono::steady_clock::time_point end,
+                                   const Watcher& watcher, const core::Reporter* reporter);
+
+// Does what asks the store, and explains it where that is gone.
+template <typename Ask>
+auto ask_meeting_place(Watcher& watcher, Ask ask) {
+  const Watcher::Waiting waiting(watcher);
+  try {
+    return ask();
+  } catch (const core::Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    watcher.explain(core::concat("the place where the ranks meet is gone, so rank 0 is (",
+                                 core::first_line(error.what()), ")"));
+  }
+}
 
 }  // namespace corda::dist

@@ -6,33 +6,23 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <functional>
-#include <thread>
+#include <algorithm>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <vector>
 
-#include "corda/core/reporter.h"
-#include "support/temporary_directory.h"
+#include "dist/board.h"
+#include "support/error_of.h"
+#include "support/rank_threads.h"
 
 namespace corda::dist {
 namespace {
 
-// Runs `work` as every one of `size` ranks.
-void as_ranks(int size, const std::function<void(World& world)>& work) {
-  ::setenv("TORCH_CPP_LOG_LEVEL", "FATAL", /*overwrite=*/1);  // before the threads, which would
-  const testing::TemporaryDirectory folder;
-  const std::string file = (folder.path() / "meeting").string();
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < size; ++rank) {
-    threads.emplace_back([&, rank] {
-      const core::Reporter quiet;
-      const auto world = join(
-          {.launcher = "a test", .rank = rank, .size = size, .file = file, .start = "one"}, quiet);
-      work(*world);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
+using ::corda::testing::as_ranks;
+using ::corda::testing::error_of;
 
 at::Tensor numbers(double first, std::int64_t count) {
   return at::arange(count, at::kFloat) + first;
@@ -86,6 +76,86 @@ TEST(World, AloneItHasEveryPiece) {
   const at::Tensor piece = at::zeros({3});
   alone().begin_scatter_sum(piece, all)->wait();
   EXPECT_TRUE(at::equal(piece, all));
+}
+
+TEST(Board, EachNumberGoesToOneRank) {
+  std::mutex mutex;
+  std::vector<std::int64_t> taken;
+  as_ranks(3, [&](World& world) {
+    const auto board = world.board();
+    for (int i = 0; i < 50; ++i) {
+      const std::int64_t number = board->next();
+      const std::lock_guard lock(mutex);
+      taken.push_back(number);
+    }
+    world.barrier();
+    EXPECT_EQ(world.board()->next() / 3, 0) << "another board has a counter of its own";
+  });
+  std::sort(taken.begin(), taken.end());
+  std::vector<std::int64_t> all(150);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(taken, all);
+}
+
+TEST(Board, EveryRankReadsTheSameTextsInTheSameOrder) {
+  constexpr std::int64_t kEach = 20;
+  std::mutex mutex;
+  std::vector<std::vector<std::string>> read;
+  as_ranks(3, [&](World& world) {
+    const auto board = world.board();
+    EXPECT_EQ(board->read(3 * kEach), std::nullopt);
+    for (std::int64_t i = 0; i < kEach; ++i)
+      board->post(std::to_string(world.rank()) + "\n" + std::string(1000, 'x'));
+    std::vector<std::string> texts;
+    for (std::int64_t place = 0; place < 3 * kEach; ++place) {
+      board->wait_for(place);
+      texts.push_back(board->read(place).value());
+    }
+    EXPECT_EQ(board->read(3 * kEach), std::nullopt);
+    const std::lock_guard lock(mutex);
+    read.push_back(texts);
+  });
+  ASSERT_EQ(read.size(), 3U);
+  EXPECT_EQ(read[1], read[0]);
+  EXPECT_EQ(read[2], read[0]);
+  for (const char rank : {'0', '1', '2'}) {
+    EXPECT_EQ(kEach, std::count_if(read[0].begin(), read[0].end(),
+                                   [&](const std::string& text) { return text.front() == rank; }));
+  }
+}
+
+TEST(Board, ATextThatNeverComesIsNotWaitedForForEver) {
+  const auto store = c10::make_intrusive<c10d::HashStore>();
+  Watcher watcher(store, store, /*rank=*/0, /*size=*/2, Limits());
+  const auto board = board_in(store, watcher, Seconds(0.2));
+  EXPECT_EQ(error_of<core::ResourceError>([&] { board->wait_for(0); }),
+            "another rank did not finish its part within 0.2 s, though it lives");
+}
+
+TEST(Board, AFailureOfAnotherRankEndsTheWaiting) {
+  as_ranks(2, [&](World& world) {
+    const auto board = world.board();
+    if (world.rank() == 1) {
+      world.fail(core::NumericalError("no sense"));
+      return;
+    }
+    EXPECT_EQ(error_of<PeerLost>([&] { board->wait_for(0); }),
+              "ended because rank 1 of 2 did: no sense");
+    EXPECT_THROW(board->next(), PeerLost);
+    EXPECT_THROW(board->post("text"), PeerLost);
+    EXPECT_THROW(board->read(0), PeerLost);
+  });
+}
+
+TEST(Board, AloneItCountsAndKeepsTexts) {
+  const auto board = alone().board();
+  EXPECT_EQ(board->next(), 0);
+  EXPECT_EQ(board->next(), 1);
+  EXPECT_EQ(board->read(0), std::nullopt);
+  board->post("text");
+  board->wait_for(0);
+  EXPECT_EQ(board->read(0), "text");
+  EXPECT_THROW(board->wait_for(1), core::InternalError);
 }
 
 }  // namespace

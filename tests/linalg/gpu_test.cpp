@@ -2,16 +2,21 @@
 // SPDX-FileCopyrightText: The corda authors
 // The CUDA backend against the CPU reference.
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
+#include <ATen/cuda/CUDAEvent.h>
+#include <c10/core/StreamGuard.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "corda/core/error.h"
 #include "corda/linalg/accumulate.h"
 #include "corda/linalg/download.h"
+#include "corda/linalg/hand_over.h"
 #include "corda/linalg/spectrum.h"
 #include "corda/linalg/upload.h"
 #include "corda/linalg/warm_up.h"
@@ -39,10 +44,31 @@ TEST(WarmUp, EveryCallOfItSucceedsBesideOthers) {
   CORDA_NEEDS_GPU();
   WarmUp warm_up(at::Device(at::kCUDA, 0), WarmUpOf::kProducts);
   WarmUp other(at::Device(at::kCUDA, 0), WarmUpOf::kDecompositions);
+  WarmUp both(at::Device(at::kCUDA, 0), WarmUpOf::kProductsAndDecompositions);
   const at::Tensor ones = at::ones({256, 256}, at::device(at::kCUDA));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(at::mm(ones, ones).sum().item<float>(), 256.0F * 65536);
   warm_up.finish();
   other.finish();
+  both.finish();
+}
+
+// The tensor is handed over while a second of work is queued behind what made it.
+TEST(HandOver, AnotherStreamSeesTheTensorsAndWaitsForNothingBehindThem) {
+  CORDA_NEEDS_GPU();
+  const at::Device device(at::kCUDA, 0);
+  const at::Tensor work = at::rand({8192, 8192}, at::device(device).dtype(at::kDouble));
+  at::cuda::getCurrentCUDAStream().synchronize();
+  const at::Tensor made = at::ones({1 << 20}, at::device(device)).mul_(3);
+  HandOver handed({made});
+  for (int i = 0; i < 50; ++i) at::mm(work, work);
+  at::cuda::CUDAEvent behind;
+  behind.record(at::cuda::getCurrentCUDAStream());
+  std::thread([&] {
+    const c10::OptionalStreamGuard guard(side_stream(device));
+    EXPECT_EQ(handed.take().front().sum().item<float>(), 3.0F * (1 << 20));
+    EXPECT_FALSE(behind.query());
+  }).join();
+  behind.synchronize();
 }
 
 class GpuSpectrum : public ::testing::TestWithParam<LayerCase> {};

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,6 +36,24 @@ class Pending {
   // Afterwards work on the tensors sees the result. On a GPU the current stream waits, not the
   // host.
   virtual void wait() = 0;
+};
+
+// What ranks share while each goes its own way: a counter, and a list of texts that grows. Any rank
+// calls when it likes, from any thread; errors are those of World. The World must outlive it.
+class Board {
+ public:
+  Board() = default;
+  Board(const Board&) = delete;
+  Board& operator=(const Board&) = delete;
+  virtual ~Board() = default;
+  // 0, 1, 2 and so on: each number once, to the rank that asks next.
+  virtual std::int64_t next() = 0;
+  // Puts a text at the end of the list.
+  virtual void post(const std::string& text) = 0;
+  // The text at `place` of the list, from 0; nothing where it has not come yet.
+  virtual std::optional<std::string> read(std::int64_t place) = 0;
+  // Waits until there is one at `place`.
+  virtual void wait_for(std::int64_t place) = 0;
 };
 
 // What a rank can do with the others. Every rank makes the same calls in the same order, but for
@@ -92,6 +111,8 @@ class World {
   // The text of rank 0.
   std::string shared(const std::string& text) { return gather(is_first() ? text : "").front(); }
   void barrier() { gather(""); }
+  // An empty board; the n-th of one rank is the n-th of all.
+  virtual std::unique_ptr<Board> board() = 0;
   // Whether `value` is true on any rank. The host waits.
   bool any(bool value);
   // Throws PeerLost where a rank is known to have failed: to be called after the host waited for a

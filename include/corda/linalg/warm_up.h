@@ -11,9 +11,11 @@
 
 namespace corda::linalg {
 
+// Nothing more than is needed: while one kernel is loaded, other threads wait for theirs.
 enum class WarmUpOf {
-  kProducts,       // and attention
-  kDecompositions  // and products
+  kProducts,                  // of the types that models compute in, and attention
+  kDecompositions,            // in fp64
+  kProductsAndDecompositions  // in this order
 };
 
 // While it lives, another thread makes the device's context and has cuBLAS, cuDNN or cuSOLVER load
