@@ -204,6 +204,10 @@ void warn_of(const TrainPlan& plan, const model::ModelDescription& model,
       reporter.warn(error.what());
     }
   }
+  if (optim.lora_plus_ratio != 1 && settings.train_b == "false" && settings.method != "dora") {
+    reporter.warn(concat("optim.lora_plus_ratio (", optim.lora_plus_ratio,
+                         ") is of the rate of B, which is not trained, and changes nothing"));
+  }
   if (optim.max_steps > 0 && optim.epochs != TrainSettings{}.optim.epochs) {
     reporter.warn(concat("optim.max_steps is ", optim.max_steps,
                          ", so the run ends after that and optim.epochs (", optim.epochs,
