@@ -6,6 +6,8 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <utility>
+
 #include "linalg/cuda/cusolver.h"
 
 namespace corda::linalg {
@@ -48,14 +50,17 @@ void attend(at::Device device) {
 
 }  // namespace
 
-WarmUp::WarmUp(at::Device device, WarmUpOf what) {
+WarmUp::WarmUp(at::Device device, WarmUpOf what, std::function<void()> then) {
   if (!device.is_cuda()) return;
   background_.emplace(/*waiting=*/1);
-  background_->add([device, what] {
+  background_->add([device, what, then = std::move(then)] {
     const c10::cuda::CUDAGuard guard(device);
-    const at::NoGradGuard no_grad;
-    multiply(device);
-    what == WarmUpOf::kDecompositions ? decompose(device) : attend(device);
+    {
+      const at::NoGradGuard no_grad;
+      multiply(device);
+      what == WarmUpOf::kDecompositions ? decompose(device) : attend(device);
+    }
+    if (then) then();
   });
 }
 
