@@ -8,6 +8,7 @@
 #include "data/calibration_source.h"
 #include "data/calibration_tokens.h"
 #include "data/encode_settings.h"
+#include "data/mistakes.h"
 #include "data/window_draw.h"
 
 namespace corda::data {
@@ -61,7 +62,13 @@ std::vector<std::vector<TokenId>> load_calibration(const std::vector<DataFile>& 
   whole.max_length = 0;  // a drawn sample is cut at seq_len
   RecordEncoder encoder(tokenizer, whole);
   CalibrationSource source(files, settings, encoder, reporter);
-  if (!source.documents()) return draw_samples(source, encoder, tokenizer, settings, reporter);
+  if (!source.documents()) {
+    if (settings.qa_text != kQaDocuments)
+      reporter.warn("'qa_text' is of question-answer data; for these it changes nothing");
+    return draw_samples(source, encoder, tokenizer, settings, reporter);
+  }
+  if (const std::string unused = unused_template(settings.encode); !unused.empty())
+    reporter.warn(unused);
   const std::int64_t threads = core::thread_count(settings.encode.threads);
   const WindowDraw stream([&](const WindowDraw::Sink& sink) {
     CalibrationTokens tokens(tokenizer, settings.qa_text, threads, sink);

@@ -109,6 +109,16 @@ std::string why_no_sample(const EncodeCounts& counts, const EncodeSettings& sett
                 "; corda preview shows what the data become");
 }
 
+std::string unused_template(const EncodeSettings& settings) {
+  std::vector<std::string> asked;
+  if (settings.template_name != "auto" && settings.template_name != "plain")
+    asked.emplace_back("'template'");
+  if (!settings.system.empty()) asked.emplace_back("'system'");
+  if (asked.empty()) return "";
+  return concat("these data are read as they are, without a template: ", core::listed(asked),
+                asked.size() == 1 ? " changes nothing" : " change nothing");
+}
+
 std::vector<std::string> find_mistakes(const EncodeCounts& counts,
                                        const tokenizer::Tokenizer& tokenizer,
                                        const EncodeSettings& settings, const ChatTemplate* chat) {
@@ -143,6 +153,8 @@ std::vector<std::string> find_mistakes(const EncodeCounts& counts,
                            "template with tools, or take them out of the data"));
   }
   add_noted(counts, found);
+  if (const std::string unused = unused_template(settings); chat == nullptr && !unused.empty())
+    found.push_back(unused);
   if (chat != nullptr && !chat->missing_tokens().empty()) {
     found.push_back(concat("the template '", chat->name(),
                            "' is made for other models: ", core::join(chat->missing_tokens(), ", "),

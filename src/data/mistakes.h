@@ -26,6 +26,10 @@ std::vector<std::string> find_mistakes(const EncodeCounts& counts,
                                        const tokenizer::Tokenizer& tokenizer,
                                        const EncodeSettings& settings, const ChatTemplate* chat);
 
+// What was asked of a template although none is used for these data, in a sentence; "" where
+// nothing was.
+std::string unused_template(const EncodeSettings& settings);
+
 // Why there is no sample at all, and what to do.
 std::string why_no_sample(const EncodeCounts& counts, const EncodeSettings& settings);
 

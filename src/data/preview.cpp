@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "corda/core/error.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/data/names.h"
 #include "data/mistakes.h"
 #include "data/sample_pipeline.h"
@@ -34,6 +35,12 @@ Preview preview(const PreviewSettings& given, const tokenizer::Tokenizer& tokeni
                 core::Reporter& reporter) {
   PreviewSettings settings = given;
   settings_of(settings).check_values();
+  if (settings.sample >= 0)
+    core::refuse_changed(settings, settings_of, {"samples"},
+                         "for the first samples, and --sample shows one");
+  if (settings.max_length == 0)
+    core::refuse_changed(settings, settings_of, {"overlong"},
+                         "for samples longer than --max-length, which is 0");
   std::vector<DataFile> files;
   for (const auto& path : settings.data) {
     files.push_back(

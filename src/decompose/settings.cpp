@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 // The settings of a decomposition, and which of them go together.
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "corda/core/error.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/core/text.h"
 #include "corda/decompose/decompose.h"
 #include "corda/model/config.h"
@@ -171,20 +173,37 @@ core::SettingsList settings_of(DecomposeSettings& s) {
 
 namespace {
 
-void refuse_changed_of(const DecomposeSettings& settings, const std::vector<std::string>& names,
-                       const std::string& why) {
-  DecomposeSettings asked = settings;
-  DecomposeSettings untouched;
-  core::refuse_changed(settings_of(asked), settings_of(untouched), names, why);
-}
-
 // What is said of drawing samples has no meaning where none are drawn.
 void check_draw(const DecomposeSettings& settings) {
   if (!settings.data.empty()) return;
-  refuse_changed_of(settings,
-                    {"format", "columns", "template", "system", "skip_bad", "qa_text", "samples",
-                     "seq_len", "seed", "batch_tokens", "activation_scaling", "hidden_states"},
-                    "for --data, which is not given");
+  core::refuse_changed(
+      settings, settings_of,
+      {"format", "columns", "template", "system", "date", "skip_bad", "qa_text", "samples",
+       "seq_len", "seed", "batch_tokens", "activation_scaling", "hidden_states", "dtype"},
+      "for --data, which is not given");
+}
+
+bool looks_at(const Mode& mode, std::string_view name) {
+  return std::ranges::find(mode.own_settings, name) != mode.own_settings.end();
+}
+
+// Refuses what other methods, modes and ranks look at.
+void check_own_settings(const DecomposeSettings& settings, const Mode& mode) {
+  const auto refuse = [&](std::string_view name, const std::string& why) {
+    core::refuse_changed(settings, settings_of, {std::string(name)}, why);
+  };
+  if (settings.method != "corda")
+    refuse("mode", concat("for method corda, not method ", settings.method));
+  for (const Mode& other : modes()) {
+    for (const std::string_view name : other.own_settings) {
+      if (name.empty() || looks_at(mode, name)) continue;
+      const auto looks = [&](const Mode& each) { return looks_at(each, name); };
+      refuse(name, concat(std::ranges::count_if(modes(), looks) == 1 ? "for mode " : "for modes ",
+                          modes_that(looks), ", not ", title_of(mode)));
+    }
+  }
+  if (ranks_of(settings) == "equal")
+    refuse("rho", "for --ranks explained and compact; all layers have the rank");
 }
 
 }  // namespace
@@ -197,7 +216,7 @@ void check(const DecomposeSettings& settings) {
   if (settings.target_modules.empty()) problems.emplace_back("--target-modules names no layer");
   if (!problems.empty()) throw core::ConfigError(core::join(problems, "\n"));
   check_draw(settings);
-  if (!mode.corrects_base) refuse_changed_of(settings, {"base"}, "for mode cloq");
+  check_own_settings(settings, mode);
 }
 
 }  // namespace corda::decompose

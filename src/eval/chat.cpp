@@ -45,8 +45,10 @@ core::SettingsList settings_list(ChatSettings& s, bool prompts) {
   list.add("system", s.system, "message of the system, in front of the conversation");
   list.add("date", s.date, "YYYY-MM-DD that a template with strftime_now shows; empty: today");
   add_answer_settings(list, s.answers);
-  list.add("batch_tokens", s.batch_tokens, "tokens whose keys and values are held at once",
-           {1, 1 << 24});
+  if (prompts) {
+    list.add("batch_tokens", s.batch_tokens,
+             "of several prompts: tokens whose keys and values are held at once", {1, 1 << 24});
+  }
   list.add("device", s.device, "auto, cpu, cuda or cuda:N");
   list.add("dtype", s.dtype, "of weights and activations", {"auto", "bf16", "fp32"});
   list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096});
@@ -108,7 +110,7 @@ std::vector<std::string> generate_texts(const ChatSettings& settings, const Show
                                         core::Reporter& reporter) {
   ChatSettings copy = settings;
   generate_settings_of(copy).check_values();
-  refuse_unused_settings(settings);
+  refuse_unused_settings(settings, /*converses=*/false);
   linalg::set_threads(settings.threads);
   const AnswerSettings answers = complete(settings.answers, kGenerateTokens);
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
@@ -198,6 +200,7 @@ struct Chat::State {
 Chat::Chat(const ChatSettings& settings, core::Reporter& reporter)
     : state_(std::make_unique<State>(settings)) {
   chat_settings_of(state_->settings).check_values();
+  refuse_unused_settings(settings, /*converses=*/true);
   linalg::set_threads(settings.threads);
   state_->load(settings.adapter, reporter);
   // In a model with few positions the conversation gets half of them, the answer the rest.

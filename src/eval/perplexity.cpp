@@ -14,6 +14,7 @@
 #include "corda/model/config.h"
 #include "corda/model/forward.h"
 #include "corda/tokenizer/tokenizer.h"
+#include "eval/unused_settings.h"
 
 namespace corda::eval {
 
@@ -124,6 +125,7 @@ std::vector<data::Sample> perplexity_samples(const EvalSettings& given, core::Re
   const bool text = std::all_of(files.begin(), files.end(), [&](const auto& file) {
     return data::detect_format(file, settings.skip_bad) == "text";
   });
+  refuse_unused_settings(given, text);
   if (text) {
     samples = text_windows(files, *tokenizer, settings, reporter);
   } else {

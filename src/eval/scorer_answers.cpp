@@ -10,6 +10,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/core/text.h"
 #include "corda/data/load.h"
 #include "corda/jinja/template.h"
@@ -123,6 +124,18 @@ class ScorerRun {
 
  private:
   void choose_records() {
+    if (form_.is_example == nullptr || chat_ != nullptr) {
+      core::refuse_changed(settings_, settings_of, {"shots_data"},
+                           concat("for questions that are put with examples, and ", form_.name,
+                                  chat_ == nullptr ? " has none" : " has none in messages"));
+    }
+    if (chat_ != nullptr) {
+      core::refuse_changed(settings_, settings_of, {"bos"},
+                           "for prompts without a chat template, which says itself how they begin");
+    } else {
+      core::refuse_changed(settings_, settings_of, {"system", "date"},
+                           "for chat templates: name one with 'template'");
+    }
     if (form_.is_example != nullptr && chat_ == nullptr) {
       const std::vector<Json> shown = settings_.shots_data.empty()
                                           ? records_

@@ -15,6 +15,9 @@
 
 namespace corda::inspect {
 
+// Throws ConfigError where a setting was given at which nothing looks in a directory of that kind.
+void refuse_unused(const InspectSettings& settings, Kind kind);
+
 core::Json model_facts(const InspectSettings& settings, core::Reporter& reporter);
 core::Json adapter_facts(const InspectSettings& settings, core::Reporter& reporter);
 core::Json covariance_facts(const InspectSettings& settings, core::Reporter& reporter);

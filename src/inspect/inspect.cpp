@@ -3,6 +3,7 @@
 #include "corda/inspect/inspect.h"
 
 #include "corda/core/error.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/model/config.h"
 #include "inspect/facts.h"
 
@@ -60,11 +61,22 @@ Kind kind_of(const fs::path& directory) {
                              "(config.resolved.yaml)"));
 }
 
+void refuse_unused(const InspectSettings& settings, Kind kind) {
+  const auto refuse = [&](const std::vector<std::string>& names, const std::string& why) {
+    core::refuse_changed(settings, settings_of, names, concat(why, settings.path, "'"));
+  };
+  if (kind == Kind::kModel) refuse({"spectra"}, "of an adapter, and a model is in '");
+  if (kind == Kind::kAdapter) refuse({"assume_family"}, "of a model, and an adapter is in '");
+  if (kind == Kind::kCovariance)
+    refuse({"spectra", "assume_family"}, "of adapters and models, and a covariance is in '");
+}
+
 std::string inspect_json(const InspectSettings& given, core::Reporter& reporter) {
   InspectSettings settings = given;
   settings_of(settings).check_values();
   Json facts;
   const Kind kind = kind_of(settings.path);
+  refuse_unused(settings, kind);
   if (!settings.covariance.empty() && kind == Kind::kCovariance) {
     throw core::ConfigError(concat("--covariance is for an adapter or a trained model; '",
                                    settings.path, "' is a covariance itself"));

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "corda/core/config_node.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/core/text.h"
 #include "inspect/facts.h"
 
@@ -80,6 +81,9 @@ Json run_facts(const InspectSettings& settings, core::Reporter& reporter) {
   add_metrics(facts, run / "metrics.jsonl");
   facts["checkpoints"] = checkpoints_in(run);
   if (!fs::exists(result)) {
+    core::refuse_changed(
+        settings, settings_of, {"model", "assume_family", "spectra"},
+        concat("for what a run made, and '", settings.path, "' has no result yet"));
     if (settings.covariance.empty()) return facts;
     throw core::ConfigError(concat("--covariance: the run '", settings.path,
                                    "' has no result yet; with gauge.covariance its metrics.jsonl "
@@ -87,6 +91,7 @@ Json run_facts(const InspectSettings& settings, core::Reporter& reporter) {
   }
   InspectSettings inner = settings;
   inner.path = result.string();
+  refuse_unused(inner, method == "full" ? Kind::kModel : Kind::kAdapter);
   // The gauge of a result may need the base.
   if (!settings.covariance.empty() && inner.model.empty() && method != "lora")
     inner.model = text_at(root, "model");

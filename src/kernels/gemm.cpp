@@ -69,8 +69,8 @@ void run(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at
 
 }  // namespace
 
-GemmPlans::GemmPlans(std::filesystem::path directory)
-    : table_(std::make_unique<cuda::PlanTable>(std::move(directory))) {}
+GemmPlans::GemmPlans(std::filesystem::path directory, bool tries)
+    : table_(std::make_unique<cuda::PlanTable>(std::move(directory), tries)) {}
 GemmPlans::~GemmPlans() = default;
 
 void gemm(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,

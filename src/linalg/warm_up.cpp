@@ -6,6 +6,8 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <utility>
+
 #include "linalg/cuda/cusolver.h"
 #include "linalg/dense.h"
 
@@ -55,14 +57,17 @@ void attend(at::Device device) {
 
 }  // namespace
 
-WarmUp::WarmUp(at::Device device, WarmUpOf what) {
+WarmUp::WarmUp(at::Device device, WarmUpOf what, std::function<void()> then) {
   if (!device.is_cuda()) return;
   background_.emplace(/*waiting=*/1);
-  background_->add([device, what] {
+  background_->add([device, what, then = std::move(then)] {
     const c10::cuda::CUDAGuard guard(device);
-    const at::NoGradGuard no_grad;
-    if (what != WarmUpOf::kDecompositions) multiply(device);
-    what == WarmUpOf::kProducts ? attend(device) : decompose(device);
+    {
+      const at::NoGradGuard no_grad;
+      if (what != WarmUpOf::kDecompositions) multiply(device);
+      what == WarmUpOf::kProducts ? attend(device) : decompose(device);
+    }
+    if (then) then();
   });
 }
 

@@ -16,6 +16,7 @@
 #include "corda/adapter/tuning.h"
 #include "corda/card/card.h"
 #include "corda/core/error.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/core/text.h"
 #include "corda/io/chat_template_file.h"
 #include "corda/io/rewrite_checkpoint.h"
@@ -96,6 +97,8 @@ class BaseWeights {
   quant::Base base_;
 };
 
+bool has_16_bits(io::DType type) { return type == io::DType::kBF16 || type == io::DType::kF16; }
+
 // Rounds merged weights by the inputs' covariance, and keeps account of what it gains.
 class InformedRounding {
  public:
@@ -105,10 +108,28 @@ class InformedRounding {
       covariance_ = quant::covariance_for(settings.covariance, fingerprint);
   }
 
+  // Throws ConfigError where a covariance was given and rounds none of the layers; `stored` says in
+  // which type a layer is written.
+  void require_layers(const std::vector<std::string>& modules,
+                      const std::function<io::DType(const std::string&)>& stored) const {
+    if (!covariance_) return;
+    bool narrow = false;
+    for (const std::string& module : modules) {
+      if (!has_16_bits(stored(module))) continue;
+      narrow = true;
+      if (!covariance_->site_of(module).empty()) return;
+    }
+    throw core::ConfigError(
+        narrow ? concat("the covariance '", covariance_->directory().string(),
+                        "' knows none of the adapted layers, '", modules.front(),
+                        "' for example; calibrate on them, or leave out --covariance")
+               : std::string("--covariance is for rounding to 16 bits, and the merged weights are "
+                             "written in fp32; give --dtype bf16, or leave it out"));
+  }
   // Rounds to `type` where that has 16 bits and the covariance knows the layer; else the values
   // stay as they are.
   at::Tensor round(const std::string& module, const at::Tensor& merged, io::DType type) {
-    if (!covariance_ || (type != io::DType::kBF16 && type != io::DType::kF16)) return merged;
+    if (!covariance_ || !has_16_bits(type)) return merged;
     const std::string site = covariance_->site_of(module);
     if (site.empty()) return merged;
     const at::Tensor c = covariance_->load(site);
@@ -220,8 +241,7 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   MergeSettings resolved = settings;
   settings_of(resolved).check_values();
   if (resolved.covariance.empty()) {
-    MergeSettings untouched;
-    core::refuse_changed(settings_of(resolved), settings_of(untouched), {"damping"},
+    core::refuse_changed(resolved, settings_of, {"damping"},
                          "for --covariance, which is not given");
   }
   if (settings.out.empty()) throw core::ConfigError("missing setting 'out'");
@@ -243,6 +263,10 @@ MergeResult merge(const MergeSettings& settings, core::Reporter& reporter,
   options.untie_head = adapter.contains("lm_head");
   require_memory(adapter);
   InformedRounding rounding(settings, settings.covariance.empty() ? "" : base.fingerprint());
+  rounding.require_layers(adapter.modules(), [&](const std::string& module) {
+    const std::string name = concat(module, kWeight);
+    return options.dtype.value_or(base.contains(name) ? base.info(name).dtype : io::DType::kF32);
+  });
   core::AtomicDirectory directory(settings.out);
   MergeResult result;
   const auto content = [&](const std::string& name) -> at::Tensor {

@@ -217,12 +217,17 @@ at::Tensor dequantised(const PackedWeight& packed) {
 
 bool makes_codes(Base base) { return base == Base::kNf4 || base == Base::kFloat8; }
 
+namespace {
+
+// The codes of the layer in the files where a run keeps them, else nullopt. They look at the files.
 std::optional<PackedWeight> held_codes(const ModelWeights& weights, const std::string& name,
                                        Base base) {
   if (base == Base::kDense) return std::nullopt;
   auto held = weights.packed(name);
   return held && is_of(*held, base) ? held : std::nullopt;
 }
+
+}  // namespace
 
 std::optional<PackedWeight> packed_base(const ModelWeights& weights, const std::string& name,
                                         Base base, at::Device device, at::ScalarType type) {

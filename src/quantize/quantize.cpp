@@ -10,6 +10,7 @@
 #include "corda/card/card.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/core/text.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/require_memory.h"
@@ -149,8 +150,7 @@ QuantizeResult quantize(const QuantizeSettings& settings, core::Reporter& report
   QuantizeSettings resolved = settings;
   settings_of(resolved).check_values();
   if (resolved.covariance.empty()) {
-    QuantizeSettings untouched;
-    core::refuse_changed(settings_of(resolved), settings_of(untouched), {"damping"},
+    core::refuse_changed(resolved, settings_of, {"damping"},
                          "for --covariance, which is not given");
   }
   linalg::set_threads(settings.threads);

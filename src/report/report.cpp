@@ -60,6 +60,18 @@ std::string title_of(const ReportSettings& settings, const std::vector<Run>& run
   return core::join(names, ", ");
 }
 
+// Says where the measure that was asked for as the task is none that a run has.
+void warn_of_task(const std::string& task, const std::vector<Run>& runs, core::Reporter& reporter) {
+  std::set<std::string> names;
+  for (const Run& run : runs)
+    for (const auto& [name, measure] : run.measures) names.insert(name);
+  if (task == ReportSettings{}.task || names.contains(task)) return;
+  reporter.warn(concat("--task: no run was measured on '", task, "'; ",
+                       names.empty()
+                           ? std::string("none has an evaluation")
+                           : concat("there is ", core::listed({names.begin(), names.end()}))));
+}
+
 Section problems_of(const std::vector<std::string>& problems) {
   Section section{.title = "What could not be read"};
   for (const auto& problem : problems) section.blocks.emplace_back(Paragraph{problem});
@@ -134,6 +146,7 @@ std::string report(const ReportSettings& given, core::Reporter& reporter,
   Compared compared{.task = s.task, .base = {}};
   if (!s.base.empty()) compared.base = read_measures(s.base, problems);
   for (const auto& problem : problems) reporter.warn(problem);
+  warn_of_task(s.task, runs, reporter);
 
   Document document{.title = title_of(s, runs)};
   Section first = summary(runs);

@@ -229,7 +229,9 @@ class Planner {
       t.lora.rank = 0;
       t.lora.alpha = 0;
       t.lora.target_modules.clear();
-    } else if (t.method != "full") {
+    } else if (t.method == "full") {
+      t.lora = {};  // of the methods beside it
+    } else {
       t.lora.rank = run.rank;
       if (targets.kind != Kind::kNull) list.set("lora.target_modules", targets);
     }

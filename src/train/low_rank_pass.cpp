@@ -129,7 +129,7 @@ class LowRankPass final : public GradientPass {
 LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
     : GradientPass(model),
       options_(options),
-      plans_(options.tuning_cache),
+      plans_(options.tuning_cache, options.tries),
       weights_(options.float8),
       graph_rule_(model, options),
       in_float8_(options.float8 ? describe_float8(model) : "") {

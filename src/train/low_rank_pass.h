@@ -26,6 +26,7 @@ struct LowRankPassOptions {
   std::int64_t tokens = 0;  // of the largest batch expected: memory for it is taken at once
   bool tune = true;         // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
   std::string tuning_cache = {};  // directory that keeps the fastest; empty: none does
+  bool tries = true;  // false: uses what is kept there, times nothing and keeps nothing more
   Graphs graphs = Graphs::kAuto;
   bool float8 = false;  // multiply by the frozen weights in float8 (float8_weight.h)
 };

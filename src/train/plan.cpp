@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "corda/core/error.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/core/sha256.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
@@ -192,6 +193,26 @@ void warn_of(const TrainPlan& plan, const model::ModelDescription& model,
                          ", and nothing is gauged: gauge.covariance names no covariance"));
   }
   const TrainSettings::Optim& optim = plan.settings.optim;
+  if (settings.method == "full") {
+    // One file may serve several methods, so this is no error.
+    try {
+      core::refuse_changed(
+          settings, settings_of,
+          {"lora.rank", "lora.alpha", "lora.use_rslora", "lora.dropout", "lora.target_modules"},
+          "for an adapter, and method full has none");
+    } catch (const core::ConfigError& error) {
+      reporter.warn(error.what());
+    }
+  }
+  if (optim.lora_plus_ratio != 1 && settings.train_b == "false" && settings.method != "dora") {
+    reporter.warn(concat("optim.lora_plus_ratio (", optim.lora_plus_ratio,
+                         ") is of the rate of B, which is not trained, and changes nothing"));
+  }
+  if (optim.max_steps > 0 && optim.epochs != TrainSettings{}.optim.epochs) {
+    reporter.warn(concat("optim.max_steps is ", optim.max_steps,
+                         ", so the run ends after that and optim.epochs (", optim.epochs,
+                         ") changes nothing"));
+  }
   const double largest = optim.lr * std::max(1.0, optim.lora_plus_ratio) * plan.weight_decay;
   if (largest > 1) {
     reporter.warn(concat("weight decay ", rounded(plan.weight_decay), " at the highest rate takes ",
@@ -235,7 +256,8 @@ std::vector<std::string> describe(const TrainPlan& plan) {
   return lines;
 }
 
-TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter, int ranks) {
+TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter, int ranks,
+               int ranks_here) {
   TrainSettings settings = given;
   settings_of(settings).check_values();
   check(settings);
@@ -255,14 +277,19 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   try {
     require_disk(settings, trainable, reporter);
     if (result.split_over == 1) {
-      require_memory(settings, trainable, device, ranks, 1);
+      require_memory(settings, trainable, device, ranks, ranks_here);
     } else if (const std::int64_t free = linalg::free_memory_bytes(device);
                result.state_bytes > free) {
       reporter.warn(concat(memory_line(result), ", and ", rounded(static_cast<double>(free) * 1e-9),
                            " GB are free"));
     }
   } catch (const core::ResourceError& error) {
-    reporter.warn(error.what());
+    const bool would_split = settings.shard && ranks == 1;
+    reporter.warn(concat(error.what(),
+                         would_split ? "; this dry run is of one rank: begun as the run will be, "
+                                       "with --gpus or a launcher, it counts what 'shard' leaves "
+                                       "to each"
+                                     : ""));
   }
   return result;
 }

@@ -33,6 +33,7 @@
 #include "train/metrics.h"
 #include "train/plan.h"
 #include "train/record.h"
+#include "train/rehearsal.h"
 #include "train/room.h"
 #include "train/run.h"
 #include "train/run_data.h"
@@ -67,12 +68,14 @@ std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& sa
 
 class Run {
  public:
-  Run(const TrainSettings& settings, const RunEnvironment& environment)
+  Run(const TrainSettings& settings, const RunEnvironment& environment,
+      const model::ModelDescription& described)
       : settings_(settings),
         reporter_(environment.reporter),
         world_(environment.world),
         device_(world_.device_of(settings.device)),
-        warm_up_(std::in_place, device_, linalg::WarmUpOf::kProducts),
+        warm_up_(std::in_place, device_, linalg::WarmUpOf::kProducts,
+                 rehearsal_of(settings, described, device_)),
         data_(load_data(settings, DataCache::kAsSet, reporter_, world_)),
         trainable_(settings, device_, reporter_, Values::kLoaded, world_),
         optimizer_(
@@ -528,14 +531,16 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
   settings.data.date = world.shared(settings.data.date);
   dist::require_same_job(world, job_of(settings));
   linalg::set_threads(world.threads(settings.threads));
+  model::ModelDescription described;
   {
     core::Reporter quiet;  // the run itself says what is to be said of the model
     const at::Device device = world.device_of(settings.device);
     Trainable shapes(settings, device, quiet, Values::kShapesOnly);
     require_room(settings, shapes, world, environment.reporter);
+    described = shapes.model().config;
   }
   try {
-    return Run(settings, environment).go(resume);
+    return Run(settings, environment, described).go(resume);
   } catch (const std::exception& error) {  // of weights, moments and gradients
     const auto out = linalg::out_of_memory(error);
     if (!out) throw;

@@ -22,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 using Layouts = std::vector<std::pair<std::string, io::SafetensorsLayout>>;
 
 constexpr std::int64_t kHidden = std::int64_t{1} << 21;
@@ -187,13 +188,23 @@ TEST_F(Room, OnTheDiskAndInMemoryIsLookedForBeforeTraining) {
                  of_memory("the model with what is trained, gradients and moments needs 17.6 TB",
                            "set base to nf4, or use a device with more free memory"));
   // Of a run for another machine the rest is still checked.
-  for (const std::vector<std::string>& changes : {std::vector<std::string>{}, {"shard=true"}}) {
-    auto dry = train(changes);
-    dry.emplace_back("--dry-run");
-    const testing::ProcessResult result = testing::run_corda(dry);
+  const auto dry_run = [&](std::vector<std::string> command,
+                           const std::vector<std::string>& more = {}) {
+    command.emplace_back("--dry-run");
+    command.insert(command.end(), more.begin(), more.end());
+    const testing::ProcessResult result = testing::run_corda(command);
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    EXPECT_THAT(result.err, HasSubstr("needs 35.19 TB"));
-  }
+    return result.err;
+  };
+  constexpr const char* kOneRank = "this dry run is of one rank";
+  const std::string plain = dry_run(train({}));
+  EXPECT_THAT(plain, HasSubstr("needs 35.19 TB"));
+  EXPECT_THAT(plain, Not(HasSubstr(kOneRank)));
+  const std::string split = dry_run(train({"shard=true"}));
+  EXPECT_THAT(split, HasSubstr("needs 35.19 TB"));
+  EXPECT_THAT(split, HasSubstr(kOneRank));
+  // The ranks of a machine share its memory.
+  EXPECT_THAT(dry_run(train({}), {"--gpus", "2"}), HasSubstr("of 2 ranks, needs 70.38 TB"));
 }
 
 TEST_F(Room, OnTheDiskAndInMemoryIsLookedForBeforeMerging) {

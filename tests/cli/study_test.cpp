@@ -58,6 +58,9 @@ TEST_F(StudyCommand, AReportOfItsRunsGoesToAFileOrToStdout) {
   const ProcessResult printed =
       run_corda({"report", runs + "lora-lr0.001-s0", "--format", "markdown"});
   EXPECT_THAT(printed.out, StartsWith("# lora-lr0.001-s0\n"));
+  EXPECT_THAT(printed.err, ::testing::Not(HasSubstr("--task")));
+  EXPECT_THAT(run_corda({"report", runs + "lora-lr0.001-s0", "--task", "poems"}).err,
+              HasSubstr("--task: no run was measured on 'poems'; "));
   EXPECT_THAT(printed.out, HasSubstr("This page was made by corda "));
   const ProcessResult none = run_corda({"report", at("task.jsonl")});
   EXPECT_EQ(none.exit_code, 3);

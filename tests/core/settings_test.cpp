@@ -7,6 +7,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/refuse_changed.h"
 #include "core/json.h"
 #include "support/temporary_directory.h"
 
@@ -383,6 +384,28 @@ TEST(Settings, CheckValuesFindsWhatWasSetFromCppAndChangesNothing) {
                  "'lora.rank' must lie between 1 and 1048576; it is 0\n"
                  "'mode' must be one of kpa, ipa; it is 'KPA'");
   }
+}
+
+TEST(Settings, WhatNothingLooksAtIsRefusedUnlessItHasItsUsualValue) {
+  const auto refusal = [](const Example& example, const std::vector<std::string>& names) {
+    try {
+      refuse_changed(example, list_of, names, "for adapters");
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing");
+  };
+  Example example;
+  example.lr = 1e-4;
+  example.packing = false;
+  example.targets = {"k_proj", "q_proj"};
+  EXPECT_EQ(refusal(example, {"optim.lr"}), "'optim.lr' is for adapters");
+  EXPECT_EQ(refusal(example, {"lora.targets", "lora.rank", "data.packing"}),
+            "'lora.targets', 'data.packing' are for adapters");
+  EXPECT_EQ(refusal(example, {"lora.rank", "model"}), "nothing");
+  EXPECT_EQ(refusal({}, {"lora.rank", "optim.lr"}), "nothing");
+  EXPECT_EQ(example.lr, 1e-4) << "the caller's own values stay";
+  EXPECT_THROW(refusal(example, {"lora.rang"}), InternalError);
 }
 
 }  // namespace

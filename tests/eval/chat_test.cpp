@@ -288,5 +288,30 @@ TEST_F(Talk, GenerateWritesWhatAScorerReads) {
                         "their columns: HumanEval (task_id, prompt, entry_point)"));
 }
 
+// MBPP shows three of its problems, which stand in the data or in a file of their own.
+TEST_F(Talk, GenerateTakesTheExamplesOfMbppFromAFileOfTheirOwn) {
+  const auto problem = [](int number, const std::string& text) {
+    return core::Json({{"task_id", number},
+                       {"text", text},
+                       {"code", "def f(): pass"},
+                       {"test_list", {"assert f() is None"}}})
+               .dump() +
+           "\n";
+  };
+  EvalSettings asked = eval("generate", file("mbpp.jsonl", problem(11, "Mira")));
+  asked.predictions = (folder_.path() / "a.jsonl").string();
+  asked.answers.max_new_tokens = 4;
+  EXPECT_EQ(evaluate(asked, log_).score_name, "MBPP");
+  EXPECT_THAT(log_.text, HasSubstr("MBPP is asked without its examples"));
+  log_.text.clear();
+  asked.shots_data = {file("shown.jsonl", problem(2, "Nolt"))};
+  evaluate(asked, log_);
+  EXPECT_THAT(log_.text, ::testing::Not(HasSubstr("without its examples")));
+  asked.template_name = "alpaca";
+  EXPECT_EQ(error_of<core::ConfigError>([&] { evaluate(asked, log_); }),
+            "'shots_data' is for questions that are put with examples, and MBPP has none in "
+            "messages");
+}
+
 }  // namespace
 }  // namespace corda::eval

@@ -141,8 +141,24 @@ TEST_F(Eval, WhatATaskDoesNotLookAtIsRefused) {
   EXPECT_EQ(refusal(question, [](EvalSettings& s) { s.system = "Be kind."; }),
             "'system' is for chat templates: name one with 'template', and 'task' is qa");
   EXPECT_EQ(refusal(settings("g.jsonl", "", "generate"),
-                    [](EvalSettings& s) { s.shots_data = {"other.jsonl"}; }),
-            "'shots_data' is for tasks that are scored here, and 'task' is generate");
+                    [](EvalSettings& s) {
+                      s.format = "qa";
+                      s.shots = 2;
+                    }),
+            "'format', 'shots' are for tasks that are scored here, and 'task' is generate");
+  EXPECT_EQ(refusal(question, [](EvalSettings& s) { s.shots_data = {"other.jsonl"}; }),
+            "'shots_data' is for examples, of which --shots asks none, and 'task' is qa");
+  EXPECT_EQ(refusal(question,
+                    [](EvalSettings& s) {
+                      s.template_name = "alpaca";
+                      s.bos = "on";
+                    }),
+            "'bos' is for prompts without a chat template, which says itself how they begin");
+  EXPECT_EQ(refusal(text(), [](EvalSettings& s) { s.template_name = "alpaca"; }),
+            "'template' is for records, and the data are plain text");
+  EXPECT_EQ(refusal(settings("r.jsonl", "{\"instruction\":\"a\",\"output\":\"b\"}\n", "perplexity"),
+                    [](EvalSettings& s) { s.add_bos = true; }),
+            "'add_bos' is for windows of plain text, and the data are records");
 }
 
 TEST_F(Eval, StopEndsAnAnswerBeforeItsText) {

@@ -269,8 +269,8 @@ TEST_F(Inspect, AGaugeThatCannotBeReadIsRefusedInASentence) {
 
 TEST_F(Inspect, ACovarianceSaysWhatItSawAndWhetherItFits) {
   const std::string fingerprint = io::Checkpoint(at("base")).fingerprint();
-  io::CovarianceWriter writer(at("cov"), io::CovarianceStorage::kFull);
-  writer.add("model.layers.0.self_attn.input", {kQ}, 20, at::eye(32));
+  io::CovarianceWriter writer(at("cov"), io::CovarianceStorage::kPacked);
+  writer.add("model.layers.0.self_attn.input", {kQ}, 20, at::ones({32 * 33 / 2}));
   writer.finish({.model = fingerprint,
                  .model_name = "base",
                  .tokens = 20,

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 // The fused gradient pass on a GPU against autograd there and in fp32.
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <gtest/gtest.h>
@@ -16,6 +17,7 @@
 #include "support/tiny_model.h"
 #include "train/gradient_pass.h"
 #include "train/low_rank_pass.h"
+#include "train/rehearsal.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -293,6 +295,40 @@ INSTANTIATE_TEST_SUITE_P(
       return testing::name_of(tested.param.first) +
              (tested.param.second == Lengths::kEqual ? "EqualLengths" : "MixedLengths");
     });
+
+TEST(GpuRehearsal, IsAStepThatLeavesMemoryGeneratorsAndKeptAlgorithmsAsTheyWere) {
+  if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
+  const testing::TemporaryDirectory folder;
+  testing::write_tiny_model(folder.path() / "model", kShape);
+  const model::ModelDescription described = model::read_model_config(folder.path() / "model");
+  const at::Device device(at::kCUDA, 0);
+  TrainSettings settings;
+  settings.method = "lora";
+  settings.lora.rank = 8;
+  settings.tuning_cache = (folder.path() / "tuning").string();
+  const auto held = [&] {
+    return c10::cuda::CUDACachingAllocator::getDeviceStats(device.index())
+        .allocated_bytes[0]
+        .current;
+  };
+  const auto drawn = [&](bool rehearses) {
+    at::manual_seed(5);
+    if (rehearses) rehearse(settings, described, device);
+    return at::rand({16}, device).cpu();
+  };
+  const at::Tensor expected = drawn(false);
+  rehearse(settings, described, device);  // libraries take their workspaces once
+  const std::int64_t before = held();
+  EXPECT_TRUE(at::equal(drawn(true), expected));
+  EXPECT_EQ(held(), before);
+  EXPECT_FALSE(std::filesystem::exists(settings.tuning_cache));
+  const Rehearsed found = rehearse(settings, described, device);
+  EXPECT_NEAR(found.loss, std::log(512.0), 1e-2);
+  EXPECT_EQ(found.grad_norm, 0);
+  EXPECT_TRUE(rehearsal_of(settings, described, device));
+  settings.shard = true;
+  EXPECT_FALSE(rehearsal_of(settings, described, device));
+}
 
 }  // namespace
 }  // namespace corda::train

@@ -120,6 +120,21 @@ TEST_F(Plan, WarnsOfStepsAtWhichThereIsNothingToDo) {
                                     "names no covariance"));
 }
 
+TEST_F(Plan, WarnsOfARateOfBThatIsNotTrained) {
+  TrainSettings run = settings();
+  run.method = "pissa";
+  run.optim.lora_plus_ratio = 4;
+  constexpr const char* kSaid =
+      "optim.lora_plus_ratio (4) is of the rate of B, which is not trained, and changes nothing";
+  Log both;
+  plan(run, false, both);
+  EXPECT_THAT(both.text(), ::testing::Not(HasSubstr(kSaid)));
+  run.train_b = "false";
+  Log frozen;
+  plan(run, false, frozen);
+  EXPECT_THAT(frozen.text(), HasSubstr(kSaid));
+}
+
 TEST_F(Plan, ReplayAddsItsShareToAnEpoch) {
   TrainSettings run = settings();
   core::write_file_atomic(folder_.path() / "wiki.txt", std::string(4000, 'w'));

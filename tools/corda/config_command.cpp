@@ -84,8 +84,37 @@ void init(ConfigFlags& flags, const CommonFlags& common) {
   }
 }
 
+// What the command line asks for.
+std::vector<std::string> asked_of(const ConfigFlags& flags) {
+  std::vector<std::string> asked;
+  if (flags.action == "init") asked.emplace_back("init");
+  if (flags.schema) asked.emplace_back("--schema");
+  if (flags.markdown) asked.emplace_back("--markdown");
+  if (!flags.explained.empty()) asked.emplace_back("--explain");
+  return asked;
+}
+
+void refuse_of_init(const ConfigFlags& flags, const std::string& asked) {
+  const InitSettings& s = flags.init;
+  for (const auto& [flag, given] : {std::pair{"--model", !s.model.empty()},
+                                    {"--data", !s.data.empty()},
+                                    {"--eval-data", !s.eval_data.empty()},
+                                    {"--knowledge", !s.knowledge.empty()},
+                                    {"--out", !s.out.empty()}}) {
+    if (given)
+      throw core::ConfigError(
+          core::concat(flag, " is for corda config init; ", asked, " does not look at it"));
+  }
+}
+
 void run(ConfigFlags& flags, const CommonFlags& common, const CLI::App& app) {
   if (common.json) throw core::ConfigError("corda config prints text; leave --json out");
+  const std::vector<std::string> asked = asked_of(flags);
+  if (asked.size() > 1) {
+    throw core::ConfigError(core::concat("corda config does one thing at a time, and ",
+                                         core::join(asked, ", "), " are ", asked.size()));
+  }
+  if (flags.action != "init" && !asked.empty()) refuse_of_init(flags, asked.front());
   if (flags.action == "init") return init(flags, common);
   if (!flags.explained.empty()) return print(explain(flags.explained));
   if (flags.markdown) return print(settings_page(table_of(app)));

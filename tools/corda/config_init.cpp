@@ -134,6 +134,17 @@ const decompose::Mode& mode_of(const Method& method) {
                        [&](const auto& mode) { return mode.name == method.mode; });
 }
 
+// Refuses knowledge that the method does not ask about.
+void check_knowledge(const InitSettings& s, const Method& method) {
+  if (s.knowledge.empty()) return;
+  using decompose::Input;
+  const bool corda = std::string(method.method) == "corda";
+  const Input input = corda ? mode_of(method).input : Input::kWeight;
+  if (input == Input::kKnowledge || input == Input::kBoth) return;
+  throw core::ConfigError(concat("--knowledge says what is to be kept, and ", method.name,
+                                 " does not ask; leave it out"));
+}
+
 // The commands that make the adapter of a CorDA method.
 std::string before(const InitSettings& s, const Method& method, std::int64_t rank) {
   const std::string model = s.model.empty() ? "MODEL" : s.model;
@@ -158,6 +169,7 @@ std::vector<std::string> init_methods() {
 
 std::string initial_config(const InitSettings& s, core::Reporter& reporter) {
   const Method& method = method_of(s.method);
+  check_knowledge(s, method);
   std::int64_t rank = 128;
   std::int64_t positions = 0;
   std::string model;

@@ -239,7 +239,9 @@ int main(int argc, char** argv) {
   corda::tools::add_completion(app, common, action);
   corda::tools::add_man(app, common, action);
   for (CLI::App* verb : app.get_subcommands({})) {
-    verb->add_flag("--json", common.json, "print the result as JSON");
+    // What these print is for a shell and for man.
+    const bool prints_json = verb->get_name() != "completion" && verb->get_name() != "man";
+    if (prints_json) verb->add_flag("--json", common.json, "print the result as JSON");
     verb->add_flag("--quiet,-q", common.quiet, "no progress, warnings only");
   }
   for (const char* verb : kParallel) {

@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "console_reporter.h"
 #include "corda/core/error.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/core/text.h"
 #include "corda/eval/scale_curve.h"
 #include "corda/eval/verify_merge.h"
@@ -119,6 +120,31 @@ void print(const eval::ScaleCurve& curve, bool json) {
   }
 }
 
+// Refuses what nothing looks at where one model is written, or where none is.
+void refuse_unused(const MergeFlags& flags) {
+  const auto refuse = [&](const std::vector<std::string>& names, const std::string& why) {
+    core::refuse_changed(flags, settings_of, names, why);
+  };
+  const bool curve = flags.settings.scale.size() > 1;
+  const bool measures = curve || flags.verify;
+  if (curve) {
+    refuse({"dtype", "max_shard_size", "covariance", "damping"},
+           "for a model that is written, and several values of --scale write none");
+  } else {
+    refuse({"samples"}, "for several values of --scale");
+  }
+  if (!measures) {
+    refuse(
+        {"format", "columns", "template", "system", "date", "skip_bad", "device", "assume_family"},
+        "for --verify and several values of --scale");
+  } else if (flags.verify_settings.data.empty()) {
+    refuse({"format", "columns", "template", "system", "date", "skip_bad"},
+           "for --data, which is not given");
+  }
+  if (flags.settings.into == "base" && !flags.verify)
+    refuse({"base"}, "for --into quantised-base and for --verify");
+}
+
 void print_curve(const MergeFlags& flags, const CommonFlags& common, core::Reporter& reporter) {
   if (flags.verify_settings.data.empty()) {
     throw core::ConfigError(
@@ -130,6 +156,7 @@ void print_curve(const MergeFlags& flags, const CommonFlags& common, core::Repor
         "several values of --scale give a curve of losses and write no model; leave out --out and "
         "--verify, or give one value");
   }
+  refuse_unused(flags);
   linalg::set_threads(flags.settings.threads);
   print(eval::scale_curve(verify_settings_of(flags), flags.settings.scale, reporter), common.json);
 }
@@ -145,6 +172,7 @@ void run(const MergeFlags& flags, const CommonFlags& common) {
     throw core::ConfigError(
         "--data is what --verify compares on, or several values of --scale are measured on; give "
         "one of the two");
+  refuse_unused(flags);
   eval::VerifyResult verified;
   std::function<void(const std::filesystem::path&)> check;
   if (flags.verify) {

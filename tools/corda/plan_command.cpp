@@ -192,6 +192,37 @@ void plan_without_training(const PlanFlags& flags, const CommonFlags& common) {
                 static_cast<long long>(std::max<std::int64_t>(flags.work.batch_tokens / 4, 512)));
 }
 
+// The flags that the plans of some verbs alone look at.
+struct FlagOf {
+  const char* flag;
+  std::vector<std::string> verbs;
+};
+const std::vector<FlagOf>& flags_of_verbs() {
+  static const std::vector<std::string> kStreams = {"calibrate", "decompose"};
+  static const std::vector<FlagOf> kFlags = {{"--model", {"calibrate", "decompose", "merge"}},
+                                             {"--gpus", {"train"}},
+                                             {"--samples", kStreams},
+                                             {"--seq-len", kStreams},
+                                             {"--batch-tokens", kStreams},
+                                             {"--stored-rank", {"decompose"}},
+                                             {"--dual", {"decompose"}},
+                                             {"--config", {"train"}},
+                                             {"--set", {"train"}},
+                                             {"--gpu", {"train", "calibrate", "decompose"}},
+                                             {"--no-data", {"train"}}};
+  return kFlags;
+}
+
+void refuse_unused(const CLI::App& app, const std::string& verb) {
+  for (const FlagOf& each : flags_of_verbs()) {
+    const bool looks = std::ranges::find(each.verbs, verb) != each.verbs.end();
+    if (looks || app.get_option(each.flag)->count() == 0) continue;
+    throw core::ConfigError(core::concat(each.flag, " is for corda plan ",
+                                         core::join(each.verbs, ", "), "; corda plan ", verb,
+                                         " does not look at it"));
+  }
+}
+
 void run(PlanFlags& flags, const CommonFlags& common) {
   if (flags.verb != "train") return plan_without_training(flags, common);
   const core::SettingsList list = train::settings_of(flags.settings);
@@ -254,7 +285,12 @@ void add_plan(CLI::App& app, CommonFlags& common, Action& action) {
                    "auto (this machine's), or one of " + core::join(names, ", "))
       ->type_name("TEXT");
   verb->add_flag("--no-data", flags->no_data, "do not look at the data: every sample is full");
-  verb->callback([flags, &common, &action] { action = [flags, &common] { run(*flags, common); }; });
+  verb->callback([verb, flags, &common, &action] {
+    action = [verb, flags, &common] {
+      refuse_unused(*verb, flags->verb);
+      run(*flags, common);
+    };
+  });
 }
 
 }  // namespace corda::tools

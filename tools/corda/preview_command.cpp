@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "console_reporter.h"
+#include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/data/preview.h"
 #include "user_paths.h"
@@ -23,6 +24,8 @@ struct PreviewFlags {
 
 void run(const PreviewFlags& flags, const CommonFlags& common) {
   ConsoleReporter reporter(common.quiet);
+  if (common.json && flags.color != "auto")
+    throw core::ConfigError("--color is for text; leave it out, or --json");
   if (!flags.html.empty()) data::check_page_path(flags.html, flags.settings);
   const auto tokenizer = tokenizer::load_tokenizer(flags.settings.model);
   const data::Preview preview = data::preview(flags.settings, *tokenizer, reporter);

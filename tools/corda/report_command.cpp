@@ -6,6 +6,8 @@
 
 #include "commands.h"
 #include "console_reporter.h"
+#include "corda/core/error.h"
+#include "corda/core/file.h"
 #include "corda/inspect/inspect.h"
 #include "corda/report/report.h"
 
@@ -23,6 +25,10 @@ void print_report(const ReportFlags& flags, const CommonFlags& common) {
   report::Supplement supplement{.program = std::string("corda ") + CORDA_VERSION};
   if (flags.spectra) {
     for (const std::string& run : flags.settings.runs) {
+      if (!core::fs::exists(core::fs::path(run) / "adapter")) {
+        reporter.warn(core::concat("--spectra: the run '", run, "' has no adapter"));
+        continue;
+      }
       supplement.inspected[run] =
           inspect::inspect_json({.path = run, .model = "", .spectra = true}, reporter);
     }

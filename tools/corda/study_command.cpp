@@ -89,6 +89,8 @@ void run(StudyFlags& flags, const CommonFlags& common) {
   if (flags.kind.empty()) throw core::ConfigError("corda study wants one of: compare, truncation");
   const bool compares = flags.kind == "compare";
   if (flags.list_settings) {
+    if (common.json)
+      throw core::ConfigError("corda study --settings prints text; leave --json out");
     const core::SettingsList list =
         compares ? study::settings_of(flags.compare) : study::settings_of(flags.truncation);
     std::printf("%s", list.markdown().c_str());

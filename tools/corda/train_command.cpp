@@ -202,7 +202,8 @@ void add_train(CLI::App& app, CommonFlags& common, Action& action) {
       ConsoleReporter reporter(common.quiet, !common.prints);
       if (flags->dry_run) {
         if (common.prints)
-          print_plan(train::plan(flags->settings, flags->resume, reporter, common.world->size()),
+          print_plan(train::plan(flags->settings, flags->resume, reporter, common.world->size(),
+                                 common.world->local_size()),
                      common.json);
         return;
       }

@@ -4,6 +4,7 @@
 // docs/adding-a-mode.md says how a row comes to be).
 #pragma once
 
+#include <array>
 #include <span>
 #include <string_view>
 
@@ -34,7 +35,9 @@ struct Mode {
   bool has_singular_values = true;
   // Whether components are the largest ones, so that their shares of the whole tell layers apart.
   bool takes_largest = true;
-  bool is_of_product = false;        // of W C~: CorDA++'s choices are defined
+  bool is_of_product = false;  // of W C~: CorDA++'s choices are defined
+  // What this mode looks at of the settings that only some modes look at.
+  std::array<std::string_view, 2> own_settings = {};
   std::string_view ranks = "equal";  // what `ranks: auto` means: as the mode was published
   // Functions of src/decompose/starts.h: the first makes what the layers of a site share, once
   // (null: they share nothing), the second makes the start of one layer.

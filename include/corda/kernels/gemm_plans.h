@@ -22,7 +22,9 @@ class PlanTable;
 // For one thread and one GPU.
 class GemmPlans {
  public:
-  explicit GemmPlans(std::filesystem::path directory = {});
+  // Where it does not try, products that are not kept use what cuBLASLt proposes first, and nothing
+  // is added to what is kept.
+  explicit GemmPlans(std::filesystem::path directory = {}, bool tries = true);
   GemmPlans(const GemmPlans&) = delete;
   GemmPlans& operator=(const GemmPlans&) = delete;
   // Adds what was found to what is kept in the directory.

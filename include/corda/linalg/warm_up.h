@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <optional>
 
 #include "corda/core/background.h"
@@ -20,10 +21,11 @@ enum class WarmUpOf {
 
 // While it lives, another thread makes the device's context and has cuBLAS, cuDNN or cuSOLVER load
 // their kernels, which takes about a second otherwise at the first call. Nothing for a CPU. What
-// fails there fails again, and is told, where it is needed. The destructor waits for the end.
+// fails there fails again, and is told, where it is needed. `then` is done on that thread behind
+// it. The destructor waits for the end.
 class WarmUp {
  public:
-  WarmUp(at::Device device, WarmUpOf what);
+  WarmUp(at::Device device, WarmUpOf what, std::function<void()> then = {});
   // Waits for the end too, and throws what failed.
   void finish();
 

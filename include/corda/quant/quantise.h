@@ -63,11 +63,6 @@ at::Tensor dequantised(const kernels::PackedWeight& packed);
 // Whether a run quantises what the files hold otherwise.
 bool makes_codes(Base base);
 
-// The codes of the layer `name` in the files where a run keeps them, else nullopt. They look at the
-// files.
-std::optional<kernels::PackedWeight> held_codes(const ModelWeights& weights,
-                                                const std::string& name, Base base);
-
 // The codes as which a run holds the layer `name` on a device, nullopt where it is dense. A layer
 // that the files hold in codes of this kind keeps them; any other is loaded as `type` and
 // quantised.

@@ -75,8 +75,10 @@ struct TrainPlan {
 // Checks what can be checked without the work, and says what the work would be: the run directory,
 // the device, the model's configuration and the shapes of its tensors, the adapter, rank and
 // targets, every data file, which it tokenises. Leaves nothing behind (but for a `data.cache` that
-// is a directory). `ranks`: how many will train together. Throws what `train` would throw.
-TrainPlan plan(const TrainSettings& settings, bool resume, core::Reporter& reporter, int ranks = 1);
+// is a directory). `ranks`: how many will train together, `ranks_here` of them on this machine.
+// Throws what `train` would throw.
+TrainPlan plan(const TrainSettings& settings, bool resume, core::Reporter& reporter, int ranks = 1,
+               int ranks_here = 1);
 
 // The plan in sentences for a user: steps, data, parameters, memory.
 std::vector<std::string> describe(const TrainPlan& plan);

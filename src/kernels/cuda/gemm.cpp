@@ -262,6 +262,7 @@ cublasLtMatmulAlgo_t choose(const Product& product, PlanTable* plans) {
   const PlanKey key = key_of(product);
   const auto known = plans->find(key);
   if (known) return product.allows(*known) ? *known : product.proposals(1).front().algo;
+  if (!plans->tries()) return product.proposals(1).front().algo;
   const cublasLtMatmulAlgo_t chosen = fastest(product);
   plans->insert(key, chosen);
   return chosen;

@@ -23,8 +23,10 @@ static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(StoredAlgorithm));
 
 class PlanTable {
  public:
-  // Plans are kept in `directory`; nowhere where it is empty.
-  explicit PlanTable(std::filesystem::path directory) : directory_(std::move(directory)) {}
+  // Plans are kept in `directory`; nowhere where it is empty. `tries`: whether others are looked
+  // for.
+  explicit PlanTable(std::filesystem::path directory, bool tries = true)
+      : directory_(std::move(directory)), tries_(tries) {}
   PlanTable(const PlanTable&) = delete;
   PlanTable& operator=(const PlanTable&) = delete;
   ~PlanTable() {
@@ -47,6 +49,7 @@ class PlanTable {
     }
   }
 
+  bool tries() const { return tries_; }
   std::optional<cublasLtMatmulAlgo_t> find(const PlanKey& key) const {
     const auto found = plans_.find(key);
     return found == plans_.end() ? std::nullopt : std::optional(found->second);
@@ -58,6 +61,7 @@ class PlanTable {
 
  private:
   std::filesystem::path directory_;
+  bool tries_ = true;
   bool loaded_ = false;
   std::string made_for_;
   std::map<PlanKey, cublasLtMatmulAlgo_t> plans_;
