@@ -162,11 +162,11 @@ void run_from_directories(const Work& work, const Covariances& covariances, bool
   work.exchange.expect(work.left.size());
   const PlannedSite* site = work.exchange.take();
   while (site != nullptr) {
-    const PlannedSite* next = work.exchange.take();  // is read while this one is solved
+    const PlannedSite* next = work.exchange.take_ahead();  // is read while this one is solved
     SiteReader::Loaded loaded = reader.take(*site, next);
     const auto weight = [&](const std::string& module) { return loaded.weights.at(module); };
     work.exchange.add(*site, work.solver.solve(*site, std::move(loaded.input), weight));
-    site = next;
+    site = next != nullptr ? next : work.exchange.take();
   }
   work.exchange.finish();
 }

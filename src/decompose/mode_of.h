@@ -21,7 +21,4 @@ std::string ranks_of(const DecomposeSettings& settings);
 // What a message calls the mode: "mode kpa", "method pissa".
 std::string title_of(const Mode& mode);
 
-// Throws ConfigError for settings that do not go together, all of them named.
-void check(const DecomposeSettings& settings);
-
 }  // namespace corda::decompose

@@ -22,8 +22,12 @@ namespace {
 
 // Solved sites of a rank that wait to be passed on: few, for they take memory of the device.
 constexpr std::ptrdiff_t kSitesWaiting = 4;
-// How long the thread waits before it looks at the board again.
-constexpr std::chrono::milliseconds kPause{1};
+// How long the thread waits before it looks at the board again: a share of the time since it last
+// found something, so that many ranks that solve for long ask seldom.
+using Clock = std::chrono::steady_clock;
+constexpr int kShareOfPause = 8;
+constexpr Clock::duration kShortestPause = std::chrono::milliseconds(1);
+constexpr Clock::duration kLongestPause = std::chrono::milliseconds(20);
 
 const std::string& key_of(const PlannedSite& site) { return site.layers.front().module; }
 
@@ -76,12 +80,20 @@ void SiteExchange::expect(std::size_t sites) {
   background_.add([this, begin, end = expected_] {
     const c10::OptionalStreamGuard guard(stream_);
     try {
-      for (std::int64_t place = begin; place < end && !ending_;) {
+      Clock::time_point found = Clock::now();
+      for (std::int64_t place = begin; place < end;) {
+        // Others may never come to the broadcasts of what is announced; alone it is kept first.
+        const bool ending = ending_;
+        if (ending && !world_.is_alone()) return;
         if (const auto announcement = board_->read(place)) {
           pass_on(*announcement);
           ++place;
+          found = Clock::now();
+        } else if (ending) {
+          return;
         } else {
-          std::this_thread::sleep_for(kPause);
+          std::this_thread::sleep_for(
+              std::clamp((Clock::now() - found) / kShareOfPause, kShortestPause, kLongestPause));
         }
       }
     } catch (...) {
@@ -94,7 +106,13 @@ void SiteExchange::expect(std::size_t sites) {
 const PlannedSite* SiteExchange::take() {
   background_.wait_for_room();
   const auto i = static_cast<std::size_t>(board_->next());
+  last_taken_ = i;
   return i < order_.size() ? order_[i] : nullptr;
+}
+
+const PlannedSite* SiteExchange::take_ahead() {
+  const auto ranks = static_cast<std::size_t>(world_.size());
+  return last_taken_ + ranks < order_.size() ? take() : nullptr;
 }
 
 void SiteExchange::add(const PlannedSite& site, SolvedSite solved) {
@@ -113,11 +131,7 @@ void SiteExchange::add(const PlannedSite& site, SolvedSite solved) {
   board_->post(announcement);
 }
 
-void SiteExchange::finish() {
-  background_.wait_for_room();
-  if (expected_ > 0) board_->wait_for(expected_ - 1);
-  background_.finish();
-}
+void SiteExchange::finish() { background_.finish(); }
 
 SolvedSite SiteExchange::taken(const PlannedSite& site) {
   const std::lock_guard lock(mutex_);

@@ -49,7 +49,7 @@ class SiteExchange {
                core::Reporter& reporter);
   SiteExchange(const SiteExchange&) = delete;
   SiteExchange& operator=(const SiteExchange&) = delete;
-  // Does not wait for what other ranks have not announced yet.
+  // Does not wait for what other ranks have not announced yet. Alone, what was added is kept.
   ~SiteExchange();
 
   // So many more sites will be added by all ranks together. This call and those below throw what
@@ -58,6 +58,9 @@ class SiteExchange {
   // A site that no other rank gets; null where all are taken. Those that take longest come first,
   // so that all ranks end at about the same time; one rank gets them in their order.
   const PlannedSite* take();
+  // The same for a rank that has one still to solve; null too where so few are left that another
+  // rank, which has none, would wait for it.
+  const PlannedSite* take_ahead();
   // A site that this rank has solved, one of those expected. Waits while a few others are behind.
   void add(const PlannedSite& site, SolvedSite solved);
   // Waits until all that was expected is where it belongs.
@@ -81,6 +84,7 @@ class SiteExchange {
   std::map<std::string, const PlannedSite*> by_module_;  // by their first
   std::unique_ptr<dist::Board> board_;
   std::int64_t expected_ = 0;
+  std::size_t last_taken_ = 0;
   std::counting_semaphore<> room_;
   std::mutex mutex_;
   std::map<std::string, Own> own_;  // announced, not passed on yet

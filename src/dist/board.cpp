@@ -15,8 +15,7 @@ namespace {
 
 class StoreBoard final : public Board {
  public:
-  StoreBoard(StorePtr store, Watcher& watcher, Seconds limit)
-      : store_(std::move(store)), watcher_(watcher), limit_(limit) {}
+  StoreBoard(StorePtr store, Watcher& watcher) : store_(std::move(store)), watcher_(watcher) {}
 
   std::int64_t next() override {
     watcher_.check();
@@ -29,34 +28,22 @@ class StoreBoard final : public Board {
   }
 
   std::optional<std::string> read(std::int64_t place) override {
-    return text_until(Clock::now(), place);
-  }
-
-  void wait_for(std::int64_t place) override {
-    if (text_until(Clock::now() + std::chrono::duration_cast<Clock::duration>(limit_), place))
-      return;
-    throw core::ResourceError(concat("another rank did not finish its part within ", limit_.count(),
-                                     " s, though it lives"));
+    return ask_meeting_place(watcher_, [&] {
+      return text_at(*store_, key_of(place), Clock::now(), watcher_, /*reporter=*/nullptr);
+    });
   }
 
  private:
   static std::string key_of(std::int64_t place) { return concat("text/", place); }
 
-  std::optional<std::string> text_until(Clock::time_point end, std::int64_t place) {
-    return ask_meeting_place(watcher_, [&] {
-      return text_at(*store_, key_of(place), end, watcher_, /*reporter=*/nullptr);
-    });
-  }
-
   StorePtr store_;
   Watcher& watcher_;
-  Seconds limit_;
 };
 
 }  // namespace
 
-std::unique_ptr<Board> board_in(StorePtr store, Watcher& watcher, Seconds limit) {
-  return std::make_unique<StoreBoard>(std::move(store), watcher, limit);
+std::unique_ptr<Board> board_in(StorePtr store, Watcher& watcher) {
+  return std::make_unique<StoreBoard>(std::move(store), watcher);
 }
 
 }  // namespace corda::dist

@@ -10,8 +10,7 @@
 
 namespace corda::dist {
 
-// Its counter and its texts are the keys of `store`, which are nobody else's. `limit` is how long
-// `wait_for` waits.
-std::unique_ptr<Board> board_in(StorePtr store, Watcher& watcher, Seconds limit);
+// Its counter and its texts are the keys of `store`, which are nobody else's.
+std::unique_ptr<Board> board_in(StorePtr store, Watcher& watcher);
 
 }  // namespace corda::dist

@@ -240,7 +240,7 @@ class Processes final : public World {
   // machine, and while that is not answered it answers nobody.
   std::unique_ptr<Board> board() override {
     return board_in(c10::make_intrusive<c10d::PrefixStore>(concat("board-", boards_++), store_),
-                    watcher_, limits_.wait);
+                    watcher_);
   }
 
   void check() override { watcher_.check(); }

@@ -35,9 +35,6 @@ class OwnBoard final : public Board {
     if (place >= static_cast<std::int64_t>(texts_.size())) return std::nullopt;
     return texts_[static_cast<std::size_t>(place)];
   }
-  void wait_for(std::int64_t place) override {
-    if (!read(place)) throw core::InternalError("[dist::Board] nobody else will post a text");
-  }
 
  private:
   std::mutex mutex_;

@@ -22,6 +22,7 @@
 #include "eval/load_model.h"
 #include "eval/predictions.h"
 #include "eval/prompt_encoder.h"
+#include "eval/unused_settings.h"
 #include "jinja/json_value.h"
 
 namespace corda::eval {
@@ -84,6 +85,7 @@ class ScorerRun {
         form_(form_of_all(records_)),
         tokenizer_(tokenizer::load_tokenizer(settings.model)),
         encoder_(*tokenizer_, harness_named(settings.harness), settings.bos, /*literal=*/true) {
+    if (form_.temperature == nullptr) refuse_drawing(settings);
     const std::string name = template_for(settings.template_name, settings.adapter);
     const bool own = data::ChatTemplate::model_has_one(settings.model);
     const bool answers_messages =

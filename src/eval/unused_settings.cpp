@@ -44,21 +44,28 @@ void refuse_unused_settings(const EvalSettings& settings) {
   const bool answers =
       writes || (!measures_text && task_named(settings.task).kind == TaskKind::kAnswers);
   if (!answers) refuse_of_task(kOfAnswers, "for tasks whose answers are generated");
-  if (settings.answers.temperature == 0) refuse(kOfDrawing, kWhyDrawing);
+  if (settings.answers.temperature == 0 && !writes) refuse(kOfDrawing, kWhyDrawing);
   if (measures_text || writes) return;
   if (is_chat_template(settings.template_name)) {
     refuse({"bos"}, "for prompts without a chat template, which says itself how they begin");
   } else {
     refuse_of_task(kOfTemplates, kWhyTemplates);
   }
-  const std::int64_t shots = settings.shots < 0 ? task_named(settings.task).shots : settings.shots;
-  if (shots == 0) refuse_of_task({"shots_data"}, "for examples, of which --shots asks none");
+  // Who says --shots 0 may say it among other numbers.
+  if (settings.shots < 0 && task_named(settings.task).shots == 0)
+    refuse_of_task({"shots_data"}, "for examples, of which --shots asks none");
+}
+
+void refuse_drawing(const EvalSettings& settings) {
+  if (settings.answers.temperature == 0)
+    core::refuse_changed(settings, settings_of, kOfDrawing, kWhyDrawing);
 }
 
 void refuse_unused_settings(const EvalSettings& settings, bool plain_text) {
   if (plain_text) {
-    core::refuse_changed(settings, settings_of, {"template", "system", "date"},
-                         "for records, and the data are plain text");
+    Names names = {"system", "date"};
+    if (is_chat_template(settings.template_name)) names.insert(names.begin(), "template");
+    core::refuse_changed(settings, settings_of, names, "for records, and the data are plain text");
   } else {
     core::refuse_changed(settings, settings_of, {"add_bos"},
                          "for windows of plain text, and the data are records");

@@ -66,9 +66,7 @@ void refuse_unused(const InspectSettings& settings, Kind kind) {
     core::refuse_changed(settings, settings_of, names, concat(why, settings.path, "'"));
   };
   if (kind == Kind::kModel) refuse({"spectra"}, "of an adapter, and a model is in '");
-  if (kind == Kind::kAdapter) refuse({"assume_family"}, "of a model, and an adapter is in '");
-  if (kind == Kind::kCovariance)
-    refuse({"spectra", "assume_family"}, "of adapters and models, and a covariance is in '");
+  if (kind == Kind::kCovariance) refuse({"spectra"}, "of an adapter, and a covariance is in '");
 }
 
 std::string inspect_json(const InspectSettings& given, core::Reporter& reporter) {

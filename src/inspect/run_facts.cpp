@@ -81,9 +81,6 @@ Json run_facts(const InspectSettings& settings, core::Reporter& reporter) {
   add_metrics(facts, run / "metrics.jsonl");
   facts["checkpoints"] = checkpoints_in(run);
   if (!fs::exists(result)) {
-    core::refuse_changed(
-        settings, settings_of, {"model", "assume_family", "spectra"},
-        concat("for what a run made, and '", settings.path, "' has no result yet"));
     if (settings.covariance.empty()) return facts;
     throw core::ConfigError(concat("--covariance: the run '", settings.path,
                                    "' has no result yet; with gauge.covariance its metrics.jsonl "

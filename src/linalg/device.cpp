@@ -94,6 +94,10 @@ std::int64_t free_memory_bytes(at::Device device) {
          stats.allocated_bytes[0].current;
 }
 
+void reset_peak_memory(at::Device device) {
+  if (device.is_cuda()) c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
+}
+
 std::int64_t peak_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
     return allocator_stats(device).allocated_bytes[0].peak;

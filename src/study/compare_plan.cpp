@@ -268,6 +268,7 @@ class Planner {
     if (const ConfigNode* name = method.decompose->find("task_covariance"); name != nullptr)
       settings.task_covariance = place(*name);
     list.check_values();
+    decompose::check(settings);
     plan_.adapters.emplace(run.adapter, settings);
   }
 

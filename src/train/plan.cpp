@@ -193,17 +193,21 @@ void warn_of(const TrainPlan& plan, const model::ModelDescription& model,
                          ", and nothing is gauged: gauge.covariance names no covariance"));
   }
   const TrainSettings::Optim& optim = plan.settings.optim;
-  if (settings.method == "full") {
-    // One file may serve several methods, so this is no error.
+  // One file may serve several methods, so this is no error.
+  const auto warn_of_unused = [&](const std::vector<std::string>& names, const std::string& why) {
     try {
-      core::refuse_changed(
-          settings, settings_of,
-          {"lora.rank", "lora.alpha", "lora.use_rslora", "lora.dropout", "lora.target_modules"},
-          "for an adapter, and method full has none");
+      core::refuse_changed(settings, settings_of, names, why);
     } catch (const core::ConfigError& error) {
       reporter.warn(error.what());
     }
+  };
+  if (settings.method == "full") {
+    warn_of_unused(
+        {"lora.rank", "lora.alpha", "lora.use_rslora", "lora.dropout", "lora.target_modules"},
+        "for an adapter, and method full has none");
   }
+  if (settings.loss.weighting != "eaft")
+    warn_of_unused({"loss.eaft_power"}, "for 'loss.weighting: eaft'");
   if (optim.lora_plus_ratio != 1 && settings.train_b == "false" && settings.method != "dora") {
     reporter.warn(concat("optim.lora_plus_ratio (", optim.lora_plus_ratio,
                          ") is of the rate of B, which is not trained, and changes nothing"));
@@ -276,6 +280,10 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   // The run may be meant for another machine.
   try {
     require_disk(settings, trainable, reporter);
+  } catch (const core::ResourceError& error) {
+    reporter.warn(error.what());
+  }
+  try {
     if (result.split_over == 1) {
       require_memory(settings, trainable, device, ranks, ranks_here);
     } else if (const std::int64_t free = linalg::free_memory_bytes(device);

@@ -3,7 +3,6 @@
 #include "train/rehearsal.h"
 
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDACachingAllocator.h>
 
 #include <algorithm>
 #include <map>
@@ -105,8 +104,9 @@ LowRankPassOptions options_of(const TrainSettings& settings) {
 bool has_fused_pass(const TrainSettings& settings) {
   const bool fused = settings.gradients == "auto" || settings.gradients == "fused";
   const bool lora = settings.method != "full" && settings.method != "dora";
+  // In fp32 it takes longer than what it saves.
   return fused && lora && settings.lora.dropout <= 0 && !asks_for_codes(settings) &&
-         !settings.shard && settings.offload != "true";
+         !settings.shard && settings.offload != "true" && settings.precision != "fp32";
 }
 
 std::int64_t bytes_of(const model::ModelDescription& described, at::ScalarType type) {
@@ -153,12 +153,7 @@ std::function<void()> rehearsal_of(const TrainSettings& settings,
   // The run must not want for memory because of it.
   if (kMostParts * bytes_of_both(settings, described) > linalg::free_memory_bytes(device))
     return {};
-  return [settings, described, device] {
-    rehearse(settings, described, device);
-    // What the run says of memory is its own.
-    c10::cuda::CUDACachingAllocator::emptyCache();
-    c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
-  };
+  return [settings, described, device] { rehearse(settings, described, device); };
 }
 
 }  // namespace corda::train

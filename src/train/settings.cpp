@@ -408,12 +408,6 @@ void check(const TrainSettings& s) {
   std::vector<std::string> problems;
   check_log(s, problems);
   check_levers(s, problems);
-  try {
-    if (s.loss.weighting != "eaft")
-      core::refuse_changed(s, settings_of, {"loss.eaft_power"}, "for 'loss.weighting: eaft'");
-  } catch (const core::ConfigError& error) {
-    problems.emplace_back(error.what());
-  }
   if (s.method == "corda" && s.adapter.empty()) {
     problems.emplace_back("method corda needs 'adapter': a directory made by `corda decompose`");
   }

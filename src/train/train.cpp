@@ -91,7 +91,8 @@ class Run {
         sampler_(data_.epoch.samples, settings.optim.batch_size,
                  core::derive_seed(static_cast<std::uint64_t>(settings.seed), kDataStream),
                  data_.epoch.parts) {
-    warm_up_.reset();  // with its thread's handles and their memory
+    warm_up_.reset();                    // with its thread's handles and their memory
+    linalg::reset_peak_memory(device_);  // what was rehearsed is no part of the run
     trainable_.model().entropy_power = settings.loss.power();
     const data::EncodeCounts& counts = data_.train.counts;
     const data::TemplateUsed& used = data_.train.template_used;

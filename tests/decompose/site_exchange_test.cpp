@@ -245,6 +245,40 @@ TEST(SiteExchange, ARankThatFailsEndsTheOthersWithItsName) {
   }
 }
 
+TEST(SiteExchange, AloneWhatWasSolvedIsKeptWhereTheWorkIsBrokenOff) {
+  const auto sites = planned(3);
+  Kept kept(sites.size());
+  core::Reporter quiet;
+  {
+    SiteExchange exchange(dist::alone(), pointers_to(sites), kept.options(), quiet);
+    exchange.expect(sites.size());
+    for (std::size_t i = 0; i < 2; ++i) exchange.add(sites[i], solved(sites[i]));
+  }
+  EXPECT_EQ(kept.names(), (std::vector<std::string>{"site-0", "site-1"}));
+}
+
+// Of four sites each of two ranks may have one in reserve only while two are left for both.
+TEST(SiteExchange, TheLastSitesAreNobodysReserve) {
+  const auto sites = planned(4);
+  as_ranks(2, [&](dist::World& world) {
+    core::Reporter quiet;
+    SiteExchange exchange(world, pointers_to(sites), Kept(4).options(), quiet);
+    if (!world.is_first()) {
+      world.barrier();
+      EXPECT_NE(exchange.take(), nullptr);
+      EXPECT_EQ(exchange.take_ahead(), nullptr);
+      world.barrier();
+      return;
+    }
+    EXPECT_NE(exchange.take(), nullptr);
+    EXPECT_NE(exchange.take_ahead(), nullptr);
+    world.barrier();
+    world.barrier();
+    EXPECT_NE(exchange.take(), nullptr);
+    EXPECT_EQ(exchange.take(), nullptr);
+  });
+}
+
 // The solver waits for room when the disk turns out to be full.
 TEST(SiteExchange, WhatKeepingASiteThrowsComesOut) {
   const auto sites = planned(20);

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAEvent.h>
+#include <ATen/cuda/Sleep.h>
 #include <c10/core/StreamGuard.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -52,15 +53,14 @@ TEST(WarmUp, EveryCallOfItSucceedsBesideOthers) {
   both.finish();
 }
 
-// The tensor is handed over while a second of work is queued behind what made it.
+// The tensor is handed over while the stream has two seconds to do behind what made it.
 TEST(HandOver, AnotherStreamSeesTheTensorsAndWaitsForNothingBehindThem) {
   CORDA_NEEDS_GPU();
   const at::Device device(at::kCUDA, 0);
-  const at::Tensor work = at::rand({8192, 8192}, at::device(device).dtype(at::kDouble));
-  at::cuda::getCurrentCUDAStream().synchronize();
   const at::Tensor made = at::ones({1 << 20}, at::device(device)).mul_(3);
   HandOver handed({made});
-  for (int i = 0; i < 50; ++i) at::mm(work, work);
+  constexpr std::int64_t kCycles = 4'000'000'000;  // two seconds and more
+  at::cuda::sleep(kCycles);
   at::cuda::CUDAEvent behind;
   behind.record(at::cuda::getCurrentCUDAStream());
   std::thread([&] {

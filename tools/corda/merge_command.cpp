@@ -134,9 +134,8 @@ void refuse_unused(const MergeFlags& flags) {
     refuse({"samples"}, "for several values of --scale");
   }
   if (!measures) {
-    refuse(
-        {"format", "columns", "template", "system", "date", "skip_bad", "device", "assume_family"},
-        "for --verify and several values of --scale");
+    refuse({"format", "columns", "template", "system", "date", "skip_bad"},
+           "for --verify and several values of --scale");
   } else if (flags.verify_settings.data.empty()) {
     refuse({"format", "columns", "template", "system", "date", "skip_bad"},
            "for --data, which is not given");

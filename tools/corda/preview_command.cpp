@@ -24,7 +24,7 @@ struct PreviewFlags {
 
 void run(const PreviewFlags& flags, const CommonFlags& common) {
   ConsoleReporter reporter(common.quiet);
-  if (common.json && flags.color != "auto")
+  if (common.json && flags.color == "always")
     throw core::ConfigError("--color is for text; leave it out, or --json");
   if (!flags.html.empty()) data::check_page_path(flags.html, flags.settings);
   const auto tokenizer = tokenizer::load_tokenizer(flags.settings.model);

@@ -46,6 +46,8 @@ struct DecomposeSettings : covariance::DrawSettings {
 
 // The list behind the flags of `corda decompose` and settings.resolved.yaml.
 core::SettingsList settings_of(DecomposeSettings& settings);
+// Throws ConfigError for settings that do not go together, or that the mode does not look at.
+void check(const DecomposeSettings& settings);
 
 struct DecomposeResult {
   std::int64_t layers = 0;  // that were decomposed, those skipped among them

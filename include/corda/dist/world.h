@@ -52,8 +52,6 @@ class Board {
   virtual void post(const std::string& text) = 0;
   // The text at `place` of the list, from 0; nothing where it has not come yet.
   virtual std::optional<std::string> read(std::int64_t place) = 0;
-  // Waits until there is one at `place`.
-  virtual void wait_for(std::int64_t place) = 0;
 };
 
 // What a rank can do with the others. Every rank makes the same calls in the same order, but for

@@ -34,6 +34,8 @@ std::int64_t free_memory_bytes(at::Device device);
 
 // Highest use so far, bytes: of the GPU's allocator, or of this process's resident memory.
 std::int64_t peak_memory_bytes(at::Device device);
+// Counts it from now on. Nothing for a CPU.
+void reset_peak_memory(at::Device device);
 
 // Multiplications and additions a second that the GPU's tensor cores can do at its highest clock in
 // 16 bits, dense, summed in fp32; 0 where that is not known (the CPU, kinds of GPU not listed).
