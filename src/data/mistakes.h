@@ -26,8 +26,8 @@ std::vector<std::string> find_mistakes(const EncodeCounts& counts,
                                        const tokenizer::Tokenizer& tokenizer,
                                        const EncodeSettings& settings, const ChatTemplate* chat);
 
-// What was asked of a template although none is used for these data, in a sentence; "" where
-// nothing was.
+// A sentence that names 'template' and 'system' where they were given and no template is used for
+// these data; "" where neither was given.
 std::string unused_template(const EncodeSettings& settings);
 
 // Why there is no sample at all, and what to do.

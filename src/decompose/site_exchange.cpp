@@ -80,27 +80,31 @@ void SiteExchange::expect(std::size_t sites) {
   background_.add([this, begin, end = expected_] {
     const c10::OptionalStreamGuard guard(stream_);
     try {
-      Clock::time_point found = Clock::now();
-      for (std::int64_t place = begin; place < end;) {
-        // Others may never come to the broadcasts of what is announced; alone it is kept first.
-        const bool ending = ending_;
-        if (ending && !world_.is_alone()) return;
-        if (const auto announcement = board_->read(place)) {
-          pass_on(*announcement);
-          ++place;
-          found = Clock::now();
-        } else if (ending) {
-          return;
-        } else {
-          std::this_thread::sleep_for(
-              std::clamp((Clock::now() - found) / kShareOfPause, kShortestPause, kLongestPause));
-        }
-      }
+      pass_on_all(begin, end);
     } catch (...) {
       room_.release(kSitesWaiting);  // the caller may be waiting for it, and is to hear of this
       throw;
     }
   });
+}
+
+void SiteExchange::pass_on_all(std::int64_t begin, std::int64_t end) {
+  Clock::time_point found = Clock::now();
+  for (std::int64_t place = begin; place < end;) {
+    // Others may never come to the broadcasts of what is announced; alone it is kept first.
+    const bool ending = ending_;
+    if (ending && !world_.is_alone()) return;
+    if (const auto announcement = board_->read(place)) {
+      pass_on(*announcement);
+      ++place;
+      found = Clock::now();
+    } else if (ending) {
+      return;
+    } else {
+      std::this_thread::sleep_for(
+          std::clamp((Clock::now() - found) / kShareOfPause, kShortestPause, kLongestPause));
+    }
+  }
 }
 
 const PlannedSite* SiteExchange::take() {

@@ -71,6 +71,8 @@ class SiteExchange {
     SolvedSite solved;
     linalg::HandOver factors;
   };
+  // The other thread's work: passes on what stands at the places [begin, end) of the board.
+  void pass_on_all(std::int64_t begin, std::int64_t end);
   // Brings an announced site to rank 0; every rank takes part.
   void pass_on(const std::string& announcement);
   SolvedSite taken(const PlannedSite& site);  // of this rank's own
@@ -90,7 +92,7 @@ class SiteExchange {
   std::map<std::string, Own> own_;  // announced, not passed on yet
   std::optional<c10::Stream> stream_;
   std::atomic<bool> ending_ = false;
-  core::Background background_;
+  core::Background background_;  // the last member: its thread uses all above, and ends first
 };
 
 }  // namespace corda::decompose

@@ -62,11 +62,11 @@ Kind kind_of(const fs::path& directory) {
 }
 
 void refuse_unused(const InspectSettings& settings, Kind kind) {
-  const auto refuse = [&](const std::vector<std::string>& names, const std::string& why) {
-    core::refuse_changed(settings, settings_of, names, concat(why, settings.path, "'"));
-  };
-  if (kind == Kind::kModel) refuse({"spectra"}, "of an adapter, and a model is in '");
-  if (kind == Kind::kCovariance) refuse({"spectra"}, "of an adapter, and a covariance is in '");
+  if (kind != Kind::kModel && kind != Kind::kCovariance) return;
+  core::refuse_changed(
+      settings, settings_of, {"spectra"},
+      concat("of an adapter, and a ", kind == Kind::kModel ? "model" : "covariance", " is in '",
+             settings.path, "'"));
 }
 
 std::string inspect_json(const InspectSettings& given, core::Reporter& reporter) {

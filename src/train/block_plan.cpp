@@ -93,10 +93,10 @@ BlockPlan plan_block(const model::ModelDescription& model, const model::Block& b
     plan.gradient_elements += gradient_elements(layouts[i], in);
     plan.packed_elements += layouts[i].rank * (out + in + layouts[i].rank);
     if (in_float8 && Float8Weight::suits(out, in)) {
-      if (Float8Weight::is_made(linears)) {
+      if (Float8Weight::is_on_the_fly(linears)) {
         const auto element = static_cast<std::int64_t>(linears.front()->weight.element_size());
-        plan.float8_making =
-            std::max(plan.float8_making, Float8Scratch::making_bytes(out, in, element));
+        plan.float8_on_the_fly_bytes = std::max(plan.float8_on_the_fly_bytes,
+                                                Float8Scratch::on_the_fly_bytes(out, in, element));
       } else {
         plan.float8_bytes += Float8Weight::bytes(out, in) - resident_bytes(linears);
       }

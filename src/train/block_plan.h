@@ -78,7 +78,8 @@ struct BlockPlan {
   // Where frozen weights are multiplied in float8: what their codes take beside what holds them
   // now, what all share, the columns of the widest matrix that is multiplied, and the layers.
   std::int64_t float8_bytes = 0;
-  std::int64_t float8_making = 0;  // bytes in which the widest of those in other codes is made
+  std::int64_t float8_on_the_fly_bytes =
+      0;  // bytes in which the widest of those in other codes is made
   std::int64_t float8_columns = 0;
   std::int64_t float8_layers = 0;
   std::int64_t float8_elements = 0;  // of their weights

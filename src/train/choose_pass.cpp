@@ -154,6 +154,10 @@ bool asks_for_fused(const TrainSettings& settings) {
          settings.precision == "fp8" || (recomputes && !splits_parameters(settings));
 }
 
+bool method_can_be_fused(const TrainSettings& settings) {
+  return settings.method != "full" && settings.method != "dora" && settings.lora.dropout <= 0;
+}
+
 std::string fused_refusal(const std::string& obstacle) {
   return concat(
       "'gradients: fused', 'recompute', 'offload' and 'precision: fp8' need a LoRA without dropout "

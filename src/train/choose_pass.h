@@ -24,6 +24,8 @@ bool splits_parameters(const TrainSettings& settings);
 bool asks_for_codes(const TrainSettings& settings);
 // Whether the settings ask for what the fused pass alone can do.
 bool asks_for_fused(const TrainSettings& settings);
+// Whether the method can have that pass: a LoRA without dropout, no DoRA.
+bool method_can_be_fused(const TrainSettings& settings);
 // Why a run cannot have the fused pass; `obstacle` completes the sentence "this run ...".
 std::string fused_refusal(const std::string& obstacle);
 

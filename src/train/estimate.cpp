@@ -283,7 +283,7 @@ Estimate memory_of(const Run& run, const Gpu& gpu, const model::ModelDescription
     if (result.recompute == "block") result.tokens_per_second *= 0.74;
     if (result.precision == "fp8") {
       const Float8Part part = float8_part(model);
-      result.tokens_per_second /= 1 - part.share + part.share / (part.is_made ? 1.24 : 1.36);
+      result.tokens_per_second /= 1 - part.share + part.share / (part.is_on_the_fly ? 1.24 : 1.36);
     }
     if (counted.has_magnitude) result.tokens_per_second *= 0.53;
     if (gpus > 1) result.tokens_per_second *= 0.97 * gpus;
@@ -301,8 +301,7 @@ std::vector<std::string> advice_for(Run run, const Gpu& gpu,
   const auto fits = [&] {
     return memory_of(run, gpu, description, batches_of(s, data), gpus, silent).fits;
   };
-  const bool fused = s.method != "full" && s.method != "dora" && s.lora.dropout <= 0;
-  if (fused && s.gradients != "kernels" && s.gradients != "autograd" &&
+  if (method_can_be_fused(s) && s.gradients != "kernels" && s.gradients != "autograd" &&
       (s.recompute != "auto" || s.offload != "auto")) {
     s.recompute = s.offload = "auto";
     advice = {"recompute=auto", "offload=auto"};

@@ -75,25 +75,26 @@ kernels::ScaledRows Float8Scratch::rows(std::int64_t tokens, std::int64_t column
           grown_scales(scales_, tokens, on_device.dtype(at::kFloat))};
 }
 
-Float8Scratch::Making Float8Scratch::making(std::int64_t out, std::int64_t in,
-                                            at::TensorOptions like) {
+Float8Scratch::OnTheFly Float8Scratch::on_the_fly(std::int64_t out, std::int64_t in,
+                                                  at::TensorOptions like) {
   const auto fp32 = like.dtype(at::kFloat);
   const auto float8 = like.dtype(at::kFloat8_e4m3fn);
   const std::int64_t some = rows_at_a_time(out, in);
   const at::Tensor codes = grown(weight_, out * in, float8);
   return {.weight = {codes.view({out, in}), grown_scales(weight_scales_, out, fp32)},
-          .turned = {codes.view({in, out}), grown_scales(ones_, in, fp32)},
-          .some = grown(some_, some * in, like).view({some, in}),
-          .some_codes = grown(some_codes_, some * in, float8).view({some, in})};
+          .transposed = {codes.view({in, out}), grown_scales(ones_, in, fp32)},
+          .part = grown(part_, some * in, like).view({some, in}),
+          .part_codes = grown(part_codes_, some * in, float8).view({some, in})};
 }
 
-std::int64_t Float8Scratch::making_bytes(std::int64_t out, std::int64_t in, std::int64_t element) {
+std::int64_t Float8Scratch::on_the_fly_bytes(std::int64_t out, std::int64_t in,
+                                             std::int64_t element) {
   const std::int64_t scales = core::round_up(out, kTile) + core::round_up(in, kTile);
   return out * in + static_cast<std::int64_t>(sizeof(float)) * scales +
          rows_at_a_time(out, in) * in * (element + 1);
 }
 
-bool Float8Weight::is_made(const std::vector<const model::Linear*>& linears) {
+bool Float8Weight::is_on_the_fly(const std::vector<const model::Linear*>& linears) {
   return std::ranges::any_of(linears, [](const model::Linear* l) { return l->packed != nullptr; });
 }
 
@@ -106,10 +107,10 @@ Float8Weight::Float8Weight(const std::vector<model::Linear*>& linears, Float8Scr
     : scratch_(scratch),
       linears_(linears),
       in_(linears.front()->weight.size(1)),
-      is_made_(is_made({linears.begin(), linears.end()})) {
+      is_on_the_fly_(is_on_the_fly({linears.begin(), linears.end()})) {
   for (const model::Linear* linear : linears) out_ += linear->weight.size(0);
-  if (is_made_) {
-    making();  // the memory is taken at once, so that a graph finds it where it was
+  if (is_on_the_fly_) {
+    on_the_fly();  // the memory is taken at once, so that a graph finds it where it was
   } else {
     hold();
   }
@@ -128,23 +129,24 @@ void Float8Weight::hold() {
     hold_in(*linear, held);
     row += n;
   }
-  turned_ = {.codes = {at::empty({in_, out_}, codes), scales_for(in_, fp32)},
-             .row_scales = weight_.scales};
-  kernels::transpose_codes(turned_.codes.codes, weight_.codes);
+  transposed_ = {.codes = {at::empty({in_, out_}, codes), scales_for(in_, fp32)},
+                 .row_scales = weight_.scales};
+  kernels::transpose_codes(transposed_.codes.codes, weight_.codes);
 }
 
-Float8Scratch::Making Float8Weight::making() const {
+Float8Scratch::OnTheFly Float8Weight::on_the_fly() const {
   const model::Linear& first = *linears_.front();
-  return scratch_.making(out_, in_, at::TensorOptions(first.device()).dtype(first.weight.dtype()));
+  return scratch_.on_the_fly(out_, in_,
+                             at::TensorOptions(first.device()).dtype(first.weight.dtype()));
 }
 
 template <typename Act>
-void Float8Weight::for_rows(const at::Tensor& some, Act act) const {
+void Float8Weight::for_rows(const at::Tensor& part, Act act) const {
   std::int64_t row = 0;
   for (const model::Linear* linear : linears_) {
     const std::int64_t rows = linear->weight.size(0);
-    for (std::int64_t begin = 0; begin < rows; begin += some.size(0)) {
-      const at::Tensor values = some.narrow(0, 0, std::min(some.size(0), rows - begin));
+    for (std::int64_t begin = 0; begin < rows; begin += part.size(0)) {
+      const at::Tensor values = part.narrow(0, 0, std::min(part.size(0), rows - begin));
       model::write_weight(*linear, values, begin);
       act(row + begin, values);
     }
@@ -152,38 +154,38 @@ void Float8Weight::for_rows(const at::Tensor& some, Act act) const {
   }
 }
 
-kernels::ScaledRows Float8Weight::made() const {
-  const Float8Scratch::Making memory = making();
-  for_rows(memory.some, [&](std::int64_t row, const at::Tensor& values) {
+kernels::ScaledRows Float8Weight::quantised_now() const {
+  const Float8Scratch::OnTheFly memory = on_the_fly();
+  for_rows(memory.part, [&](std::int64_t row, const at::Tensor& values) {
     kernels::quantise_rows(rows_of(memory.weight, row, values.size(0)), values);
   });
   return memory.weight;
 }
 
-Float8Weight::Turned Float8Weight::made_turned() const {
-  const Float8Scratch::Making memory = making();
+Float8Weight::Transposed Float8Weight::transposed_now() const {
+  const Float8Scratch::OnTheFly memory = on_the_fly();
   const at::Tensor& scales = memory.weight.scales;
-  for_rows(memory.some, [&](std::int64_t row, const at::Tensor& values) {
+  for_rows(memory.part, [&](std::int64_t row, const at::Tensor& values) {
     const std::int64_t n = values.size(0);
-    const at::Tensor codes = memory.some_codes.narrow(0, 0, n);
+    const at::Tensor codes = memory.part_codes.narrow(0, 0, n);
     kernels::quantise_rows({codes, scales.narrow(0, row, n)}, values);
-    kernels::transpose_codes(memory.turned.codes.narrow(1, row, n), codes);
+    kernels::transpose_codes(memory.transposed.codes.narrow(1, row, n), codes);
   });
-  return {.codes = memory.turned, .row_scales = scales};
+  return {.codes = memory.transposed, .row_scales = scales};
 }
 
 void Float8Weight::multiply(const at::Tensor& y, const at::Tensor& x, const at::Tensor& added,
                             double scale) const {
   const kernels::ScaledRows rows = scratch_.rows(x.size(0), x.size(1), x.device());
   kernels::quantise_rows(rows, x);
-  kernels::gemm_float8(y, rows, is_made_ ? made() : weight_, added, scale);
+  kernels::gemm_float8(y, rows, is_on_the_fly_ ? quantised_now() : weight_, added, scale);
 }
 
 void Float8Weight::multiply_back(const at::Tensor& dx, const at::Tensor& dy, double scale) const {
-  const Turned turned = is_made_ ? made_turned() : turned_;
+  const Transposed transposed = is_on_the_fly_ ? transposed_now() : transposed_;
   const kernels::ScaledRows rows = scratch_.rows(dy.size(0), dy.size(1), dy.device());
-  kernels::quantise_rows(rows, dy, turned.row_scales);
-  kernels::gemm_float8(dx, rows, turned.codes, {}, scale);
+  kernels::quantise_rows(rows, dy, transposed.row_scales);
+  kernels::gemm_float8(dx, rows, transposed.codes, {}, scale);
 }
 
 }  // namespace corda::train

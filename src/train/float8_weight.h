@@ -21,18 +21,18 @@ class Float8Scratch {
   kernels::ScaledRows rows(std::int64_t tokens, std::int64_t columns, at::Device device);
   static std::int64_t bytes(std::int64_t tokens, std::int64_t columns);
 
-  // For a weight [out, in] that becomes float8 when it is needed: its codes, or the same turned
+  // For a weight [out, in] that becomes float8 when it is needed: its codes, or the same transposed
   // [in, out]; the scales of its rows; and so many of its rows as they are made, in the type of
   // `like` and in float8.
-  struct Making {
+  struct OnTheFly {
     kernels::ScaledRows weight;
-    kernels::ScaledRows turned;  // in the memory of the codes of `weight`, with scales of 1
-    at::Tensor some;             // [some rows, in]
-    at::Tensor some_codes;
+    kernels::ScaledRows transposed;  // in the memory of the codes of `weight`, with scales of 1
+    at::Tensor part;                 // [some rows, in]
+    at::Tensor part_codes;
   };
-  Making making(std::int64_t out, std::int64_t in, at::TensorOptions like);
+  OnTheFly on_the_fly(std::int64_t out, std::int64_t in, at::TensorOptions like);
   // `element`: bytes of the type of `like`.
-  static std::int64_t making_bytes(std::int64_t out, std::int64_t in, std::int64_t element);
+  static std::int64_t on_the_fly_bytes(std::int64_t out, std::int64_t in, std::int64_t element);
 
  private:
   at::Tensor codes_;
@@ -40,14 +40,15 @@ class Float8Scratch {
   at::Tensor weight_;
   at::Tensor weight_scales_;
   at::Tensor ones_;
-  at::Tensor some_;
-  at::Tensor some_codes_;
+  at::Tensor part_;
+  at::Tensor part_codes_;
 };
 
 // W [out, in] of layers that share an input, one below the other: e4m3 codes with a scale a row of
-// W. Tensor cores read both operands along the sum alone, so the codes are held once more, turned.
-// What is multiplied is quantised with a scale a token; where the sum is over the rows of W, whose
-// scales then lie inside it, these go into the token's values. Both products are so of one W.
+// W. Tensor cores read both operands along the sum alone, so the codes are held once more,
+// transposed. What is multiplied is quantised with a scale a token; where the sum is over the rows
+// of W, whose scales then lie inside it, these go into the token's values. Both products are so of
+// one W.
 //
 // Where a layer holds its weight in codes (or in parts on several GPUs), float8's own would undo
 // what that saves: they are made in `scratch` for each product, a few rows at a time, so that only
@@ -57,7 +58,7 @@ class Float8Weight {
   // Whether W [out, in] is held so: whole tiles of tensor cores' kernels alone.
   static bool suits(std::int64_t out, std::int64_t in) { return out % 128 == 0 && in % 128 == 0; }
   // Whether it is made for each product.
-  static bool is_made(const std::vector<const model::Linear*>& linears);
+  static bool is_on_the_fly(const std::vector<const model::Linear*>& linears);
   // Codes, both ways, and scales of one that is not.
   static std::int64_t bytes(std::int64_t out, std::int64_t in);
 
@@ -74,24 +75,24 @@ class Float8Weight {
 
  private:
   void hold();
-  Float8Scratch::Making making() const;
+  Float8Scratch::OnTheFly on_the_fly() const;
   // Calls act(first row, rows of W) until all have come.
   template <typename Act>
-  void for_rows(const at::Tensor& some, Act act) const;
-  kernels::ScaledRows made() const;
-  struct Turned {
+  void for_rows(const at::Tensor& part, Act act) const;
+  kernels::ScaledRows quantised_now() const;
+  struct Transposed {
     kernels::ScaledRows codes;  // [in, out], scales of 1
     at::Tensor row_scales;      // of W
   };
-  Turned made_turned() const;
+  Transposed transposed_now() const;
 
   Float8Scratch& scratch_;
   std::vector<model::Linear*> linears_;
   std::int64_t out_ = 0;
   std::int64_t in_ = 0;
-  bool is_made_ = false;
+  bool is_on_the_fly_ = false;
   kernels::ScaledRows weight_;  // codes [out, in]; undefined where it is made
-  Turned turned_;
+  Transposed transposed_;
 };
 
 }  // namespace corda::train

@@ -353,7 +353,7 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
   std::int64_t weights = 0;  // of the widest site in codes
   std::int64_t gradients = 0;
   std::int64_t float8 = 0;
-  std::int64_t float8_making = 0;
+  std::int64_t float8_on_the_fly_bytes = 0;
   std::int64_t float8_columns = 0;
   ScratchColumns scratch = {};
   for (const model::Block& block : model.blocks) {
@@ -366,7 +366,7 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
     weights = std::max(weights, plan.weight_elements);
     gradients += plan.gradient_elements;
     float8 += plan.float8_bytes;
-    float8_making = std::max(float8_making, plan.float8_making);
+    float8_on_the_fly_bytes = std::max(float8_on_the_fly_bytes, plan.float8_on_the_fly_bytes);
     float8_columns = std::max(float8_columns, plan.float8_columns);
     scratch = widest(scratch, plan.scratch);
   }
@@ -388,7 +388,7 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
                                           tokens * attention_temporaries(m, model.compute));
   if (float8_columns > 0) float8 += Float8Scratch::bytes(tokens, float8_columns);
   return element * (packed + weights + tokens * columns + temporary) + tokens * kept.total() +
-         4 * gradients + float8 + float8_making;
+         4 * gradients + float8 + float8_on_the_fly_bytes;
 }
 
 Float8Part float8_part(const model::Model& model) {
@@ -399,7 +399,7 @@ Float8Part float8_part(const model::Model& model) {
     const BlockPlan plan = plan_block(model.config, block, /*in_float8=*/true);
     part.layers += plan.float8_layers;
     held += plan.float8_elements;
-    part.is_made = part.is_made || plan.float8_making > 0;
+    part.is_on_the_fly = part.is_on_the_fly || plan.float8_on_the_fly_bytes > 0;
     for (const model::Linear* linear : block.linear_layers()) {
       ++part.all_layers;
       all += linear->weight.numel();

@@ -47,8 +47,8 @@ std::int64_t low_rank_pass_bytes(const model::Model& model, const LowRankPassOpt
 struct Float8Part {
   std::int64_t layers = 0;
   std::int64_t all_layers = 0;
-  double share = 0;      // of the blocks' weights
-  bool is_made = false;  // for each product, from weights that are held otherwise
+  double share = 0;            // of the blocks' weights
+  bool is_on_the_fly = false;  // for each product, from weights that are held otherwise
 };
 Float8Part float8_part(const model::Model& model);
 

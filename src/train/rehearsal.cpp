@@ -31,7 +31,7 @@ constexpr std::int64_t kRank = 128;  // of adapters whose rank is not set
 // Tokens of a sequence. Where all lengths are one multiple of 128, attention is cuDNN's, which
 // takes long to plan for a shape; those of text are not.
 constexpr std::int64_t kSequence = 500;
-constexpr std::int64_t kMostParts = 2;  // of the free memory, for the model and the rehearsal
+constexpr std::int64_t kFreeOverNeeded = 2;  // so that the run cannot want for memory because of it
 
 // The model with its first block alone.
 model::ModelDescription first_block_of(model::ModelDescription described) {
@@ -101,12 +101,11 @@ LowRankPassOptions options_of(const TrainSettings& settings) {
   return options;
 }
 
-bool has_fused_pass(const TrainSettings& settings) {
+bool is_rehearsed(const TrainSettings& settings) {
   const bool fused = settings.gradients == "auto" || settings.gradients == "fused";
-  const bool lora = settings.method != "full" && settings.method != "dora";
-  // In fp32 it takes longer than what it saves.
-  return fused && lora && settings.lora.dropout <= 0 && !asks_for_codes(settings) &&
-         !settings.shard && settings.offload != "true" && settings.precision != "fp32";
+  // Codes and parts would have to be made first; in fp32 it takes longer than what it saves.
+  return fused && method_can_be_fused(settings) && !asks_for_codes(settings) && !settings.shard &&
+         settings.offload != "true" && settings.precision != "fp32";
 }
 
 std::int64_t bytes_of(const model::ModelDescription& described, at::ScalarType type) {
@@ -149,9 +148,8 @@ Rehearsed rehearse(const TrainSettings& settings, const model::ModelDescription&
 
 std::function<void()> rehearsal_of(const TrainSettings& settings,
                                    const model::ModelDescription& described, at::Device device) {
-  if (!device.is_cuda() || !has_fused_pass(settings)) return {};
-  // The run must not want for memory because of it.
-  if (kMostParts * bytes_of_both(settings, described) > linalg::free_memory_bytes(device))
+  if (!device.is_cuda() || !is_rehearsed(settings)) return {};
+  if (kFreeOverNeeded * bytes_of_both(settings, described) > linalg::free_memory_bytes(device))
     return {};
   return [settings, described, device] { rehearse(settings, described, device); };
 }

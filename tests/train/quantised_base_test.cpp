@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "support/golden_batches.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
@@ -69,6 +71,15 @@ class QuantisedBase : public ::testing::TestWithParam<Base> {
     EXPECT_GE(compared, 24);
   }
 
+  // One adapter over codes and over the matrices that they mean.
+  std::pair<model::Model, model::Model> adapted(bool subtracts) const {
+    std::pair<model::Model, model::Model> both{load(GetParam()), dequantised(load(GetParam()))};
+    const adapter::Adapter adapter = base_adapter(both.second, subtracts, false);
+    model::attach_trainable(both.first, adapter);
+    model::attach_trainable(both.second, adapter);
+    return both;
+  }
+
   testing::TemporaryDirectory temporary_;
 };
 
@@ -101,11 +112,7 @@ TEST_P(QuantisedBase, HasTheGradientsOfItsDequantisedCopyInTheFusedPass) {
   for (const bool subtracts : {false, true}) {
     SCOPED_TRACE(subtracts);
     for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
-      model::Model codes = load(GetParam());
-      model::Model matrices = dequantised(load(GetParam()));
-      const adapter::Adapter adapter = base_adapter(matrices, subtracts, false);
-      model::attach_trainable(codes, adapter);
-      model::attach_trainable(matrices, adapter);
+      auto [codes, matrices] = adapted(subtracts);
       ASSERT_TRUE(supports_low_rank_pass(codes));
       const auto fused = [&](model::Model& model) {
         return make_low_rank_pass(model, {.recompute = recompute});
@@ -137,11 +144,7 @@ TEST_P(QuantisedBase, HasTheGradientsOfItsDequantisedCopyInFloat8) {
   for (const bool subtracts : {false, true}) {
     SCOPED_TRACE(subtracts);
     for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
-      model::Model codes = load(GetParam());
-      model::Model matrices = dequantised(load(GetParam()));
-      const adapter::Adapter adapter = base_adapter(matrices, subtracts, false);
-      model::attach_trainable(codes, adapter);
-      model::attach_trainable(matrices, adapter);
+      auto [codes, matrices] = adapted(subtracts);
       const auto fused = [&](model::Model& model) {
         return make_low_rank_pass(model, {.recompute = recompute, .float8 = true});
       };

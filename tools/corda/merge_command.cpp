@@ -133,12 +133,10 @@ void refuse_unused(const MergeFlags& flags) {
   } else {
     refuse({"samples"}, "for several values of --scale");
   }
-  if (!measures) {
-    refuse({"format", "columns", "template", "system", "date", "skip_bad"},
-           "for --verify and several values of --scale");
-  } else if (flags.verify_settings.data.empty()) {
-    refuse({"format", "columns", "template", "system", "date", "skip_bad"},
-           "for --data, which is not given");
+  if (!measures || flags.verify_settings.data.empty()) {
+    refuse(
+        {"format", "columns", "template", "system", "date", "skip_bad"},
+        measures ? "for --data, which is not given" : "for --verify and several values of --scale");
   }
   if (flags.settings.into == "base" && !flags.verify)
     refuse({"base"}, "for --into quantised-base and for --verify");

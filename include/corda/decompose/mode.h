@@ -36,7 +36,7 @@ struct Mode {
   // Whether components are the largest ones, so that their shares of the whole tell layers apart.
   bool takes_largest = true;
   bool is_of_product = false;  // of W C~: CorDA++'s choices are defined
-  // What this mode looks at of the settings that only some modes look at.
+  // Settings that only some modes read and this one does; a mode refuses those it lacks. "": none.
   std::array<std::string_view, 2> own_settings = {};
   std::string_view ranks = "equal";  // what `ranks: auto` means: as the mode was published
   // Functions of src/decompose/starts.h: the first makes what the layers of a site share, once

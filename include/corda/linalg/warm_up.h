@@ -20,9 +20,10 @@ enum class WarmUpOf {
 };
 
 // While it lives, another thread makes the device's context and has cuBLAS, cuDNN or cuSOLVER load
-// their kernels, which takes about a second otherwise at the first call. Nothing for a CPU. What
-// fails there fails again, and is told, where it is needed. `then` is done on that thread behind
-// it. The destructor waits for the end.
+// their kernels, which takes about a second otherwise at the first call. `then` is done on that
+// thread afterwards. Nothing for a CPU. The destructor waits for the end and drops what failed:
+// what the warm-up does fails again, and is told, where it is needed, and `then` must be something
+// that its caller can do without.
 class WarmUp {
  public:
   WarmUp(at::Device device, WarmUpOf what, std::function<void()> then = {});
