@@ -141,6 +141,10 @@ TEST(ComparePlan, WrongSettingsOfVerbsNameTheirPlace) {
   EXPECT_THAT(error_with("samples: 5", "sample: 5"),
               HasSubstr("'calibrations.task': study.yaml:10:"));
   EXPECT_THAT(error_with("task: qa", "task: q"), HasSubstr("'evaluate.facts': study.yaml:21:"));
+  EXPECT_THAT(error_with("mode: dual", "mode: ipa"),
+              HasSubstr("'methods.dual': --task-covariance and --task-data are for modes dual"));
+  EXPECT_THAT(error_with("mode: kpa", "mode: kpa, beta: 0.7"),
+              HasSubstr("'methods.kpa': 'beta' is for mode sc, not mode kpa"));
   EXPECT_THAT(error_with("method: full", "method: ful"), HasSubstr("'methods.whole': study.yaml:"));
 }
 
@@ -158,7 +162,7 @@ TEST(ComparePlan, ARunIsBoundToItsSettingsNotToItsPlace) {
   EXPECT_EQ(text(moved), before);
   for (const auto& [from, to] : {std::pair{"samples: 4", "samples: 6"},
                                  {"rank: 8", "rank: 9"},
-                                 {"mode: dual", "mode: ipa"}}) {
+                                 {"mode: dual", "mode: sc"}}) {
     std::string yaml = kStudy;
     yaml.replace(yaml.find(from), std::string(from).size(), to);
     EXPECT_NE(text(settings_from(yaml)), before) << to;
