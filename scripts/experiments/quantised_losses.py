@@ -9,6 +9,7 @@
   corda-bf16   corda over 16-bit weights
   corda-nf4    corda, base: nf4
   corda-fp8    corda, precision: fp8
+  corda-nf4+fp8  corda, both
   corda-cloq   corda, base: nf4, with a start of mode cloq for the training data's inputs in place of LoRA's
   corda-gptq   corda over a directory that `corda quantize --to nf4 --covariance` made with the same inputs
   peft-nf4     PEFT over bitsandbytes NF4 (nested absmax, products in bf16), under autocast as Hugging Face's Trainer runs it
@@ -16,7 +17,7 @@
 All runs of a seed but corda-cloq's train the same adapter on the same samples in the same order with the same settings (configs/nano-qa/lora.yaml,
 cosine over the steps), so that they differ in the base and in rounding alone; that the tokens of every step are equal is checked. A seed draws A and the order.
 Two losses end a run: the mean of its last 20 steps, and that of an answer of 256 questions of GSM8K's test file. corda-fp8 is held to
-corda-bf16, corda-nf4 to peft-nf4: a loss is within the spread where, seed by seed, the two differ by less than the seeds of the reference do.
+corda-bf16, corda-nf4 to peft-nf4, corda-nf4+fp8 to corda-nf4: a loss is within the spread where, seed by seed, the two differ by less than the seeds of the reference do.
 Of corda-cloq and corda-gptq it is said by how much they are below corda-nf4; corda-cloq has one start for all seeds.
 
 FILE may have rows of several models, each reported for itself. `precision: fp8` leaves layers whose widths are no multiples of 128 in bf16, so a
@@ -41,10 +42,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "nano-qa" / "lora.yaml"
 RANK, BATCH, LAST = 32, 32, 20
 # The slowest first.
-PROGRAMS = {"peft-nf4": None, "corda-fp8": {"precision": "fp8"}, "corda-nf4": {"precision": "bf16", "base": "nf4"},
+PROGRAMS = {"peft-nf4": None, "corda-fp8": {"precision": "fp8"}, "corda-nf4+fp8": {"precision": "fp8", "base": "nf4"}, "corda-nf4": {"precision": "bf16", "base": "nf4"},
             "corda-cloq": {"precision": "bf16", "base": "nf4", "method": "corda", "adapter": "start-cloq"},
             "corda-gptq": {"precision": "bf16", "model": "model-gptq"}, "corda-bf16": {"precision": "bf16"}}
-HELD_TO = {"corda-fp8": "corda-bf16", "corda-nf4": "peft-nf4"}
+HELD_TO = {"corda-fp8": "corda-bf16", "corda-nf4": "peft-nf4", "corda-nf4+fp8": "corda-nf4"}
 BELOW = {"corda-cloq": "corda-nf4", "corda-gptq": "corda-nf4"}
 LOSSES = {"loss": f"training, last {LAST} steps", "eval_loss": "held out"}
 

@@ -167,8 +167,7 @@ class Experiment:
         # The settings of nano_qa.sh: its work folder has the same names in it.
         command = model.corda.train(name, ROOT / "configs" / "nano-qa" / f"{plain}.yaml", **settings)
         seconds = time.monotonic() - begin
-        merged = json.loads(model.corda(name, "merge", "--model", "model", "--adapter", f"runs/{name}/adapter", "--out", f"runs/{name}/merged",
-                                        "--verify", "--device", self.args.device, "--json"))
+        merged = model.corda.json(name, "merge", "--model", "model", "--adapter", f"runs/{name}/adapter", "--out", f"runs/{name}/merged", "--verify")
         return {"method": method, "lr": rate, "seed": seed, "train_seconds": round(seconds, 1), **last_step(model.work / "runs" / name),
                 "merge_difference": merged["verify"]["relative_difference"], "command": command.replace(str(ROOT) + "/", "")}
 
