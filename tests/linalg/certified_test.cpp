@@ -89,6 +89,28 @@ TEST(CertifiedSubspace, ShortIterationIsRefusedAndDoneExactly) {
   EXPECT_TRUE(at::equal(forced.vectors, exact.vectors));
 }
 
+// One singular value is 5e-7 of the next, so that rounding of the inverse is beyond what a proof
+// has to spare, whatever the residuals are.
+TEST(CertifiedSubspace, AProofThatRoundingForbidsIsNotTriedForLong) {
+  at::manual_seed(14);
+  constexpr std::int64_t kSize = 320;
+  const auto fp64 = at::TensorOptions().dtype(at::kDouble);
+  at::Tensor values = at::logspace(-2, 0, kSize, /*base=*/10, fp64);
+  values[0] = 5e-9;
+  const at::Tensor u = std::get<0>(at::linalg_qr(at::randn({kSize, kSize}, fp64)));
+  const at::Tensor v = std::get<0>(at::linalg_qr(at::randn({kSize, kSize}, fp64)));
+  const at::Tensor w = at::mm(u * values, v.t());
+  DampedCovariance covariance(at::eye(kSize, fp64), 0.01);
+  int proofs = 0;
+  SubspaceOptions options = kFast;
+  options.on_phase = [&](const std::string& phase) { proofs += phase == "proof" ? 1 : 0; };
+  const Spectrum found = certified_subspace(w, covariance, kRank, Which::kSmallest, options);
+  EXPECT_EQ(found.refused, "the proof failed 3 times while residuals fell");
+  EXPECT_LE(proofs, 3);
+  EXPECT_NEAR(found.values[0].item<double>(), 1.01 * 5e-9, 1e-12);
+  EXPECT_EQ(found.bound, 1);
+}
+
 TEST(CertifiedSubspace, LayersOfASiteShareOneFactorisation) {
   at::manual_seed(5);
   const LayerCase c = {"square", 320, 320};
