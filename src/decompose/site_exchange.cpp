@@ -21,7 +21,7 @@ using core::concat;
 namespace {
 
 // Solved sites of a rank that wait to be passed on: few, for they take memory of the device.
-constexpr std::ptrdiff_t kSitesWaiting = 4;
+constexpr int kSitesWaiting = 4;
 // How long the thread waits before it looks at the board again: a share of the time since it last
 // found something, so that many ranks that solve for long ask seldom.
 using Clock = std::chrono::steady_clock;
@@ -63,7 +63,6 @@ SiteExchange::SiteExchange(dist::World& world, std::vector<const PlannedSite*> s
       reporter_(reporter),
       order_(std::move(sites)),
       board_(world.board()),
-      room_(kSitesWaiting),
       stream_(linalg::side_stream(options_.device)),
       background_(/*waiting=*/1) {
   for (const auto* site : order_) by_module_[key_of(*site)] = site;
@@ -82,7 +81,11 @@ void SiteExchange::expect(std::size_t sites) {
     try {
       pass_on_all(begin, end);
     } catch (...) {
-      room_.release(kSitesWaiting);  // the caller may be waiting for it, and is to hear of this
+      {
+        const std::lock_guard lock(mutex_);
+        failed_ = true;
+      }
+      room_.notify_all();  // the caller may be waiting for it, and is to hear of this
       throw;
     }
   });
@@ -120,8 +123,16 @@ const PlannedSite* SiteExchange::take_ahead() {
 }
 
 void SiteExchange::add(const PlannedSite& site, SolvedSite solved) {
-  room_.acquire();
   background_.wait_for_room();
+  {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return waiting_ < kSitesWaiting || failed_; });
+    ++waiting_;
+    if (failed_) {
+      lock.unlock();
+      background_.finish();  // throws what the other thread threw
+    }
+  }
   std::vector<at::Tensor> factors;
   for (auto& [module, layer] : solved) {
     layer.stored = {layer.stored.a.contiguous(), layer.stored.b.contiguous()};
@@ -182,7 +193,12 @@ void SiteExchange::pass_on(const std::string& announcement) {
     options_.keep(site, solved);
     reporter_.advance(static_cast<std::int64_t>(site.layers.size()), site.name);
   }
-  if (mine) room_.release();
+  if (!mine) return;
+  {
+    const std::lock_guard lock(mutex_);
+    --waiting_;
+  }
+  room_.notify_one();
 }
 
 }  // namespace corda::decompose

@@ -6,13 +6,13 @@
 #include <c10/core/Stream.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <semaphore>
 #include <string>
 #include <vector>
 
@@ -87,9 +87,11 @@ class SiteExchange {
   std::unique_ptr<dist::Board> board_;
   std::int64_t expected_ = 0;
   std::size_t last_taken_ = 0;
-  std::counting_semaphore<> room_;
   std::mutex mutex_;
-  std::map<std::string, Own> own_;  // announced, not passed on yet
+  std::condition_variable room_;
+  std::map<std::string, Own> own_;  // announced, not begun to be passed on
+  int waiting_ = 0;                 // of this rank's, not passed on yet
+  bool failed_ = false;             // the other thread has, and passes nothing on
   std::optional<c10::Stream> stream_;
   std::atomic<bool> ending_ = false;
   core::Background background_;  // the last member: its thread uses all above, and ends first
