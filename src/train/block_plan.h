@@ -76,10 +76,10 @@ struct BlockPlan {
   std::int64_t weight_elements = 0;    // of the widest packed matrix of weights that are in codes
   std::int64_t gradient_elements = 0;  // of the factors, fp32
   // Where frozen weights are multiplied in float8: what their codes take beside what holds them
-  // now, what all share, the columns of the widest matrix that is multiplied, and the layers.
+  // now, the bytes in which the widest of those that hold other codes is quantised on the fly, the
+  // columns of the widest matrix that is multiplied, and the layers.
   std::int64_t float8_bytes = 0;
-  std::int64_t float8_on_the_fly_bytes =
-      0;  // bytes in which the widest of those in other codes is made
+  std::int64_t float8_on_the_fly_bytes = 0;
   std::int64_t float8_columns = 0;
   std::int64_t float8_layers = 0;
   std::int64_t float8_elements = 0;  // of their weights

@@ -17,8 +17,12 @@ namespace {
 // Kernels read the scales of a whole tile, of which the last may have fewer rows.
 constexpr std::int64_t kTile = 256;
 
+at::Tensor whole_tiles(std::int64_t rows, at::TensorOptions fp32) {
+  return at::ones({core::round_up(rows, kTile)}, fp32);
+}
+
 at::Tensor scales_for(std::int64_t rows, at::TensorOptions fp32) {
-  return at::ones({core::round_up(rows, kTile)}, fp32).narrow(0, 0, rows);
+  return whole_tiles(rows, fp32).narrow(0, 0, rows);
 }
 
 kernels::ScaledRows rows_of(const kernels::ScaledRows& all, std::int64_t first, std::int64_t n) {
@@ -42,7 +46,7 @@ at::Tensor grown(at::Tensor& memory, std::int64_t elements, at::TensorOptions op
 
 at::Tensor grown_scales(at::Tensor& memory, std::int64_t rows, at::TensorOptions fp32) {
   if (!memory.defined() || memory.numel() < core::round_up(rows, kTile))
-    memory = at::ones({core::round_up(rows, kTile)}, fp32);
+    memory = whole_tiles(rows, fp32);
   return memory.narrow(0, 0, rows);
 }
 
@@ -104,12 +108,9 @@ std::int64_t Float8Weight::bytes(std::int64_t out, std::int64_t in) {
 }
 
 Float8Weight::Float8Weight(const std::vector<model::Linear*>& linears, Float8Scratch& scratch)
-    : scratch_(scratch),
-      linears_(linears),
-      in_(linears.front()->weight.size(1)),
-      is_on_the_fly_(is_on_the_fly({linears.begin(), linears.end()})) {
+    : scratch_(scratch), linears_(linears), in_(linears.front()->weight.size(1)) {
   for (const model::Linear* linear : linears) out_ += linear->weight.size(0);
-  if (is_on_the_fly_) {
+  if (is_on_the_fly({linears.begin(), linears.end()})) {
     on_the_fly();  // the memory is taken at once, so that a graph finds it where it was
   } else {
     hold();
@@ -178,11 +179,11 @@ void Float8Weight::multiply(const at::Tensor& y, const at::Tensor& x, const at::
                             double scale) const {
   const kernels::ScaledRows rows = scratch_.rows(x.size(0), x.size(1), x.device());
   kernels::quantise_rows(rows, x);
-  kernels::gemm_float8(y, rows, is_on_the_fly_ ? quantised_now() : weight_, added, scale);
+  kernels::gemm_float8(y, rows, weight_.codes.defined() ? weight_ : quantised_now(), added, scale);
 }
 
 void Float8Weight::multiply_back(const at::Tensor& dx, const at::Tensor& dy, double scale) const {
-  const Transposed transposed = is_on_the_fly_ ? transposed_now() : transposed_;
+  const Transposed transposed = weight_.codes.defined() ? transposed_ : transposed_now();
   const kernels::ScaledRows rows = scratch_.rows(dy.size(0), dy.size(1), dy.device());
   kernels::quantise_rows(rows, dy, transposed.row_scales);
   kernels::gemm_float8(dx, rows, transposed.codes, {}, scale);

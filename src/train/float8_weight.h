@@ -90,7 +90,6 @@ class Float8Weight {
   std::vector<model::Linear*> linears_;
   std::int64_t out_ = 0;
   std::int64_t in_ = 0;
-  bool is_on_the_fly_ = false;
   kernels::ScaledRows weight_;  // codes [out, in]; undefined where it is made
   Transposed transposed_;
 };
