@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "corda/core/error.h"
+#include "corda/core/pause.h"
 #include "corda/data/batch.h"
 #include "core/fields.h"
 
@@ -22,12 +23,7 @@ namespace {
 
 // Solved sites of a rank that wait to be passed on: few, for they take memory of the device.
 constexpr int kSitesWaiting = 4;
-// How long the thread waits before it looks at the board again: a share of the time since it last
-// found something, so that many ranks that solve for long ask seldom.
 using Clock = std::chrono::steady_clock;
-constexpr int kShareOfPause = 8;
-constexpr Clock::duration kShortestPause = std::chrono::milliseconds(1);
-constexpr Clock::duration kLongestPause = std::chrono::milliseconds(20);
 
 const std::string& key_of(const PlannedSite& site) { return site.layers.front().module; }
 
@@ -104,8 +100,7 @@ void SiteExchange::pass_on_all(std::int64_t begin, std::int64_t end) {
     } else if (ending) {
       return;
     } else {
-      std::this_thread::sleep_for(
-          std::clamp((Clock::now() - found) / kShareOfPause, kShortestPause, kLongestPause));
+      std::this_thread::sleep_for(core::pause_since(found, std::chrono::milliseconds(1)));
     }
   }
 }

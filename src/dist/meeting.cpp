@@ -8,6 +8,7 @@
 
 #include "corda/core/environment.h"
 #include "corda/core/error.h"
+#include "corda/core/pause.h"
 #include "corda/core/text.h"
 
 namespace corda::dist {
@@ -80,16 +81,12 @@ std::optional<std::string> text_at(c10d::Store& store, const std::string& key,
                                    Clock::time_point end, const Watcher& watcher,
                                    const core::Reporter* reporter) {
   const auto begin = Clock::now();
-  // A share of the time that was waited, so that a short wait ends soon and a long one asks seldom.
-  constexpr int kShare = 8;
-  constexpr Clock::duration kShortest = std::chrono::microseconds(200);
-  constexpr Clock::duration kLongest = std::chrono::milliseconds(20);
   while (true) {
     watcher.check();
     if (reporter != nullptr) core::throw_if_stopped(*reporter, "waiting for the other ranks");
     if (store.check({key})) return store.get_to_str(key);
     if (Clock::now() >= end) return std::nullopt;
-    std::this_thread::sleep_for(std::clamp((Clock::now() - begin) / kShare, kShortest, kLongest));
+    std::this_thread::sleep_for(core::pause_since(begin, std::chrono::microseconds(200)));
   }
 }
 
