@@ -55,7 +55,8 @@ at::Tensor entropy_weights(const at::Tensor& logits, double power) {
 }
 
 std::int64_t logit_rows(std::int64_t vocab) {
-  constexpr std::int64_t kElements = std::int64_t{1} << 26;
+  // A product with fewer rows reads the head's weight too often for its work.
+  constexpr std::int64_t kElements = std::int64_t{1} << 27;
   constexpr std::int64_t kStep = 256;  // whole tiles of a matrix product
   const std::int64_t rows = std::max<std::int64_t>(1, kElements / vocab);
   return rows < kStep ? rows : rows / kStep * kStep;
