@@ -217,6 +217,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
     core::refuse_foreign_work(settings.out);
   }
   const at::Device device = world.device_of(settings.device);
+  world.connect();
   const linalg::WarmUp warm_up(device, linalg::WarmUpOf::kProducts);
   const at::ScalarType dtype = linalg::dtype_of(settings.dtype, device);
   const quant::ModelWeights weights = quant::open_model(settings.model, reporter);

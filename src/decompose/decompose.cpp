@@ -411,6 +411,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
   const at::Device device = world.device_of(settings.device);
+  if (!settings.data.empty()) world.connect();  // for the sums of covariances
   const linalg::WarmUp warm_up(device, what_to_warm_up(settings));
   const quant::ModelWeights model = quant::open_model(settings.model, reporter);
   check_precise(settings, model);
@@ -451,8 +452,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
     output->finished.add(site, solved);
   };
   const std::vector<const PlannedSite*> left = sites_left(sites, output.get(), world);
-  SiteExchange exchange(world, left, {.device = device, .stored_rank = stored_rank, .keep = keep},
-                        reporter);
+  SiteExchange exchange(world, left, {.stored_rank = stored_rank, .keep = keep}, reporter);
   const Work work{.model = model,
                   .solver = solver,
                   .exchange = exchange,

@@ -3,7 +3,6 @@
 #include "decompose/site_exchange.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/StreamGuard.h>
 
 #include <algorithm>
 #include <chrono>
@@ -33,6 +32,13 @@ std::string announcement_of(const PlannedSite& site, int rank, const SolvedSite&
   return core::Json{{"site", key_of(site)}, {"rank", rank}, {"layers", layers}}.dump();
 }
 
+std::vector<at::Tensor> factors_of(const SolvedSite& solved) {
+  std::vector<at::Tensor> factors;
+  for (const auto& [module, layer] : solved)
+    factors.insert(factors.end(), {layer.stored.a, layer.stored.b});
+  return factors;
+}
+
 }  // namespace
 
 std::int64_t cost_of(const PlannedSite& site) {
@@ -59,7 +65,6 @@ SiteExchange::SiteExchange(dist::World& world, std::vector<const PlannedSite*> s
       reporter_(reporter),
       order_(std::move(sites)),
       board_(world.board()),
-      stream_(linalg::side_stream(options_.device)),
       background_(/*waiting=*/1) {
   for (const auto* site : order_) by_module_[key_of(*site)] = site;
   if (world.is_alone()) return;
@@ -73,7 +78,6 @@ void SiteExchange::expect(std::size_t sites) {
   const std::int64_t begin = expected_;
   expected_ += static_cast<std::int64_t>(sites);
   background_.add([this, begin, end = expected_] {
-    const c10::OptionalStreamGuard guard(stream_);
     try {
       pass_on_all(begin, end);
     } catch (...) {
@@ -90,7 +94,7 @@ void SiteExchange::expect(std::size_t sites) {
 void SiteExchange::pass_on_all(std::int64_t begin, std::int64_t end) {
   Clock::time_point found = Clock::now();
   for (std::int64_t place = begin; place < end;) {
-    // Others may never come to the broadcasts of what is announced; alone it is kept first.
+    // Rank 0 may never come for what is announced; alone it is kept first.
     const bool ending = ending_;
     if (ending && !world_.is_alone()) return;
     if (const auto announcement = board_->read(place)) {
@@ -128,15 +132,13 @@ void SiteExchange::add(const PlannedSite& site, SolvedSite solved) {
       background_.finish();  // throws what the other thread threw
     }
   }
-  std::vector<at::Tensor> factors;
-  for (auto& [module, layer] : solved) {
+  for (auto& [module, layer] : solved)
     layer.stored = {layer.stored.a.contiguous(), layer.stored.b.contiguous()};
-    factors.insert(factors.end(), {layer.stored.a, layer.stored.b});
-  }
+  std::vector<at::Tensor> factors = factors_of(solved);
   const std::string announcement = announcement_of(site, world_.rank(), solved);
   {
     const std::lock_guard lock(mutex_);
-    own_.emplace(key_of(site), Own{std::move(solved), linalg::HandOver(std::move(factors))});
+    own_.emplace(key_of(site), Own{std::move(solved), linalg::Download(std::move(factors))});
   }
   board_->post(announcement);
 }
@@ -144,32 +146,26 @@ void SiteExchange::add(const PlannedSite& site, SolvedSite solved) {
 void SiteExchange::finish() { background_.finish(); }
 
 SolvedSite SiteExchange::taken(const PlannedSite& site) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   auto node = own_.extract(key_of(site));
-  node.mapped().factors.take();
-  return std::move(node.mapped().solved);
+  lock.unlock();
+  SolvedSite solved = std::move(node.mapped().solved);
+  auto factor = node.mapped().factors.wait().begin();
+  for (auto& [module, layer] : solved) {
+    layer.stored.a = *factor++;
+    layer.stored.b = *factor++;
+  }
+  return solved;
 }
 
 SolvedSite SiteExchange::room_for(const PlannedSite& site) const {
-  const auto fp32 = at::TensorOptions().device(options_.device).dtype(at::kFloat);
   SolvedSite result;
   for (const auto& layer : site.layers) {
     const std::int64_t rank = options_.stored_rank(layer);
-    result[layer.module].stored = {at::empty({rank, layer.in_features}, fp32),
-                                   at::empty({layer.out_features, rank}, fp32)};
+    result[layer.module].stored = {at::empty({rank, layer.in_features}, at::kFloat),
+                                   at::empty({layer.out_features, rank}, at::kFloat)};
   }
   return result;
-}
-
-void SiteExchange::broadcast(const SolvedSite& solved, int owner) {
-  for (const auto& [module, layer] : solved) {
-    world_.broadcast(layer.stored.a, owner);
-    world_.broadcast(layer.stored.b, owner);
-  }
-  if (!world_.is_first()) return;
-  // What a GPU received is worth nothing where the owner has gone meanwhile.
-  if (stream_) stream_->synchronize();
-  world_.check();
 }
 
 void SiteExchange::pass_on(const std::string& announcement) {
@@ -179,8 +175,9 @@ void SiteExchange::pass_on(const std::string& announcement) {
   const PlannedSite& site = *by_module_.at(told.text("site"));
   const int owner = static_cast<int>(told.integer("rank"));
   const bool mine = owner == world_.rank();
+  if (!mine && !world_.is_first()) return;
   SolvedSite solved = mine ? taken(site) : room_for(site);
-  if (owner != 0) broadcast(solved, owner);
+  if (owner != 0) world_.pass(factors_of(solved), owner, 0);
   if (world_.is_first() && mine) options_.keep(site, solved);
   if (world_.is_first() && !mine) {
     for (auto& [module, layer] : solved)

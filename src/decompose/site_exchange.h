@@ -3,8 +3,6 @@
 // Sites shared out to several ranks, and what they were decomposed into brought to rank 0.
 #pragma once
 
-#include <c10/core/Stream.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -19,7 +17,7 @@
 #include "corda/core/background.h"
 #include "corda/core/reporter.h"
 #include "corda/dist/world.h"
-#include "corda/linalg/hand_over.h"
+#include "corda/linalg/download.h"
 #include "decompose/plan.h"
 #include "decompose/solved_layer.h"
 
@@ -32,16 +30,15 @@ std::int64_t cost_of(const PlannedSite& site);
 std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& sites, int ranks);
 
 // Ranks solve sites in no common order, and nobody waits for another one: what a rank has solved is
-// announced on a board, and on every rank a thread goes through the announcements and takes part in
-// the broadcasts of the factors. While it may, between `expect` and `finish`, the caller makes no
-// call of the World that needs other ranks.
+// copied to the host and announced on a board; on every rank a thread goes through the
+// announcements and passes the factors to rank 0. So GPUs need not be connected, and no solver
+// waits behind a copy.
 class SiteExchange {
  public:
   struct Options {
-    at::Device device = at::kCPU;  // of the factors
     // How many components a layer's factors are stored with.
     std::function<std::int64_t(const PlannedLayer&)> stored_rank;
-    // Called on rank 0 for every site of every rank, in the other thread.
+    // Called on rank 0 for every site of every rank, in the other thread, with factors on the host.
     std::function<void(const PlannedSite&, const SolvedSite&)> keep;
   };
   // Every rank gives the same sites. The reporter is told on rank 0 of the layers of other ranks.
@@ -69,15 +66,14 @@ class SiteExchange {
  private:
   struct Own {
     SolvedSite solved;
-    linalg::HandOver factors;
+    linalg::Download factors;
   };
   // The other thread's work: passes on what stands at the places [begin, end) of the board.
   void pass_on_all(std::int64_t begin, std::int64_t end);
-  // Brings an announced site to rank 0; every rank takes part.
+  // Brings an announced site to rank 0; others than these two do nothing.
   void pass_on(const std::string& announcement);
-  SolvedSite taken(const PlannedSite& site);  // of this rank's own
+  SolvedSite taken(const PlannedSite& site);  // of this rank's own, with its factors on the host
   SolvedSite room_for(const PlannedSite& site) const;
-  void broadcast(const SolvedSite& solved, int owner);
 
   dist::World& world_;
   Options options_;
@@ -92,7 +88,6 @@ class SiteExchange {
   std::map<std::string, Own> own_;  // announced, not begun to be passed on
   int waiting_ = 0;                 // of this rank's, not passed on yet
   bool failed_ = false;             // the other thread has, and passes nothing on
-  std::optional<c10::Stream> stream_;
   std::atomic<bool> ending_ = false;
   core::Background background_;  // the last member: its thread uses all above, and ends first
 };

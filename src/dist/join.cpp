@@ -68,6 +68,22 @@ std::vector<std::string> unpacked_texts(const std::string& packed) {
   return result;
 }
 
+// Asks `is_done`, which may take as long as it is told to, until it says so. Throws where another
+// rank has failed or the limit is over.
+template <typename IsDone>
+void wait_until(IsDone is_done, Watcher& watcher, Seconds limit) {
+  const auto begin = Clock::now();
+  auto pause = std::chrono::microseconds(20);
+  while (!is_done(pause)) {
+    pause = std::min(2 * pause, std::chrono::microseconds(1000));
+    watcher.check();
+    if (Clock::now() - begin > limit) {
+      throw core::ResourceError(concat("another rank did not come to a common call within ",
+                                       limit.count(), " s, though it lives"));
+    }
+  }
+}
+
 // Works of a process group, of which one fails where a peer is gone.
 class Works final : public Pending {
  public:
@@ -95,17 +111,13 @@ class Works final : public Pending {
 
  private:
   void wait_on_host(c10d::Work& work) const {
-    const auto begin = Clock::now();
-    auto pause = std::chrono::microseconds(20);
-    while (!work.isCompleted()) {
-      std::this_thread::sleep_for(pause);
-      pause = std::min(2 * pause, std::chrono::microseconds(1000));
-      watcher_.check();
-      if (Clock::now() - begin > limit_) {
-        throw core::ResourceError(concat("another rank did not come to a common sum within ",
-                                         limit_.count(), " s, though it lives"));
-      }
-    }
+    wait_until(
+        [&](auto pause) {
+          if (work.isCompleted()) return true;
+          std::this_thread::sleep_for(pause);
+          return work.isCompleted();
+        },
+        watcher_, limit_);
   }
 
   std::vector<at::Tensor> tensors_;
@@ -113,6 +125,29 @@ class Works final : public Pending {
   Watcher& watcher_;
   Seconds limit_;
 };
+
+// Waits for sends and receipts of Gloo, which do not tell whether they are done: another thread
+// waits for each.
+void wait_for_passed(const std::vector<c10::intrusive_ptr<c10d::Work>>& works, Watcher& watcher,
+                     Seconds limit) {
+  const Watcher::Waiting waiting(watcher);
+  auto done = std::async(std::launch::async, [&works] {
+    for (const auto& work : works) work->wait();
+  });
+  try {
+    wait_until([&](auto pause) { return done.wait_for(pause) == std::future_status::ready; },
+               watcher, limit);
+  } catch (...) {
+    for (const auto& work : works) work->abort();  // or the thread would wait for ever
+    throw;
+  }
+  try {
+    done.get();
+  } catch (const std::exception& error) {
+    watcher.explain(
+        concat("the connection to another rank broke (", core::first_line(error.what()), ")"));
+  }
+}
 
 // A sum of which this rank wants a piece: Gloo sums whole tensors alone.
 class PieceOfSum final : public Pending {
@@ -179,6 +214,11 @@ class Processes final : public World {
 
   at::Device device_of(const std::string& name) override;
 
+  void connect() override {
+    if (!device_.is_cuda() || nccl_ || nccl_made_.valid()) return;
+    nccl_made_ = std::async(std::launch::async, [this] { make_nccl(device_); });
+  }
+
   std::unique_ptr<Pending> begin_sum(std::vector<at::Tensor> tensors) override {
     std::vector<c10::intrusive_ptr<c10d::Work>> works;
     call([&] {
@@ -230,6 +270,18 @@ class Processes final : public World {
     c10d::BroadcastOptions options;
     options.rootRank = root;
     finish(tensor, [&](c10d::Backend& group, auto& one) { return group.broadcast(one, options); });
+  }
+
+  void pass(const std::vector<at::Tensor>& tensors, int from, int to) override {
+    std::vector<c10::intrusive_ptr<c10d::Work>> works;
+    call([&] {
+      for (const at::Tensor& tensor : tensors) {
+        std::vector<at::Tensor> one{tensor};
+        works.push_back(rank() == from ? gloo_->send(one, to, /*tag=*/0)
+                                       : gloo_->recv(one, from, /*tag=*/0));
+      }
+    });
+    wait_for_passed(works, watcher_, limits_.wait);
   }
 
   std::vector<std::string> gather(const std::string& text) override {
@@ -328,6 +380,7 @@ class Processes final : public World {
   }
 
   c10d::ProcessGroupNCCL& nccl() {
+    connect();
     if (nccl_made_.valid()) {
       const Watcher::Waiting waiting(watcher_);
       nccl_made_.get();
@@ -486,7 +539,8 @@ class Processes final : public World {
   std::mutex nccl_mutex_;  // guards the pointers
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> machine_nccl_;
-  std::future<void> nccl_made_;  // waited for when NCCL is first asked for
+  std::future<void> nccl_made_;   // waited for when NCCL is first asked for
+  at::Device device_ = at::kCPU;  // of device_of
 };
 
 at::Device Processes::device_of(const std::string& name) {
@@ -505,7 +559,7 @@ at::Device Processes::device_of(const std::string& name) {
                                      "(from 0), which has ",
                                      gpus, " usable GPUs; start one process a GPU"));
   }
-  const at::Device device = linalg::device_of(word);
+  const at::Device device = device_ = linalg::device_of(word);
   std::string mine = "cpu";
   if (device.is_cuda()) {
     const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(device.index());
@@ -526,11 +580,7 @@ at::Device Processes::device_of(const std::string& name) {
                                        all[other], "); start one process a GPU"));
     }
   }
-  if (device.is_cuda() && !nccl_ && !nccl_made_.valid()) {
-    c10::cuda::set_device(device.index());
-    // Connecting takes a second or so, which passes while the caller reads files.
-    nccl_made_ = std::async(std::launch::async, [this, device] { make_nccl(device); });
-  }
+  if (device.is_cuda()) c10::cuda::set_device(device.index());
   return device;
 }
 

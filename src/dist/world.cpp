@@ -49,6 +49,7 @@ class Alone final : public World {
   int local_rank() const override { return 0; }
   int local_size() const override { return 1; }
   at::Device device_of(const std::string& name) override { return linalg::device_of(name); }
+  void connect() override {}
   std::unique_ptr<Pending> begin_sum(std::vector<at::Tensor> /*tensors*/) override {
     return std::make_unique<NothingPending>();
   }
@@ -67,6 +68,7 @@ class Alone final : public World {
   }
   void sum_to(const at::Tensor& /*tensor*/, int /*root*/) override {}
   void broadcast(const at::Tensor& /*tensor*/, int /*root*/) override {}
+  void pass(const std::vector<at::Tensor>& /*tensors*/, int /*from*/, int /*to*/) override {}
   std::vector<std::string> gather(const std::string& text) override { return {text}; }
   std::unique_ptr<Board> board() override { return std::make_unique<OwnBoard>(); }
   void check() override {}

@@ -57,17 +57,22 @@ void attend(at::Device device) {
 
 }  // namespace
 
-WarmUp::WarmUp(at::Device device, WarmUpOf what, std::function<void()> then) {
+WarmUp::WarmUp(at::Device device, WarmUpOf what) : device_(device) {
   if (!device.is_cuda()) return;
   background_.emplace(/*waiting=*/1);
-  background_->add([device, what, then = std::move(then)] {
+  background_->add([device, what] {
     const c10::cuda::CUDAGuard guard(device);
-    {
-      const at::NoGradGuard no_grad;
-      if (what != WarmUpOf::kDecompositions) multiply(device);
-      what == WarmUpOf::kProducts ? attend(device) : decompose(device);
-    }
-    if (then) then();
+    const at::NoGradGuard no_grad;
+    if (what != WarmUpOf::kDecompositions) multiply(device);
+    what == WarmUpOf::kProducts ? attend(device) : decompose(device);
+  });
+}
+
+void WarmUp::then(std::function<void()> more) {
+  if (!background_ || !more) return;
+  background_->add([device = device_, more = std::move(more)] {
+    const c10::cuda::CUDAGuard guard(device);
+    more();
   });
 }
 

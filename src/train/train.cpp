@@ -68,14 +68,14 @@ std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& sa
 
 class Run {
  public:
-  Run(const TrainSettings& settings, const RunEnvironment& environment,
-      const model::ModelDescription& described)
+  // The warm-up of the device is waited for once everything is loaded.
+  Run(const TrainSettings& settings, const RunEnvironment& environment, at::Device device,
+      std::unique_ptr<linalg::WarmUp> warm_up)
       : settings_(settings),
         reporter_(environment.reporter),
         world_(environment.world),
-        device_(world_.device_of(settings.device)),
-        warm_up_(std::in_place, device_, linalg::WarmUpOf::kProducts,
-                 rehearsal_of(settings, described, device_)),
+        device_(device),
+        warm_up_(std::move(warm_up)),
         data_(load_data(settings, DataCache::kAsSet, reporter_, world_)),
         trainable_(settings, device_, reporter_, Values::kLoaded, world_),
         optimizer_(
@@ -488,7 +488,7 @@ class Run {
   core::Reporter& reporter_;
   dist::World& world_;
   at::Device device_;
-  std::optional<linalg::WarmUp> warm_up_;
+  std::unique_ptr<linalg::WarmUp> warm_up_;
   RunData data_;
   std::vector<data::PackedBatch> eval_batches_;  // the same in every evaluation
   std::size_t eval_passes_for_others_ = 0;
@@ -532,16 +532,17 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
   settings.data.date = world.shared(settings.data.date);
   dist::require_same_job(world, job_of(settings));
   linalg::set_threads(world.threads(settings.threads));
-  model::ModelDescription described;
+  const at::Device device = world.device_of(settings.device);
+  world.connect();
+  auto warm_up = std::make_unique<linalg::WarmUp>(device, linalg::WarmUpOf::kProducts);
   {
     core::Reporter quiet;  // the run itself says what is to be said of the model
-    const at::Device device = world.device_of(settings.device);
     Trainable shapes(settings, device, quiet, Values::kShapesOnly);
     require_room(settings, shapes, world, environment.reporter);
-    described = shapes.model().config;
+    warm_up->then(rehearsal_of(settings, shapes.model().config, device));
   }
   try {
-    return Run(settings, environment, described).go(resume);
+    return Run(settings, environment, device, std::move(warm_up)).go(resume);
   } catch (const std::exception& error) {  // of weights, moments and gradients
     const auto out = linalg::out_of_memory(error);
     if (!out) throw;

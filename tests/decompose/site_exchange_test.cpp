@@ -86,8 +86,7 @@ class Kept {
  public:
   explicit Kept(std::size_t wanted) : wanted_(wanted) {}
   SiteExchange::Options options() {
-    return {.device = at::kCPU,
-            .stored_rank = [](const PlannedLayer&) { return kRank; },
+    return {.stored_rank = [](const PlannedLayer&) { return kRank; },
             .keep =
                 [this](const PlannedSite& site, const SolvedSite& found) {
                   expect_solved(site, found);
@@ -214,7 +213,7 @@ TEST(SiteExchange, BetweenBlocksRanksMayCallEachOther) {
   });
 }
 
-// In the second round the site that is announced last is broadcast by a rank that has gone.
+// In the second round the site that is announced last is of a rank that has gone.
 TEST(SiteExchange, ARankThatFailsEndsTheOthersWithItsName) {
   for (const bool announces : {false, true}) {
     const auto sites = planned(12);

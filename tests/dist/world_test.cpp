@@ -49,6 +49,36 @@ TEST(World, AScatteredSumGivesEachRankItsPieceOfTheSum) {
   });
 }
 
+// Rank 1 has no part in it; each tensor is as long as its number.
+TEST(World, OneRankPassesTensorsToAnotherInTheirOrder) {
+  as_ranks(3, [](World& world) {
+    if (world.rank() == 1) return;
+    for (const double first : {1.0, 5.0, 9.0}) {
+      const at::Tensor short_one = at::full({3}, first, at::kFloat);
+      const at::Tensor long_one = at::full({100'000}, first + 1, at::kFloat);
+      const bool sends = world.rank() == 2;
+      const std::vector<at::Tensor> tensors = {sends ? short_one : at::zeros({3}),
+                                               sends ? long_one : at::zeros({100'000})};
+      world.pass(tensors, /*from=*/2, /*to=*/0);
+      EXPECT_TRUE(at::equal(tensors[0], short_one));
+      EXPECT_TRUE(at::equal(tensors[1], long_one));
+    }
+  });
+}
+
+// The first rank waits for what the other will not send.
+TEST(World, APassEndsWhereTheOtherRankFails) {
+  as_ranks(2, [](World& world) {
+    if (world.rank() == 1) {
+      world.fail(core::NumericalError("no sense"));
+      return;
+    }
+    const at::Tensor tensor = at::zeros({3});
+    EXPECT_EQ(error_of<PeerLost>([&] { world.pass({tensor}, 1, 0); }),
+              "ended because rank 1 of 2 did: no sense");
+  });
+}
+
 // What is split over ranks is sent while what came before is still under way.
 TEST(World, SeveralAreUnderWayAtOnce) {
   as_ranks(2, [](World& world) {

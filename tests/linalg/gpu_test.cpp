@@ -3,21 +3,16 @@
 // The CUDA backend against the CPU reference.
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
-#include <ATen/cuda/CUDAEvent.h>
-#include <ATen/cuda/Sleep.h>
-#include <c10/core/StreamGuard.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "corda/core/error.h"
 #include "corda/linalg/accumulate.h"
 #include "corda/linalg/download.h"
-#include "corda/linalg/hand_over.h"
 #include "corda/linalg/spectrum.h"
 #include "corda/linalg/upload.h"
 #include "corda/linalg/warm_up.h"
@@ -53,22 +48,16 @@ TEST(WarmUp, EveryCallOfItSucceedsBesideOthers) {
   both.finish();
 }
 
-// The tensor is handed over while the stream has two seconds to do behind what made it.
-TEST(HandOver, AnotherStreamSeesTheTensorsAndWaitsForNothingBehindThem) {
+TEST(WarmUp, DoesWhatIsToFollowOnItsThreadAndSaysWhatFailed) {
   CORDA_NEEDS_GPU();
-  const at::Device device(at::kCUDA, 0);
-  const at::Tensor made = at::ones({1 << 20}, at::device(device)).mul_(3);
-  HandOver handed({made});
-  constexpr std::int64_t kCycles = 4'000'000'000;  // two seconds and more
-  at::cuda::sleep(kCycles);
-  at::cuda::CUDAEvent behind;
-  behind.record(at::cuda::getCurrentCUDAStream());
-  std::thread([&] {
-    const c10::OptionalStreamGuard guard(side_stream(device));
-    EXPECT_EQ(handed.take().front().sum().item<float>(), 3.0F * (1 << 20));
-    EXPECT_FALSE(behind.query());
-  }).join();
-  behind.synchronize();
+  WarmUp warm_up(at::Device(at::kCUDA, 0), WarmUpOf::kProducts);
+  bool done = false;
+  warm_up.then([&] { done = true; });
+  warm_up.finish();
+  EXPECT_TRUE(done);
+  WarmUp failing(at::Device(at::kCUDA, 0), WarmUpOf::kProducts);
+  failing.then([] { throw core::ResourceError("no memory"); });
+  EXPECT_EQ(error_of<core::ResourceError>([&] { failing.finish(); }), "no memory");
 }
 
 class GpuSpectrum : public ::testing::TestWithParam<LayerCase> {};

@@ -56,8 +56,9 @@ class Board {
 
 // What a rank can do with the others. Every rank makes the same calls in the same order, but for
 // `is_first` and the like. Tensors are contiguous, equal in size and type on every rank, and on the
-// device of `device_of`. A call that needs the others throws PeerLost, which names a rank that
-// failed or has gone, or ResourceError once a time limit is over; no call waits for ever.
+// device of `device_of` where nothing else is said. A call that needs the others throws PeerLost,
+// which names a rank that failed or has gone, or ResourceError once a time limit is over; no call
+// waits for ever.
 class World {
  public:
   World() = default;
@@ -80,6 +81,10 @@ class World {
   // GPU of its place on the machine. Throws ConfigError for "cuda:N" where ranks share a machine,
   // ResourceError where there are fewer GPUs than ranks.
   virtual at::Device device_of(const std::string& name) = 0;
+  // Begins to connect the GPUs of `device_of`, where it gave one. Meant for the start of a job that
+  // sums on them: it takes about a second, which passes while the caller reads files, and the first
+  // call on a tensor of a GPU waits for it. A job without such calls does without it.
+  virtual void connect() = 0;
 
   // CPU threads for this rank where the user asked for `asked`; 0: its share of the machine's.
   std::int64_t threads(std::int64_t asked) const;
@@ -102,6 +107,9 @@ class World {
   virtual void sum_to(const at::Tensor& tensor, int root) = 0;
   // Gives every rank the tensor of `root`.
   virtual void broadcast(const at::Tensor& tensor, int root) = 0;
+  // Gives rank `to` the tensors of rank `from`, which are on the CPU whatever the device is. These
+  // two call it, the others do not; what goes from one rank to another comes in the order of calls.
+  virtual void pass(const std::vector<at::Tensor>& tensors, int from, int to) = 0;
 
   // The texts of all ranks, in their order. Meant for the start and the end of a job, since it goes
   // through the rendezvous.

@@ -20,17 +20,20 @@ enum class WarmUpOf {
 };
 
 // While it lives, another thread makes the device's context and has cuBLAS, cuDNN or cuSOLVER load
-// their kernels, which takes about a second otherwise at the first call. `then` is done on that
-// thread afterwards. Nothing for a CPU. The destructor waits for the end and drops what failed:
-// what the warm-up does fails again, and is told, where it is needed, and `then` must be something
-// that its caller can do without.
+// their kernels, which takes about a second otherwise at the first call. Nothing for a CPU. The
+// destructor waits for the end and drops what failed: it fails again, and is told, where it is
+// needed.
 class WarmUp {
  public:
-  WarmUp(at::Device device, WarmUpOf what, std::function<void()> then = {});
+  WarmUp(at::Device device, WarmUpOf what);
+  // Does `more` on that thread afterwards: something that the caller can do without. To be called
+  // once.
+  void then(std::function<void()> more);
   // Waits for the end too, and throws what failed.
   void finish();
 
  private:
+  at::Device device_;
   std::optional<core::Background> background_;
 };
 
