@@ -168,8 +168,10 @@ class PieceOfSum final : public Pending {
 
 class Processes final : public World {
  public:
-  Processes(const Launch& launch, Place place, const Limits& limits)
-      : launch_(launch),
+  // `driver`: CUDA's start.
+  Processes(const Launch& launch, Place place, const Limits& limits, std::future<void> driver)
+      : driver_(std::move(driver)),
+        launch_(launch),
         limits_(limits),
         place_(std::move(place)),
         store_(store_of(place_, "texts")),
@@ -522,6 +524,7 @@ class Processes final : public World {
     }
   }
 
+  std::future<void> driver_;  // whoever asks CUDA for something waits for it there
   Launch launch_;
   Limits limits_;
   Place place_;
@@ -604,11 +607,14 @@ std::unique_ptr<World> join(const Launch& launch, const core::Reporter& reporter
   if (const auto gpu =
           own_gpu(launch, core::environment_variable("CUDA_VISIBLE_DEVICES"), gpus_of_machine()))
     ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), /*overwrite=*/1);
+  // CUDA's driver starts, which takes a third of a second, while the ranks come together.
+  auto driver = std::async(std::launch::async, [] { c10::cuda::device_count(); });
   // The library would print traces of its own before our sentence.
   ::setenv("TORCH_CPP_LOG_LEVEL", "FATAL", /*overwrite=*/0);
   c10::initLogging();
   const Limits limits = limits_of_environment();
-  auto world = std::make_unique<Processes>(launch, come_together(launch, limits, reporter), limits);
+  auto world = std::make_unique<Processes>(launch, come_together(launch, limits, reporter), limits,
+                                           std::move(driver));
   try {
     world->greet(reporter);
   } catch (const std::exception&) {
