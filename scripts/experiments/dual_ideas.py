@@ -884,6 +884,7 @@ def plan_smol(K):
     yield [dual(8e-3, 1, seed=1, decay=1.0), dual(8e-3, 5, seed=1, T="task.loss"), dual(8e-3, 12, seed=1, **three), dual(4e-3, 0, seed=1), other("pissa", 4e-4, seed=1), other("lora", 1e-3, seed=1)]
     yield [dual(8e-3, 7, ranks="l"), dual(8e-3, 7, rank=64)]
     yield [dual(8e-3, 7, rank=64, decay=1.0), other("lora", 1e-3, 7, rank=64)]
+    yield [dual(8e-3, 12, decay=1.0, damping=1.0), dual(1.6e-2, 12, decay=2.0, damping=1.0)]
     yield [dual(lr, 9, core=4) for lr in (2e-3, 4e-3)]
     yield [dual(8e-3, 8, loss="eaft"), dual(8e-3, 8, loss="stm"), dual(8e-3, 5, T="task.resp"), dual(8e-3, 10, T="grad"), dual(8e-3, 5, K="qa.w4+text"), dual(8e-3, 2, rows="p0"),
            dual(8e-3, 3, modules="mlp"), other("lora", 2e-3, 1, decay=1.0)]
@@ -902,6 +903,8 @@ def plan_shakespeare(K):
     yield [other("kpa", 4e-4), other("ipa", 2e-4), other("eva", 5e-4), other("null", 2e-3), other("sc", 1e-3), other("kpa", 1e-3), other("lora", 1e-3, 1, decay=1.0)]
     yield [dual(2e-3, 0, seed=1), dual(2e-3, 6, seed=1, damping=1.0), dual(4e-3, 12, seed=1, decay=1.0, damping=1.0), dual(2e-3, 1, seed=1, decay=1.0),
            other("lora", 1e-3, 1, seed=1, decay=2.0), other("lora", 2e-3, 1, seed=1, decay=2.0), dual(4e-3, 1, seed=1, decay=1.0)]
+    yield [dual(2e-3, 12, seed=1, decay=1.0, damping=1.0), dual(4e-3, 12, decay=4.0, damping=1.0), dual(2e-3, 12, decay=2.0, damping=1.0),
+           dual(4e-3, 12, seed=1, decay=2.0, damping=1.0), dual(2e-3, 12, decay=1.0, damping=0.1), dual(2e-3, 12, decay=1.0, damping=10.0)]
     yield [other("full", 1e-4), other("full", 3e-5)]
     yield [dual(4e-3, 1, decay=1.0), dual(8e-3, 1, decay=2.0), other("eva", 2e-4), other("null", 4e-3), other("sc", 2e-3), other("ipa", 4e-4)]
     yield [dual(4e-3, 1, decay=2.0), other("lora", 1e-3, 1, decay=2.0), dual(1e-3, 0), dual(2e-3, 1, decay=1.0), dual(4e-3, 12, T="task.loss", rows="p0.5", decay=2.0),

@@ -63,7 +63,9 @@ class Branch {
   virtual void again(const BatchContext& context, const at::Tensor& x, BranchKept& kept,
                      const BlockScratch& scratch) const = 0;
   // From grad [tokens, H | rank of the output], the gradient of scale f(x) divided by scale: that
-  // of x [tokens, H] unless undefined, and those of the factors but for A of the input.
+  // of x [tokens, H] unless undefined, and those of the factors but for A of the input. These are
+  // computed beside (LowRankSite::join): they may still read the output's `grad` until the input's
+  // backward begins, before which all is waited for, and from then on `kept` and x.
   virtual void backward(const BatchContext& context, const at::Tensor& grad, double scale,
                         const at::Tensor& grad_x, BranchKept& kept,
                         const BlockScratch& scratch) = 0;

@@ -256,8 +256,12 @@ void LowRankPass::backward(const BatchContext& context, std::int64_t tokens,
     const at::Tensor in = inputs_->read(static_cast<std::int64_t>(i), tokens);
     blocks_[i].again(context, in, recomputed(i), kept_[i], *scratch_);
     blocks_[i].backward(context, in, kept_[i], *scratch_, /*input_needed=*/i > lowest_);
+    // Where blocks share what they keep, the next one would overwrite what is still read.
+    if (done || options_.offload || options_.recompute != Recompute::kNone)
+      weights_.beside().join();
     if (done) done(static_cast<std::int64_t>(i));
   }
+  weights_.beside().join();
 }
 
 at::Tensor LowRankPass::compute(const model::Batch& batch, const BlockDone& done) {
@@ -287,7 +291,10 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale, const 
     filled.longest = shape.longest;
     loss = graphs_.run(
         {shape, !fresh_}, filled,
-        [&](const model::Batch& b, const BlockDone& told) { return compute(b, told); }, done);
+        [&](const model::Batch& b, const BlockDone& told) {
+          return compute(b, done ? told : BlockDone());
+        },
+        done);
   } else {
     loss = compute(to_device(batch, model()), done);
   }

@@ -112,7 +112,10 @@ at::Tensor SiteScratch::matrix(std::int64_t rows, std::int64_t columns, at::Tens
 
 LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::GemmPlans* plans,
                          SiteScratch* scratch)
-    : plans_(plans), layout_(layout_of({linears.begin(), linears.end()})), scratch_(scratch) {
+    : plans_(plans),
+      layout_(layout_of({linears.begin(), linears.end()})),
+      own_scratch_(scratch == nullptr ? std::make_unique<SiteScratch>() : nullptr),
+      scratch_(scratch == nullptr ? own_scratch_.get() : scratch) {
   check_trained_a_once(linears);
   in_ = linears.front()->weight.size(1);
   const at::TensorOptions options =
@@ -122,8 +125,7 @@ LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::Gem
     layers_.push_back({.linear = linear, .row = row, .grad_b = {}});
     row += linear->weight.size(0);
   }
-  const bool in_float8 =
-      scratch_ != nullptr && scratch_->in_float8() && Float8Weight::suits(layout_.out, in_);
+  const bool in_float8 = scratch_->in_float8() && Float8Weight::suits(layout_.out, in_);
   if (!in_float8 && SiteScratch::elements_of({linears.begin(), linears.end()}, layout_) == 0) {
     packed_ = at::zeros({layout_.out + layout_.rank, in_ + layout_.rank}, options);
     hold_resident();
@@ -131,12 +133,7 @@ LowRankSite::LowRankSite(std::vector<model::Linear*> linears, const kernels::Gem
   }
   a_ = at::zeros({layout_.rank, in_}, options);
   d_ = at::zeros({layout_.out, layout_.rank}, options);
-  if (in_float8) {
-    float8_.emplace(linears, scratch_->float8());
-  } else if (scratch_ == nullptr) {
-    own_scratch_ = std::make_unique<SiteScratch>();
-    scratch_ = own_scratch_.get();
-  }
+  if (in_float8) float8_.emplace(linears, scratch_->float8());
 }
 
 void LowRankSite::hold_resident() {
@@ -275,10 +272,9 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
     const at::Tensor dy = grad.narrow(1, part.row, part.rows);
     const at::Tensor g = grad.narrow(1, layout_.out + part.column, padded(part.rank));
     kernels::gemm(g, dy, scaled_b(part), {.plans = plans_});
-    if (!part.trains_b) continue;
-    kernels::gemm(grad_b_[i], dy.t(), bottom.narrow(1, part.column, part.rank),
-                  {.alpha = scale * part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
   }
+  if (std::ranges::any_of(layout_.parts, &SitePart::trains_b))
+    beside([&] { multiply_grad_b(grad, bottom, adds, scale); });
   if (!dx.defined()) return;
   kernels::GemmOptions options{.alpha = scale, .plans = plans_};
   if (!float8_) return kernels::gemm(dx, grad, matrix().narrow(1, 0, in_), options);
@@ -290,8 +286,26 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
 
 void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds, double scale) {
   if (!trains_a()) return;
-  kernels::gemm(grad_a_, grad.narrow(1, layout_.out, layout_.rank).t(), x,
-                {.alpha = scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
+  beside([&] {
+    kernels::gemm(grad_a_, grad.narrow(1, layout_.out, layout_.rank).t(), x,
+                  {.alpha = scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
+  });
+}
+
+void LowRankSite::multiply_grad_b(const at::Tensor& grad, const at::Tensor& bottom, bool adds,
+                                  double scale) {
+  for (std::size_t i = 0; i < layout_.parts.size(); ++i) {
+    const SitePart& part = layout_.parts[i];
+    if (!part.trains_b || part.rank == 0) continue;
+    kernels::gemm(grad_b_[i], grad.narrow(1, part.row, part.rows).t(),
+                  bottom.narrow(1, part.column, part.rank),
+                  {.alpha = scale * part.scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
+  }
+}
+
+void LowRankSite::beside(const std::function<void()>& work) {
+  scratch_->beside().run(layers_.front().linear->device(), work);
+  if (own_scratch_) scratch_->beside().join();
 }
 
 }  // namespace corda::train

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "corda/kernels/window_copies.h"
 #include "corda/model/model.h"
 #include "train/float8_weight.h"
+#include "train/side_work.h"
 
 namespace corda::train {
 
@@ -46,7 +48,8 @@ std::int64_t gradient_elements(const SiteLayout& layout, std::int64_t in);
 std::vector<model::Linear*> linears_of(std::vector<model::Linear>& site);
 std::vector<const model::Linear*> linears_of(const std::vector<model::Linear>& site);
 
-// What sites share: memory for one of them at a time, and how they multiply by frozen weights.
+// What sites share: memory for one of them at a time, how they multiply by frozen weights, and what
+// they do beside that.
 class SiteScratch {
  public:
   explicit SiteScratch(bool in_float8 = false) : in_float8_(in_float8) {}
@@ -62,11 +65,14 @@ class SiteScratch {
   // A [rows, columns] whose content is that of the last use. Grows where it must.
   at::Tensor matrix(std::int64_t rows, std::int64_t columns, at::TensorOptions options);
   Float8Scratch& float8() { return float8_; }
+  // Where the gradients of factors are computed.
+  SideWork& beside() { return beside_; }
 
  private:
   bool in_float8_;
   at::Tensor memory_;
   Float8Scratch float8_;
+  SideWork beside_;
 };
 
 // Layers y_i = x (W_i + s_i B_i A_i)^T + bias_i of one input x [tokens, in]. With the y_i side by
@@ -86,9 +92,9 @@ class LowRankSite {
   // without an adapter have rank 0. All weights have one dtype, that of the activations; a trained
   // A belongs to one layer. `plans` for the products may be null, or must outlive the site.
   //
-  // Where a layer holds its weight in codes, the packed matrix is not kept: it is made in `scratch`
-  // (which must outlive the site; null: one of its own) whenever W is needed, in the forward and
-  // again in the backward.
+  // `scratch` must outlive the site; null: one of its own, and no `join` is needed. Where a layer
+  // holds its weight in codes, the packed matrix is not kept: it is made there whenever W is
+  // needed, in the forward and again in the backward.
   //
   // With `scratch->in_float8()` the weights become float8 (float8_weight.h), and the low-rank part
   // is a product of its own in the dtype of the activations.
@@ -117,13 +123,16 @@ class LowRankSite {
                const at::Tensor& added = {}, double scale = 1) const;
 
   // From grad [tokens, out | rank], the gradient of scale y divided by scale: the gradients of
-  // trained Bs, and dx [tokens, in] unless undefined. With `adds` the gradients of B are added to
-  // what is there, else that is lost.
+  // trained Bs, which are there after `join`, and dx [tokens, in] unless undefined. With `adds` the
+  // gradients of B are added to what is there, else that is lost.
   void backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx, bool adds,
                 double scale = 1);
   // The gradient of A likewise, from the `grad` that `backward` completed and the input x [tokens,
   // in].
   void backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds, double scale = 1);
+  // Waits for the gradients of factors of all sites that share the scratch: what they were computed
+  // from may be overwritten afterwards.
+  void join() { scratch_->beside().join(); }
   // Whether any A is trained, so that `backward_a` needs x.
   bool trains_a() const { return layout_.trains_a; }
 
@@ -145,17 +154,19 @@ class LowRankSite {
   // Completes x [tokens, in | rank] with h, and copies h to `bottom`.
   void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
   void add_bias(const at::Tensor& y, double scale) const;
+  void multiply_grad_b(const at::Tensor& grad, const at::Tensor& bottom, bool adds, double scale);
+  void beside(const std::function<void()>& work);
 
   const kernels::GemmPlans* plans_;
   SiteLayout layout_;
+  std::unique_ptr<SiteScratch> own_scratch_;
+  SiteScratch* scratch_;
   std::vector<Layer> layers_;
   std::vector<at::Tensor> grad_b_;  // [its rows, rank] of every part, fp32; undefined: no B trained
   at::Tensor packed_;               // [out + rank, in + rank] where the weights are resident
   at::Tensor a_, d_;                // A [rank, in] and D [out, rank] where they are not
   std::optional<Float8Weight> float8_;  // W where it is multiplied in float8
-  SiteScratch* scratch_ = nullptr;
-  std::unique_ptr<SiteScratch> own_scratch_;
-  at::Tensor grad_a_;  // [rank, in], fp32
+  at::Tensor grad_a_;                   // [rank, in], fp32
   std::int64_t in_ = 0;
 };
 

@@ -457,6 +457,11 @@ std::vector<Case> cases() {
   // Several launches of a grid of rows, and several rounds of a block over one.
   result.push_back({at::kBFloat16, 70001, 8, 0});
   result.push_back({at::kBFloat16, 3, 4608, 0});
+  // Rows that a warp just holds, and just not.
+  result.push_back({at::kBFloat16, 77, 576, 16});
+  result.push_back({at::kBFloat16, 9, 1024, 0});
+  result.push_back({at::kBFloat16, 9, 1032, 0});
+  result.push_back({at::kFloat, 9, 512, 16});
   // Heads, which 16 or 32 lanes hold.
   result.push_back({at::kBFloat16, 77, 128, 0});
   result.push_back({at::kFloat, 77, 128, 16});

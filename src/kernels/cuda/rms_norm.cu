@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// One block a row. A row is read twice; the second time it comes from the cache. Groups that a few
-// lanes hold in registers, as heads are, are read once.
+// One block a row, which reads it twice; the second time it comes from the cache. Rows that a warp
+// holds in registers, and groups that a few lanes hold, as heads are, are read once.
 #include "kernels/cuda/device.cuh"
 
 namespace corda::kernels::cuda {
@@ -81,7 +81,7 @@ __global__ void rms_norm_backward_kernel(T* grad, std::int64_t grad_stride, T* r
   }
 }
 
-constexpr int kGroupWarps = kThreads / 32;
+constexpr int kWarps = kThreads / 32;
 
 // The sum over neighbouring lanes, given to all of them.
 template <int kLanes>
@@ -91,6 +91,96 @@ __device__ float lanes_sum(float value) {
   return value;
 }
 
+// Of a row that a warp holds a lane has so many packs, 32 N elements apart.
+constexpr int kPacksALane = 4;
+
+template <typename T, int N>
+struct HeldRow {
+  Pack<T, N> packs[kPacksALane] = {};
+
+  __device__ HeldRow(const T* row, std::int64_t n) {
+#pragma unroll
+    for (int p = 0; p < kPacksALane; ++p)
+      if (column(p) < n) packs[p] = load<T, N>(row + column(p));
+  }
+  __device__ static std::int64_t column(int pack) {
+    return (pack * 32 + static_cast<std::int64_t>(threadIdx.x) % 32) * N;
+  }
+};
+
+template <typename T, int N>
+__global__ void held_rms_norm_forward_kernel(T* out, std::int64_t out_stride, float* inv_rms,
+                                             const T* x, std::int64_t x_stride, const T* weight,
+                                             std::int64_t rows, std::int64_t n, float eps,
+                                             NormKind kind) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
+  if (row >= rows) return;
+  using Held = HeldRow<T, N>;
+  Held in(x + row * x_stride, n);
+  float sum = 0;
+  for (const auto& pack : in.packs)
+    for (int j = 0; j < N; ++j) sum += widen(pack.values[j]) * widen(pack.values[j]);
+  const float inverse = rsqrtf(lanes_sum<32>(sum) / static_cast<float>(n) + eps);
+  if (threadIdx.x % 32 == 0) inv_rms[row] = inverse;
+#pragma unroll
+  for (int p = 0; p < kPacksALane; ++p) {
+    if (Held::column(p) >= n) break;
+    auto& pack = in.packs[p];
+    const auto scale = load<T, N>(weight + Held::column(p));
+    for (int j = 0; j < N; ++j)
+      pack.values[j] = weighted<T>(widen(pack.values[j]) * inverse, scale.values[j], kind);
+    store(out + row * out_stride + Held::column(p), pack);
+  }
+}
+
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads, 2)
+    held_rms_norm_backward_kernel(T* grad, std::int64_t grad_stride, T* residual,
+                                  std::int64_t residual_stride, const T* x, std::int64_t x_stride,
+                                  const float* inv_rms, const T* weight, std::int64_t rows,
+                                  std::int64_t n, bool keep_output, NormKind kind) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
+  if (row >= rows) return;
+  using Held = HeldRow<T, N>;
+  T* dy = grad + row * grad_stride;
+  T* sum_to = residual + row * residual_stride;
+  Held in(x + row * x_stride, n);
+  const Held up(dy, n);
+  Held total(sum_to, n);
+  const Held scale(weight, n);
+  const float inverse = inv_rms[row];
+  float dot = 0;
+  for (int p = 0; p < kPacksALane; ++p)
+    for (int j = 0; j < N; ++j)
+      dot += widen(up.packs[p].values[j]) * (kind.offset + widen(scale.packs[p].values[j])) *
+             widen(in.packs[p].values[j]) * inverse;
+  const float mean = lanes_sum<32>(dot) / static_cast<float>(n);
+#pragma unroll
+  for (int p = 0; p < kPacksALane; ++p) {
+    if (Held::column(p) >= n) break;
+    auto& pack = in.packs[p];
+    auto& sum = total.packs[p];
+    for (int j = 0; j < N; ++j) {
+      const float normed = widen(pack.values[j]) * inverse;
+      const float w = kind.offset + widen(scale.packs[p].values[j]);
+      sum.values[j] = rounded<T>(widen(sum.values[j]) +
+                                 (widen(up.packs[p].values[j]) * w - normed * mean) * inverse);
+      pack.values[j] = weighted<T>(normed, scale.packs[p].values[j], kind);
+    }
+    store(sum_to + Held::column(p), sum);
+    if (keep_output) store(dy + Held::column(p), pack);
+  }
+}
+
+unsigned blocks_of_warps(std::int64_t rows) {
+  return static_cast<unsigned>((rows + kWarps - 1) / kWarps);
+}
+
+template <int N>
+bool is_held(std::int64_t n) {
+  return n <= 32 * N * kPacksALane;
+}
+
 // Says where a warp finds its group; there is one warp for each group of each row.
 struct Group {
   std::int64_t row;
@@ -98,8 +188,7 @@ struct Group {
   bool exists;
 
   __device__ Group(std::int64_t rows, std::int64_t groups, std::int64_t n) {
-    const std::int64_t index =
-        static_cast<std::int64_t>(blockIdx.x) * kGroupWarps + threadIdx.x / 32;
+    const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
     row = index / groups;
     column = index % groups * n;
     exists = row < rows;
@@ -286,7 +375,7 @@ void launch_over_groups(const char* name, Type type, Rows to, Rows from, const v
     const GroupKernels<T> kernels = kernels_of(variant);
     const std::int64_t packs = n / decltype(variant)::kPack;
     GroupKernel<T> kernel = kernels.by_warps;
-    std::int64_t groups_a_block = kGroupWarps;
+    std::int64_t groups_a_block = kWarps;
     if (packs <= 32 && rows * groups < kMostGroups) {
       kernel = packs <= 16 ? kernels.by_16_lanes : kernels.by_32_lanes;
       groups_a_block = kThreads / (packs <= 16 ? 16 : 32) * kGroupsALane;
@@ -332,10 +421,17 @@ void rms_norm(Type type, Rows out, float* inv_rms, Rows x, const void* weight, s
   const Rows scale{const_cast<void*>(weight), n};
   dispatch(type, can_be_wide(type, n, {out, x, scale}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
-    rms_norm_forward_kernel<T, decltype(variant)::kPack>
-        <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-            static_cast<T*>(out.data), out.stride, inv_rms, static_cast<const T*>(x.data), x.stride,
-            static_cast<const T*>(weight), n, eps, kind);
+    constexpr int kPack = decltype(variant)::kPack;
+    auto* to = static_cast<T*>(out.data);
+    const auto* from = static_cast<const T*>(x.data);
+    const auto* w = static_cast<const T*>(weight);
+    if (is_held<kPack>(n)) {
+      held_rms_norm_forward_kernel<T, kPack><<<blocks_of_warps(rows), kThreads, 0, stream>>>(
+          to, out.stride, inv_rms, from, x.stride, w, rows, n, eps, kind);
+    } else {
+      rms_norm_forward_kernel<T, kPack><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
+          to, out.stride, inv_rms, from, x.stride, w, n, eps, kind);
+    }
   });
   check_launch("rms_norm");
 }
@@ -347,11 +443,19 @@ void rms_norm_backward(Type type, Rows grad, Rows residual, Rows x, const float*
   const Rows scale{const_cast<void*>(weight), n};
   dispatch(type, can_be_wide(type, n, {grad, residual, x, scale}), [&](auto variant) {
     using T = typename decltype(variant)::Element;
-    rms_norm_backward_kernel<T, decltype(variant)::kPack>
-        <<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
-            static_cast<T*>(grad.data), grad.stride, static_cast<T*>(residual.data),
-            residual.stride, static_cast<const T*>(x.data), x.stride, inv_rms,
-            static_cast<const T*>(weight), n, keep_output, kind);
+    constexpr int kPack = decltype(variant)::kPack;
+    auto* dy = static_cast<T*>(grad.data);
+    auto* sum_to = static_cast<T*>(residual.data);
+    const auto* in = static_cast<const T*>(x.data);
+    const auto* w = static_cast<const T*>(weight);
+    if (is_held<kPack>(n)) {
+      held_rms_norm_backward_kernel<T, kPack><<<blocks_of_warps(rows), kThreads, 0, stream>>>(
+          dy, grad.stride, sum_to, residual.stride, in, x.stride, inv_rms, w, rows, n, keep_output,
+          kind);
+    } else {
+      rms_norm_backward_kernel<T, kPack><<<static_cast<unsigned>(rows), kThreads, 0, stream>>>(
+          dy, grad.stride, sum_to, residual.stride, in, x.stride, inv_rms, w, n, keep_output, kind);
+    }
   });
   check_launch("rms_norm_backward");
 }
