@@ -87,12 +87,12 @@ void write_later(covariance::BlockCovariances block, io::CovarianceWriter& write
     stored.push_back(std::exchange(site.covariance, {}));
     if (packed) stored.back() = kernels::pack_lower(stored.back());
   }
-  background.add(
-      [&writer, block = std::move(block), download = linalg::Download(std::move(stored))] {
-        const auto& host = download.wait();
-        for (std::size_t i = 0; i < block.size(); ++i)
-          writer.add(block[i].site.name, block[i].site.modules, block[i].tokens, host[i]);
-      });
+  background.add([&writer, block = std::move(block),
+                  download = linalg::Download(std::move(stored))]() mutable {
+    const auto& host = download.wait();
+    for (std::size_t i = 0; i < block.size(); ++i)
+      writer.add(block[i].site.name, block[i].site.modules, block[i].tokens, host[i]);
+  });
 }
 
 // Pins the memory into which a block's covariances are copied, beside what comes before the first

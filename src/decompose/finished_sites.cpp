@@ -100,7 +100,8 @@ void FinishedSites::add(const PlannedSite& site, const SolvedSite& solved) {
     factors.push_back(layer.stored.b);
   }
   background_.add([this, modules = std::move(modules), path = work_.path() / note_of(site),
-                   note = std::move(note), download = linalg::Download(std::move(factors))] {
+                   note = std::move(note),
+                   download = linalg::Download(std::move(factors))]() mutable {
     const auto& host = download.wait();
     for (std::size_t i = 0; i < modules.size(); ++i)
       tensors_.put(modules[i], {host[2 * i], host[2 * i + 1]});

@@ -138,7 +138,9 @@ void SiteExchange::add(const PlannedSite& site, SolvedSite solved) {
   const std::string announcement = announcement_of(site, world_.rank(), solved);
   {
     const std::lock_guard lock(mutex_);
-    own_.emplace(key_of(site), Own{std::move(solved), linalg::Download(std::move(factors))});
+    own_.emplace(key_of(site),
+                 Own{std::move(solved),
+                     linalg::Download(std::move(factors), linalg::Download::Begins::kWhenWaited)});
   }
   board_->post(announcement);
 }

@@ -20,29 +20,42 @@ void reserve_pinned(at::Device device, const std::vector<std::int64_t>& bytes) {
     taken.push_back(at::empty({size}, at::TensorOptions().dtype(at::kByte).pinned_memory(true)));
 }
 
-Download::Download(std::vector<at::Tensor> tensors) : host_(std::move(tensors)) {
+namespace {
+
+at::cuda::CUDAEvent& event(const std::shared_ptr<void>& pointer) {
+  return *static_cast<at::cuda::CUDAEvent*>(pointer.get());
+}
+
+}  // namespace
+
+Download::Download(std::vector<at::Tensor> tensors, Begins begins) : tensors_(std::move(tensors)) {
   const auto on_device = [](const at::Tensor& tensor) { return tensor.is_cuda(); };
-  const auto first = std::find_if(host_.begin(), host_.end(), on_device);
-  if (first == host_.end()) return;
-  const c10::DeviceIndex device = first->device().index();
-  const auto stream = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device);
-  const auto event = std::make_shared<at::cuda::CUDAEvent>();
-  event->record(c10::cuda::getCurrentCUDAStream(device));
-  event->block(stream);
+  const auto first = std::find_if(tensors_.begin(), tensors_.end(), on_device);
+  if (first == tensors_.end()) return;
+  made_ = std::make_shared<at::cuda::CUDAEvent>();
+  event(made_).record(c10::cuda::getCurrentCUDAStream(first->device().index()));
+  if (begins == Begins::kNow) begin();
+}
+
+void Download::begin() {
+  const auto stream =
+      c10::cuda::getStreamFromPool(/*isHighPriority=*/false, event(made_).device()->index());
+  event(made_).block(stream);
   const c10::cuda::CUDAStreamGuard guard(stream);
-  for (auto& tensor : host_) {
+  for (auto& tensor : tensors_) {
     if (!tensor.is_cuda()) continue;
     tensor.record_stream(stream);
     const auto pinned = tensor.options().device(at::kCPU).pinned_memory(true);
     tensor = at::empty(tensor.sizes(), pinned).copy_(tensor, /*non_blocking=*/true);
   }
-  event->record(stream);
-  copied_ = event;
+  copied_ = std::make_shared<at::cuda::CUDAEvent>();
+  event(copied_).record(stream);
 }
 
-const std::vector<at::Tensor>& Download::wait() const {
-  if (copied_) static_cast<at::cuda::CUDAEvent*>(copied_.get())->synchronize();
-  return host_;
+const std::vector<at::Tensor>& Download::wait() {
+  if (made_ && !copied_) begin();
+  if (copied_) event(copied_).synchronize();
+  return tensors_;
 }
 
 }  // namespace corda::linalg

@@ -58,7 +58,7 @@ void CheckpointWriter::begin(const Progress& progress) {
                       : state_.is_split() ? tensor.cpu()
                                           : tensor);
   }
-  const auto copy = std::make_shared<const linalg::Download>(std::move(tensors));
+  const auto copy = std::make_shared<linalg::Download>(std::move(tensors));
   copy_ = copy;
   busy_ = true;
   background_.add([this, guarded, progress, copy, entries = state.entries] {

@@ -44,7 +44,7 @@ class CheckpointWriter {
   core::ConfigNode settings_;
   std::int64_t keep_;
   core::Reporter& reporter_;
-  std::shared_ptr<const linalg::Download> copy_;
+  std::shared_ptr<linalg::Download> copy_;
   std::atomic<bool> busy_ = false;
   std::optional<std::string> failure_;  // the background's; others read it while that is not busy
   core::Background background_{/*waiting=*/0};  // last: its thread uses the others

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <future>
 #include <utility>
 #include <vector>
 
@@ -298,6 +299,7 @@ TEST(GpuLinalg, ADroppedUploadDoesNotWriteIntoMemoryOfOthers) {
 
 // The memory of a tensor that was dropped is used again by the current stream, but not before it
 // was copied.
+// Every other one begins when it is waited for, on another thread.
 TEST(GpuLinalg, DownloadEqualsTheDeviceTensorsThoughTheyAreDropped) {
   CORDA_NEEDS_GPU();
   const auto options = at::TensorOptions().device(at::kCUDA, 0);
@@ -306,9 +308,13 @@ TEST(GpuLinalg, DownloadEqualsTheDeviceTensorsThoughTheyAreDropped) {
   for (int i = 0; i < 20; ++i) {
     at::Tensor large = at::full({4'000'000}, static_cast<float>(i), options);
     const at::Tensor columns = at::arange(6, options).view({2, 3}).t();
-    downloads.emplace_back(std::vector<at::Tensor>{std::move(large), host, columns});
+    downloads.emplace_back(std::vector<at::Tensor>{std::move(large), host, columns},
+                           i % 2 == 0 ? Download::Begins::kNow : Download::Begins::kWhenWaited);
     at::zeros({4'000'000}, options);
   }
+  std::async(std::launch::async, [&] {
+    for (Download& download : downloads) download.wait();
+  }).get();
   for (int i = 0; i < 20; ++i) {
     const auto& found = downloads[static_cast<std::size_t>(i)].wait();
     ASSERT_EQ(found.size(), 3U);

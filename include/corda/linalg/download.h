@@ -16,19 +16,28 @@ namespace corda::linalg {
 // wait. Nothing for a CPU.
 void reserve_pinned(at::Device device, const std::vector<std::int64_t>& bytes);
 
-// One copy of several tensors; they may be dropped once it was started.
+// One copy of several tensors into pinned memory; they may be dropped once it was made.
 class Download {
  public:
-  // Starts copying into pinned memory, beside what the current stream goes on with; tensors that
-  // are on the host are taken as they are, those on a device are all on one. Does not wait.
-  explicit Download(std::vector<at::Tensor> tensors);
+  enum class Begins {
+    kNow,        // so that the tensors may be overwritten behind it
+    kWhenWaited  // the pinned memory, which may have to be got, is then the waiting thread's affair
+  };
+  // Copies the tensors as the current stream has made them by now, beside what it goes on with;
+  // those that are on the host are taken as they are, those on a device are all on one. Does not
+  // wait.
+  explicit Download(std::vector<at::Tensor> tensors, Begins begins = Begins::kNow);
 
-  // The tensors on the host, in their order, once they are there. From any thread.
-  const std::vector<at::Tensor>& wait() const;
+  // The tensors on the host, in their order, once they are there. From any thread; of a copy that
+  // begins with it from one.
+  const std::vector<at::Tensor>& wait();
 
  private:
-  std::vector<at::Tensor> host_;  // filled once `copied_` has happened
-  std::shared_ptr<void> copied_;  // the event of the last copy; none where all were on the host
+  void begin();
+
+  std::vector<at::Tensor> tensors_;  // on the host once `copied_` has happened
+  std::shared_ptr<void> made_;       // events; none where all were on the host
+  std::shared_ptr<void> copied_;
 };
 
 }  // namespace corda::linalg

@@ -10,7 +10,9 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -94,6 +96,16 @@ Description describe(const Operand& first, const Operand& second, const Float8Sc
   return description;
 }
 
+// cuBLAS's own handle, which LibTorch would give, takes a workspace for every stream and keeps it.
+cublasLtHandle_t handle_of(c10::DeviceIndex device) {
+  static std::mutex mutex;
+  static std::map<c10::DeviceIndex, cublasLtHandle_t> handles;
+  const std::lock_guard lock(mutex);
+  cublasLtHandle_t& handle = handles[device];
+  if (handle == nullptr) check(cublasLtCreate(&handle), "cublasLtCreate");
+  return handle;
+}
+
 // The largest power of two, up to 256, that divides an address.
 std::uint32_t alignment_of(const void* pointer) {
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
@@ -140,7 +152,7 @@ Product::Product(const Request& request)
       in(make_layout(c, c.size(1), c.size(0), c.stride(0))),
       out(make_layout(d, d.size(1), d.size(0), d.stride(0))),
       description(describe(first, second, scales)),
-      handle(at::cuda::getCurrentCUDABlasLtHandle()),
+      handle(handle_of(d.device().index())),
       workspace(at::empty({static_cast<std::int64_t>(at::cuda::getCUDABlasLtWorkspaceSize())},
                           d.options().dtype(at::kByte))) {}
 
