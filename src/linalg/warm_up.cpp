@@ -63,6 +63,8 @@ WarmUp::WarmUp(at::Device device, WarmUpOf what) : device_(device) {
   background_->add([device, what] {
     const c10::cuda::CUDAGuard guard(device);
     const at::NoGradGuard no_grad;
+    ones(device, at::kFloat, {1});  // makes the context
+    if (what == WarmUpOf::kContext) return;
     if (what != WarmUpOf::kDecompositions) multiply(device);
     what == WarmUpOf::kProducts ? attend(device) : decompose(device);
   });

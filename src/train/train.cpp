@@ -534,7 +534,9 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
   linalg::set_threads(world.threads(settings.threads));
   const at::Device device = world.device_of(settings.device);
   world.connect();
-  auto warm_up = std::make_unique<linalg::WarmUp>(device, linalg::WarmUpOf::kProducts);
+  // A rehearsal loads what a step needs and no more.
+  auto warm_up = std::make_unique<linalg::WarmUp>(
+      device, is_rehearsed(settings) ? linalg::WarmUpOf::kContext : linalg::WarmUpOf::kProducts);
   {
     core::Reporter quiet;  // the run itself says what is to be said of the model
     Trainable shapes(settings, device, quiet, Values::kShapesOnly);

@@ -56,7 +56,7 @@ TEST(WarmUp, DoesWhatIsToFollowOnItsThreadAndSaysWhatFailed) {
   warm_up.then([&] { done = true; });
   warm_up.finish();
   EXPECT_TRUE(done);
-  WarmUp failing(at::Device(at::kCUDA, 0), WarmUpOf::kProducts);
+  WarmUp failing(at::Device(at::kCUDA, 0), WarmUpOf::kContext);
   failing.then([] { throw core::ResourceError("no memory"); });
   EXPECT_EQ(error_of<core::ResourceError>([&] { failing.finish(); }), "no memory");
 }

@@ -14,6 +14,7 @@ namespace corda::linalg {
 
 // Nothing more than is needed: while one kernel is loaded, other threads wait for theirs.
 enum class WarmUpOf {
+  kContext,                   // alone
   kProducts,                  // of the types that models compute in, and attention
   kDecompositions,            // in fp64
   kProductsAndDecompositions  // in this order
