@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
-#include <span>
 #include <thread>
 #include <utility>
 
@@ -24,8 +22,6 @@ namespace {
 
 // Solved sites of a rank that wait to be passed on: few, for they take memory of the device.
 constexpr int kSitesWaiting = 4;
-// How many of the last sites a rank takes are among those that take least.
-constexpr std::size_t kShortAtTheEnd = 4;
 using Clock = std::chrono::steady_clock;
 
 const std::string& key_of(const PlannedSite& site) { return site.layers.front().module; }
@@ -41,19 +37,6 @@ std::vector<at::Tensor> factors_of(const SolvedSite& solved) {
   for (const auto& [module, layer] : solved)
     factors.insert(factors.end(), {layer.stored.a, layer.stored.b});
   return factors;
-}
-
-// The sites in their order, but for the `count` that take least: these come last, the longest of
-// them first.
-std::vector<const PlannedSite*> short_ones_last(std::vector<const PlannedSite*> sites,
-                                                std::size_t count) {
-  std::vector<const PlannedSite*> by_cost = sites;
-  std::ranges::stable_sort(by_cost, std::ranges::greater(),
-                           [](const PlannedSite* site) { return cost_of(*site); });
-  const std::span<const PlannedSite*> last = std::span(by_cost).last(count);
-  std::erase_if(sites, [&](const PlannedSite* site) { return std::ranges::count(last, site) > 0; });
-  sites.insert(sites.end(), last.begin(), last.end());
-  return sites;
 }
 
 }  // namespace
@@ -85,9 +68,8 @@ SiteExchange::SiteExchange(dist::World& world, std::vector<const PlannedSite*> s
       background_(/*waiting=*/1) {
   for (const auto* site : order_) by_module_[key_of(*site)] = site;
   if (world.is_alone()) return;
-  order_ = short_ones_last(
-      std::move(order_),
-      std::min(kShortAtTheEnd * static_cast<std::size_t>(world.size()), order_.size() / 2));
+  std::stable_sort(order_.begin(), order_.end(),
+                   [](const auto* a, const auto* b) { return cost_of(*a) > cost_of(*b); });
 }
 
 SiteExchange::~SiteExchange() { ending_ = true; }

@@ -52,8 +52,8 @@ class SiteExchange {
   // So many more sites will be added by all ranks together. This call and those below throw what
   // the other thread threw.
   void expect(std::size_t sites);
-  // A site that no other rank gets, in their order; null where all are taken. Of several ranks a
-  // few sites that take least come last, so that all end at about the same time.
+  // A site that no other rank gets; null where all are taken. Those that take longest come first,
+  // so that all ranks end at about the same time; one rank gets them in their order.
   const PlannedSite* take();
   // The same for a rank that has one still to solve; null too where so few are left that another
   // rank, which has none, would wait for it.
