@@ -77,6 +77,10 @@ std::int64_t adopt_finished(const std::vector<model::Site>& sites, std::int64_t 
   return count;
 }
 
+bool is_packed(const CalibrateSettings& settings) {
+  return io::covariance_storage_of(settings.storage) == io::CovarianceStorage::kPacked;
+}
+
 // Writes a block's covariances while the next block is run.
 void write_later(covariance::BlockCovariances block, io::CovarianceWriter& writer,
                  core::Background& background) {
@@ -112,7 +116,7 @@ void require_disk(const CalibrateSettings& settings, const std::vector<model::Si
   std::int64_t count = 0;
   for (const auto& site : sites) {
     if (finished.has(site.name)) continue;
-    bytes += covariance::bytes_on_disk(site.in_features, settings.storage == "packed");
+    bytes += covariance::bytes_on_disk(site.in_features, is_packed(settings));
     ++count;
   }
   core::require_disk_space(settings.out, bytes, concat("the covariances of ", count, " sites"));
@@ -224,7 +228,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   const model::ModelDescription config =
       model::describe_model(weights, reporter, settings.assume_family);
   core::Background pinning(/*waiting=*/0);
-  if (world.is_first()) pin_later(config, settings.storage == "packed", device, pinning);
+  if (world.is_first()) pin_later(config, is_packed(settings), device, pinning);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
   const auto draw =
       covariance::draw_samples(settings, settings.data, settings.model, config, reporter);

@@ -93,7 +93,9 @@ class LowRankPass final : public GradientPass {
   std::string describe() const override;
 
  private:
-  const kernels::GemmPlans* plans() const { return options_.tune ? &plans_ : nullptr; }
+  const kernels::GemmPlans* plans() const {
+    return options_.tuning == Tuning::kOff ? nullptr : &plans_;
+  }
   void forward(const model::Batch& batch, const BatchContext& context);
   // Returns the loss of the rows that have a target, and puts its gradient into the residual
   // stream.
@@ -129,7 +131,7 @@ class LowRankPass final : public GradientPass {
 LowRankPass::LowRankPass(model::Model& model, const LowRankPassOptions& options)
     : GradientPass(model),
       options_(options),
-      plans_(options.tuning_cache, options.tries),
+      plans_(options.tuning_cache, options.tuning == Tuning::kTimed),
       weights_(options.float8),
       graph_rule_(model, options),
       in_float8_(options.float8 ? describe_float8(model) : "") {

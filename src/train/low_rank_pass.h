@@ -20,13 +20,19 @@ enum class Graphs {
   kAlways  // as far as the GPU and the precision allow
 };
 
+// How the algorithms of matrix products are chosen (corda/kernels/gemm_plans.h).
+enum class Tuning {
+  kOff,   // cuBLASLt's first proposals
+  kKept,  // what is kept in the directory; nothing is timed and nothing more is kept
+  kTimed  // that, or else the fastest by trial
+};
+
 struct LowRankPassOptions {
   Recompute recompute = Recompute::kNone;
   bool offload = false;     // keep the blocks' inputs in pinned host memory; needs a GPU
   std::int64_t tokens = 0;  // of the largest batch expected: memory for it is taken at once
-  bool tune = true;         // time the algorithms for matrix products (corda/kernels/gemm_plans.h)
+  Tuning tuning = Tuning::kTimed;
   std::string tuning_cache = {};  // directory that keeps the fastest; empty: none does
-  bool tries = true;  // false: uses what is kept there, times nothing and keeps nothing more
   Graphs graphs = Graphs::kAuto;
   bool float8 = false;  // multiply by the frozen weights in float8 (float8_weight.h)
 };

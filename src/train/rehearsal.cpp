@@ -97,7 +97,7 @@ data::PackedBatch batch_of(std::int64_t tokens, const model::ModelDescription& d
 LowRankPassOptions options_of(const TrainSettings& settings) {
   LowRankPassOptions options = allowed_options(settings, tokens_of(settings)).front();
   options.graphs = Graphs::kNever;
-  options.tries = false;
+  options.tuning = Tuning::kKept;
   return options;
 }
 

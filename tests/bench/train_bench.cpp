@@ -211,15 +211,15 @@ void run(const Options& o, dist::World& world) {
   for (const std::string& name : o.batches) {
     const std::vector<data::PackedBatch> batches = {
         random_batch(lengths_of(name), model.config.vocab_size)};
-    const train::LowRankPassOptions options{.recompute = recompute,
-                                            .offload = o.offload,
-                                            .tokens = batches.front().tokens(),
-                                            .tune = !o.untuned,
-                                            .graphs = o.graphs == "never" ? train::Graphs::kNever
-                                                      : o.graphs == "always"
-                                                          ? train::Graphs::kAlways
-                                                          : train::Graphs::kAuto,
-                                            .float8 = o.float8};
+    const train::LowRankPassOptions options{
+        .recompute = recompute,
+        .offload = o.offload,
+        .tokens = batches.front().tokens(),
+        .tuning = o.untuned ? train::Tuning::kOff : train::Tuning::kTimed,
+        .graphs = o.graphs == "never"    ? train::Graphs::kNever
+                  : o.graphs == "always" ? train::Graphs::kAlways
+                                         : train::Graphs::kAuto,
+        .float8 = o.float8};
     const auto pass = o.gradients == "fused"
                           ? train::make_low_rank_pass(model, options)
                           : train::make_autograd_pass(model, o.gradients == "kernels"

@@ -182,8 +182,10 @@ TEST_P(GpuMemoryPlan, IsTheAllocatorsPeakWithinFivePercent) {
   model::Model model = testing::random_model(
       described, {.device = at::kCUDA, .weights = at::kBFloat16, .compute = at::kBFloat16});
   testing::add_random_adapters(model, {.rank = 64});
-  const LowRankPassOptions options{
-      .recompute = c.recompute, .tokens = kTokens, .tune = false, .graphs = Graphs::kNever};
+  const LowRankPassOptions options{.recompute = c.recompute,
+                                   .tokens = kTokens,
+                                   .tuning = Tuning::kOff,
+                                   .graphs = Graphs::kNever};
   const std::int64_t planned = low_rank_pass_bytes(model, options);
   namespace allocator = c10::cuda::CUDACachingAllocator;
   allocator::emptyCache();

@@ -170,13 +170,13 @@ TEST_P(GpuPass, FusedInBf16IsNoFurtherFromFp32ThanAutogradInBf16) {
 // of a few that moves a gradient by up to 4e-3 of its norm, where rounding to bf16 moves it by
 // 3e-2. Untuned, since each pass would choose the algorithms of its products by timings of its own.
 TEST_P(GpuPass, RecomputingAndOffloadingChangeNothing) {
-  const Gradients kept = fused(at::kBFloat16, {.tune = false});
+  const Gradients kept = fused(at::kBFloat16, {.tuning = Tuning::kOff});
   for (const auto& [recompute, offload] : {std::pair{Recompute::kSelective, false},
                                            {Recompute::kBlock, false},
                                            {Recompute::kNone, true},
                                            {Recompute::kBlock, true}}) {
     const Gradients again =
-        fused(at::kBFloat16, {.recompute = recompute, .offload = offload, .tune = false});
+        fused(at::kBFloat16, {.recompute = recompute, .offload = offload, .tuning = Tuning::kOff});
     EXPECT_EQ(again.loss, kept.loss);
     EXPECT_LT(largest(relative_errors(again, kept)), 1e-2);
   }
