@@ -180,13 +180,12 @@ void SiteExchange::pass_on(const std::string& announcement) {
   if (!mine && !world_.is_first()) return;
   SolvedSite solved = mine ? taken(site) : room_for(site);
   if (owner != 0) world_.pass(factors_of(solved), owner, 0);
-  if (world_.is_first() && mine) options_.keep(site, solved);
-  if (world_.is_first() && !mine) {
+  if (!mine) {
     for (auto& [module, layer] : solved)
       layer.note = layer_note_of(core::Fields(told.object("layers").at(module), source));
-    options_.keep(site, solved);
-    reporter_.advance(static_cast<std::int64_t>(site.layers.size()), site.name);
   }
+  if (world_.is_first()) options_.keep(site, solved);
+  if (!mine) reporter_.advance(static_cast<std::int64_t>(site.layers.size()), site.name);
   if (!mine) return;
   {
     const std::lock_guard lock(mutex_);

@@ -30,9 +30,9 @@ std::int64_t cost_of(const PlannedSite& site);
 std::map<std::string, int> owners_of(const std::vector<const PlannedSite*>& sites, int ranks);
 
 // Ranks solve sites in no common order, and nobody waits for another one: what a rank has solved is
-// copied to the host and announced on a board; on every rank a thread goes through the
-// announcements and passes the factors to rank 0. So GPUs need not be connected, and no solver
-// waits behind a copy.
+// announced on a board; on every rank a thread goes through the announcements, copies the factors
+// of its own sites to the host and passes them to rank 0. So GPUs need not be connected, and no
+// solver waits behind a copy.
 class SiteExchange {
  public:
   struct Options {

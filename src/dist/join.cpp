@@ -217,8 +217,9 @@ class Processes final : public World {
   at::Device device_of(const std::string& name) override;
 
   void connect() override {
-    if (!device_.is_cuda() || nccl_ || nccl_made_.valid()) return;
-    nccl_made_ = std::async(std::launch::async, [this] { make_nccl(device_); });
+    if (!device_.is_cuda() || connects_) return;
+    connects_ = true;
+    nccl_made_ = std::async(std::launch::async, [this, device = device_] { make_nccl(device); });
   }
 
   std::unique_ptr<Pending> begin_sum(std::vector<at::Tensor> tensors) override {
@@ -275,6 +276,8 @@ class Processes final : public World {
   }
 
   void pass(const std::vector<at::Tensor>& tensors, int from, int to) override {
+    if (rank() != from && rank() != to)
+      throw core::InternalError("[dist::World] a pass between two other ranks");
     std::vector<c10::intrusive_ptr<c10d::Work>> works;
     call([&] {
       for (const at::Tensor& tensor : tensors) {
@@ -524,7 +527,7 @@ class Processes final : public World {
     }
   }
 
-  std::future<void> driver_;  // whoever asks CUDA for something waits for it there
+  std::future<void> driver_;  // CUDA's start; calls of CUDA wait for its end by themselves
   Launch launch_;
   Limits limits_;
   Place place_;
@@ -543,6 +546,7 @@ class Processes final : public World {
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> nccl_;
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> machine_nccl_;
   std::future<void> nccl_made_;   // waited for when NCCL is first asked for
+  bool connects_ = false;         // `connect` was called
   at::Device device_ = at::kCPU;  // of device_of
 };
 
@@ -562,7 +566,8 @@ at::Device Processes::device_of(const std::string& name) {
                                      "(from 0), which has ",
                                      gpus, " usable GPUs; start one process a GPU"));
   }
-  const at::Device device = device_ = linalg::device_of(word);
+  const at::Device device = linalg::device_of(word);
+  device_ = device;
   std::string mine = "cpu";
   if (device.is_cuda()) {
     const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(device.index());
@@ -607,11 +612,12 @@ std::unique_ptr<World> join(const Launch& launch, const core::Reporter& reporter
   if (const auto gpu =
           own_gpu(launch, core::environment_variable("CUDA_VISIBLE_DEVICES"), gpus_of_machine()))
     ::setenv("CUDA_VISIBLE_DEVICES", gpu->c_str(), /*overwrite=*/1);
-  // CUDA's driver starts, which takes a third of a second, while the ranks come together.
-  auto driver = std::async(std::launch::async, [] { c10::cuda::device_count(); });
   // The library would print traces of its own before our sentence.
   ::setenv("TORCH_CPP_LOG_LEVEL", "FATAL", /*overwrite=*/0);
   c10::initLogging();
+  // CUDA's driver starts, which takes a third of a second, while the ranks come together: behind
+  // all changes of the environment, which it reads.
+  auto driver = std::async(std::launch::async, [] { c10::cuda::device_count(); });
   const Limits limits = limits_of_environment();
   auto world = std::make_unique<Processes>(launch, come_together(launch, limits, reporter), limits,
                                            std::move(driver));

@@ -95,8 +95,8 @@ void measure_nll(const model::Model& model, const std::vector<data::Sample>& sam
     reporter.advance(packed.sequences(), "");
   }
   reporter.end();
-  const at::Tensor all =
-      at::tensor({sum, static_cast<double>(targets)}, at::kDouble).to(model.device());
+  // On the CPU: two numbers are not worth a connection of GPUs.
+  const at::Tensor all = at::tensor({sum, static_cast<double>(targets)}, at::kDouble);
   world.sum(all);
   sum = all[0].item<double>();
   result.tokens += static_cast<std::int64_t>(all[1].item<double>());

@@ -59,9 +59,12 @@ void attend(at::Device device) {
 
 WarmUp::WarmUp(at::Device device, WarmUpOf what) : device_(device) {
   if (!device.is_cuda()) return;
-  background_.emplace(/*waiting=*/1);
-  background_->add([device, what] {
-    const c10::cuda::CUDAGuard guard(device);
+  background_.emplace(/*waiting=*/2);
+  then(what);
+}
+
+void WarmUp::then(WarmUpOf what) {
+  then([device = device_, what] {
     const at::NoGradGuard no_grad;
     ones(device, at::kFloat, {1});  // makes the context
     if (what == WarmUpOf::kContext) return;
@@ -72,10 +75,13 @@ WarmUp::WarmUp(at::Device device, WarmUpOf what) : device_(device) {
 
 void WarmUp::then(std::function<void()> more) {
   if (!background_ || !more) return;
-  background_->add([device = device_, more = std::move(more)] {
-    const c10::cuda::CUDAGuard guard(device);
-    more();
-  });
+  try {
+    background_->add([device = device_, more = std::move(more)] {
+      const c10::cuda::CUDAGuard guard(device);
+      more();
+    });
+  } catch (const std::exception&) {  // of what came before
+  }
 }
 
 void WarmUp::finish() {

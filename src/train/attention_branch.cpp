@@ -127,7 +127,7 @@ void AttentionBranch::backward(const BatchContext& context, const at::Tensor& gr
   } else {
     gather(context, gradients, qkv);
   }
-  qkv_.join();
+  qkv_.wait_for_gradients();  // of all before: those of the feed-forward still read grad_x
   qkv_.backward(rows, kept.buffers[kQkvBottom].rows(tokens), grad_x, context.adds);
 }
 

@@ -47,7 +47,7 @@ enum class Scratch : std::size_t {
   kNormed,        // the input of a branch, and its h: [H | rank]
   kGated,         // [I | rank]
   kResidual,      // the gradient of the residual stream: [H | rank]
-  kGradNormed,    // [H]
+  kGradNormed,    // [H]; read by side work until the next branch comes to its input
   kGradAttended,  // [query features]
   kHeads,         // queries, keys and values after norms of the heads, or their gradients
   kBranch,        // what a norm makes of a branch's output, or its gradient: [H | rank]

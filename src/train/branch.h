@@ -64,8 +64,9 @@ class Branch {
                      const BlockScratch& scratch) const = 0;
   // From grad [tokens, H | rank of the output], the gradient of scale f(x) divided by scale: that
   // of x [tokens, H] unless undefined, and those of the factors but for A of the input. These are
-  // computed beside (LowRankSite::join): they may still read the output's `grad` until the input's
-  // backward begins, before which all is waited for, and from then on `kept` and x.
+  // computed beside (SideWork): those of the output read `grad` and its input until the backward of
+  // the branch's input, before which all that came before is waited for; those of the input read
+  // `kept`, and `backward_a` x, until the same place of the next branch.
   virtual void backward(const BatchContext& context, const at::Tensor& grad, double scale,
                         const at::Tensor& grad_x, BranchKept& kept,
                         const BlockScratch& scratch) = 0;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "corda/core/error.h"
+#include "corda/kernels/cross_entropy.h"
 #include "corda/kernels/float8.h"
 #include "corda/linalg/device.h"
 #include "corda/linalg/out_of_memory.h"
@@ -36,13 +37,15 @@ constexpr std::array<std::pair<Recompute, bool>, 4> kLadder = {{{Recompute::kNon
 // intermediate results, and logits in both precisions.
 std::int64_t evaluation_bytes(const model::ModelDescription& m, at::ScalarType type,
                               std::int64_t tokens) {
-  constexpr std::int64_t kLogitBytes = std::int64_t{1} << 30;
+  const auto element = static_cast<std::int64_t>(c10::elementSize(type));
+  constexpr std::int64_t kWide = 2 * sizeof(float);  // the same in fp32, and their log-softmax
+  const std::int64_t logits = kernels::logit_rows(m.vocab_size) * m.vocab_size * (element + kWide);
   const std::int64_t qkv = m.attention.input.out_features();
   const std::int64_t repeated =
       model::repeats_heads(type, m.attention) ? 2 * m.attention.query_features() : 0;
   const std::int64_t columns =
       5 * m.hidden_size + 2 * qkv + 3 * m.feed_forward.intermediate + repeated;
-  return static_cast<std::int64_t>(c10::elementSize(type)) * tokens * columns + kLogitBytes;
+  return element * tokens * columns + logits;
 }
 
 // What `auto` becomes with these options; the pass itself is not made.

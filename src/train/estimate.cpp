@@ -13,6 +13,7 @@
 #include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
 #include "corda/data/load.h"
+#include "corda/kernels/cross_entropy.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
 #include "corda/tokenizer/tokenizer.h"
@@ -145,7 +146,8 @@ std::int64_t autograd_pass_bytes(const model::Model& model, const Counted& count
   const auto element = static_cast<std::int64_t>(c10::elementSize(model.compute));
   const std::int64_t temporary =
       tokens * (2 * m.feed_forward.intermediate + 3 * m.hidden_size) * element;
-  const std::int64_t logits = std::min<std::int64_t>(tokens, 1024) * m.vocab_size * 6;
+  const std::int64_t logits =
+      std::min(tokens, kernels::logit_rows(m.vocab_size)) * m.vocab_size * 6;
   std::int64_t all = 0;
   std::int64_t most = 0;
   for (const model::Block& block : model.blocks) {

@@ -46,7 +46,7 @@ void FeedForwardBranch::backward(const BatchContext& context, const at::Tensor& 
                         shape_.activation, /*keep_output=*/down_.trains_a());
   // By now grad_gated holds the input of down_proj.
   down_.backward_a(grad, grad_gated, context.adds, scale);
-  gate_up_.join();
+  gate_up_.wait_for_gradients();  // of all before: those of the last block still read grad_x
   gate_up_.backward(gate_up, kept.buffers[kGateUpBottom].rows(tokens), grad_x, context.adds);
 }
 

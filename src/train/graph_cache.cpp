@@ -28,7 +28,7 @@ void copy_tensors(model::Batch& to, const model::Batch& from) {
 
 }  // namespace
 
-void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& work) {
+void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& work, bool tells) {
   const c10::DeviceIndex device = batch.ids.device().index();
   if (!side_) {
     side_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device);
@@ -41,22 +41,24 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   c10::cuda::CUDACachingAllocator::emptyCache();
   auto graph = std::make_unique<at::cuda::CUDAGraph>();
   const c10::cuda::CUDAStreamGuard guard(*side_);
-  graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
-  bool recorded = false;
+  // Other streams can wait for an external event; each launch records it anew.
+  const Done mark = [&](std::int64_t part) {
+    constexpr unsigned kFlags = cudaEventDisableTiming | cudaEventExternal;
+    entry.parts.emplace_back(part, kFlags).second.record();
+  };
+  bool recording = false;
   try {
-    // Other streams can wait for an external event; each launch records it anew.
-    entry.result = work(batch, [&](std::int64_t part) {
-      constexpr unsigned kFlags = cudaEventDisableTiming | cudaEventExternal;
-      entry.parts.emplace_back(part, kFlags).second.record();
-    });
-    recorded = true;
+    graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
+    recording = true;
+    entry.result = work(batch, tells ? mark : Done());
+    recording = false;
     graph->capture_end();  // makes the graph, for which memory can run out too
   } catch (...) {
     entry.recordable = false;
     entry.result = at::Tensor();
     entry.parts.clear();
     try {
-      if (!recorded) graph->capture_end();
+      if (recording) graph->capture_end();
     } catch (const std::exception&) {  // what `work` threw says more
     }
     throw;
@@ -86,7 +88,7 @@ at::Tensor GraphCache::run(const Key& key, const model::Batch& batch, const Work
   if (fresh || (!entry.graph && !records)) return work(batch, done);
   if (records) {
     try {
-      record(entry, batch, work);
+      record(entry, batch, work, key.tells);
     } catch (const std::exception& error) {
       if (!linalg::out_of_memory(error)) throw;
       return work(batch, done);  // runs it as it is, without memory for a graph

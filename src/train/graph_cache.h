@@ -24,9 +24,10 @@ namespace corda::train {
 // Work on a batch is run as it is the first time that its key comes, so that libraries make their
 // plans; recorded the second time, and replayed from then on. It must depend on nothing but the
 // batch's tensors and memory that stays where it is, wait for nothing on the host, and return one
-// tensor. All graphs are recorded on one stream and share one pool of memory, which holds about one
-// batch's temporaries. For one thread, GPU and stream. Where memory runs out while recording, the
-// work and its key are run as they are from then on; what else `work` throws is thrown.
+// tensor. All graphs begin on one stream, from which work may branch off, and share one pool of
+// memory, which holds about one batch's temporaries. For one thread, GPU and stream. Where memory
+// runs out while recording, the work and its key are run as they are from then on; what else `work`
+// throws is thrown.
 //
 // Work may tell, while it is run, that parts of it are done. What a graph does is known to the host
 // only when all of it has ended, so each such place is an event in the graph: as soon as it is
@@ -36,13 +37,14 @@ class GraphCache {
  public:
   struct Key {
     BatchShape shape;
-    bool adds = false;  // to gradients that are there
+    bool adds = false;   // to gradients that are there
+    bool tells = false;  // somebody of its parts
     auto operator<=>(const Key&) const = default;
   };
   using Done = std::function<void(std::int64_t part)>;
   using Work = std::function<at::Tensor(const model::Batch& batch, const Done& done)>;
 
-  // `done` may be empty.
+  // `done` is empty where the key tells nobody.
   at::Tensor run(const Key& key, const model::Batch& batch, const Work& work, const Done& done);
 
  private:
@@ -54,7 +56,7 @@ class GraphCache {
     // The parts that it does, each with the event behind it.
     std::vector<std::pair<std::int64_t, at::cuda::CUDAEvent>> parts;
   };
-  void record(Entry& entry, const model::Batch& batch, const Work& work);
+  void record(Entry& entry, const model::Batch& batch, const Work& work, bool tells);
   void tell(Entry& entry, const Done& done);
 
   std::map<Key, Entry> entries_;

@@ -258,17 +258,19 @@ void LowRankPass::backward(const BatchContext& context, std::int64_t tokens,
     const at::Tensor in = inputs_->read(static_cast<std::int64_t>(i), tokens);
     blocks_[i].again(context, in, recomputed(i), kept_[i], *scratch_);
     blocks_[i].backward(context, in, kept_[i], *scratch_, /*input_needed=*/i > lowest_);
-    // Where blocks share what they keep, the next one would overwrite what is still read.
-    if (done || options_.offload || options_.recompute != Recompute::kNone)
-      weights_.beside().join();
+    // Who is told sums the block's gradients. A next block that is computed again, or whose input
+    // comes from the host, overwrites what the side work still reads; one that has all of its own
+    // does so only behind the next join.
+    if (done || options_.offload || options_.recompute == Recompute::kBlock)
+      weights_.side_work().join();
     if (done) done(static_cast<std::int64_t>(i));
   }
-  weights_.beside().join();
 }
 
 at::Tensor LowRankPass::compute(const model::Batch& batch, const BlockDone& done) {
   const model::Positions positions = model::positions_of(model(), batch);
   const BatchContext context{.batch = &batch, .positions = &positions, .adds = !fresh_};
+  const SideWork::Joined joined(weights_.side_work());  // also where something is thrown
   forward(batch, context);
   const at::Tensor loss = loss_and_gradient(batch);
   backward(context, batch.tokens(), done);
@@ -292,11 +294,8 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale, const 
     model::Batch filled = to_device(filled_up(batch, shape), model());
     filled.longest = shape.longest;
     loss = graphs_.run(
-        {shape, !fresh_}, filled,
-        [&](const model::Batch& b, const BlockDone& told) {
-          return compute(b, done ? told : BlockDone());
-        },
-        done);
+        {.shape = shape, .adds = !fresh_, .tells = static_cast<bool>(done)}, filled,
+        [&](const model::Batch& b, const BlockDone& told) { return compute(b, told); }, done);
   } else {
     loss = compute(to_device(batch, model()), done);
   }

@@ -274,7 +274,7 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
     kernels::gemm(g, dy, scaled_b(part), {.plans = plans_});
   }
   if (std::ranges::any_of(layout_.parts, &SitePart::trains_b))
-    beside([&] { multiply_grad_b(grad, bottom, adds, scale); });
+    do_beside([&] { multiply_grad_b(grad, bottom, adds, scale); });
   if (!dx.defined()) return;
   kernels::GemmOptions options{.alpha = scale, .plans = plans_};
   if (!float8_) return kernels::gemm(dx, grad, matrix().narrow(1, 0, in_), options);
@@ -286,7 +286,7 @@ void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, con
 
 void LowRankSite::backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds, double scale) {
   if (!trains_a()) return;
-  beside([&] {
+  do_beside([&] {
     kernels::gemm(grad_a_, grad.narrow(1, layout_.out, layout_.rank).t(), x,
                   {.alpha = scale, .beta = adds ? 1.0 : 0.0, .plans = plans_});
   });
@@ -303,9 +303,9 @@ void LowRankSite::multiply_grad_b(const at::Tensor& grad, const at::Tensor& bott
   }
 }
 
-void LowRankSite::beside(const std::function<void()>& work) {
-  scratch_->beside().run(layers_.front().linear->device(), work);
-  if (own_scratch_) scratch_->beside().join();
+void LowRankSite::do_beside(const std::function<void()>& work) {
+  scratch_->side_work().run(layers_.front().linear->device(), work);
+  if (own_scratch_) scratch_->side_work().join();
 }
 
 }  // namespace corda::train

@@ -66,13 +66,13 @@ class SiteScratch {
   at::Tensor matrix(std::int64_t rows, std::int64_t columns, at::TensorOptions options);
   Float8Scratch& float8() { return float8_; }
   // Where the gradients of factors are computed.
-  SideWork& beside() { return beside_; }
+  SideWork& side_work() { return side_work_; }
 
  private:
   bool in_float8_;
   at::Tensor memory_;
   Float8Scratch float8_;
-  SideWork beside_;
+  SideWork side_work_;
 };
 
 // Layers y_i = x (W_i + s_i B_i A_i)^T + bias_i of one input x [tokens, in]. With the y_i side by
@@ -92,9 +92,9 @@ class LowRankSite {
   // without an adapter have rank 0. All weights have one dtype, that of the activations; a trained
   // A belongs to one layer. `plans` for the products may be null, or must outlive the site.
   //
-  // `scratch` must outlive the site; null: one of its own, and no `join` is needed. Where a layer
-  // holds its weight in codes, the packed matrix is not kept: it is made there whenever W is
-  // needed, in the forward and again in the backward.
+  // `scratch` must outlive the site; null: one of its own, and each call waits for its gradients.
+  // Where a layer holds its weight in codes, the packed matrix is not kept: it is made there
+  // whenever W is needed, in the forward and again in the backward.
   //
   // With `scratch->in_float8()` the weights become float8 (float8_weight.h), and the low-rank part
   // is a product of its own in the dtype of the activations.
@@ -123,16 +123,16 @@ class LowRankSite {
                const at::Tensor& added = {}, double scale = 1) const;
 
   // From grad [tokens, out | rank], the gradient of scale y divided by scale: the gradients of
-  // trained Bs, which are there after `join`, and dx [tokens, in] unless undefined. With `adds` the
-  // gradients of B are added to what is there, else that is lost.
+  // trained Bs, which are there after `wait_for_gradients`, and dx [tokens, in] unless undefined.
+  // With `adds` the gradients of B are added to what is there, else that is lost.
   void backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx, bool adds,
                 double scale = 1);
   // The gradient of A likewise, from the `grad` that `backward` completed and the input x [tokens,
   // in].
   void backward_a(const at::Tensor& grad, const at::Tensor& x, bool adds, double scale = 1);
-  // Waits for the gradients of factors of all sites that share the scratch: what they were computed
-  // from may be overwritten afterwards.
-  void join() { scratch_->beside().join(); }
+  // The stream waits for the gradients of factors of all sites that share the scratch. What they
+  // are computed from (`grad`, `bottom`, x) may be overwritten behind it.
+  void wait_for_gradients() { scratch_->side_work().join(); }
   // Whether any A is trained, so that `backward_a` needs x.
   bool trains_a() const { return layout_.trains_a; }
 
@@ -155,7 +155,7 @@ class LowRankSite {
   void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
   void add_bias(const at::Tensor& y, double scale) const;
   void multiply_grad_b(const at::Tensor& grad, const at::Tensor& bottom, bool adds, double scale);
-  void beside(const std::function<void()>& work);
+  void do_beside(const std::function<void()>& work);
 
   const kernels::GemmPlans* plans_;
   SiteLayout layout_;

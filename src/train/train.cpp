@@ -541,7 +541,9 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
     core::Reporter quiet;  // the run itself says what is to be said of the model
     Trainable shapes(settings, device, quiet, Values::kShapesOnly);
     require_room(settings, shapes, world, environment.reporter);
-    warm_up->then(rehearsal_of(settings, shapes.model().config, device));
+    const auto rehearsal = rehearsal_of(settings, shapes.model().config, device);
+    if (is_rehearsed(settings) && !rehearsal) warm_up->then(linalg::WarmUpOf::kProducts);
+    warm_up->then(rehearsal);
   }
   try {
     return Run(settings, environment, device, std::move(warm_up)).go(resume);

@@ -16,16 +16,16 @@ namespace corda::linalg {
 // wait. Nothing for a CPU.
 void reserve_pinned(at::Device device, const std::vector<std::int64_t>& bytes);
 
-// One copy of several tensors into pinned memory; they may be dropped once it was made.
+// One copy of several tensors into pinned memory. Their owner may drop them at once.
 class Download {
  public:
   enum class Begins {
     kNow,        // so that the tensors may be overwritten behind it
     kWhenWaited  // the pinned memory, which may have to be got, is then the waiting thread's affair
   };
-  // Copies the tensors as the current stream has made them by now, beside what it goes on with;
-  // those that are on the host are taken as they are, those on a device are all on one. Does not
-  // wait.
+  // Copies what the current stream has made by now, beside what it goes on with; until a copy that
+  // begins when it is waited for has ended nobody overwrites the tensors. Those that are on the
+  // host are taken as they are, those on a device are all on one. Does not wait.
   explicit Download(std::vector<at::Tensor> tensors, Begins begins = Begins::kNow);
 
   // The tensors on the host, in their order, once they are there. From any thread; of a copy that

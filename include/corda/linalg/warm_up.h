@@ -14,21 +14,23 @@ namespace corda::linalg {
 
 // Nothing more than is needed: while one kernel is loaded, other threads wait for theirs.
 enum class WarmUpOf {
-  kContext,                   // alone
+  kContext,                   // of the device alone
   kProducts,                  // of the types that models compute in, and attention
   kDecompositions,            // in fp64
   kProductsAndDecompositions  // in this order
 };
 
 // While it lives, another thread makes the device's context and has cuBLAS, cuDNN or cuSOLVER load
-// their kernels, which takes about a second otherwise at the first call. Nothing for a CPU. The
-// destructor waits for the end and drops what failed: it fails again, and is told, where it is
-// needed.
+// their kernels, which takes about a second otherwise at the first call. Nothing for a CPU. What
+// fails is dropped, and what was to follow it: it fails again, and is told, where it is needed.
 class WarmUp {
  public:
   WarmUp(at::Device device, WarmUpOf what);
-  // Does `more` on that thread afterwards: something that the caller can do without. To be called
-  // once.
+  // Waits for the end.
+  ~WarmUp() = default;
+
+  // Does more on that thread: something that the caller can do without.
+  void then(WarmUpOf what);
   void then(std::function<void()> more);
   // Waits for the end too, and throws what failed.
   void finish();

@@ -96,9 +96,10 @@ Description describe(const Operand& first, const Operand& second, const Float8Sc
   return description;
 }
 
-// cuBLAS's own handle, which LibTorch would give, takes a workspace for every stream and keeps it.
+// A handle of ours for each device, as long as the program runs: with LibTorch's comes a workspace
+// for every stream, which is kept.
 cublasLtHandle_t handle_of(c10::DeviceIndex device) {
-  static std::mutex mutex;
+  static std::mutex mutex;  // guards the handles
   static std::map<c10::DeviceIndex, cublasLtHandle_t> handles;
   const std::lock_guard lock(mutex);
   cublasLtHandle_t& handle = handles[device];
@@ -242,6 +243,7 @@ cublasLtMatmulAlgo_t fastest(const Product& product) {
   if (proposals.size() == 1) return best;
   const at::Tensor& d = product.d;
   const at::Tensor scratch = at::empty({d.size(0), std::max(d.stride(0), d.size(1))}, d.options());
+  c10::cuda::device_synchronize();  // so that nothing beside disturbs one of them
   std::optional<float> least;
   for (const auto& proposal : proposals) {
     const std::optional<float> ms = time_of(product, proposal.algo, scratch.mutable_data_ptr());
