@@ -414,35 +414,121 @@ def tables_of(text):
     return tables
 
 
+DUAL_METHODS = {"base": "base", "dual": "dual", "LoRA": "lora", "PiSSA": "pissa", "full": "full", "EVA": "eva", "KPA": "kpa", "IPA": "ipa", "random": "random",
+                "SC-LoRA's": "sc", "LoRA-Null's": "null"}
+DUAL_PARTS = {"nano-qa-11m": "nano", "GSM8K": "smol", "Shakespeare": "shakespeare", "code": "code"}
+DUAL_FIELDS = {"task": "task", "known, %": "known", "answers": "answers", "wikitext-2": "wikitext2", "C4": "c4", "F": "F_qa"}
+# What else a run may change than method, rate, decay, damping, rank and seed.
+DUAL_USUAL = {"rows": "unit", "T": "task", "decay_kind": "plain", "modules": "all", "loss": "ce", "replay": 0.0, "core": 0, "ranks": "same", "stages": 1, "share": 1.0}
+
+
+def dual_rows():
+    results = (ROOT / "scripts/experiments/results/dual-ideas-h200.jsonl").read_text(encoding="utf-8").splitlines()
+    return list(map(json.loads, results))
+
+
+def settings_of_run(run):
+    """Of '4e-3, decay 1, rank 64': rate, decay, damping, rank."""
+    patterns = ((r"\b(\d[\d.]*e-\d)", 0.0), (r"decay (\d+)", 0.0), (r"damping (\d[\d.]*)", 0.01), (r"rank (\d+)", 32))
+    return tuple(float(found.group(1)) if found else usual for found, usual in ((re.search(pattern, run), usual) for pattern, usual in patterns))
+
+
+def settings_of_row(row):
+    return tuple(row["options"][key] for key in ("lr", "decay", "damping", "rank")) if "options" in row else (0.0, 0.0, 0.01, 32)
+
+
+def is_usual(row):
+    return all(row["options"].get(key, value) == value for key, value in DUAL_USUAL.items()) and row["options"]["K"] == ("qa" if row["part"] == "nano" else "qa+text")
+
+
 def check_dual_figures(page, text):
-    """Every row of a table with a column `task` is a run of dual_ideas.py with the method, rate and decay that it names; in cells 'a; b' each is one.
+    """Every row of a table with a column `task` is a run of dual_ideas.py with the method and settings that it names; in cells 'a; b' each is one.
 
     Returns what is wrong and how many rows there are.
     """
-    methods = {"base": "base", "dual": "dual", "LoRA": "lora", "PiSSA": "pissa", "full": "full", "EVA": "eva", "random": "random", "SC-LoRA's": "sc", "LoRA-Null's": "null"}
-    names = {"task": "task", "known, %": "known", "answers": "answers", "wikitext-2": "wikitext2", "C4": "c4", "F": "F_qa"}
-    results = (ROOT / "scripts/experiments/results/dual-ideas-h200.jsonl").read_text(encoding="utf-8").splitlines()
-    measured = [row for row in map(json.loads, results) if "task" in row and "error" not in row]
+    measured = [row for row in dual_rows() if "task" in row and "error" not in row]
 
     def was_measured(run, figures):
-        named = methods.get(run.split()[0].rstrip(","))  # None: "the same"
-        rate, decay = (float(found.group(1)) if found else 0.0 for found in (re.search(pattern, run) for pattern in (r"\b(\d[\d.]*e-\d)", r"decay (\d+)")))
+        named = DUAL_METHODS.get(run.split()[0].rstrip(","))  # None: "the same"
         for row in measured:
-            options = row.get("options", {"lr": 0.0, "decay": 0.0})
-            if (options["lr"], options["decay"]) == (rate, decay) and named in (None, row["method"]) and \
+            if settings_of_row(row) == settings_of_run(run) and named in (None, row["method"]) and \
                all(field in row and f"{row[field]:.{len(figure.partition('.')[2])}f}" == figure for field, figure in figures):
                 return True
         return False
 
     wrong, rows = [], 0
     for (_, header), _, *body in tables_of(text):
-        for number, cells in body if "task" in header else []:
+        for number, cells in body if "task" in header and "from" not in header else []:
             rows += 1
-            fields, values = zip(*[(names[name], cell.split("; ")) for name, cell in zip(header, cells) if name in names and cell])
+            fields, values = zip(*[(DUAL_FIELDS[name], cell.split("; ")) for name, cell in zip(header, cells) if name in DUAL_FIELDS and cell])
             if len(set(map(len, values))) != 1:
                 wrong.append(f"{page}:{number}: the cells do not have the same number of runs")
             wrong += [f"{page}:{number}: {' '.join(run)} were not measured" for run in zip(*values) if not was_measured(cells[0], list(zip(fields, run)))]
     return wrong, rows
+
+
+def check_dual_changes(page, text):
+    """A table with a column `from` has, of the two runs of dual of each seed, what the second has more. Returns what is wrong and how many rows there are."""
+    own = {}
+    for row in dual_rows():
+        if row["method"] == "dual" and row["scale"] == 1 and is_usual(row):
+            own[row["part"], row["options"]["seed"], settings_of_row(row)] = row
+    wrong, rows = [], 0
+    for (_, header), _, *body in tables_of(text):
+        for number, cells in body if "from" in header else []:
+            rows += 1
+            case, seeds, *pair = cells[:4]
+            part, seeds = DUAL_PARTS[case], list(map(int, seeds.split(", ")))
+            runs = [[own.get((part, seed, settings_of_run(run))) for run in pair] for seed in seeds]
+            if not all(map(all, runs)):
+                wrong.append(f"{page}:{number}: such runs were not made")
+                continue
+            for name, cell in list(zip(header, cells))[4:]:
+                field = "known" if name == "answers" and part == "nano" else DUAL_FIELDS[name]
+                shown = cell.removesuffix(" %").split("; ")
+                found = [after[field] - before[field] for before, after in runs]
+                if len(shown) != len(found) or any(abs(float(a) - b) > 0.5 * 10 ** -len(a.partition(".")[2]) + 1e-9 for a, b in zip(shown, found)):
+                    wrong.append(f"{page}:{number}: {name} is {cell}; measured were {', '.join(f'{value:+.4f}' for value in found)}")
+    return wrong, rows
+
+
+def check_dual_front(page, text):
+    """The table with columns `at most X` has the lowest loss of the runs on Shakespeare at or below each task loss, of dual and of the best other method, which it names; the lower is in bold.
+
+    Returns what is wrong and how many figures there are.
+    """
+    lines, wrong, figures = text.splitlines(), [], 0
+    runs = [row for row in dual_rows() if row["part"] == "shakespeare" and "options" in row and is_usual(row) and row["options"]["rank"] == 32]
+    names = {method: name for name, method in DUAL_METHODS.items()}
+    for (_, header), _, *body in tables_of(text):
+        kept = None
+        for number, cells in body if any(name.startswith("at most") for name in header) else []:
+            kept, is_dual = cells[0] or kept, cells[1] == "dual"
+            raw = lines[number - 1].strip().strip("|").split("|")
+            for name, cell, is_bold in list(zip(header, cells, ["**" in cell for cell in raw]))[2:]:
+                below = [(row[DUAL_FIELDS[kept]], row["method"]) for row in runs if row["task"] <= float(name.removeprefix("at most "))]
+                own = min((pair for pair in below if (pair[1] == "dual") == is_dual), default=None)
+                wanted = "" if own is None else f"{own[0]:.3f}" + ("" if is_dual else f" {names[own[1]]}")
+                figures += bool(cell)
+                if cell != wanted or is_bold != (own is not None and own == min(below)):
+                    wrong.append(f"{page}:{number}: {kept}, {cells[1]}, {name}: '{wanted}' is wanted{', in bold' if own == min(below) else ''}")
+    return wrong, figures
+
+
+def check_dual_counts(page, text):
+    """The page says how many lines and runs the file has, and of how many runs each fit is."""
+    rows, wrong = dual_rows(), []
+    runs = [row for row in rows if "options" in row and row["scale"] == 1]
+    of = {part: sum(row["part"] == part for row in runs) for part in DUAL_PARTS.values()}
+    wanted = (f"The file has {len(rows)} lines: {len(runs)} runs ({of['nano']} of nano-qa-11m, {of['smol']} of GSM8K on SmolLM2, {of['shakespeare']} of Shakespeare, {of['code']} of code), "
+              f"{sum(row.get('scale', 1) != 1 for row in rows)} merge scales")
+    if wanted not in " ".join(text.split()):
+        wrong.append(f"{page}: does not say '{wanted}'")
+    for case, part in DUAL_PARTS.items():
+        found = re.findall(rf"^\| {case}[^|]*: answers(?:, %)?, (\d+) \|", text, re.M)
+        if part != "code" and found != [str(of[part])]:
+            wrong.append(f"{page}: the fit of {case} is of {of[part]} runs, not of {found}")
+    return wrong
 
 
 def check_dual_settings(program):
@@ -506,8 +592,11 @@ def main():
     for page, least in [("README.md", 5), ("docs/choosing-a-method.md", 13)]:
         found, rows = check_figures(page, (ROOT / page).read_text(encoding="utf-8"))
         wrong += found + ([f"{page}: only {rows} rows of figures were found"] if rows < least else [])
-    found, rows = check_dual_figures("docs/dual.md", (ROOT / "docs/dual.md").read_text(encoding="utf-8"))
-    wrong += found + ([f"docs/dual.md: only {rows} rows of figures were found"] if rows < 60 else [])
+    dual = (ROOT / "docs/dual.md").read_text(encoding="utf-8")
+    for check, least, what in [(check_dual_figures, 70, "rows of figures"), (check_dual_changes, 10, "rows of changes"), (check_dual_front, 30, "figures of the front")]:
+        found, count = check("docs/dual.md", dual)
+        wrong += found + ([f"docs/dual.md: only {count} {what} were found"] if count < least else [])
+    wrong += check_dual_counts("docs/dual.md", dual)
     wrong += check_dual_settings(program)
     wrong += check_tests("docs/eval.md")
     drawn = subprocess.run([sys.executable, ROOT / "scripts/draw_images.py", "--check"], capture_output=True, text=True)
