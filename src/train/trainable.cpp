@@ -291,12 +291,16 @@ model::Model trainable_shapes(const TrainSettings& settings,
   return model;
 }
 
+const std::string& Trainable::base_fingerprint() const {
+  if (base_fingerprint_.empty()) base_fingerprint_ = base_.fingerprint();
+  return base_fingerprint_;
+}
+
 Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Reporter& reporter,
                      Values values, dist::World& world)
     : base_(quant::open_model(settings.model, reporter)),
       model_(load(settings, base_, device, values, reporter, world, sharded_)),
       full_(settings.method == "full") {
-  base_fingerprint_ = base_.fingerprint();
   if (full_) {
     if (asks_for_codes(settings) || base_.quantised_layers() > 0) refuse_codes();
     for (auto& [name, tensor] : model_.parameters()) tensor->set_requires_grad(true);
@@ -310,7 +314,7 @@ Trainable::Trainable(const TrainSettings& settings, at::Device device, core::Rep
                                       : given_adapter(settings, model_, base_, reporter);
   if (!settings.adapter.empty())
     start_fingerprint_ = io::Checkpoint(settings.adapter, "adapter_model").fingerprint();
-  adapter_.base_fingerprint = base_fingerprint_;
+  if (values == Values::kLoaded) adapter_.base_fingerprint = base_fingerprint();
   adapter_.base_name = settings.model;
   adapter_.base_format = asks_for_codes(settings) ? settings.base : "";
   adapter_.base_blocks = model_.config.num_layers();

@@ -65,7 +65,8 @@ class Trainable {
   // train_a, train_b, and the target modules of an adapter with others than the setting's.
   TrainSettings resolve(TrainSettings settings) const;
   // Fingerprints of the base and of the adapter started from ("" where there is none).
-  const std::string& base_fingerprint() const { return base_fingerprint_; }
+  // Made when it is first asked for: it takes a page fault for every part of the files.
+  const std::string& base_fingerprint() const;
   const std::string& start_fingerprint() const { return start_fingerprint_; }
 
   // The adapter that was put on the base, without layers for method full; what is trained of it is
@@ -90,7 +91,7 @@ class Trainable {
   std::unique_ptr<ShardedParameters> sharded_;
   model::Model model_;
   adapter::Adapter adapter_;
-  std::string base_fingerprint_;
+  mutable std::string base_fingerprint_;
   std::string start_fingerprint_;
   bool full_;
 };

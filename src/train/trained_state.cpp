@@ -68,8 +68,13 @@ class WholeState final : public TrainedState {
   }
 
   void require_finite() override {
-    for (const auto& [name, parameter] : optimizer_.parameters())
-      if (!parameter.isfinite().all().item<bool>()) throw_not_finite(name);
+    const auto& parameters = optimizer_.parameters();
+    std::vector<at::Tensor> finite;
+    for (const auto& [name, parameter] : parameters) finite.push_back(parameter.isfinite().all());
+    if (finite.empty()) return;
+    const at::Tensor all = at::stack(finite).cpu();  // one wait for the device
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (!all[static_cast<std::int64_t>(i)].item<bool>()) throw_not_finite(parameters[i].first);
   }
 
  private:
