@@ -72,6 +72,12 @@ def fp8(weight, block, exponents=False):
     return tensors, values
 
 
+def mistral(weight):
+    """The same under the names of Mistral's own files, which vLLM renames to `weight_scale` and `input_scale`."""
+    tensors, values = fp8(weight, None)
+    return {"weight": tensors["weight"], "qscale_weight": tensors["weight_scale_inv"], "qscale_act": tensors["activation_scale"]}, values
+
+
 def compressed(weight, compressor, zero_point=None, **args):
     """A scale that covers the weight's range, then what the library writes and reads."""
     scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(**args))
@@ -188,6 +194,7 @@ def main():
     add("gptq-3bit", gptq_config(3, desc_act=False), gptq((32, 64), 3, 32, 1, False))
     add("gptq-2bit", gptq_config(2, desc_act=False), gptq((32, 64), 2, 32, 1, False))
     add("awq", {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm", "zero_point": True}, awq((48, 64), 32))
+    add("fp8-mistral", {"quant_method": "fp8", "activation_scheme": "static", "weight_block_size": None}, mistral(bf16(32, 48)))
 
     tensors, notes = {}, {}
     for name, (config, parts, values) in cases.items():

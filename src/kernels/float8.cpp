@@ -129,7 +129,9 @@ void gemm_float8_on_gpu(const at::Tensor& d, const ScaledRows& a, const ScaledRo
 bool multiplies_float8(at::Device device) {
   if (!device.is_cuda()) return false;
   const cudaDeviceProp& gpu = *at::cuda::getDeviceProperties(device.index());
-  return gpu.major > 8 || (gpu.major == 8 && gpu.minor >= 9);
+  return multiplies_float8(gpu.major, gpu.minor);
 }
+
+bool multiplies_float8(int major, int minor) { return major > 8 || (major == 8 && minor >= 9); }
 
 }  // namespace corda::kernels

@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "train/choose_pass.h"
 
+#include <ATen/cuda/CUDAContext.h>
+
 #include <array>
 #include <cmath>
 #include <string>
@@ -178,6 +180,13 @@ void require_float8_layers(const model::Model& model) {
              "); use precision: bf16"));
 }
 
+void require_float8_gpu(const std::string& gpu, int major, int minor) {
+  if (kernels::multiplies_float8(major, minor)) return;
+  throw core::ConfigError(concat("'precision: fp8' needs a GPU of compute capability 8.9 (Ada, ",
+                                 "Hopper) or newer, and '", gpu, "' has ", major, ".", minor,
+                                 "; use precision: bf16"));
+}
+
 void check_pass_settings(const TrainSettings& settings, const model::Model& model,
                          at::Device device) {
   if (asks_for_fused(settings) && !supports_low_rank_pass(model))
@@ -185,11 +194,9 @@ void check_pass_settings(const TrainSettings& settings, const model::Model& mode
   if (settings.offload == "true" && !device.is_cuda())
     throw core::ConfigError("'offload: true' needs a GPU; this run is on the CPU");
   if (settings.precision == "fp8") require_float8_layers(model);
-  if (settings.precision == "fp8" && device.is_cuda() && !kernels::multiplies_float8(device)) {
-    throw core::ConfigError(
-        concat("'precision: fp8' needs a GPU of compute capability 8.9 (Ada, "
-               "Hopper) or newer, which ",
-               linalg::describe(device), " is not; use precision: bf16"));
+  if (settings.precision == "fp8" && device.is_cuda()) {
+    const cudaDeviceProp& gpu = *at::cuda::getDeviceProperties(device.index());
+    require_float8_gpu(gpu.name, gpu.major, gpu.minor);
   }
 }
 

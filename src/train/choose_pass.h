@@ -56,6 +56,9 @@ std::int64_t bytes_beside(const model::Model& model, const LargestBatches& large
 // Throws ConfigError where 'precision: fp8' would do no product of the model in float8.
 void require_float8_layers(const model::Model& model);
 
+// Throws ConfigError where a GPU of this name and compute capability cannot run 'precision: fp8'.
+void require_float8_gpu(const std::string& gpu, int major, int minor);
+
 // Throws ConfigError where the settings ask for a pass that the model's adapters or the device do
 // not allow. Looks at no value of a tensor.
 void check_pass_settings(const TrainSettings& settings, const model::Model& model,

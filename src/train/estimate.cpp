@@ -407,6 +407,7 @@ Estimate estimate(const TrainSettings& given, const Gpu& gpu, const std::optiona
   check(given);
   Run run = with_adapter(given);
   const TrainSettings& settings = run.settings;
+  if (settings.precision == "fp8") require_float8_gpu(gpu.name, gpu.major, gpu.minor);
   run.files = quantised_files(settings.model);
   const model::ModelDescription description =
       model::read_model_config(settings.model, settings.assume_family);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
+#include <ATen/cuda/CUDAContext.h>
+
 #include <algorithm>
 #include <cctype>
 
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/linalg/device.h"
 #include "corda/train/estimate.h"
 
 namespace corda::train {
@@ -29,19 +32,19 @@ std::string essence(const std::string& name) {
 }  // namespace
 
 // Memory is what the driver gives to programs; operations are those of the makers' data sheets,
-// without sparsity.
+// without sparsity; the last two are the compute capability.
 const std::vector<Gpu>& known_gpus() {
   static const std::vector<Gpu> kGpus = {
-      {"B200", 178 * kGibibyte, 2250e12},       {"H200", 139 * kGibibyte, 989e12},
-      {"GH200", 94 * kGibibyte, 989e12},        {"H100", 79 * kGibibyte, 989e12},
-      {"H100 NVL", 93 * kGibibyte, 835e12},     {"H100 PCIe", 79 * kGibibyte, 756e12},
-      {"A100", 79 * kGibibyte, 312e12},         {"A100 40GB", 39 * kGibibyte, 312e12},
-      {"RTX PRO 6000", 95 * kGibibyte, 503e12}, {"L40S", 44 * kGibibyte, 362e12},
-      {"RTX 6000 Ada", 47 * kGibibyte, 364e12}, {"A6000", 47 * kGibibyte, 155e12},
-      {"A40", 44 * kGibibyte, 150e12},          {"RTX 5090", 31 * kGibibyte, 210e12},
-      {"A10", 22 * kGibibyte, 125e12},          {"L4", 22 * kGibibyte, 121e12},
-      {"RTX 4090", 23 * kGibibyte, 165e12},     {"RTX 3090", 23 * kGibibyte, 71e12},
-      {"RTX 4080", 15 * kGibibyte, 97e12},      {"RTX 3060", 11 * kGibibyte, 25e12},
+      {"B200", 178 * kGibibyte, 2250e12, 10, 0},       {"H200", 139 * kGibibyte, 989e12, 9, 0},
+      {"GH200", 94 * kGibibyte, 989e12, 9, 0},         {"H100", 79 * kGibibyte, 989e12, 9, 0},
+      {"H100 NVL", 93 * kGibibyte, 835e12, 9, 0},      {"H100 PCIe", 79 * kGibibyte, 756e12, 9, 0},
+      {"A100", 79 * kGibibyte, 312e12, 8, 0},          {"A100 40GB", 39 * kGibibyte, 312e12, 8, 0},
+      {"RTX PRO 6000", 95 * kGibibyte, 503e12, 12, 0}, {"L40S", 44 * kGibibyte, 362e12, 8, 9},
+      {"RTX 6000 Ada", 47 * kGibibyte, 364e12, 8, 9},  {"A6000", 47 * kGibibyte, 155e12, 8, 6},
+      {"A40", 44 * kGibibyte, 150e12, 8, 6},           {"RTX 5090", 31 * kGibibyte, 210e12, 12, 0},
+      {"A10", 22 * kGibibyte, 125e12, 8, 6},           {"L4", 22 * kGibibyte, 121e12, 8, 9},
+      {"RTX 4090", 23 * kGibibyte, 165e12, 8, 9},      {"RTX 3090", 23 * kGibibyte, 71e12, 8, 6},
+      {"RTX 4080", 15 * kGibibyte, 97e12, 8, 9},       {"RTX 3060", 11 * kGibibyte, 25e12, 8, 6},
   };
   return kGpus;
 }
@@ -56,6 +59,15 @@ Gpu gpu_named(const std::string& name) {
   }
   throw core::ConfigError(core::concat("the GPU '", name, "' is not known; the names are ",
                                        core::join(names, ", "), ", and auto is this machine's"));
+}
+
+Gpu gpu_of(at::Device device) {
+  const cudaDeviceProp& properties = *at::cuda::getDeviceProperties(device.index());
+  return {.name = linalg::describe(device),
+          .memory_bytes = linalg::free_memory_bytes(device),
+          .flops = linalg::peak_16bit_flops(device),
+          .major = properties.major,
+          .minor = properties.minor};
 }
 
 }  // namespace corda::train

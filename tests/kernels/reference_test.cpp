@@ -408,6 +408,14 @@ TEST_F(Reference, TransposedCodesGoWhereTheyAreSent) {
                   ::testing::HasSubstr("received Float8_e4m3fn")));
 }
 
+TEST(Float8Gpus, AreThoseOfComputeCapability8Point9AndNewer) {
+  for (const auto& [major, minor] : {std::pair{7, 5}, {7, 9}, {8, 0}, {8, 6}, {8, 7}})
+    EXPECT_FALSE(multiplies_float8(major, minor)) << major << '.' << minor;
+  for (const auto& [major, minor] : {std::pair{8, 9}, {9, 0}, {10, 0}, {10, 3}, {12, 0}})
+    EXPECT_TRUE(multiplies_float8(major, minor)) << major << '.' << minor;
+  EXPECT_FALSE(multiplies_float8(at::Device(at::kCPU)));
+}
+
 TEST_F(Reference, ProductsInFloat8AreThoseOfWhatTheCodesMean) {
   const auto drawn = [](std::int64_t n) {
     const ScaledRows rows{at::empty({n, 32}, at::kFloat8_e4m3fn), at::empty({n})};

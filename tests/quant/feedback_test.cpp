@@ -78,6 +78,60 @@ TEST(RoundWithFeedback, HalvesTheErrorOfOutputsInEveryFormatWhereInputsAreCorrel
   }
 }
 
+// The scale of every value: what its code of 1 means.
+at::Tensor scales_of(kernels::PackedWeight packed) {
+  auto& codes = std::get<kernels::TableCodes>(packed.codes);
+  codes.codes = at::full_like(codes.codes, 0xFF);  // two codes of 15
+  return values_of(packed);
+}
+
+// GPTQ in fp64, one column after another and without a factorisation: what rounding a column loses
+// goes to those that are left by the inverse Hessian, from which the column is then eliminated.
+at::Tensor gptq(const at::Tensor& weight, const at::Tensor& covariance, const at::Tensor& scales,
+                bool in_order_of_energy) {
+  const std::int64_t in = weight.size(1);
+  const at::Tensor hessian = covariance.to(at::kDouble);
+  const at::Tensor energies = hessian.diagonal();
+  const at::Tensor eye = at::eye(in, at::kDouble);
+  at::Tensor inverse = at::linalg_inv(hessian + 0.01 * energies.mean() * eye);
+  const at::Tensor order =
+      in_order_of_energy ? energies.argsort(0, /*descending=*/true) : at::arange(in, at::kLong);
+  const at::Tensor table = at::tensor(nf4_values(), at::kDouble);
+  at::Tensor left = weight.to(at::kDouble).clone();
+  at::Tensor rounded = at::zeros_like(left);
+  for (std::int64_t i = 0; i < in; ++i) {
+    const auto column = order[i].item<std::int64_t>();
+    const at::Tensor scale = scales.select(1, column).to(at::kDouble);
+    const at::Tensor scaled = left.select(1, column) / scale;
+    const at::Tensor nearest = (scaled.unsqueeze(1) - table).abs().argmin(1);
+    rounded.select(1, column).copy_(table.index_select(0, nearest) * scale);
+    const at::Tensor lost = left.select(1, column) - rounded.select(1, column);
+    const at::Tensor row = inverse.select(0, column) / inverse[column][column];
+    left -= at::outer(lost, row);
+    inverse = inverse - at::outer(inverse.select(1, column), row);
+  }
+  return rounded;
+}
+
+TEST(RoundWithFeedback, OfNf4HasTheErrorOfGptqInTheOrderOfEnergies) {
+  // Inputs of unlike size, as a model's are.
+  at::manual_seed(6);
+  const at::Tensor sizes = at::exp(at::randn({256}));
+  const at::Tensor covariance = correlated(256) * at::outer(sizes, sizes);
+  const at::Tensor weight = at::randn({192, 256}) * 0.02;
+  const auto plain = quantise(weight, {Base::kNf4});
+  const at::Tensor scales = scales_of(plain);
+  const auto error = [&](const at::Tensor& values) {
+    return output_error(weight, values, covariance);
+  };
+  const double ours = error(values_of(quantise(weight, {Base::kNf4}, covariance)));
+  const double theirs = error(gptq(weight, covariance, scales, true));
+  // Both are sums over rows that round otherwise in the end, as fp32 and fp64 differ.
+  EXPECT_NEAR(ours, theirs, 0.02 * theirs);
+  EXPECT_GT(error(gptq(weight, covariance, scales, false)), 1.03 * theirs);
+  EXPECT_GT(error(values_of(plain)), 2 * theirs);
+}
+
 TEST(RoundWithFeedback, KeepsTheScalesOfPlainRounding) {
   const at::Tensor weight = at::randn({96, 256}) * 0.02;
   const auto plain = std::get<kernels::TableCodes>(quantise_nf4(weight).codes);

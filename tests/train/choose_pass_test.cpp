@@ -69,6 +69,17 @@ TEST_F(ChoosePass, Float8IsFused) {
                 "this run has dropout 0.1"));
 }
 
+TEST_F(ChoosePass, Float8IsRefusedBelowComputeCapability8Point9) {
+  EXPECT_EQ(
+      error_of<core::ConfigError>([] { require_float8_gpu("NVIDIA A100-SXM4-80GB", 8, 0); }),
+      "'precision: fp8' needs a GPU of compute capability 8.9 (Ada, Hopper) or newer, and 'NVIDIA "
+      "A100-SXM4-80GB' has 8.0; use precision: bf16");
+  EXPECT_THAT(error_of<core::ConfigError>([] { require_float8_gpu("RTX 3090", 8, 6); }),
+              HasSubstr("'RTX 3090' has 8.6"));
+  EXPECT_NO_THROW(require_float8_gpu("NVIDIA L4", 8, 9));
+  EXPECT_NO_THROW(require_float8_gpu("NVIDIA H100 80GB HBM3", 9, 0));
+}
+
 TEST_F(ChoosePass, WhatCannotBeDoneIsRefused) {
   const auto error = [&](const TrainSettings& settings, model::Model model) {
     return error_of<core::ConfigError>([&] { chosen(settings, std::move(model)); });

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 using corda::testing::error_of;
 using core::Json;
 using ::testing::Each;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -209,7 +210,7 @@ TEST_F(EstimateTest, AllThatMethodFullTrainsIsHeldInParts) {
   };
   const Estimate whole = planned(8);
   EXPECT_FALSE(whole.fits);
-  EXPECT_THAT(whole.advice, ::testing::ElementsAre("shard=true"));
+  EXPECT_THAT(whole.advice, ElementsAre("shard=true"));
   given.shard = true;
   EXPECT_EQ(planned(1).total_bytes, whole.total_bytes) << "one has nobody to share with";
   const Estimate eight = planned(8);
@@ -316,7 +317,7 @@ TEST_F(EstimateTest, TheAdviceMakesItFit) {
   }
   TrainSettings float8 = settings(seven, 1, 2048);
   float8.precision = "fp8";
-  EXPECT_THAT(plan(float8, "RTX 3060").advice, ::testing::Contains("base=nf4"));
+  EXPECT_THAT(plan(float8, "RTX 4080").advice, ::testing::Contains("base=nf4"));
   // Gate and up, 22016 x 4096, are the widest that is made: 90 MB of codes, 8 million elements in
   // bf16 and in float8, and inputs of as many columns, 2048 x 22016; float8 needs no packed matrix.
   float8.base = "nf4";
@@ -388,6 +389,24 @@ TEST_F(EstimateTest, Float8IsFasterWhereItIsUsed) {
                                       {"num_key_value_heads", 3}}));
               }),
               HasSubstr("none of this model is ('model.layers.0.self_attn.q_proj' is 576 x 576)"));
+}
+
+// As the run itself does there; the compute capabilities are those that NVIDIA lists.
+TEST_F(EstimateTest, Float8IsRefusedForAGpuWithoutItsTensorCores) {
+  TrainSettings given = settings(config("7b"), 1, 2048);
+  given.precision = "fp8";
+  std::vector<std::string> refused;
+  for (const Gpu& gpu : known_gpus()) {
+    const std::string message = error_of<core::ConfigError>([&] { plan(given, gpu.name); });
+    if (message == "no error") continue;
+    EXPECT_THAT(message, HasSubstr(core::concat("and '", gpu.name, "' has 8.", gpu.minor,
+                                                "; use precision: bf16")));
+    refused.push_back(gpu.name);
+  }
+  EXPECT_THAT(refused,
+              ElementsAre("A100", "A100 40GB", "A6000", "A40", "A10", "RTX 3090", "RTX 3060"));
+  given.precision = "bf16";
+  EXPECT_TRUE(plan(given, "A100").fits);
 }
 
 TEST_F(EstimateTest, DataThatAreNotThereAreNotMeasured) {

@@ -41,9 +41,7 @@ train::Gpu chosen_gpu(const std::string& name) {
     throw core::ConfigError(
         "this machine has no GPU to plan for; name one with --gpu, such as --gpu H100");
   }
-  return {.name = linalg::describe(device),
-          .memory_bytes = linalg::free_memory_bytes(device),
-          .flops = linalg::peak_16bit_flops(device)};
+  return train::gpu_of(device);
 }
 
 std::string gigabytes(std::int64_t bytes) {

@@ -41,5 +41,7 @@ void gemm_float8(const at::Tensor& d, const ScaledRows& a, const ScaledRows& b,
 // Whether the device has tensor cores for float8: compute capability 8.9 and newer. A CPU has none,
 // and computes the same products in fp32.
 bool multiplies_float8(at::Device device);
+// The same of a GPU of this compute capability.
+bool multiplies_float8(int major, int minor);
 
 }  // namespace corda::kernels

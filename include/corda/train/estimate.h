@@ -4,6 +4,8 @@
 // is quantised also from its files, where they are there.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,6 +21,8 @@ struct Gpu {
   std::string name;
   std::int64_t memory_bytes = 0;  // that a process can have
   double flops = 0;               // a second, dense, 16-bit inputs and 32-bit sums
+  int major = 0;                  // of its compute capability, major.minor
+  int minor = 0;
 };
 
 // The cards that `gpu_named` knows, the largest first.
@@ -26,6 +30,8 @@ const std::vector<Gpu>& known_gpus();
 // "H100", "4090", "RTX 3090", "a100-40gb": case and the maker's words do not matter. Throws
 // ConfigError with the names there are.
 Gpu gpu_named(const std::string& name);
+// A GPU of this machine, with the memory that is free now.
+Gpu gpu_of(at::Device device);
 
 // How much data there is; of a file that is not there yet what the settings allow.
 struct DataSize {
@@ -64,8 +70,8 @@ struct Estimate {
 
 // `gpus`: of one machine, each of them a rank.
 //
-// Throws ConfigError as `check` and for a rank or targets that the model has not, and as
-// model::read_model_config. Reads no weights.
+// Throws ConfigError as `check`, for a rank or targets that the model has not, for precision fp8 on
+// a GPU that cannot multiply in float8, and as model::read_model_config. Reads no weights.
 Estimate estimate(const TrainSettings& settings, const Gpu& gpu,
                   const std::optional<DataSize>& data, core::Reporter& reporter, int gpus = 1);
 
