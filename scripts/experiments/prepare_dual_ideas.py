@@ -16,7 +16,7 @@ import shutil
 import numpy
 
 from prepare_nano_qa import SETS, questions, read, read_text, usable
-from prepare_real_models import common_first, unquoted
+from prepare_real_models import code, common_first, unquoted
 
 PROMPT = ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
           "### Instruction:\n{}\n\n### Response:")
@@ -84,16 +84,6 @@ def encoder(folder):
 def gsm8k(datasets):
     train, test = (read(datasets / "gsm8k" / f"{part}.jsonl.gz") for part in ("train", "test"))
     return ([(r["question"], r["answer"]) for r in rows] for rows in (train[len(train) // 2:], test))
-
-
-def code(datasets):
-    """Code instructions and MBPP; every tenth judges."""
-    rows = []
-    for r in read(datasets / "instruct" / "gpteacher-codegen-instruct.json.gz"):
-        rows.append((r["instruction"] + ("\n" + r["input"] if r.get("input") else ""), r["response"]))
-    rows += [(r["text"], r["code"].replace("\r\n", "\n")) for r in read(datasets / "code" / "mbpp.jsonl.gz")]
-    random.Random(3).shuffle(rows)
-    return [row for i, row in enumerate(rows) if i % 10][:3737], rows[::10]
 
 
 def pack_weights(folder, out):

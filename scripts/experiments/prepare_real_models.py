@@ -11,6 +11,10 @@ From SHARED/data/datasets it writes to OUT
   c4_test.jsonl                 the other documents of C4
   gsm8k_train.jsonl             second half of GSM8K's training file
   gsm8k_test.jsonl              GSM8K's test file
+  shakespeare_train.txt         nine tenths of tinyshakespeare
+  shakespeare_test.txt          the last tenth
+  code_train.jsonl              code instructions and MBPP's functions
+  code_test.jsonl               every tenth of these
 """
 import argparse
 import pathlib
@@ -34,6 +38,16 @@ def common_first(answers):
         return []
     first = max(spoken, key=lambda a: sum(f" {a} ".lower() in f" {other} ".lower() for other in answers))
     return [first, *(a for a in answers if a != first)]
+
+
+def code(datasets):
+    """Code instructions and MBPP, as instruction and answer; every tenth judges."""
+    rows = []
+    for r in read(datasets / "instruct" / "gpteacher-codegen-instruct.json.gz"):
+        rows.append((r["instruction"] + ("\n" + r["input"] if r.get("input") else ""), r["response"]))
+    rows += [(r["text"], r["code"].replace("\r\n", "\n")) for r in read(datasets / "code" / "mbpp.jsonl.gz")]
+    random.Random(3).shuffle(rows)
+    return [row for i, row in enumerate(rows) if i % 10][:3737], rows[::10]
 
 
 def main():
@@ -63,8 +77,14 @@ def main():
     write(args.out / "text_calibration.jsonl", [valid, *c4[0::2]])
     write(args.out / "c4_test.jsonl", c4[1::2])
     (args.out / "wikitext2_test.txt").write_text(read_text(datasets / "text" / "wikitext-2.test.txt.gz"), encoding="utf-8")
-    # Last: its presence says that all the others are there.
+    play = read_text(datasets / "text" / "tinyshakespeare.txt.gz")
+    cut = len(play) * 9 // 10
+    (args.out / "shakespeare_train.txt").write_text(play[:cut], encoding="utf-8")
+    (args.out / "shakespeare_test.txt").write_text(play[cut:], encoding="utf-8")
     write_gsm8k(datasets, args.out)
+    # Last: their presence says that all the others are there.
+    for name, rows in zip(("train", "test"), code(datasets)):
+        write(args.out / f"code_{name}.jsonl", [{"instruction": prompt, "output": answer} for prompt, answer in rows])
 
 
 if __name__ == "__main__":

@@ -305,7 +305,7 @@ def arguments():
 
 
 def prepare(args):
-    if not (args.work / "data" / "gsm8k_test.jsonl").exists():
+    if not (args.work / "data" / "code_test.jsonl").exists():
         done = subprocess.run([sys.executable, HERE / "prepare_real_models.py", "--shared", args.shared, "--out", args.work / "data"])
         if done.returncode != 0:
             sys.exit(done.returncode)

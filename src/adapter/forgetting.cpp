@@ -102,4 +102,23 @@ const at::Tensor& KnowledgeInputs::of(const std::string& module, std::int64_t in
   return covariance_;
 }
 
+Gauges gauges_of(const Forgettings& changed, const KnowledgeInputs& inputs) {
+  std::map<std::string, std::vector<Forgetting>> kinds;
+  std::vector<Forgetting> all;
+  Gauges gauges;
+  for (const auto& [module, layer] : changed) {
+    kinds[std::string(core::last_part(module))].push_back(layer);
+    all.push_back(layer);
+    gauges.layers[module] = layer.gauge();
+  }
+  for (const auto& [kind, layers] : kinds) {
+    const std::int64_t known = inputs.layers_of_kind().at(kind);
+    gauges.kinds[kind] = {.changed = static_cast<std::int64_t>(layers.size()),
+                          .layers = known,
+                          .gauge = gauge_of(layers, known)};
+  }
+  gauges.in_all = gauge_of(all, inputs.layers());
+  return gauges;
+}
+
 }  // namespace corda::adapter

@@ -3,7 +3,6 @@
 // The facts of each kind of directory, as the JSON object that `corda inspect` prints.
 #pragma once
 
-#include <map>
 #include <string>
 
 #include "corda/adapter/adapter_reader.h"
@@ -23,8 +22,7 @@ core::Json adapter_facts(const InspectSettings& settings, core::Reporter& report
 core::Json covariance_facts(const InspectSettings& settings, core::Reporter& reporter);
 core::Json run_facts(const InspectSettings& settings, core::Reporter& reporter);
 
-// What is known of every changed layer, by its name.
-using Forgettings = std::map<std::string, adapter::Forgetting>;
+using adapter::Forgettings;
 // How far the adapter's layers are from the base. Throws ConfigError for a DoRA without a
 // `settings.model`.
 Forgettings forgetting_of_adapter(const InspectSettings& settings,

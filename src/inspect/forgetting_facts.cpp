@@ -11,7 +11,6 @@
 
 namespace corda::inspect {
 
-using adapter::Forgetting;
 using adapter::KnowledgeInputs;
 using core::concat;
 using core::Json;
@@ -85,22 +84,16 @@ Forgettings forgetting_of_model(const InspectSettings& settings, KnowledgeInputs
 }
 
 Json forgetting_facts(const KnowledgeInputs& inputs, const Forgettings& found) {
-  std::map<std::string, std::vector<Forgetting>> kinds;
-  std::vector<Forgetting> all;
-  for (const auto& [module, layer] : found) {
-    kinds[std::string(core::last_part(module))].push_back(layer);
-    all.push_back(layer);
-  }
+  const adapter::Gauges gauges = adapter::gauges_of(found, inputs);
   Json rows = Json::array();
-  for (const auto& [kind, layers] : kinds) {
-    const std::int64_t known = inputs.layers_of_kind().at(kind);
+  for (const auto& [kind, facts] : gauges.kinds) {
     rows.push_back({{"kind", kind},
-                    {"changed", layers.size()},
-                    {"of", known},
-                    {"forgetting", adapter::gauge_of(layers, known)}});
+                    {"changed", facts.changed},
+                    {"of", facts.layers},
+                    {"forgetting", facts.gauge}});
   }
-  return {{"in_all", adapter::gauge_of(all, inputs.layers())},
-          {"changed_layers", all.size()},
+  return {{"in_all", gauges.in_all},
+          {"changed_layers", found.size()},
           {"of", inputs.layers()},
           {"kinds", std::move(rows)}};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "corda/core/error.h"
@@ -13,7 +14,8 @@ using core::concat;
 
 namespace {
 
-constexpr std::size_t kMostRuns = 4;  // whose layers are shown, if there are several groups
+constexpr std::size_t kMostRuns = 4;   // whose layers are shown, if there are several groups
+constexpr std::size_t kMostDots = 40;  // of a line
 
 // "q_proj" of block 3 is ("q_proj", 3); a layer outside the blocks has the number behind the last.
 struct Place {
@@ -38,13 +40,17 @@ std::optional<double> energy_share(const Layer& layer) {
 
 std::optional<double> update_norm(const Layer& layer) { return layer.update_norm; }
 
-// The last parts of the layers' names, in the order in which they come first.
+std::optional<double> forgetting(const Layer& layer) { return layer.forgetting; }
+
+// The last parts of the layers' names, in the order in which they come first, and behind them those
+// of which the gauge alone tells.
 std::vector<std::string> kinds_of(const Run& run) {
   std::vector<std::string> names;
-  for (const Layer& layer : run.layers) {
-    const std::string name = place_of(layer.module).kind;
+  const auto add = [&](const std::string& name) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  }
+  };
+  for (const Layer& layer : run.layers) add(place_of(layer.module).kind);
+  for (const auto& [kind, series] : run.gauge_by_kind) add(kind);
   return names;
 }
 
@@ -76,12 +82,42 @@ void add_by_block(const Run& run, const std::string& title, const std::string& y
       chart.lines.push_back({.label = kind,
                              .ink = {.number = number},
                              .points = series,
-                             .dotted = series.size() <= 40});
+                             .dotted = series.size() <= kMostDots});
     ++number;
   }
   if (chart.lines.empty()) return;
   chart.logarithmic = all_positive(chart);
   section.blocks.emplace_back(std::move(chart));
+}
+
+// The gauge of each kind over the steps, and of each layer where it was read last.
+void add_gauge(const Run& run, Section& section) {
+  Chart chart{.title = "Forgetting gauge F by kind of layer",
+              .x_label = "step",
+              .y_label = "F",
+              .from_zero = true};
+  std::size_t number = 0;
+  for (const std::string& kind : kinds_of(run)) {
+    const Ink ink{.number = number++};
+    const auto found = run.gauge_by_kind.find(kind);
+    if (found == run.gauge_by_kind.end() || found->second.size() == 0) continue;
+    chart.lines.push_back({.label = kind,
+                           .ink = ink,
+                           .points = found->second,
+                           .dotted = found->second.size() <= kMostDots});
+  }
+  if (!chart.lines.empty()) section.blocks.emplace_back(std::move(chart));
+  const std::string after =
+      run.gauged_after ? concat(" after step ", std::llround(*run.gauged_after)) : std::string();
+  add_by_block(run, "Forgetting gauge F of each layer" + after, "F", forgetting, section);
+}
+
+// Whether anything is known of the run's layers.
+bool has_layers(const Run& run) {
+  return !run.gauge_by_kind.empty() ||
+         std::any_of(run.layers.begin(), run.layers.end(), [](const Layer& layer) {
+           return energy_share(layer) || layer.update_norm || layer.forgetting;
+         });
 }
 
 // Draws the singular values of the updates for each kind of layer: each block faint, their mean in
@@ -137,10 +173,7 @@ Section layers(const std::vector<Run>& runs, const Groups& groups) {
   std::set<std::size_t> seen;
   std::size_t left_out = 0;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    const bool has_layers =
-        std::any_of(runs[i].layers.begin(), runs[i].layers.end(),
-                    [](const Layer& layer) { return energy_share(layer) || layer.update_norm; });
-    if (!has_layers) continue;
+    if (!has_layers(runs[i])) continue;
     if (runs.size() > kMostRuns && !seen.insert(groups.of[i]).second)
       ++left_out;
     else
@@ -156,6 +189,7 @@ Section layers(const std::vector<Run>& runs, const Groups& groups) {
     section.blocks.emplace_back(legend_of(*run));
     add_by_block(*run, "Energy of the directions that the adapter began with",
                  "share of the layer's", energy_share, section);
+    add_gauge(*run, section);
     add_by_block(*run, "Size of the update", "Frobenius norm", update_norm, section);
     add_spectra(*run, section);
   }

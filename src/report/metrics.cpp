@@ -17,11 +17,11 @@ using core::Json;
 namespace {
 
 constexpr std::size_t kMostNamed = 5;  // lines
+constexpr const char* kByKind = "forgetting_by_kind";
 
 std::optional<double> value_of(const Json& value) {
   if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
   if (value.is_number()) return value.get<double>();
-  if (value.is_object() && value.contains("all")) return value_of(value["all"]);
   return std::nullopt;
 }
 
@@ -39,6 +39,13 @@ void cut_from(double step, std::map<std::string, Series>& metrics) {
       series.x.pop_back();
       series.y.pop_back();
     }
+  }
+}
+
+void add_numbers(double step, const Json& object, std::map<std::string, Series>& metrics) {
+  for (const auto& [key, value] : object.items()) {
+    if (key == "step") continue;
+    if (const auto found = value_of(value)) metrics[key].add(step, *found);
   }
 }
 
@@ -66,13 +73,13 @@ void read_metrics(const fs::path& path, Run& run) {
     const double at = step["step"].get<double>();
     if (at <= last) {
       cut_from(at, run.metrics);
+      cut_from(at, run.gauge_by_kind);
       run.resumed.push_back(at - 1);
     }
     last = at;
-    for (const auto& [key, value] : step.items()) {
-      if (key == "step") continue;
-      if (const auto found = value_of(value)) run.metrics[key].add(at, *found);
-    }
+    add_numbers(at, step, run.metrics);
+    if (step.contains(kByKind) && step[kByKind].is_object())
+      add_numbers(at, step[kByKind], run.gauge_by_kind);
   }
   if (bad > kMostNamed) {
     run.problems.push_back(concat(path.string(), ": ", bad - kMostNamed,

@@ -73,13 +73,40 @@ void read_layers(const Json& notes, const std::string& where, Run& run) {
   const core::Fields root(notes, where);
   for (const auto& [module, entry] : root.object("layers").items()) {
     const core::Fields fields(entry, concat(where, ": layer '", module, "'"));
-    Layer layer{.module = module, .energy = {}, .update_norm = {}, .singular_values = {}};
+    Layer layer{.module = module};
     if (fields.has("energy") && fields.has("total_energy")) {
       layer.energy = fields.number("energy");
       layer.total_energy = fields.number("total_energy");
     }
     run.layers.push_back(std::move(layer));
   }
+}
+
+Layer& layer_of(Run& run, const std::string& module) {
+  const auto found = std::find_if(run.layers.begin(), run.layers.end(),
+                                  [&](const Layer& known) { return known.module == module; });
+  if (found != run.layers.end()) return *found;
+  run.layers.push_back({.module = module});
+  return run.layers.back();
+}
+
+// The list `layers` of inspect's facts, or of what training wrote down.
+void add_layers(const Json& facts, const std::string& where, Run& run) {
+  if (!facts.contains("layers")) return;
+  for (const Json& entry : facts["layers"]) {
+    const core::Fields fields(entry, concat(where, ": a layer"));
+    Layer& layer = layer_of(run, fields.text("module"));
+    if (fields.has("update_norm")) layer.update_norm = fields.number("update_norm");
+    if (fields.has("forgetting")) layer.forgetting = fields.number("forgetting");
+    if (fields.has("singular_values")) layer.singular_values = fields.numbers("singular_values");
+  }
+}
+
+void read_gauges(const fs::path& path, Run& run) {
+  const Json json = core::read_json(path);
+  const std::string where = concat("'", path.string(), "'");
+  run.gauged_after = core::Fields(json, where).number("step");
+  add_layers(json, where, run);
 }
 
 void read_notes(const fs::path& path, Run& run) {
@@ -177,6 +204,7 @@ Run read_run(const fs::path& path) {
   if_there(path / "versions.jsonl", read_versions);
   if_there(path / "metrics.jsonl", read_metrics);
   if_there(result / "corda.json", read_notes);
+  if_there(path / "forgetting.json", read_gauges);
   if_there(path / "study.json", read_study);
   for (const fs::path& file : {path / kConfig, result / "adapter_model.safetensors"}) {
     if (fs::exists(file)) {
@@ -193,22 +221,7 @@ Run read_run(const fs::path& path) {
 
 void add_inspected(const std::string& json, Run& run) {
   const Json facts = core::parse_json(json, "inspect");
-  const Json& result = facts.contains("result") ? facts["result"] : facts;
-  if (!result.contains("layers")) return;
-  for (const Json& entry : result["layers"]) {
-    const core::Fields fields(entry, "inspect");
-    const std::string module = fields.text("module");
-    auto layer = std::find_if(run.layers.begin(), run.layers.end(),
-                              [&](const Layer& known) { return known.module == module; });
-    if (layer == run.layers.end()) {
-      run.layers.push_back(
-          {.module = module, .energy = {}, .update_norm = {}, .singular_values = {}});
-      layer = std::prev(run.layers.end());
-    }
-    if (fields.has("update_norm")) layer->update_norm = fields.number("update_norm");
-    if (fields.has("singular_values"))
-      layer->singular_values = entry["singular_values"].get<std::vector<double>>();
-  }
+  add_layers(facts.contains("result") ? facts["result"] : facts, "inspect", run);
 }
 
 std::optional<double> last_of(const Run& run, const std::string& key) {

@@ -29,10 +29,11 @@ struct Measure {
 
 struct Layer {
   std::string module;
-  std::optional<double> energy;  // of the directions that the adapter began with
+  std::optional<double> energy = {};  // of the directions that the adapter began with
   double total_energy = 0;
-  std::optional<double> update_norm;
-  std::vector<double> singular_values;  // of the update, descending
+  std::optional<double> update_norm = {};
+  std::optional<double> forgetting = {};     // the gauge F
+  std::vector<double> singular_values = {};  // of the update, descending
 };
 
 struct Run {
@@ -46,7 +47,9 @@ struct Run {
   bool failed = false;  // as a study says of a loss that was not finite
   std::vector<std::pair<std::string, std::string>> settings;  // by dotted names
   std::map<std::string, Series> metrics;                      // by key, over steps
-  std::vector<double> resumed;                                // after these steps
+  std::map<std::string, Series> gauge_by_kind;  // the gauge F by kind of layer, over steps
+  std::optional<double> gauged_after;           // the steps after which the layers had theirs
+  std::vector<double> resumed;                  // after these steps
   std::map<std::string, Measure> measures;
   std::vector<Layer> layers;
   std::vector<std::pair<std::string, std::string>> origins;  // versions and hashes

@@ -44,7 +44,7 @@ struct Compared {
 // Without blocks where nothing was measured.
 Section comparison(const std::vector<Run>& runs, const Groups& groups, const Compared& compared);
 
-// Energies, norms and singular values by layer; without blocks where no run has them.
+// Energies, the gauge, norms and singular values by layer; without blocks where no run has them.
 Section layers(const std::vector<Run>& runs, const Groups& groups);
 Section settings(const std::vector<Run>& runs);
 Section origins(const std::vector<Run>& runs, const std::string& program);

@@ -20,7 +20,10 @@ namespace {
 // Sizes are in units of the viewBox, whose width fills a phone: there 13 are about 11 pixels.
 constexpr double kWidth = 440;
 constexpr double kHeight = 280;
-constexpr double kLeft = 58;
+constexpr double kLeast = 58;      // of the left margin, which grows with the ticks' numbers
+constexpr double kWordRight = 16;  // the right edge of the y axis' word, which stands upright
+constexpr double kWordLine = 12;   // its base line
+constexpr double kGap = 6;         // between a number and its axis or the word
 constexpr double kRight = 14;
 constexpr double kTop = 16;
 constexpr double kBottom = 46;
@@ -32,6 +35,24 @@ std::string number(double value) {
   std::array<char, 32> text;
   std::snprintf(text.data(), text.size(), "%.1f", value);
   return text.data();
+}
+
+// The width of a tick's number at 13 units, in the widest of the page's fonts (DejaVu Sans, which
+// stands for sans-serif on Linux). Whatever the number has beside digits and a point counts as a
+// capital M.
+double width_of(const std::string& text) {
+  double width = 0;
+  for (const char letter : text) {
+    if (letter == '.')
+      width += 4.2;
+    else if (letter == '-')
+      width += 4.7;
+    else if ((letter >= '0' && letter <= '9') || letter == 'e' || letter == 'k')
+      width += 8.3;
+    else
+      width += 11.3;
+  }
+  return width;
 }
 
 struct Extent {
@@ -54,7 +75,10 @@ std::string ink_class(const Ink& ink) {
 class Drawing {
  public:
   explicit Drawing(const Chart& chart)
-      : chart_(chart), x_(axis_of_x(chart)), y_(axis_of_y(chart)) {}
+      : chart_(chart), x_(axis_of_x(chart)), y_(axis_of_y(chart)), left_(kLeast) {
+    for (const Tick& tick : y_.ticks())
+      if (is_shown(tick)) left_ = std::max(left_, kWordRight + width_of(tick.text) + 2 * kGap);
+  }
 
   std::string text() {
     out_ = concat("<svg viewBox=\"0 0 ", kWidth, " ", kHeight, "\" role=\"img\" aria-label=\"",
@@ -95,7 +119,11 @@ class Drawing {
     return {extent.low.value_or(logarithmic ? 1 : 0), extent.high.value_or(1), logarithmic, true};
   }
 
-  double x_at(double value) const { return kLeft + x_.place(value) * (kWidth - kLeft - kRight); }
+  bool is_shown(const Tick& tick) const {
+    return y_.place(tick.value) >= -1e-9 && y_.place(tick.value) <= 1 + 1e-9;
+  }
+
+  double x_at(double value) const { return left_ + x_.place(value) * (kWidth - left_ - kRight); }
   double y_at(double value) const {
     return kHeight - kBottom - y_.place(value) * (kHeight - kTop - kBottom);
   }
@@ -106,10 +134,10 @@ class Drawing {
     const std::string bottom = number(kHeight - kBottom);
     const std::string right = number(kWidth - kRight);
     for (const Tick& tick : y_.ticks()) {
-      if (y_.place(tick.value) < -1e-9 || y_.place(tick.value) > 1 + 1e-9) continue;
-      out_ += concat("<line class=\"grid\" x1=\"", number(kLeft), "\" y1=\"", py(tick.value),
+      if (!is_shown(tick)) continue;
+      out_ += concat("<line class=\"grid\" x1=\"", number(left_), "\" y1=\"", py(tick.value),
                      "\" x2=\"", right, "\" y2=\"", py(tick.value), "\"/>");
-      out_ += concat("<text class=\"end\" x=\"", number(kLeft - 6), "\" y=\"",
+      out_ += concat("<text class=\"end\" x=\"", number(left_ - kGap), "\" y=\"",
                      number(y_at(tick.value) + 4), "\">", xml_text(tick.text), "</text>\n");
     }
     for (const Tick& tick : x_.ticks()) {
@@ -118,21 +146,21 @@ class Drawing {
       out_ += concat("<text class=\"middle\" x=\"", px(tick.value), "\" y=\"",
                      number(kHeight - kBottom + 18), "\">", xml_text(tick.text), "</text>\n");
     }
-    out_ += concat("<line class=\"axis\" x1=\"", number(kLeft), "\" y1=\"", bottom, "\" x2=\"",
+    out_ += concat("<line class=\"axis\" x1=\"", number(left_), "\" y1=\"", bottom, "\" x2=\"",
                    right, "\" y2=\"", bottom, "\"/>\n");
-    out_ += concat("<text class=\"middle\" x=\"", number((kLeft + kWidth - kRight) / 2), "\" y=\"",
+    out_ += concat("<text class=\"middle\" x=\"", number((left_ + kWidth - kRight) / 2), "\" y=\"",
                    number(kHeight - 8), "\">", xml_text(chart_.x_label), "</text>\n");
     const double middle = (kTop + kHeight - kBottom) / 2;
-    out_ += concat("<text class=\"middle\" x=\"12\" y=\"", number(middle),
-                   "\" transform=\"rotate(-90 12 ", number(middle), ")\">",
+    out_ += concat("<text class=\"middle\" x=\"", number(kWordLine), "\" y=\"", number(middle),
+                   "\" transform=\"rotate(-90 ", number(kWordLine), " ", number(middle), ")\">",
                    xml_text(chart_.y_label), "</text>\n");
   }
 
   void draw_level(const Chart::Level& level) {
     if (!std::isfinite(level.y)) return;
-    out_ += concat("<line class=\"level\" x1=\"", number(kLeft), "\" y1=\"", py(level.y),
+    out_ += concat("<line class=\"level\" x1=\"", number(left_), "\" y1=\"", py(level.y),
                    "\" x2=\"", number(kWidth - kRight), "\" y2=\"", py(level.y), "\"/>");
-    out_ += concat("<text class=\"small\" x=\"", number(kLeft + 4), "\" y=\"",
+    out_ += concat("<text class=\"small\" x=\"", number(left_ + 4), "\" y=\"",
                    number(std::max(kTop + 9, y_at(level.y) - 4)), "\">", xml_text(level.label),
                    "</text>\n");
   }
@@ -189,6 +217,7 @@ class Drawing {
   const Chart& chart_;
   Axis x_;
   Axis y_;
+  double left_;  // where the plot begins
   std::string out_;
 };
 

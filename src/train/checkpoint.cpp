@@ -113,7 +113,8 @@ void remove_leftovers(const fs::path& run) {
            (!step_of(path) || !fs::exists(path / "state.json"));
   });
   each(run, [](const fs::path& path) {
-    return core::is_unfinished(path, kMetricsName) || core::is_unfinished(path, kResolvedName);
+    return core::is_unfinished(path, kMetricsName) || core::is_unfinished(path, kResolvedName) ||
+           core::is_unfinished(path, kGaugesName);
   });
 }
 

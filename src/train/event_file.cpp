@@ -169,6 +169,8 @@ std::vector<Scalar> scalars_of(const StepMetrics& metrics) {
   if (metrics.utilisation > 0) scalars.push_back({"speed/utilisation", metrics.utilisation});
   if (metrics.eval_loss) scalars.push_back({"eval/loss", *metrics.eval_loss});
   if (metrics.forgetting) scalars.push_back({"forgetting/gauge", *metrics.forgetting});
+  for (const auto& [kind, gauge] : metrics.forgetting_by_kind)
+    scalars.push_back({"forgetting/" + kind, gauge});
   return scalars;
 }
 

@@ -44,10 +44,10 @@ void check_decay_metric(const TrainSettings& resolved, const Trainable& trainabl
       resolved.method == "full" ? "has none" : "trains it"));
 }
 
-std::optional<double> Gauge::read(core::Reporter& reporter) {
+std::optional<adapter::Gauges> Gauge::read(core::Reporter& reporter) {
   const at::NoGradGuard no_grad;
   try {
-    return adapter::gauge_of(read_all(), inputs_.layers());
+    return adapter::gauges_of(read_all(), inputs_);
   } catch (const core::IoError& error) {
     reporter.warn(core::concat("the forgetting gauge could not be read (",
                                core::first_line(error.what()), "); this reading is left out"));
@@ -65,10 +65,10 @@ bool Gauge::changes(const model::Linear& linear) const {
   return trainable_.is_full() ? inputs_.knows(linear.name) : linear.low_rank.has_value();
 }
 
-std::vector<adapter::Forgetting> Gauge::read_all() {
-  std::vector<adapter::Forgetting> layers;
+adapter::Forgettings Gauge::read_all() {
+  adapter::Forgettings layers;
   for (const model::Linear* linear : std::as_const(trainable_.model()).linear_layers())
-    if (changes(*linear)) layers.push_back(read(*linear));
+    if (changes(*linear)) layers[linear->name] = read(*linear);
   return layers;
 }
 

@@ -29,12 +29,12 @@ class Gauge {
   // C is the decomposition's. Only for runs that check_decay_metric lets through.
   std::map<std::string, at::Tensor> decay_columns();
 
-  // adapter::gauge_of of the present values, over the covariance's layers. Warns and returns
-  // nullopt where the memory for it is not there.
-  std::optional<double> read(core::Reporter& reporter);
+  // adapter::gauges_of the present values, over the covariance's layers. Warns and returns nullopt
+  // where the memory for it is not there.
+  std::optional<adapter::Gauges> read(core::Reporter& reporter);
 
  private:
-  std::vector<adapter::Forgetting> read_all();
+  adapter::Forgettings read_all();
   adapter::Forgetting read(const model::Linear& linear);
   adapter::Forgetting read_frozen_a(const model::Linear& linear,
                                     const adapter::LayerAdapter& layer);

@@ -45,6 +45,7 @@ core::Json to_json(const StepMetrics& m) {
                      {"peak_memory_bytes", m.peak_memory_bytes}};
   if (m.eval_loss) json["eval_loss"] = *m.eval_loss;
   if (m.forgetting) json["forgetting"] = *m.forgetting;
+  if (!m.forgetting_by_kind.empty()) json["forgetting_by_kind"] = m.forgetting_by_kind;
   return json;
 }
 
@@ -60,6 +61,26 @@ StepMetrics metrics_from_json(const core::Fields& json) {
           .utilisation = json.number("utilisation"),
           .peak_memory_bytes = json.integer("peak_memory_bytes", 0),
           .eval_loss = {}};
+}
+
+void write_gauges(const std::filesystem::path& path, std::int64_t step,
+                  const adapter::Gauges& gauges) {
+  core::Json layers = core::Json::array();
+  for (const auto& [module, gauge] : gauges.layers)
+    layers.push_back({{"module", module}, {"forgetting", gauge}});
+  const core::Json json = {
+      {"step", step}, {"in_all", gauges.in_all}, {"layers", std::move(layers)}};
+  core::write_file_atomic(path, core::json_line(json) + "\n");
+}
+
+void remove_gauges_behind(const std::filesystem::path& path, std::int64_t finished_steps) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return;
+  const auto json = core::Json::parse(core::read_file(path), nullptr, /*allow_exceptions=*/false);
+  const bool stands = json.is_object() && json.contains("step") &&
+                      json["step"].is_number_integer() &&
+                      json["step"].get<std::int64_t>() <= finished_steps;
+  if (!stands) std::filesystem::remove(path);
 }
 
 MetricsFile::MetricsFile(const std::filesystem::path& path, std::int64_t finished_steps) {

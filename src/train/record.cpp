@@ -85,6 +85,7 @@ void Record::begin(const Progress& before) {
   room_.emplace(run / kReservedName, trainable_.saved_bytes());
   const std::int64_t written = before.steps - (before.unevaluated ? 1 : 0);
   metrics_.emplace(run / kMetricsName, written);
+  if (before.steps > 0) remove_gauges_behind(run / kGaugesName, written);
   if (std::ranges::find(settings_.log, "tensorboard") != settings_.log.end())
     events_.emplace(run, written + 1);
   add_version(run, before.steps);
@@ -102,6 +103,15 @@ void Record::add(const StepMetrics& metrics) {
   }
   newest_ = metrics;
   if (metrics.eval_loss && best_) keep_if_best(metrics);
+}
+
+void Record::add_gauges(std::int64_t step, const adapter::Gauges& gauges) {
+  try {
+    write_gauges(fs::path(settings_.out) / kGaugesName, step, gauges);
+  } catch (const core::ResourceError& error) {
+    reporter_.warn(concat("the forgetting gauge of every layer is not written down (",
+                          core::first_line(error.what()), "); training goes on"));
+  }
 }
 
 void Record::keep_if_best(const StepMetrics& metrics) {

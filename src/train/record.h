@@ -48,6 +48,8 @@ class Record {
 
   // A line of metrics; where evaluated, the result is kept if its loss is the lowest.
   void add(const StepMetrics& metrics);
+  // What the gauge says of every layer after `step` steps, in place of what it said before.
+  void add_gauges(std::int64_t step, const adapter::Gauges& gauges);
   // Whether the evaluations so far end the run before its last step.
   bool ends_early() const;
   // The step of the lowest evaluation loss, where results are kept.

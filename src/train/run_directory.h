@@ -14,6 +14,7 @@ namespace fs = std::filesystem;
 
 inline constexpr const char* kResolvedName = "config.resolved.yaml";
 inline constexpr const char* kMetricsName = "metrics.jsonl";
+inline constexpr const char* kGaugesName = "forgetting.json";
 inline constexpr const char* kReservedName = "reserved-space";  // for the result
 
 // What a run leaves when it is complete.

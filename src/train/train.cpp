@@ -227,12 +227,7 @@ class Run {
                                      data_.eval.counts.longest, largest_.evaluated},
                                     [&] { return evaluate(metrics); });
     }
-    if (record_ && gauge_ && reads_gauge_after(metrics.step)) {
-      metrics.forgetting = gauge_->read(reporter_);
-      result_.forgetting = metrics.forgetting;
-      if (metrics.forgetting)
-        reporter_.info(concat("step ", metrics.step, ": forgetting gauge ", *metrics.forgetting));
-    }
+    if (record_ && gauge_ && reads_gauge_after(metrics.step)) read_gauge(metrics);
     if (metrics.eval_loss && keeps_best(settings_)) {
       state_->by_first([&] { record_->add(metrics); });
     } else if (record_) {
@@ -250,6 +245,16 @@ class Run {
           concat("ending after step ", metrics.step, " of ", total_, ": ", settings_.eval.patience,
                  " evaluations without a loss below that of step ", record_->best()->step));
     }
+  }
+
+  void read_gauge(StepMetrics& metrics) {
+    const std::optional<adapter::Gauges> gauges = gauge_->read(reporter_);
+    result_.forgetting = std::nullopt;
+    if (!gauges) return;
+    metrics.forgetting = result_.forgetting = gauges->in_all;
+    for (const auto& [kind, facts] : gauges->kinds) metrics.forgetting_by_kind[kind] = facts.gauge;
+    record_->add_gauges(metrics.step, *gauges);
+    reporter_.info(concat("step ", metrics.step, ": forgetting gauge ", gauges->in_all));
   }
 
   // Tokens of the largest micro-batch that can come, of at most `samples` samples.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <map>
 
 #include "cli/job.h"
 #include "corda/core/file.h"
@@ -133,6 +134,20 @@ TEST_F(Pipeline, TheGaugeAndTheScalesOfARunAreRead) {
   const Json seen = result_of({"inspect", at("run"), "--covariance", at("cov")});
   EXPECT_NEAR(seen.at("result").at("forgetting").at("in_all").get<double>(), gauge, 1e-6 * gauge);
   EXPECT_EQ(seen.at("forgetting"), trained.at("forgetting"));  // of metrics.jsonl
+  // What training wrote down by kind and layer is what the adapter's file says, and is reported.
+  const std::string report = run_corda({"report", at("run"), "--format", "markdown"}).out;
+  const std::string kinds =
+      "| step | down\\_proj | gate\\_proj | up\\_proj | k\\_proj | o\\_proj | q\\_proj | v\\_proj "
+      "|";
+  EXPECT_THAT(report, HasSubstr("**Forgetting gauge F by kind of layer** (F)\n\n" + kinds));
+  EXPECT_THAT(report, HasSubstr("**Forgetting gauge F of each layer after step "));
+  std::map<std::string, double> layers;
+  for (const Json& layer : seen.at("result").at("layers"))
+    layers[layer.at("module")] = layer.at("forgetting");
+  const Json written = core::parse_json(core::read_file(at("run/forgetting.json")), "forgetting");
+  ASSERT_EQ(written.at("layers").size(), layers.size());
+  for (const Json& layer : written.at("layers"))
+    EXPECT_NEAR(layer.at("forgetting").get<double>(), layers.at(layer.at("module")), 1e-6 * gauge);
   const std::vector<std::string> merge = {"merge", "--model", base(), "--adapter",
                                           at("run/adapter")};
   auto half = merge;

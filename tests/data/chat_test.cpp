@@ -68,6 +68,20 @@ TEST_F(Chat, TrainOnChoosesTurns) {
             "<|im_start|>assistant\nd<|im_end|>\n");
 }
 
+// PEFT tokenises "Question: {query} Think step by step.\nAnswer:" + answer as it does every text,
+// so BOS begins it; labels are all of it and one end token.
+TEST_F(Chat, TheTemplateOfPeftsBenchmarkIsLearntWholeAndHasNoSpaceBeforeTheAnswer) {
+  const EncodeSettings settings = {
+      .template_name = CORDA_SOURCE_DIR "/configs/studies/peft-metamath.jinja", .train_on = "all"};
+  const std::string line = R"({"instruction":"Two and two?","output":"4.\nThe answer is: 4"})";
+  const std::string text =
+      "Question: Two and two? Think step by step.\nAnswer:4.\nThe answer is: 4</s>";
+  const Sample sample = load(line, settings, "alpaca").samples.at(0);
+  EXPECT_EQ(sample.ids.front(), *tokenizer_->bos_id);
+  EXPECT_EQ(tokenizer_->decode(sample.ids), "<s>" + text);
+  EXPECT_EQ(learnt(*tokenizer_, sample), text);
+}
+
 TEST_F(Chat, MessagesOwnFlagsGoBeforeTrainOn) {
   const std::string off =
       R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","train":false},)"

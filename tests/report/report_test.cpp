@@ -174,15 +174,50 @@ TEST_F(Report, NamesAndValuesAreEscaped) {
   EXPECT_THAT(markdown, HasSubstr("# a&lt;b&gt;&amp;&#34;&#39;\\|\\*\\`\n"));
 }
 
-TEST_F(Report, TheGaugeAndUnknownNumbersAreCurvesToo) {
+// The second and third step are taken again after a resumption; the first is of an older version,
+// which wrote no kinds.
+TEST_F(Report, TheGaugeIsACurveInAllAndByKindAndAPlaceForEveryLayer) {
   write_run("a", 1);
   write("a/metrics.jsonl",
-        "{\"step\":1,\"loss\":2,\"forgetting\":{\"all\":0.125,\"x\":1},\"new_thing\":3,\"word\":"
-        "\"w\"}\n"
-        "{\"step\":2,\"loss\":2,\"forgetting\":{\"all\":0.5}}\n{\"step\":3,\"loss\":2}\n");
+        "{\"step\":1,\"loss\":2,\"forgetting\":0.0625}\n"
+        "{\"step\":2,\"loss\":2,\"forgetting\":9.0,\"forgetting_by_kind\":{\"q_proj\":9.0}}\n"
+        "{\"step\":3,\"loss\":2}\n"
+        "{\"step\":2,\"loss\":2,\"forgetting\":0.125,"
+        "\"forgetting_by_kind\":{\"q_proj\":0.25,\"up_proj\":0.5}}\n"
+        "{\"step\":3,\"loss\":2}\n"
+        "{\"step\":4,\"loss\":2,\"forgetting\":0.375,"
+        "\"forgetting_by_kind\":{\"q_proj\":0.75,\"up_proj\":null}}\n");
+  write("a/forgetting.json",
+        R"({"step":4,"in_all":0.375,"layers":[
+            {"module":"model.layers.0.self_attn.q_proj","forgetting":0.625},
+            {"module":"model.layers.1.self_attn.q_proj","forgetting":0.875},
+            {"module":"model.layers.1.mlp.up_proj","forgetting":null}]})");
   const std::string markdown = page({"a"}, "markdown");
   EXPECT_THAT(markdown, HasSubstr("**Forgetting gauge F** (F)\n\n| step | a |\n|---:|---:|\n"
-                                  "| 1 | 0.125 |\n| 2 | 0.5 |\n\n"));
+                                  "| 1 | 0.0625 |\n| 2 | 0.125 |\n| 4 | 0.375 |\n\n"));
+  EXPECT_THAT(markdown, HasSubstr("**Forgetting gauge F by kind of layer** (F)\n\n"
+                                  "| step | q\\_proj | up\\_proj |\n|---:|---:|---:|\n"
+                                  "| 2 | 0.25 | 0.5 |\n| 4 | 0.75 | not finite |\n\n"));
+  EXPECT_THAT(markdown, HasSubstr("**Forgetting gauge F of each layer after step 4** (F)\n\n"
+                                  "| block | q\\_proj |\n|---:|---:|\n| 0 | 0.625 |\n"
+                                  "| 1 | 0.875 |\n\n"));
+  EXPECT_THAT(log_.text, Not(HasSubstr("left out")));
+  const std::string html = page({"a"});
+  expect_page(html);
+  for (const char* title :
+       {"<figcaption>Forgetting gauge F</figcaption>",
+        "<figcaption>Forgetting gauge F by kind of layer</figcaption>",
+        "<figcaption>Forgetting gauge F of each layer after step 4</figcaption>"})
+    EXPECT_THAT(html, HasSubstr(title));
+  write("a/forgetting.json", R"({"step":4,"layers":[{"forgetting":1}]})");
+  EXPECT_THAT(page({"a"}, "markdown"), Not(HasSubstr("of each layer")));
+  EXPECT_THAT(log_.text, HasSubstr("forgetting.json': a layer: the key 'module' is missing"));
+}
+
+TEST_F(Report, UnknownNumbersAreCurvesToo) {
+  write_run("a", 1);
+  write("a/metrics.jsonl", "{\"step\":1,\"loss\":2,\"new_thing\":3,\"word\":\"w\"}\n");
+  const std::string markdown = page({"a"}, "markdown");
   EXPECT_THAT(markdown,
               HasSubstr("**new thing** (new thing)\n\n| step | a |\n|---:|---:|\n| 1 | 3 |\n"));
   EXPECT_THAT(markdown, Not(HasSubstr("**word**")));

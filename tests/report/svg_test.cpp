@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <regex>
+#include <tuple>
 
 #include "report/document.h"
 #include "report/well_formed.h"
@@ -94,6 +97,50 @@ TEST(Svg, WhatXmlCannotHoldBecomesAReplacementCharacter) {
   EXPECT_EQ(xml_text("\xF0\x9F\x98\x80"), "\xF0\x9F\x98\x80");
   EXPECT_EQ(xml_text("\xE2\x82"), "\xEF\xBF\xBD\xEF\xBF\xBD");  // cut off
   EXPECT_EQ(xml_text("a\r\n\tb"), "a\xEF\xBF\xBD\n\tb");
+}
+
+// Of DejaVu Sans, the widest font that a page may get, in 2048ths of its size.
+double width_of(const std::string& text) {
+  static const std::map<char, int> advances = {{'.', 651},  {'-', 739},  {'e', 1260}, {'+', 1716},
+                                               {'k', 1186}, {'M', 1767}, {'G', 1587}};
+  double width = 0;
+  for (const char letter : text) {
+    const bool digit = letter >= '0' && letter <= '9';
+    EXPECT_TRUE(digit || advances.contains(letter)) << letter;
+    width += 13 * (digit ? 1303 : advances.at(letter)) / 2048.0;
+  }
+  return width;
+}
+
+// Upright text has its descent, 483 / 2048 of its size, to the right of the line it stands on.
+TEST(Svg, TheWordOfTheYAxisLiesOnNoTick) {
+  const double word_ends = 12 + 13 * 483 / 2048.0;
+  // One of the numbers, and where the plot begins (0: not looked at): charts with short numbers
+  // begin at one place.
+  const std::vector<std::tuple<std::vector<double>, std::string, double>> cases = {
+      {{0, 1}, "0.2", 58},
+      {{0, 1e-3}, "0.0010", 73.7},
+      {{-9.4e-4, -9.1e-4}, "-0.00094", 95.0},
+      {{3e-9, 4e-9}, "3.2e-09", 0},
+      {{1e-30, 1e300}, "2e+299", 0},
+      {{0, 5e14}, "500000G", 0}};
+  const std::regex tick("<text class=\"end\" x=\"([0-9.]+)\" y=\"[0-9.]+\">([^<]*)</text>");
+  for (const auto& [values, number, begins] : cases) {
+    const std::string svg = to_svg(chart_of(values));
+    EXPECT_THAT(svg, HasSubstr("transform=\"rotate(-90 12.0 125.0)\">y</text>"));
+    EXPECT_THAT(svg, HasSubstr(">" + number + "</text>"));
+    std::size_t ticks = 0;
+    for (auto at = std::sregex_iterator(svg.begin(), svg.end(), tick); at != std::sregex_iterator();
+         ++at, ++ticks)
+      EXPECT_GT(std::stod((*at)[1]) - width_of((*at)[2]), word_ends) << (*at)[2];
+    EXPECT_GE(ticks, 2U) << number;
+    std::smatch axis;
+    ASSERT_TRUE(std::regex_search(svg, axis, std::regex("class=\"axis\" x1=\"([0-9.]+)\"")));
+    if (begins > 0) {
+      EXPECT_NEAR(std::stod(axis[1]), begins, 0.05) << number;
+    }
+    EXPECT_THAT(svg, HasSubstr("d=\"M" + axis[1].str() + " "));
+  }
 }
 
 TEST(Svg, TheNinthLineHasTheFirstColourAndAnotherDash) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// The full-size recipes of configs/studies on a small model and a few records of every data set.
+// The recipes of configs/studies for real models on a small one and a few records of every data
+// set.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -32,6 +33,11 @@ class ShippedStudies : public ::testing::TestWithParam<const char*> {
     write("alpaca/data", {{"instruction", words}, {"input", ""}, {"output", words}});
     write("humaneval", {{"prompt", words}, {"canonical_solution", words}});
     write("gsm8k", {{"question", words}, {"answer", words + " #### 4"}});
+    write("data/code_", {{"instruction", words}, {"output", words}});
+    write("data/shakespeare_", {{"text", words + words}});
+    write("data/knowledge_", {{"question", words}, {"answer", {"a", "b"}}});
+    write("data/text_calibration", {{"text", words + words}});
+    write("data/c4_", {{"text", words + words}});
     write("nq_open", {{"question", words}, {"answer", {"a", "b"}}});
     write("trivia_qa", {{"question", words}, {"answer", {{"value", "a"}, {"aliases", {"a"}}}}});
     write("web_questions", {{"question", words}, {"answers", {"a"}}});
@@ -46,7 +52,7 @@ class ShippedStudies : public ::testing::TestWithParam<const char*> {
   }
   // The YAML with a file here in the place of every data set.
   std::string with_local_data(const std::string& yaml) const {
-    static const std::regex path("\"?hf://datasets/[^\"\\s,}]+\"?");
+    static const std::regex path("\"?(hf://datasets|\\bdata)/[^\"\\s,}]+\"?");
     std::string text;
     auto rest = yaml.cbegin();
     for (auto at = std::sregex_iterator(yaml.begin(), yaml.end(), path);
@@ -106,7 +112,9 @@ TEST_P(ShippedStudies, RunsOnASmallModel) {
 
 INSTANTIATE_TEST_SUITE_P(Files, ShippedStudies,
                          ::testing::Values("paper-math.yaml", "paper-code.yaml",
-                                           "paper-instructions.yaml", "peft-metamath.yaml"),
+                                           "paper-instructions.yaml", "peft-metamath.yaml",
+                                           "gsm8k-small-models.yaml", "shakespeare.yaml",
+                                           "code.yaml"),
                          [](const auto& file) {
                            std::string name = file.param;
                            name = name.substr(0, name.find('.'));

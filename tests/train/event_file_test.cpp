@@ -65,6 +65,13 @@ TEST(EventFile, ScalarsLeaveOutWhatIsNotKnown) {
   ASSERT_EQ(scalars_of(metrics).size(), 7U);
   EXPECT_EQ(scalars_of(metrics)[6].tag, "eval/loss");
   EXPECT_EQ(scalars_of(metrics)[6].value, 4);
+  metrics.forgetting = 0.25;
+  metrics.forgetting_by_kind = {{"q_proj", 0.5}};
+  ASSERT_EQ(scalars_of(metrics).size(), 9U);
+  EXPECT_EQ(scalars_of(metrics)[7].tag, "forgetting/gauge");
+  EXPECT_EQ(scalars_of(metrics)[7].value, 0.25);
+  EXPECT_EQ(scalars_of(metrics)[8].tag, "forgetting/q_proj");
+  EXPECT_EQ(scalars_of(metrics)[8].value, 0.5);
 }
 
 // TensorBoard reads files in the order of their names, so one of a later process must come later

@@ -71,8 +71,19 @@ class GaugeOfARun : public testing::SmallRun {
     return lines;
   }
 
+  static core::Json layers_of(const TrainSettings& run) {
+    const std::string text = core::read_file(fs::path(run.out) / "forgetting.json");
+    return core::parse_json(text, "forgetting.json");
+  }
+
+  struct Expected {
+    double in_all = 0;
+    std::map<std::string, double> kinds;
+    std::map<std::string, double> layers;  // those that changed
+  };
+
   // The gauge by its definition, from the files alone, with the weights that a merge would write.
-  double gauge_of_result(const TrainSettings& run) const {
+  Expected gauge_of_result(const TrainSettings& run) const {
     const io::Checkpoint base(run.model);
     const io::CovarianceReader covariance(run.gauge.covariance);
     std::optional<adapter::Adapter> adapter;
@@ -81,8 +92,9 @@ class GaugeOfARun : public testing::SmallRun {
       model.emplace(fs::path(run.out) / "model");
     else
       adapter.emplace(adapter::read_adapter(fs::path(run.out) / "adapter"));
-    double squares = 0;
-    double layers = 0;
+    Expected expected;
+    std::map<std::string, double> squares;  // "": of all
+    std::map<std::string, double> layers;
     for (const auto& [name, site] : covariance.manifest().sites) {
       const at::Tensor c = covariance.load(name).to(at::kDouble);
       for (const std::string& module : site.modules) {
@@ -95,11 +107,21 @@ class GaugeOfARun : public testing::SmallRun {
           after = adapter::merged_weight(before, layer, adapter->scale_of(layer)).to(at::kDouble);
         }
         const at::Tensor d = after - before;
-        squares += (at::mm(at::mm(d, c), d.t()).trace() / c.trace()).item<double>();
-        ++layers;
+        const double square = (at::mm(at::mm(d, c), d.t()).trace() / c.trace()).item<double>();
+        const std::string kind(core::last_part(module));
+        for (const std::string& group : {std::string(), kind}) {
+          squares[group] += square;
+          ++layers[group];
+        }
+        if (model || adapter->layers.contains(module)) {
+          expected.layers[module] = std::sqrt(square);
+          expected.kinds[kind] = 0;
+        }
       }
     }
-    return std::sqrt(squares / layers);
+    expected.in_all = std::sqrt(squares[""] / layers[""]);
+    for (auto& [kind, gauge] : expected.kinds) gauge = std::sqrt(squares[kind] / layers[kind]);
+    return expected;
   }
 };
 
@@ -130,12 +152,61 @@ TEST_F(GaugeOfARun, IsThatOfTheResultWhateverIsTrained) {
     const auto metrics = metrics_of(run);
     ASSERT_EQ(metrics.size(), 6U) << name;
     for (std::size_t i = 0; i < 5; ++i) EXPECT_FALSE(metrics[i].contains("forgetting")) << name;
-    const double expected = gauge_of_result(run);
-    EXPECT_GT(expected, 1e-3) << name;
+    const Expected expected = gauge_of_result(run);
+    EXPECT_GT(expected.in_all, 1e-3) << name;
     // The definition goes through weights in fp32, whose rounding is 1e-7 of a weight.
-    EXPECT_NEAR(metrics[5]["forgetting"].get<double>(), expected, 1e-4 * expected) << name;
+    const auto expect_near = [&, run_name = name](const core::Json& gauge, double value) {
+      EXPECT_NEAR(gauge.get<double>(), value, 1e-4 * expected.in_all) << run_name;
+    };
+    expect_near(metrics[5]["forgetting"], expected.in_all);
     EXPECT_EQ(result.forgetting, metrics[5]["forgetting"].get<double>()) << name;
+    const core::Json& by_kind = metrics[5]["forgetting_by_kind"];
+    EXPECT_EQ(by_kind.size(), name == "some" ? 2U : 7U) << name;
+    ASSERT_EQ(by_kind.size(), expected.kinds.size()) << name;
+    for (const auto& [kind, gauge] : expected.kinds) expect_near(by_kind.at(kind), gauge);
+    const core::Json file = layers_of(run);
+    EXPECT_EQ(file.at("step"), 6) << name;
+    EXPECT_EQ(file.at("in_all"), metrics[5]["forgetting"]) << name;
+    ASSERT_EQ(file.at("layers").size(), expected.layers.size()) << name;
+    for (const core::Json& layer : file.at("layers"))
+      expect_near(layer.at("forgetting"), expected.layers.at(layer.at("module")));
   }
+}
+
+TEST_F(GaugeOfARun, GoesOnAfterAResumptionAsIfTheRunHadNotStopped) {
+  TrainSettings run = settings("run");
+  run.gauge.every = 2;
+  run.checkpoint.every = 3;
+  train(run, false, reporter_);
+  const core::Json layers = layers_of(run);
+  const fs::path metrics = fs::path(run.out) / "metrics.jsonl";
+  const std::vector<core::Json> lines = metrics_of(run);
+  EXPECT_EQ(layers.at("step"), 6);
+  // As an older version left its lines.
+  fs::remove_all(fs::path(run.out) / "adapter");
+  std::string older;
+  for (core::Json line : lines) {
+    line.erase("forgetting_by_kind");
+    older += line.dump() + "\n";
+  }
+  core::write_file_atomic(metrics, older);
+  train(run, true, reporter_);
+  EXPECT_EQ(layers_of(run), layers);
+  const auto again = metrics_of(run);
+  ASSERT_EQ(again.size(), 6U);
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(again[i].value("forgetting", core::Json()),
+              lines[i].value("forgetting", core::Json()));
+    EXPECT_EQ(again[i].value("forgetting_by_kind", core::Json()),
+              i < 3 ? core::Json() : lines[i].value("forgetting_by_kind", core::Json()));
+  }
+  ASSERT_EQ(again[5].at("forgetting_by_kind").size(), 7U);
+  // Without a gauge nothing stands that is of a step taken again.
+  fs::remove_all(fs::path(run.out) / "adapter");
+  run.gauge.covariance.clear();
+  run.gauge.every = 0;
+  train(run, true, reporter_);
+  EXPECT_FALSE(fs::exists(fs::path(run.out) / "forgetting.json"));
 }
 
 TEST_F(GaugeOfARun, ComesWithEvaluationsOrAtItsOwnStepsAndChangesNothing) {

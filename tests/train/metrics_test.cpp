@@ -45,7 +45,32 @@ TEST(Metrics, JsonHoldsThemToo) {
   EXPECT_FALSE(json.contains("forgetting"));  // not read
   StepMetrics read = example();
   read.forgetting = 0.125;
+  read.forgetting_by_kind = {{"q_proj", 0.25}, {"up_proj", 0.0625}};
   EXPECT_EQ(to_json(read).at("forgetting"), 0.125);
+  EXPECT_EQ(to_json(read).at("forgetting_by_kind").dump(), R"({"q_proj":0.25,"up_proj":0.0625})");
+}
+
+TEST(Metrics, TheGaugeOfEveryLayerStandsUntilItsStepIsTakenAgain) {
+  const testing::TemporaryDirectory folder;
+  const auto path = folder.path() / "forgetting.json";
+  const adapter::Gauges gauges{.layers = {{"model.layers.0.mlp.up_proj", 0.5}, {"x", INFINITY}},
+                               .kinds = {},
+                               .in_all = 0.25};
+  write_gauges(path, 4, gauges);
+  const core::Json json = core::parse_json(core::read_file(path), "forgetting.json");
+  EXPECT_EQ(json.at("step"), 4);
+  EXPECT_EQ(json.at("in_all"), 0.25);
+  EXPECT_EQ(json.at("layers").dump(),
+            R"([{"module":"model.layers.0.mlp.up_proj","forgetting":0.5},)"
+            R"({"module":"x","forgetting":null}])");
+  remove_gauges_behind(path, 4);
+  EXPECT_TRUE(std::filesystem::exists(path));
+  remove_gauges_behind(path, 3);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  remove_gauges_behind(path, 3);
+  core::write_file_atomic(path, "{\"step\": ");
+  remove_gauges_behind(path, 9);
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 // A reader of metrics.jsonl that meets the word NaN stops.

@@ -46,6 +46,9 @@ Forgetting forgetting_of(const at::Tensor& update, const at::Tensor& covariance)
 // layers are of unlike sizes and a few would speak for all.
 double gauge_of(const std::vector<Forgetting>& changed, std::int64_t layers);
 
+// What is known of every changed layer, by its name.
+using Forgettings = std::map<std::string, Forgetting>;
+
 // A covariance directory that layers of a model are asked about.
 class KnowledgeInputs {
  public:
@@ -74,5 +77,22 @@ class KnowledgeInputs {
   std::string loaded_;
   at::Tensor covariance_;
 };
+
+// F of the layers of one kind: gauge_of of those that changed, among all that the covariance has.
+struct KindGauge {
+  std::int64_t changed = 0;
+  std::int64_t layers = 0;
+  double gauge = 0;
+};
+
+// F of a model: of every changed layer by its name, by the last part of the layers' names
+// ("q_proj"), and of all layers of the covariance together.
+struct Gauges {
+  std::map<std::string, double> layers;
+  std::map<std::string, KindGauge> kinds;  // those of which any layer changed
+  double in_all = 0;
+};
+// `inputs` knows all layers of `changed`.
+Gauges gauges_of(const Forgettings& changed, const KnowledgeInputs& inputs);
 
 }  // namespace corda::adapter

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,7 +31,9 @@ struct StepMetrics {
   double utilisation = 0;
   std::int64_t peak_memory_bytes = 0;
   std::optional<double> eval_loss;
-  std::optional<double> forgetting = {};  // the gauge in all, where it was read (adapter::gauge_of)
+  // The gauge in all and by kind of layer ("q_proj"), where it was read (adapter::Gauges).
+  std::optional<double> forgetting = {};
+  std::map<std::string, double> forgetting_by_kind = {};
 };
 
 struct TrainResult {
