@@ -26,11 +26,11 @@ const fs::path kGolden = fs::path(CORDA_SOURCE_DIR) / "tests/golden";
 const fs::path kBase = kGolden / "models/llama3-gqa";
 const fs::path kAdapter = kGolden / "train/adapter-lora";
 
-// The base rounded to bf16, computed in `compute`.
-model::Model load(at::ScalarType compute, at::Device device) {
-  model::Model model =
-      model::load_model(io::Checkpoint(kBase), model::read_model_config(kBase),
-                        {.device = device, .weights = at::kBFloat16, .compute = compute});
+// The base rounded to bf16, or held in `base`, computed in `compute`.
+model::Model load(at::ScalarType compute, at::Device device, quant::Base base) {
+  model::Model model = model::load_model(
+      io::Checkpoint(kBase), model::read_model_config(kBase),
+      {.device = device, .weights = at::kBFloat16, .compute = compute, .base = base});
   model::attach_trainable(model, adapter::read_adapter(kAdapter));
   return model;
 }
@@ -105,24 +105,33 @@ TEST_F(PeftGradients, EqualOursInFp32ForEveryActivation) {
   }
 }
 
-class PeftGradientsInBf16 : public PeftGradients,
-                            public ::testing::WithParamInterface<const char*> {
+struct Bf16Case {
+  const char* device;
+  quant::Base base;
+};
+
+class PeftGradientsInBf16 : public PeftGradients, public ::testing::WithParamInterface<Bf16Case> {
  protected:
   void SetUp() override {
-    if (std::string(GetParam()) == "cuda" && at::getNumGPUs() == 0)
+    if (std::string(GetParam().device) == "cuda" && at::getNumGPUs() == 0)
       GTEST_SKIP() << "this machine has no usable GPU";
     PeftGradients::SetUp();
   }
 };
 
+// Over NF4 fp32's are those on the dequantised copy, theirs over bitsandbytes' codes.
 TEST_P(PeftGradientsInBf16, OursAreNoFurtherFromFp32ThanTheyAre) {
-  const auto peft = run(kBase, {"--device", GetParam()});
+  const auto [device_name, base] = GetParam();
+  std::vector<std::string> flags = {"--device", device_name};
+  if (base == quant::Base::kNf4) flags.emplace_back("--nf4");
+  const auto peft = run(kBase, flags);
+  if (peft.exit_code == 77) GTEST_SKIP() << peft.err;
   ASSERT_EQ(peft.exit_code, 0) << peft.err;
   const core::Json theirs = core::Json::parse(peft.out);
 
-  const at::Device device(GetParam());
-  model::Model exact = load(at::kFloat, device);
-  model::Model rounded = load(at::kBFloat16, device);
+  const at::Device device(device_name);
+  model::Model exact = load(at::kFloat, device, base);
+  model::Model rounded = load(at::kBFloat16, device, base);
   ASSERT_TRUE(supports_low_rank_pass(rounded));
   const auto truth_pass = make_autograd_pass(exact);
   const auto pass = make_low_rank_pass(rounded, {});
@@ -145,8 +154,15 @@ TEST_P(PeftGradientsInBf16, OursAreNoFurtherFromFp32ThanTheyAre) {
   EXPECT_LE(largest, 1.1 * theirs.at("largest").get<double>());
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, PeftGradientsInBf16, ::testing::Values("cpu", "cuda"),
-                         [](const auto& tested) { return std::string(tested.param); });
+INSTANTIATE_TEST_SUITE_P(Devices, PeftGradientsInBf16,
+                         ::testing::Values(Bf16Case{"cpu", quant::Base::kDense},
+                                           Bf16Case{"cuda", quant::Base::kDense},
+                                           Bf16Case{"cpu", quant::Base::kNf4},
+                                           Bf16Case{"cuda", quant::Base::kNf4}),
+                         [](const auto& tested) {
+                           return std::string(tested.param.device) +
+                                  (tested.param.base == quant::Base::kNf4 ? "OverNf4" : "");
+                         });
 
 }  // namespace
 }  // namespace corda::train

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The corda authors
 """PEFT's gradients of an adapter's factors on batches of samples. Without --out: how far those in bf16 (base in bf16, factors in
 fp32, autocast) are from fp32's on the same rounded base, the mean and the largest of || a - b || / || b || over every factor and
-batch, as JSON. With --out: those of the first batch in fp32, as safetensors by corda's names, and the loss as JSON."""
+batch, as JSON; with --nf4 over a base that bitsandbytes holds in NF4 (exit status 77 without it), fp32's on its dequantised copy.
+With --out: those of the first batch in fp32, as safetensors by corda's names, and the loss as JSON."""
 
 import argparse
 import json
@@ -42,6 +43,26 @@ def adapted(args, stored, computed):
     return model.train()
 
 
+def over_nf4(args):
+    """The model over bitsandbytes' codes, and its dequantised copy that computes in fp32."""
+    try:
+        import bitsandbytes
+        from transformers import BitsAndBytesConfig
+    except ImportError as missing:
+        print(missing, file=sys.stderr)
+        sys.exit(77)
+    how = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
+    base = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.bfloat16, quantization_config=how, device_map={"": args.device}, local_files_only=True)
+    copy = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.bfloat16, local_files_only=True).to(args.device, torch.float32)
+    layers = {n: m for n, m in base.named_modules() if isinstance(m, bitsandbytes.nn.Linear4bit)}
+    if not layers:
+        raise ValueError("no layer is in 4 bits")
+    for name, layer in layers.items():
+        values = bitsandbytes.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        copy.get_submodule(name).weight.data = values.to(torch.bfloat16).to(torch.float32)
+    return [PeftModel.from_pretrained(model, args.adapter, is_trainable=True).train() for model in (copy, base)]
+
+
 def write_exact(args, batch):
     loss, found = gradients_of(adapted(args, torch.float32, torch.float32), batch)
     short = lambda n: n.removeprefix("base_model.model.").removesuffix(".default.weight")
@@ -50,7 +71,7 @@ def write_exact(args, batch):
 
 
 def compare_bf16(args, batches):
-    exact, rounded = adapted(args, torch.bfloat16, torch.float32), adapted(args, torch.bfloat16, torch.bfloat16)
+    exact, rounded = over_nf4(args) if args.nf4 else (adapted(args, torch.bfloat16, torch.float32), adapted(args, torch.bfloat16, torch.bfloat16))
     errors = []
     for batch in batches:
         _, truth = gradients_of(exact, batch)
@@ -66,6 +87,7 @@ def main():
     p.add_argument("--adapter", required=True, type=Path)
     p.add_argument("--batches", required=True, type=Path)
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    p.add_argument("--nf4", action="store_true")
     p.add_argument("--out", type=Path)
     args = p.parse_args()
     batches = json.loads(args.batches.read_text())["batches"]
