@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "corda/core/error.h"
@@ -108,7 +107,7 @@ void add_gauge(const Run& run, Section& section) {
   }
   if (!chart.lines.empty()) section.blocks.emplace_back(std::move(chart));
   const std::string after =
-      run.gauged_after ? concat(" after step ", std::llround(*run.gauged_after)) : std::string();
+      run.gauged_after ? concat(" after step ", *run.gauged_after) : std::string();
   add_by_block(run, "Forgetting gauge F of each layer" + after, "F", forgetting, section);
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "corda/core/config_node.h"
 #include "corda/core/error.h"
@@ -82,31 +84,35 @@ void read_layers(const Json& notes, const std::string& where, Run& run) {
   }
 }
 
-Layer& layer_of(Run& run, const std::string& module) {
-  const auto found = std::find_if(run.layers.begin(), run.layers.end(),
-                                  [&](const Layer& known) { return known.module == module; });
-  if (found != run.layers.end()) return *found;
-  run.layers.push_back({.module = module});
-  return run.layers.back();
+Layer& layer_of(std::vector<Layer>& layers, const std::string& module) {
+  const auto found = std::ranges::find(layers, module, &Layer::module);
+  if (found != layers.end()) return *found;
+  layers.push_back({.module = module});
+  return layers.back();
 }
 
 // The list `layers` of inspect's facts, or of what training wrote down.
 void add_layers(const Json& facts, const std::string& where, Run& run) {
   if (!facts.contains("layers")) return;
+  if (!facts["layers"].is_array())
+    throw core::FormatError(concat(where, ": 'layers' must be a list"));
+  std::vector<Layer> layers = run.layers;  // all of the list or nothing
   for (const Json& entry : facts["layers"]) {
     const core::Fields fields(entry, concat(where, ": a layer"));
-    Layer& layer = layer_of(run, fields.text("module"));
+    Layer& layer = layer_of(layers, fields.text("module"));
     if (fields.has("update_norm")) layer.update_norm = fields.number("update_norm");
     if (fields.has("forgetting")) layer.forgetting = fields.number("forgetting");
     if (fields.has("singular_values")) layer.singular_values = fields.numbers("singular_values");
   }
+  run.layers = std::move(layers);
 }
 
 void read_gauges(const fs::path& path, Run& run) {
   const Json json = core::read_json(path);
   const std::string where = concat("'", path.string(), "'");
-  run.gauged_after = core::Fields(json, where).number("step");
+  const std::int64_t step = core::Fields(json, where).integer("step");
   add_layers(json, where, run);
+  run.gauged_after = step;
 }
 
 void read_notes(const fs::path& path, Run& run) {

@@ -48,7 +48,7 @@ struct Run {
   std::vector<std::pair<std::string, std::string>> settings;  // by dotted names
   std::map<std::string, Series> metrics;                      // by key, over steps
   std::map<std::string, Series> gauge_by_kind;  // the gauge F by kind of layer, over steps
-  std::optional<double> gauged_after;           // the steps after which the layers had theirs
+  std::optional<std::int64_t> gauged_after;     // the steps after which the layers had theirs
   std::vector<double> resumed;                  // after these steps
   std::map<std::string, Measure> measures;
   std::vector<Layer> layers;
@@ -64,7 +64,7 @@ Run read_run(const fs::path& path);
 std::map<std::string, Measure> read_measures(const fs::path& folder,
                                              std::vector<std::string>& problems);
 
-// Takes norms and singular values from what `corda inspect --spectra` says of the run.
+// Takes norms, singular values and gauges from what `corda inspect` says of the run.
 void add_inspected(const std::string& json, Run& run);
 
 // The last finite value of a metric.

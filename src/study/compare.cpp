@@ -143,7 +143,8 @@ class Study {
   // A run that was killed before its first checkpoint begins anew.
   static void forget_lost_steps(const fs::path& run) {
     if (train::latest_checkpoint(run)) return;
-    for (const char* name : {train::kMetricsName, "versions.jsonl"}) fs::remove(run / name);
+    for (const char* name : {train::kMetricsName, train::kGaugesName, "versions.jsonl"})
+      fs::remove(run / name);
     std::error_code none;
     for (const auto& entry : fs::directory_iterator(run, none)) {
       if (entry.path().filename().string().starts_with("events.out.tfevents."))

@@ -75,12 +75,12 @@ void write_gauges(const std::filesystem::path& path, std::int64_t step,
 
 void remove_gauges_behind(const std::filesystem::path& path, std::int64_t finished_steps) {
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) return;
+  if (!std::filesystem::is_regular_file(path, error)) return;
   const auto json = core::Json::parse(core::read_file(path), nullptr, /*allow_exceptions=*/false);
-  const bool stands = json.is_object() && json.contains("step") &&
-                      json["step"].is_number_integer() &&
-                      json["step"].get<std::int64_t>() <= finished_steps;
-  if (!stands) std::filesystem::remove(path);
+  const bool stands =
+      json.is_object() && json.contains("step") && json["step"].is_number_unsigned() &&
+      json["step"].get<std::uint64_t>() <= static_cast<std::uint64_t>(finished_steps);
+  if (!stands) std::filesystem::remove(path, error);
 }
 
 MetricsFile::MetricsFile(const std::filesystem::path& path, std::int64_t finished_steps) {

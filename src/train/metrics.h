@@ -26,8 +26,8 @@ StepMetrics metrics_from_json(const core::Fields& json);
 // {"step", "in_all", "layers": [{"module", "forgetting"}]}. Throws ResourceError.
 void write_gauges(const std::filesystem::path& path, std::int64_t step,
                   const adapter::Gauges& gauges);
-// Removes what `write_gauges` wrote of a step that a continuation takes again, and what cannot be
-// read.
+// Removes what `write_gauges` wrote of a step that a continuation takes again, or what is no such
+// file's text.
 void remove_gauges_behind(const std::filesystem::path& path, std::int64_t finished_steps);
 
 // Lines that the disk has no room for wait in memory, and are written with a later one.

@@ -85,7 +85,7 @@ void Record::begin(const Progress& before) {
   room_.emplace(run / kReservedName, trainable_.saved_bytes());
   const std::int64_t written = before.steps - (before.unevaluated ? 1 : 0);
   metrics_.emplace(run / kMetricsName, written);
-  if (before.steps > 0) remove_gauges_behind(run / kGaugesName, written);
+  remove_gauges_behind(run / kGaugesName, written);
   if (std::ranges::find(settings_.log, "tensorboard") != settings_.log.end())
     events_.emplace(run, written + 1);
   add_version(run, before.steps);

@@ -332,7 +332,8 @@ core::SettingsList settings_of(TrainSettings& s) {
       .path()
       .free();
   list.add("gauge.every", s.gauge.every,
-           "steps between readings of the gauge; 0: where evaluations come, and at the end",
+           "steps between readings of the gauge; 0: where evaluations come, and after the last "
+           "planned step",
            {0, 1e12})
       .free();
   list.add("checkpoint.minutes", s.checkpoint.minutes,

@@ -68,9 +68,17 @@ TEST(Metrics, TheGaugeOfEveryLayerStandsUntilItsStepIsTakenAgain) {
   remove_gauges_behind(path, 3);
   EXPECT_FALSE(std::filesystem::exists(path));
   remove_gauges_behind(path, 3);
-  core::write_file_atomic(path, "{\"step\": ");
-  remove_gauges_behind(path, 9);
+  for (const char* torn : {"{\"step\": ", "{\"step\": -1}", "{\"step\": 18446744073709551615}"}) {
+    core::write_file_atomic(path, torn);
+    remove_gauges_behind(path, 9);
+    EXPECT_FALSE(std::filesystem::exists(path)) << torn;
+  }
+  write_gauges(path, 4, gauges);
+  remove_gauges_behind(path, 0);  // a run that begins anew
   EXPECT_FALSE(std::filesystem::exists(path));
+  std::filesystem::create_directory(path);
+  remove_gauges_behind(path, 0);
+  EXPECT_TRUE(std::filesystem::exists(path)) << "what we never wrote is left alone";
 }
 
 // A reader of metrics.jsonl that meets the word NaN stops.
