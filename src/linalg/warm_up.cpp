@@ -74,7 +74,7 @@ void WarmUp::then(WarmUpOf what) {
 }
 
 void WarmUp::then(std::function<void()> more) {
-  if (!background_ || !more) return;
+  if (!background_) return;
   try {
     background_->add([device = device_, more = std::move(more)] {
       const c10::cuda::CUDAGuard guard(device);

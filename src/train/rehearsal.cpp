@@ -101,6 +101,13 @@ LowRankPassOptions options_of(const TrainSettings& settings) {
   return options;
 }
 
+bool is_rehearsed(const TrainSettings& settings) {
+  const bool fused = settings.gradients == "auto" || settings.gradients == "fused";
+  // Codes and parts would have to be made first; in fp32 it takes longer than what it saves.
+  return fused && method_can_be_fused(settings) && !asks_for_codes(settings) && !settings.shard &&
+         settings.offload != "true" && settings.precision != "fp32";
+}
+
 std::int64_t bytes_of(const model::ModelDescription& described, at::ScalarType type) {
   std::int64_t elements = 0;
   for (const auto& [name, shape] : model::expected_tensors(described))
@@ -118,13 +125,6 @@ std::int64_t bytes_of_both(const TrainSettings& settings,
 }
 
 }  // namespace
-
-bool is_rehearsed(const TrainSettings& settings) {
-  const bool fused = settings.gradients == "auto" || settings.gradients == "fused";
-  // Codes and parts would have to be made first; in fp32 it takes longer than what it saves.
-  return fused && method_can_be_fused(settings) && !asks_for_codes(settings) && !settings.shard &&
-         settings.offload != "true" && settings.precision != "fp32";
-}
 
 Rehearsed rehearse(const TrainSettings& settings, const model::ModelDescription& described,
                    at::Device device) {

@@ -28,13 +28,9 @@ struct Rehearsed {
 Rehearsed rehearse(const TrainSettings& settings, const model::ModelDescription& described,
                    at::Device device);
 
-// Whether steps of such a run are rehearsed on a GPU that has the memory: those of the fused pass
-// in 16 bits over dense weights.
-bool is_rehearsed(const TrainSettings& settings);
-
 // The rehearsal that a run has beside the reading of its files; empty where it has none: on a CPU,
-// where steps are not rehearsed, and where model and rehearsal together would take more than half
-// of the GPU's free memory.
+// where the pass is not the fused one over dense weights, and where model and rehearsal together
+// would take more than half of the GPU's free memory.
 std::function<void()> rehearsal_of(const TrainSettings& settings,
                                    const model::ModelDescription& described, at::Device device);
 

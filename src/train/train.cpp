@@ -539,16 +539,16 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
   linalg::set_threads(world.threads(settings.threads));
   const at::Device device = world.device_of(settings.device);
   world.connect();
-  // A rehearsal loads what a step needs and no more.
-  auto warm_up = std::make_unique<linalg::WarmUp>(
-      device, is_rehearsed(settings) ? linalg::WarmUpOf::kContext : linalg::WarmUpOf::kProducts);
+  auto warm_up = std::make_unique<linalg::WarmUp>(device, linalg::WarmUpOf::kContext);
   {
     core::Reporter quiet;  // the run itself says what is to be said of the model
     Trainable shapes(settings, device, quiet, Values::kShapesOnly);
     require_room(settings, shapes, world, environment.reporter);
-    const auto rehearsal = rehearsal_of(settings, shapes.model().config, device);
-    if (is_rehearsed(settings) && !rehearsal) warm_up->then(linalg::WarmUpOf::kProducts);
-    warm_up->then(rehearsal);
+    // A rehearsal loads what a step needs and no more.
+    if (auto rehearsal = rehearsal_of(settings, shapes.model().config, device))
+      warm_up->then(std::move(rehearsal));
+    else
+      warm_up->then(linalg::WarmUpOf::kProducts);
   }
   try {
     return Run(settings, environment, device, std::move(warm_up)).go(resume);

@@ -154,7 +154,7 @@ int run_as_rank(const CLI::App& app, const corda::dist::Launch& launch,
       fail(error.code(), corda::core::concat("rank ", launch.rank, ": ", error.what()));
     std::fflush(stdout);
     if (world) world->linger();
-    leave(static_cast<int>(error.code()));
+    std::_Exit(static_cast<int>(error.code()));
   }
   world.reset();
   return finish(0);
