@@ -4,6 +4,7 @@
 
     prepare_dual_ideas.py --shared DIR --out DATA --smol SMOLLM2          # once, where the data are
     dual_ideas.py --data DATA --out runs.jsonl [--smol SMOLLM2] [--part nano,smol,shakespeare,code] [--limit SECONDS]
+    dual_ideas.py --data DATA --out more.jsonl --smol SMOLLM2 --later --known runs.jsonl --claims DIR    # what was left out; of several processes too
     dual_ideas.py --out runs.jsonl --part report                          # tables, fits, winners
 
 Parts: nano (nano-qa-11m learns GSM8K), smol (SmolLM2-135M learns GSM8K), shakespeare, code (SmolLM2 learns those). A line a run is written as it
@@ -479,7 +480,7 @@ def start_of(know, o, W):
             u = u[:, :r] if method == "kpa" else u[:, -r:]
             root = (u.T @ w @ c).norm(dim=1).sqrt()
             A, B, residual = (u.T @ w) / root[:, None], u * root, True
-        elif method == "sc":  # SC-LoRA, beta 0.8, with a frozen A
+        elif method == "sc":  # SC-LoRA, beta 0.8; with A=trained as published, else with a frozen A
             t, k = (w @ know.of(text, site_of(name)) @ w.T for text in ("task", o["K"]))
             _, V = torch.linalg.eigh(0.2 * t / t.trace() - 0.8 * k / k.trace())
             u = V[:, -r:]
@@ -502,7 +503,7 @@ def start_of(know, o, W):
 
 
 def trains_a(o):
-    return o["method"] in ("lora", "pissa", "eva", "kpa", "ipa")
+    return o["method"] in ("lora", "pissa", "eva", "kpa", "ipa") or o.get("A") == "trained"
 
 
 def kind_of(o):
@@ -751,7 +752,7 @@ class Part:
         self.texts = {n: get(n) for n in (("wikitext2", "stories", "c4") if nano else ("wikitext2", "c4"))}
         self.K = "qa" if nano else "qa+text"
         self.checkpoint_head = not nano
-        self.most_runs = (24 if nano else 8) if not small else 3
+        self.most_runs = self.args.most or ((24 if nano else 8) if not small else 3)
         if self.name == "shakespeare" and not small:
             self.batch, self.epochs = 16, 4
         if nano:
@@ -926,7 +927,37 @@ def plan_code(K):
     yield [other("random", 4e-3), dual(2e-3, 13, damping=1.0), dual(2e-3, 13, damping=100.0), dual(2e-3, 13, K="qa"), dual(2e-3, 13, K="text"), other("lora", 2e-3, 1, decay=2.0), dual(1e-3, 0)]
 
 
+def later_nano(K):
+    dual = lambda lr, idea, **o: options(lr=lr, idea=idea, K=K, **o)
+    for seed in (0, 1, 2):
+        yield [dual(lr, 12, seed=seed, decay=1.0, damping=1.0) for lr in (4e-3, 8e-3)]
+    yield [*(options(method="sc", lr=lr, K=K, A="trained") for lr in (4e-4, 1e-3)), *(dual(lr, 0, damping=1.0) for lr in (2e-3, 8e-3))]
+
+
+def later_smol(K):
+    dual = lambda lr, idea, **o: options(**{"lr": lr, "idea": idea, "K": K, **o})
+    other = lambda method, lr, idea=0, **o: options(method=method, lr=lr, idea=idea, K=K, **o)
+    # A second seed of what was run with one.
+    yield [dual(8e-3, 7, seed=1, rank=64, decay=1.0), other("lora", 1e-3, 7, seed=1, rank=64), dual(4e-3, 7, seed=1, rank=64, decay=1.0),
+           dual(8e-3, 12, seed=1, decay=1.0, damping=1.0), dual(1.6e-2, 12, seed=1, decay=2.0, damping=1.0),
+           other("pissa", 4e-4, seed=1), other("lora", 1e-3, seed=1), other("lora", 2e-3, 1, seed=1, decay=2.0)]
+    yield [dual(lr, 9, seed=1, core=4) for lr in (2e-3, 4e-3)]
+    yield [other("full", 3e-5), other("full", 1e-4), *(other("full", lr, 1, decay=d) for lr, d in ((1e-4, 1.0), (2e-4, 2.0)))]
+    # What was run on the small model alone.
+    yield [other("null", 4e-3), other("sc", 1e-3), other("eva", 4e-4)]
+    yield [dual(8e-3, 1, decay=1.0, decay_kind="metric"), dual(4e-3, 5, T="task.resp"), dual(4e-3, 2, rows="p0"), dual(4e-3, 3, modules="nodown")]
+    yield [dual(4e-3, 3, modules="nodo"), dual(4e-3, 3, modules="mlp"), dual(4e-3, 3, modules="attn"), dual(4e-3, 5, K="qa.w4+text")]
+    yield [dual(4e-3, 7, ranks="l"), dual(4e-3, 7, ranks="lcost"), dual(4e-3, 7, rank=64, decay=1.0)]
+    yield [dual(4e-3, 6, K="self"), dual(4e-3, 2, rows="p1"), dual(4e-3, 2, rows="qr"), dual(4e-3, 3, modules="gateup")]
+    yield [dual(4e-3, 10, T="grad"), *(dual(4e-3, 8, loss=l) for l in ("eaft", "dft", "stm"))]
+
+
+def later_shakespeare(K):
+    yield [options(lr=2e-3, idea=12, K=K, rank=64, decay=1.0, **o) for o in ({}, {"damping": 1.0})]
+
+
 PLANS = {"nano": plan_nano, "smol": plan_smol, "shakespeare": plan_shakespeare, "code": plan_code}
+LATER = {"nano": later_nano, "smol": later_smol, "shakespeare": later_shakespeare, "code": lambda K: ()}
 WEIGHTS = {"nano": 0.5, "smol": 0.42, "shakespeare": 0.2, "code": 0.2}  # of the time
 COST = {"nano": (13, 2.8), "smol": (18, 21), "shakespeare": (15, 14), "code": (15, 16)}  # seconds a group, a run, as two processes on one H200 took; corrected while it runs
 # What is changed one at a time, and can be combined.
@@ -1016,14 +1047,25 @@ def combinations(part, rows, K):
 # Running it.
 
 class Records:
-    """The lines of the results' file."""
+    """The lines of the results' file, and those of `known`, to which nothing is written."""
 
-    def __init__(self, path):
-        self.path = path
-        self.rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()] if path.exists() else []
+    def __init__(self, path, known=None, claims=None):
+        self.path, self.claims = path, claims
+        files = [file for file in (known, path) if file is not None and file.exists()]
+        self.rows = [json.loads(line) for file in files for line in file.read_text().splitlines() if line.strip()]
 
     def has(self, part, name):
         return any(r["part"] == part and r["name"] == name and "error" not in r for r in self.rows)
+
+    def claim(self, part, name):
+        """Whether this run is ours: of processes that share a folder of claims the first has it."""
+        if self.claims is None:
+            return True
+        try:
+            (self.claims / f"{part} {name}").touch(exist_ok=False)
+            return True
+        except FileExistsError:
+            return False
 
     def add(self, row):
         card = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -1074,14 +1116,15 @@ def execute(part, runs, records):
 
 
 def groups(part, runs):
-    """Runs that can be trained together, at most so many as the card holds."""
+    """Runs that can be trained together, at most so many as the card holds, in groups of about one size."""
     by = {}
     for o in runs:
         by.setdefault(group_of(o), []).append(o)
     for (kind, rank, core, *_), members in by.items():
-        most = max(1, part.most_runs // (4 if kind == "full" else 2 if core else 1))
-        for i in range(0, len(members), most):
-            yield members[i:i + most]
+        most = max(1, part.most_runs // (4 if kind == "full" else 2 if core else 1), min(2, part.most_runs))
+        size = math.ceil(len(members) / math.ceil(len(members) / most))
+        for i in range(0, len(members), size):
+            yield members[i:i + size]
 
 
 def run_part(name, args, device, records, until):
@@ -1101,10 +1144,10 @@ def run_part(name, args, device, records, until):
             traceback.print_exc(limit=4)
             records.add({"part": name, "name": "beforehand", "method": "beforehand", "error": str(failure)[:300]})
     fixed, each = COST[name]
-    singles = list(PLANS[name](part.K))
+    singles = list((LATER if args.later else PLANS)[name](part.K))
     # On the small model some time is kept for the winners together; what they leave is for what had no time before.
-    singles_until = until - (0.15 if name == "nano" else 0) * (until - time.monotonic())
-    for at, wave in enumerate([*singles, None, *singles]):
+    singles_until = until - (0.15 if name == "nano" and not args.later else 0) * (until - time.monotonic())
+    for at, wave in enumerate([*singles, *([] if args.later else [None]), *singles]):
         last = at >= len(singles)
         if wave is None:
             wave = combinations(name, records.rows, part.K)
@@ -1115,6 +1158,9 @@ def run_part(name, args, device, records, until):
             runs = runs[:max(0, int((left / part_of - fixed) / each))] if not args.small else runs
             if not runs:
                 say(f"{name}: no time for {wave[0]['method']} of idea {wave[0]['idea']} and what goes with it")
+                continue
+            runs = [o for o in runs if records.claim(name, name_of(o))]
+            if not runs:
                 continue
             begin = time.monotonic()
             execute(part, runs, records)
@@ -1223,14 +1269,23 @@ def main():
     parser.add_argument("--part", default="nano,smol,shakespeare,code", help="some of nano, smol, shakespeare, code; or report")
     parser.add_argument("--limit", type=float, default=560, help="seconds for all of it (default: 560)")
     parser.add_argument("--only", default="", help="only runs whose name this pattern finds")
+    parser.add_argument("--later", action="store_true", help="the second plan: what was left out of the first")
+    parser.add_argument("--known", type=pathlib.Path, help="a file of lines that are not run again either")
+    parser.add_argument("--claims", type=pathlib.Path, help="a folder through which several processes share the runs of one plan; their --out can be one file")
+    parser.add_argument("--most", type=int, default=0, help="train at most so many runs side by side")
+    parser.add_argument("--memory", type=float, default=0, help="GiB of the card that may be taken; a group that needs more is halved")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--small", action="store_true", help="a rehearsal: two layers, two steps, a few short samples")
     args = parser.parse_args()
-    records = Records(args.out)
+    if args.claims:
+        args.claims.mkdir(parents=True, exist_ok=True)
+    records = Records(args.out, args.known, args.claims)
     if args.part == "report":
         report(records.rows)
         return
     device, parts = torch.device(args.device), args.part.split(",")
+    if args.memory and device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(min(1.0, args.memory * 2**30 / torch.cuda.get_device_properties(device).total_memory))
     end = START + args.limit
     for i, name in enumerate(parts):
         share = WEIGHTS[name] / sum(WEIGHTS[p] for p in parts[i:])
