@@ -941,13 +941,16 @@ def later_smol(K):
     yield [dual(8e-3, 7, seed=1, rank=64, decay=1.0), other("lora", 1e-3, 7, seed=1, rank=64), dual(4e-3, 7, seed=1, rank=64, decay=1.0),
            dual(8e-3, 12, seed=1, decay=1.0, damping=1.0), dual(1.6e-2, 12, seed=1, decay=2.0, damping=1.0),
            other("pissa", 4e-4, seed=1), other("lora", 1e-3, seed=1), other("lora", 2e-3, 1, seed=1, decay=2.0)]
+    # Rank 64 at half the rate, and what allots ranks, beside the setting of rank 32 that they are to beat.
+    yield [dual(4e-3, 7, rank=64, decay=1.0), *(dual(lr, 7, seed=2, rank=64, decay=1.0) for lr in (4e-3, 8e-3))]
+    yield [dual(8e-3, 1, seed=2, decay=1.0), dual(4e-3, 7, seed=1, ranks="lcost"), dual(8e-3, 7, ranks="lcost", decay=1.0)]
     yield [dual(lr, 9, seed=1, core=4) for lr in (2e-3, 4e-3)]
     yield [other("full", 3e-5), other("full", 1e-4), *(other("full", lr, 1, decay=d) for lr, d in ((1e-4, 1.0), (2e-4, 2.0)))]
     # What was run on the small model alone.
     yield [other("null", 4e-3), other("sc", 1e-3), other("eva", 4e-4)]
     yield [dual(8e-3, 1, decay=1.0, decay_kind="metric"), dual(4e-3, 5, T="task.resp"), dual(4e-3, 2, rows="p0"), dual(4e-3, 3, modules="nodown")]
     yield [dual(4e-3, 3, modules="nodo"), dual(4e-3, 3, modules="mlp"), dual(4e-3, 3, modules="attn"), dual(4e-3, 5, K="qa.w4+text")]
-    yield [dual(4e-3, 7, ranks="l"), dual(4e-3, 7, ranks="lcost"), dual(4e-3, 7, rank=64, decay=1.0)]
+    yield [dual(4e-3, 7, ranks="l"), dual(4e-3, 7, ranks="lcost")]
     yield [dual(4e-3, 6, K="self"), dual(4e-3, 2, rows="p1"), dual(4e-3, 2, rows="qr"), dual(4e-3, 3, modules="gateup")]
     yield [dual(4e-3, 10, T="grad"), *(dual(4e-3, 8, loss=l) for l in ("eaft", "dft", "stm"))]
 

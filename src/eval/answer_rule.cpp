@@ -61,6 +61,33 @@ std::optional<double> rounded(const std::string& text) {
   return std::nearbyint(*below == 0 ? *above : *above / *below);
 }
 
+// What stands behind the last of the first mark that the text has, to the end of its line.
+std::optional<std::string> answer_of_peft(const std::string& text) {
+  const std::string whole = stripped(text);
+  for (const std::string_view mark : {"The answer is: ", "The answer is ",
+                                      "The final answer is: ", "The final answer is ", "#### "}) {
+    const std::size_t place = whole.rfind(mark);
+    if (place == std::string::npos) continue;
+    std::string said = stripped(std::string_view(whole).substr(place + mark.size()));
+    said = said.substr(0, said.find('\n'));
+    constexpr const char* kAround = " .!?$%";
+    const std::size_t begin = said.find_first_not_of(kAround);
+    if (begin == std::string::npos) return "";
+    return said.substr(begin, said.find_last_not_of(kAround) + 1 - begin);
+  }
+  return std::nullopt;
+}
+
+// A number or a fraction of two; commas are no part of either.
+std::optional<double> plain_number(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string::npos) return core::parse_double(stripped(text));
+  const auto above = core::parse_double(stripped(text.substr(0, slash)));
+  const auto below = core::parse_double(stripped(text.substr(slash + 1)));
+  if (!above || !below || *below == 0) return std::nullopt;
+  return *above / *below;
+}
+
 }  // namespace
 
 std::string extracted(const AnswerRule& rule, const HarnessVersion& harness,
@@ -100,6 +127,15 @@ bool metamath_equal(const std::string& answer, const std::string& reference) {
   const Match first = numbers.front();
   const auto value = rounded(said.substr(first.begin, first.end - first.begin));
   return value && value == number_in(stripped(reference.substr(gold + kGold.size())));
+}
+
+bool peft_equal(const std::string& answer, const std::string& reference) {
+  const auto said = answer_of_peft(answer);
+  const auto gold = answer_of_peft(reference);
+  if (!said || !gold) return false;
+  const auto value = plain_number(*said);
+  const auto gold_value = plain_number(*gold);
+  return value || gold_value ? value == gold_value : *said == *gold;
 }
 
 }  // namespace corda::eval

@@ -62,12 +62,14 @@ Task metamath() {
           .max_new_tokens = 1024};
 }
 
-// As PEFT's benchmark of methods asks it: the prompt that its training shows.
+// As PEFT's benchmark of methods asks it, by the prompt that its training shows, and judges it.
 Task gsm8k_of_peft() {
   Task task = metamath();
   task.name = "gsm8k_peft";
   task.prompt = "Question: {{ question }} Think step by step.\nAnswer:";
-  task.stops = {"Question:"};
+  task.rules = {{.equal = peft_equal}};
+  task.stops = {};
+  task.max_new_tokens = 768;
   return task;
 }
 

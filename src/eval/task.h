@@ -84,6 +84,11 @@ const HarnessVersion& harness_named(const std::string& name);
 // rounded, is that behind "#### ".
 bool metamath_equal(const std::string& answer, const std::string& reference);
 
+// The judgement of PEFT's benchmark of methods (method_comparison/MetaMathQA): what stands behind
+// the last "The answer is", "The final answer is" or "####" of both texts is the same number, or,
+// where neither is one, the same text.
+bool peft_equal(const std::string& answer, const std::string& reference);
+
 // What a rule makes of an answer before it is compared.
 std::string extracted(const AnswerRule& rule, const HarnessVersion& harness,
                       const std::string& answer);

@@ -158,6 +158,26 @@ TEST_F(Items, OfPeftsBenchmarkAreAskedAsItsTrainingShows) {
   EXPECT_FALSE(right("gsm8k_peft", " 2 + 2.\nThe answer is: 5", {"x\n#### 4"}));
 }
 
+TEST_F(Items, OfPeftsBenchmarkAreJudgedAsItDoes) {
+  const auto is_four = [&](const std::string& answer) {
+    return right("gsm8k_peft", answer, {"x\n#### 4"});
+  };
+  EXPECT_TRUE(is_four("so\n#### 4"));
+  EXPECT_TRUE(is_four("The final answer is 4."));
+  EXPECT_TRUE(is_four("The final answer is: $4.00!"));
+  EXPECT_TRUE(is_four("The answer is 8/2\nQuestion: another?"));
+  // The last one counts; of several marks the first in PEFT's list.
+  EXPECT_TRUE(is_four("The answer is: 5. No. The answer is: 4"));
+  EXPECT_TRUE(is_four("The answer is: 4\n#### 5"));
+  EXPECT_FALSE(is_four("4"));
+  EXPECT_FALSE(is_four("The answer is: four"));
+  EXPECT_FALSE(is_four("The answer is: 4.4"));  // which MetaMath rounds
+  EXPECT_FALSE(is_four("The answer is: 4/0"));
+  // A comma makes a text of a number, on both sides alike.
+  EXPECT_TRUE(right("gsm8k_peft", "The answer is: 1,000", {"x\n#### 1,000"}));
+  EXPECT_FALSE(right("gsm8k_peft", "The answer is: 1000", {"x\n#### 1,000"}));
+}
+
 TEST_F(Items, OldVersionsTrimTheDescription) {
   EXPECT_EQ(items("nq_open", questions_, 0, "0.4.2").front().contexts.front(),
             "Answer these questions:\nQ: q0?\nA:");
