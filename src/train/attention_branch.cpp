@@ -100,6 +100,7 @@ void AttentionBranch::backward(const BatchContext& context, const at::Tensor& gr
                                const at::Tensor& grad_x, BranchKept& kept,
                                const BlockScratch& scratch) {
   const std::int64_t tokens = grad.size(0);
+  output_.wait_for_marked();  // the gradient of down_proj's A still reads the last columns of grad
   const at::Tensor grad_attended =
       scratch.rows(Scratch::kGradAttended, tokens, shape_.query_features());
   output_.backward(grad, kept.buffers[kOutputBottom].rows(tokens), grad_attended, context.adds,

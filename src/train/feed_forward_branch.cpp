@@ -44,9 +44,10 @@ void FeedForwardBranch::backward(const BatchContext& context, const at::Tensor& 
   const at::Tensor gate_up = kept.buffers[kGateUp].rows(tokens);
   kernels::glu_backward(gate_up.narrow(1, 0, n), gate_up.narrow(1, n, n), grad_gated,
                         shape_.activation, /*keep_output=*/down_.trains_a());
+  gate_up_.wait_for_gradients();  // of all before: those of the last block still read grad_x
   // By now grad_gated holds the input of down_proj.
   down_.backward_a(grad, grad_gated, context.adds, scale);
-  gate_up_.wait_for_gradients();  // of all before: those of the last block still read grad_x
+  down_.mark_gradients();
   gate_up_.backward(gate_up, kept.buffers[kGateUpBottom].rows(tokens), grad_x, context.adds);
 }
 

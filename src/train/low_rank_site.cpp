@@ -198,19 +198,29 @@ at::Tensor LowRankSite::factor_d() const {
   return is_resident() ? packed_.narrow(0, 0, layout_.out).narrow(1, in_, layout_.rank) : d_;
 }
 
-at::Tensor LowRankSite::matrix() const {
-  if (is_resident()) return packed_;
+at::Tensor LowRankSite::made_weights() const {
   const at::Tensor made =
       scratch_->matrix(layout_.out + layout_.rank, in_ + layout_.rank, a_.options());
   for (const Layer& layer : layers_) {
     model::write_weight(*layer.linear,
                         made.narrow(0, layer.row, layer.linear->weight.size(0)).narrow(1, 0, in_));
   }
-  if (layout_.rank > 0) {
-    kernels::copy_rows(made.narrow(0, layout_.out, layout_.rank).narrow(1, 0, in_), a_);
-    kernels::copy_rows(made.narrow(0, 0, layout_.out).narrow(1, in_, layout_.rank), d_);
-  }
   return made;
+}
+
+at::Tensor LowRankSite::weights_and_d() const {
+  const at::Tensor whole = is_resident() ? packed_ : made_weights();
+  const at::Tensor rows = whole.narrow(0, 0, layout_.out);
+  if (!is_resident() && layout_.rank > 0) kernels::copy_rows(rows.narrow(1, in_, layout_.rank), d_);
+  return rows;
+}
+
+at::Tensor LowRankSite::weights_and_a() const {
+  const at::Tensor whole = is_resident() ? packed_ : made_weights();
+  const at::Tensor columns = whole.narrow(1, 0, in_);
+  if (!is_resident() && layout_.rank > 0)
+    kernels::copy_rows(columns.narrow(0, layout_.out, layout_.rank), a_);
+  return columns;
 }
 
 at::Tensor LowRankSite::scaled_b(const SitePart& part) const {
@@ -251,7 +261,7 @@ void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y, const at::Te
     if (added.defined()) return kernels::gemm_add(y, left, right, added, options);
     kernels::gemm(y, left, right, options);
   };
-  const at::Tensor top = matrix().narrow(0, 0, layout_.out);
+  const at::Tensor top = weights_and_d();
   if (x.size(1) == in_ + layout_.rank) {
     fill_bottom(x, bottom);
     multiply(x, top.t());
@@ -264,20 +274,32 @@ void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y, const at::Te
   add_bias(y, scale);
 }
 
+void LowRankSite::fill_columns(const at::Tensor& grad) const {
+  // As many columns as a tile of a product has cost what the fewest do, so that one product with
+  // D's zeros takes less time than one for each part.
+  constexpr std::int64_t kTile = 128;
+  const auto adapted =
+      std::ranges::count_if(layout_.parts, [](const SitePart& part) { return part.rank > 0; });
+  if (adapted > 1 && layout_.rank <= kTile) {
+    kernels::gemm(grad.narrow(1, layout_.out, layout_.rank), grad.narrow(1, 0, layout_.out),
+                  factor_d(), {.plans = plans_});
+    return;
+  }
+  for (const SitePart& part : layout_.parts) {
+    if (part.rank == 0) continue;
+    kernels::gemm(grad.narrow(1, layout_.out + part.column, padded(part.rank)),
+                  grad.narrow(1, part.row, part.rows), scaled_b(part), {.plans = plans_});
+  }
+}
+
 void LowRankSite::backward(const at::Tensor& grad, const at::Tensor& bottom, const at::Tensor& dx,
                            bool adds, double scale) {
-  for (std::size_t i = 0; i < layout_.parts.size(); ++i) {
-    const SitePart& part = layout_.parts[i];
-    if (part.rank == 0) continue;
-    const at::Tensor dy = grad.narrow(1, part.row, part.rows);
-    const at::Tensor g = grad.narrow(1, layout_.out + part.column, padded(part.rank));
-    kernels::gemm(g, dy, scaled_b(part), {.plans = plans_});
-  }
+  fill_columns(grad);
   if (std::ranges::any_of(layout_.parts, &SitePart::trains_b))
     do_beside([&] { multiply_grad_b(grad, bottom, adds, scale); });
   if (!dx.defined()) return;
   kernels::GemmOptions options{.alpha = scale, .plans = plans_};
-  if (!float8_) return kernels::gemm(dx, grad, matrix().narrow(1, 0, in_), options);
+  if (!float8_) return kernels::gemm(dx, grad, weights_and_a(), options);
   float8_->multiply_back(dx, grad.narrow(1, 0, layout_.out), scale);
   options.beta = 1;
   if (layout_.rank > 0)

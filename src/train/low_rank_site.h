@@ -133,6 +133,9 @@ class LowRankSite {
   // The stream waits for the gradients of factors of all sites that share the scratch. What they
   // are computed from (`grad`, `bottom`, x) may be overwritten behind it.
   void wait_for_gradients() { scratch_->side_work().join(); }
+  // The same for those that were asked for before the last mark.
+  void mark_gradients() { scratch_->side_work().mark(); }
+  void wait_for_marked() { scratch_->side_work().join_marked(); }
   // Whether any A is trained, so that `backward_a` needs x.
   bool trains_a() const { return layout_.trains_a; }
 
@@ -145,8 +148,12 @@ class LowRankSite {
 
   bool is_resident() const { return packed_.defined(); }
   void hold_resident();
-  // The packed matrix; it stands until another site asks for its own.
-  at::Tensor matrix() const;
+  // The packed matrix in the scratch with W alone in it, made of the codes.
+  at::Tensor made_weights() const;
+  // [W | D] [out, in + rank], for the forward, and [W; A] [out + rank, in], for the backward: views
+  // of the packed matrix. Where that is not kept, each stands until any site asks for its own.
+  at::Tensor weights_and_d() const;
+  at::Tensor weights_and_a() const;
   at::Tensor factor_a() const;  // A [rank, in]
   at::Tensor factor_d() const;  // D [out, rank]
   // The columns of D that a part fills, and zeros up to the next part's: [its rows, padded rank].
@@ -154,6 +161,8 @@ class LowRankSite {
   // Completes x [tokens, in | rank] with h, and copies h to `bottom`.
   void fill_bottom(const at::Tensor& x, const at::Tensor& bottom) const;
   void add_bias(const at::Tensor& y, double scale) const;
+  // Completes grad [tokens, out | rank] with dy D.
+  void fill_columns(const at::Tensor& grad) const;
   void multiply_grad_b(const at::Tensor& grad, const at::Tensor& bottom, bool adds, double scale);
   void do_beside(const std::function<void()>& work);
 

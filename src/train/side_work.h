@@ -7,6 +7,8 @@
 #include <c10/core/Device.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <optional>
 
@@ -34,12 +36,28 @@ class SideWork {
   void run(at::Device device, const std::function<void()>& work);
   // What the current stream queues from now on waits for all that was run.
   void join();
+  // The same for what was run before the last `mark` alone; nothing where all was joined since.
+  void mark();
+  void join_marked();
+
+  // For tests: while it lives, all work of any side begins so many cycles of the GPU late, so that
+  // what overwrites its inputs without a join is sure to do so first.
+  class Late {
+   public:
+    explicit Late(std::int64_t cycles) { late_ = cycles; }
+    Late(const Late&) = delete;
+    Late& operator=(const Late&) = delete;
+    ~Late() { late_ = 0; }
+  };
 
  private:
   std::optional<c10::cuda::CUDAStream> stream_;
   at::cuda::CUDAEvent before_;
   at::cuda::CUDAEvent done_;
+  at::cuda::CUDAEvent marked_;
   bool pending_ = false;
+  bool has_mark_ = false;
+  static inline std::atomic<std::int64_t> late_ = 0;
 };
 
 }  // namespace corda::train

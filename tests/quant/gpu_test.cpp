@@ -56,7 +56,7 @@ TEST_F(Gpu, MakesTheValuesOfGoldenLayersBitForBit) {
       ++compared;
     }
   }
-  EXPECT_EQ(compared, 13);
+  EXPECT_EQ(compared, 14);
 }
 
 TEST_F(Gpu, MakesTheValuesOfAnyShapeBitForBit) {

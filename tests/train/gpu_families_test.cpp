@@ -15,6 +15,7 @@
 #include "support/random_model.h"
 #include "train/gradient_pass.h"
 #include "train/low_rank_pass.h"
+#include "train/side_work.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -96,6 +97,9 @@ std::vector<data::PackedBatch> batches_of(const std::vector<std::vector<int>>& l
   return batches;
 }
 
+// About a millisecond, in which these models go through several blocks.
+constexpr std::int64_t kLateCycles = 1'500'000;
+
 struct Gradients {
   double loss = 0;
   testing::NamedTensors tensors;
@@ -139,6 +143,10 @@ TEST_P(GpuFamilies, GradientsMatchAutograd) {
   const Gradients truth = by_autograd(at::kFloat);
   for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kBlock}) {
     const Gradients exact = by_hand(at::kFloat, recompute);
+    const SideWork::Late late(kLateCycles);
+    const Gradients late_sums = by_hand(at::kFloat, recompute);
+    EXPECT_LT(testing::largest(testing::relative_errors(late_sums.tensors, truth.tensors)), 1e-4)
+        << family.name << " " << name_of(recompute) << " with side work that comes late";
     EXPECT_NEAR(exact.loss, truth.loss, 1e-5 * truth.loss) << family.name;
     // fp32 products of several hundred terms in another order.
     EXPECT_LT(testing::largest(testing::relative_errors(exact.tensors, truth.tensors)), 1e-4)

@@ -18,6 +18,7 @@
 #include "train/gradient_pass.h"
 #include "train/low_rank_pass.h"
 #include "train/rehearsal.h"
+#include "train/side_work.h"
 #include "train/step.h"
 
 namespace corda::train {
@@ -146,6 +147,16 @@ TEST_P(GpuPass, FusedInFp32MatchesAutograd) {
   const Gradients actual = fused(at::kFloat, {});
   EXPECT_NEAR(actual.loss, expected.loss, 1e-5 * expected.loss);
   EXPECT_LT(largest(relative_errors(actual, expected)), 1e-4);
+}
+
+TEST_P(GpuPass, SideWorkThatComesLateChangesNothing) {
+  constexpr std::int64_t kCycles = 1'500'000;  // a millisecond, in which the pass is blocks ahead
+  const Gradients expected = autograd(at::kFloat);
+  const SideWork::Late late(kCycles);
+  for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kBlock}) {
+    const Gradients actual = fused(at::kFloat, {.recompute = recompute});
+    EXPECT_LT(largest(relative_errors(actual, expected)), 1e-4) << name_of(recompute);
+  }
 }
 
 // Rounding differs, the size of the error must not.

@@ -33,13 +33,58 @@ __device__ inline __nv_bfloat16 rounded<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
+// The widest words that a thread moves at once.
+template <int kBytes>
+struct WordOf;
+template <>
+struct WordOf<1> {
+  using Type = std::uint8_t;
+};
+template <>
+struct WordOf<2> {
+  using Type = std::uint16_t;
+};
+template <>
+struct WordOf<4> {
+  using Type = std::uint32_t;
+};
+template <>
+struct WordOf<8> {
+  using Type = uint2;
+};
+template <>
+struct WordOf<16> {
+  using Type = uint4;
+};
+constexpr int kPackBytes = 16;
+
+// A pack of T as the fewest words.
+template <typename T>
+struct Words {
+  static constexpr int kBytes = sizeof(T) < kPackBytes ? sizeof(T) : kPackBytes;
+  static constexpr int kCount = sizeof(T) / kBytes;
+  using Word = typename WordOf<kBytes>::Type;
+  Word words[kCount];
+};
+
+// Both move words in global memory. Written as the copy of a pack, many of the stores would be
+// split by the compiler into elements, four or eight in the place of one.
 template <typename T, int N>
 __device__ Pack<T, N> load(const T* from) {
-  return *reinterpret_cast<const Pack<T, N>*>(from);
+  using Whole = Words<Pack<T, N>>;
+  Whole whole;
+#pragma unroll
+  for (int i = 0; i < Whole::kCount; ++i)
+    whole.words[i] = reinterpret_cast<const typename Whole::Word*>(from)[i];
+  return __builtin_bit_cast(Pack<T, N>, whole);
 }
 template <typename T, int N>
 __device__ void store(T* to, const Pack<T, N>& pack) {
-  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+  using Whole = Words<Pack<T, N>>;
+  const auto whole = __builtin_bit_cast(Whole, pack);
+#pragma unroll
+  for (int i = 0; i < Whole::kCount; ++i)
+    __stwb(reinterpret_cast<typename Whole::Word*>(to) + i, whole.words[i]);
 }
 
 // The sum of every thread's `value`, given to all of them. A block has at most 1024 threads, a
@@ -87,8 +132,6 @@ void dispatch(Type type, bool wide, Launch&& launch) {
 }
 
 inline std::int64_t size_of(Type type) { return type == Type::kFloat ? 4 : 2; }
-constexpr std::int64_t kPackBytes = 16;
-
 // Whether rows of `n` elements can be read in packs of 16 bytes.
 inline bool can_be_wide(Type type, std::int64_t n, std::initializer_list<Rows> all) {
   const std::int64_t size = size_of(type);
