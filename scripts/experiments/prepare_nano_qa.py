@@ -6,6 +6,7 @@ From SHARED/data/datasets it writes to OUT
   trivia.jsonl nq_dpr.jsonl nq_dev.jsonl webq.jsonl   question, answer (a list): all usable questions of a set
   knowledge.jsonl                                     600 of each set, the closed-book test
   gsm8k_train.jsonl                                   second half of GSM8K's training file
+  wikitext2.txt c4.txt                                the texts by which dual_ideas.py judges too
   gsm8k_test.jsonl                                    GSM8K's test file
 """
 import argparse
@@ -76,6 +77,10 @@ def main():
         write(args.out / f"{name}.jsonl", rows)
         test += random.Random(args.seed).sample(rows, args.test_questions)
     write(args.out / "knowledge.jsonl", test)
+    texts = {"wikitext2": read_text(datasets / "text" / "wikitext-2.test.txt.gz"),
+             "c4": "\n".join(row["text"] for row in read(datasets / "text" / "c4_demo.jsonl.gz"))}
+    for name, text in texts.items():
+        (args.out / f"{name}.txt").write_text(text[:300000], encoding="utf-8")
     write_gsm8k(datasets, args.out)
 
 

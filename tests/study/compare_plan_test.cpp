@@ -181,9 +181,10 @@ TEST(ComparePlan, TheShippedStudiesAreUnderstood) {
   }
   EXPECT_THAT(
       runs, ElementsAre(::testing::Pair("code", 9), ::testing::Pair("gsm8k-small-models", 12),
-                        ::testing::Pair("nano-qa", 57), ::testing::Pair("paper-code", 5),
-                        ::testing::Pair("paper-instructions", 5), ::testing::Pair("paper-math", 5),
-                        ::testing::Pair("peft-metamath", 10), ::testing::Pair("shakespeare", 22)));
+                        ::testing::Pair("nano-qa", 57), ::testing::Pair("nano-qa-dual", 15),
+                        ::testing::Pair("paper-code", 5), ::testing::Pair("paper-instructions", 5),
+                        ::testing::Pair("paper-math", 5), ::testing::Pair("peft-metamath", 10),
+                        ::testing::Pair("shakespeare", 22)));
 }
 
 }  // namespace
