@@ -160,6 +160,9 @@ core::SettingsList settings_of(CalibrateSettings& s) {
   model::add_assume_family(list, s.assume_family);
   list.add("data", s.data, core::kDataHelp).path(core::PathKind::kData).required().free();
   covariance::add_draw_settings(list, s);
+  list.add("center", s.center,
+           "take the mean off the inputs, as PEFT's EVA does: for decompose --mode eva, and for "
+           "nothing else");
   list.add("storage", s.storage, "of the covariances on disk: the lower triangle or the whole",
            {"packed", "full"});
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();
@@ -200,6 +203,7 @@ void write_manifest(const CalibrateSettings& settings, const std::string& finger
                         .tokens = draw.tokens,
                         .samples = draw.samples,
                         .activation_scaling = settings.activation_scaling,
+                        .centered = settings.center,
                         .settings = resolved.resolved(),
                         .sites = {}});
   output.work.remove();
@@ -212,6 +216,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   dist::WatchfulReporter reporter(told, world);
   CalibrateSettings settings = given;
   settings_of(settings).check_values();
+  covariance::settle_scaling(settings, settings.center);
   if (settings.date.empty()) settings.date = world.shared(data::today());
   const auto begin = std::chrono::steady_clock::now();
   settings.threads = world.threads(settings.threads);
@@ -244,8 +249,10 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
     require_disk(settings, sites, output->writer);
     skipped = adopt_finished(sites, draw.tokens, output->writer, reporter);
   }
-  collect(weights, config, draw, covariance::stream_options(settings, device, world),
-          finished_sites(sites, output.get(), world), output ? &output->writer : nullptr, reporter);
+  covariance::StreamOptions options = covariance::stream_options(settings, device, world);
+  options.center = settings.center;
+  collect(weights, config, draw, std::move(options), finished_sites(sites, output.get(), world),
+          output ? &output->writer : nullptr, reporter);
   if (output) write_manifest(settings, fingerprint, draw, *output);
   world.barrier();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;

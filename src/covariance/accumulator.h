@@ -12,24 +12,31 @@ namespace corda::covariance {
 
 class CovarianceAccumulator {
  public:
-  CovarianceAccumulator(std::int64_t in_features, bool scale_by_maximum, at::Device device);
+  // With `center` the mean is taken off in the end.
+  CovarianceAccumulator(std::int64_t in_features, bool scale_by_maximum, at::Device device,
+                        bool center = false);
 
   // Adds a batch's activations x [tokens, in]; sequence i is the rows [offsets[i], offsets[i + 1]).
   void add(const at::Tensor& x, const std::vector<std::int32_t>& offsets);
 
-  // What was added so far, lower triangle [in, in], fp32 on the device: the sums of several ranks
-  // may be added to it.
-  const at::Tensor& sum() const { return sum_; }
-  // C [in, in] fp32 on the device, divided by the number of samples, which is that of all ranks,
-  // where samples were scaled. Nothing may be added afterwards.
-  at::Tensor finish(std::int64_t samples);
-  at::Tensor finish() { return finish(samples_); }
+  // What was added so far, on the device: the lower triangle [in, in], fp32, and to be centred also
+  // the sum of x over the tokens [in], fp64. The sums of several ranks may be added to these.
+  std::vector<at::Tensor> sums() const;
+  // C [in, in] fp32 on the device, divided by the number of samples where these were scaled, and
+  // centred with the number of tokens; both are those of all ranks. Nothing may be added
+  // afterwards.
+  at::Tensor finish(std::int64_t samples, std::int64_t tokens);
+  at::Tensor finish() { return finish(samples_, tokens_); }
 
  private:
-  at::Tensor sum_;  // lower triangle
+  void add_scaled(const at::Tensor& x, const at::Tensor& scale);
+
+  at::Tensor sum_;   // lower triangle
+  at::Tensor of_x_;  // sum over the tokens, undefined where nothing is centred
   at::Tensor one_;
   bool scale_by_maximum_;
   std::int64_t samples_ = 0;
+  std::int64_t tokens_ = 0;
 };
 
 }  // namespace corda::covariance

@@ -31,8 +31,9 @@ void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
   list.add("batch_tokens", s.batch_tokens,
            "tokens of one forward pass; bounds the memory, not the result", {1, 1 << 24});
   list.add("activation_scaling", s.activation_scaling,
-           "divide each sample by its largest activation, as the reference code does",
-           {"reference", "none"});
+           "divide each sample by its largest activation, as the reference code does; auto: "
+           "reference, but none where inputs are centred (--center), as PEFT's EVA has them",
+           {"auto", "reference", "none"});
   list.add("hidden_states", s.hidden_states,
            "where activations between blocks live: auto takes the device where they fit into a "
            "quarter of its free memory, else pinned host memory",
@@ -40,6 +41,11 @@ void add_draw_settings(core::SettingsList& list, DrawSettings& s) {
       .free();
   list.add("dtype", s.dtype, "of weights and activations", {"auto", "bf16", "fp32"});
   list.add("threads", s.threads, "CPU threads; 0: all", {0, 4096}).free();
+}
+
+void settle_scaling(DrawSettings& settings, bool centred) {
+  if (settings.activation_scaling == "auto")
+    settings.activation_scaling = centred ? "none" : "reference";
 }
 
 std::string Draw::fingerprint() const {

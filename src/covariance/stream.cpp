@@ -148,7 +148,7 @@ class Streamer {
     for (const auto& site : sites) {
       sums.try_emplace(site.name, site.in_features,
                        options_.activation_scaling == ActivationScaling::kReference,
-                       options_.device);
+                       options_.device, options_.center);
     }
     for (std::size_t i = 0; i < lane.batches.size(); ++i) {
       core::throw_if_stopped(reporter_, "calibrating");
@@ -165,12 +165,12 @@ class Streamer {
     for (const auto& site : sites) {
       CovarianceAccumulator& sum = sums.at(site.name);
       const int owner = options_.owner ? options_.owner(site.name) : 0;
-      options_.world.sum_to(sum.sum(), owner);
+      for (const at::Tensor& part : sum.sums()) options_.world.sum_to(part, owner);
       if (options_.world.rank() != owner) {
         result.push_back({site, {}, lane.draw.tokens});
         continue;
       }
-      const at::Tensor covariance = sum.finish(lane.draw.samples);
+      const at::Tensor covariance = sum.finish(lane.draw.samples, lane.draw.tokens);
       if (!covariance.isfinite().all().item<bool>()) {
         throw core::NumericalError(
             concat("the covariance of '", site.name,
@@ -195,7 +195,9 @@ class Streamer {
 
 StreamOptions stream_options(const DrawSettings& settings, at::Device device, dist::World& world) {
   const std::map<std::string, ActivationScaling> scalings = {
-      {"reference", ActivationScaling::kReference}, {"none", ActivationScaling::kNone}};
+      {"auto", ActivationScaling::kReference},
+      {"reference", ActivationScaling::kReference},
+      {"none", ActivationScaling::kNone}};
   const std::map<std::string, HiddenStatesPlace> places = {{"auto", HiddenStatesPlace::kAuto},
                                                            {"device", HiddenStatesPlace::kDevice},
                                                            {"host", HiddenStatesPlace::kHost}};

@@ -29,6 +29,7 @@
 #include "corda/linalg/warm_up.h"
 #include "corda/model/config.h"
 #include "corda/quant/model_weights.h"
+#include "decompose/centring.h"
 #include "decompose/finished_sites.h"
 #include "decompose/mode_of.h"
 #include "decompose/plan.h"
@@ -199,6 +200,7 @@ void run_from_data(const Work& work, const DecomposeSettings& settings,
     owner.merge(owners_of(sites, work.world.size()));
   }
   covariance::StreamOptions options = covariance::stream_options(settings, work.device, work.world);
+  options.center = settings.center == "true";
   options.wanted = [&](const std::string& site) { return left.contains(site); };
   options.owner = [&](const std::string& site) { return owner.at(site); };
   covariance::stream_blocks(
@@ -403,6 +405,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   if (!settings.data.empty() && settings.date.empty()) settings.date = world.shared(data::today());
   const auto begin = std::chrono::steady_clock::now();
   check(settings);
+  settle_inputs(settings);
   std::optional<core::AtomicDirectory> directory;
   if (world.is_first()) {
     directory.emplace(settings.out);  // first: a refused --out should not cost minutes
@@ -419,6 +422,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   const model::ModelDescription config =
       model::describe_model(model, reporter, settings.assume_family);
   const Covariances covariances = open_covariances(settings, model, fingerprint);
+  check_centring(mode_of(settings), covariances, reporter);
   std::vector<std::string> sources;
   for (const auto* reader : covariances.all()) sources.push_back(reader->fingerprint());
   std::vector<covariance::Draw> draws;

@@ -137,6 +137,10 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("task_data", s.task_data, "modes dual and sc with --data: the task's file, likewise")
       .path(core::PathKind::kData)
       .free();
+  list.add("center", s.center,
+           "mode eva with --data: take the mean off the inputs, as PEFT does; auto: true (of the "
+           "other modes none does)",
+           {"auto", "true", "false"});
   list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)",
            {"corda", "pissa"});
   list.add("mode", s.mode, help_of_modes(), names_of_modes());
@@ -179,7 +183,7 @@ void check_draw(const DecomposeSettings& settings) {
   core::refuse_changed(
       settings, settings_of,
       {"format", "columns", "template", "system", "date", "skip_bad", "qa_text", "samples",
-       "seq_len", "seed", "batch_tokens", "activation_scaling", "hidden_states", "dtype"},
+       "seq_len", "seed", "batch_tokens", "activation_scaling", "hidden_states", "dtype", "center"},
       "for --data, which is not given");
 }
 

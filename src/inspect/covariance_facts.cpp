@@ -61,6 +61,7 @@ Json covariance_facts(const InspectSettings& settings, core::Reporter& reporter)
                 {"tokens", manifest.tokens},
                 {"samples", manifest.samples},
                 {"activation_scaling", manifest.activation_scaling},
+                {"centered", manifest.centered},
                 {"bytes", bytes},
                 {"fingerprint", reader.fingerprint()},
                 {"sites_with_fewer_tokens_than_inputs", short_of_rank},

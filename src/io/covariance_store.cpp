@@ -199,14 +199,15 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                    {"storage", to_string(site.storage)},
                    {"file", site.file}};
   }
-  const Json root = {{"version", kVersion},
-                     {"model", manifest.model},
-                     {"model_name", manifest.model_name},
-                     {"tokens", manifest.tokens},
-                     {"samples", manifest.samples},
-                     {"activation_scaling", manifest.activation_scaling},
-                     {"settings", to_json(manifest.settings)},
-                     {"sites", std::move(sites)}};
+  Json root = {{"version", kVersion},
+               {"model", manifest.model},
+               {"model_name", manifest.model_name},
+               {"tokens", manifest.tokens},
+               {"samples", manifest.samples},
+               {"activation_scaling", manifest.activation_scaling},
+               {"settings", to_json(manifest.settings)},
+               {"sites", std::move(sites)}};
+  if (manifest.centered) root["centered"] = true;
   if (work_ != directory_.staging()) {
     for (const auto& [name, site] : sites_)
       core::link_or_move(work_ / site.file, directory_.staging() / site.file);
@@ -237,6 +238,7 @@ CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(direc
   manifest_.tokens = fields.integer("tokens", 0);
   manifest_.samples = fields.integer("samples", 0);
   manifest_.activation_scaling = fields.text("activation_scaling");
+  manifest_.centered = fields.has("centered") && fields.boolean("centered");
   if (root.contains("settings")) manifest_.settings = from_json(root["settings"]);
   const Json& sites = fields.object("sites");
   if (sites.empty()) fields.fail("'sites' must be a non-empty object");
@@ -309,6 +311,14 @@ std::string CovarianceReader::fingerprint() const {
     core::hash_sample(hash, file.data(name));
   }
   return "sha256-sampled:" + hash.hex_digest();
+}
+
+void require_uncentred(const CovarianceReader& covariance, const std::string& who) {
+  if (!covariance.manifest().centered) return;
+  throw core::ConfigError(concat(
+      "the covariance '", covariance.directory().string(),
+      "' is centred, so it does not know what the mean of the inputs does, which counts for ", who,
+      "; give one that corda calibrate made without --center"));
 }
 
 }  // namespace corda::io

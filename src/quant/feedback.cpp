@@ -168,6 +168,7 @@ io::CovarianceReader covariance_for(const std::string& directory, const std::str
                                    reader.manifest().model_name, "' (", reader.manifest().model,
                                    "), this one is ", fingerprint));
   }
+  io::require_uncentred(reader, "how far outputs move");
   return reader;
 }
 

@@ -86,7 +86,10 @@ class Truncation {
       calibrate::CalibrateSettings set;
       collect(problems, "calibrations." + name, [&] {
         read_named(calibrate::settings_of(set), node, {{"model", s_.model}, {"out", "-"}}, expand);
+        if (set.center)
+          throw core::ConfigError("'center' is for decompose --mode eva, not for a truncation");
       });
+      covariance::settle_scaling(set, set.center);
       set.threads = s_.threads;
       calibrations_.emplace(name, set);
     }

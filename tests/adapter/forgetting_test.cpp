@@ -3,6 +3,7 @@
 #include "corda/adapter/forgetting.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -17,6 +18,7 @@ namespace {
 
 using corda::testing::error_of;
 using corda::testing::random_tensor;
+using ::testing::HasSubstr;
 
 constexpr std::int64_t kIn = 12, kOut = 7, kRank = 3;
 const std::string kQ = "model.layers.0.self_attn.q_proj";
@@ -118,6 +120,25 @@ class Knowledge : public ::testing::Test {
 
   corda::testing::TemporaryDirectory folder_;
 };
+
+// Its trace would leave out what the mean of the inputs moves.
+TEST_F(Knowledge, ThatIsCentredIsRefused) {
+  const std::string centred = (folder_.path() / "centred").string();
+  io::CovarianceWriter writer(centred, io::CovarianceStorage::kFull);
+  writer.add("model.layers.0.self_attn.input", {kQ, kK}, 40, covariance());
+  writer.finish({.model = "print",
+                 .model_name = "base",
+                 .tokens = 40,
+                 .samples = 1,
+                 .activation_scaling = "none",
+                 .centered = true,
+                 .settings = {},
+                 .sites = {}});
+  for (const std::string fingerprint : {"print", ""}) {
+    EXPECT_THAT(error_of<core::ConfigError>([&] { KnowledgeInputs(centred, fingerprint, {kQ}); }),
+                HasSubstr("is centred, so it does not know what the mean of the inputs does"));
+  }
+}
 
 TEST_F(Knowledge, GivesEachLayerItsInputs) {
   KnowledgeInputs inputs(directory(), "print", {kQ});

@@ -254,6 +254,22 @@ TEST_F(Resume, PartsOfOtherSettingsAreRefusedAndKept) {
   EXPECT_GE(succeed(with_rank("4")).at("layers_skipped"), 2);
 }
 
+// Covariances with the mean of the inputs and without it are not mixed.
+TEST_F(Resume, ACentredCalibrationGoesOnAsItBegan) {
+  const std::vector<std::string> plain = drawn(
+      "calibrate", {"--data", at("text.txt"), "--activation-scaling", "none", "--out", at("cov")});
+  std::vector<std::string> centred = plain;
+  centred.emplace_back("--center");
+  expect_same_after_kill(centred, "cov", 5, "sites_skipped");
+  fs::remove_all(at("cov"));
+  kill_midway(centred, "cov", 2);
+  const ProcessResult refused = run_corda(plain);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err,
+              HasSubstr("cov.work' holds unfinished work, but 'center' was true and is "
+                        "false now; delete that folder to start anew, or repeat"));
+}
+
 // config.json changes what the blocks compute, though every weight and token stays as it is.
 TEST_F(Resume, PartsOfAModelWithAnotherConfigAreRefused) {
   for (const std::string verb : {"calibrate", "decompose"}) {

@@ -6,11 +6,14 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "corda/data/batch.h"
 #include "corda/io/tensor.h"
 #include "corda/model/forward.h"
 #include "corda/model/sites.h"
 #include "core/json.h"
+#include "support/random_tensor.h"
 
 namespace corda::covariance {
 namespace {
@@ -95,6 +98,105 @@ TEST(Covariance, DividesByTheSignedMaximum) {
   sum.add(at::tensor({-8.0F, 2.0F}).view({1, 2}), {0, 1});
   // The largest signed element is 2, so -8 becomes -4.
   EXPECT_TRUE(at::equal(sum.finish(), at::tensor({16.0F, -4.0F, -4.0F, 1.0F}).view({2, 2})));
+}
+
+constexpr std::int64_t kFeatures = 300;  // more than the rows that the mean is taken off at once
+
+// Batches of samples of unequal lengths whose inputs have a mean, up to 3 times their deviation.
+struct Sampled {
+  at::Tensor x;  // [tokens, features]
+  std::vector<std::int32_t> offsets;
+};
+
+std::vector<Sampled> sampled() {
+  core::Random random(5);
+  const at::Tensor mean = corda::testing::random_tensor({kFeatures}, random, 0, 3);
+  std::vector<Sampled> batches;
+  for (const std::vector<std::int32_t>& offsets :
+       {std::vector<std::int32_t>{0, 90, 200}, {0, 400}, {0, 7, 8, 60}}) {
+    const at::Tensor noise =
+        corda::testing::random_tensor({offsets.back(), kFeatures}, random, 0, std::sqrt(3.0));
+    batches.push_back({noise + mean, offsets});
+  }
+  return batches;
+}
+
+// All samples one below the other in fp64, each divided by its largest number where that is asked.
+at::Tensor rows(const std::vector<Sampled>& batches, bool scale) {
+  std::vector<at::Tensor> samples;
+  for (const Sampled& batch : batches) {
+    for (std::size_t i = 0; i + 1 < batch.offsets.size(); ++i) {
+      const at::Tensor x = batch.x.slice(0, batch.offsets[i], batch.offsets[i + 1]).to(at::kDouble);
+      samples.push_back(scale ? x / x.max() : x);
+    }
+  }
+  return at::cat(samples);
+}
+
+CovarianceAccumulator centred(const std::vector<Sampled>& batches, bool scale) {
+  CovarianceAccumulator sum(kFeatures, scale, at::kCPU, /*center=*/true);
+  for (const Sampled& batch : batches) sum.add(batch.x, batch.offsets);
+  return sum;
+}
+
+// The largest difference in units of sqrt(S_ii S_jj), S being the sum of x x^T.
+double largest_difference(const at::Tensor& found, const at::Tensor& expected,
+                          const at::Tensor& x) {
+  const at::Tensor sizes = x.square().sum(0).sqrt();
+  return ((found - expected) / at::outer(sizes, sizes)).abs().max().item<double>();
+}
+
+TEST(CentredCovariance, IsThatOfInputsLessTheirMean) {
+  for (const bool scale : {false, true}) {
+    SCOPED_TRACE(scale);
+    const auto batches = sampled();
+    const at::Tensor x = rows(batches, scale);
+    const at::Tensor less = x - x.mean(0);
+    const double samples = scale ? 6 : 1;
+    const at::Tensor expected = at::mm(less.t(), less) / samples;
+    const at::Tensor found = centred(batches, scale).finish();
+    EXPECT_TRUE(at::equal(found, found.t()));
+    // fp32 sums of 660 products: the rounding of the whole, as stream.h has it.
+    EXPECT_LT(largest_difference(found, expected, x / std::sqrt(samples)), 1e-6);
+    // The mean is large enough that it would show.
+    EXPECT_GT(largest_difference(at::mm(x.t(), x) / samples, expected, x / std::sqrt(samples)),
+              0.5);
+  }
+}
+
+TEST(CentredCovariance, TheSumsOfSeveralRanksMakeThatOfAllSamples) {
+  for (const bool scale : {false, true}) {
+    SCOPED_TRACE(scale);
+    const auto batches = sampled();
+    CovarianceAccumulator first = centred({batches[0], batches[2]}, scale);
+    const CovarianceAccumulator second = centred({batches[1]}, scale);
+    const auto into = first.sums();
+    const auto from = second.sums();
+    ASSERT_EQ(into.size(), 2U);
+    for (std::size_t i = 0; i < into.size(); ++i) at::Tensor(into[i]).add_(from[i]);
+    const at::Tensor found = first.finish(/*samples=*/6, /*tokens=*/660);
+    const at::Tensor alone = centred(batches, scale).finish();
+    // The same sums in another order.
+    const at::Tensor x = rows(batches, scale) / (scale ? std::sqrt(6.0) : 1.0);
+    EXPECT_LT(largest_difference(found, alone, x), 2e-6);
+  }
+}
+
+TEST(CentredCovariance, WhatNeverChangesHasNone) {
+  CovarianceAccumulator sum(3, false, at::kCPU, /*center=*/true);
+  const at::Tensor x = at::tensor({0.1F, 7.7F, 1000.3F}).repeat({333, 1});
+  sum.add(x, {0, 333});
+  const at::Tensor found = sum.finish();
+  const double size = x.square().sum(0).max().item<double>();
+  EXPECT_LT(found.abs().max().item<double>(), 1e-5 * size);
+  EXPECT_GE(found.diagonal().min().item<float>(), 0.0F);
+}
+
+TEST(Covariance, ThatIsNotCentredSumsNothingElse) {
+  CovarianceAccumulator sum(3, false, at::kCPU);
+  sum.add(at::ones({5, 3}), {0, 2, 5});
+  EXPECT_EQ(sum.sums().size(), 1U);
+  EXPECT_TRUE(at::equal(sum.finish(), at::full({3, 3}, 5.0F)));
 }
 
 }  // namespace

@@ -56,6 +56,22 @@ TEST(Draw, MoreTokensComeFromMoreSamplesOnlyWhereTheDataHasThem) {
   EXPECT_EQ(advice_for_more_tokens(draw, settings), "give more data; all of it is taken");
 }
 
+TEST(Draw, ScalingThatNobodyNamedFollowsFromTheCentring) {
+  const auto settled = [](const char* scaling, bool centred) {
+    DrawSettings settings;
+    settings.activation_scaling = scaling;
+    settle_scaling(settings, centred);
+    return settings.activation_scaling;
+  };
+  EXPECT_EQ(DrawSettings().activation_scaling, "auto");
+  EXPECT_EQ(settled("auto", false), "reference");
+  EXPECT_EQ(settled("auto", true), "none");
+  for (const bool centred : {false, true}) {
+    EXPECT_EQ(settled("reference", centred), "reference");
+    EXPECT_EQ(settled("none", centred), "none");
+  }
+}
+
 TEST(Draw, TokenisesWithTheThreadsAskedFor) {
   const corda::testing::TemporaryDirectory folder;
   const std::string model = (folder.path() / "model").string();

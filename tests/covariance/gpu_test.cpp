@@ -42,6 +42,33 @@ TEST_P(GpuStream, CovariancesEqualTheCpus) {
   }
 }
 
+TEST(GpuCentredStream, CovariancesEqualTheCpus) {
+  if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
+  const corda::testing::TemporaryDirectory scratch;
+  const auto model = scratch.path() / "model";
+  corda::testing::write_tiny_model(model, {.hidden = 64, .intermediate = 1100, .layers = 3});
+  const std::vector<Draw> draws = {tiny_draw(96, 11)};
+  for (const auto scaling : {ActivationScaling::kNone, ActivationScaling::kReference}) {
+    StreamOptions options = {.activation_scaling = scaling, .center = true};
+    const auto expected = stream(model, draws, options);
+    options.center = false;
+    const auto whole = stream(model, draws, options);
+    options.center = true;
+    options.device = at::Device(at::kCUDA, 0);
+    const auto fp32 = stream(model, draws, options);
+    options.dtype = at::kBFloat16;
+    const auto bf16 = stream(model, draws, options);
+    ASSERT_EQ(fp32[0].covariances.size(), 12U);
+    for (const auto& [site, covariance] : expected[0].covariances) {
+      // As for covariances with their mean.
+      EXPECT_LT(relative_difference(fp32[0].covariances.at(site), covariance), 1e-5) << site;
+      EXPECT_LT(relative_difference(bf16[0].covariances.at(site), covariance), 0.05) << site;
+      EXPECT_GT(relative_difference(whole[0].covariances.at(site), covariance), 1e-3)
+          << site << " has no mean";
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(HiddenStates, GpuStream,
                          ::testing::Values(HiddenStatesPlace::kDevice, HiddenStatesPlace::kHost),
                          [](const auto& instance) {

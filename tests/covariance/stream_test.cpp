@@ -57,7 +57,7 @@ TEST(StreamOptions, EveryWordOfTheSettingsIsTaken) {
     settings.hidden_states = word;
     EXPECT_EQ(stream_options(settings, at::kCPU).hidden_states, places.at(word)) << word;
   }
-  ASSERT_EQ(list.find("activation_scaling")->choices.size(), 2U);
+  ASSERT_EQ(list.find("activation_scaling")->choices.size(), 3U);
   for (const std::string& word : list.find("activation_scaling")->choices) {
     settings.activation_scaling = word;
     EXPECT_EQ(stream_options(settings, at::kCPU).activation_scaling,
@@ -76,6 +76,43 @@ TEST_F(Stream, CovariancesEqualThoseOfTheWholeModel) {
     ASSERT_EQ(streamed->covariances.size(), 12U);
     for (const auto& [site, covariance] : expected)
       EXPECT_TRUE(at::equal(streamed->covariances.at(site), covariance)) << site;
+  }
+}
+
+// Both scalings; a site's inputs of all batches stand below each other in fp64.
+TEST_F(Stream, CentredCovariancesAreThoseOfInputsLessTheirMean) {
+  const at::NoGradGuard no_grad;
+  const Draw draw = tiny_draw(96);
+  std::map<std::string, std::vector<at::Tensor>> inputs;
+  std::map<std::string, std::vector<at::Tensor>> scaled;
+  for (const auto& packed : draw.batches) {
+    const model::Batch batch = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
+                                                 model_.config.vocab_size, at::kCPU);
+    model::PackedAttention attention(batch);
+    model::forward_hidden(
+        model_, batch, attention, [&](const std::string& site, const at::Tensor& x) {
+          inputs[site].push_back(x.to(at::kDouble));
+          for (std::size_t i = 0; i + 1 < batch.offsets.size(); ++i) {
+            const at::Tensor sample = x.slice(0, batch.offsets[i], batch.offsets[i + 1]);
+            scaled[site].push_back((sample / sample.max()).to(at::kDouble));
+          }
+        });
+  }
+  for (const auto scaling : {ActivationScaling::kNone, ActivationScaling::kReference}) {
+    const bool scales = scaling == ActivationScaling::kReference;
+    const auto found =
+        stream(scratch_.path() / "model", {draw}, {.activation_scaling = scaling, .center = true});
+    ASSERT_EQ(found[0].covariances.size(), 12U);
+    for (const auto& [site, covariance] : found[0].covariances) {
+      const at::Tensor x = at::cat((scales ? scaled : inputs).at(site));
+      const at::Tensor less = x - x.mean(0);
+      const at::Tensor expected = at::mm(less.t(), less) / (scales ? 7.0 : 1.0);
+      const at::Tensor whole = at::mm(x.t(), x) / (scales ? 7.0 : 1.0);
+      EXPECT_GT(((whole - expected).norm() / expected.norm()).item<double>(), 1e-2)
+          << site << " has no mean";
+      // Sums of 119 tokens in fp32.
+      EXPECT_LT(((covariance - expected).norm() / expected.norm()).item<double>(), 1e-6) << site;
+    }
   }
 }
 

@@ -267,7 +267,7 @@ TEST_F(Decompose, WrongRequestsSayWhatToDo) {
   s = settings();
   s.activation_scaling = "Reference";
   EXPECT_THAT(failure<core::ConfigError>(s),
-              HasSubstr("'activation_scaling' must be one of reference, none"));
+              HasSubstr("'activation_scaling' must be one of auto, reference, none"));
   s = settings();
   s.model = write_model(scratch_.path() / "other", 77).string();
   EXPECT_THAT(failure<core::ConfigError>(s), HasSubstr("was collected on another model"));

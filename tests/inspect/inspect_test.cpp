@@ -282,6 +282,7 @@ TEST_F(Inspect, ACovarianceSaysWhatItSawAndWhetherItFits) {
   EXPECT_EQ(covariance["kind"], "covariance");
   EXPECT_EQ(covariance["tokens"], 20);
   EXPECT_EQ(covariance["bytes"], 32 * 33 / 2 * 4);
+  EXPECT_EQ(covariance["centered"], false);
   EXPECT_EQ(covariance["sites_with_fewer_tokens_than_inputs"], 1);
   EXPECT_EQ(covariance["fit"]["fits"], true);
   corda::testing::write_tiny_model(at("wide"), {.vocab = 257, .hidden = 64});

@@ -4,8 +4,8 @@
 inputs.safetensors, X^T X of every layer's inputs on a batch of tokens, fp32, by module name;
 eva/, the adapter that PEFT's EVA makes of that batch;
 starts.safetensors, START.MODULE.lora_A and .lora_B of START pissa and mica.
-PEFT takes means off EVA's inputs, corda's covariances do not; so each input is given with its negative, whose mean
-is zero. Exit code 1 with the reason on stderr if anything fails."""
+PEFT takes means off EVA's inputs, and these covariances have them; so each input is given with its negative, whose
+mean is zero (peft_eva.py has inputs with a mean). Exit code 1 with the reason on stderr if anything fails."""
 
 import argparse
 import sys

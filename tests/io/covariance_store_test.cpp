@@ -106,6 +106,27 @@ TEST(CovarianceStore, ManifestComesBack) {
   EXPECT_EQ(json["sites"][kSite]["storage"], "packed");
 }
 
+TEST(CovarianceStore, OnlyACentredOneSaysSo) {
+  const TemporaryDirectory scratch;
+  for (const bool centered : {false, true}) {
+    const fs::path directory = scratch.path() / (centered ? "centred" : "whole");
+    CovarianceWriter writer(directory, CovarianceStorage::kFull);
+    writer.add(kSite, {"m"}, 1, symmetric(2));
+    CovarianceManifest manifest = manifest_of_test();
+    manifest.centered = centered;
+    writer.finish(manifest);
+    EXPECT_EQ(core::read_json(directory / "manifest.json").contains("centered"), centered);
+    const CovarianceReader reader(directory);
+    EXPECT_EQ(reader.manifest().centered, centered);
+    EXPECT_EQ(error_of<core::ConfigError>([&] { require_uncentred(reader, "somebody"); }),
+              centered
+                  ? "the covariance '" + directory.string() +
+                        "' is centred, so it does not know what the mean of the inputs does, which "
+                        "counts for somebody; give one that corda calibrate made without --center"
+                  : "no error");
+  }
+}
+
 TEST(CovarianceStore, FingerprintFollowsContentAndNotTheFolder) {
   const TemporaryDirectory scratch;
   const at::Tensor c = symmetric(5);
@@ -174,6 +195,7 @@ TEST(CovarianceStore, HostileDirectoriesAreRefusedWithTheReason) {
               HasSubstr("must hold 'model.layers.0.mlp.input' F32 [4, 4]; it holds F32 [10]"));
   EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["in_features"] = 3000000000; }),
               HasSubstr("'in_features' must be a whole number"));
+  EXPECT_THAT(with([](core::Json& j) { j["centered"] = "yes"; }), HasSubstr("'centered' must be"));
   EXPECT_THAT(with([](core::Json& j) { j["sites"][kSite]["in_features"] = -4; }),
               HasSubstr("'in_features' must be a whole number"));
   EXPECT_THAT(with([](core::Json& j) {

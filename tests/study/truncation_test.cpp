@@ -208,6 +208,10 @@ TEST_F(Truncation, WhatCannotBeDoneIsSaidBeforeTheWork) {
   EXPECT_EQ(error_of<core::ConfigError>([&] { truncation(s, silent); }),
             "'methods' must be of svd, asvd, co-svd; one is 'csvd'\n'tests' names no data to "
             "measure on\n'calibrations' names no data, which asvd and co-svd need");
+  s = settings("co-svd");
+  s.calibrations = core::parse_yaml("{c: {data: x, center: true}}", "t");
+  EXPECT_EQ(error_of<core::ConfigError>([&] { truncation(s, silent); }),
+            "'calibrations.c': 'center' is for decompose --mode eva, not for a truncation");
 }
 
 TEST(TruncationTable, TheShippedFilesAreUnderstood) {

@@ -53,8 +53,8 @@ using Forgettings = std::map<std::string, Forgetting>;
 class KnowledgeInputs {
  public:
   // Throws as CovarianceReader; ConfigError where it was collected on another model than that of
-  // `fingerprint` ("": not known), and where it has no inputs of some of `modules`, with the first
-  // of these and their number.
+  // `fingerprint` ("": not known), where it is centred, and where it has no inputs of some of
+  // `modules`, with the first of these and their number.
   KnowledgeInputs(const std::string& directory, const std::string& fingerprint,
                   const std::vector<std::string>& modules);
 

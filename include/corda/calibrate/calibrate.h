@@ -17,6 +17,7 @@ namespace corda::calibrate {
 struct CalibrateSettings : covariance::DrawSettings {
   std::string model;               // the base's directory
   std::string assume_family = {};  // a model_type to read the model as; "": its own
+  bool center = false;             // take the mean off the inputs
   std::string storage = "packed";  // packed: the lower triangle | full
   std::string device = "auto";     // linalg::device_of
   std::string out;                 // the covariance directory that is written

@@ -30,9 +30,9 @@ struct DrawSettings {
   std::int64_t seq_len = 0;          // tokens of one, at most; 0: model::window_tokens
   std::int64_t seed = 233;           // of the draw
   std::int64_t batch_tokens = 8192;  // of one forward pass: bounds the memory, not the result
-  // reference | none: whether a sample's activations are divided by the magnitude of their maximum,
-  // as CorDA's code does.
-  std::string activation_scaling = "reference";
+  // auto | reference | none: whether a sample's activations are divided by the magnitude of their
+  // maximum, as CorDA's code does (settle_scaling).
+  std::string activation_scaling = "auto";
   std::string hidden_states = "auto";  // where they wait between blocks: auto | device | host
   std::string dtype = "auto";          // of weights and activations: linalg::dtype_of
   std::int64_t threads = 0;            // of the CPU, from tokenising on; 0: all
@@ -41,6 +41,10 @@ struct DrawSettings {
 // Lists every member but `data`. A continued run is bound to the date only through the text that
 // shows it (Draw::fingerprint), keeps activations where it likes and takes other threads.
 void add_draw_settings(core::SettingsList& list, DrawSettings& settings);
+
+// Puts what `activation_scaling: auto` means in its place: none where inputs are centred, for who
+// asks for that wants PEFT's EVA, which does not scale; else reference.
+void settle_scaling(DrawSettings& settings, bool centred);
 
 // Samples in batches of at most `batch_tokens` tokens, or of one sample.
 struct Draw {

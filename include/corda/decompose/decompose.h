@@ -26,11 +26,13 @@ struct DecomposeSettings : covariance::DrawSettings {
   std::string covariance_choice = "mix";
   std::string task_covariance;         // with covariance directories, of modes with two: the task's
   std::vector<std::string> task_data;  // likewise with `data`: the task's files
-  std::string method = "corda";        // corda | pissa
-  std::string mode = "kpa";            // of modes() (mode.h); corda only
-  double beta = 0.8;                   // sc: weight of the knowledge, that of the task is 1 - beta
-  std::string base = "nf4";  // cloq: in which codes training will hold the base, nf4 | fp8
-  std::int64_t rank = 128;   // of the adapter; stored factors have 2r where a start is subtracted
+  // eva with `data`: whether the mean is taken off the inputs, auto | true | false; auto: true.
+  std::string center = "auto";
+  std::string method = "corda";  // corda | pissa
+  std::string mode = "kpa";      // of modes() (mode.h); corda only
+  double beta = 0.8;             // sc: weight of the knowledge, that of the task is 1 - beta
+  std::string base = "nf4";      // cloq: in which codes training will hold the base, nf4 | fp8
+  std::int64_t rank = 128;  // of the adapter; stored factors have 2r where a start is subtracted
   // How layers come to their ranks, whose mean is `rank`: auto | equal | explained | compact.
   std::string ranks = "auto";
   double rho = 2;    // the largest rank of a layer, in units of `rank`; explained, compact

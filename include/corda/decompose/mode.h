@@ -36,6 +36,9 @@ struct Mode {
   // Whether components are the largest ones, so that their shares of the whole tell layers apart.
   bool takes_largest = true;
   bool is_of_product = false;  // of W C~: CorDA++'s choices are defined
+  // Whether its inputs are centred, as it was published; to the others the mean counts, and they
+  // refuse a covariance without it.
+  bool centres = false;
   // Settings that only some modes read and this one does; a mode refuses those it lacks. "": none.
   std::array<std::string_view, 2> own_settings = {};
   std::string_view ranks = "equal";  // what `ranks: auto` means: as the mode was published

@@ -41,6 +41,7 @@ struct CovarianceManifest {
   std::int64_t tokens = 0;
   std::int64_t samples = 0;
   std::string activation_scaling;  // reference | none
+  bool centered = false;           // of inputs whose mean was taken off
   core::ConfigNode settings;       // of the calibration, resolved
   std::map<std::string, CovarianceSite> sites;
 };
@@ -114,5 +115,9 @@ class CovarianceReader {
   CovarianceManifest manifest_;
   std::map<std::string, std::string> site_of_module_;
 };
+
+// Throws ConfigError where the directory's covariances are centred. `who` needs them whole: it
+// weighs changes of outputs by them, and a change that the mean of the inputs makes counts too.
+void require_uncentred(const CovarianceReader& covariance, const std::string& who);
 
 }  // namespace corda::io

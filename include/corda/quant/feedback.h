@@ -40,7 +40,7 @@ kernels::PackedWeight quantise(const at::Tensor& weight, Format format,
 double output_error(const at::Tensor& a, const at::Tensor& b, const at::Tensor& covariance);
 
 // Opens a covariance directory for the model of that fingerprint. Throws ConfigError where it was
-// collected on another.
+// collected on another, or is centred.
 io::CovarianceReader covariance_for(const std::string& directory, const std::string& fingerprint);
 
 }  // namespace corda::quant
