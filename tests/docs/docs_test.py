@@ -515,6 +515,35 @@ def check_dual_front(page, text):
     return wrong, figures
 
 
+STUDY_FIELDS = {"task": "task", "knowledge, %": "known", "TriviaQA answers": "answers", "wikitext-2": "wikitext2", "C4": "c4"}
+
+
+def check_study_figures(page, text):
+    """A table whose first heading is a file of results has all of its runs: a row a method and rate, in the cells a figure a seed. Returns what is wrong and how many rows there are."""
+    wrong, rows = [], 0
+    for (line, header), _, *body in tables_of(text):
+        file = ROOT / "scripts/experiments/results" / header[0].strip("`")
+        if not re.fullmatch(r"`[a-z0-9-]+\.jsonl`", header[0]):
+            continue
+        measured = {}
+        for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+            measured.setdefault((row["group"], row.get("rate")), []).append(row)
+        shown = {}
+        for number, cells in body:
+            group, _, rate = cells[0].partition(" ")
+            shown[group, float(rate) if rate else None] = number, cells
+        wrong += [f"{page}:{line}: {' '.join(map(str, key))} is on one side alone, the page or {file.name}" for key in measured.keys() ^ shown.keys()]
+        for key in measured.keys() & shown.keys():
+            number, cells = shown[key]
+            rows += 1
+            for name, cell in list(zip(header, cells))[1:]:
+                values = [row[STUDY_FIELDS[name]] for row in sorted(measured[key], key=lambda row: row.get("seed", 0))]
+                given = cell.split("; ")
+                if len(given) != len(values) or any(abs(float(a) - b) > 0.5 * 10 ** -len(a.partition(".")[2]) + 1e-9 for a, b in zip(given, values)):
+                    wrong.append(f"{page}:{number}: {name} is {cell}; measured were {values}")
+    return wrong, rows
+
+
 def check_dual_counts(page, text):
     """The page says how many lines and runs the file has, and of how many runs each fit is."""
     rows, wrong = dual_rows(), []
@@ -597,6 +626,8 @@ def main():
         found, count = check("docs/dual.md", dual)
         wrong += found + ([f"docs/dual.md: only {count} {what} were found"] if count < least else [])
     wrong += check_dual_counts("docs/dual.md", dual)
+    found, count = check_study_figures("docs/studies.md", (ROOT / "docs/studies.md").read_text(encoding="utf-8"))
+    wrong += found + ([f"docs/studies.md: only {count} rows of figures were found"] if count < 12 else [])
     wrong += check_dual_settings(program)
     wrong += check_tests("docs/eval.md")
     drawn = subprocess.run([sys.executable, ROOT / "scripts/draw_images.py", "--check"], capture_output=True, text=True)
