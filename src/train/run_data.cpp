@@ -12,17 +12,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Of all that can be asked for its size.
-std::uintmax_t bytes_of(const std::vector<data::DataFile>& files) {
-  std::uintmax_t bytes = 0;
-  for (const auto& file : files) {
-    std::error_code ignored;
-    const auto size = fs::file_size(file.path, ignored);
-    if (!ignored) bytes += size;
-  }
-  return bytes;
-}
-
 // The directory that `data.cache` means; empty for memory.
 fs::path cache_directory(const TrainSettings& settings, const std::vector<data::DataFile>& files,
                          DataCache cache) {
@@ -30,7 +19,13 @@ fs::path cache_directory(const TrainSettings& settings, const std::vector<data::
   if (settings.data.cache == "none") return {};
   if (settings.data.cache != "auto") return settings.data.cache;
   if (cache == DataCache::kNotInRun) return {};
-  return bytes_of(files) < kLarge ? fs::path() : fs::path(settings.out) / "data-cache";
+  std::uintmax_t bytes = 0;
+  for (const auto& file : files) {
+    std::error_code ignored;
+    const auto size = fs::file_size(file.path, ignored);
+    if (!ignored) bytes += size;
+  }
+  return bytes < kLarge ? fs::path() : fs::path(settings.out) / "data-cache";
 }
 
 }  // namespace
@@ -45,11 +40,6 @@ data::EncodeSettings encode_settings_of(const TrainSettings& settings) {
           .overlong = settings.data.overlong,
           .skip_bad = settings.data.skip_bad,
           .threads = settings.threads};
-}
-
-bool is_loaded_fast(const TrainSettings& settings) {
-  constexpr std::uintmax_t kSmall = 16'000'000;
-  return bytes_of(training_files(settings)) + bytes_of(settings.data.eval) < kSmall;
 }
 
 RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,

@@ -26,9 +26,6 @@ enum class DataCache {
 // How the settings have samples made; without a cache.
 data::EncodeSettings encode_settings_of(const TrainSettings& settings);
 
-// Whether there is so little to tokenise that it takes no longer than a GPU's start.
-bool is_loaded_fast(const TrainSettings& settings);
-
 // The first rank of a machine tokenises into the cache, if there is one, and the others read it.
 // Throws as data::load_samples and tokenizer::load_tokenizer.
 RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,

@@ -68,15 +68,15 @@ std::vector<const data::Sample*> pointers_to(const std::vector<data::Sample>& sa
 
 class Run {
  public:
-  // The warm-up of the device is waited for once everything is loaded, which the data may be.
+  // The warm-up of the device is waited for once everything is loaded.
   Run(const TrainSettings& settings, const RunEnvironment& environment, at::Device device,
-      std::unique_ptr<linalg::WarmUp> warm_up, std::optional<RunData> data)
+      std::unique_ptr<linalg::WarmUp> warm_up)
       : settings_(settings),
         reporter_(environment.reporter),
         world_(environment.world),
         device_(device),
         warm_up_(std::move(warm_up)),
-        data_(data ? std::move(*data) : load_data(settings, DataCache::kAsSet, reporter_, world_)),
+        data_(load_data(settings, DataCache::kAsSet, reporter_, world_)),
         trainable_(settings, device_, reporter_, Values::kLoaded, world_),
         optimizer_(
             trainable_.parameters(),
@@ -540,13 +540,9 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
   const at::Device device = world.device_of(settings.device);
   world.connect();
   auto warm_up = std::make_unique<linalg::WarmUp>(device, linalg::WarmUpOf::kContext);
-  std::optional<RunData> data;
   {
     core::Reporter quiet;  // the run itself says what is to be said of the model
     Trainable shapes(settings, device, quiet, Values::kShapesOnly);
-    // Asking a GPU for its free memory waits for its context.
-    if (device.is_cuda() && is_loaded_fast(settings))
-      data = load_data(settings, DataCache::kAsSet, environment.reporter, world);
     require_room(settings, shapes, world, environment.reporter);
     // A rehearsal loads what a step needs and no more.
     if (auto rehearsal = rehearsal_of(settings, shapes.model().config, device))
@@ -555,7 +551,7 @@ TrainResult run(const TrainSettings& given, bool resume, const RunEnvironment& e
       warm_up->then(linalg::WarmUpOf::kProducts);
   }
   try {
-    return Run(settings, environment, device, std::move(warm_up), std::move(data)).go(resume);
+    return Run(settings, environment, device, std::move(warm_up)).go(resume);
   } catch (const std::exception& error) {  // of weights, moments and gradients
     const auto out = linalg::out_of_memory(error);
     if (!out) throw;
