@@ -162,7 +162,8 @@ core::SettingsList settings_of(CalibrateSettings& s) {
   covariance::add_draw_settings(list, s);
   list.add("center", s.center,
            "take the mean off the inputs, as PEFT's EVA does: for decompose --mode eva, and for "
-           "nothing else");
+           "nothing else")
+      .free([&s] { return !s.center; });  // as work that was begun before there was a choice
   list.add("storage", s.storage, "of the covariances on disk: the lower triangle or the whole",
            {"packed", "full"});
   list.add("device", s.device, "auto, cpu, cuda or cuda:N").free();

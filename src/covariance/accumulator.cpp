@@ -70,7 +70,11 @@ std::vector<at::Tensor> CovarianceAccumulator::sums() const {
 }
 
 at::Tensor CovarianceAccumulator::finish(std::int64_t samples, std::int64_t tokens) {
-  if (of_x_.defined()) take_off_mean(sum_, of_x_, tokens);
+  if (of_x_.defined()) {
+    const at::Tensor squares = sum_.diagonal().max();
+    take_off_mean(sum_, of_x_, tokens);
+    share_left_ = sum_.diagonal().max() / squares;
+  }
   if (scale_by_maximum_) sum_.div_(static_cast<double>(samples));
   linalg::mirror_lower(sum_);
   return std::exchange(sum_, {});

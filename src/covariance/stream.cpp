@@ -135,6 +135,15 @@ class Streamer {
     loader_.forget(layer);
   }
 
+  // Says where the mean drowns what is left without it.
+  void warn_of_rounding() const {
+    if (drowned_.empty()) return;
+    reporter_.warn(concat(
+        "the inputs of ", drowned_.size(), " sites (the first: ", drowned_.front(),
+        ") vary by less than 1 % of their mean, so their centred covariance is partly rounding of "
+        "fp32 sums; without --center it is not"));
+  }
+
  private:
   // The numbers of the batches that this rank takes.
   std::vector<std::size_t> own_batches(const Draw& draw) const {
@@ -178,9 +187,15 @@ class Streamer {
                    "largest activation is zero; check the model, try --dtype fp32 or ",
                    "--activation-scaling none"));
       }
+      note_rounding(sum, site.name);
       result.push_back({site, covariance, lane.draw.tokens});
     }
     return result;
+  }
+
+  void note_rounding(const CovarianceAccumulator& sum, const std::string& site) {
+    constexpr double kLeastShare = 1e-4;  // a thousand times the rounding of fp32 sums
+    if (options_.center && !(sum.share_left() >= kLeastShare)) drowned_.push_back(site);
   }
 
   const StreamOptions& options_;
@@ -189,6 +204,7 @@ class Streamer {
   model::BlockLoader loader_;
   model::Model model_;
   std::vector<Lane> lanes_;
+  std::vector<std::string> drowned_;  // sites whose inputs hardly vary
 };
 
 }  // namespace
@@ -231,6 +247,7 @@ void stream_blocks(const quant::ModelWeights& weights, const model::ModelDescrip
     if (!sites.empty()) consume(layer, streamer.block(layer), covariances);
     streamer.release(layer);
   }
+  streamer.warn_of_rounding();
 }
 
 }  // namespace corda::covariance

@@ -30,11 +30,13 @@ void note_unlike_peft(const io::CovarianceReader& covariance, core::Reporter& re
 }  // namespace
 
 void settle_inputs(DecomposeSettings& settings) {
-  if (settings.data.empty()) return;
-  const bool centred =
-      settings.center == "true" || (settings.center == "auto" && mode_of(settings).centres);
-  settings.center = centred ? "true" : "false";
-  covariance::settle_scaling(settings, centred);
+  const bool may = !settings.data.empty() && mode_of(settings).centres;
+  if (may) {
+    settings.center = settings.center == "false" ? "false" : "true";
+  } else {
+    settings.center = "auto";
+  }
+  covariance::settle_scaling(settings, settings.center == "true");
 }
 
 void check_centring(const Mode& mode, const Covariances& covariances, core::Reporter& reporter) {
@@ -53,6 +55,12 @@ void check_centring(const Mode& mode, const Covariances& covariances, core::Repo
   }
   if (!mode.centres) return;
   for (const auto* reader : covariances.all()) note_unlike_peft(*reader, reporter);
+  if (centred != nullptr && covariances.all().size() > 1) {
+    reporter.info(
+        "each covariance is less its own mean, so that what lies between the means is lost; for "
+        "the one mean of all texts, which PEFT's EVA takes off, give them to one corda calibrate "
+        "--center");
+  }
 }
 
 }  // namespace corda::decompose

@@ -11,7 +11,7 @@
 namespace corda::decompose {
 
 // Puts what `center: auto` and `activation_scaling: auto` mean for the mode in their places;
-// without data nothing looks at them, and they stay.
+// `center` stays auto where nothing looks at it.
 void settle_inputs(DecomposeSettings& settings);
 
 // Throws ConfigError where the mode needs the mean of the inputs and a covariance lacks it, and

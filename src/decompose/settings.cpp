@@ -140,7 +140,8 @@ core::SettingsList settings_of(DecomposeSettings& s) {
   list.add("center", s.center,
            "mode eva with --data: take the mean off the inputs, as PEFT does; auto: true (of the "
            "other modes none does)",
-           {"auto", "true", "false"});
+           {"auto", "true", "false"})
+      .free([&s] { return s.center != "true"; });  // as in work that was begun before it was one
   list.add("method", s.method, "corda, or pissa (singular vectors of the weight alone)",
            {"corda", "pissa"});
   list.add("mode", s.mode, help_of_modes(), names_of_modes());
@@ -219,8 +220,12 @@ void check(const DecomposeSettings& settings) {
   check_choices(settings, mode, problems);
   if (settings.target_modules.empty()) problems.emplace_back("--target-modules names no layer");
   if (!problems.empty()) throw core::ConfigError(core::join(problems, "\n"));
-  check_draw(settings);
-  check_own_settings(settings, mode);
+  // What is done anyway may be asked for.
+  DecomposeSettings asked = settings;
+  if (asked.center == "false") asked.center = "auto";
+  if (asked.activation_scaling == "reference") asked.activation_scaling = "auto";
+  check_draw(asked);
+  check_own_settings(asked, mode);
 }
 
 }  // namespace corda::decompose

@@ -30,6 +30,8 @@ using core::Json;
 namespace {
 
 constexpr std::int64_t kVersion = 1;
+// Programs that do not know of centred covariances would take one for whole.
+constexpr std::int64_t kCentredVersion = 2;
 constexpr const char* kManifest = "manifest.json";
 constexpr std::int64_t kMaxFeatures = std::int64_t{1} << 24;
 
@@ -207,7 +209,10 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                {"activation_scaling", manifest.activation_scaling},
                {"settings", to_json(manifest.settings)},
                {"sites", std::move(sites)}};
-  if (manifest.centered) root["centered"] = true;
+  if (manifest.centered) {
+    root["version"] = kCentredVersion;
+    root["centered"] = true;
+  }
   if (work_ != directory_.staging()) {
     for (const auto& [name, site] : sites_)
       core::link_or_move(work_ / site.file, directory_.staging() / site.file);
@@ -229,9 +234,11 @@ CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(direc
   const std::string source = concat("'", path.string(), "'");
   const Json root = core::read_json(path);
   const core::Fields fields(root, source);
-  if (const std::int64_t version = fields.integer("version"); version != kVersion) {
+  if (const std::int64_t version = fields.integer("version");
+      version != kVersion && version != kCentredVersion) {
     fields.fail(concat("version ", version,
-                       " was written by another corda; this one reads version ", kVersion));
+                       " was written by another corda; this one reads versions ", kVersion, " and ",
+                       kCentredVersion));
   }
   manifest_.model = fields.text("model");
   manifest_.model_name = fields.has("model_name") ? fields.text("model_name") : "";

@@ -11,7 +11,10 @@
 #include "corda/core/file.h"
 #include "corda/core/quantity.h"
 #include "corda/core/text.h"
+#include "corda/covariance/draw.h"
 #include "corda/train/train.h"
+#include "decompose/centring.h"
+#include "decompose/mode_of.h"
 #include "study/named_settings.h"
 
 namespace corda::study {
@@ -112,6 +115,8 @@ class Planner {
     }
     for (const std::string& name : wanted_)
       tolerantly(concat("calibrations.", name), [&] { add_calibration(name); });
+    for (const auto& [adapter, settings] : plan_.adapters)
+      tolerantly(concat("methods: adapter '", adapter, "'"), [&] { check_centring(adapter); });
     std::set<std::string> known;
     std::erase_if(problems_, [&](const auto& problem) { return !known.insert(problem).second; });
     if (plan_.runs.empty() && problems_.empty())
@@ -284,6 +289,28 @@ class Planner {
     plan_.calibrations.emplace(name, settings);
   }
 
+  // What decompose would refuse once its covariances are made.
+  void check_centring(const std::string& adapter) const {
+    std::string centred;
+    std::string whole;
+    for (const std::string& name : plan_.calibrations_of.at(adapter)) {
+      const auto found = plan_.calibrations.find(name);
+      if (found == plan_.calibrations.end()) continue;  // which is a problem of its own
+      (found->second.center ? centred : whole) = name;
+    }
+    if (centred.empty()) return;
+    const decompose::Mode& mode = decompose::mode_of(plan_.adapters.at(adapter));
+    if (!mode.centres) {
+      throw core::ConfigError(concat("the calibration '", centred, "' has 'center: true', and for ",
+                                     decompose::title_of(mode),
+                                     " the mean of the inputs counts; give one without it"));
+    }
+    if (!whole.empty()) {
+      throw core::ConfigError(concat("the calibration '", centred, "' has 'center: true' and '",
+                                     whole, "' has not; give calibrations that are alike"));
+    }
+  }
+
   const CompareSettings& s_;
   const ExpandPaths& expand_;
   std::vector<Method> methods_;
@@ -304,6 +331,14 @@ bool is_place(const std::string& name) {
 
 ConfigNode without_places(ConfigNode node) {
   std::erase_if(node.entries, [](const auto& entry) { return is_place(entry.first); });
+  return node;
+}
+
+// Without places, and without `center` where nothing is centred, as in studies that were begun
+// before it was a setting.
+ConfigNode binding_in(const core::SettingsList& list, bool centred) {
+  ConfigNode node = without_places(list.resolved());
+  if (!centred) std::erase_if(node.entries, [](const auto& e) { return e.first == "center"; });
   return node;
 }
 
@@ -353,13 +388,15 @@ ComparePlan plan_of(const CompareSettings& settings, const ExpandPaths& expand) 
 
 ConfigNode binding_of(const calibrate::CalibrateSettings& settings) {
   calibrate::CalibrateSettings copy = settings;
-  return without_places(calibrate::settings_of(copy).resolved());
+  covariance::settle_scaling(copy, copy.center);
+  return binding_in(calibrate::settings_of(copy), copy.center);
 }
 
 ConfigNode binding_of_adapter(const ComparePlan& plan, const std::string& adapter) {
   decompose::DecomposeSettings copy = plan.adapters.at(adapter);
+  decompose::settle_inputs(copy);
   ConfigNode node =
-      map_of({{"decompose", without_places(decompose::settings_of(copy).resolved())}});
+      map_of({{"decompose", binding_in(decompose::settings_of(copy), copy.center == "true")}});
   // Folders of this study by their names: the whole of it may be moved.
   std::vector<std::string> used;
   for (const std::string& path : copy.covariance) used.push_back(fs::path(path).filename());

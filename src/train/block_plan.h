@@ -45,8 +45,8 @@ void share_buffers(std::vector<RowBuffer>& buffers, const std::vector<RowBuffer>
 // What a block uses and leaves to the next, [tokens, columns]; 0: not needed.
 enum class Scratch : std::size_t {
   kNormed,        // the input of a branch, and its h: [H | rank]
-  kGated,         // [I | rank]
-  kResidual,      // the gradient of the residual stream: [H | rank]
+  kGated,         // [I | rank]; its gradient is read by side work until the next branch's input
+  kResidual,      // the gradient of the residual stream: [H | rank]; so are the last columns
   kGradNormed,    // [H]; read by side work until the next branch comes to its input
   kGradAttended,  // [query features]
   kHeads,         // queries, keys and values after norms of the heads, or their gradients

@@ -64,9 +64,11 @@ class Branch {
                      const BlockScratch& scratch) const = 0;
   // From grad [tokens, H | rank of the output], the gradient of scale f(x) divided by scale: that
   // of x [tokens, H] unless undefined, and those of the factors but for A of the input. These are
-  // computed beside (SideWork): those of the output read `grad` and its input until the backward of
-  // the branch's input, before which all that came before is waited for; those of the input read
-  // `kept`, and `backward_a` x, until the same place of the next branch.
+  // computed beside (SideWork): that of the output's B reads `grad` until the backward of the
+  // branch's input, before which all that came before is waited for. That of its A reads the last
+  // columns of `grad` and the output's input until there, or, where it is marked, until the next
+  // branch waits for the mark, which is before it fills in these columns. Those of the input read
+  // `kept`, and `backward_a` x, until the backward of the next branch's input.
   virtual void backward(const BatchContext& context, const at::Tensor& grad, double scale,
                         const at::Tensor& grad_x, BranchKept& kept,
                         const BlockScratch& scratch) = 0;

@@ -275,12 +275,12 @@ void LowRankSite::forward(const at::Tensor& x, const at::Tensor& y, const at::Te
 }
 
 void LowRankSite::fill_columns(const at::Tensor& grad) const {
-  // As many columns as a tile of a product has cost what the fewest do, so that one product with
-  // D's zeros takes less time than one for each part.
+  // On a GPU as many columns as a tile of a product has cost what the fewest do, so that one
+  // product with D's zeros takes less time than one for each part.
   constexpr std::int64_t kTile = 128;
   const auto adapted =
       std::ranges::count_if(layout_.parts, [](const SitePart& part) { return part.rank > 0; });
-  if (adapted > 1 && layout_.rank <= kTile) {
+  if (grad.is_cuda() && adapted > 1 && layout_.rank <= kTile) {
     kernels::gemm(grad.narrow(1, layout_.out, layout_.rank), grad.narrow(1, 0, layout_.out),
                   factor_d(), {.plans = plans_});
     return;

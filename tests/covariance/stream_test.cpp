@@ -3,11 +3,13 @@
 // Streaming a model block by block against running it whole.
 #include "corda/covariance/stream.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "corda/model/forward.h"
 #include "covariance/accumulator.h"
 #include "covariance/stream_helpers.h"
+#include "support/captured_log.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 
@@ -114,6 +116,29 @@ TEST_F(Stream, CentredCovariancesAreThoseOfInputsLessTheirMean) {
       EXPECT_LT(((covariance - expected).norm() / expected.norm()).item<double>(), 1e-6) << site;
     }
   }
+}
+
+// Of one token again and again every input is the same.
+TEST_F(Stream, WhatTheMeanDrownsIsSaid) {
+  Draw draw;
+  const std::vector<tokenizer::TokenId> ids(9, 5);
+  data::append(draw.batches.emplace_back(), std::span<const tokenizer::TokenId>(ids));
+  draw.samples = 1;
+  draw.tokens = 9;
+  const auto said = [&](const Draw& of, bool center) {
+    CapturedLog log;
+    const auto ignore = [](std::int64_t, const model::Block&, std::vector<BlockCovariances>&) {};
+    stream_blocks(io::Checkpoint(scratch_.path() / "model"),
+                  model::read_model_config(scratch_.path() / "model"), {of},
+                  {.activation_scaling = ActivationScaling::kNone, .center = center}, ignore, log);
+    return log.text;
+  };
+  EXPECT_THAT(said(draw, true),
+              ::testing::HasSubstr("warning: the inputs of 12 sites (the first: "
+                                   "model.layers.0.self_attn.input) vary by less than 1 % of "
+                                   "their mean"));
+  EXPECT_THAT(said(draw, false), ::testing::Not(::testing::HasSubstr("vary by less")));
+  EXPECT_THAT(said(tiny_draw(96), true), ::testing::Not(::testing::HasSubstr("vary by less")));
 }
 
 TEST_F(Stream, UnwantedSitesAreLeftOutAndChangeNothing) {

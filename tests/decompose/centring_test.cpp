@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
 // Covariances without the mean of the inputs: who takes them, and what is said.
+#include "decompose/centring.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -109,13 +111,20 @@ TEST_F(Centring, SomeOfSeveralAreNoSum) {
                 "' is not; give several that corda calibrate made alike, all with --center or "
                 "none");
   s.covariance[1] = written("second", true, "none");
-  EXPECT_EQ(run(s).mode, "eva");
+  EXPECT_THAT(said(s), HasSubstr("each covariance is less its own mean"));
 }
 
 TEST_F(Centring, TheSettingIsOfEvaAndOfData) {
   DecomposeSettings s = settings();
-  s.center = "false";
+  s.center = "true";
   EXPECT_EQ(failure<core::ConfigError>(s), "'center' is for --data, which is not given");
+  s.center = "false";  // as it is done anyway
+  s.activation_scaling = "reference";
+  EXPECT_EQ(run(s).mode, "kpa");
+  s.activation_scaling = "none";
+  EXPECT_EQ(failure<core::ConfigError>(s),
+            "'activation_scaling' is for --data, which is not given");
+  s.activation_scaling = "auto";
   s.covariance.clear();
   s.data = {"text.txt"};
   s.center = "true";
@@ -123,6 +132,24 @@ TEST_F(Centring, TheSettingIsOfEvaAndOfData) {
   s.center = "maybe";
   EXPECT_THAT(failure<core::ConfigError>(s),
               HasSubstr("'center' must be one of auto, true, false"));
+}
+
+// Work that was begun before inputs could be centred is taken up: its folder says of it what it
+// said.
+TEST_F(Centring, OnlyCentredWorkIsBoundToIt) {
+  for (const bool with_data : {false, true}) {
+    for (const std::string mode : {"kpa", "eva"}) {
+      SCOPED_TRACE(mode);
+      DecomposeSettings s;
+      s.mode = mode;
+      if (with_data) s.data = {"text.txt"};
+      settle_inputs(s);
+      const bool centred = with_data && mode == "eva";
+      const core::ConfigNode bound = settings_of(s).binding();
+      EXPECT_EQ(bound.find("center") != nullptr, centred);
+      EXPECT_EQ(bound.find("activation_scaling")->text, centred ? "none" : "reference");
+    }
+  }
 }
 
 }  // namespace

@@ -115,7 +115,9 @@ TEST(CovarianceStore, OnlyACentredOneSaysSo) {
     CovarianceManifest manifest = manifest_of_test();
     manifest.centered = centered;
     writer.finish(manifest);
-    EXPECT_EQ(core::read_json(directory / "manifest.json").contains("centered"), centered);
+    const core::Json json = core::read_json(directory / "manifest.json");
+    EXPECT_EQ(json.contains("centered"), centered);
+    EXPECT_EQ(json["version"], centered ? 2 : 1);  // which programs that know of none refuse
     const CovarianceReader reader(directory);
     EXPECT_EQ(reader.manifest().centered, centered);
     EXPECT_EQ(error_of<core::ConfigError>([&] { require_uncentred(reader, "somebody"); }),

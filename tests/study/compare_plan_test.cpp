@@ -169,6 +169,50 @@ TEST(ComparePlan, ARunIsBoundToItsSettingsNotToItsPlace) {
   }
 }
 
+// A study that was begun before inputs could be centred goes on.
+TEST(ComparePlan, OnlyCentredInputsAreBound) {
+  const auto text = [](const std::string& yaml) {
+    const ComparePlan plan = plan_of(settings_from(yaml), {});
+    return core::to_yaml(binding_of(plan, plan.runs[3])) +
+           core::to_yaml(binding_of(plan.calibrations.at("facts")));
+  };
+  const auto changed = [](const std::string& from, const std::string& to) {
+    std::string yaml = kStudy;
+    yaml.replace(yaml.find(from), from.size(), to);
+    return yaml;
+  };
+  const std::string before = text(kStudy);
+  EXPECT_THAT(before, HasSubstr("activation_scaling: reference"));
+  EXPECT_THAT(before, ::testing::Not(HasSubstr("activation_scaling: auto")));
+  EXPECT_THAT(before, ::testing::Not(HasSubstr("center")));
+  EXPECT_EQ(text(changed("samples: 4", "samples: 4, activation_scaling: reference")), before);
+  EXPECT_NE(text(changed("samples: 4", "samples: 4, activation_scaling: none")), before);
+  const std::string eva = changed("{mode: kpa, covariance: [facts]}", "{mode: eva, covariance: c}");
+  const auto with = [&](const std::string& more) {
+    return std::string(eva).replace(eva.find("  unused:"), 0, "  c: {data: x" + more + "}\n");
+  };
+  const auto bound = [&](const std::string& more) {
+    return core::to_yaml(binding_of(plan_of(settings_from(with(more)), {}).calibrations.at("c")));
+  };
+  EXPECT_THAT(bound(", center: true"), HasSubstr("center: true"));
+  EXPECT_THAT(bound(", center: true"), HasSubstr("activation_scaling: none"));
+  EXPECT_EQ(bound(", center: false"), bound(""));
+}
+
+// What decompose would refuse after hours is said at once.
+TEST(ComparePlan, ACentredCalibrationIsForEvaAndForItsLike) {
+  std::string yaml = kStudy;
+  yaml.replace(yaml.find("samples: 4"), 10, "center: true");
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan_of(settings_from(yaml), {}); }),
+              ::testing::AllOf(HasSubstr("the calibration 'facts' has 'center: true', and for mode "
+                                         "kpa the mean of the inputs counts"),
+                               HasSubstr("for mode dual the mean")));
+  yaml.replace(yaml.find("{mode: kpa, covariance: [facts]}"), 32,
+               "{mode: eva, covariance: [facts, task]}");
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan_of(settings_from(yaml), {}); }),
+              HasSubstr("the calibration 'facts' has 'center: true' and 'task' has not"));
+}
+
 // The shipped files, without the data and models that they name.
 TEST(ComparePlan, TheShippedStudiesAreUnderstood) {
   std::map<std::string, std::size_t> runs;
