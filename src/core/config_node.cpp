@@ -193,6 +193,19 @@ std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& 
   return found.empty() ? following : found;
 }
 
+std::vector<std::string> left_out(const ConfigNode& saved, const ConfigNode& now) {
+  std::map<std::string, std::string> before;
+  std::map<std::string, std::string> after;
+  flatten(saved, "", before);
+  flatten(now, "", after);
+  std::vector<std::string> found;
+  for (const auto& [name, value] : before) {
+    if (!after.contains(name))
+      found.push_back(concat("'", name, "' was ", value, " and is not there now"));
+  }
+  return found;
+}
+
 std::string to_yaml(const ConfigNode& node) {
   YAML::Emitter out;
   out.SetIndent(2);

@@ -111,7 +111,8 @@ std::string why_no_sample(const EncodeCounts& counts, const EncodeSettings& sett
 
 std::string unused_template(const EncodeSettings& settings) {
   std::vector<std::string> asked;
-  if (settings.template_name != "auto" && settings.template_name != "plain")
+  if (settings.template_name != "auto" && settings.template_name != "plain" &&
+      !settings.template_is_trained)
     asked.emplace_back("'template'");
   if (!settings.system.empty()) asked.emplace_back("'system'");
   if (asked.empty()) return "";
@@ -161,7 +162,7 @@ std::vector<std::string> find_mistakes(const EncodeCounts& counts,
                            " are no special tokens of this vocabulary and become several tokens"));
   }
   if (chat != nullptr && settings.template_name != "auto" && settings.template_name != "chat" &&
-      ChatTemplate::model_has_one(settings.model_directory)) {
+      !settings.template_is_trained && ChatTemplate::model_has_one(settings.model_directory)) {
     found.push_back(
         concat("the model carries a chat template of its own, and the data go through '",
                chat->name(), "'; 'template: chat' would use the model's"));

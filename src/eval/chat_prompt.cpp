@@ -41,12 +41,17 @@ std::vector<tokenizer::TokenId> ChatPrompts::ids_of(const std::vector<ChatMessag
 
 const std::string& ChatPrompts::name() const { return chat_->name(); }
 
-std::string template_for(const std::string& asked, const std::string& adapter) {
+std::string data_template_for(const std::string& asked, const std::string& adapter) {
   if (asked != "auto" || adapter.empty()) return asked;
   const std::string trained = adapter::AdapterReader(adapter).header().template_name;
   const std::vector<std::string> names = data::template_names();
   const bool known = std::find(names.begin(), names.end(), trained) != names.end();
-  return known && is_chat_template(trained) ? trained : asked;
+  return known ? trained : asked;
+}
+
+std::string template_for(const std::string& asked, const std::string& adapter) {
+  const std::string found = data_template_for(asked, adapter);
+  return is_chat_template(found) ? found : asked;
 }
 
 bool is_chat_template(const std::string& name) { return name != "auto" && name != "plain"; }

@@ -43,6 +43,9 @@ class ChatPrompts {
 // trained with, where its name is known.
 std::string template_for(const std::string& asked, const std::string& adapter);
 
+// The same for records of data, which may have been plain in training.
+std::string data_template_for(const std::string& asked, const std::string& adapter);
+
 // Whether a template makes prompts of messages; else they are plain text.
 bool is_chat_template(const std::string& name);
 

@@ -14,6 +14,7 @@
 #include "corda/model/config.h"
 #include "corda/model/forward.h"
 #include "corda/tokenizer/tokenizer.h"
+#include "eval/chat_prompt.h"
 #include "eval/unused_settings.h"
 
 namespace corda::eval {
@@ -129,8 +130,12 @@ std::vector<data::Sample> perplexity_samples(const EvalSettings& given, core::Re
   if (text) {
     samples = text_windows(files, *tokenizer, settings, reporter);
   } else {
+    const std::string used = data_template_for(settings.template_name, settings.adapter);
+    const bool trained = used != settings.template_name;
+    if (trained) reporter.info(concat("template ", used, ", with which the adapter was trained"));
     const data::Dataset dataset = data::load_samples(files, *tokenizer,
-                                                     {.template_name = settings.template_name,
+                                                     {.template_name = used,
+                                                      .template_is_trained = trained,
                                                       .model_directory = settings.model,
                                                       .system = settings.system,
                                                       .date = settings.date,

@@ -11,6 +11,7 @@
 #include "corda/core/random.h"
 #include "corda/core/text.h"
 #include "corda/data/load.h"
+#include "eval/chat_prompt.h"
 
 namespace corda::eval {
 
@@ -123,14 +124,15 @@ VerifySamples load(SampleSource source, const VerifySettings& settings) {
 }  // namespace
 
 SampleSource source_of(const VerifySettings& settings) {
-  SampleSource source{.files = {},
-                      .encode = {.template_name = settings.template_name,
-                                 .model_directory = settings.model,
-                                 .system = settings.system,
-                                 .date = settings.date,
-                                 .max_length = kLongest,
-                                 .skip_bad = settings.skip_bad,
-                                 .threads = settings.threads}};
+  SampleSource source{
+      .files = {},
+      .encode = {.template_name = data_template_for(settings.template_name, settings.adapter),
+                 .model_directory = settings.model,
+                 .system = settings.system,
+                 .date = settings.date,
+                 .max_length = kLongest,
+                 .skip_bad = settings.skip_bad,
+                 .threads = settings.threads}};
   for (const auto& path : settings.data) {
     source.files.push_back({.path = path,
                             .format = settings.format,

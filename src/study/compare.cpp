@@ -76,8 +76,9 @@ class Study {
   void bind(const std::string& part, const ConfigNode& settings, const fs::path& made) const {
     const fs::path saved = out_ / "settings" / (part + ".yaml");
     if (fs::exists(saved) && fs::exists(made)) {
-      const auto changed =
-          core::differences(core::parse_yaml(core::read_file(saved), saved.string()), settings);
+      const ConfigNode before = core::parse_yaml(core::read_file(saved), saved.string());
+      auto changed = core::differences(before, settings);
+      if (changed.empty()) changed = core::left_out(before, settings);
       if (changed.empty()) return;
       throw core::ConfigError(concat("'", made.string(),
                                      "' was made with other settings: ", core::listed(changed),

@@ -266,8 +266,8 @@ TEST_F(Resume, ACentredCalibrationGoesOnAsItBegan) {
   const ProcessResult refused = run_corda(plain);
   EXPECT_EQ(refused.exit_code, 2);
   EXPECT_THAT(refused.err,
-              HasSubstr("cov.work' holds unfinished work, but 'center' was true and is "
-                        "false now; delete that folder to start anew, or repeat"));
+              HasSubstr("cov.work' holds unfinished work, but 'center' was true and is not "
+                        "there now; delete that folder to start anew, or repeat"));
 }
 
 // config.json changes what the blocks compute, though every weight and token stays as it is.

@@ -135,6 +135,20 @@ TEST_F(Talk, AnAdapterBringsTheTemplateOfItsTrainingAlong) {
   asked.adapter = directory.string();
   Chat adapted(asked, log_);
   EXPECT_EQ(adapted.say("Which river runs through Hendwick?", {}, log_), expected);
+  // So are data that are scored, without a word against it.
+  EvalSettings scored =
+      eval("perplexity", file("chats.jsonl", R"({"messages": [)"
+                                             R"({"role": "user", "content": "A river?"}, )"
+                                             R"({"role": "assistant", "content": "Nolt"}]})"
+                                             "\n"));
+  scored.template_name = "alpaca";
+  const double nll = evaluate(scored, log_).nll;
+  scored.template_name = "auto";
+  EXPECT_THROW(evaluate(scored, log_), core::Error);
+  scored.adapter = directory.string();
+  log_.text.clear();
+  EXPECT_EQ(evaluate(scored, log_).nll, nll);
+  EXPECT_THAT(log_.text, HasSubstr("template alpaca, with which the adapter was trained"));
   // The base has no template of its own to go on with.
   EXPECT_THROW(adapted.use_adapter("", log_), core::ConfigError);
   EXPECT_NE(adapted.say("Which river runs through Hendwick?", {}, log_), "");

@@ -193,6 +193,12 @@ TEST_F(VerifyMerge, AWrongWeightFails) {
   });
   EXPECT_THAT(testing::error_of<core::NumericalError>([&] { verify_merge(settings(), log_); }),
               HasSubstr("nan of the largest"));
+  merge("bf16");
+  spoil([](const at::Tensor& w) { return w * 2.0; });
+  EXPECT_THAT(testing::error_of<core::NumericalError>([&] { verify_merge(settings(), log_); }),
+              ::testing::AllOf(HasSubstr("; another token is the most likely at "),
+                               HasSubstr(", and the loss is "),
+                               HasSubstr("not kept; --dtype fp32 keeps what rounding loses")));
 }
 
 TEST_F(VerifyMerge, TokensThatRoundingChangesAreCountedAndTheWayOutIsNamed) {

@@ -40,6 +40,9 @@ ConfigNode parse_yaml(std::string_view text, const std::string& source);
 std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& now,
                                      const std::set<std::string>& derived = {});
 
+// "'center' was true and is not there now" for each leaf of `saved` that `now` has not.
+std::vector<std::string> left_out(const ConfigNode& saved, const ConfigNode& now);
+
 // Block YAML that parse_yaml reads back to the same tree.
 std::string to_yaml(const ConfigNode& node);
 

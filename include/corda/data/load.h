@@ -13,6 +13,8 @@ namespace corda::data {
 struct EncodeSettings {
   // auto | chat | plain | a named template (see include/corda/data/names.h) | FILE.jinja
   std::string template_name = "auto";
+  // It is that of an adapter's training, and nobody asked for it: nothing is to be said against it.
+  bool template_is_trained = false;
   fs::path model_directory = {};       // where the model's own chat template is looked for
   std::string train_on = "assistant";  // assistant | last | all
   std::string system = {};             // replaces the system prompt of the data where not empty
