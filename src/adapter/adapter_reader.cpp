@@ -60,11 +60,11 @@ bool read_notes(const fs::path& path, const PeftConfig& config, Adapter& adapter
   if (adapter.rank < 1 || config.rank % factor != 0 || config.rank / factor != adapter.rank ||
       alpha != static_cast<double>(factor) * adapter.alpha ||
       config.use_dora != (adapter.method == "dora")) {
-    throw FormatError(concat(source, ": says method ", adapter.method, ", rank ", adapter.rank,
-                             ", alpha ", adapter.alpha, subtracts ? ", start subtracted" : "",
-                             ", but adapter_config.json says r ", config.rank, ", lora_alpha ",
-                             alpha, config.use_dora ? ", DoRA" : "",
-                             "; one of the two files was changed"));
+    throw FormatError(concat(
+        source, ": says method ", adapter.method, ", rank ", adapter.rank, ", alpha ",
+        adapter.alpha, subtracts ? ", start subtracted" : "", ", but adapter_config.json says r ",
+        config.rank, ", lora_alpha ", config.alpha, config.use_rslora ? ", use_rslora" : "",
+        config.use_dora ? ", DoRA" : "", "; one of the two files was changed"));
   }
   return subtracts;
 }

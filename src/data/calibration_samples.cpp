@@ -69,7 +69,7 @@ std::vector<std::vector<TokenId>> draw_samples(CalibrationSource& source,
     try {
       encoded = encoder.encode(drawn.file, drawn.record, drawn.format);
     } catch (const core::FormatError& error) {
-      if (!settings.encode.skip_bad) throw with_skip_advice(error);
+      if (!settings.encode.skip_bad) throw with_skip_advice(error, settings.encode.skip_switch);
       reporter.warn(core::concat("skipped: ", error.what()));
       return;
     }

@@ -23,7 +23,8 @@ void CalibrationSource::read(const Visit& visit) {
 }
 
 bool CalibrationSource::documents() const {
-  return is_document(RecordStream(files_.front(), quiet(), kTextPartBytes));
+  return is_document(
+      RecordStream(files_.front(), quiet(), kTextPartBytes, settings_.encode.skip_switch));
 }
 
 BadRecord CalibrationSource::quiet() const {
@@ -39,7 +40,7 @@ BadRecord CalibrationSource::reporting() {
 
 void CalibrationSource::read_file(const DataFile& file, const Visit& visit) {
   const BadRecord bad = reporting();
-  RecordStream stream(file, bad, kTextPartBytes);
+  RecordStream stream(file, bad, kTextPartBytes, settings_.encode.skip_switch);
   const bool document = is_document(stream);
   if (&file != &files_.front() && document != documents_) {
     throw core::ConfigError(core::concat("'", file.path.string(), "' has the format ",
@@ -58,7 +59,7 @@ void CalibrationSource::read_file(const DataFile& file, const Visit& visit) {
       const Record record = parse_record(std::move(*raw), file.path.string());
       visit(stream, record, is_part);
     } catch (const core::FormatError& error) {
-      if (!bad) throw with_skip_advice(error);
+      if (!bad) throw with_skip_advice(error, settings_.encode.skip_switch);
       bad(error);
     }
   }

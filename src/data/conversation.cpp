@@ -375,9 +375,7 @@ class Reader {
 
 const std::string& Message::role() const { return value.at("role").get_ref<const std::string&>(); }
 
-bool is_assistant(const Message& message) {
-  return message.role() == "assistant" || message.role() == "model";
-}
+bool is_assistant(const Message& message) { return message.role() == "assistant"; }
 
 Conversation conversation_of(const DataFile& file, const Record& record, const std::string& format,
                              const std::string& system, bool parse_arguments) {

@@ -33,17 +33,17 @@ struct Conversation {
 //
 // `messages` and `sharegpt`: a list of messages, or its JSON text; each with `role` and `content`
 // as in OpenAI's API, or `from` and `value`. Roles and speakers have the usual names (human, gpt,
-// bot, function_call, observation, ...). Keys that are null are absent. Contents that are lists of
-// text parts become one text. `function_call` becomes a tool call, arguments that are the text of a
-// JSON object become that object (they stay text where `parse_arguments` is false), and `train`,
-// `loss` and `weight` are taken out. `messages` may also be two lists, `prompt` and `completion`.
-// Instruction formats become a user's and an assistant's message after `system` and `history`. A
-// `system` that is not empty replaces the system message of the data, or becomes the first message.
-// Throws FormatError with the record's place.
+// model, bot, function_call, observation, ...). Keys that are null are absent. Contents that are
+// lists of text parts become one text. `function_call` becomes a tool call, arguments that are the
+// text of a JSON object become that object (they stay text where `parse_arguments` is false), and
+// `train`, `loss` and `weight` are taken out. `messages` may also be two lists, `prompt` and
+// `completion`. Instruction formats become a user's and an assistant's message after `system` and
+// `history`. A `system` that is not empty replaces the system message of the data, or becomes the
+// first message. Throws FormatError with the record's place.
 Conversation conversation_of(const DataFile& file, const Record& record, const std::string& format,
                              const std::string& system, bool parse_arguments = true);
 
-// Whether the message is by the assistant, who is trained, under either of its two names.
+// Whether the message is by the assistant, who is trained.
 bool is_assistant(const Message& message);
 
 }  // namespace corda::data

@@ -69,7 +69,7 @@ Dataset load_samples(const std::vector<DataFile>& files, const tokenizer::Tokeni
       const BadRecord pass =
           settings.skip_bad ? BadRecord([](const core::FormatError&) {}) : BadRecord();
       for (const auto& file : files) {
-        const RecordStream stream(file, pass);
+        const RecordStream stream(file, pass, 0, settings.skip_switch);
         pipeline.encoder().template_of(stream.format());
         report_columns(stream, reporter);
       }

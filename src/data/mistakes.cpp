@@ -69,7 +69,8 @@ std::vector<std::string> causes_of(const EncodeCounts& counts, const EncodeSetti
       " tokens), so that nothing of the answer is left: raise max_length");
   add(counts.without_targets, " are all prompt: nothing in them is to be learnt");
   add(counts.one_token,
-      " are texts, or last pieces of texts, of a single token, which nothing predicts");
+      " are texts, or last pieces of texts, that are empty or a single token, which nothing "
+      "predicts");
   return causes;
 }
 

@@ -109,9 +109,14 @@ EncodedRecord RecordEncoder::encode(const DataFile& file, const Record& record,
   if (format == "text") {
     DocumentCutter cutter(tokenizer_, settings_.max_length,
                           [&](Sample& sample) { add_piece(std::move(sample), result); });
-    cutter.add(encode_plain(tokenizer_, text_of(file, record)));
+    const std::string text = text_of(file, record);
+    cutter.add(encode_plain(tokenizer_, text));
     cutter.finish();
     result.full_tokens = cutter.tokens();
+    if (text.empty() && result.samples.empty()) {  // EOS alone, or nothing
+      result.one_token = 1;
+      result.why_dropped = "the text is empty";
+    }
   } else if (needs_conversation(file, record, format)) {
     encode_conversation(file, record, format, with_borders, result);
   } else {
@@ -206,7 +211,6 @@ void RecordEncoder::cut(Sample sample, const std::string& all_prompt, EncodedRec
           concat("it has ", into.full_tokens, " tokens; max_length is ", settings_.max_length);
       return;
     }
-    ++into.truncated;
     sample.ids.resize(static_cast<std::size_t>(settings_.max_length));
     sample.supervised.resize(sample.ids.size());
   }
@@ -215,6 +219,7 @@ void RecordEncoder::cut(Sample sample, const std::string& all_prompt, EncodedRec
     into.why_dropped = concat("its prompt alone fills max_length, which is ", settings_.max_length);
     return;
   }
+  if (size_of(sample) < into.full_tokens) ++into.truncated;
   into.samples.push_back(std::move(sample));
 }
 

@@ -28,8 +28,12 @@ std::set<std::string> list_columns(const DataFile& file) {
 
 }  // namespace
 
-RecordStream::RecordStream(DataFile file, BadRecord bad, std::int64_t part_bytes)
-    : file_(std::move(file)), bad_(std::move(bad)), in_parts_(part_bytes > 0 && is_plain_text()) {
+RecordStream::RecordStream(DataFile file, BadRecord bad, std::int64_t part_bytes,
+                           std::string skip_switch)
+    : file_(std::move(file)),
+      bad_(std::move(bad)),
+      skip_switch_(std::move(skip_switch)),
+      in_parts_(part_bytes > 0 && is_plain_text()) {
   const std::string name = file_.path.string();
   check_format(file_);
   refuse_other_containers(file_.path, file_.format);
@@ -76,7 +80,7 @@ void RecordStream::look_at(const RawRecord& raw) {
     record = parse_record(raw, file_.path.string());
   } catch (const core::FormatError& error) {
     if (bad_) throw;
-    throw with_skip_advice(error);
+    throw with_skip_advice(error, skip_switch_);
   }
   const std::string format = detect_format(file_, record);
   notes_ = column_notes(file_, record, format);
@@ -89,16 +93,15 @@ std::optional<RawRecord> RecordStream::read() {
       return reader_->next_raw();
     } catch (const core::FormatError& error) {
       if (!reader_->skip_bad()) throw;
-      if (!bad_) throw with_skip_advice(error);
+      if (!bad_) throw with_skip_advice(error, skip_switch_);
       bad_(error);
     }
   }
 }
 
-core::FormatError with_skip_advice(const core::FormatError& error) {
-  return core::FormatError(core::concat(
-      error.what(),
-      "; bad records are left out, and listed, with --skip-bad (data.skip_bad: true)"));
+core::FormatError with_skip_advice(const core::FormatError& error, const std::string& skip_switch) {
+  return core::FormatError(
+      core::concat(error.what(), "; bad records are left out, and listed, with ", skip_switch));
 }
 
 void report_columns(const RecordStream& stream, core::Reporter& reporter) {

@@ -10,6 +10,7 @@
 
 #include "corda/core/error.h"
 #include "corda/core/reporter.h"
+#include "corda/data/load.h"
 #include "data/formats.h"
 #include "data/record_reader.h"
 
@@ -27,8 +28,9 @@ class RecordStream {
   // With `bad`, a record that cannot be read or tells no format is handed to it and left out,
   // where the file can be read on behind it.
   // `part_bytes` above 0: a plain text comes as several records of so many bytes, which may end
-  // within a character.
-  explicit RecordStream(DataFile file, BadRecord bad = {}, std::int64_t part_bytes = 0);
+  // within a character. `skip_switch`: what errors name as the way to leave out bad records.
+  explicit RecordStream(DataFile file, BadRecord bad = {}, std::int64_t part_bytes = 0,
+                        std::string skip_switch = kSkipSwitch);
 
   const DataFile& file() const { return file_; }
   // The format that was given or found, never "auto".
@@ -48,6 +50,7 @@ class RecordStream {
 
   DataFile file_;
   BadRecord bad_;
+  std::string skip_switch_;
   bool in_parts_ = false;
   std::unique_ptr<RecordReader> reader_;
   std::optional<RawRecord> head_;
@@ -57,7 +60,8 @@ class RecordStream {
 };
 
 // The error of a bad record, with how to leave such records out.
-core::FormatError with_skip_advice(const core::FormatError& error);
+core::FormatError with_skip_advice(const core::FormatError& error,
+                                   const std::string& skip_switch = kSkipSwitch);
 
 // Reports which columns stay unread, and warns of what that loses.
 void report_columns(const RecordStream& stream, core::Reporter& reporter);

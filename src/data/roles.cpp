@@ -10,9 +10,9 @@ namespace corda::data {
 
 namespace {
 
-constexpr std::array<std::string_view, 12> kRoles = {
-    "system",      "user",    "assistant",   "tool",  "developer",    "function",
-    "environment", "ipython", "observation", "model", "tool_results", "critic"};
+constexpr std::array<std::string_view, 11> kRoles = {
+    "system",      "user",    "assistant",   "tool",         "developer", "function",
+    "environment", "ipython", "observation", "tool_results", "critic"};
 
 const std::map<std::string_view, std::string_view>& roles_of_speakers() {
   static const std::map<std::string_view, std::string_view> kNames = {

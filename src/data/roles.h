@@ -11,7 +11,7 @@
 namespace corda::data {
 
 // Whether chat templates know that role by this name. A template may build its special tokens from
-// it ("<|" + role + "|>").
+// it ("<|" + role + "|>"). Not `model`: templates that write it (Gemma's) make it of `assistant`.
 bool is_known_role(std::string_view role);
 
 // What `kCallRole` stands for: an assistant's message whose text is the JSON of a tool call.

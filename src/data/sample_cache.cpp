@@ -20,7 +20,7 @@ using core::Json;
 
 namespace {
 
-constexpr int kVersion = 5;
+constexpr int kVersion = 6;
 
 constexpr std::array kCounts = {std::pair{"records", &EncodeCounts::records},
                                 std::pair{"samples", &EncodeCounts::samples},

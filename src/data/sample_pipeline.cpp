@@ -46,7 +46,7 @@ void SamplePipeline::run_file(const DataFile& data_file, const Sink& sink) {
                       settings_.skip_bad
                           ? BadRecord([this](const core::FormatError& error) { skip(error); })
                           : BadRecord(),
-                      settings_.max_length > 0 ? kTextPartBytes : 0);
+                      settings_.max_length > 0 ? kTextPartBytes : 0, settings_.skip_switch);
   const std::string name = encoder_.template_of(stream.format());
   report_columns(stream, reporter_);
   if (template_.empty() || template_ == "none") template_ = name;
@@ -116,7 +116,7 @@ void SamplePipeline::finish_chunk(const RecordStream& stream, std::vector<RawRec
       if (borders || outcomes[at].encoded.notes())
         outcomes[at].encoded.place = concat(name, ":", record.line, ":", record.column);
     } catch (const core::FormatError& error) {
-      if (!settings_.skip_bad) throw with_skip_advice(error);
+      if (!settings_.skip_bad) throw with_skip_advice(error, settings_.skip_switch);
       outcomes[at].bad = error;
     }
   });

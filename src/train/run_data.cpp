@@ -39,6 +39,7 @@ data::EncodeSettings encode_settings_of(const TrainSettings& settings) {
           .max_length = settings.data.max_length,
           .overlong = settings.data.overlong,
           .skip_bad = settings.data.skip_bad,
+          .skip_switch = "data.skip_bad: true",
           .threads = settings.threads};
 }
 

@@ -327,6 +327,19 @@ TEST(AdapterFiles, HostileDirectoriesAreRefusedWithTheReason) {
   EXPECT_THAT(with("layers", core::Json::array()), HasSubstr("'layers' must be a JSON object"));
 }
 
+TEST(AdapterFiles, FilesThatDisagreeAreQuotedAsTheyStand) {
+  const TemporaryDirectory scratch;
+  write_adapter(scratch.path(), corda_adapter(random(9, 7, 1)));
+  const auto path = scratch.path() / "adapter_config.json";
+  core::Json config = core::read_json(path);
+  config["use_rslora"] = true;
+  core::write_json(path, config);
+  EXPECT_THAT(error_of<core::FormatError>([&] { read_adapter(scratch.path()); }),
+              HasSubstr("says method corda, rank 3, alpha 6, start subtracted, but "
+                        "adapter_config.json says r 6, lora_alpha 12, use_rslora; one of the two "
+                        "files was changed"));
+}
+
 TEST(AdapterFiles, UnknownTensorIsRefused) {
   const TemporaryDirectory scratch;
   core::write_json(scratch.path() / "adapter_config.json",

@@ -142,7 +142,7 @@ TEST_F(Mistakes, DroppedSamplesAreListedWithTheirPlaceAndCause) {
                            HasSubstr("f.jsonl:20:1: its prompt"), Not(HasSubstr("f.jsonl:21:1")),
                            HasSubstr("23 samples were dropped: 23 have a prompt that alone fills "
                                      "max_length (48 tokens)"),
-                           Not(HasSubstr("all prompt"))));
+                           Not(HasSubstr("all prompt")), Not(HasSubstr("were cut there"))));
 }
 
 TEST_F(Mistakes, ATextOfOneTokenIsNoPrompt) {
@@ -151,6 +151,19 @@ TEST_F(Mistakes, ATextOfOneTokenIsNoPrompt) {
   EXPECT_THAT(warnings("{\"text\":\"a\"}\n{\"text\":\"a b c\"}", "auto"),
               AllOf(HasSubstr("f.jsonl:1:1: the text is a single token, which nothing predicts"),
                     Not(HasSubstr("prompt"))));
+}
+
+// With EOS, which then stands alone, and without.
+TEST_F(Mistakes, AnEmptyTextIsCalledEmpty) {
+  tokenizer_->prefix.clear();
+  ASSERT_TRUE(tokenizer_->eos_id.has_value());
+  const auto is_empty = AllOf(HasSubstr("f.jsonl:1:1: the text is empty"),
+                              HasSubstr("1 samples were dropped: 1 are texts, or last pieces of "
+                                        "texts, that are empty or a single token"),
+                              Not(HasSubstr("the text is a single token")));
+  EXPECT_THAT(warnings("{\"text\":\"\"}\n{\"text\":\"a b c\"}", "auto"), is_empty);
+  tokenizer_->eos_id.reset();
+  EXPECT_THAT(warnings("{\"text\":\"\"}\n{\"text\":\"a b c d\"}", "auto"), is_empty);
 }
 
 TEST_F(Mistakes, MessagesThatTheTemplateDoesNotShow) {

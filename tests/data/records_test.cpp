@@ -65,6 +65,7 @@ TEST_F(Records, SpeakersOfOtherToolsAreUserAndAssistant) {
           R"({"messages":[{"from":"human","value":"a"},{"from":"bot","value":"b"}]})",
           R"({"conversations":[{"role":"human","content":"a"},{"role":"ai","content":"b"}]})",
           R"({"conversations":[{"from":"user","value":"a"},{"from":"model","value":"b"}]})",
+          R"({"messages":[{"role":"user","content":"a"},{"role":"model","content":"b"}]})",
           R"({"conversations":[{"from":"human","content":"a"},{"role":"assistant","value":"b"}]})",
           R"({"messages":[{"role":"user","content":"a","from":null,"value":null},{"from":"gpt","value":"b","role":null,"content":null}]})",
       }) {
@@ -77,6 +78,25 @@ TEST_F(Records, SpeakersOfOtherToolsAreUserAndAssistant) {
                 "'value'); its keys are: speaker, text"));
   EXPECT_THAT(error_of(R"({"messages":[{"role":"user","from":"gpt","content":"b"}]})"),
               HasSubstr("it has 'from' and 'role', and they differ"));
+}
+
+// Gemma's name of the assistant, through templates that know `assistant` alone and through one that
+// is known by its text, without generation marks.
+TEST_F(Records, TheRoleModelIsTheAssistant) {
+  const std::string line =
+      R"({"messages":[{"role":"user","content":"a"},{"role":"model","content":"b"}]})";
+  for (const char* name : {"chatml", "llama-2", "gemma"}) {
+    EXPECT_EQ(text_of(file(line), name), text_of(file(kTurn), name)) << name;
+    EXPECT_EQ(learnt_of(line, name), learnt_of(kTurn, name)) << name;
+    EXPECT_THAT(learnt_of(line, name), HasSubstr("b")) << name;
+  }
+  const std::string plain =
+      own("{% for m in messages %}[{{ m.role }}]{{ m.content }}</s>{% endfor %}"
+          "{% if add_generation_prompt %}[assistant]{% endif %}");
+  EXPECT_EQ(text_of(file(line), plain), "[user]a</s>[assistant]b</s>");
+  EXPECT_EQ(learnt_of(line, plain), "b</s>");
+  EXPECT_THAT(error_of(R"({"messages":[{"role":"Model","content":"b"}]})"),
+              HasSubstr("unknown role 'Model' (did you mean 'model'?)"));
 }
 
 TEST_F(Records, MessagesMayBeJsonText) {
@@ -327,6 +347,23 @@ TEST_F(Records, SkipBadIsNamedWhereARecordIsBadAndOnlyThere) {
   EXPECT_EQ(load_qa(squad, true, log_).size(), 2U);
   EXPECT_THAT(log_.text, AllOf(HasSubstr("skipped: "), HasSubstr("f.jsonl:2:1: the question has"),
                                HasSubstr("1 bad records were skipped")));
+}
+
+// In the first record, which tells the format, and in a later one.
+TEST_F(Records, TheErrorOfABadRecordNamesTheSettingOfTheVerb) {
+  for (const std::string& lines : {std::string("{broken\n"), std::string(kTurn) + "\n{broken\n"}) {
+    const DataFile data_file = file(lines);
+    const std::string message = message_of<core::FormatError>([&] {
+      load_samples({data_file}, *tokenizer_,
+                   {.template_name = "chatml",
+                    .model_directory = model_,
+                    .skip_switch = "data.skip_bad: true"},
+                   log_);
+    });
+    EXPECT_THAT(message,
+                AllOf(HasSubstr("bad records are left out, and listed, with data.skip_bad: true"),
+                      Not(HasSubstr("--skip-bad"))));
+  }
 }
 
 }  // namespace

@@ -363,5 +363,18 @@ TEST_F(Plan, LeavesNoFolderBehind) {
   EXPECT_TRUE(fs::is_empty(run.out));
 }
 
+// `corda train` has no flag --skip-bad.
+TEST_F(Plan, ABadRecordIsRefusedWithTheSettingThatLeavesItOut) {
+  TrainSettings run = small_settings("bad");
+  const fs::path path = folder_.path() / "bad.jsonl";
+  core::write_file_atomic(path, "{\"prompt\": \"a\", \"completion\": \"b\"}\n{broken\n");
+  run.data.train = {{.path = path}};
+  EXPECT_THAT(
+      error_of<core::FormatError>([&] { train(run, false, reporter_); }),
+      ::testing::AllOf(HasSubstr("bad.jsonl:2:"),
+                       HasSubstr("bad records are left out, and listed, with data.skip_bad: true"),
+                       ::testing::Not(HasSubstr("--skip-bad"))));
+}
+
 }  // namespace
 }  // namespace corda::train

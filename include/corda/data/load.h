@@ -10,20 +10,24 @@
 
 namespace corda::data {
 
+// What leaves out bad records, as most verbs name it.
+inline constexpr const char* kSkipSwitch = "--skip-bad";
+
 struct EncodeSettings {
   // auto | chat | plain | a named template (see include/corda/data/names.h) | FILE.jinja
   std::string template_name = "auto";
   // It is that of an adapter's training, and nobody asked for it: nothing is to be said against it.
   bool template_is_trained = false;
-  fs::path model_directory = {};       // where the model's own chat template is looked for
-  std::string train_on = "assistant";  // assistant | last | all
-  std::string system = {};             // replaces the system prompt of the data where not empty
-  std::string date = {};               // YYYY-MM-DD that templates show; empty: today()
-  std::int64_t max_length = 0;         // tokens; 0: no limit
-  std::string overlong = "truncate";   // truncate | drop
-  bool skip_bad = false;               // leave out what cannot be read, instead of stopping
-  std::int64_t threads = 0;            // that tokenise; 0: all. The result is the same
-  fs::path cache = {};                 // directory for tokenised data; empty: in memory
+  fs::path model_directory = {};          // where the model's own chat template is looked for
+  std::string train_on = "assistant";     // assistant | last | all
+  std::string system = {};                // replaces the system prompt of the data where not empty
+  std::string date = {};                  // YYYY-MM-DD that templates show; empty: today()
+  std::int64_t max_length = 0;            // tokens; 0: no limit
+  std::string overlong = "truncate";      // truncate | drop
+  bool skip_bad = false;                  // leave out what cannot be read, instead of stopping
+  std::string skip_switch = kSkipSwitch;  // what errors name as the way to set skip_bad
+  std::int64_t threads = 0;               // that tokenise; 0: all. The result is the same
+  fs::path cache = {};                    // directory for tokenised data; empty: in memory
 };
 
 // The local day of the clock, as "2026-11-24"; what an empty date stands for.
@@ -43,7 +47,7 @@ struct EncodeCounts {
   std::int64_t too_long = 0;
   std::int64_t prompt_fills = 0;     // cut within the prompt: nothing of the answer is left
   std::int64_t without_targets = 0;  // all prompt, nothing to learn
-  std::int64_t one_token = 0;        // texts, and last pieces of texts, of a single token
+  std::int64_t one_token = 0;        // texts, and last pieces of them, of one token or none
   std::int64_t tokens = 0;
   std::int64_t supervised = 0;
   std::int64_t longest = 0;       // tokens of the longest sample
