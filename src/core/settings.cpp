@@ -352,8 +352,17 @@ bool SettingsList::is_group(std::string_view name) const {
 
 void SettingsList::refuse_unknown(std::string_view name, const std::string& place) const {
   const std::string here = explain_ ? explain_(name) : "";
-  auto candidates = names();
-  std::erase(candidates, name);  // a group given as if it were a setting
+  if (is_group(name)) {
+    constexpr std::size_t kNamed = 4;
+    std::vector<std::string> inside;
+    for (const auto& item : items_)
+      if (item.name.starts_with(concat(name, "."))) inside.push_back(item.name);
+    const bool more = inside.size() > kNamed;
+    if (more) inside.resize(kNamed);
+    throw ConfigError(concat(place, "'", name, "' is a group; set ", join(inside, ", "),
+                             more ? ", ..." : "", here.empty() ? "" : "; " + here));
+  }
+  const auto candidates = names();
   const std::string colon = colon_advice(name);
   throw ConfigError(concat(place, "unknown setting '", name, "'",
                            !here.empty()    ? ": " + here

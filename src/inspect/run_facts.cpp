@@ -21,19 +21,37 @@ std::string text_at(const ConfigNode& root, std::string_view key) {
   return node == nullptr ? "" : node->text;
 }
 
+std::string text_at(const ConfigNode& root, std::string_view group, std::string_view key) {
+  const ConfigNode* node = root.find(group);
+  return node == nullptr ? std::string() : text_at(*node, key);
+}
+
+// Whether the result is that of the step with the lowest evaluation loss.
+bool keeps_best(const ConfigNode& settings) {
+  return text_at(settings, "checkpoint", "best") == "true" ||
+         core::parse_int(text_at(settings, "eval", "patience")).value_or(0) > 0;
+}
+
 // What metrics.jsonl says of all steps; its last line may be cut off where a run was killed.
-void add_metrics(Json& facts, const fs::path& path) {
+void add_metrics(Json& facts, const fs::path& path, bool with_best) {
   std::ifstream file(path);
   std::int64_t tokens = 0;
   std::int64_t supervised = 0;
   Json last;
   Json evaluated;
+  Json best;
   for (std::string line; std::getline(file, line);) {
     const Json step = Json::parse(line, nullptr, false);
     if (!step.is_object() || !step.contains("step")) continue;
     tokens += step.value("tokens", std::int64_t{0});
     supervised += step.value("supervised_tokens", std::int64_t{0});
-    if (step.contains("eval_loss")) evaluated = step;
+    if (step.contains("eval_loss")) {
+      evaluated = step;
+      const Json& loss = step["eval_loss"];
+      if (with_best && loss.is_number() &&
+          (best.is_null() || loss.get<double>() < best["eval_loss"].get<double>()))
+        best = step;
+    }
     if (step.contains("forgetting")) facts["forgetting"] = step["forgetting"];
     last = step;
   }
@@ -44,6 +62,10 @@ void add_metrics(Json& facts, const fs::path& path) {
   if (!evaluated.is_null()) {
     facts["eval_loss"] = evaluated["eval_loss"];
     facts["eval_step"] = evaluated["step"];
+  }
+  if (!best.is_null()) {
+    facts["best_step"] = best["step"];
+    facts["best_eval_loss"] = best["eval_loss"];
   }
   facts["tokens"] = tokens;
   facts["supervised_tokens"] = supervised;
@@ -78,7 +100,7 @@ Json run_facts(const InspectSettings& settings, core::Reporter& reporter) {
                 {"finished", fs::exists(result)}};
   if (const std::string start = text_at(root, "adapter"); !start.empty())
     facts["started_from"] = start;
-  add_metrics(facts, run / "metrics.jsonl");
+  add_metrics(facts, run / "metrics.jsonl", keeps_best(root));
   facts["checkpoints"] = checkpoints_in(run);
   if (!fs::exists(result)) {
     if (settings.covariance.empty()) return facts;

@@ -21,6 +21,7 @@ constexpr const char* kBatch =
     "micro-batches follows from optim.micro_batch_tokens";
 constexpr const char* kQuantised = "use base: nf4 or base: fp8, or give a model that is quantised";
 constexpr const char* kPrecision = "use precision: bf16, fp32 or auto";
+constexpr const char* kTrain = "use data.train, a list of files";
 constexpr const char* kKernels =
     "there is nothing to set: attention, norms and losses use fused kernels wherever a GPU allows "
     "them";
@@ -55,6 +56,8 @@ const std::vector<Foreign>& table() {
         "bf16_full_eval", "fp16_full_eval", "fp16_opt_level", "half_precision_backend",
         "mixed_precision", "upcast_layernorm", "autocast_adapter_dtype"},
        kPrecision},
+      {{"fp8", "use_fp8", "enable_fp8", "fp8_config", "fp8_recipe", "fp8_backend"},
+       "use precision: fp8 for products in float8, base: fp8 to hold the frozen weights in it"},
       {{"learning_rate"}, "use optim.lr"},
       {{"embedding_lr", "loraplus_lr_embedding", "lr_groups"},
        "one rate holds for everything that is trained: optim.lr, but for optim.lora_plus_ratio"},
@@ -112,7 +115,8 @@ const std::vector<Foreign>& table() {
        "give --resume on the command line; it takes the newest checkpoint of 'out'"},
       {{"dataset", "datasets", "train_file", "data_path", "dataset_name", "train_dataset",
         "dataset_dir", "dataset_path", "train_data", "data_files"},
-       "use data.train, a list of files"},
+       kTrain},
+      {{"data.path", "data.paths", "data.file", "data.files"}, kTrain},
       {{"eval_dataset", "test_datasets", "validation_file", "valid_file", "eval_data"},
        "use data.eval, a list of files"},
       {{"val_set_size", "validation_split", "eval_split", "test_size", "val_size",
@@ -224,13 +228,15 @@ const std::vector<Foreign>& table() {
       {{"use_eaft_loss", "use_eaft", "enable_eaft_loss"}, "use loss.weighting: eaft"},
       {{"eaft_alpha", "eaft_loss_alpha"}, "use loss.eaft_power"},
       {{"stage", "rl", "rl_beta", "dpo", "dpo_beta", "beta", "pref_loss", "pref_beta",
-        "reward_model", "ref_model", "kto_chosen_weight", "simpo_gamma", "orpo_alpha", "trl",
+        "reward_model", "ref_model", "kto", "kto_chosen_weight", "simpo_gamma", "orpo_alpha", "trl",
         "do_train"},
        "supervised fine-tuning is what corda trains; preference and reinforcement learning are not "
        "there"},
       {{"freeze_trainable_layers", "freeze_trainable_modules", "unfrozen_parameters",
-        "freeze_vision_tower", "trainable_parameters", "num_layers", "freeze_layers"},
+        "freeze_vision_tower", "trainable_parameters", "num_layers", "freeze_layers", "unfreeze",
+        "lisa", "lisa_n_layers", "lisa_step_interval", "lisa_layers_attribute"},
        "method full trains all weights; else lora.target_modules says which layers are adapted"},
+      {{"strict"}, "a setting that does not exist is always refused; there is nothing to set"},
       {{"push_to_hub", "hub_model_id", "hub_strategy", "hf_use_auth_token", "hub_token",
         "hub_private_repo", "export_dir", "merge_lora", "merge_16bit", "export_size"},
        "corda merge makes a model of base and adapter; nothing is uploaded"},
@@ -243,10 +249,14 @@ const std::vector<Foreign>& table() {
 }  // namespace
 
 std::string foreign_setting(std::string_view name) {
-  std::string word = core::to_lower_ascii(std::string(core::last_part(name)));
-  std::replace(word.begin(), word.end(), '-', '_');
+  std::string whole = core::to_lower_ascii(std::string(name));
+  std::replace(whole.begin(), whole.end(), '-', '_');
+  const std::string word(core::last_part(whole));
   for (const Foreign& row : table()) {
-    if (std::find(row.names.begin(), row.names.end(), word) != row.names.end()) return row.here;
+    const auto named = [&](std::string_view foreign) {
+      return foreign == word || foreign == whole;
+    };
+    if (std::any_of(row.names.begin(), row.names.end(), named)) return row.here;
   }
   return "";
 }

@@ -48,12 +48,12 @@ void check_run_directory(const TrainSettings& settings, bool resume) {
     if (!fs::exists(result, error)) continue;
     // What another method would write counts where it stands in a run; else it is the user's.
     if (result != result_of(settings) && !has_metrics(run)) continue;
-    throw core::ConfigError(
-        concat("'", settings.out,
-               "' holds a finished run; choose another --out. More epochs do not "
-               "lengthen it, as its learning rate was planned to end where it did: to train its "
-               "result further, start from it with --set ",
-               kind, "=", result.string(), " and another --out"));
+    throw core::ConfigError(concat(
+        "'", settings.out,
+        "' holds a finished run; choose another --out. More epochs do not lengthen it, as only "
+        "an unfinished run is continued: to train its result further, start from it with "
+        "--set ",
+        kind, "=", result.string(), " and another --out"));
   }
   const bool begun = has_metrics(run);
   const bool can_go_on = latest_checkpoint(run).has_value();

@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <fstream>
 #include <optional>
 #include <set>
@@ -371,6 +373,39 @@ TEST_F(TrainResume, AResumedRunMayHaveOtherEvaluationData) {
               core::read_file(path("parts/adapter/adapter_model.safetensors")));
     EXPECT_NE(losses("whole").back().second, losses("parts").back().second);
   }
+}
+
+// What is learnt are other answers than those that are evaluated, so that a loss is soon higher
+// than the one before, and the run ends there.
+TEST_F(TrainResume, TheLastLineSaysWhichStepAndLossTheBestResultIsOf) {
+  for (const std::string digit : {"1", "0"}) {
+    std::string lines;
+    for (int i = 0; i < 16; ++i) {
+      lines += Json({{"instruction", "Add one to " + std::to_string(i)},
+                     {"output", std::string(12, digit.front())}})
+                   .dump() +
+               "\n";
+    }
+    write(digit + ".jsonl", lines);
+  }
+  write("t.yaml", train_config("method: lora\nlora: {rank: 4}\nout: " + at("run")));
+  const ProcessResult result =
+      run_corda({"train", "--config", at("t.yaml"), "--set", "data.train=" + at("1.jsonl"), "--set",
+                 "data.eval=" + at("0.jsonl"), "--set", "optim.epochs=30", "--set", "optim.lr=0.03",
+                 "--set", "optim.schedule=constant", "--set", "optim.warmup_ratio=0", "--set",
+                 "eval.every=1", "--set", "eval.patience=1"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto values = losses("run");
+  ASSERT_GE(values.size(), 2U);
+  const double best = values[values.size() - 2].second;
+  ASSERT_LT(best, values.back().second) << "the loss was to go up";
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.4f", best);
+  EXPECT_THAT(result.out,
+              HasSubstr("; the result is that of step " + std::to_string(values.size() - 1) +
+                        ", evaluation loss " + text.data() + ": " + at("run/adapter")));
+  std::snprintf(text.data(), text.size(), "%.4f", values.back().second);
+  EXPECT_THAT(result.out, ::testing::Not(HasSubstr(std::string("evaluation loss ") + text.data())));
 }
 
 // `precision: auto` is another on a CPU than on a GPU, so what it became counts. A checkpoint that

@@ -365,6 +365,33 @@ TEST(Settings, AssignmentOverridesAndBadOneIsRefused) {
   EXPECT_THROW(list.check_required(), ConfigError);
 }
 
+TEST(Settings, AGroupThatIsAssignedNamesSettingsOfIt) {
+  Example example;
+  std::int64_t number = 0;
+  double share = 0;
+  SettingsList list = list_of(example);
+  for (const char* name : {"many.a", "many.b", "many.c", "many.d", "many.e"})
+    list.add(name, number, "");
+  list.add("data.replay.share", share, "");
+  const auto refusal = [&](const std::string& assignment) {
+    try {
+      list.set_assignment(assignment);
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(refusal("lora={rank: 3}"), "--set: 'lora' is a group; set lora.rank, lora.targets");
+  EXPECT_EQ(refusal("lora=3"), "--set: 'lora' is a group; set lora.rank, lora.targets");
+  EXPECT_EQ(refusal("data.replay={share: 0.5}"),
+            "--set: 'data.replay' is a group; set data.replay.share");
+  EXPECT_EQ(refusal("many={}"),
+            "--set: 'many' is a group; set many.a, many.b, many.c, many.d, ...");
+  list.explain([](std::string_view name) { return name == "optim" ? "it is AdamW" : ""; });
+  EXPECT_EQ(refusal("optim=adamw"), "--set: 'optim' is a group; set optim.lr; it is AdamW");
+  EXPECT_EQ(example.rank, 128);
+}
+
 TEST(Settings, CheckValuesFindsWhatWasSetFromCppAndChangesNothing) {
   Example example{.model = "", .rank = 7, .lr = 0.1, .packing = false, .targets = {"a, b", ""}};
   std::string mode = "kpa";

@@ -314,6 +314,32 @@ TEST_F(Inspect, ARunSaysHowFarItCame) {
   EXPECT_EQ(finished["result"]["fit"]["fits"], true);
 }
 
+// The last evaluation is then of another step than the result.
+TEST_F(Inspect, ARunThatKeepsItsBestSaysWhichStepThatIs) {
+  fs::create_directories(at("run"));
+  core::write_file_atomic(
+      at("run/metrics.jsonl"),
+      "{\"step\": 1, \"loss\": 3.5, \"eval_loss\": 6}\n{\"step\": 2, \"loss\": 3, \"eval_loss\": "
+      "5.25}\n{\"step\": 3, \"loss\": 2, \"eval_loss\": 5.25}\n"
+      "{\"step\": 4, \"loss\": 1, \"eval_loss\": 31.5}\n");
+  const auto run_with = [&](const std::string& settings) {
+    core::write_file_atomic(at("run/config.resolved.yaml"), "model: m\nmethod: lora\n" + settings);
+    return facts("run");
+  };
+  for (const char* settings : {"checkpoint: {best: true}\neval: {patience: 0}\n",
+                               "checkpoint: {best: false}\neval: {patience: 2}\n"}) {
+    const Json kept = run_with(settings);
+    EXPECT_EQ(kept["best_step"], 2) << settings;
+    EXPECT_EQ(kept["best_eval_loss"], 5.25) << settings;
+    EXPECT_EQ(kept["eval_step"], 4) << settings;
+    EXPECT_EQ(kept["eval_loss"], 31.5) << settings;
+  }
+  const Json last = run_with("checkpoint: {best: false}\neval: {patience: 0}\n");
+  EXPECT_FALSE(last.contains("best_step"));
+  EXPECT_FALSE(last.contains("best_eval_loss"));
+  EXPECT_EQ(last["eval_loss"], 31.5);
+}
+
 TEST_F(Inspect, OtherFoldersAreNamed) {
   const auto refusal = [&](const char* name) {
     return error_of<core::IoError>([&] { kind_of(at(name)); });

@@ -72,7 +72,13 @@ const std::vector<std::string> kNames = {"gradient_accumulation_steps",
                                          "fsdp",
                                          "neftune_noise_alpha",
                                          "push_to_hub",
-                                         "dataset_text_field"};
+                                         "dataset_text_field",
+                                         "data.path",
+                                         "unfreeze",
+                                         "strict",
+                                         "lisa",
+                                         "fp8",
+                                         "kto"};
 
 TEST(ForeignSettings, AreRefusedWithWhatTakesTheirPlace) {
   for (const std::string& name : kNames) {
@@ -85,6 +91,9 @@ TEST(ForeignSettings, AreRefusedWithWhatTakesTheirPlace) {
   EXPECT_THAT(foreign_setting("gradient_accumulation_steps"),
               HasSubstr("optim.batch_size is the samples of a whole optimizer step"));
   EXPECT_EQ(foreign_setting("optim.learning-rate"), "use optim.lr");
+  EXPECT_THAT(foreign_setting("fp8"), HasSubstr("use precision: fp8"));
+  EXPECT_EQ(foreign_setting("data.path"), "use data.train, a list of files");
+  EXPECT_EQ(foreign_setting("path"), "") << "of other groups than data";
   EXPECT_EQ(foreign_setting("lrr"), "");
 }
 

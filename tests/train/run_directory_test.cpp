@@ -508,5 +508,24 @@ TEST_F(BestOfARun, OtherEvaluationDataBeginAnew) {
   EXPECT_GE(*result.best_step, 6);
 }
 
+// Neither a constant rate nor patience ends a run where its rate was planned to end.
+TEST_F(BestOfARun, AFinishedOneIsRefusedForACauseThatHoldsAtAnyRate) {
+  TrainSettings constant = rising("constant");
+  constant.optim.max_steps = 2;
+  TrainSettings early = rising("early");
+  early.eval.patience = 1;
+  for (TrainSettings run : {constant, early}) {
+    train(run, false, reporter_);
+    run.optim.epochs = 6;
+    run.optim.max_steps = 0;
+    for (const bool resume : {false, true}) {
+      const std::string error = error_of<core::ConfigError>([&] { train(run, resume, reporter_); });
+      EXPECT_THAT(error, HasSubstr("More epochs do not lengthen it, as only an unfinished run is "
+                                   "continued: to train its result further, start from it"));
+      EXPECT_THAT(error, ::testing::Not(HasSubstr("learning rate")));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace corda::train

@@ -156,8 +156,13 @@ void print_result(const train::TrainResult& result, bool json) {
   }
   std::printf("%lld steps in %.1f s, last loss %.4f", static_cast<long long>(result.steps),
               result.seconds, result.loss);
-  if (result.eval_loss) std::printf(", evaluation loss %.4f", *result.eval_loss);
+  if (result.eval_loss && !result.best_step)
+    std::printf(", evaluation loss %.4f", *result.eval_loss);
   if (result.forgetting) std::printf(", forgetting gauge %.4g", *result.forgetting);
+  if (result.best_step && result.best_eval_loss) {  // which the last step need not be
+    std::printf("; the result is that of step %lld, evaluation loss %.4f",
+                static_cast<long long>(*result.best_step), *result.best_eval_loss);
+  }
   std::printf(": %s\n", result.output.c_str());
 }
 
