@@ -22,12 +22,6 @@ double size_of_inputs(const at::Tensor& covariance) {
   return covariance.diagonal().sum(at::kDouble).item<double>();
 }
 
-io::CovarianceReader covariance_of_any_model(const std::string& directory) {
-  io::CovarianceReader reader(directory);
-  io::require_uncentred(reader, "how far outputs move");
-  return reader;
-}
-
 }  // namespace
 
 double Forgetting::gauge() const { return inputs > 0 ? std::sqrt(change / inputs) : 0; }
@@ -61,8 +55,7 @@ double gauge_of(const std::vector<Forgetting>& changed, std::int64_t layers) {
 
 KnowledgeInputs::KnowledgeInputs(const std::string& directory, const std::string& fingerprint,
                                  const std::vector<std::string>& modules)
-    : reader_(fingerprint.empty() ? covariance_of_any_model(directory)
-                                  : quant::covariance_for(directory, fingerprint)) {
+    : reader_(quant::covariance_for(directory, fingerprint)) {
   std::vector<std::string> missing;
   for (const std::string& module : modules)
     if (reader_.site_of(module).empty()) missing.push_back(module);

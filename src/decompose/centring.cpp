@@ -30,12 +30,11 @@ void note_unlike_peft(const io::CovarianceReader& covariance, core::Reporter& re
 }  // namespace
 
 void settle_inputs(DecomposeSettings& settings) {
-  const bool may = !settings.data.empty() && mode_of(settings).centres;
-  if (may) {
-    settings.center = settings.center == "false" ? "false" : "true";
-  } else {
+  const bool is_looked_at = !settings.data.empty() && mode_of(settings).centres;
+  if (!is_looked_at)
     settings.center = "auto";
-  }
+  else if (settings.center == "auto")
+    settings.center = "true";
   covariance::settle_scaling(settings, settings.center == "true");
 }
 

@@ -89,7 +89,7 @@ class Truncation {
         if (set.center)
           throw core::ConfigError("'center' is for decompose --mode eva, not for a truncation");
       });
-      covariance::settle_scaling(set, set.center);
+      covariance::settle_scaling(set, /*centred=*/false);
       set.threads = s_.threads;
       calibrations_.emplace(name, set);
     }

@@ -105,14 +105,17 @@ TEST(Forgetting, OfAModelIsTheRootMeanSquareOverItsLayers) {
 
 class Knowledge : public ::testing::Test {
  protected:
-  Knowledge() {
-    io::CovarianceWriter writer(directory(), io::CovarianceStorage::kFull);
+  Knowledge() { write(directory(), /*centered=*/false); }
+
+  static void write(const std::string& directory, bool centered) {
+    io::CovarianceWriter writer(directory, io::CovarianceStorage::kFull);
     writer.add("model.layers.0.self_attn.input", {kQ, kK}, 40, covariance());
     writer.finish({.model = "print",
                    .model_name = "base",
                    .tokens = 40,
                    .samples = 1,
                    .activation_scaling = "none",
+                   .centered = centered,
                    .settings = {},
                    .sites = {}});
   }
@@ -124,16 +127,7 @@ class Knowledge : public ::testing::Test {
 // Its trace would leave out what the mean of the inputs moves.
 TEST_F(Knowledge, ThatIsCentredIsRefused) {
   const std::string centred = (folder_.path() / "centred").string();
-  io::CovarianceWriter writer(centred, io::CovarianceStorage::kFull);
-  writer.add("model.layers.0.self_attn.input", {kQ, kK}, 40, covariance());
-  writer.finish({.model = "print",
-                 .model_name = "base",
-                 .tokens = 40,
-                 .samples = 1,
-                 .activation_scaling = "none",
-                 .centered = true,
-                 .settings = {},
-                 .sites = {}});
+  write(centred, /*centered=*/true);
   for (const std::string fingerprint : {"print", ""}) {
     EXPECT_THAT(error_of<core::ConfigError>([&] { KnowledgeInputs(centred, fingerprint, {kQ}); }),
                 HasSubstr("is centred, so it does not know what the mean of the inputs does"));

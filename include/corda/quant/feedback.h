@@ -39,8 +39,8 @@ kernels::PackedWeight quantise(const at::Tensor& weight, Format format,
 // tr(D C D^T) / tr(A C A^T), in fp64.
 double output_error(const at::Tensor& a, const at::Tensor& b, const at::Tensor& covariance);
 
-// Opens a covariance directory for the model of that fingerprint. Throws ConfigError where it was
-// collected on another, or is centred.
+// Opens a covariance directory for the model of that fingerprint ("": not known). Throws
+// ConfigError where it was collected on another, or is centred.
 io::CovarianceReader covariance_for(const std::string& directory, const std::string& fingerprint);
 
 }  // namespace corda::quant
