@@ -34,6 +34,7 @@
 #include "decompose/mode_of.h"
 #include "decompose/plan.h"
 #include "decompose/ranks.h"
+#include "decompose/rehearsal.h"
 #include "decompose/report.h"
 #include "decompose/site_exchange.h"
 #include "decompose/site_reader.h"
@@ -116,14 +117,6 @@ core::ConfigNode made_with(DecomposeSettings settings, const std::string& model,
   add(settings.data.empty() ? "covariance" : "data", core::join(sources, ", "));
   add("device", device.is_cuda() ? "cuda" : "cpu");
   return result;
-}
-
-// A model's blocks, and the fast route to the largest directions of a product, multiply in 16 bits.
-linalg::WarmUpOf what_to_warm_up(const DecomposeSettings& settings) {
-  const Mode& mode = mode_of(settings);
-  const bool multiplies = !settings.data.empty() || (mode.is_of_product && mode.takes_largest);
-  return multiplies ? linalg::WarmUpOf::kProductsAndDecompositions
-                    : linalg::WarmUpOf::kDecompositions;
 }
 
 // What a rank needs for its part of the work.
@@ -415,7 +408,9 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   linalg::set_threads(settings.threads);
   const at::Device device = world.device_of(settings.device);
   if (!settings.data.empty()) world.connect();  // for the sums of covariances
-  const linalg::WarmUp warm_up(device, what_to_warm_up(settings));
+  using enum linalg::WarmUpOf;
+  linalg::WarmUp warm_up(device, settings.data.empty() ? kContext : kProducts);
+  warm_up.then([settings, device] { rehearse(settings, device); });
   const quant::ModelWeights model = quant::open_model(settings.model, reporter);
   check_precise(settings, model);
   const std::string fingerprint = model.fingerprint();
@@ -463,6 +458,7 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
                   .world = world,
                   .device = device,
                   .left = left};
+  linalg::load_decompositions(device);  // the warm-up may be at it
   if (draws.empty()) {
     run_from_directories(work, covariances, mode.reads_weight);
   } else {

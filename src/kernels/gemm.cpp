@@ -10,6 +10,7 @@
 #include "corda/kernels/gemm_plans.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/plan_table.h"
+#include "kernels/plan_file.h"
 
 namespace corda::kernels {
 
@@ -72,6 +73,14 @@ void run(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at
 GemmPlans::GemmPlans(std::filesystem::path directory, bool tries)
     : table_(std::make_unique<cuda::PlanTable>(std::move(directory), tries)) {}
 GemmPlans::~GemmPlans() = default;
+
+std::set<std::int64_t> rows_kept(const std::filesystem::path& directory, at::Device gpu) {
+  std::set<std::int64_t> rows;
+  if (directory.empty() || !gpu.is_cuda()) return rows;
+  for (const auto& [key, algorithm] : read_plans(directory, cuda::plans_made_for(gpu.index())))
+    rows.insert(key.m);
+  return rows;
+}
 
 void gemm(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b,
           const GemmOptions& options) {

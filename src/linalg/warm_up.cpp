@@ -6,10 +6,8 @@
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <mutex>
 #include <utility>
-
-#include "linalg/cuda/cusolver.h"
-#include "linalg/dense.h"
 
 namespace corda::linalg {
 
@@ -27,24 +25,6 @@ void multiply(at::Device device) {
     at::mm(ones(device, type, {kSize, kSize}), ones(device, type, {kSize, kSize}));
 }
 
-// One small problem for every routine that decompositions call, those of the fast routes first:
-// most layers need no other.
-void decompose(at::Device device) {
-  at::mm(ones(device, at::kDouble, {kSize, kSize}), ones(device, at::kDouble, {kSize, kSize}));
-  at::Tensor matrix = at::eye(kSize, at::TensorOptions().device(device).dtype(at::kDouble));
-  const at::Tensor lower = cholesky("the identity", matrix);
-  solve(lower, matrix);
-  solve_transposed(lower, matrix);
-  at::cholesky_inverse(lower);
-  eigenpairs(matrix);
-  cuda::Solver solver(device);
-  at::Tensor rows = matrix.clone();
-  const at::Tensor tau = solver.qr(matrix);
-  solver.apply_q(matrix, tau, rows);
-  solver.invert_lower(rows.fill_(1).tril_());
-  solver.eigen_top(rows, kSize / 2);
-}
-
 // cuDNN's, where it has one.
 void attend(at::Device device) {
   constexpr int kLeastMajor = 9;
@@ -57,6 +37,12 @@ void attend(at::Device device) {
 
 }  // namespace
 
+void load_decompositions(at::Device device) {
+  static std::once_flag loaded;
+  if (!device.is_cuda()) return;
+  std::call_once(loaded, [&] { at::linalg_cholesky_ex(ones(device, at::kDouble, {1, 1})); });
+}
+
 WarmUp::WarmUp(at::Device device, WarmUpOf what) : device_(device) {
   if (!device.is_cuda()) return;
   background_.emplace(/*waiting=*/2);
@@ -68,8 +54,8 @@ void WarmUp::then(WarmUpOf what) {
     const at::NoGradGuard no_grad;
     ones(device, at::kFloat, {1});  // makes the context
     if (what == WarmUpOf::kContext) return;
-    if (what != WarmUpOf::kDecompositions) multiply(device);
-    what == WarmUpOf::kProducts ? attend(device) : decompose(device);
+    multiply(device);
+    attend(device);
   });
 }
 

@@ -28,7 +28,8 @@ void copy_tensors(model::Batch& to, const model::Batch& from) {
 
 }  // namespace
 
-void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& work, bool tells) {
+void GraphCache::record(const Key& key, Entry& entry, const model::Batch& batch,
+                        const Work& work) {
   const c10::DeviceIndex device = batch.ids.device().index();
   if (!side_) {
     side_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device);
@@ -37,9 +38,7 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   at::cuda::CUDAEvent before;
   before.record(c10::cuda::getCurrentCUDAStream(device));
   before.block(*side_);
-  // While recording, the allocator cannot give back what it keeps for later.
-  c10::cuda::CUDACachingAllocator::emptyCache();
-  auto graph = std::make_unique<at::cuda::CUDAGraph>();
+  auto graph = std::make_unique<at::cuda::CUDAGraph>(/*keep_graph=*/true);
   const c10::cuda::CUDAStreamGuard guard(*side_);
   // Other streams can wait for an external event; each launch records it anew.
   const Done mark = [&](std::int64_t part) {
@@ -50,11 +49,10 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   try {
     graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
     recording = true;
-    entry.result = work(batch, tells ? mark : Done());
+    entry.result = work(key, batch, key.tells ? mark : Done());
     recording = false;
-    graph->capture_end();  // makes the graph, for which memory can run out too
+    graph->capture_end();
   } catch (...) {
-    entry.recordable = false;
     entry.result = at::Tensor();
     entry.parts.clear();
     try {
@@ -66,6 +64,58 @@ void GraphCache::record(Entry& entry, const model::Batch& batch, const Work& wor
   entry.batch = batch;
   entry.graph = std::move(graph);
   ++recorded_;
+}
+
+void GraphCache::make_ready(Entry& entry) {
+  entry.graph->instantiate();
+  entry.ready = true;
+}
+
+bool GraphCache::prepare(const Key& key, Entry& entry, const model::Batch& batch,
+                         const Work& work) {
+  if (entry.ready) return true;
+  if (!entry.recordable || (!entry.graph && recorded_ >= kMostGraphs)) return false;
+  if (recorded_ > 0 && !entry.waits) {
+    entry.waits = true;
+    entry.batch = batch;
+    waiting_.push_back(key);
+    return false;
+  }
+  try {
+    if (!entry.graph) {
+      // While recording, the allocator cannot give back what it keeps for later.
+      c10::cuda::CUDACachingAllocator::emptyCache();
+      record(key, entry, batch, work);
+    }
+    make_ready(entry);
+    return true;
+  } catch (const std::exception& error) {
+    entry.recordable = false;
+    if (!linalg::out_of_memory(error)) throw;
+    return false;
+  }
+}
+
+// One part of the work on the first entry that waits. Where that wants for memory, it is left to
+// the next time that the key comes, which first has the allocator give back what it keeps.
+void GraphCache::record_beside(const Work& work) {
+  while (!waiting_.empty() && entries_.at(waiting_.front()).ready) waiting_.pop_front();
+  if (waiting_.empty()) return;
+  const Key key = waiting_.front();
+  Entry& entry = entries_.at(key);
+  if (!entry.recordable || (!entry.graph && recorded_ >= kMostGraphs)) {
+    waiting_.pop_front();
+    return;
+  }
+  try {
+    if (entry.graph)
+      make_ready(entry);
+    else
+      record(key, entry, entry.batch, work);
+  } catch (const std::exception& error) {
+    waiting_.pop_front();
+    if (!linalg::out_of_memory(error)) throw;
+  }
 }
 
 void GraphCache::tell(Entry& entry, const Done& done) {
@@ -84,21 +134,13 @@ at::Tensor GraphCache::run(const Key& key, const model::Batch& batch, const Work
   const c10::cuda::CUDAGuard guard(batch.ids.device());
   const auto [found, fresh] = entries_.try_emplace(key);
   Entry& entry = found->second;
-  const bool records = !entry.graph && entry.recordable && recorded_ < kMostGraphs;
-  if (fresh || (!entry.graph && !records)) return work(batch, done);
-  if (records) {
-    try {
-      record(entry, batch, work, key.tells);
-    } catch (const std::exception& error) {
-      if (!linalg::out_of_memory(error)) throw;
-      return work(batch, done);  // runs it as it is, without memory for a graph
-    }
-  } else {
-    copy_tensors(entry.batch, batch);
-  }
+  if (fresh || !prepare(key, entry, batch, work)) return work(key, batch, done);
+  copy_tensors(entry.batch, batch);
   entry.graph->replay();
   tell(entry, done);
-  return entry.result.clone();
+  at::Tensor result = entry.result.clone();
+  record_beside(work);
+  return result;
 }
 
 }  // namespace corda::train

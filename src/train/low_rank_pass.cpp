@@ -101,7 +101,8 @@ class LowRankPass final : public GradientPass {
   // stream.
   at::Tensor loss_and_gradient(const model::Batch& batch);
   void backward(const BatchContext& context, std::int64_t tokens, const BlockDone& done);
-  at::Tensor compute(const model::Batch& batch, const BlockDone& done);
+  // `adds` to gradients that are there.
+  at::Tensor compute(const model::Batch& batch, bool adds, const BlockDone& done);
   void place_gradients(at::TensorOptions fp32);
 
   // What the backward of block i starts by computing again; what the last one left still stands.
@@ -267,9 +268,9 @@ void LowRankPass::backward(const BatchContext& context, std::int64_t tokens,
   }
 }
 
-at::Tensor LowRankPass::compute(const model::Batch& batch, const BlockDone& done) {
+at::Tensor LowRankPass::compute(const model::Batch& batch, bool adds, const BlockDone& done) {
   const model::Positions positions = model::positions_of(model(), batch);
-  const BatchContext context{.batch = &batch, .positions = &positions, .adds = !fresh_};
+  const BatchContext context{.batch = &batch, .positions = &positions, .adds = adds};
   const SideWork::Joined joined(weights_.side_work());  // also where something is thrown
   forward(batch, context);
   const at::Tensor loss = loss_and_gradient(batch);
@@ -295,9 +296,12 @@ at::Tensor LowRankPass::run(const data::PackedBatch& batch, double scale, const 
     filled.longest = shape.longest;
     loss = graphs_.run(
         {.shape = shape, .adds = !fresh_, .tells = static_cast<bool>(done)}, filled,
-        [&](const model::Batch& b, const BlockDone& told) { return compute(b, told); }, done);
+        [this](const GraphCache::Key& key, const model::Batch& b, const BlockDone& told) {
+          return compute(b, key.adds, told);
+        },
+        done);
   } else {
-    loss = compute(to_device(batch, model()), done);
+    loss = compute(to_device(batch, model()), !fresh_, done);
   }
   fresh_ = false;
   return loss;

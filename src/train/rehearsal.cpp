@@ -8,11 +8,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "corda/adapter/initialise.h"
+#include "corda/kernels/cross_entropy.h"
+#include "corda/kernels/gemm_plans.h"
 #include "corda/linalg/device.h"
 #include "corda/model/adapt.h"
 #include "corda/model/largest_rank.h"
@@ -81,14 +84,30 @@ std::int64_t tokens_of(const TrainSettings& settings) {
   return filled_up_tokens(std::min(settings.optim.micro_batch_tokens, kMostTokens));
 }
 
-data::PackedBatch batch_of(std::int64_t tokens, const model::ModelDescription& described) {
+// The sizes of batches, beside the largest, whose products have algorithms that are kept: each has
+// kernels of its own. A run fills its batches, so none is of less than half.
+std::vector<std::int64_t> other_sizes(const TrainSettings& settings, at::Device device) {
+  const std::int64_t largest = tokens_of(settings);
+  std::vector<std::int64_t> sizes;
+  for (const std::int64_t rows : kernels::rows_kept(settings.tuning_cache, device))
+    if (rows >= largest / 2 && rows < largest && rows == filled_up_tokens(rows))
+      sizes.push_back(rows);
+  return sizes;
+}
+
+// The first so many tokens have targets.
+data::PackedBatch batch_of(std::int64_t tokens, std::int64_t targets,
+                           const model::ModelDescription& described) {
   const std::int64_t positions = described.max_positions;
   const std::int64_t longest = positions > 2 ? std::min(kSequence, positions - 1) : kSequence;
   data::PackedBatch batch;
   for (std::int64_t left = tokens; left > 0; left -= longest) {
     data::Sample sample;
     sample.ids.assign(static_cast<std::size_t>(std::min(left, longest)), 0);
-    sample.supervised.assign(sample.ids.size(), 1);
+    sample.supervised.assign(sample.ids.size(), 0);
+    const std::int64_t some = std::min<std::int64_t>(targets, std::ssize(sample.supervised));
+    std::fill_n(sample.supervised.begin(), some, 1);
+    targets -= some;
     data::append(batch, sample);
   }
   return batch;
@@ -137,12 +156,19 @@ Rehearsed rehearse(const TrainSettings& settings, const model::ModelDescription&
                    .weight_decay = settings.optim.weight_decay});
   model.entropy_power = settings.loss.power();
   const std::unique_ptr<GradientPass> pass = make_low_rank_pass(model, options_of(settings));
-  const data::PackedBatch batch = batch_of(tokens_of(settings), first);
+  const std::int64_t tokens = tokens_of(settings);
+  const data::PackedBatch batch = batch_of(tokens, /*targets=*/tokens, first);
   const auto targets = static_cast<double>(batch.targets());
   pass->begin_step();
   const at::Tensor loss = pass->run(batch, 1 / targets);
   const at::Tensor norm = optimizer.step(settings.optim.lr, settings.optim.grad_clip);
   optimizer.clear_gradients();
+  // As many targets as are taken at once: products of their rest would be of no run's size.
+  const std::int64_t at_once = kernels::logit_rows(first.vocab_size);
+  for (const std::int64_t size : other_sizes(settings, device)) {
+    pass->begin_step();
+    pass->run(batch_of(size, at_once, first), 1 / targets);
+  }
   return {.loss = loss.item<double>() / targets, .grad_norm = norm.item<double>()};
 }
 

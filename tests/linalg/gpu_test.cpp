@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <future>
 #include <utility>
 #include <vector>
@@ -40,13 +41,34 @@ constexpr LayerCase::Spectrum kDecay = LayerCase::Spectrum::kDecay;
 TEST(WarmUp, EveryCallOfItSucceedsBesideOthers) {
   CORDA_NEEDS_GPU();
   WarmUp warm_up(at::Device(at::kCUDA, 0), WarmUpOf::kProducts);
-  WarmUp other(at::Device(at::kCUDA, 0), WarmUpOf::kDecompositions);
-  WarmUp both(at::Device(at::kCUDA, 0), WarmUpOf::kProductsAndDecompositions);
+  WarmUp other(at::Device(at::kCUDA, 0), WarmUpOf::kProducts);
   const at::Tensor ones = at::ones({256, 256}, at::device(at::kCUDA));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(at::mm(ones, ones).sum().item<float>(), 256.0F * 65536);
   warm_up.finish();
   other.finish();
-  both.finish();
+}
+
+// In a process of its own, in which nothing has decomposed yet: LibTorch fails where two threads
+// come to their first decompositions at the same time.
+TEST(LoadDecompositionsDeathTest, LetsThreadsBeginAtTheSameTime) {
+  CORDA_NEEDS_GPU();
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto decompose = [] {
+    const at::Device gpu(at::kCUDA, 0);
+    const at::Tensor matrix = at::eye(64, at::device(gpu).dtype(at::kDouble)) * 4;
+    load_decompositions(gpu);
+    const auto [lower, info] = at::linalg_cholesky_ex(matrix);
+    const auto [values, vectors] = at::linalg_eigh(matrix);
+    return lower.diagonal().sum().item<double>() == 128 && values.sum().item<double>() == 256;
+  };
+  const auto all_at_once = [&] {
+    std::vector<std::future<bool>> threads;
+    for (int i = 0; i < 4; ++i) threads.push_back(std::async(std::launch::async, decompose));
+    bool right = true;
+    for (auto& thread : threads) right = thread.get() && right;
+    return right;
+  };
+  EXPECT_EXIT(std::_Exit(all_at_once() ? 0 : 1), ::testing::ExitedWithCode(0), "");
 }
 
 TEST(WarmUp, DoesWhatIsToFollowOnItsThreadAndSaysWhatFailed) {

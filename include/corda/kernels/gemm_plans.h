@@ -3,8 +3,12 @@
 // Which algorithm a matrix product uses, found by timing.
 #pragma once
 
+#include <c10/core/Device.h>
+
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <set>
 
 namespace corda::kernels {
 
@@ -35,5 +39,9 @@ class GemmPlans {
  private:
   std::unique_ptr<cuda::PlanTable> table_;
 };
+
+// Rows of the results, as size classes (core/round_up.h), of the products that `directory` keeps
+// algorithms for, for this GPU. Empty where it keeps none.
+std::set<std::int64_t> rows_kept(const std::filesystem::path& directory, at::Device gpu);
 
 }  // namespace corda::kernels

@@ -14,14 +14,17 @@ namespace corda::linalg {
 
 // Nothing more than is needed: while one kernel is loaded, other threads wait for theirs.
 enum class WarmUpOf {
-  kContext,                   // of the device alone
-  kProducts,                  // of the types that models compute in, and attention
-  kDecompositions,            // in fp64
-  kProductsAndDecompositions  // in this order
+  kContext,  // of the device alone
+  kProducts  // of the types that models compute in, and attention
 };
 
-// While it lives, another thread makes the device's context and has cuBLAS, cuDNN or cuSOLVER load
-// their kernels, which takes about a second otherwise at the first call. Nothing for a CPU. What
+// Loads LibTorch's decompositions for GPUs, once. LibTorch does so itself at the first of them, but
+// fails where two threads come to their first ones at the same time. So where a thread beside the
+// main one decomposes, each calls this before. Nothing for a CPU.
+void load_decompositions(at::Device device);
+
+// While it lives, another thread makes the device's context and has cuBLAS and cuDNN load their
+// kernels, which takes about a second otherwise at the first call. Nothing for a CPU. What
 // fails is dropped, and what was to follow it: it fails again, and is told, where it is needed.
 class WarmUp {
  public:

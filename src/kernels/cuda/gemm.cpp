@@ -254,25 +254,9 @@ cublasLtMatmulAlgo_t fastest(const Product& product) {
   return best;
 }
 
-// The GPU, and everything that decides which algorithms there are and how fast they are.
-std::string gpu_and_versions(const Product& product) {
-  int driver = 0;
-  int runtime = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
-  if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) runtime = 0;
-  const cudaDeviceProp& gpu = *at::cuda::getDeviceProperties(product.d.device().index());
-  std::ifstream file("/proc/driver/nvidia/version");
-  std::string build;  // of the driver, which its version for programs does not tell apart
-  std::getline(file, build);
-  return core::concat(gpu.name, ", compute capability ", gpu.major, ".", gpu.minor, ", ",
-                      gpu.multiProcessorCount, " multiprocessors, CUDA driver ", driver, " (",
-                      build, "), runtime ", runtime, ", cuBLASLt ", cublasLtGetVersion(),
-                      ", workspace ", product.workspace.nbytes());
-}
-
 cublasLtMatmulAlgo_t choose(const Product& product, PlanTable* plans) {
   if (plans == nullptr) return product.proposals(1).front().algo;
-  plans->load([&] { return gpu_and_versions(product); });
+  plans->load([&] { return plans_made_for(product.d.device().index()); });
   const PlanKey key = key_of(product);
   const auto known = plans->find(key);
   if (known) return product.allows(*known) ? *known : product.proposals(1).front().algo;
@@ -289,6 +273,21 @@ void run(const Request& request, PlanTable* plans) {
 }
 
 }  // namespace
+
+std::string plans_made_for(c10::DeviceIndex device) {
+  int driver = 0;
+  int runtime = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+  if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) runtime = 0;
+  const cudaDeviceProp& gpu = *at::cuda::getDeviceProperties(device);
+  std::ifstream file("/proc/driver/nvidia/version");
+  std::string build;  // of the driver, which its version for programs does not tell apart
+  std::getline(file, build);
+  return core::concat(gpu.name, ", compute capability ", gpu.major, ".", gpu.minor, ", ",
+                      gpu.multiProcessorCount, " multiprocessors, CUDA driver ", driver, " (",
+                      build, "), runtime ", runtime, ", cuBLASLt ", cublasLtGetVersion(),
+                      ", workspace ", at::cuda::getCUDABlasLtWorkspaceSize());
+}
 
 void gemm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
           float alpha, float beta, PlanTable* plans) {

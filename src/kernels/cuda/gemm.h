@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <string>
+
 namespace corda::kernels::cuda {
 
 class PlanTable;
@@ -13,6 +15,9 @@ class PlanTable;
 // by the algorithm that cuBLASLt proposes first.
 void gemm(const at::Tensor& d, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
           float alpha, float beta, PlanTable* plans);
+
+// The GPU, and everything that decides which algorithms there are and how fast they are.
+std::string plans_made_for(c10::DeviceIndex device);
 
 // Factors of the rows of a and of the columns of b, in device memory; null for both: none.
 struct Float8Scales {
