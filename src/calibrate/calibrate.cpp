@@ -13,6 +13,7 @@
 #include "corda/core/background.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
+#include "corda/core/refuse_changed.h"
 #include "corda/core/room.h"
 #include "corda/core/work_directory.h"
 #include "corda/covariance/estimate.h"
@@ -27,6 +28,7 @@
 #include "corda/model/config.h"
 #include "corda/model/sites.h"
 #include "corda/quant/model_weights.h"
+#include "calibrate/gradients.h"
 
 namespace corda::calibrate {
 
@@ -160,6 +162,13 @@ core::SettingsList settings_of(CalibrateSettings& s) {
   model::add_assume_family(list, s.assume_family);
   list.add("data", s.data, core::kDataHelp).path(core::PathKind::kData).required().free();
   covariance::add_draw_settings(list, s);
+  list.add("of", s.of,
+           "what is collected: covariances of inputs, or of what a task's gradient asks of them, "
+           "for decompose --mode dual --task-covariance",
+           {"inputs", "gradients"})
+      .free([&s] { return s.of == "inputs"; });  // as work that was begun before there was a choice
+  list.add("gradient_batch", s.gradient_batch, "samples that one gradient is of", {1, 1 << 20})
+      .free([&s] { return s.of == "inputs"; });
   list.add("center", s.center,
            "take the mean off the inputs, as PEFT's EVA does: for decompose --mode eva, and for "
            "nothing else")
@@ -217,6 +226,8 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   dist::WatchfulReporter reporter(told, world);
   CalibrateSettings settings = given;
   settings_of(settings).check_values();
+  if (settings.of == "gradients") return calibrate_gradients(settings, reporter, world);
+  core::refuse_changed(settings, settings_of, {"gradient_batch"}, "for --of gradients");
   covariance::settle_scaling(settings, settings.center);
   if (settings.date.empty()) settings.date = world.shared(data::today());
   const auto begin = std::chrono::steady_clock::now();

@@ -41,7 +41,9 @@ void settle_inputs(DecomposeSettings& settings) {
 void check_centring(const Mode& mode, const Covariances& covariances, core::Reporter& reporter) {
   const io::CovarianceReader* centred = nullptr;
   const io::CovarianceReader* whole = nullptr;
+  for (const auto& reader : covariances.knowledge) io::require_of_inputs(reader, title_of(mode));
   for (const auto* reader : covariances.all()) {
+    if (reader->manifest().of_gradients && mode.takes_gradients) continue;
     if (!mode.centres) io::require_uncentred(*reader, title_of(mode));
     (reader->manifest().centered ? centred : whole) = reader;
   }

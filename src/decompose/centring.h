@@ -14,7 +14,8 @@ namespace corda::decompose {
 // `center` stays auto where nothing looks at it.
 void settle_inputs(DecomposeSettings& settings);
 
-// Throws ConfigError where the mode needs the mean of the inputs and a covariance lacks it, and
+// Throws ConfigError where a covariance is of gradients and the mode does not take that for it,
+// where the mode needs the mean of the inputs and a covariance lacks it, and
 // where some of several are centred, for these are no shares of one sum. Says where a covariance of
 // EVA's is not as PEFT would make it.
 void check_centring(const Mode& mode, const Covariances& covariances, core::Reporter& reporter);

@@ -39,6 +39,7 @@ constexpr std::array<Mode, 10> kModes = {{
      .reads_weight = false,
      .trains_a = false,
      .has_singular_values = false,
+     .takes_gradients = true,
      .own_settings = {"damping"},
      .prepare = prepare_ratio,
      .start = start_dual},

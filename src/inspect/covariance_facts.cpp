@@ -62,6 +62,7 @@ Json covariance_facts(const InspectSettings& settings, core::Reporter& reporter)
                 {"samples", manifest.samples},
                 {"activation_scaling", manifest.activation_scaling},
                 {"centered", manifest.centered},
+                {"of", manifest.of_gradients ? "gradients" : "inputs"},
                 {"bytes", bytes},
                 {"fingerprint", reader.fingerprint()},
                 {"sites_with_fewer_tokens_than_inputs", short_of_rank},

@@ -30,8 +30,8 @@ using core::Json;
 namespace {
 
 constexpr std::int64_t kVersion = 1;
-// Programs that do not know of centred covariances would take one for whole.
-constexpr std::int64_t kCentredVersion = 2;
+// Programs that do not know of others than covariances of whole inputs would take one for that.
+constexpr std::int64_t kOfOthersVersion = 2;
 constexpr const char* kManifest = "manifest.json";
 constexpr std::int64_t kMaxFeatures = std::int64_t{1} << 24;
 
@@ -209,10 +209,9 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                {"activation_scaling", manifest.activation_scaling},
                {"settings", to_json(manifest.settings)},
                {"sites", std::move(sites)}};
-  if (manifest.centered) {
-    root["version"] = kCentredVersion;
-    root["centered"] = true;
-  }
+  if (manifest.centered || manifest.of_gradients) root["version"] = kOfOthersVersion;
+  if (manifest.centered) root["centered"] = true;
+  if (manifest.of_gradients) root["of_gradients"] = true;
   if (work_ != directory_.staging()) {
     for (const auto& [name, site] : sites_)
       core::link_or_move(work_ / site.file, directory_.staging() / site.file);
@@ -235,10 +234,10 @@ CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(direc
   const Json root = core::read_json(path);
   const core::Fields fields(root, source);
   if (const std::int64_t version = fields.integer("version");
-      version != kVersion && version != kCentredVersion) {
+      version != kVersion && version != kOfOthersVersion) {
     fields.fail(concat("version ", version,
                        " was written by another corda; this one reads versions ", kVersion, " and ",
-                       kCentredVersion));
+                       kOfOthersVersion));
   }
   manifest_.model = fields.text("model");
   manifest_.model_name = fields.has("model_name") ? fields.text("model_name") : "";
@@ -246,6 +245,7 @@ CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(direc
   manifest_.samples = fields.integer("samples", 0);
   manifest_.activation_scaling = fields.text("activation_scaling");
   manifest_.centered = fields.has("centered") && fields.boolean("centered");
+  manifest_.of_gradients = fields.has("of_gradients") && fields.boolean("of_gradients");
   if (root.contains("settings")) manifest_.settings = from_json(root["settings"]);
   const Json& sites = fields.object("sites");
   if (sites.empty()) fields.fail("'sites' must be a non-empty object");
@@ -320,7 +320,16 @@ std::string CovarianceReader::fingerprint() const {
   return "sha256-sampled:" + hash.hex_digest();
 }
 
+void require_of_inputs(const CovarianceReader& covariance, const std::string& who) {
+  if (!covariance.manifest().of_gradients) return;
+  throw core::ConfigError(concat(
+      "'", covariance.directory().string(), "' is of gradients, and ", who,
+      " needs the covariance of inputs; give one that corda calibrate made without --of gradients "
+      "(decompose --mode dual takes gradients, as --task-covariance)"));
+}
+
 void require_uncentred(const CovarianceReader& covariance, const std::string& who) {
+  require_of_inputs(covariance, who);
   if (!covariance.manifest().centered) return;
   throw core::ConfigError(concat(
       "the covariance '", covariance.directory().string(),

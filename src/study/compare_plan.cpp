@@ -116,7 +116,7 @@ class Planner {
     for (const std::string& name : wanted_)
       tolerantly(concat("calibrations.", name), [&] { add_calibration(name); });
     for (const auto& [adapter, settings] : plan_.adapters)
-      tolerantly(concat("methods: adapter '", adapter, "'"), [&] { check_centring(adapter); });
+      tolerantly(concat("methods: adapter '", adapter, "'"), [&] { check_inputs(adapter); });
     std::set<std::string> known;
     std::erase_if(problems_, [&](const auto& problem) { return !known.insert(problem).second; });
     if (plan_.runs.empty() && problems_.empty())
@@ -290,16 +290,24 @@ class Planner {
   }
 
   // What decompose would refuse once its covariances are made.
-  void check_centring(const std::string& adapter) const {
+  void check_inputs(const std::string& adapter) const {
     std::string centred;
     std::string whole;
+    const decompose::DecomposeSettings& settings = plan_.adapters.at(adapter);
+    const decompose::Mode& mode = decompose::mode_of(settings);
     for (const std::string& name : plan_.calibrations_of.at(adapter)) {
       const auto found = plan_.calibrations.find(name);
       if (found == plan_.calibrations.end()) continue;  // which is a problem of its own
+      if (found->second.of == "gradients") {
+        const bool is_task = settings.task_covariance == found->second.out;
+        if (is_task && mode.takes_gradients) continue;
+        throw core::ConfigError(concat("the calibration '", name,
+                                       "' has 'of: gradients', which mode dual alone takes, as "
+                                       "task_covariance; give one of inputs"));
+      }
       (found->second.center ? centred : whole) = name;
     }
     if (centred.empty()) return;
-    const decompose::Mode& mode = decompose::mode_of(plan_.adapters.at(adapter));
     if (!mode.centres) {
       throw core::ConfigError(concat("the calibration '", centred, "' has 'center: true', and for ",
                                      decompose::title_of(mode),
@@ -334,11 +342,14 @@ ConfigNode without_places(ConfigNode node) {
   return node;
 }
 
-// Without places, and without `center` where nothing is centred, as in studies that were begun
-// before it was a setting.
-ConfigNode binding_in(const core::SettingsList& list, bool centred) {
+// Without places, and without choices at what was done before there was one, as in studies that
+// were begun then.
+ConfigNode binding_in(const core::SettingsList& list) {
+  static const std::set<std::string> kLater = {"center", "of", "gradient_batch"};
   ConfigNode node = without_places(list.resolved());
-  if (!centred) std::erase_if(node.entries, [](const auto& e) { return e.first == "center"; });
+  std::erase_if(node.entries, [&](const auto& entry) {
+    return kLater.contains(entry.first) && list.find(entry.first)->free();
+  });
   return node;
 }
 
@@ -389,14 +400,14 @@ ComparePlan plan_of(const CompareSettings& settings, const ExpandPaths& expand) 
 ConfigNode binding_of(const calibrate::CalibrateSettings& settings) {
   calibrate::CalibrateSettings copy = settings;
   covariance::settle_scaling(copy, copy.center);
-  return binding_in(calibrate::settings_of(copy), copy.center);
+  return binding_in(calibrate::settings_of(copy));
 }
 
 ConfigNode binding_of_adapter(const ComparePlan& plan, const std::string& adapter) {
   decompose::DecomposeSettings copy = plan.adapters.at(adapter);
   decompose::settle_inputs(copy);
   ConfigNode node =
-      map_of({{"decompose", binding_in(decompose::settings_of(copy), copy.center == "true")}});
+      map_of({{"decompose", binding_in(decompose::settings_of(copy))}});
   // Folders of this study by their names: the whole of it may be moved.
   std::vector<std::string> used;
   for (const std::string& path : copy.covariance) used.push_back(fs::path(path).filename());

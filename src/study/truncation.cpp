@@ -88,6 +88,9 @@ class Truncation {
         read_named(calibrate::settings_of(set), node, {{"model", s_.model}, {"out", "-"}}, expand);
         if (set.center)
           throw core::ConfigError("'center' is for decompose --mode eva, not for a truncation");
+        if (set.of != "inputs")
+          throw core::ConfigError(
+              concat("'of: ", set.of, "' is for decompose --mode dual, not for a truncation"));
       });
       covariance::settle_scaling(set, /*centred=*/false);
       set.threads = s_.threads;

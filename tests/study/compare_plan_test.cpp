@@ -197,6 +197,9 @@ TEST(ComparePlan, OnlyCentredInputsAreBound) {
   EXPECT_THAT(bound(", center: true"), HasSubstr("center: true"));
   EXPECT_THAT(bound(", center: true"), HasSubstr("activation_scaling: none"));
   EXPECT_EQ(bound(", center: false"), bound(""));
+  EXPECT_EQ(bound(", of: inputs"), bound(""));
+  EXPECT_THAT(bound(""), ::testing::Not(HasSubstr("gradient")));
+  EXPECT_THAT(bound(", of: gradients"), HasSubstr("gradient_batch: 32"));
 }
 
 // What decompose would refuse after hours is said at once.
@@ -211,6 +214,16 @@ TEST(ComparePlan, ACentredCalibrationIsForEvaAndForItsLike) {
                "{mode: eva, covariance: [facts, task]}");
   EXPECT_THAT(error_of<core::ConfigError>([&] { plan_of(settings_from(yaml), {}); }),
               HasSubstr("the calibration 'facts' has 'center: true' and 'task' has not"));
+}
+
+TEST(ComparePlan, ACalibrationOfGradientsIsDualsTaskAlone) {
+  std::string yaml = kStudy;
+  yaml.replace(yaml.find("samples: 4"), 10, "of: gradients");
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan_of(settings_from(yaml), {}); }),
+              HasSubstr("the calibration 'facts' has 'of: gradients', which mode dual alone takes"));
+  yaml = kStudy;
+  yaml.replace(yaml.find("samples: 5"), 10, "of: gradients");
+  EXPECT_EQ(plan_of(settings_from(yaml), {}).calibrations.at("task").of, "gradients");
 }
 
 // The shipped files, without the data and models that they name.

@@ -212,6 +212,9 @@ TEST_F(Truncation, WhatCannotBeDoneIsSaidBeforeTheWork) {
   s.calibrations = core::parse_yaml("{c: {data: x, center: true}}", "t");
   EXPECT_EQ(error_of<core::ConfigError>([&] { truncation(s, silent); }),
             "'calibrations.c': 'center' is for decompose --mode eva, not for a truncation");
+  s.calibrations = core::parse_yaml("{c: {data: x, of: gradients}}", "t");
+  EXPECT_EQ(error_of<core::ConfigError>([&] { truncation(s, silent); }),
+            "'calibrations.c': 'of: gradients' is for decompose --mode dual, not for a truncation");
 }
 
 TEST(TruncationTable, TheShippedFilesAreUnderstood) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The corda authors
-// Collects the input covariance of every adapted linear layer of a model.
+// Collects the input covariance of every adapted linear layer of a model, or what a task's gradient
+// asks of its inputs.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,8 @@ namespace corda::calibrate {
 struct CalibrateSettings : covariance::DrawSettings {
   std::string model;               // the base's directory
   std::string assume_family = {};  // a model_type to read the model as; "": its own
+  std::string of = "inputs";       // their covariances; gradients: Gram matrices of the loss's
+  std::int64_t gradient_batch = 32;  // samples that one gradient is of
   bool center = false;             // take the mean off the inputs
   std::string storage = "packed";  // packed: the lower triangle | full
   std::string device = "auto";     // linalg::device_of
@@ -42,6 +45,9 @@ struct CalibrateResult {
 // only run forward, since saving the activations would write more than all covariances together.
 // Several ranks share the samples, and rank 0 writes what one would write, but for the order of
 // sums. Throws NumericalError naming a site whose covariance is not finite.
+//
+// Of gradients (covariance/gradients.h) the samples are those of training on the data, and the
+// whole model is in memory in fp32 with its gradients; nothing is kept of what is not finished.
 CalibrateResult calibrate(const CalibrateSettings& settings, core::Reporter& reporter,
                           dist::World& world = dist::alone());
 

@@ -39,6 +39,8 @@ struct Mode {
   // Whether its inputs are centred, as it was published; to the others the mean counts, and they
   // refuse a covariance without it.
   bool centres = false;
+  // Whether the task may be given by Gram matrices of gradients in place of a covariance.
+  bool takes_gradients = false;
   // Settings that only some modes read and this one does; a mode refuses those it lacks. "": none.
   std::array<std::string_view, 2> own_settings = {};
   std::string_view ranks = "equal";  // what `ranks: auto` means: as the mode was published

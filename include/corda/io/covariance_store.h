@@ -42,6 +42,7 @@ struct CovarianceManifest {
   std::int64_t samples = 0;
   std::string activation_scaling;  // reference | none
   bool centered = false;           // of inputs whose mean was taken off
+  bool of_gradients = false;       // Gram matrices of gradients (covariance/gradients.h) instead
   core::ConfigNode settings;       // of the calibration, resolved
   std::map<std::string, CovarianceSite> sites;
 };
@@ -116,7 +117,10 @@ class CovarianceReader {
   std::map<std::string, std::string> site_of_module_;
 };
 
-// Throws ConfigError where the directory's covariances are centred. `who` needs them whole: it
+// Throws ConfigError where the directory is of gradients.
+void require_of_inputs(const CovarianceReader& covariance, const std::string& who);
+
+// The same, and where the directory's covariances are centred. `who` needs them whole: it
 // weighs changes of outputs by them, and a change that the mean of the inputs makes counts too.
 void require_uncentred(const CovarianceReader& covariance, const std::string& who);
 
