@@ -13,6 +13,7 @@
 #include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
 #include "corda/data/load.h"
+#include "corda/data/vocabulary.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
@@ -373,6 +374,8 @@ std::optional<DataSize> measure_data(const TrainSettings& settings, core::Report
   try {
     const auto tokenizer = tokenizer::load_tokenizer(settings.model);
     for (data::DataFile file : training_files(settings)) {
+    const data::Vocabulary vocabulary{
+        *tokenizer, model::read_model_config(settings.model, settings.assume_family).vocab_size};
       const std::int64_t records = data::count_records(file);
       if (file.count < 0 || file.count > kRecordsLookedAt) file.count = kRecordsLookedAt;
       core::throw_if_stopped(reporter, "reading data");
@@ -383,6 +386,7 @@ std::optional<DataSize> measure_data(const TrainSettings& settings, core::Report
           std::max(1.0, static_cast<double>(records) /
                             static_cast<double>(std::max<std::int64_t>(1, first.counts.records)));
       Kind& kind = files++ < settings.data.train.size() ? trained : replayed;
+      data::require_rows(first.samples, vocabulary, {file}, encode);
       kind.samples += grown * static_cast<double>(first.counts.samples);
       kind.tokens += grown * static_cast<double>(first.counts.tokens);
       size.longest = std::max(size.longest, first.counts.longest);
