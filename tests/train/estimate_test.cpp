@@ -434,3 +434,35 @@ TEST_F(EstimateTest, DataThatAreNotThereAreNotMeasured) {
 
 }  // namespace
 }  // namespace corda::train
+// A quarter of what is looked at is bad, and nothing behind it: as training would find them.
+TEST_F(EstimateTest, BadRecordsThatAreSkippedAreNotCounted) {
+  corda::testing::write_tiny_model(at("tiny"), {.vocab = 257});
+  TrainSettings given = settings(at("tiny"), 4, 256);
+  core::Reporter silent;
+  for (const int records : {800, 2500}) {
+    std::ofstream data(at("none.jsonl"));
+    int good = 0;
+    for (int i = 0; i < records; ++i) {
+      const bool bad = i < 1000 && i % 4 == 3;
+      data << (bad ? "{\"prompt\": \"abcd\",\n"
+                   : "{\"prompt\": \"abcd\", \"completion\": \"efgh\"}\n");
+      good += bad ? 0 : 1;
+    }
+    data.close();
+    given.data.skip_bad = true;
+    const auto size = measure_data(given, silent);
+    ASSERT_TRUE(size);
+    EXPECT_EQ(size->samples, good);
+  }
+}
+
+TEST_F(EstimateTest, DataThatDoNotFitTheModelAreRefused) {
+  corda::testing::write_tiny_model(at("tiny"), {.vocab = 104});  // up to 'f'
+  std::ofstream(at("none.jsonl")) << "{\"prompt\": \"abcd\", \"completion\": \"efgh\"}\n";
+  core::Reporter silent;
+  TrainSettings given = settings(at("tiny"), 4, 256);
+  given.data.template_name = "plain";
+  EXPECT_THAT(error_of<core::ConfigError>([&] { measure_data(given, silent); }),
+              HasSubstr("none.jsonl:1:1: token id 104 ('g') is beyond the model's vocabulary"));
+}
+
