@@ -59,11 +59,7 @@ Progress Record::take_up(bool resume, std::int64_t total, const TrainSettings& r
   Progress before;
   if (resume && checkpoint) {
     before = restore_checkpoint(*checkpoint, state_, identity_);
-    if (before.steps > total) {
-      throw core::ConfigError(concat("--resume: '", checkpoint->string(), "' is of step ",
-                                     before.steps, ", and the settings end the run after step ",
-                                     total, "; raise optim.epochs or optim.max_steps"));
-    }
+    check_not_behind_end(*checkpoint, before.steps, total);
     reporter_.info(concat("resuming after step ", before.steps, " of ", total, " from ",
                           checkpoint->string()));
     if (best_ && before.best && !best_->restore(*before.best)) {

@@ -152,6 +152,26 @@ TEST_F(RunDirectory, ACheckpointOfAnotherStepThanItsDirectorysIsDamaged) {
   core::write_file_atomic(checkpoint(run, 5) / "state.json", state);
   EXPECT_THAT(error_of<core::FormatError>([&] { train(run, true, reporter_); }),
               HasSubstr("'step' is 300, which is not the directory's"));
+  EXPECT_THAT(
+      error_of<core::FormatError>([&] { plan(run, true, reporter_); }),
+      HasSubstr("is damaged; delete it to go on from '" + checkpoint(run, 4).string() + "' ("));
+}
+
+TEST_F(RunDirectory, APlanSaysWhereARunGoesOn) {
+  const TrainSettings run = interrupted("run");
+  const TrainPlan resumed = plan(run, true, reporter_);
+  ASSERT_TRUE(resumed.taken_up);
+  EXPECT_EQ(resumed.taken_up->step, 5);
+  EXPECT_EQ(resumed.taken_up->checkpoint, checkpoint(run, 5).string());
+  EXPECT_THAT(describe(resumed), ::testing::Contains("it goes on after step 5 of 8, from '" +
+                                                     checkpoint(run, 5).string() + "'"));
+  const TrainSettings new_run = settings("new");
+  const TrainPlan begun = plan(new_run, true, reporter_);
+  ASSERT_TRUE(begun.taken_up);
+  EXPECT_EQ(begun.taken_up->step, 0);
+  EXPECT_THAT(describe(begun), ::testing::Contains("nothing of a run is in '" + new_run.out +
+                                                   "' yet: it starts from the beginning"));
+  EXPECT_FALSE(plan(new_run, false, reporter_).taken_up);
 }
 
 TEST_F(RunDirectory, WhatAKillLeftIsClearedAway) {
@@ -383,8 +403,9 @@ TEST_F(RunDirectory, ARunAtAConstantRateMayBecomeLongerButNotShorterThanItIs) {
   Steps five(5);
   error_of<core::Interrupted>([&] { train(run, false, five); });
   run.optim.epochs = 0.5;
-  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }),
-              HasSubstr("is of step 5, and the settings end the run after step 4"));
+  constexpr const char* kSaid = "is of step 5, and the settings end the run after step 4";
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }), HasSubstr(kSaid));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan(run, true, reporter_); }), HasSubstr(kSaid));
   run.optim.epochs = 2;
   train(run, true, reporter_);
   const TrainSettings whole = constant("longer", 2);

@@ -52,6 +52,12 @@ struct TrainResult {
 };
 
 // What a run will do, known before it begins.
+// Where a continued run goes on.
+struct TakenUp {
+  std::int64_t step = 0;   // the last that is finished
+  std::string checkpoint;  // its directory; "": nothing is there yet, and the run begins
+};
+
 struct TrainPlan {
   TrainSettings settings;              // with what device and adapter decided filled in
   std::int64_t samples = 0;            // of an epoch
@@ -72,7 +78,8 @@ struct TrainPlan {
   // them.
   std::int64_t state_bytes = 0;
   int split_over = 1;
-  std::string device;  // "cpu" or the GPU's product name
+  std::string device;                    // "cpu" or the GPU's product name
+  std::optional<TakenUp> taken_up = {};  // with `resume`, by `plan`
 };
 
 // Checks what can be checked without the work, and says what the work would be: the run directory,
