@@ -457,11 +457,17 @@ class BestOfARun : public RunDirectory {
     result.optim.warmup_ratio = 0;
     return result;
   }
+  static std::vector<core::Json> rows(const fs::path& metrics) {
+    std::vector<core::Json> found;
+    std::ifstream file(metrics);
+    for (std::string line; std::getline(file, line);)
+      found.push_back(core::parse_json(line, "metrics"));
+    return found;
+  }
   static std::vector<double> evaluations(const TrainSettings& settings) {
     std::vector<double> losses;
-    std::ifstream file(fs::path(settings.out) / "metrics.jsonl");
-    for (std::string line; std::getline(file, line);)
-      losses.push_back(core::parse_json(line, "metrics").at("eval_loss").get<double>());
+    for (const core::Json& row : rows(fs::path(settings.out) / "metrics.jsonl"))
+      losses.push_back(row.at("eval_loss").get<double>());
     return losses;
   }
 };
@@ -527,6 +533,31 @@ TEST_F(BestOfARun, OtherEvaluationDataBeginAnew) {
   const TrainResult result = train(run, true, warnings);
   EXPECT_THAT(warnings.text(), HasSubstr("is forgotten: other evaluation data are used"));
   EXPECT_GE(*result.best_step, 6);
+}
+
+TEST_F(BestOfARun, ALowerLossOnTheDataBeforeIsNotTheBest) {
+  TrainSettings run = rising("run");
+  run.checkpoint.best = true;
+  Steps some(6);
+  error_of<core::Interrupted>([&] { train(run, false, some); });
+  // As if those data were easy.
+  const fs::path metrics = fs::path(run.out) / "metrics.jsonl";
+  std::string before;
+  for (core::Json row : rows(metrics)) {
+    row["eval_loss"] = 0.125;
+    before += row.dump() + "\n";
+  }
+  core::write_file_atomic(metrics, before);
+  run.data.eval = run.data.train;
+  const TrainResult result = train(run, true, reporter_);
+  EXPECT_GE(*result.best_step, 6);  // whose evaluation was interrupted, and made up for
+  EXPECT_THAT(core::read_file(fs::path(run.out) / "adapter/README.md"),
+              HasSubstr(core::concat(" after step ", *result.best_step, " on `1.jsonl`")));
+  const std::vector<core::Json> all = rows(metrics);
+  ASSERT_EQ(all.size(), 24U);
+  EXPECT_EQ(all[0].at("eval_data"), all[4].at("eval_data"));
+  EXPECT_NE(all[4].at("eval_data"), all[5].at("eval_data"));
+  EXPECT_EQ(all[5].at("eval_data"), all[23].at("eval_data"));
 }
 
 // Neither a constant rate nor patience ends a run where its rate was planned to end.

@@ -31,6 +31,7 @@ struct StepMetrics {
   double utilisation = 0;
   std::int64_t peak_memory_bytes = 0;
   std::optional<double> eval_loss;
+  std::string eval_data = {};  // what tells the data that this loss is of from others
   // The gauge in all and by kind of layer ("q_proj"), where it was read (adapter::Gauges).
   std::optional<double> forgetting = {};
   std::map<std::string, double> forgetting_by_kind = {};
@@ -51,13 +52,13 @@ struct TrainResult {
   std::int64_t state_bytes = 0;
 };
 
-// What a run will do, known before it begins.
 // Where a continued run goes on.
 struct TakenUp {
   std::int64_t step = 0;   // the last that is finished
   std::string checkpoint;  // its directory; "": nothing is there yet, and the run begins
 };
 
+// What a run will do, known before it begins.
 struct TrainPlan {
   TrainSettings settings;              // with what device and adapter decided filled in
   std::int64_t samples = 0;            // of an epoch
