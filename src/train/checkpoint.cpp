@@ -61,6 +61,12 @@ ConfigNode comparable(ConfigNode now, const ConfigNode& saved) {
     return std::find(kAddedLater.begin(), kAddedLater.end(), entry.first) != kAddedLater.end() &&
            saved.find(entry.first) == nullptr;
   });
+  // What it becomes is found out with the model in memory.
+  const ConfigNode* gradients = saved.find("gradients");
+  for (auto& [name, value] : now.entries) {
+    if (name == "gradients" && value.text == "auto" && gradients != nullptr)
+      value.text = gradients->text;
+  }
   return now;
 }
 

@@ -130,13 +130,9 @@ core::ConfigNode content_of(const core::ConfigNode& identity, const RunData& dat
 
 namespace {
 
-// What `gradients: auto` becomes is found out with the model in memory.
-TakenUp taken_up(const fs::path& run, core::ConfigNode identity, std::int64_t total) {
+TakenUp taken_up(const fs::path& run, const core::ConfigNode& identity, std::int64_t total) {
   const auto checkpoint = latest_checkpoint(run);
   if (!checkpoint) return {};
-  std::erase_if(identity.entries, [](const auto& entry) {
-    return entry.first == "gradients" && entry.second.text == "auto";
-  });
   const std::int64_t step = check_same_run(*checkpoint, identity);
   check_not_behind_end(*checkpoint, step, total);
   return {.step = step, .checkpoint = checkpoint->string()};

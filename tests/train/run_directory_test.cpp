@@ -343,6 +343,20 @@ TEST_F(RunDirectory, AMovedModelAndMovedDataAreTakenUp) {
   EXPECT_EQ(adapter, undisturbed());
 }
 
+// The samples are the same, and how often each comes is not.
+TEST_F(RunDirectory, AMixtureThatIsTakenAwayIsRefused) {
+  TrainSettings run = settings("run");
+  const fs::path data = folder_.path() / "task.jsonl";
+  run.data.train = {{.path = data, .count = 8, .weight = 3, .source = "a"},
+                    {.path = data, .first = 8, .weight = 1, .source = "b"}};
+  Steps five(5);
+  error_of<core::Interrupted>([&] { train(run, false, five); });
+  for (data::DataFile& file : run.data.train) file.weight = 0;
+  constexpr const char* kSaid = "'mixture' was 3 1 and is not there now";
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }), HasSubstr(kSaid));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan(run, true, reporter_); }), HasSubstr(kSaid));
+}
+
 TEST_F(RunDirectory, AMovedAdapterIsTakenUpAndAnotherIsNot) {
   undisturbed();
   TrainSettings run = settings("run");
