@@ -123,11 +123,11 @@ void warn_of_missing(const AdapterReader& adapter, const quant::ModelWeights& ba
                      core::Reporter& reporter) {
   std::vector<std::string> layers;
   for (const auto& name : base.names()) {
-    if (!name.ends_with(kWeight) || name == kEmbeddingWeight || base.info(name).shape.size() != 2)
-      continue;
+    if (!name.ends_with(kWeight) || base.info(name).shape.size() != 2) continue;
     const std::string known = io::Checkpoint::canonical_name(name);
     layers.push_back(known.substr(0, known.size() - kWeight.size()));
   }
+  if (!base.contains(head_name())) layers.emplace_back(kHead);  // the embedding is its weight
   const auto missing = adapter.missing(layers);
   if (missing.empty()) return;
   reporter.warn(concat("the adapter '", adapter.file().directory().string(),

@@ -113,7 +113,7 @@ bool ModuleSelection::in_chosen_block(std::string_view module) const {
 bool ModuleSelection::contains(std::string_view module) const {
   if (excluded_.contain(module)) return false;
   if (!speaks_) return true;
-  if (all_linear_) return module != "lm_head";
+  if (all_linear_) return module != "lm_head" && !module.ends_with("embed_tokens");
   if (!targets_.contain(module)) return false;
   // PEFT takes a full name as it is, and a pattern too, whatever layers_to_transform says.
   const bool by_itself = targets_.pattern || std::find(targets_.ends.begin(), targets_.ends.end(),

@@ -23,7 +23,8 @@ class ModuleSelection {
 
   // Whether the configuration restricts the modules at all.
   bool speaks() const { return speaks_; }
-  // Whether PEFT makes an adapter for a linear layer of this name; true where it says nothing.
+  // Whether PEFT makes an adapter for a linear layer or an embedding of this name; true where it
+  // says nothing.
   bool contains(std::string_view module) const;
 
  private:

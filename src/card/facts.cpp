@@ -9,7 +9,6 @@
 #include "corda/core/file.h"
 #include "corda/core/hub_cache.h"
 #include "corda/core/text.h"
-#include "core/json.h"
 
 namespace corda::card {
 
@@ -72,28 +71,6 @@ ConfigNode settings_in(const fs::path& directory) {
   }
 }
 
-bool keeps_best(const ConfigNode& settings) {
-  const auto at = [&](std::string_view group, std::string_view key) {
-    const ConfigNode* node = settings.find(group);
-    return node == nullptr ? std::string() : text_at(*node, key);
-  };
-  return at("checkpoint", "best") == "true" ||
-         core::parse_int(at("eval", "patience")).value_or(0) > 0;
-}
-
-void read_metrics(const fs::path& file, Run& run) {
-  const bool best = keeps_best(run.settings);
-  for (const auto& line : core::split(core::read_file(file), '\n')) {
-    if (line.empty()) continue;
-    const core::Json metrics = core::parse_json(line, file.string());
-    run.steps = std::max(run.steps, metrics.value("step", std::int64_t{0}));
-    if (!metrics.contains("eval_loss") || !metrics["eval_loss"].is_number()) continue;
-    const Run::Evaluation now{.step = metrics.value("step", std::int64_t{0}),
-                              .loss = metrics["eval_loss"].get<double>()};
-    if (!best || !run.evaluation || now.loss < run.evaluation->loss) run.evaluation = now;
-  }
-}
-
 fs::path without_slash(const fs::path& path) {
   const fs::path whole = fs::absolute(path).lexically_normal();
   return whole.has_filename() ? whole : whole.parent_path();
@@ -142,9 +119,10 @@ std::optional<Run> run_of(const fs::path& result) {
   Run found;
   try {
     found.settings = core::parse_yaml(core::read_file(settings), settings.string());
-    read_metrics(run / "metrics.jsonl", found);
+    const Evaluations evaluations = read_evaluations(run / "metrics.jsonl");
+    found.steps = evaluations.steps;
+    found.evaluation = keeps_best(found.settings) ? evaluations.lowest : evaluations.last;
   } catch (const core::Error&) {
-  } catch (const core::Json::exception&) {
   }
   if (found.settings.kind != ConfigNode::Kind::kMap) return std::nullopt;
   if (const std::string adapter = text_at(found.settings, "adapter"); !adapter.empty())

@@ -190,15 +190,8 @@ std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& 
             "'", name,
             hashes ? "' is another one now" : concat("' was ", then, " and is ", value, " now")));
   }
-  return found.empty() ? following : found;
-}
-
-std::vector<std::string> left_out(const ConfigNode& saved, const ConfigNode& now) {
-  std::map<std::string, std::string> before;
-  std::map<std::string, std::string> after;
-  flatten(saved, "", before);
-  flatten(now, "", after);
-  std::vector<std::string> found;
+  if (found.empty()) found = std::move(following);
+  if (!found.empty()) return found;
   for (const auto& [name, value] : before) {
     if (!after.contains(name))
       found.push_back(concat("'", name, "' was ", value, " and is not there now"));

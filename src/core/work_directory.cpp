@@ -50,9 +50,7 @@ std::string why_not(const std::string& saved, const ConfigNode& made_with,
                     const std::set<std::string>& derived) {
   std::vector<std::string> found;
   try {
-    const ConfigNode before = parse_yaml(saved, kKey);
-    found = differences(before, made_with, derived);
-    if (found.empty()) found = left_out(before, made_with);
+    found = differences(parse_yaml(saved, kKey), made_with, derived);
   } catch (const FormatError&) {  // what another version wrote
   }
   if (found.empty()) return "they were made by another version of corda";

@@ -8,6 +8,7 @@
 #include "corda/core/sha256.h"
 #include "corda/data/load.h"
 #include "corda/data/names.h"
+#include "corda/data/vocabulary.h"
 #include "corda/tokenizer/tokenizer.h"
 
 namespace corda::covariance {
@@ -79,20 +80,21 @@ Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& 
                        .format = settings.format,
                        .columns = data::parse_columns(settings.columns)});
   }
+  const data::CalibrationSettings drawn{.samples = settings.samples,
+                                        .seq_len = settings.seq_len,
+                                        .seed = static_cast<std::uint64_t>(settings.seed),
+                                        .qa_text = settings.qa_text,
+                                        .encode = {.template_name = settings.template_name,
+                                                   .model_directory = model,
+                                                   .system = settings.system,
+                                                   .date = settings.date,
+                                                   .max_length = settings.seq_len,
+                                                   .skip_bad = settings.skip_bad,
+                                                   .threads = settings.threads}};
   const std::vector<std::vector<TokenId>> sequences =
-      data::load_calibration(sources, *tokenizer,
-                             {.samples = settings.samples,
-                              .seq_len = settings.seq_len,
-                              .seed = static_cast<std::uint64_t>(settings.seed),
-                              .qa_text = settings.qa_text,
-                              .encode = {.template_name = settings.template_name,
-                                         .model_directory = model,
-                                         .system = settings.system,
-                                         .date = settings.date,
-                                         .max_length = settings.seq_len,
-                                         .skip_bad = settings.skip_bad,
-                                         .threads = settings.threads}},
-                             reporter);
+      data::load_calibration(sources, *tokenizer, drawn, reporter);
+  for (const auto& ids : sequences)
+    data::require_rows(ids, {*tokenizer, config.vocab_size}, sources, drawn.encode);
   Draw draw;
   for (const auto& ids : sequences) {
     const auto count = static_cast<std::int64_t>(ids.size());

@@ -44,11 +44,19 @@ std::string detect_format(const DataFile& file, bool skip_bad) {
   return RecordStream(file, pass, kTextPartBytes).format();
 }
 
-std::int64_t count_records(const DataFile& file) {
-  RecordStream stream(file, {}, kTextPartBytes);
+std::int64_t count_records(const DataFile& file, bool skip_bad, const std::string& skip_switch) {
+  const BadRecord pass = skip_bad ? BadRecord([](const core::FormatError&) {}) : BadRecord();
+  RecordStream stream(file, pass, kTextPartBytes, skip_switch);
   if (stream.is_plain_text()) return 1;
   std::int64_t records = 0;
-  while (stream.next_raw()) ++records;
+  while (auto raw = stream.next_raw()) {
+    try {
+      if (skip_bad) parse_record(std::move(*raw), file.path.string());
+      ++records;
+    } catch (const core::FormatError& error) {
+      pass(error);
+    }
+  }
   return records;
 }
 

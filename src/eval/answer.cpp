@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "corda/core/error.h"
+#include "corda/data/vocabulary.h"
 
 namespace corda::eval {
 
@@ -70,6 +71,10 @@ std::vector<std::string> answer_prompts(const model::Model& model,
                                         const AnswerSettings& settings, std::int64_t cache_tokens,
                                         core::Reporter& reporter) {
   check_stops(settings.stop);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    data::require_rows(prompts[i], {tokenizer, model.config.vocab_size},
+                       core::concat("prompt ", i + 1));
+  }
   std::vector<GrowingAnswer> growing(prompts.size(), GrowingAnswer(tokenizer, settings.stop));
   model::GenerateOptions options{.max_new_tokens = settings.max_new_tokens,
                                  .stop_ids = tokenizer.end_ids,

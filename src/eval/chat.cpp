@@ -9,6 +9,7 @@
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 #include "corda/data/names.h"
+#include "corda/data/vocabulary.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
 #include "eval/answer.h"
@@ -130,6 +131,7 @@ std::vector<std::string> generate_texts(const ChatSettings& settings, const Show
   if (prompts.empty()) throw core::ConfigError("there is no prompt to go on with (--prompt)");
   const model::Model model = load_model(choice_of(settings, settings.adapter), reporter);
   if (prompts.size() == 1) {
+    data::require_rows(prompts.front(), {*tokenizer, model.config.vocab_size}, "the prompt");
     model::Dialogue dialogue(model);
     return {answer_shown(dialogue, *tokenizer, prompts.front(), answers, show, reporter)};
   }
@@ -220,6 +222,8 @@ std::string Chat::say(const std::string& message, const ShowText& show, core::Re
   try {
     state_->messages.push_back({"user", message});
     const Ids prompt = state_->prompt(reporter);
+    data::require_rows(prompt, {*state_->tokenizer, state_->loaded->model.config.vocab_size},
+                       "the conversation");
     AnswerSettings answers = state_->answers;
     answers.seed += static_cast<std::int64_t>(state_->turn++);  // no turn draws as another does
     std::string answer =

@@ -16,6 +16,7 @@
 #include "corda/core/text.h"
 #include "corda/data/load.h"
 #include "corda/data/template.h"
+#include "corda/data/vocabulary.h"
 #include "corda/dist/watchful_reporter.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
@@ -81,16 +82,16 @@ EvalResult evaluate_perplexity(const EvalSettings& settings, core::Reporter& rep
   return result;
 }
 
-// The likelihood of the first answer to each question, behind a space and before EOS.
-void measure_answers(const model::Model& model, const Tokenizer& tokenizer,
-                     const std::vector<Item>& items, const EvalSettings& settings,
-                     EvalResult& result, core::Reporter& reporter, dist::World& world) {
-  std::vector<data::Sample> answers;
+// The first answer to each question, behind a space and before EOS.
+std::vector<data::Sample> answer_samples(const TaskRun& run, const std::vector<Item>& items) {
+  std::vector<data::Sample> samples;
   for (const Item& item : items) {
-    answers.push_back(data::encode_sample(
-        tokenizer, {.prompt = item.contexts.front(), .response = " " + item.references.front()}));
+    samples.push_back(data::encode_sample(
+        run.tokenizer,
+        {.prompt = item.contexts.front(), .response = " " + item.references.front()}));
+    data::require_rows(samples.back().ids, {run.tokenizer, run.vocab_size}, item.place);
   }
-  measure_nll(model, answers, settings, result, reporter, world);
+  return samples;
 }
 
 std::vector<TaskRecord> records_of(const Task& task, const EvalSettings& settings,
@@ -140,6 +141,7 @@ TaskRun run_of(const Task& task, const Tokenizer& tokenizer, const EvalSettings&
               .system = settings.system,
               .answers = answers_of(task, settings.answers),
               .max_length = settings.seq_len > 0 ? settings.seq_len : config.max_positions,
+              .vocab_size = config.vocab_size,
               .batch_tokens = settings.batch_tokens,
               .threads = settings.threads};
   if (!is_chat_template(settings.template_name)) return run;
@@ -160,6 +162,10 @@ EvalResult evaluate_task(const EvalSettings& settings, core::Reporter& reporter,
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   const TaskRun run = run_of(task, *tokenizer, settings);
   const std::vector<Item> items = items_of(task, settings, shots, reporter);
+  require_rows(run, items);
+  const bool plain_qa = task.name == "qa" && run.chat == nullptr && shots == 0;
+  const std::vector<data::Sample> answers =
+      plain_qa ? answer_samples(run, items) : std::vector<data::Sample>();
   core::Sha256 content;
   for (const Item& item : items) {
     for (const auto* texts : {&item.contexts, &item.continuations, &item.references})
@@ -173,8 +179,7 @@ EvalResult evaluate_task(const EvalSettings& settings, core::Reporter& reporter,
   const model::Model model = load(settings, reporter, world);
 
   EvalResult result{.harness = run.harness.name, .bos = run.encoder.bos(), .shots = shots};
-  const bool plain_qa = task.name == "qa" && run.chat == nullptr && shots == 0;
-  if (plain_qa) measure_answers(model, *tokenizer, items, settings, result, reporter, world);
+  if (plain_qa) measure_nll(model, answers, settings, result, reporter, world);
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<std::size_t> indices = own_items(world, items);
   std::vector<Item> own;

@@ -11,6 +11,7 @@
 #include "corda/data/batch.h"
 #include "corda/data/load.h"
 #include "corda/data/template.h"
+#include "corda/data/vocabulary.h"
 #include "corda/model/config.h"
 #include "corda/model/forward.h"
 #include "corda/tokenizer/tokenizer.h"
@@ -127,26 +128,28 @@ std::vector<data::Sample> perplexity_samples(const EvalSettings& given, core::Re
     return data::detect_format(file, settings.skip_bad) == "text";
   });
   refuse_unused_settings(given, text);
+  data::EncodeSettings encode{.model_directory = settings.model,
+                              .system = settings.system,
+                              .date = settings.date,
+                              .max_length = settings.seq_len,
+                              .skip_bad = settings.skip_bad,
+                              .threads = settings.threads};
   if (text) {
     samples = text_windows(files, *tokenizer, settings, reporter);
   } else {
-    const std::string used = data_template_for(settings.template_name, settings.adapter);
-    const bool trained = used != settings.template_name;
-    if (trained) reporter.info(concat("template ", used, ", with which the adapter was trained"));
-    const data::Dataset dataset = data::load_samples(files, *tokenizer,
-                                                     {.template_name = used,
-                                                      .template_is_trained = trained,
-                                                      .model_directory = settings.model,
-                                                      .system = settings.system,
-                                                      .date = settings.date,
-                                                      .max_length = settings.seq_len,
-                                                      .skip_bad = settings.skip_bad,
-                                                      .threads = settings.threads},
-                                                     reporter);
+    encode.template_name = data_template_for(settings.template_name, settings.adapter);
+    encode.template_is_trained = encode.template_name != settings.template_name;
+    if (encode.template_is_trained) {
+      reporter.info(
+          concat("template ", encode.template_name, ", with which the adapter was trained"));
+    }
+    const data::Dataset dataset = data::load_samples(files, *tokenizer, encode, reporter);
     samples.assign(dataset.samples.begin(), dataset.samples.end());
     if (settings.samples > 0 && static_cast<std::int64_t>(samples.size()) > settings.samples)
       samples.resize(static_cast<std::size_t>(settings.samples));
   }
+  for (const data::Sample& sample : samples)
+    data::require_rows(sample.ids, {*tokenizer, config.vocab_size}, files, encode);
   std::size_t longest = 0;
   for (const data::Sample& sample : samples) longest = std::max(longest, sample.ids.size());
   model::warn_beyond_positions(

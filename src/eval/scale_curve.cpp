@@ -9,6 +9,7 @@
 
 #include "corda/adapter/check_fit.h"
 #include "corda/core/error.h"
+#include "corda/data/vocabulary.h"
 #include "corda/linalg/device.h"
 #include "eval/streamed_model.h"
 #include "eval/verify_samples.h"
@@ -33,6 +34,7 @@ Measured load(const data::DataFile& file, const VerifySettings& settings,
               std::int64_t vocab_size, at::Device device) {
   core::Reporter quiet;  // training and `corda preview` say what there is to be said of the data
   const data::Dataset dataset = data::load_samples({file}, tokenizer, encode, quiet);
+  data::require_rows(dataset.samples, {tokenizer, vocab_size}, {file}, encode);
   const std::int64_t count = settings.samples == 0
                                  ? dataset.samples.size()
                                  : std::min(settings.samples, dataset.samples.size());

@@ -14,8 +14,10 @@ void add_answer_settings(core::SettingsList& list, AnswerSettings& s) {
   list.add("max_new_tokens", s.max_new_tokens, "longest answer, tokens; 0: the task's own",
            {0, 1 << 20});
   list.add("stop", s.stop, "a text that ends an answer, beside EOS; may be given several times");
-  list.add("temperature", s.temperature, "of drawing tokens; 0: the likeliest one each time",
-           {0, 100});
+  list.add(
+      "temperature", s.temperature,
+      "of drawing tokens; 0: the likeliest one each time, whatever generation_config.json says",
+      {0, 100});
   list.add("top_p", s.top_p, "draw from the fewest tokens that reach this probability together",
            {0, 1});
   list.add("top_k", s.top_k, "draw from the likeliest tokens, so many; 0: all", {0, 1 << 24});

@@ -274,6 +274,7 @@ std::vector<Item> make_items(const Task& task, const HarnessVersion& harness,
   for (const TaskRecord& record : records) {
     Item item = texts.item_of(record);
     item.number = static_cast<std::int64_t>(items.size());
+    item.place = record.place;
     std::string front = texts.description_of(record);
     for (const std::size_t i : draw.of(record)) {
       auto found = shown.find(i);

@@ -27,6 +27,7 @@ std::vector<TaskRecord> read_task_records(const Task& task, const data::DataFile
 // One question, choice or page.
 struct Item {
   std::int64_t number = 0;  // of the record, from 0
+  std::string place = {};   // of the record
   std::string group = {};
   std::vector<std::string> contexts = {};       // one, or one for each choice
   std::vector<std::string> continuations = {};  // of choices, as they follow the contexts

@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "corda/core/error.h"
+#include "corda/data/vocabulary.h"
 #include "eval/answer.h"
 #include "eval/log_likelihood.h"
 #include "eval/python_text.h"
@@ -211,6 +212,25 @@ std::vector<std::string> item_metrics(const Task& task) {
   std::vector<std::string> names = task.metrics;
   for (const AnswerRule& rule : task.rules) names.push_back(rule.metric);
   return names;
+}
+
+void require_rows(const TaskRun& run, const std::vector<Item>& items) {
+  if (run.tokenizer.vocab_size() <= run.vocab_size) return;
+  const data::Vocabulary vocabulary{run.tokenizer, run.vocab_size};
+  if (run.task.kind == TaskKind::kAnswers) {
+    const std::vector<Ids> prompts = answer_prompts_of(run, items);
+    for (std::size_t i = 0; i < items.size(); ++i)
+      data::require_rows(prompts[i], vocabulary, items[i].place);
+    return;
+  }
+  for (const Item& item : items) {
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i < item.continuations.size(); ++i)
+      texts.push_back(item.context_of(i) + item.continuations[i]);
+    if (texts.empty()) texts = item.contexts;
+    for (const Ids& ids : run.encoder.encode(texts, run.threads))
+      data::require_rows(ids, vocabulary, item.place);
+  }
 }
 
 std::vector<ItemScore> score_items(const TaskRun& run, const model::Model& model,

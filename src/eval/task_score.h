@@ -40,9 +40,13 @@ struct TaskRun {
   std::string system;                       // with it
   AnswerSettings answers;                   // complete
   std::int64_t max_length = 0;              // tokens of prompt and continuation
+  std::int64_t vocab_size = 0;              // of the model
   std::int64_t batch_tokens = 0;
   std::int64_t threads = 0;
 };
+
+// Throws ConfigError with a record's place where a token of what it asks has no row in the model.
+void require_rows(const TaskRun& run, const std::vector<Item>& items);
 
 // One for each item, in order. Throws ConfigError where a continuation does not fit.
 std::vector<ItemScore> score_items(const TaskRun& run, const model::Model& model,

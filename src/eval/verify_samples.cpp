@@ -11,6 +11,7 @@
 #include "corda/core/random.h"
 #include "corda/core/text.h"
 #include "corda/data/load.h"
+#include "corda/data/vocabulary.h"
 #include "eval/chat_prompt.h"
 
 namespace corda::eval {
@@ -93,7 +94,7 @@ std::optional<SampleSource> source_of_run(const VerifySettings& settings) {
   return source;
 }
 
-VerifySamples load(SampleSource source, const VerifySettings& settings) {
+VerifySamples load(SampleSource source, const VerifySettings& settings, std::int64_t vocab_size) {
   std::vector<std::string> names;
   const auto share =
       std::max<std::int64_t>(1, kRecords / static_cast<std::int64_t>(source.files.size()));
@@ -105,6 +106,7 @@ VerifySamples load(SampleSource source, const VerifySettings& settings) {
   core::Reporter quiet;  // training and `corda preview` say what there is to be said of the data
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
   const data::Dataset dataset = data::load_samples(source.files, *tokenizer, source.encode, quiet);
+  data::require_rows(dataset.samples, {*tokenizer, vocab_size}, source.files, source.encode);
   VerifySamples samples;
   std::optional<data::Sample> shortest;
   for (std::int64_t i = 0; i < dataset.samples.size(); ++i) {
@@ -143,9 +145,10 @@ SampleSource source_of(const VerifySettings& settings) {
 
 VerifySamples verify_samples(const VerifySettings& settings, std::int64_t vocab_size,
                              core::Reporter& reporter) {
-  if (!settings.data.empty()) return load(source_of(settings), settings);
+  if (!settings.data.empty()) return load(source_of(settings), settings, vocab_size);
   try {
-    if (auto source = source_of_run(settings)) return load(std::move(*source), settings);
+    if (auto source = source_of_run(settings))
+      return load(std::move(*source), settings, vocab_size);
     reporter.info(
         "--verify: no run stands beside the adapter, so random tokens are compared; "
         "--data FILE compares on text that matters");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "corda/card/evaluations.h"
 #include "corda/core/config_node.h"
 #include "corda/core/refuse_changed.h"
 #include "corda/core/text.h"
@@ -21,17 +22,6 @@ std::string text_at(const ConfigNode& root, std::string_view key) {
   return node == nullptr ? "" : node->text;
 }
 
-std::string text_at(const ConfigNode& root, std::string_view group, std::string_view key) {
-  const ConfigNode* node = root.find(group);
-  return node == nullptr ? std::string() : text_at(*node, key);
-}
-
-// Whether the result is that of the step with the lowest evaluation loss.
-bool keeps_best(const ConfigNode& settings) {
-  return text_at(settings, "checkpoint", "best") == "true" ||
-         core::parse_int(text_at(settings, "eval", "patience")).value_or(0) > 0;
-}
-
 // What metrics.jsonl says of all steps; its last line may be cut off where a run was killed.
 void add_metrics(Json& facts, const fs::path& path, bool with_best) {
   std::ifstream file(path);
@@ -39,19 +29,12 @@ void add_metrics(Json& facts, const fs::path& path, bool with_best) {
   std::int64_t supervised = 0;
   Json last;
   Json evaluated;
-  Json best;
   for (std::string line; std::getline(file, line);) {
     const Json step = Json::parse(line, nullptr, false);
     if (!step.is_object() || !step.contains("step")) continue;
     tokens += step.value("tokens", std::int64_t{0});
     supervised += step.value("supervised_tokens", std::int64_t{0});
-    if (step.contains("eval_loss")) {
-      evaluated = step;
-      const Json& loss = step["eval_loss"];
-      if (with_best && loss.is_number() &&
-          (best.is_null() || loss.get<double>() < best["eval_loss"].get<double>()))
-        best = step;
-    }
+    if (step.contains("eval_loss")) evaluated = step;
     if (step.contains("forgetting")) facts["forgetting"] = step["forgetting"];
     last = step;
   }
@@ -63,9 +46,9 @@ void add_metrics(Json& facts, const fs::path& path, bool with_best) {
     facts["eval_loss"] = evaluated["eval_loss"];
     facts["eval_step"] = evaluated["step"];
   }
-  if (!best.is_null()) {
-    facts["best_step"] = best["step"];
-    facts["best_eval_loss"] = best["eval_loss"];
+  if (const auto best = card::read_evaluations(path).lowest; with_best && best) {
+    facts["best_step"] = best->step;
+    facts["best_eval_loss"] = best->loss;
   }
   facts["tokens"] = tokens;
   facts["supervised_tokens"] = supervised;
@@ -100,7 +83,7 @@ Json run_facts(const InspectSettings& settings, core::Reporter& reporter) {
                 {"finished", fs::exists(result)}};
   if (const std::string start = text_at(root, "adapter"); !start.empty())
     facts["started_from"] = start;
-  add_metrics(facts, run / "metrics.jsonl", keeps_best(root));
+  add_metrics(facts, run / "metrics.jsonl", card::keeps_best(root));
   facts["checkpoints"] = checkpoints_in(run);
   if (!fs::exists(result)) {
     if (settings.covariance.empty()) return facts;

@@ -156,8 +156,8 @@ Section summary(const std::vector<Run>& runs) {
     table.rows.push_back(
         {run.name, run.method, state_of(run), run.rate ? core::four_digits(*run.rate) : "-",
          run.seed, optional_text(last_of(run, "loss")), optional_text(last_of(run, "eval_loss")),
-         optional_text(lowest_of(run, "eval_loss")),
-         core::grouped(std::llround(sum_of(run, "tokens"))), median_of(run, "tokens_per_second"),
+         optional_text(run.lowest_evaluation), core::grouped(std::llround(sum_of(run, "tokens"))),
+         median_of(run, "tokens_per_second"),
          memory ? core::size_text(std::llround(*memory)) : "-"});
   }
   return {.title = "Runs", .blocks = {std::move(table)}};

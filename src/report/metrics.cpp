@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "corda/card/evaluations.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
 
@@ -81,6 +82,7 @@ void read_metrics(const fs::path& path, Run& run) {
     if (step.contains(kByKind) && step[kByKind].is_object())
       add_numbers(at, step[kByKind], run.gauge_by_kind);
   }
+  if (const auto lowest = card::read_evaluations(path).lowest) run.lowest_evaluation = lowest->loss;
   if (bad > kMostNamed) {
     run.problems.push_back(concat(path.string(), ": ", bad - kMostNamed,
                                   " more lines that are no steps are left out"));

@@ -239,14 +239,4 @@ std::optional<double> last_of(const Run& run, const std::string& key) {
   return last == values.rend() ? std::nullopt : std::optional<double>(*last);
 }
 
-std::optional<double> lowest_of(const Run& run, const std::string& key) {
-  const auto found = run.metrics.find(key);
-  std::optional<double> lowest;
-  if (found == run.metrics.end()) return lowest;
-  for (const double value : found->second.y) {
-    if (std::isfinite(value) && (!lowest || value < *lowest)) lowest = value;
-  }
-  return lowest;
-}
-
 }  // namespace corda::report

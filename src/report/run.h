@@ -50,6 +50,7 @@ struct Run {
   std::map<std::string, Series> gauge_by_kind;  // the gauge F by kind of layer, over steps
   std::optional<std::int64_t> gauged_after;     // the steps after which the layers had theirs
   std::vector<double> resumed;                  // after these steps
+  std::optional<double> lowest_evaluation;      // on the data that were evaluated on last
   std::map<std::string, Measure> measures;
   std::vector<Layer> layers;
   std::vector<std::pair<std::string, std::string>> origins;  // versions and hashes
@@ -69,6 +70,5 @@ void add_inspected(const std::string& json, Run& run);
 
 // The last finite value of a metric.
 std::optional<double> last_of(const Run& run, const std::string& key);
-std::optional<double> lowest_of(const Run& run, const std::string& key);
 
 }  // namespace corda::report

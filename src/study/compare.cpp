@@ -77,8 +77,7 @@ class Study {
     const fs::path saved = out_ / "settings" / (part + ".yaml");
     if (fs::exists(saved) && fs::exists(made)) {
       const ConfigNode before = core::parse_yaml(core::read_file(saved), saved.string());
-      auto changed = core::differences(before, settings);
-      if (changed.empty()) changed = core::left_out(before, settings);
+      const auto changed = core::differences(before, settings);
       if (changed.empty()) return;
       throw core::ConfigError(concat("'", made.string(),
                                      "' was made with other settings: ", core::listed(changed),

@@ -61,6 +61,12 @@ ConfigNode comparable(ConfigNode now, const ConfigNode& saved) {
     return std::find(kAddedLater.begin(), kAddedLater.end(), entry.first) != kAddedLater.end() &&
            saved.find(entry.first) == nullptr;
   });
+  // What it becomes is found out with the model in memory.
+  const ConfigNode* gradients = saved.find("gradients");
+  for (auto& [name, value] : now.entries) {
+    if (name == "gradients" && value.text == "auto" && gradients != nullptr)
+      value.text = gradients->text;
+  }
   return now;
 }
 
@@ -126,9 +132,13 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
 
 namespace {
 
+std::string place_of(const fs::path& checkpoint) {
+  return concat("'", (checkpoint / "state.json").string(), "'");
+}
+
 core::Json read_state(const fs::path& checkpoint) {
   core::Json json = core::read_json(checkpoint / "state.json");
-  const core::Fields state(json, concat("'", (checkpoint / "state.json").string(), "'"));
+  const core::Fields state(json, place_of(checkpoint));
   if (state.integer("version") != kVersion) state.fail("no checkpoint of this version of corda");
   return json;
 }
@@ -146,9 +156,15 @@ void check_settings(const fs::path& checkpoint, const core::Fields& state,
       "or choose another --out"));
 }
 
+std::int64_t read_step(const fs::path& checkpoint, const core::Fields& state) {
+  const std::int64_t step = state.integer("step", 1);
+  if (step == step_of(checkpoint)) return step;
+  state.fail(concat("'step' is ", step, ", which is not the directory's"));
+}
+
 Progress restored(const fs::path& checkpoint, TrainedState& trained, const ConfigNode& settings) {
   const core::Json json = read_state(checkpoint);
-  const core::Fields state(json, concat("'", (checkpoint / "state.json").string(), "'"));
+  const core::Fields state(json, place_of(checkpoint));
   check_settings(checkpoint, state, settings);
   const io::SafetensorsFile file(checkpoint / "state.safetensors");
   if (const std::size_t wanted = trained.tensors().entries.size(); wanted != file.tensors().size())
@@ -160,9 +176,7 @@ Progress restored(const fs::path& checkpoint, TrainedState& trained, const Confi
     throw core::ShapeError(
         concat("'", file.path().string(), "': '", entry.name, "' has another shape"));
   });
-  Progress progress{.steps = state.integer("step", 1)};
-  if (progress.steps != step_of(checkpoint))
-    state.fail(concat("'step' is ", progress.steps, ", which is not the directory's"));
+  Progress progress{.steps = read_step(checkpoint, state)};
   if (state.has("unevaluated")) {
     progress.unevaluated =
         metrics_from_json({state.object("unevaluated"), concat(state.where(), ": 'unevaluated'")});
@@ -182,18 +196,11 @@ std::string checkpoint_before(const fs::path& checkpoint) {
   return before;
 }
 
-}  // namespace
-
-void check_same_run(const fs::path& checkpoint, const ConfigNode& settings) {
-  const core::Json json = read_state(checkpoint);
-  check_settings(checkpoint, {json, concat("'", (checkpoint / "state.json").string(), "'")},
-                 settings);
-}
-
-Progress restore_checkpoint(const fs::path& checkpoint, TrainedState& state,
-                            const ConfigNode& settings) {
+// What `read` reads of a checkpoint; what is wrong with that is said with the way out.
+template <typename Read>
+auto or_damaged(const fs::path& checkpoint, const Read& read) {
   try {
-    return restored(checkpoint, state, settings);
+    return read();
   } catch (const core::ConfigError&) {
     throw;
   } catch (const dist::PeerLost&) {
@@ -203,6 +210,29 @@ Progress restore_checkpoint(const fs::path& checkpoint, TrainedState& state,
                                    "' is damaged; delete it to go on from ",
                                    checkpoint_before(checkpoint), " (", error.what(), ")"));
   }
+}
+
+}  // namespace
+
+std::int64_t check_same_run(const fs::path& checkpoint, const ConfigNode& settings) {
+  return or_damaged(checkpoint, [&] {
+    const core::Json json = read_state(checkpoint);
+    const core::Fields state(json, place_of(checkpoint));
+    check_settings(checkpoint, state, settings);
+    return read_step(checkpoint, state);
+  });
+}
+
+void check_not_behind_end(const fs::path& checkpoint, std::int64_t step, std::int64_t total) {
+  if (step <= total) return;
+  throw core::ConfigError(concat("--resume: '", checkpoint.string(), "' is of step ", step,
+                                 ", and the settings end the run after step ", total,
+                                 "; raise optim.epochs or optim.max_steps"));
+}
+
+Progress restore_checkpoint(const fs::path& checkpoint, TrainedState& state,
+                            const ConfigNode& settings) {
+  return or_damaged(checkpoint, [&] { return restored(checkpoint, state, settings); });
 }
 
 }  // namespace corda::train

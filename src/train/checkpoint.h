@@ -41,9 +41,12 @@ void remove_leftovers(const fs::path& run);
 // The newest complete checkpoint, if any. A directory that was never completed is not one.
 std::optional<fs::path> latest_checkpoint(const fs::path& run);
 
-// Throws ConfigError where a setting that changes the result differs from the one saved,
-// FormatError where what is saved of them is damaged.
-void check_same_run(const fs::path& checkpoint, const core::ConfigNode& settings);
+// The checkpoint's step. Throws ConfigError where a setting that changes the result differs from
+// the one saved, and as restore_checkpoint where what is saved of them is damaged.
+std::int64_t check_same_run(const fs::path& checkpoint, const core::ConfigNode& settings);
+
+// Throws ConfigError where the checkpoint is of a step behind the run's last.
+void check_not_behind_end(const fs::path& checkpoint, std::int64_t step, std::int64_t total);
 
 // Restores parameters and moments in place. Throws ConfigError where a setting that changes the
 // result differs from the one saved, FormatError, which names the checkpoint to go on from without

@@ -13,6 +13,7 @@
 #include "corda/adapter/adapter_reader.h"
 #include "corda/core/error.h"
 #include "corda/data/load.h"
+#include "corda/data/vocabulary.h"
 #include "corda/kernels/cross_entropy.h"
 #include "corda/linalg/device.h"
 #include "corda/model/config.h"
@@ -372,16 +373,19 @@ std::optional<DataSize> measure_data(const TrainSettings& settings, core::Report
   core::Reporter silent;
   try {
     const auto tokenizer = tokenizer::load_tokenizer(settings.model);
+    const data::Vocabulary vocabulary{
+        *tokenizer, model::read_model_config(settings.model, settings.assume_family).vocab_size};
     for (data::DataFile file : training_files(settings)) {
-      const std::int64_t records = data::count_records(file);
-      if (file.count < 0 || file.count > kRecordsLookedAt) file.count = kRecordsLookedAt;
-      core::throw_if_stopped(reporter, "reading data");
       data::EncodeSettings encode = encode_settings_of(settings);
+      const std::int64_t records = data::count_records(file, encode.skip_bad, encode.skip_switch);
+      if (file.count < 0 || file.count > kRecordsLookedAt) file.count = kRecordsLookedAt;
+      const std::int64_t of_them = data::count_records(file, encode.skip_bad, encode.skip_switch);
+      core::throw_if_stopped(reporter, "reading data");
       encode.skip_bad = true;
       const data::Dataset first = data::load_samples({file}, *tokenizer, encode, silent);
+      data::require_rows(first.samples, vocabulary, {file}, encode);
       const double grown =
-          std::max(1.0, static_cast<double>(records) /
-                            static_cast<double>(std::max<std::int64_t>(1, first.counts.records)));
+          static_cast<double>(records) / static_cast<double>(std::max<std::int64_t>(1, of_them));
       Kind& kind = files++ < settings.data.train.size() ? trained : replayed;
       kind.samples += grown * static_cast<double>(first.counts.samples);
       kind.tokens += grown * static_cast<double>(first.counts.tokens);

@@ -38,13 +38,17 @@ const std::vector<Gpu>& known_gpus() {
       {"B200", 178 * kGibibyte, 2250e12, 10, 0},       {"H200", 139 * kGibibyte, 989e12, 9, 0},
       {"GH200", 94 * kGibibyte, 989e12, 9, 0},         {"H100", 79 * kGibibyte, 989e12, 9, 0},
       {"H100 NVL", 93 * kGibibyte, 835e12, 9, 0},      {"H100 PCIe", 79 * kGibibyte, 756e12, 9, 0},
-      {"A100", 79 * kGibibyte, 312e12, 8, 0},          {"A100 40GB", 39 * kGibibyte, 312e12, 8, 0},
+      {"H20", 95 * kGibibyte, 148e12, 9, 0},           {"A100", 79 * kGibibyte, 312e12, 8, 0},
+      {"A100 40GB", 39 * kGibibyte, 312e12, 8, 0},     {"A30", 23 * kGibibyte, 165e12, 8, 0},
       {"RTX PRO 6000", 95 * kGibibyte, 503e12, 12, 0}, {"L40S", 44 * kGibibyte, 362e12, 8, 9},
+      {"L40", 44 * kGibibyte, 181e12, 8, 9},           {"L20", 44 * kGibibyte, 119e12, 8, 9},
       {"RTX 6000 Ada", 47 * kGibibyte, 364e12, 8, 9},  {"A6000", 47 * kGibibyte, 155e12, 8, 6},
       {"A40", 44 * kGibibyte, 150e12, 8, 6},           {"RTX 5090", 31 * kGibibyte, 210e12, 12, 0},
-      {"A10", 22 * kGibibyte, 125e12, 8, 6},           {"L4", 22 * kGibibyte, 121e12, 8, 9},
+      {"A10", 22 * kGibibyte, 125e12, 8, 6},           {"A10G", 22 * kGibibyte, 70e12, 8, 6},
+      {"A5000", 23 * kGibibyte, 111e12, 8, 6},         {"L4", 22 * kGibibyte, 121e12, 8, 9},
       {"RTX 4090", 23 * kGibibyte, 165e12, 8, 9},      {"RTX 3090", 23 * kGibibyte, 71e12, 8, 6},
-      {"RTX 4080", 15 * kGibibyte, 97e12, 8, 9},       {"RTX 3060", 11 * kGibibyte, 25e12, 8, 6},
+      {"RTX 4080", 15 * kGibibyte, 97e12, 8, 9},       {"RTX 3080", 9 * kGibibyte, 59e12, 8, 6},
+      {"RTX 3060", 11 * kGibibyte, 25e12, 8, 6},
   };
   return kGpus;
 }
@@ -58,7 +62,9 @@ Gpu gpu_named(const std::string& name) {
     names.push_back(gpu.name);
   }
   throw core::ConfigError(core::concat("the GPU '", name, "' is not known; the names are ",
-                                       core::join(names, ", "), ", and auto is this machine's"));
+                                       core::join(names, ", "),
+                                       ", and auto is this machine's; a GPU before Ampere (V100, "
+                                       "T4 and older) cannot be used"));
 }
 
 Gpu gpu_of(at::Device device) {

@@ -44,6 +44,7 @@ core::Json to_json(const StepMetrics& m) {
                      {"utilisation", m.utilisation},
                      {"peak_memory_bytes", m.peak_memory_bytes}};
   if (m.eval_loss) json["eval_loss"] = *m.eval_loss;
+  if (m.eval_loss && !m.eval_data.empty()) json["eval_data"] = m.eval_data;
   if (m.forgetting) json["forgetting"] = *m.forgetting;
   if (!m.forgetting_by_kind.empty()) json["forgetting_by_kind"] = m.forgetting_by_kind;
   return json;

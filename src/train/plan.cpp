@@ -130,14 +130,12 @@ core::ConfigNode content_of(const core::ConfigNode& identity, const RunData& dat
 
 namespace {
 
-// What `gradients: auto` becomes is found out with the model in memory.
-void check_resumable(const fs::path& run, core::ConfigNode identity) {
+TakenUp taken_up(const fs::path& run, const core::ConfigNode& identity, std::int64_t total) {
   const auto checkpoint = latest_checkpoint(run);
-  if (!checkpoint) return;
-  std::erase_if(identity.entries, [](const auto& entry) {
-    return entry.first == "gradients" && entry.second.text == "auto";
-  });
-  check_same_run(*checkpoint, identity);
+  if (!checkpoint) return {};
+  const std::int64_t step = check_same_run(*checkpoint, identity);
+  check_not_behind_end(*checkpoint, step, total);
+  return {.step = step, .checkpoint = checkpoint->string()};
 }
 
 }  // namespace
@@ -244,6 +242,13 @@ std::vector<std::string> describe(const TrainPlan& plan) {
              rounded(percent(plan.trained_parameters, plan.model_parameters)), " % of the ",
              plan.model_parameters, " of the model"),
       memory_line(plan)};
+  if (plan.taken_up) {
+    const auto& [step, checkpoint] = *plan.taken_up;
+    lines.push_back(checkpoint.empty() ? concat("nothing of a run is in '", plan.settings.out,
+                                                "' yet: it starts from the beginning")
+                                       : concat("it goes on after step ", step, " of ", plan.steps,
+                                                ", from '", checkpoint, "'"));
+  }
   if (plan.replayed_samples > 0) {
     lines.push_back(concat(plan.replayed_samples, " of the ", plan.samples,
                            " samples of an epoch are replayed"));
@@ -276,7 +281,10 @@ TrainPlan plan(const TrainSettings& given, bool resume, core::Reporter& reporter
   const RunData data = load_data(settings, DataCache::kNotInRun, reporter, dist::alone());
   TrainPlan result = plan_of(trainable.resolve(settings), data, trainable, device, ranks);
   warn_of(result, trainable.model().config, reporter);
-  if (resume) check_resumable(settings.out, identity_of(result.settings, data, trainable));
+  if (resume) {
+    result.taken_up =
+        taken_up(settings.out, identity_of(result.settings, data, trainable), result.steps);
+  }
   // The run may be meant for another machine.
   try {
     require_disk(settings, trainable, reporter);

@@ -22,6 +22,7 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr const char* kVersionsName = "versions.jsonl";
+constexpr std::size_t kDataDigits = 12;  // tell the evaluation data of a run apart
 
 // Writes down which program goes on with the run, a line for each process that did.
 void add_version(const fs::path& run, std::int64_t finished_steps) {
@@ -43,6 +44,7 @@ Record::Record(const Recorded& run, core::ConfigNode identity, const std::string
       state_(run.state),
       reporter_(run.reporter),
       identity_(std::move(identity)),
+      evaluated_(evaluated.substr(0, kDataDigits)),
       writer_(settings_.out, state_, identity_, settings_.checkpoint.keep, reporter_),
       saved_at_(Clock::now()) {
   if (keeps_best(settings_)) best_.emplace(settings_.out, evaluated);
@@ -59,11 +61,7 @@ Progress Record::take_up(bool resume, std::int64_t total, const TrainSettings& r
   Progress before;
   if (resume && checkpoint) {
     before = restore_checkpoint(*checkpoint, state_, identity_);
-    if (before.steps > total) {
-      throw core::ConfigError(concat("--resume: '", checkpoint->string(), "' is of step ",
-                                     before.steps, ", and the settings end the run after step ",
-                                     total, "; raise optim.epochs or optim.max_steps"));
-    }
+    check_not_behind_end(*checkpoint, before.steps, total);
     reporter_.info(concat("resuming after step ", before.steps, " of ", total, " from ",
                           checkpoint->string()));
     if (best_ && before.best && !best_->restore(*before.best)) {
@@ -92,7 +90,9 @@ void Record::begin(const Progress& before) {
   saved_at_ = Clock::now();
 }
 
-void Record::add(const StepMetrics& metrics) {
+void Record::add(const StepMetrics& step) {
+  StepMetrics metrics = step;
+  metrics.eval_data = evaluated_;
   const bool has_line = metrics_->append(metrics);
   const bool has_event = !events_ || events_->append(metrics);
   if (has_line && has_event) {
@@ -181,10 +181,13 @@ std::string Record::save_last(std::int64_t steps, const std::optional<StepMetric
 
 std::string Record::card() const {
   const bool full = settings_.method == "full";
+  auto run = card::run_of(result_of(settings_));
+  // What is kept is known here; the lines of metrics do not say what could not be kept.
+  if (run && best_ && best_->now())
+    run->evaluation = {.step = best_->now()->step, .loss = best_->now()->loss};
   return card::text_of(
       full ? card::Artifact::kModel : card::Artifact::kAdapter, card::base_of(settings_.model),
-      full ? card::Tuning{.method = "full"} : adapter::tuning_of(trainable_.adapter()),
-      card::run_of(result_of(settings_)));
+      full ? card::Tuning{.method = "full"} : adapter::tuning_of(trainable_.adapter()), run);
 }
 
 void Record::write_result(TrainResult& result) {

@@ -80,6 +80,7 @@ class Record {
   TrainedState& state_;
   core::Reporter& reporter_;
   core::ConfigNode identity_;
+  std::string evaluated_;  // the beginning of their fingerprint
   CheckpointWriter writer_;
   std::chrono::steady_clock::time_point saved_at_;  // when the last checkpoint was begun, or this
   std::optional<BestResult> best_;

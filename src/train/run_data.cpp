@@ -4,6 +4,8 @@
 
 #include <system_error>
 
+#include "corda/data/vocabulary.h"
+#include "corda/model/config.h"
 #include "corda/tokenizer/tokenizer.h"
 
 namespace corda::train {
@@ -46,11 +48,15 @@ data::EncodeSettings encode_settings_of(const TrainSettings& settings) {
 RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,
                   dist::World& world) {
   const auto tokenizer = tokenizer::load_tokenizer(settings.model);
+  const data::Vocabulary vocabulary{
+      *tokenizer, model::read_model_config(settings.model, settings.assume_family).vocab_size};
   const auto load = [&](const std::vector<data::DataFile>& files) {
     data::EncodeSettings encode = encode_settings_of(settings);
     encode.threads = world.threads(settings.threads);
     encode.cache = cache_directory(settings, files, cache);
-    return data::load_samples(files, *tokenizer, encode, reporter);
+    data::Dataset dataset = data::load_samples(files, *tokenizer, encode, reporter);
+    data::require_rows(dataset.samples, vocabulary, files, encode);
+    return dataset;
   };
   const std::vector<data::DataFile> files = training_files(settings);
   const bool shares = !cache_directory(settings, files, cache).empty();

@@ -27,7 +27,8 @@ enum class DataCache {
 data::EncodeSettings encode_settings_of(const TrainSettings& settings);
 
 // The first rank of a machine tokenises into the cache, if there is one, and the others read it.
-// Throws as data::load_samples and tokenizer::load_tokenizer.
+// Throws as data::load_samples and tokenizer::load_tokenizer, and ConfigError for a token that the
+// model has no row for.
 RunData load_data(const TrainSettings& settings, DataCache cache, core::Reporter& reporter,
                   dist::World& world);
 

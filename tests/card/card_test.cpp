@@ -151,6 +151,24 @@ TEST_F(Card, TheEvaluationLossIsThatOfTheStepThatWasKept) {
   }
 }
 
+// A loss on other data says nothing of which step is the best.
+TEST_F(Card, TheLowestLossIsOneOnTheDataThatWereEvaluatedOnLast) {
+  const std::string first = "{\"step\": 1, \"eval_loss\": 1.0}\n";  // of an older corda
+  const std::string tagged =
+      "{\"step\": 2, \"eval_loss\": 0.5, \"eval_data\": \"aa\"}\n"
+      "{\"step\": 3, \"eval_loss\": 0.75, \"eval_data\": \"aa\"}\n";
+  const std::string others =
+      "{\"step\": 4, \"eval_loss\": 3.5, \"eval_data\": \"bb\"}\n"
+      "{\"step\": 5, \"eval_loss\": 2.5, \"eval_data\": \"bb\"}\n"
+      "{\"step\": 6, \"eval_loss\": 2.75, \"eval_data\": \"bb\"}\n";
+  const std::string settings = kSettings + std::string("checkpoint: {best: true}\n");
+  EXPECT_EQ(run_with(settings, first + tagged).evaluation.value().step, 2);
+  const card::Run changed = run_with(settings, first + tagged + others);
+  EXPECT_EQ(changed.evaluation.value().step, 5);
+  EXPECT_EQ(changed.evaluation.value().loss, 2.5);
+  EXPECT_EQ(run_with(kSettings, first + tagged + others).evaluation.value().step, 6);
+}
+
 TEST_F(Card, ARunThatCannotBeReadIsNoReasonToFail) {
   EXPECT_FALSE(run_of(at("nowhere/adapter")).has_value());
   const card::Run damaged = run_with(kSettings, "{\"step\": 3}\n{\"step\": \"x\", \n");

@@ -209,6 +209,20 @@ TEST_F(FrontDoor, AFileThatInitWroteFitsTheModelAndCanBeRun) {
   EXPECT_THAT(again.err, HasSubstr("is there already"));
 }
 
+TEST_F(FrontDoor, InitSaysThatRecordsCannotBeRead) {
+  write("bad.jsonl", R"({"instruction": "a"
+{"instruction": "a", "output": "b"}
+{"instruction": "a", "output": "c"}
+)");
+  const ProcessResult made =
+      run_corda({"config", "init", "lora", "--model", base(), "--data", at("bad.jsonl")});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.out, HasSubstr("\n  # skip_bad: true "));
+  EXPECT_THAT(made.out, HasSubstr("# 1 of the first 500 records cannot be read: without this "
+                                  "training stops there\n"));
+  EXPECT_THAT(made.out, HasSubstr("# samples a step, of 2\n"));
+}
+
 TEST_F(FrontDoor, APlanNeedsNoWeightsNoDataAndNoGpu) {
   fs::remove(path("base/model.safetensors"));
   write("t.yaml", "model: " + base() + "\nmethod: lora\nlora: {rank: 2}\nout: " + at("run") +

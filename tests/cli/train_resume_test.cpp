@@ -13,6 +13,7 @@
 #include <set>
 
 #include "cli/job.h"
+#include "corda/core/error.h"
 #include "corda/core/file.h"
 
 namespace corda {
@@ -331,6 +332,16 @@ TEST_F(TrainResume, ARunGoesOnFromItsOwnResolvedSettings) {
       interrupted({"train", "--config", at("t.yaml"), "--set", "optim.epochs=20"}, "run").exit_code,
       130);
   EXPECT_THAT(core::read_file(path("run/config.resolved.yaml")), HasSubstr("gradients: fused"));
+  // --dry-run says where it would go on, and changes nothing.
+  std::vector<std::string> looked = {"train", "--config", at("run/config.resolved.yaml"),
+                                     "--resume", "--dry-run"};
+  const ProcessResult text = run_corda(looked);
+  const Json resumes = result_of(looked).at("resumes");
+  const std::string checkpoint = resumes.at("checkpoint");
+  EXPECT_EQ(checkpoint, core::concat(at("run/checkpoints/step-"), resumes.at("after_step").dump()));
+  EXPECT_TRUE(fs::exists(checkpoint));
+  EXPECT_THAT(text.out, HasSubstr(core::concat("# it goes on after step ",
+                                               resumes.at("after_step").dump(), " of ")));
   result_of({"train", "--config", at("run/config.resolved.yaml"), "--resume"});
 }
 

@@ -59,6 +59,19 @@ TEST(ConfigNode, ATabIsRefusedWithItsLine) {
   EXPECT_THAT(error_of("a: 1\noptim:\n\tlr: 1\n"), HasSubstr("t.yaml:3: not valid YAML"));
 }
 
+TEST(ConfigNode, ALeafThatIsGoneIsADifferenceWhereNothingElseIs) {
+  const auto found = [](const char* saved, const char* now) {
+    return differences(parse_yaml(saved, "saved"), parse_yaml(now, "now"), {"follows"});
+  };
+  EXPECT_THAT(found("a: {b: 1, c: 2}", "a: {b: 1}"),
+              ::testing::ElementsAre("'a.c' was 2 and is not there now"));
+  EXPECT_THAT(found("{a: 1, b: 2}", "{a: 3, c: 4}"),
+              ::testing::ElementsAre("'a' was 1 and is 3 now", "'c' was not there and is 4 now"));
+  EXPECT_THAT(found("{follows: 1, b: 2}", "{follows: 3}"),
+              ::testing::ElementsAre("'follows' was 1 and is 3 now"));
+  EXPECT_THAT(found("{a: 1}", "{a: 1}"), ::testing::IsEmpty());
+}
+
 TEST(ConfigNode, WindowsLineEndsAndAByteOrderMarkChangeNothing) {
   EXPECT_EQ(read("\xEF\xBB\xBFmodel: a\r\noptim:\r\n  lr: 1e-4\r\n"),
             "model: a\noptim:\n  lr: 1e-4\n");

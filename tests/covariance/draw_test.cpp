@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The corda authors
 #include "corda/covariance/draw.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <iterator>
 #include <thread>
 
+#include "support/error_of.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
 
@@ -19,6 +21,7 @@ namespace corda::covariance {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::HasSubstr;
 
 std::int64_t threads_of_this_process() {
   return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
@@ -94,6 +97,31 @@ TEST(Draw, TokenisesWithTheThreadsAskedFor) {
               }),
               threads - 1);
   }
+}
+
+TEST(Draw, ATokenThatTheModelHasNoRowForIsRefusedWithItsRecord) {
+  const corda::testing::TemporaryDirectory folder;
+  const std::string model = (folder.path() / "model").string();
+  corda::testing::write_tiny_model(model, {.vocab = 123});  // up to 'y'
+  const auto refusal = [&](const char* name, const std::string& content) {
+    const std::string path = (folder.path() / name).string();
+    std::ofstream(path) << content;
+    DrawSettings settings;
+    settings.samples = 4;
+    settings.seq_len = 4;
+    settings.template_name = "plain";
+    core::Reporter silent;
+    return corda::testing::error_of<core::ConfigError>(
+        [&] { draw_samples(settings, {path}, model, model::read_model_config(model), silent); });
+  };
+  const std::string said = ": token id 123 ('z') is beyond the model's vocabulary of 123 tokens";
+  EXPECT_THAT(refusal("r.jsonl",
+                      "{\"prompt\": \"a\", \"completion\": \"b\"}\n"
+                      "{\"prompt\": \"a\", \"completion\": \"z\"}\n"),
+              HasSubstr("r.jsonl:2:1" + said));
+  EXPECT_THAT(refusal("d.jsonl", "{\"text\": \"yyy\"}\n{\"text\": \"zzz\"}\n"),
+              HasSubstr("d.jsonl:2:1" + said));
+  EXPECT_THAT(refusal("t.txt", "zzzz"), HasSubstr("t.txt" + said));
 }
 
 }  // namespace

@@ -313,5 +313,22 @@ TEST(ParseColumns, ReadsPairsAndRefusesOtherThings) {
               HasSubstr("names the field 'a' twice"));
 }
 
+TEST_F(LoadSamples, RecordsAreCountedAsTheyAreRead) {
+  const DataFile lines = file(R"({"question": "a", "answer": "b"}
+{"question": "a",
+
+{"question": "c", "answer": "d"}
+[1]
+)");
+  EXPECT_EQ(count_records(lines), 4);
+  EXPECT_EQ(count_records(lines, /*skip_bad=*/true), 2);
+  EXPECT_EQ(load(lines, {.skip_bad = true}).counts.records, 2);
+  const DataFile rows = file("question,answer\na,b\nc\nd,e\n", "auto", "", "f.csv");
+  EXPECT_EQ(count_records(rows, /*skip_bad=*/true), 2);
+  EXPECT_THAT(message_of<core::FormatError>([&] { count_records(rows, false, "data.skip_bad"); }),
+              EndsWith("; bad records are left out, and listed, with data.skip_bad"));
+  EXPECT_EQ(count_records(file("a\nb\n", "auto", "", "f.txt"), /*skip_bad=*/true), 1);
+}
+
 }  // namespace
 }  // namespace corda::data

@@ -14,6 +14,7 @@
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <vector>
 
+#include "corda/core/error.h"
 #include "dist/board.h"
 #include "support/error_of.h"
 #include "support/rank_threads.h"
@@ -97,6 +98,20 @@ TEST(World, SeveralAreUnderWayAtOnce) {
     EXPECT_EQ(second.sum().item<float>(), 7 * kSize);
     EXPECT_TRUE(at::equal(piece, at::full({kSize}, 2.0F)));
   });
+}
+
+TEST(World, RanksOfOneJobHaveOneSettingMoreOrLessAndAreToldWhich) {
+  for (const int with : {0, 1}) {
+    as_ranks(2, [with](World& world) {
+      const char* job = world.rank() == with ? "{lr: 1, mixture: 3 1}" : "{lr: 1}";
+      const char* said = with == 0 ? "'mixture' was 3 1 and is not there now"
+                                   : "'mixture' was not there and is 3 1 now";
+      EXPECT_EQ(error_of<core::ConfigError>(
+                    [&] { require_same_job(world, core::parse_yaml(job, "job")); }),
+                core::concat("rank 1 has other settings, another model or other data than rank 0: ",
+                             said, "; give all ranks the same"));
+    });
+  }
 }
 
 TEST(World, AloneItHasEveryPiece) {

@@ -85,6 +85,20 @@ TEST_F(Talk, OnePromptIsShownAsItGrowsAndSeveralGiveTheSame) {
   EXPECT_EQ(generate_texts(asked, {}, log_).at(0) + " pie", two.at(0));
 }
 
+TEST_F(Talk, NothingIsDrawnUnlessItIsAskedForWhateverTheModelsFilesSay) {
+  const fs::path model = folder_.path() / "model";
+  fs::copy(kModel, model);
+  ChatSettings asked = settings();
+  asked.model = model.string();
+  asked.prompts = {"Mira"};
+  fs::remove(model / "generation_config.json");
+  const auto before = generate_texts(asked, {}, log_);
+  file("model/generation_config.json", R"({"do_sample": true, "temperature": 5.0, "top_k": 0})");
+  EXPECT_EQ(generate_texts(asked, {}, log_), before);
+  asked.answers.temperature = 5;
+  EXPECT_NE(generate_texts(asked, {}, log_), before);
+}
+
 TEST_F(Talk, DrawnAnswersDependOnTheSeedAlone) {
   ChatSettings asked = settings();
   asked.prompts = {"Mira"};

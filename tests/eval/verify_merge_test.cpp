@@ -16,6 +16,7 @@
 #include "corda/eval/scale_curve.h"
 #include "corda/io/tensor.h"
 #include "corda/merge/merge.h"
+#include "core/json.h"
 #include "support/captured_log.h"
 #include "support/error_of.h"
 #include "support/random_tensor.h"
@@ -133,6 +134,17 @@ class VerifyMerge : public ::testing::Test {
     io::save_tensors(path, tensors, {{"format", "pt"}});
   }
 
+  // The base's tokenizer.json with an added token.
+  std::string with_another_token(const std::string& content, std::int64_t id) const {
+    core::Json json = core::Json::parse(core::read_file(at("base/tokenizer.json")));
+    core::Json token = json["added_tokens"][0];
+    token["id"] = id;
+    token["content"] = content;
+    token["special"] = false;  // else it is only text in data
+    json["added_tokens"].push_back(token);
+    return json.dump();
+  }
+
   testing::TemporaryDirectory scratch_;
   CapturedLog log_;
 };
@@ -164,6 +176,25 @@ TEST_F(VerifyMerge, DataThatAreGivenGoBeforeThoseOfTheRun) {
   s.data = {at("nowhere.jsonl")};
   EXPECT_THAT(testing::error_of<core::IoError>([&] { verify_merge(s, log_); }),
               HasSubstr("nowhere.jsonl"));
+}
+
+TEST_F(VerifyMerge, DataThatDoNotFitTheModelAreRefusedWithTheirRecord) {
+  testing::write_tiny_model(at("base"), {.vocab = 257});
+  write_adapter({kQ, kDown});
+  merge();
+  core::write_file_atomic(at("base/tokenizer.json"), with_another_token("<|far|>", 257));
+  core::write_file_atomic(at("other.jsonl"),
+                          "{\"prompt\": \"x\", \"completion\": \"y\"}\n"
+                          "{\"prompt\": \"x\", \"completion\": \"<|far|>\"}\n");
+  VerifySettings s = settings();
+  s.data = {at("other.jsonl")};
+  s.template_name = "plain";
+  const std::string said =
+      at("other.jsonl") + ":2:1: token id 257 ('<|far|>') is beyond the model's vocabulary of 257";
+  EXPECT_THAT(testing::error_of<core::ConfigError>([&] { verify_merge(s, log_); }),
+              HasSubstr(said));
+  EXPECT_THAT(testing::error_of<core::ConfigError>([&] { scale_curve(s, {1}, log_); }),
+              HasSubstr(said));
 }
 
 TEST_F(VerifyMerge, WithoutDataRandomTokensAreComparedAndThatIsSaid) {

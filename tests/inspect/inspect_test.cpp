@@ -334,6 +334,14 @@ TEST_F(Inspect, ARunThatKeepsItsBestSaysWhichStepThatIs) {
     EXPECT_EQ(kept["eval_step"], 4) << settings;
     EXPECT_EQ(kept["eval_loss"], 31.5) << settings;
   }
+  core::write_file_atomic(
+      at("run/metrics.jsonl"),
+      "{\"step\": 1, \"loss\": 3, \"eval_loss\": 0.5, \"eval_data\": \"aa\"}\n"
+      "{\"step\": 2, \"loss\": 2, \"eval_loss\": 5.5, \"eval_data\": \"bb\"}\n"
+      "{\"step\": 3, \"loss\": 1, \"eval_loss\": 31.5, \"eval_data\": \"bb\"}\n{\"step\": 4, \"l");
+  const Json changed = run_with("checkpoint: {best: true}\n");
+  EXPECT_EQ(changed["best_step"], 2);
+  EXPECT_EQ(changed["best_eval_loss"], 5.5);
   const Json last = run_with("checkpoint: {best: false}\neval: {patience: 0}\n");
   EXPECT_FALSE(last.contains("best_step"));
   EXPECT_FALSE(last.contains("best_eval_loss"));

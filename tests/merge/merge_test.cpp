@@ -382,6 +382,13 @@ TEST_F(Merge, LayersThatTheConfigurationNamesAndTheFileLacksAreWarnedOf) {
   write_peft(scratch_.path() / "adapter", {{"target_modules", "all-linear"}});
   run(settings("c"));
   EXPECT_THAT(log_.text, HasSubstr("no tensors for 1 layers"));
+  // The base has no lm_head.weight: its head is the embedding.
+  write_peft(scratch_.path() / "adapter",
+             {{"target_modules", {"q_proj", "lm_head", "embed_tokens"}}});
+  run(settings("d"));
+  EXPECT_THAT(log_.text, HasSubstr("has no tensors for 2 layers that its adapter_config.json "
+                                   "names, 'model.embed_tokens', 'lm_head'; they stay as in the "
+                                   "base"));
 }
 
 TEST_F(Merge, AnotherBaseNameWithoutAFingerprintIsWarnedOf) {

@@ -214,6 +214,16 @@ TEST_F(Report, TheGaugeIsACurveInAllAndByKindAndAPlaceForEveryLayer) {
   EXPECT_THAT(log_.text, HasSubstr("forgetting.json': a layer: the key 'module' is missing"));
 }
 
+// Where a resumed run was evaluated on other data, a lower loss on those before is no loss of it.
+TEST_F(Report, TheLowestEvaluationIsOneOnTheDataOfTheLast) {
+  write_run("a", 1);
+  write("a/metrics.jsonl",
+        "{\"step\":1,\"loss\":2,\"eval_loss\":0.125,\"eval_data\":\"aa\"}\n"
+        "{\"step\":2,\"loss\":2,\"eval_loss\":2.5,\"eval_data\":\"bb\"}\n"
+        "{\"step\":3,\"loss\":2,\"eval_loss\":2.75,\"eval_data\":\"bb\"}\n");
+  EXPECT_THAT(page({"a"}, "markdown"), HasSubstr(" | 2.75 | 2.5 | "));
+}
+
 TEST_F(Report, UnknownNumbersAreCurvesToo) {
   write_run("a", 1);
   write("a/metrics.jsonl", "{\"step\":1,\"loss\":2,\"new_thing\":3,\"word\":\"w\"}\n");

@@ -12,6 +12,7 @@
 #include "corda/adapter/initialise.h"
 #include "corda/core/error.h"
 #include "corda/core/text.h"
+#include "corda/linalg/device.h"
 #include "corda/quant/write_copy.h"
 #include "core/json.h"
 #include "support/captured_log.h"
@@ -89,8 +90,43 @@ TEST(Gpus, AreFoundByWhatPeopleCallThem) {
   EXPECT_EQ(gpu_named("rtx-3090").name, "RTX 3090");
   EXPECT_EQ(gpu_named("a100-40gb").name, "A100 40GB");
   EXPECT_EQ(gpu_named("A100-SXM4-80GB").name, "A100");
+  EXPECT_EQ(gpu_named("NVIDIA RTX A5000").name, "A5000");
+  for (const char* name : {"L4", "L40", "L40S", "A10", "A10G", "A30"})
+    EXPECT_EQ(gpu_named(name).name, name);
   EXPECT_THAT(error_of<core::ConfigError>([] { gpu_named("voodoo"); }),
               HasSubstr("the GPU 'voodoo' is not known; the names are B200, H200"));
+  EXPECT_THAT(error_of<core::ConfigError>([] { gpu_named("V100"); }),
+              HasSubstr("a GPU before Ampere (V100, T4 and older) cannot be used"));
+}
+
+// Multiprocessors and boost clocks of the data sheets: what a table says of a card is what the card
+// is found to do where it is there.
+TEST(Gpus, HaveThePeaksThatAreFoundOnTheCards) {
+  struct Card {
+    const char* name;
+    const char* product;
+    int multiprocessors;
+    double megahertz;
+  };
+  for (const Card& card : {Card{"L40", "NVIDIA L40", 142, 2490},
+                           {"L40S", "NVIDIA L40S", 142, 2520},
+                           {"L20", "NVIDIA L20", 92, 2520},
+                           {"L4", "NVIDIA L4", 58, 2040},
+                           {"A30", "NVIDIA A30", 56, 1440},
+                           {"A10", "NVIDIA A10", 72, 1695},
+                           {"A10G", "NVIDIA A10G", 80, 1710},
+                           {"A5000", "NVIDIA RTX A5000", 64, 1695},
+                           {"H20", "NVIDIA H20", 78, 1830},
+                           {"RTX 3080", "NVIDIA GeForce RTX 3080", 68, 1710},
+                           {"RTX 3090", "NVIDIA GeForce RTX 3090", 82, 1695},
+                           {"RTX 5090", "NVIDIA GeForce RTX 5090", 170, 2407}}) {
+    const Gpu gpu = gpu_named(card.name);
+    EXPECT_NEAR(gpu.flops,
+                linalg::peak_16bit_flops(card.product, gpu.major, gpu.minor, card.multiprocessors,
+                                         1e6 * card.megahertz),
+                0.015 * gpu.flops)
+        << card.name;
+  }
 }
 
 // Peaks of the GPU's allocator that README's tables have, measured on an H100 and an H200.
@@ -403,8 +439,8 @@ TEST_F(EstimateTest, Float8IsRefusedForAGpuWithoutItsTensorCores) {
                                                 "; use precision: bf16")));
     refused.push_back(gpu.name);
   }
-  EXPECT_THAT(refused,
-              ElementsAre("A100", "A100 40GB", "A6000", "A40", "A10", "RTX 3090", "RTX 3060"));
+  EXPECT_THAT(refused, ElementsAre("A100", "A100 40GB", "A30", "A6000", "A40", "A10", "A10G",
+                                   "A5000", "RTX 3090", "RTX 3080", "RTX 3060"));
   given.precision = "bf16";
   EXPECT_TRUE(plan(given, "A100").fits);
 }
@@ -430,6 +466,38 @@ TEST_F(EstimateTest, DataThatAreNotThereAreNotMeasured) {
   ASSERT_TRUE(with_replay);
   EXPECT_EQ(with_replay->samples, 3125);
   EXPECT_NEAR(with_replay->mean_tokens, size->mean_tokens - 0.2, 1e-9);  // one token less in five
+}
+
+// A quarter of what is looked at is bad, and nothing behind it: as training would find them.
+TEST_F(EstimateTest, BadRecordsThatAreSkippedAreNotCounted) {
+  corda::testing::write_tiny_model(at("tiny"), {.vocab = 257});
+  TrainSettings given = settings(at("tiny"), 4, 256);
+  core::Reporter silent;
+  for (const int records : {800, 2500}) {
+    std::ofstream data(at("none.jsonl"));
+    int good = 0;
+    for (int i = 0; i < records; ++i) {
+      const bool bad = i < 1000 && i % 4 == 3;
+      data << (bad ? "{\"prompt\": \"abcd\",\n"
+                   : "{\"prompt\": \"abcd\", \"completion\": \"efgh\"}\n");
+      good += bad ? 0 : 1;
+    }
+    data.close();
+    given.data.skip_bad = true;
+    const auto size = measure_data(given, silent);
+    ASSERT_TRUE(size);
+    EXPECT_EQ(size->samples, good);
+  }
+}
+
+TEST_F(EstimateTest, DataThatDoNotFitTheModelAreRefused) {
+  corda::testing::write_tiny_model(at("tiny"), {.vocab = 104});  // up to 'f'
+  std::ofstream(at("none.jsonl")) << "{\"prompt\": \"abcd\", \"completion\": \"efgh\"}\n";
+  core::Reporter silent;
+  TrainSettings given = settings(at("tiny"), 4, 256);
+  given.data.template_name = "plain";
+  EXPECT_THAT(error_of<core::ConfigError>([&] { measure_data(given, silent); }),
+              HasSubstr("none.jsonl:1:1: token id 104 ('g') is beyond the model's vocabulary"));
 }
 
 }  // namespace

@@ -135,6 +135,24 @@ TEST_F(Plan, WarnsOfARateOfBThatIsNotTrained) {
   EXPECT_THAT(frozen.text(), HasSubstr(kSaid));
 }
 
+TEST_F(Plan, ATokenThatTheModelHasNoRowForIsRefusedWithItsRecord) {
+  corda::testing::write_tiny_model(folder_.path() / "base", {.vocab = 123});
+  core::write_file_atomic(folder_.path() / "z.jsonl",
+                          "{\"prompt\": \"a\", \"completion\": \"b\"}\n"
+                          "{\"prompt\": \"a\", \"completion\": \"xyz\"}\n");
+  const std::string said =
+      (folder_.path() / "z.jsonl").string() +
+      ":2:1: token id 123 ('z') is beyond the model's vocabulary of 123 tokens";
+  for (const bool evaluated : {false, true}) {
+    TrainSettings run = settings();
+    auto& files = evaluated ? run.data.eval : run.data.train;
+    files = {{.path = folder_.path() / "z.jsonl"}};
+    EXPECT_THAT(refusal<core::ConfigError>(run), HasSubstr(said));
+    EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, false, reporter_); }),
+                HasSubstr(said));
+  }
+}
+
 TEST_F(Plan, ReplayAddsItsShareToAnEpoch) {
   TrainSettings run = settings();
   core::write_file_atomic(folder_.path() / "wiki.txt", std::string(4000, 'w'));

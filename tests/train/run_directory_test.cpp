@@ -152,6 +152,26 @@ TEST_F(RunDirectory, ACheckpointOfAnotherStepThanItsDirectorysIsDamaged) {
   core::write_file_atomic(checkpoint(run, 5) / "state.json", state);
   EXPECT_THAT(error_of<core::FormatError>([&] { train(run, true, reporter_); }),
               HasSubstr("'step' is 300, which is not the directory's"));
+  EXPECT_THAT(
+      error_of<core::FormatError>([&] { plan(run, true, reporter_); }),
+      HasSubstr("is damaged; delete it to go on from '" + checkpoint(run, 4).string() + "' ("));
+}
+
+TEST_F(RunDirectory, APlanSaysWhereARunGoesOn) {
+  const TrainSettings run = interrupted("run");
+  const TrainPlan resumed = plan(run, true, reporter_);
+  ASSERT_TRUE(resumed.taken_up);
+  EXPECT_EQ(resumed.taken_up->step, 5);
+  EXPECT_EQ(resumed.taken_up->checkpoint, checkpoint(run, 5).string());
+  EXPECT_THAT(describe(resumed), ::testing::Contains("it goes on after step 5 of 8, from '" +
+                                                     checkpoint(run, 5).string() + "'"));
+  const TrainSettings new_run = settings("new");
+  const TrainPlan begun = plan(new_run, true, reporter_);
+  ASSERT_TRUE(begun.taken_up);
+  EXPECT_EQ(begun.taken_up->step, 0);
+  EXPECT_THAT(describe(begun), ::testing::Contains("nothing of a run is in '" + new_run.out +
+                                                   "' yet: it starts from the beginning"));
+  EXPECT_FALSE(plan(new_run, false, reporter_).taken_up);
 }
 
 TEST_F(RunDirectory, WhatAKillLeftIsClearedAway) {
@@ -323,6 +343,20 @@ TEST_F(RunDirectory, AMovedModelAndMovedDataAreTakenUp) {
   EXPECT_EQ(adapter, undisturbed());
 }
 
+// The samples are the same, and how often each comes is not.
+TEST_F(RunDirectory, AMixtureThatIsTakenAwayIsRefused) {
+  TrainSettings run = settings("run");
+  const fs::path data = folder_.path() / "task.jsonl";
+  run.data.train = {{.path = data, .count = 8, .weight = 3, .source = "a"},
+                    {.path = data, .first = 8, .weight = 1, .source = "b"}};
+  Steps five(5);
+  error_of<core::Interrupted>([&] { train(run, false, five); });
+  for (data::DataFile& file : run.data.train) file.weight = 0;
+  constexpr const char* kSaid = "'mixture' was 3 1 and is not there now";
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }), HasSubstr(kSaid));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan(run, true, reporter_); }), HasSubstr(kSaid));
+}
+
 TEST_F(RunDirectory, AMovedAdapterIsTakenUpAndAnotherIsNot) {
   undisturbed();
   TrainSettings run = settings("run");
@@ -383,8 +417,9 @@ TEST_F(RunDirectory, ARunAtAConstantRateMayBecomeLongerButNotShorterThanItIs) {
   Steps five(5);
   error_of<core::Interrupted>([&] { train(run, false, five); });
   run.optim.epochs = 0.5;
-  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }),
-              HasSubstr("is of step 5, and the settings end the run after step 4"));
+  constexpr const char* kSaid = "is of step 5, and the settings end the run after step 4";
+  EXPECT_THAT(error_of<core::ConfigError>([&] { train(run, true, reporter_); }), HasSubstr(kSaid));
+  EXPECT_THAT(error_of<core::ConfigError>([&] { plan(run, true, reporter_); }), HasSubstr(kSaid));
   run.optim.epochs = 2;
   train(run, true, reporter_);
   const TrainSettings whole = constant("longer", 2);
@@ -436,11 +471,17 @@ class BestOfARun : public RunDirectory {
     result.optim.warmup_ratio = 0;
     return result;
   }
+  static std::vector<core::Json> rows(const fs::path& metrics) {
+    std::vector<core::Json> found;
+    std::ifstream file(metrics);
+    for (std::string line; std::getline(file, line);)
+      found.push_back(core::parse_json(line, "metrics"));
+    return found;
+  }
   static std::vector<double> evaluations(const TrainSettings& settings) {
     std::vector<double> losses;
-    std::ifstream file(fs::path(settings.out) / "metrics.jsonl");
-    for (std::string line; std::getline(file, line);)
-      losses.push_back(core::parse_json(line, "metrics").at("eval_loss").get<double>());
+    for (const core::Json& row : rows(fs::path(settings.out) / "metrics.jsonl"))
+      losses.push_back(row.at("eval_loss").get<double>());
     return losses;
   }
 };
@@ -506,6 +547,31 @@ TEST_F(BestOfARun, OtherEvaluationDataBeginAnew) {
   const TrainResult result = train(run, true, warnings);
   EXPECT_THAT(warnings.text(), HasSubstr("is forgotten: other evaluation data are used"));
   EXPECT_GE(*result.best_step, 6);
+}
+
+TEST_F(BestOfARun, ALowerLossOnTheDataBeforeIsNotTheBest) {
+  TrainSettings run = rising("run");
+  run.checkpoint.best = true;
+  Steps some(6);
+  error_of<core::Interrupted>([&] { train(run, false, some); });
+  // As if those data were easy.
+  const fs::path metrics = fs::path(run.out) / "metrics.jsonl";
+  std::string before;
+  for (core::Json row : rows(metrics)) {
+    row["eval_loss"] = 0.125;
+    before += row.dump() + "\n";
+  }
+  core::write_file_atomic(metrics, before);
+  run.data.eval = run.data.train;
+  const TrainResult result = train(run, true, reporter_);
+  EXPECT_GE(*result.best_step, 6);  // whose evaluation was interrupted, and made up for
+  EXPECT_THAT(core::read_file(fs::path(run.out) / "adapter/README.md"),
+              HasSubstr(core::concat(" after step ", *result.best_step, " on `1.jsonl`")));
+  const std::vector<core::Json> all = rows(metrics);
+  ASSERT_EQ(all.size(), 24U);
+  EXPECT_EQ(all[0].at("eval_data"), all[4].at("eval_data"));
+  EXPECT_NE(all[4].at("eval_data"), all[5].at("eval_data"));
+  EXPECT_EQ(all[5].at("eval_data"), all[23].at("eval_data"));
 }
 
 // Neither a constant rate nor patience ends a run where its rate was planned to end.

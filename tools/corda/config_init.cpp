@@ -72,6 +72,7 @@ struct Sight {
   std::string template_name = "auto";
   std::int64_t longest = 0;
   std::int64_t records = 0;
+  std::int64_t bad = 0;  // of the first file's first records
 };
 
 std::optional<Sight> look_at(const std::vector<std::string>& paths, const std::string& model,
@@ -83,17 +84,18 @@ std::optional<Sight> look_at(const std::vector<std::string>& paths, const std::s
     for (const std::string& file : paths_of(path, core::PathKind::kData))
       files.push_back({.path = file, .count = kRecordsLookedAt});
   }
-  sight.format = data::detect_format(files.front());
+  sight.format = data::detect_format(files.front(), /*skip_bad=*/true);
   if (model.empty()) return sight;
   const auto tokenizer = tokenizer::load_tokenizer(model);
   core::Reporter silent;
-  const data::Dataset first =
-      data::load_samples({files.front()}, *tokenizer, {.model_directory = model}, silent);
+  const data::Dataset first = data::load_samples(
+      {files.front()}, *tokenizer, {.model_directory = model, .skip_bad = true}, silent);
+  sight.bad = first.counts.bad;
   sight.longest = first.counts.longest;
   sight.template_name = first.template_used.name;
   for (data::DataFile& file : files) {
     file.count = kMostRecordsCounted;
-    sight.records += data::count_records(file);
+    sight.records += data::count_records(file, /*skip_bad=*/true);
     core::throw_if_stopped(reporter, "counting records");
   }
   return sight;
@@ -219,6 +221,11 @@ std::string initial_config(const InitSettings& s, core::Reporter& reporter) {
   if (sight && sight->template_name != "none" && !model.empty()) {
     text += line("  template: auto", concat("here: ", sight->template_name,
                                             "; corda preview shows what samples become"));
+  }
+  if (sight && sight->bad > 0) {
+    text += line("  # skip_bad: true",
+                 concat(sight->bad, " of the first ", kRecordsLookedAt,
+                        " records cannot be read: without this training stops there"));
   }
   const std::int64_t longest = sight ? sight->longest : 0;
   text += line(concat("  max_length: ", longest > 0 ? max_length_for(longest, positions) : 512),

@@ -116,23 +116,29 @@ void print_plan(train::TrainPlan plan, bool json) {
     const double share = plan.tokens == 0 ? 0
                                           : static_cast<double>(plan.supervised_tokens) /
                                                 static_cast<double>(plan.tokens);
-    print_json({{"steps", plan.steps},
-                {"steps_per_epoch", plan.steps_per_epoch},
-                {"warmup_steps", plan.warmup_steps},
-                {"weight_decay", plan.weight_decay},
-                {"decay_total", plan.decay_total},
-                {"replayed_samples", plan.replayed_samples},
-                {"samples", plan.samples},
-                {"tokens", plan.tokens},
-                {"supervised_tokens", plan.supervised_tokens},
-                {"supervised_share", share},
-                {"longest_sample", plan.longest_sample},
-                {"evaluation_samples", plan.evaluation_samples},
-                {"model_parameters", plan.model_parameters},
-                {"trained_parameters", plan.trained_parameters},
-                {"state_bytes", plan.state_bytes},
-                {"device", plan.device},
-                {"settings", to_json(list)}});
+    nlohmann::ordered_json object = {{"steps", plan.steps},
+                                     {"steps_per_epoch", plan.steps_per_epoch},
+                                     {"warmup_steps", plan.warmup_steps},
+                                     {"weight_decay", plan.weight_decay},
+                                     {"decay_total", plan.decay_total},
+                                     {"replayed_samples", plan.replayed_samples},
+                                     {"samples", plan.samples},
+                                     {"tokens", plan.tokens},
+                                     {"supervised_tokens", plan.supervised_tokens},
+                                     {"supervised_share", share},
+                                     {"longest_sample", plan.longest_sample},
+                                     {"evaluation_samples", plan.evaluation_samples},
+                                     {"model_parameters", plan.model_parameters},
+                                     {"trained_parameters", plan.trained_parameters},
+                                     {"state_bytes", plan.state_bytes},
+                                     {"device", plan.device},
+                                     {"settings", to_json(list)}};
+    if (plan.taken_up) {
+      const std::string& checkpoint = plan.taken_up->checkpoint;
+      object["resumes"] = {{"after_step", plan.taken_up->step}, {"checkpoint", nullptr}};
+      if (!checkpoint.empty()) object["resumes"]["checkpoint"] = checkpoint;
+    }
+    print_json(object);
     return;
   }
   std::printf("%s", core::to_yaml(list.resolved()).c_str());

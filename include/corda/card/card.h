@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "corda/card/evaluations.h"
 #include "corda/core/config_node.h"
 
 namespace corda::card {
@@ -73,18 +74,14 @@ struct Quantisation {
 
 // The run that left the directory `result` (RUN/adapter or RUN/model).
 struct Run {
-  struct Evaluation {
-    std::int64_t step = 0;
-    double loss = 0;
-  };
   core::ConfigNode settings;             // of RUN/config.resolved.yaml
   std::int64_t steps = 0;                // in RUN/metrics.jsonl
   std::optional<Evaluation> evaluation;  // of the step that `result` is of
   Start start;                           // of the adapter that it went on with
 };
 
-// nullopt where no config.resolved.yaml stands beside `result`. Metrics are read up to a line that
-// cannot be: a card is no reason to fail.
+// nullopt where no config.resolved.yaml stands beside `result`. What cannot be read of metrics is
+// left out: a card is no reason to fail.
 std::optional<Run> run_of(const fs::path& result);
 
 // The card of a trained adapter or model. Data are called by their name on the hub or by the file's

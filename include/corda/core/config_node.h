@@ -36,12 +36,10 @@ ConfigNode parse_yaml(std::string_view text, const std::string& source);
 
 // "'optim.lr' was 0.1 and is 0.2 now" for each leaf of `now` that is another or none in `saved`,
 // by its dotted name; of hashes "'data' is another one now". Leaves named in `derived` follow from
-// others: where one of these differs, it is the reason, and only it is named.
+// others: where one of these differs, it is the reason, and only it is named. Where nothing does,
+// "'center' was true and is not there now" for each leaf of `saved` that `now` has not.
 std::vector<std::string> differences(const ConfigNode& saved, const ConfigNode& now,
                                      const std::set<std::string>& derived = {});
-
-// "'center' was true and is not there now" for each leaf of `saved` that `now` has not.
-std::vector<std::string> left_out(const ConfigNode& saved, const ConfigNode& now);
 
 // Block YAML that parse_yaml reads back to the same tree.
 std::string to_yaml(const ConfigNode& node);

@@ -83,9 +83,11 @@ struct Dataset {
 // columns found.
 std::string detect_format(const DataFile& file, bool skip_bad = false);
 
-// How many records a file gives; `file.count` bounds them, a plain text is one. Throws as reading
+// How many records a file gives; `file.count` bounds them, a plain text is one. With `skip_bad`
+// those that are no records are left out; what a record holds is not looked at. Throws as reading
 // does.
-std::int64_t count_records(const DataFile& file);
+std::int64_t count_records(const DataFile& file, bool skip_bad = false,
+                           const std::string& skip_switch = kSkipSwitch);
 
 // Makes samples of every format. `text`: every token supervised but the first; a document longer
 // than max_length becomes consecutive samples, a last piece of one token being dropped and counted.

@@ -31,6 +31,7 @@ struct StepMetrics {
   double utilisation = 0;
   std::int64_t peak_memory_bytes = 0;
   std::optional<double> eval_loss;
+  std::string eval_data = {};  // what tells the data that this loss is of from others
   // The gauge in all and by kind of layer ("q_proj"), where it was read (adapter::Gauges).
   std::optional<double> forgetting = {};
   std::map<std::string, double> forgetting_by_kind = {};
@@ -49,6 +50,12 @@ struct TrainResult {
   std::int64_t peak_memory_bytes = 0;
   // Of weights, gradients and optimizer on the rank that holds the most, beside activations.
   std::int64_t state_bytes = 0;
+};
+
+// Where a continued run goes on.
+struct TakenUp {
+  std::int64_t step = 0;   // the last that is finished
+  std::string checkpoint;  // its directory; "": nothing is there yet, and the run begins
 };
 
 // What a run will do, known before it begins.
@@ -72,7 +79,8 @@ struct TrainPlan {
   // them.
   std::int64_t state_bytes = 0;
   int split_over = 1;
-  std::string device;  // "cpu" or the GPU's product name
+  std::string device;                    // "cpu" or the GPU's product name
+  std::optional<TakenUp> taken_up = {};  // with `resume`, by `plan`
 };
 
 // Checks what can be checked without the work, and says what the work would be: the run directory,
