@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <regex>
@@ -90,6 +91,8 @@ TEST_F(Demo, TheTableShowsWhatTheMethodsAreFor) {
   ASSERT_EQ(table.size(), 5U) << demo.out;
   const Row lora = table["LoRA"];
   EXPECT_EQ(table["base model"].known, 100.0);
+  const std::string facts = core::read_file(root() / "runs/demo/data/facts.jsonl");
+  EXPECT_EQ(std::count(facts.begin(), facts.end(), '\n'), 256);
   EXPECT_LT(lora.known, 95.0) << "LoRA forgets";
   EXPECT_GT(table["CorDA KPA"].known, lora.known + 5) << "KPA forgets less";
   EXPECT_LT(table["CorDA KPA"].loss, 1.1 * lora.loss) << "at like task loss";

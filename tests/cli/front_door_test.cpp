@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "cli/job.h"
 #include "corda/core/config_node.h"
@@ -74,6 +75,37 @@ TEST_F(FrontDoor, AModelOfTheCacheIsFoundByEveryVariableAndByNoOther) {
                 at("nowhere/hub") +
                 ") has no model 'org/tiny'; fetch it with: hf "
                 "download org/tiny\n");
+}
+
+// Folders may be called so: LibTorch comes out of a Python package.
+TEST_F(FrontDoor, TheProgramNeedsNoPython) {
+  const ProcessResult loaded =
+      run_process({"/usr/bin/env", "LD_TRACE_LOADED_OBJECTS=1", CORDA_BINARY});
+  ASSERT_EQ(loaded.exit_code, 0) << loaded.err;
+  EXPECT_THAT(loaded.out, HasSubstr("libtorch_cpu.so"));
+  std::istringstream lines(loaded.out);
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_THAT(line.substr(0, line.find(" => ")), Not(HasSubstr("python")));
+  // Nothing that a PATH leads to is started.
+  const std::vector<std::string> train = {"/usr/bin/env",
+                                          "-i",
+                                          "PATH=" + at("nowhere"),
+                                          CORDA_BINARY,
+                                          "train",
+                                          "--set",
+                                          "model=" + base(),
+                                          "--set",
+                                          "method=lora",
+                                          "--set",
+                                          "lora.rank=2",
+                                          "--set",
+                                          "data.train=" + at("task.jsonl"),
+                                          "--set",
+                                          "device=cpu",
+                                          "--out",
+                                          at("run")};
+  const ProcessResult trained = run_process(train);
+  EXPECT_EQ(trained.exit_code, 0) << trained.err;
 }
 
 TEST_F(FrontDoor, AnAdapterNamesItsBaseAsTheHubDoes) {

@@ -22,7 +22,7 @@ model::ModelDescription llama(int hidden, int intermediate, int layers, int head
       "config.json");
 }
 
-// Peaks measured on an H100 (README): 256 x 2048 tokens.
+// Peaks measured on an H100 (docs/benchmarks.md): 256 x 2048 tokens.
 TEST(EstimateStream, IsWhatWasMeasured) {
   const auto seven = llama(4096, 11008, 32, 32, 32);
   const auto gigabytes = [](const model::ModelDescription& model, bool decomposes) {

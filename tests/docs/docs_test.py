@@ -577,6 +577,70 @@ def check_dual_settings(program):
     return wrong
 
 
+def check_methods(program):
+    """README's table of methods has the learning rates of docs/choosing-a-method.md, and `config init` writes them."""
+    def rates(page):  # {method: (rate, decay_total)} of the table whose last head speaks of a learning rate
+        found = {}
+        for (_, header), _, *body in tables_of((ROOT / page).read_text(encoding="utf-8")):
+            for _, cells in body if len(header) == 3 and header[-1].startswith("learning rate to") else []:
+                methods = re.findall(r"`(\w+)`", cells[1])
+                decay = re.search(r"`optim\.decay_total: (\d+)`", cells[2])
+                values = re.findall(r"\d+e-\d", re.sub(r"\([^)]*\)", "", cells[2]))
+                found |= {method: (float(value), float(decay.group(1)) if decay else 0.0) for method, value in zip(methods, values, strict=True)}
+        return found
+
+    readme, choosing = rates("README.md"), rates("docs/choosing-a-method.md")
+    wrong = [] if readme == choosing else [f"README.md: its rates are {readme}; docs/choosing-a-method.md has {choosing}"]
+    for method, wanted in readme.items():
+        text = program.said("config", "init", method)
+        values = [re.findall(rf"^  {key}: ([0-9.e-]+)(?= |$)", text, re.M) for key in ("lr", "decay_total")]
+        if (float(values[0][0]), float(values[1][0]) if values[1] else 0.0) != wanted:
+            wrong.append(f"README.md: {method} has {wanted}; corda config init writes {values}")
+    return wrong + ([] if len(readme) == 7 else [f"README.md: rates of {sorted(readme)} alone were found"])
+
+
+NUMBERS = "none one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split()
+
+
+def check_families(program):
+    """docs/families.md has a row for every family that the program reads, and README says how many decoders they are. A text tower that is no family of its own goes with its model."""
+    listed = re.search(r"--assume-family.*?model_type: ([a-z0-9_, \n]+)", program.said("inspect", "--help"), re.S).group(1)
+    known = set(re.findall(r"[a-z0-9_]+", listed)) - {"qwen3_vl_text"}
+    decoders, towers = set(), set()
+    for _, cells in tables_of((ROOT / "docs/families.md").read_text(encoding="utf-8"))[0][2:]:
+        (towers if "text tower" in cells[-1] else decoders).update(cells[0].split(", "))
+    wrong = [] if decoders | towers == known else [f"docs/families.md: {sorted((decoders | towers) ^ known)} is on one side alone, the page or the program"]
+    said = f"Dense decoders of {NUMBERS[len(decoders)]} families"
+    return wrong + ([] if said in (ROOT / "README.md").read_text(encoding="utf-8") else [f"README.md: does not say '{said}'"])
+
+
+def check_modes(program):
+    """README and docs/modes.md name every mode of `decompose`."""
+    known = set(re.search(r"--mode ([a-z|]+)", program.said("decompose", "--help")).group(1).split("|"))
+    others = re.search(r"Other modes \(([^)]+)\)", " ".join((ROOT / "README.md").read_text(encoding="utf-8").split()))
+    named = set(re.findall(r"`(\w+)`", others.group(1))) | {"kpa", "ipa", "dual"}
+    page = (ROOT / "docs/modes.md").read_text(encoding="utf-8")
+    return [f"README.md: the mode {mode} is on one side alone, the page or the program" for mode in sorted(named ^ known)] + \
+           [f"docs/modes.md: has nothing on {mode}" for mode in sorted(known) if f"`{mode}`" not in page]
+
+
+def check_formats(program):
+    """docs/data-and-templates.md has a row for every format of data."""
+    formats = re.search(r"--format auto\|([a-z|-]+)", program.said("preview", "--help")).group(1).split("|")
+    page = (ROOT / "docs/data-and-templates.md").read_text(encoding="utf-8")
+    return [f"docs/data-and-templates.md: the format {name} has no row" for name in formats if f"\n| `{name}` |" not in page]
+
+
+def check_orders():
+    """What README says of its table of losses is so there: at a task loss like LoRA's KPA keeps the answers better and plain text worse; dual keeps the answers best and learns most."""
+    rows = {}
+    for _, cells in tables_of((ROOT / "README.md").read_text(encoding="utf-8"))[1][2:]:
+        rows[" ".join(cells[0].split()[:-1]).removeprefix("CorDA ")] = list(map(float, cells[1:]))
+    base, lora, kpa, ipa, dual = (rows[name] for name in ("base", "LoRA", "KPA", "IPA", "dual"))
+    right = [abs(kpa[0] - lora[0]) < 0.01, kpa[1] < lora[1], kpa[2] > lora[2], kpa[3] > lora[3], ipa[0] < lora[0] < base[0], dual[0] < min(ipa[0], kpa[0]), dual[1] < min(kpa[1], lora[1], ipa[1])]
+    return [] if all(right) else [f"README.md: its table of losses no longer shows what is said of it: {right}"]
+
+
 def check_logs(world):
     """Every file of a run, and every field of its log, has a row in the page on them."""
     page = (ROOT / "docs/runs-and-logs.md").read_text(encoding="utf-8")
@@ -589,18 +653,104 @@ def check_logs(world):
     return [f"docs/runs-and-logs.md: {name} has no row" for name in sorted(files | fields) if name != "model" and not known(name)]
 
 
+def tests_of_sources():
+    """{`Suite.Test`: text of the files that it stands in}, and the same of `Suite.*`."""
+    tests = {}
+    for path in (ROOT / "tests").rglob("*_test.cpp"):
+        text = path.read_text(encoding="utf-8")
+        for suite, name in set(re.findall(r"^TEST(?:_[FP])?\((\w+),\s*(\w+)\)", text, re.M)):
+            for key in (f"{suite}.{name}", f"{suite}.*"):
+                tests[key] = tests.get(key, "") + text
+    return tests
+
+
 def check_tests(page):
     """The tests that a page names as `Suite.Test` or `Suite.*`, where each row of its last table has one at least, are there."""
-    known, wrong = set(), []
-    for path in (ROOT / "tests").rglob("*_test.cpp"):
-        for suite, name in re.findall(r"^TEST(?:_[FP])?\((\w+),\s*(\w+)\)", path.read_text(encoding="utf-8"), re.M):
-            known |= {f"{suite}.{name}", f"{suite}.*"}
+    known, wrong = tests_of_sources(), []
     rows = tables_of((ROOT / page).read_text(encoding="utf-8"))[-1][2:]
     for _, row in rows:
         named = re.findall(r"`(\w+\.(?:\w+|\*))`", row[-1])
         wrong += [f"{page}: there is no test {name}" for name in named if name not in known]
         wrong += [] if named else [f"{page}: no test holds '{row[0]}'"]
     return wrong + ([] if len(rows) >= 20 else [f"{page}: only {len(rows)} sentences with tests were found"])
+
+
+NUMBER = re.compile(r"(?<![\w.,-])(?:\d{1,3}(?: \d{3})+|\d+(?:\.\d+)?(?:e-\d+)?B?)(?!\d)")
+MEASURE = re.compile(rf"({NUMBER.pattern})( (?:tok/s|GB|s)\b)?")
+
+
+def sentences_of(text):
+    """What a page says, sentence by sentence: paragraphs, items of lists, rows of tables without bars, lines of blocks ```text. Links are their text; heads of tables and rows that only point to pages are left out."""
+    units, block = [[]], None
+    lines = text.split("\n")
+    for line, after in zip(lines, [*lines[1:], ""]):
+        if line.startswith("```"):
+            block = None if block is not None else line[3:].strip()
+        elif block is not None:
+            units += [[line]] if block == "text" else []
+        elif line.startswith("|"):
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            pointers = all(re.fullmatch(r"(\[[^]]+\]\([^)]+\)[,;]? ?)+", cell) for cell in cells[1:])
+            units += [] if pointers or any(re.fullmatch(r"\|[|:\- ]*", rule) for rule in (line, after)) else [cells]
+        elif re.match(r"#|<| *<|!\[", line) or not line.strip():
+            units.append([])
+        elif line.startswith("- "):
+            units.append([line[2:]])
+        else:
+            units[-1].append(line)
+    for unit in units:
+        words = " ".join(re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", " ".join(unit)).split())
+        yield from (part for part in re.split(r"(?<=[\w)`%]\.) (?=[A-Za-z`])", words) if part)
+
+
+def held_by(cell, tests):
+    """What a cell of docs/readme-claims.md cites: (text of the tests, text of the pages, what is not there)."""
+    sources, pages, wrong = "", "", []
+    listed = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("CMakeLists.txt"))
+    for name in re.findall(r"`(\w+(?:\.(?:\w+|\*))?)`", cell):
+        if name in tests:
+            sources += tests[name]
+        elif callable(globals().get(name)):
+            continue
+        elif not re.search(rf"(NAME |corda_test\(){re.escape(name)}\b", listed):
+            wrong.append(f"there is no test {name}")
+    for target in re.findall(r"\]\(([^)#\s]+)", cell):
+        path = ROOT / "docs" / target
+        if path.is_file():
+            pages += path.read_text(encoding="utf-8")
+        else:
+            wrong.append(f"there is no {target}")
+    return sources, " ".join(pages.split()), wrong
+
+
+def check_claims(page):
+    """docs/readme-claims.md holds README to account: what it quotes stands there word for word, the tests and pages that it cites are there, every number of the quote stands
+    in one of the tests or, with its unit, in one of the pages, and no sentence and no number of README is left out."""
+    sentences = list(sentences_of((ROOT / "README.md").read_text(encoding="utf-8")))
+    readme, text, tests, wrong = " ".join(sentences), (ROOT / page).read_text(encoding="utf-8"), tests_of_sources(), []
+    covered, rows = [], [row for table in tables_of(text) for row in table[2:]]
+    rows += [(0, [line[2:], ""]) for line in text.partition("\n## Without a claim\n")[2].split("\n") if line.startswith("- ")]
+    for number, cells in rows:
+        where = f"{page}:{number}" if number else page
+        found = [match.span() for match in re.finditer(re.escape(cells[0]), readme)]
+        covered += found
+        if len(found) != 1:
+            wrong.append(f"{where}: README says {len(found)} times '{cells[0]}'")
+        if number:
+            sources, pages, absent = held_by(cells[-1], tests)
+            wrong += [f"{where}: {what}" for what in absent] + ([] if pages or "`" in cells[-1] else [f"{where}: nothing holds '{cells[0]}'"])
+            has = lambda figure, words: re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", words)
+            wrong += [f"{where}: nothing that it cites has {figure}{unit}" for figure, unit in MEASURE.findall(cells[0])
+                      if not has(figure, sources.replace("'", "")) and not has(figure + unit, pages)]
+    begin = 0
+    for sentence in sentences:
+        end = begin + len(sentence)
+        if not any(begin < last and first < end for first, last in covered):
+            wrong.append(f"{page}: has nothing on '{sentence}'")
+        begin = end + 1
+    wrong += [f"{page}: has nothing on {match.group()} in '{readme[match.start() - 30:match.end() + 10]}'" for match in NUMBER.finditer(readme)
+              if not any(first <= match.start() and match.end() <= last for first, last in covered)]
+    return wrong + ([] if len(rows) >= 40 else [f"{page}: only {len(rows)} claims were found"])
 
 
 def check_index(pages):
@@ -629,7 +779,9 @@ def main():
     found, count = check_study_figures("docs/studies.md", (ROOT / "docs/studies.md").read_text(encoding="utf-8"))
     wrong += found + ([f"docs/studies.md: only {count} rows of figures were found"] if count < 12 else [])
     wrong += check_dual_settings(program)
+    wrong += check_methods(program) + check_families(program) + check_modes(program) + check_formats(program) + check_orders()
     wrong += check_tests("docs/eval.md")
+    wrong += check_claims("docs/readme-claims.md")
     drawn = subprocess.run([sys.executable, ROOT / "scripts/draw_images.py", "--check"], capture_output=True, text=True)
     wrong += [drawn.stderr.strip()] if drawn.returncode else []
     with tempfile.TemporaryDirectory() as temporary:

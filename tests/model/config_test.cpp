@@ -82,6 +82,19 @@ TEST(ReadConfig, RefusesWhatChangesTheMathematicsByName) {
               HasSubstr("the model family 'gpt_neox' is not implemented"));
 }
 
+TEST(ReadConfig, MixturesOfExpertsAndStateSpaceModelsAreRefusedByName) {
+  for (const std::string type :
+       {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "phimoe", "deepseek_v3",
+        "gpt_oss", "llama4_text", "mamba", "mamba2", "falcon_mamba", "jamba", "bamba", "zamba2",
+        "falcon_h1", "granitemoehybrid", "recurrent_gemma", "qwen3_next"}) {
+    EXPECT_THAT(error_of(config_with("", type)),
+                HasSubstr("the model family '" + type + "' is not implemented"));
+  }
+  // A dense family's name over a mixture.
+  EXPECT_THAT(error_of(config_with(R"(, "num_local_experts": 8)")),
+              HasSubstr("'num_local_experts': 8"));
+}
+
 TEST(ReadConfig, ListsEveryProblemAtOnce) {
   const std::string message = error_of(
       R"({"model_type": "llama", "vocab_size": -5, "hidden_size": 64, "num_attention_heads": 3, "alibi": true})");

@@ -129,7 +129,7 @@ TEST(Gpus, HaveThePeaksThatAreFoundOnTheCards) {
   }
 }
 
-// Peaks of the GPU's allocator that README's tables have, measured on an H100 and an H200.
+// Peaks of the GPU's allocator (docs/memory-and-speed.md), measured on an H100 and an H200.
 TEST_F(EstimateTest, MemoryIsWhatWasMeasured) {
   const std::string seven = config("7b");
   const std::string one = config("1b", {{"hidden_size", 2048},
@@ -400,7 +400,7 @@ TEST_F(EstimateTest, TimeNeedsDataAndGrowsWithThem) {
   EXPECT_EQ(planned(1000).steps, 250);
   EXPECT_EQ(planned(1000).tokens, 500'000);
   EXPECT_NEAR(planned(2000).seconds, 2 * planned(1000).seconds, 1e-6);
-  // Measured: 19 099 tokens a second (README).
+  // Measured: 19 099 tokens a second (docs/benchmarks.md).
   EXPECT_NEAR(planned(1000).tokens_per_second, 19'099, 0.2 * 19'099);
 }
 
