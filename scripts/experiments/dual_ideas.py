@@ -613,7 +613,11 @@ def token_weights(kind, logits, losses, batch):
 def run_loss(h, E, batch, kind):
     logits = h @ E.t()
     losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")
-    if kind != "ce":
+    if kind == "kl":  # of what is replayed not the target but all of the base's distribution is learnt
+        base = batch.base_logits.float().log_softmax(-1)
+        again = logits[-len(base):].float().log_softmax(-1)
+        losses = torch.cat([losses[:-len(base)], (base.exp() * (base - again)).sum(-1)])
+    elif kind != "ce":
         losses = losses * token_weights(kind, logits, losses, batch)
     return losses.sum() / batch.count
 
@@ -687,10 +691,17 @@ def train(part, runs, starts, bases, begin=0, end=None):
                 w[n] = (full - took * torch.bmm(B0[n], A0[n])).to(dtype) if residual else full.to(dtype)
         frozen = A.views(dtype) if A.m is None else None
     heavy = part.checkpoint_head
+    if any(o["loss"] == "kl" for o in runs):
+        assert kind != "full" and shared and runs[0]["replay"], "kl is an adapter's, with replay"
+        base_w = {n: t.to(dtype) for n, t in bases[0].items()}
 
     for s in range(begin, len(steps) if end is None else end):
         rows, take = steps[s]
         batch = Batch(rows, device)
+        if any(o["loss"] == "kl" for o in runs):
+            with torch.no_grad():
+                last = torch.from_numpy(batch.sample_of_target >= len(take)).to(device)  # what is replayed stands at the end
+                batch.base_logits = model.hidden(base_w, batch)[0].index_select(0, batch.predicting[last]) @ base_w["embed"].t()
         if any(o["loss"] == "flow" for o in runs):
             means = np.asarray([l.mean() for l in part.base_losses()[0]])
             easy = np.exp(-means / np.median(means))
@@ -1005,6 +1016,9 @@ def later_nano(K):
     # What is in the list of published ways and was not run: samples by what the base finds easy, the least components, ranks by cost on the gradient.
     yield [*(dual(lr, 8, loss="flow") for lr in (4e-3, 8e-3)), dual(8e-3, 8, loss="flow", decay=1.0), *(options(method="milora", lr=lr, K=K) for lr in (1e-4, 4e-4)),
            options(method="lora", lr=4e-4, idea=8, K=K, loss="flow"), dual(8e-3, 7, T="grad", ranks="lcost", decay=1.0), dual(8e-3, 10, T="grad0.5", decay=1.0)]
+    # The base's own distribution of questions and answers that are replayed.
+    yield [*(dual(8e-3, 8, replay=0.05, loss="kl", decay=d) for d in (0.0, 1.0)), dual(4e-3, 8, replay=0.05, loss="kl"),
+           *(options(method="lora", lr=lr, idea=8, K=K, replay=0.05, loss="kl") for lr in (4e-4, 1e-3)), dual(8e-3, 8, replay=0.05, decay=1.0)]
     yield [dual(lr, 9, core=4, decay=1.0) for lr in (2e-3, 4e-3)]
 
 
@@ -1024,6 +1038,7 @@ def later_smol(K):
     yield [folora(K, 1e-3, start="gated"), folora(K, 4e-3, start="gated"), folora("self", 4e-3, start="gated"), folora(K, 4e-4)]
     yield [other("milora", 4e-4), dual(4e-3, 8, loss="flow"), dual(4e-3, 10, T="grad0.5"), other("null", 8e-3, 1, decay=1.0)]
     yield [*(dual(lr, 10, seed=2, T="grad", decay=d) for lr, d in ((4e-3, 0.0), (1.6e-2, 2.0)))]
+    yield [dual(8e-3, 8, replay=0.05, loss="kl", decay=1.0), other("lora", 2e-3, 8, replay=0.05, loss="kl")]
 
 
 def later_shakespeare(K):
@@ -1291,6 +1306,20 @@ def check(args):
     for o, change in zip(several, train_group(part, several)):
         print(f"{name_of(o)}: in a group of ranks {far(change, alone(o)):.1e} from alone")
         assert far(change, alone(o)) < 1e-5
+    # A B of zero is the base itself: no divergence, so of what is replayed no loss at all.
+    rows, take = plan_batches(part, options(replay=0.5))[0]
+    batch = Batch(rows, part.device)
+    last = torch.from_numpy(batch.sample_of_target >= len(take))
+    assert 0 < int(last.sum()) < batch.count and bool(last[-int(last.sum()):].all())
+    h = part.model.hidden(part.model.w, batch)[0].index_select(0, batch.predicting)
+    E = part.model.w["embed"]
+    batch.base_logits = h[last] @ E.t()
+    of_task = F.cross_entropy(h[~last] @ E.t(), batch.targets[~last], reduction="sum")
+    at_base, moved = (float(run_loss(x, E, batch, "kl") * batch.count - of_task) for x in (h, torch.where(last[:, None], 0.9 * h, h)))
+    print(f"divergence of what is replayed: the base's {at_base:.1e}, of another {moved:.3g}")
+    assert abs(at_base) < 1e-2 < 0.1 < moved
+    kl, data = (alone(options(lr=lr, K=K, replay=0.5, loss=loss)) for loss in ("kl", "ce"))
+    assert far(kl, data) > 1e-2
     least = start_of(part.know, options(method="milora", K=K), part.model.w)["0.gate"]
     e = torch.linalg.svdvals(part.model.w["0.gate"].double())
     kept = torch.linalg.svdvals((part.model.w["0.gate"] - least[1] @ least[0]).double())[:len(e) - 32]
