@@ -1233,7 +1233,7 @@ def groups(part, runs):
             yield members[i:i + size]
 
 
-def run_part(name, args, device, records, until):
+def run_part(name, args, device, records, until, waves=None):
     part = Part(name, args, device)
     say(f"{name}: loaded, {len(part.samples['train'])} samples, {len(plan_batches(part, options()))} steps")
     if not records.has(name, "base"):
@@ -1250,7 +1250,7 @@ def run_part(name, args, device, records, until):
             traceback.print_exc(limit=4)
             records.add({"part": name, "name": "beforehand", "method": "beforehand", "error": str(failure)[:300]})
     fixed, each = COST[name]
-    singles = list((LATER if args.later else PLANS)[name](part.K))
+    singles = list((LATER if args.later else PLANS)[name](part.K))[:waves]
     # On the small model some time is kept for the winners together; what they leave is for what had no time before.
     singles_until = until - (0.15 if name == "nano" and not args.later else 0) * (until - time.monotonic())
     for at, wave in enumerate([*singles, *([] if args.later else [None]), *singles]):
@@ -1419,7 +1419,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, help="the folder that prepare_dual_ideas.py wrote")
     parser.add_argument("--smol", type=pathlib.Path, help="SmolLM2-135M's folder, for smol, shakespeare and code")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="a line of JSON a run; runs that are there are left out")
-    parser.add_argument("--part", default="nano,smol,shakespeare,code", help="some of nano, smol, shakespeare, code; or report; or check, which tests what is below the runs")
+    parser.add_argument("--part", default="nano,smol,shakespeare,code", help="some of nano, smol, shakespeare, code, in this order, smol:4 for the first four waves of its plan; or report; or check, which tests what is below the runs")
     parser.add_argument("--limit", type=float, default=560, help="seconds for all of it (default: 560)")
     parser.add_argument("--only", default="", help="only runs whose name this pattern finds")
     parser.add_argument("--later", action="store_true", help="the second plan: what was left out of the first")
@@ -1441,9 +1441,10 @@ def main():
         torch.cuda.set_per_process_memory_fraction(min(1.0, args.memory * 2**30 / torch.cuda.get_device_properties(device).total_memory))
     end = START + args.limit
     for i, name in enumerate(parts):
-        share = 1 if args.later else WEIGHTS[name] / sum(WEIGHTS[p] for p in parts[i:])  # later: what is first in the plan comes first
+        name, _, waves = name.partition(":")
+        share = 1 if args.later else WEIGHTS[name] / sum(WEIGHTS[p.partition(":")[0]] for p in parts[i:])  # later: what is first in the plan comes first
         try:
-            run_part(name, args, device, records, time.monotonic() + (end - time.monotonic()) * share)
+            run_part(name, args, device, records, time.monotonic() + (end - time.monotonic()) * share, int(waves) if waves else None)
         except Exception as failure:
             traceback.print_exc()
             records.add({"part": name, "name": "part", "error": f"{type(failure).__name__}: {str(failure)[:300]}"})
