@@ -6,6 +6,7 @@
     dual_ideas.py --data DATA --out runs.jsonl [--smol SMOLLM2] [--part nano,smol,shakespeare,code] [--limit SECONDS]
     dual_ideas.py --data DATA --out more.jsonl --smol SMOLLM2 --later --known runs.jsonl --claims DIR    # what was left out; of several processes too
     dual_ideas.py --out runs.jsonl --part report                          # tables, fits, winners
+    dual_ideas.py --data DATA --out none.jsonl --part check               # what is below the runs, on a CPU, in a minute
 
 Parts: nano (nano-qa-11m learns GSM8K), smol (SmolLM2-135M learns GSM8K), shakespeare, code (SmolLM2 learns those). A line a run is written as it
 ends; lines that are there are not run again. A run that fails leaves a line with "error" and stops no other.
