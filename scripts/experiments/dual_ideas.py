@@ -6,6 +6,7 @@
     dual_ideas.py --data DATA --out runs.jsonl [--smol SMOLLM2] [--part nano,smol,shakespeare,code] [--limit SECONDS]
     dual_ideas.py --data DATA --out more.jsonl --smol SMOLLM2 --later --known runs.jsonl --claims DIR    # what was left out; of several processes too
     dual_ideas.py --out runs.jsonl --part report                          # tables, fits, winners
+    dual_ideas.py --data DATA --out none.jsonl --part check               # what is below the runs, on a CPU, in a minute
 
 Parts: nano (nano-qa-11m learns GSM8K), smol (SmolLM2-135M learns GSM8K), shakespeare, code (SmolLM2 learns those). A line a run is written as it
 ends; lines that are there are not run again. A run that fails leaves a line with "error" and stops no other.
@@ -17,6 +18,7 @@ lie end to end without padding, which only the attention sees. What judges a run
 F of an update dW under a covariance C is sqrt(tr(dW C dW^T) / tr(C)): `F_*` its root mean square over modules, `Frel_*` with tr(W C W^T) below.
 """
 import argparse
+import fcntl
 import functools
 import json
 import math
@@ -379,6 +381,28 @@ class Knowledge:
         return self.cache[key]
 
 
+    def gate(self, o, name):
+        """FoLoRA's gate on an update of A's rows, [in, in] to multiply them by from the right.
+
+        What is public of FoLoRA (arXiv 2606.00132) is its abstract alone: update directions are scored by task utility per unit of forgetting penalty,
+        both measured on inputs, through a generalised Rayleigh quotient, and Adam's updates are gated a direction in the coordinates that this gives;
+        the penalty is measured on samples of the model itself. What is done here of it: with T a = l K a over all directions, a^T K a = 1 (T the task's
+        covariance, K the knowledge's with damping), an update dA has the coordinates dA K a. Each is multiplied by l / (l + gate), so one of as much
+        task as knowledge energy by a half where gate=1, and dA is put together again. A gate of 0 lets all pass, and is plain LoRA.
+
+        Not known, and so chosen: the gate's shape and its constant; that Adam's moments are of A's own entries, not of coordinates; that A alone is gated
+        and B, which has no input side, is trained as it is; LoRA's start. Of that start B's first updates meet knowledge's directions, so start=gated
+        is a variant: A begins as what the gate leaves of it, at its size, and all that A ever is has passed the gate.
+        """
+        key = ("gate", o["K"], o["T"], o["damping"], o["gate"], name if o["T"].startswith("grad") else site_of(name))
+        if key not in self.cache:
+            T, K = self.task(o["T"], name), damped(self.of(o["K"], site_of(name)), o["damping"])
+            rows, l = quotient_rows(T, K, len(K))
+            g = l / (l + o["gate"]) if o["gate"] else torch.ones_like(l)
+            self.cache[key] = (K @ rows.T @ (g[:, None] * rows)).float()
+        return self.cache[key]
+
+
 def site_of(name):
     layer, module = name.split(".")
     return f"{layer}.{SITE[module]}"
@@ -407,7 +431,7 @@ def main_components(M, r):
 # A run's start.
 
 DEFAULTS = {"method": "dual", "lr": 4e-3, "seed": 0, "rank": 32, "rows": "unit", "T": "task", "damping": 0.01, "decay": 0.0, "decay_kind": "plain",
-            "modules": "all", "loss": "ce", "replay": 0.0, "core": 0, "ranks": "same", "stages": 1, "share": 1.0, "scales": (), "idea": 0}
+            "modules": "all", "loss": "ce", "replay": 0.0, "core": 0, "ranks": "same", "stages": 1, "share": 1.0, "scales": (), "idea": 0}  # and A, core_rate, gate, start
 
 
 def options(**given):
@@ -440,7 +464,8 @@ def ranks_by_quotient(know, o):
 
 
 def start_of(know, o, W):
-    """{module: (A, B, does the base give up BA, metric of the columns of B)}; W: the base's fp32 weights. In a core run A is the frozen basis."""
+    """{module: (A, B, does the base give up BA, metric of the columns of B, gate of A's updates)}; W: the base's fp32 weights. In a core run A is the
+    frozen basis."""
     model, method, r = know.model, o["method"], o["rank"]
     torch.manual_seed(o["seed"])
     wide = 2 * r if o["ranks"] != "same" else r
@@ -453,7 +478,7 @@ def start_of(know, o, W):
         key = ("start", method, o["K"], r, name)
         if key in know.cache:
             A, B, residual = know.cache[key]
-        elif method == "lora":
+        elif method in ("lora", "folora"):
             A = torch.empty(r, d_in).uniform_(-1, 1).to(w) / d_in ** 0.5
         elif method == "dual":
             rows, l = know.directions(o, name)
@@ -471,8 +496,9 @@ def start_of(know, o, W):
                 if n < wide:
                     A = torch.cat([A, A.new_zeros(wide - n, d_in)])
                     metric = None if metric is None else torch.cat([metric, metric.new_zeros(wide - n)])
-        elif method == "pissa":
-            u, s = main_components(w, r)
+        elif method in ("pissa", "milora"):  # the largest or the least components
+            u, s = main_components(w, r if method == "pissa" else min(d_out, d_in))
+            u, s = u[:, :r], s[:r]  # they rise
             A, B, residual = (u.T @ w) / s.clamp_min(1e-12).sqrt()[:, None], u * s.sqrt(), True
         elif method in ("kpa", "ipa"):  # CorDA: the least components of W C on the knowledge, or the largest on the task
             c = damped(know.sized(o["K"] if method == "kpa" else "task", site_of(name)), 0.01)
@@ -494,25 +520,38 @@ def start_of(know, o, W):
             A = A / A.norm(dim=1, keepdim=True) * ROW
         else:
             raise ValueError(f"no method is called {method}")
-        if method not in ("lora", "dual", "random"):
+        if method not in ("lora", "folora", "dual", "random"):
             know.cache[key] = A.float(), B.float(), residual
         if name.split(".")[1] not in SUBSETS[o["modules"]]:
             A, B, residual = torch.zeros_like(A), torch.zeros_like(B), False
-        out[name] = (A.float(), B.float(), residual, metric)
+        gate = know.gate(o, name) if method == "folora" else None
+        if o.get("start") == "gated":
+            gated = A @ gate.double()
+            A = gated * (A.norm(dim=1).mean() / gated.norm(dim=1).mean())
+        out[name] = (A.float(), B.float(), residual, metric, gate)
     return out
 
 
 def trains_a(o):
-    return o["method"] in ("lora", "pissa", "eva", "kpa", "ipa") or o.get("A") == "trained"
+    return o["method"] in ("lora", "folora", "pissa", "milora", "eva", "kpa", "ipa") or o.get("A") == "trained"
 
 
 def kind_of(o):
-    return "full" if o["method"] == "full" else "core" if o["core"] else "lora"
+    return "full" if o["method"] == "full" else "core" if o["core"] else "gated" if o["method"] == "folora" else "lora"
 
 
 def group_of(o):
-    """Runs with equal keys can be trained together."""
-    return (kind_of(o), o["rank"] * (2 if o["ranks"] != "same" else 1), o["core"], o["seed"], o["replay"], o["stages"], o.get("share", 1.0))
+    """Runs with equal keys can be trained together; adapters of several ranks are filled up with zeros, which stay zero."""
+    return (kind_of(o), o["rank"] if o["core"] else 0, o["core"], o["seed"], o["replay"], o["stages"], o.get("share", 1.0))
+
+
+def widened(start, rank):
+    """A start with zero rows of A and zero columns of B up to this rank."""
+    def fill(name, A, B, residual, metric, gate):
+        more = rank - B.shape[1]
+        return (A if len(A) == rank or not more else F.pad(A, (0, 0, 0, more)), F.pad(B, (0, more)), residual,
+                None if metric is None else F.pad(metric, (0, more)), gate)
+    return {name: fill(name, *values) for name, values in start.items()}
 
 
 # Training.
@@ -529,7 +568,7 @@ class Flat:
         self.names, self.shapes = list(tensors), [t.shape[1:] for t in tensors.values()]
         self.sizes = [math.prod(s) for s in self.shapes]
         self.value = torch.cat([t.float().reshape(t.shape[0], -1) for t in tensors.values()], 1)
-        self.rate, self.decay, self.target, self.m, self.v, self.steps = rate, decay, target, None, None, 0
+        self.rate, self.decay, self.target, self.m, self.v, self.steps, self.gates = rate, decay, target, None, None, 0, None
 
     def train(self):
         self.value.requires_grad_()
@@ -549,17 +588,24 @@ class Flat:
         self.m.lerp_(g, 0.1)
         self.v.mul_(0.999).addcmul_(g, g, value=0.001)
         low = (self.v / (1 - 0.999 ** self.steps)).sqrt_().add_(1e-8)
-        self.value.sub_((self.m / low).mul_(self.rate * (factor / (1 - 0.9 ** self.steps))))
+        update = (self.m / low).mul_(self.rate * (factor / (1 - 0.9 ** self.steps)))
+        if self.gates is not None:
+            for name, shape, part in zip(self.names, self.shapes, update.split(self.sizes, 1)):
+                part.copy_(torch.bmm(part.reshape(len(part), *shape), self.gates[name]).flatten(1))
+        self.value.sub_(update)
         self.value.grad = None
 
 
 def token_weights(kind, logits, losses, batch):
-    """Weights of the targets' losses: eaft (entropy of the likeliest 20), dft (the target's probability), stm (base's own confidence)."""
+    """Weights of the targets' losses: eaft (entropy of the likeliest 20), dft (the target's probability), stm (base's own confidence),
+    flow (samples that the base finds easy, exp of minus their mean loss over the median of all)."""
     if kind == "eaft":
         p = logits.detach().float().topk(20, -1).values.softmax(-1)
         return -(p * p.clamp_min(1e-9).log()).sum(-1) / math.log(20)
     if kind == "dft":
         return (-losses.detach()).exp()
+    if kind == "flow":
+        return batch.easiness
     if kind.startswith("stm"):
         return (batch.base_losses < (math.log(2.5) if kind == "stm" else batch.base_quantile)).float()
     raise ValueError(f"no loss is called {kind}")
@@ -568,7 +614,11 @@ def token_weights(kind, logits, losses, batch):
 def run_loss(h, E, batch, kind):
     logits = h @ E.t()
     losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")
-    if kind != "ce":
+    if kind == "kl":  # of what is replayed not the target but all of the base's distribution is learnt
+        base = batch.base_logits.float().log_softmax(-1)
+        again = logits[-len(base):].float().log_softmax(-1)
+        losses = torch.cat([losses[:-len(base)], (base.exp() * (base - again)).sum(-1)])
+    elif kind != "ce":
         losses = losses * token_weights(kind, logits, losses, batch)
     return losses.sum() / batch.count
 
@@ -606,6 +656,8 @@ def train(part, runs, starts, bases, begin=0, end=None):
             W.target = W.value.clone() * column([float(o["decay_kind"] != "zero") for o in runs])
         flats = [W.train()]
     else:
+        widest = max(s[n][1].shape[1] for s in starts for n in s)
+        starts = [widened(s, widest) for s in starts] if kind != "core" else starts
         residual = any(s[n][2] for s in starts for n in s)
         stack = lambda at: {n: torch.stack([s[n][at] for s in starts]) for n in model.linears}
         A0 = stack(0)
@@ -618,6 +670,13 @@ def train(part, runs, starts, bases, begin=0, end=None):
             A = Flat(A0, column([o["lr"] * t for o, t in zip(runs, trained)]), column([d * t for d, t in zip(decays, trained)]) if any(decays) else None)
             if any(trained):
                 A.train()
+            if kind == "gated":
+                of_site = {}  # modules of a site share their inputs, and so their gate
+                for n in model.linears:
+                    key = tuple(id(s[n][4]) for s in starts)
+                    if key not in of_site:
+                        of_site[key] = torch.stack([s[n][4] for s in starts])
+                    A.gates = {**(A.gates or {}), n: of_site[key]}
         decay = column(decays) if any(decays) else None
         if any(o["decay_kind"] == "metric" for o in runs):
             ones = lambda n, s: torch.ones(s[n][1].shape[1], device=device) if s[n][3] is None else s[n][3].float()
@@ -633,10 +692,22 @@ def train(part, runs, starts, bases, begin=0, end=None):
                 w[n] = (full - took * torch.bmm(B0[n], A0[n])).to(dtype) if residual else full.to(dtype)
         frozen = A.views(dtype) if A.m is None else None
     heavy = part.checkpoint_head
+    if any(o["loss"] == "kl" for o in runs):
+        assert kind != "full" and shared and runs[0]["replay"], "kl is an adapter's, with replay"
+        base_w = {n: t.to(dtype) for n, t in bases[0].items()}
 
     for s in range(begin, len(steps) if end is None else end):
         rows, take = steps[s]
         batch = Batch(rows, device)
+        if any(o["loss"] == "kl" for o in runs):
+            with torch.no_grad():
+                last = torch.from_numpy(batch.sample_of_target >= len(take)).to(device)  # what is replayed stands at the end
+                batch.base_logits = model.hidden(base_w, batch)[0].index_select(0, batch.predicting[last]) @ base_w["embed"].t()
+        if any(o["loss"] == "flow" for o in runs):
+            means = np.asarray([l.mean() for l in part.base_losses()[0]])
+            easy = np.exp(-means / np.median(means))
+            easy = easy / easy.mean()  # so that the rate means the same
+            batch.easiness = torch.from_numpy(np.concatenate([easy[take], np.ones(batch.samples - len(take))])[batch.sample_of_target]).float().to(device)
         if any(o["loss"].startswith("stm") for o in runs):
             losses, quantile = part.base_losses()
             # What is replayed is always learnt.
@@ -752,7 +823,7 @@ class Part:
         self.texts = {n: get(n) for n in (("wikitext2", "stories", "c4") if nano else ("wikitext2", "c4"))}
         self.K = "qa" if nano else "qa+text"
         self.checkpoint_head = not nano
-        self.most_runs = self.args.most or ((24 if nano else 8) if not small else 3)
+        self.most_runs = self.args.most * (3 if nano else 1) or ((24 if nano else 8) if not small else 3)
         if self.name == "shakespeare" and not small:
             self.batch, self.epochs = 16, 4
         if nano:
@@ -927,36 +998,68 @@ def plan_code(K):
     yield [other("random", 4e-3), dual(2e-3, 13, damping=1.0), dual(2e-3, 13, damping=100.0), dual(2e-3, 13, K="qa"), dual(2e-3, 13, K="text"), other("lora", 2e-3, 1, decay=2.0), dual(1e-3, 0)]
 
 
+# A wave of these is a group or a few: runs of one seed go side by side. The first are worth most, since time may end.
+
+def folora(K, lr, **o):
+    return options(**{"method": "folora", "lr": lr, "idea": 14, "K": K, "gate": 1.0, **o})
+
+
 def later_nano(K):
-    dual = lambda lr, idea, **o: options(lr=lr, idea=idea, K=K, **o)
-    for seed in (0, 1, 2):
-        yield [dual(lr, 12, seed=seed, decay=1.0, damping=1.0) for lr in (4e-3, 8e-3)]
-    yield [*(options(method="sc", lr=lr, K=K, A="trained") for lr in (4e-4, 1e-3)), *(dual(lr, 0, damping=1.0) for lr in (2e-3, 8e-3))]
+    dual = lambda lr, idea, **o: options(**{"lr": lr, "idea": idea, "K": K, **o})
+    for seed in (0, 1, 2):  # dual-grad with decay
+        yield [*(dual(lr, 10, seed=seed, T="grad", decay=1.0) for lr in (4e-3, 8e-3)), *(dual(lr, 10, seed=seed, T="grad", rank=64, decay=d) for lr, d in ((2.5e-3, 1.0), (4e-3, 1.0), (6e-3, 2.0))),
+               *([dual(8e-3, 10, T="grad")] if seed == 0 else [])]
+    # FoLoRA, on the model's own samples and on dual's knowledge; what the gate's constant and the start do; LoRA beside it.
+    yield [*(folora("self", lr) for lr in (4e-4, 1e-3, 2e-3)), *(folora(K, lr) for lr in (4e-4, 1e-3, 2e-3)), *(folora(k, 1e-3, gate=10.0) for k in ("self", K)),
+           *(folora(k, lr, start="gated") for k in ("self", K) for lr in (1e-3, 4e-3))]
+    yield [*(folora(K, lr, start="gated", gate=10.0) for lr in (1e-3, 4e-3)), folora("self", 4e-3, start="gated", gate=10.0), folora(K, 4e-3), folora(K, 1e-3, decay=1.0)]
+    yield [options(method="lora", lr=lr, K=K) for lr in (1e-3, 2e-3)]
+    # What is in the list of published ways and was not run: samples by what the base finds easy, the least components, ranks by cost on the gradient.
+    yield [*(dual(lr, 8, loss="flow") for lr in (4e-3, 8e-3)), dual(8e-3, 8, loss="flow", decay=1.0), *(options(method="milora", lr=lr, K=K) for lr in (1e-4, 4e-4)),
+           options(method="lora", lr=4e-4, idea=8, K=K, loss="flow"), dual(8e-3, 7, T="grad", ranks="lcost", decay=1.0), dual(8e-3, 10, T="grad0.5", decay=1.0)]
+    # The base's own distribution of questions and answers that are replayed.
+    yield [*(dual(8e-3, 8, replay=0.05, loss="kl", decay=d) for d in (0.0, 1.0)), dual(4e-3, 8, replay=0.05, loss="kl"),
+           *(options(method="lora", lr=lr, idea=8, K=K, replay=0.05, loss="kl") for lr in (4e-4, 1e-3)), dual(8e-3, 8, replay=0.05, decay=1.0)]
+    yield [dual(lr, 9, core=4, decay=1.0) for lr in (2e-3, 4e-3)]
 
 
 def later_smol(K):
     dual = lambda lr, idea, **o: options(**{"lr": lr, "idea": idea, "K": K, **o})
     other = lambda method, lr, idea=0, **o: options(method=method, lr=lr, idea=idea, K=K, **o)
-    # A second seed of what was run with one.
-    yield [dual(8e-3, 7, seed=1, rank=64, decay=1.0), other("lora", 1e-3, 7, seed=1, rank=64), dual(4e-3, 7, seed=1, rank=64, decay=1.0),
-           dual(8e-3, 12, seed=1, decay=1.0, damping=1.0), dual(1.6e-2, 12, seed=1, decay=2.0, damping=1.0),
-           other("pissa", 4e-4, seed=1), other("lora", 1e-3, seed=1), other("lora", 2e-3, 1, seed=1, decay=2.0)]
-    # Rank 64 at half the rate, and what allots ranks, beside the setting of rank 32 that they are to beat.
-    yield [dual(4e-3, 7, rank=64, decay=1.0), *(dual(lr, 7, seed=2, rank=64, decay=1.0) for lr in (4e-3, 8e-3))]
-    yield [dual(8e-3, 1, seed=2, decay=1.0), dual(4e-3, 7, seed=1, ranks="lcost"), dual(8e-3, 7, ranks="lcost", decay=1.0)]
-    yield [dual(lr, 9, seed=1, core=4) for lr in (2e-3, 4e-3)]
-    yield [other("full", 3e-5), other("full", 1e-4), *(other("full", lr, 1, decay=d) for lr, d in ((1e-4, 1.0), (2e-4, 2.0)))]
-    # What was run on the small model alone.
-    yield [other("null", 4e-3), other("sc", 1e-3), other("eva", 4e-4)]
-    yield [dual(8e-3, 1, decay=1.0, decay_kind="metric"), dual(4e-3, 5, T="task.resp"), dual(4e-3, 2, rows="p0"), dual(4e-3, 3, modules="nodown")]
-    yield [dual(4e-3, 3, modules="nodo"), dual(4e-3, 3, modules="mlp"), dual(4e-3, 3, modules="attn"), dual(4e-3, 5, K="qa.w4+text")]
-    yield [dual(4e-3, 7, ranks="l"), dual(4e-3, 7, ranks="lcost")]
-    yield [dual(4e-3, 6, K="self"), dual(4e-3, 2, rows="p1"), dual(4e-3, 2, rows="qr"), dual(4e-3, 3, modules="gateup")]
-    yield [dual(4e-3, 10, T="grad"), *(dual(4e-3, 8, loss=l) for l in ("eaft", "dft", "stm"))]
+    # dual-grad with decay, three seeds; ranks by cost with decay, seeds 1 and 2; a loss and modules that were not run.
+    grad = lambda seed: [dual(8e-3, 10, seed=seed, T="grad", decay=1.0), dual(4e-3, 10, seed=seed, T="grad", rank=64, decay=1.0)]
+    yield [*grad(0), dual(4e-3, 3, modules="gateup"), dual(4e-3, 8, loss="stm")]
+    yield [*grad(1), dual(4e-3, 10, seed=1, T="grad"), dual(8e-3, 7, seed=1, ranks="lcost", decay=1.0)]
+    yield [*grad(2), dual(8e-3, 7, seed=2, ranks="lcost", decay=1.0)]
+    # FoLoRA, on the model's own samples and on dual's knowledge.
+    yield [*(folora("self", lr) for lr in (4e-4, 1e-3, 2e-3)), folora(K, 1e-3)]
+    # dual-grad with what else wins on GSM8K.
+    yield [dual(8e-3, 10, T="grad", ranks="lcost", decay=1.0), dual(1.6e-2, 10, T="grad", decay=2.0), dual(8e-3, 10, T="grad", rank=64, decay=1.0), dual(4e-3, 8, loss="dft")]
+    yield [dual(lr, 9, core=4, decay=1.0) for lr in (4e-3, 8e-3)]
+    yield [folora(K, 1e-3, start="gated"), folora(K, 4e-3, start="gated"), folora("self", 4e-3, start="gated"), folora(K, 4e-4)]
+    yield [other("milora", 4e-4), dual(4e-3, 8, loss="flow"), dual(4e-3, 10, T="grad0.5"), other("null", 8e-3, 1, decay=1.0)]
+    yield [*(dual(lr, 10, seed=2, T="grad", decay=d) for lr, d in ((4e-3, 0.0), (1.6e-2, 2.0)))]
+    yield [dual(8e-3, 8, replay=0.05, loss="kl", decay=1.0), other("lora", 2e-3, 8, replay=0.05, loss="kl")]
 
 
 def later_shakespeare(K):
-    yield [options(lr=2e-3, idea=12, K=K, rank=64, decay=1.0, **o) for o in ({}, {"damping": 1.0})]
+    dual = lambda lr, idea, **o: options(**{"lr": lr, "idea": idea, "K": K, **o})
+    grad = lambda lr, **o: dual(lr, 10, T="grad", **o)
+    low = {"damping": 1.0}
+    # dual-grad with decay, with both dampings.
+    yield [grad(lr, decay=1.0, **o) for o in ({}, low) for lr in (2e-3, 4e-3)]
+    # The two that are 0.003 of C4's loss apart, with another seed; and dual-grad.
+    yield [options(method="lora", lr=2e-3, idea=1, K=K, seed=1, decay=4.0), dual(4e-3, 12, seed=1, decay=4.0, **low), grad(2e-3, seed=1, decay=1.0, **low), grad(2e-3, seed=1, decay=1.0)]
+    # Beside that point: texts are helped by damping, by the gradient and by the model's own samples; and where task losses are lowest: more directions, of lower rates.
+    yield [grad(4e-3, decay=4.0, **low), dual(4e-3, 12, decay=4.0, damping=3.0), dual(4e-3, 12, decay=4.0, K="qa+text+self", **low), grad(2e-3, **low)]
+    yield [dual(1e-3, 12, rank=64, **low), grad(1e-3, rank=64, **low), dual(6e-4, 12, rank=128, **low), grad(6e-4, rank=128, **low)]
+    # FoLoRA.
+    yield [folora("self", 5e-4), folora("self", 2e-3), folora(K, 5e-4), folora(K, 2e-3)]
+    yield [dual(2e-3, 12, rank=64, decay=4.0, **low), grad(2e-3, rank=64, decay=4.0, **low), dual(1e-3, 12, rank=64, damping=10.0), dual(6e-4, 12, rank=128, damping=10.0)]
+    yield [dual(4e-3, 12, decay=4.0, damping=10.0), dual(2e-3, 12, decay=2.0, damping=3.0), dual(2e-3, 12, decay=2.0, damping=10.0), dual(3e-3, 12, decay=2.0, damping=3.0)]
+    yield [grad(1e-3, rank=64), grad(1e-3, rank=128, decay=1.0, **low), dual(1e-3, 12, rank=128, decay=1.0, damping=10.0), dual(3e-3, 12, decay=4.0, damping=3.0)]
+    yield [dual(lr, 9, core=4, decay=2.0, **low) for lr in (2e-3, 4e-3)]
+    yield [folora("self", 2e-3, start="gated"), folora(K, 2e-3, start="gated"), options(method="milora", lr=4e-4, K=K)]
 
 
 PLANS = {"nano": plan_nano, "smol": plan_smol, "shakespeare": plan_shakespeare, "code": plan_code}
@@ -1060,15 +1163,16 @@ class Records:
     def has(self, part, name):
         return any(r["part"] == part and r["name"] == name and "error" not in r for r in self.rows)
 
-    def claim(self, part, name):
-        """Whether this run is ours: of processes that share a folder of claims the first has it."""
+    def claim(self, part, names):
+        """Those of these runs that are ours: of processes that share a folder of claims the first has them. All at once, so that a group stays one."""
         if self.claims is None:
-            return True
-        try:
-            (self.claims / f"{part} {name}").touch(exist_ok=False)
-            return True
-        except FileExistsError:
-            return False
+            return set(names)
+        with open(self.claims / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            ours = [name for name in names if not (self.claims / f"{part} {name}").exists()]
+            for name in ours:
+                (self.claims / f"{part} {name}").touch()
+        return set(ours)
 
     def add(self, row):
         card = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -1130,7 +1234,7 @@ def groups(part, runs):
             yield members[i:i + size]
 
 
-def run_part(name, args, device, records, until):
+def run_part(name, args, device, records, until, waves=None):
     part = Part(name, args, device)
     say(f"{name}: loaded, {len(part.samples['train'])} samples, {len(plan_batches(part, options()))} steps")
     if not records.has(name, "base"):
@@ -1147,7 +1251,7 @@ def run_part(name, args, device, records, until):
             traceback.print_exc(limit=4)
             records.add({"part": name, "name": "beforehand", "method": "beforehand", "error": str(failure)[:300]})
     fixed, each = COST[name]
-    singles = list((LATER if args.later else PLANS)[name](part.K))
+    singles = list((LATER if args.later else PLANS)[name](part.K))[:waves]
     # On the small model some time is kept for the winners together; what they leave is for what had no time before.
     singles_until = until - (0.15 if name == "nano" and not args.later else 0) * (until - time.monotonic())
     for at, wave in enumerate([*singles, *([] if args.later else [None]), *singles]):
@@ -1162,7 +1266,8 @@ def run_part(name, args, device, records, until):
             if not runs:
                 say(f"{name}: no time for {wave[0]['method']} of idea {wave[0]['idea']} and what goes with it")
                 continue
-            runs = [o for o in runs if records.claim(name, name_of(o))]
+            ours = records.claim(name, [name_of(o) for o in runs])
+            runs = [o for o in runs if name_of(o) in ours]
             if not runs:
                 continue
             begin = time.monotonic()
@@ -1175,6 +1280,52 @@ def run_part(name, args, device, records, until):
         say(f"{name}: at most {torch.cuda.max_memory_allocated() / 2**30:.0f} GiB")
         del part
         torch.cuda.empty_cache()
+
+
+def check(args):
+    """That FoLoRA's gate does what it says, and that ranks side by side do no harm: on a few samples of the small model, in fp32."""
+    args.small = True
+    part = Part("nano", args, torch.device("cpu"))
+    part.most_steps, part.epochs = 6, 3  # A moves from the third on
+    K, lr = "qa", 1e-2
+    o = folora(K, lr)
+    for name in ("0.q", "1.down"):
+        T, C = part.know.of("task", site_of(name)), damped(part.know.of(K, site_of(name)), o["damping"])
+        rows, l = quotient_rows(T, C, len(C))
+        P = part.know.gate(o, name).double()
+        assert l[0] > 2 and l[-1] < 0.5, f"{name}: quotients {l[0]:.3g} to {l[-1]:.3g} say little of a gate"
+        worst = ((rows @ P - (l / (l + 1))[:, None] * rows).norm(dim=1) / rows.norm(dim=1)).max().item()
+        print(f"{name}: the gate lets pass {l[0] / (l[0] + 1):.3f} to {l[-1] / (l[-1] + 1):.2g} of a direction, off by {worst:.1e} of it at most")
+        assert worst < 1e-4, f"{name}: the gate is off"
+    alone = lambda o: train_group(part, [o])[0]
+    far = lambda a, b: math.sqrt(sum(float(((a[n] - b[n]) ** 2).sum()) for n in a) / sum(float((b[n] ** 2).sum()) for n in b))
+    lora = alone(options(method="lora", lr=lr, K=K, decay=0.3))
+    open_, gated, begun = (alone(folora(K, lr, decay=0.3, **more)) for more in ({"gate": 0.0}, {}, {"start": "gated"}))
+    print(f"from LoRA: with a gate of 0 {far(open_, lora):.1e}, of 1 {far(gated, lora):.1e}, and with its start {far(begun, lora):.1e}")
+    assert far(open_, lora) < 1e-5 < 1e-3 < far(gated, lora) < far(begun, lora)
+    several = [options(lr=lr, K=K), options(lr=lr, K=K, rank=64, decay=1.0), options(lr=lr, K=K, ranks="lcost"), options(method="lora", lr=lr, K=K), options(method="pissa", lr=lr, K=K)]
+    for o, change in zip(several, train_group(part, several)):
+        print(f"{name_of(o)}: in a group of ranks {far(change, alone(o)):.1e} from alone")
+        assert far(change, alone(o)) < 1e-5
+    # A B of zero is the base itself: no divergence, so of what is replayed no loss at all.
+    rows, take = plan_batches(part, options(replay=0.5))[0]
+    batch = Batch(rows, part.device)
+    last = torch.from_numpy(batch.sample_of_target >= len(take))
+    assert 0 < int(last.sum()) < batch.count and bool(last[-int(last.sum()):].all())
+    h = part.model.hidden(part.model.w, batch)[0].index_select(0, batch.predicting)
+    E = part.model.w["embed"]
+    batch.base_logits = h[last] @ E.t()
+    of_task = F.cross_entropy(h[~last] @ E.t(), batch.targets[~last], reduction="sum")
+    at_base, moved = (float(run_loss(x, E, batch, "kl") * batch.count - of_task) for x in (h, torch.where(last[:, None], 0.9 * h, h)))
+    print(f"divergence of what is replayed: the base's {at_base:.1e}, of another {moved:.3g}")
+    assert abs(at_base) < 1e-2 < 0.1 < moved
+    kl, data = (alone(options(lr=lr, K=K, replay=0.5, loss=loss)) for loss in ("kl", "ce"))
+    assert far(kl, data) > 1e-2
+    least = start_of(part.know, options(method="milora", K=K), part.model.w)["0.gate"]
+    e = torch.linalg.svdvals(part.model.w["0.gate"].double())
+    kept = torch.linalg.svdvals((part.model.w["0.gate"] - least[1] @ least[0]).double())[:len(e) - 32]
+    assert (kept - e[:-32]).abs().max() < 1e-5 * e[0], "milora takes other than the least components"
+    print("checked")
 
 
 # The report.
@@ -1269,13 +1420,13 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, help="the folder that prepare_dual_ideas.py wrote")
     parser.add_argument("--smol", type=pathlib.Path, help="SmolLM2-135M's folder, for smol, shakespeare and code")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="a line of JSON a run; runs that are there are left out")
-    parser.add_argument("--part", default="nano,smol,shakespeare,code", help="some of nano, smol, shakespeare, code; or report")
+    parser.add_argument("--part", default="nano,smol,shakespeare,code", help="some of nano, smol, shakespeare, code, in this order, smol:4 for the first four waves of its plan; or report; or check, which tests what is below the runs")
     parser.add_argument("--limit", type=float, default=560, help="seconds for all of it (default: 560)")
     parser.add_argument("--only", default="", help="only runs whose name this pattern finds")
     parser.add_argument("--later", action="store_true", help="the second plan: what was left out of the first")
     parser.add_argument("--known", type=pathlib.Path, help="a file of lines that are not run again either")
     parser.add_argument("--claims", type=pathlib.Path, help="a folder through which several processes share the runs of one plan; their --out can be one file")
-    parser.add_argument("--most", type=int, default=0, help="train at most so many runs side by side")
+    parser.add_argument("--most", type=int, default=0, help="train at most so many runs side by side, of nano three times as many")
     parser.add_argument("--memory", type=float, default=0, help="GiB of the card that may be taken; a group that needs more is halved")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--small", action="store_true", help="a rehearsal: two layers, two steps, a few short samples")
@@ -1283,17 +1434,18 @@ def main():
     if args.claims:
         args.claims.mkdir(parents=True, exist_ok=True)
     records = Records(args.out, args.known, args.claims)
-    if args.part == "report":
-        report(records.rows)
+    if args.part in ("report", "check"):
+        report(records.rows) if args.part == "report" else check(args)
         return
     device, parts = torch.device(args.device), args.part.split(",")
     if args.memory and device.type == "cuda":
         torch.cuda.set_per_process_memory_fraction(min(1.0, args.memory * 2**30 / torch.cuda.get_device_properties(device).total_memory))
     end = START + args.limit
     for i, name in enumerate(parts):
-        share = WEIGHTS[name] / sum(WEIGHTS[p] for p in parts[i:])
+        name, _, waves = name.partition(":")
+        share = 1 if args.later else WEIGHTS[name] / sum(WEIGHTS[p.partition(":")[0]] for p in parts[i:])  # later: what is first in the plan comes first
         try:
-            run_part(name, args, device, records, time.monotonic() + (end - time.monotonic()) * share)
+            run_part(name, args, device, records, time.monotonic() + (end - time.monotonic()) * share, int(waves) if waves else None)
         except Exception as failure:
             traceback.print_exc()
             records.add({"part": name, "name": "part", "error": f"{type(failure).__name__}: {str(failure)[:300]}"})
