@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "calibrate/gradients.h"
 #include "corda/core/background.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -28,7 +29,6 @@
 #include "corda/model/config.h"
 #include "corda/model/sites.h"
 #include "corda/quant/model_weights.h"
-#include "calibrate/gradients.h"
 
 namespace corda::calibrate {
 

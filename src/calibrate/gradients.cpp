@@ -5,17 +5,15 @@
 #include <ATen/ATen.h>
 
 #include <chrono>
-#include <optional>
+#include <map>
 #include <vector>
 
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/refuse_changed.h"
-#include "corda/core/room.h"
-#include "corda/covariance/estimate.h"
+#include "corda/covariance/draw.h"
 #include "corda/covariance/gradients.h"
 #include "corda/data/load.h"
-#include "corda/data/names.h"
 #include "corda/io/covariance_store.h"
 #include "corda/kernels/pack_lower.h"
 #include "corda/linalg/device.h"
@@ -25,34 +23,12 @@
 #include "corda/model/model.h"
 #include "corda/model/sites.h"
 #include "corda/quant/model_weights.h"
-#include "corda/tokenizer/tokenizer.h"
 
 namespace corda::calibrate {
 
-using core::concat;
 using covariance::GradientBatch;
 
 namespace {
-
-// The samples of a training on these data: what counts is what would be learnt.
-data::Dataset load_samples(const CalibrateSettings& settings, core::Reporter& reporter) {
-  const auto tokenizer = tokenizer::load_tokenizer(settings.model);
-  std::vector<data::DataFile> files;
-  for (const auto& path : settings.data) {
-    files.push_back({.path = path,
-                     .format = settings.format,
-                     .columns = data::parse_columns(settings.columns)});
-  }
-  return data::load_samples(files, *tokenizer,
-                            {.template_name = settings.template_name,
-                             .model_directory = settings.model,
-                             .system = settings.system,
-                             .date = settings.date,
-                             .max_length = settings.seq_len,
-                             .skip_bad = settings.skip_bad,
-                             .threads = settings.threads},
-                            reporter);
-}
 
 // Every `ranks`-th batch.
 std::vector<GradientBatch> own_batches(std::vector<GradientBatch> all, const dist::World& world) {
@@ -82,9 +58,9 @@ void write(const CalibrateSettings& settings, const std::string& fingerprint, st
   io::CovarianceWriter writer(settings.out, storage);
   for (const auto& site : model::sites_of(config)) {
     const at::Tensor gram = std::exchange(grams.at(site.name), {});
-    writer.add(site.name, site.modules, tokens,
-               storage == io::CovarianceStorage::kPacked ? kernels::pack_lower(gram).cpu()
-                                                         : gram.cpu());
+    writer.add(
+        site.name, site.modules, tokens,
+        storage == io::CovarianceStorage::kPacked ? kernels::pack_lower(gram).cpu() : gram.cpu());
   }
   CalibrateSettings copy = settings;
   const core::SettingsList resolved = settings_of(copy);
@@ -119,11 +95,12 @@ CalibrateResult calibrate_gradients(CalibrateSettings settings, core::Reporter& 
   const model::ModelDescription config =
       model::describe_model(weights, reporter, settings.assume_family);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
-  const data::Dataset data = load_samples(settings, reporter);
+  const data::SampleStore samples =
+      covariance::training_samples(settings, settings.data, settings.model, config, reporter);
   std::vector<GradientBatch> batches = covariance::gradient_batches(
-      data.samples, settings.samples, settings.gradient_batch, settings.batch_tokens,
+      samples, settings.samples, settings.gradient_batch, settings.batch_tokens,
       static_cast<std::uint64_t>(settings.seed));
-  CalibrateResult result{.samples = std::min(settings.samples, data.samples.size()),
+  CalibrateResult result{.samples = std::min(settings.samples, samples.size()),
                          .sites = static_cast<std::int64_t>(model::sites_of(config).size())};
   for (const auto& batch : batches)
     for (const auto& part : batch.parts) result.tokens += part.tokens();

@@ -68,29 +68,48 @@ std::string advice_for_more_tokens(const Draw& draw, const DrawSettings& setting
   return full ? "raise --samples or --seq-len" : "raise --samples";
 }
 
-Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
-                  const std::string& model, const model::ModelDescription& config,
-                  core::Reporter& reporter) {
-  const auto tokenizer = tokenizer::load_tokenizer(model);
-  model::warn_beyond_positions(config, settings.seq_len, concat("--seq-len ", settings.seq_len),
-                               reporter);
+namespace {
+
+std::vector<data::DataFile> sources_of(const DrawSettings& settings,
+                                       const std::vector<std::string>& files) {
   std::vector<data::DataFile> sources;
   for (const auto& path : files) {
     sources.push_back({.path = path,
                        .format = settings.format,
                        .columns = data::parse_columns(settings.columns)});
   }
+  return sources;
+}
+
+data::EncodeSettings encode_settings_of(const DrawSettings& settings, const std::string& model) {
+  return {.template_name = settings.template_name,
+          .model_directory = model,
+          .system = settings.system,
+          .date = settings.date,
+          .max_length = settings.seq_len,
+          .skip_bad = settings.skip_bad,
+          .threads = settings.threads};
+}
+
+void warn_beyond_positions(const DrawSettings& settings, const model::ModelDescription& config,
+                           core::Reporter& reporter) {
+  model::warn_beyond_positions(config, settings.seq_len, concat("--seq-len ", settings.seq_len),
+                               reporter);
+}
+
+}  // namespace
+
+Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
+                  const std::string& model, const model::ModelDescription& config,
+                  core::Reporter& reporter) {
+  const auto tokenizer = tokenizer::load_tokenizer(model);
+  warn_beyond_positions(settings, config, reporter);
+  const std::vector<data::DataFile> sources = sources_of(settings, files);
   const data::CalibrationSettings drawn{.samples = settings.samples,
                                         .seq_len = settings.seq_len,
                                         .seed = static_cast<std::uint64_t>(settings.seed),
                                         .qa_text = settings.qa_text,
-                                        .encode = {.template_name = settings.template_name,
-                                                   .model_directory = model,
-                                                   .system = settings.system,
-                                                   .date = settings.date,
-                                                   .max_length = settings.seq_len,
-                                                   .skip_bad = settings.skip_bad,
-                                                   .threads = settings.threads}};
+                                        .encode = encode_settings_of(settings, model)};
   const std::vector<std::vector<TokenId>> sequences =
       data::load_calibration(sources, *tokenizer, drawn, reporter);
   for (const auto& ids : sequences)
@@ -106,6 +125,19 @@ Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& 
     draw.tokens += count;
   }
   return draw;
+}
+
+data::SampleStore training_samples(const DrawSettings& settings,
+                                   const std::vector<std::string>& files, const std::string& model,
+                                   const model::ModelDescription& config,
+                                   core::Reporter& reporter) {
+  const auto tokenizer = tokenizer::load_tokenizer(model);
+  warn_beyond_positions(settings, config, reporter);
+  const std::vector<data::DataFile> sources = sources_of(settings, files);
+  const data::EncodeSettings encode = encode_settings_of(settings, model);
+  data::Dataset dataset = data::load_samples(sources, *tokenizer, encode, reporter);
+  data::require_rows(dataset.samples, {*tokenizer, config.vocab_size}, sources, encode);
+  return std::move(dataset.samples);
 }
 
 }  // namespace corda::covariance

@@ -40,11 +40,11 @@ void rehearse(const DecomposeSettings& given, at::Device device, std::int64_t in
         {.module = std::to_string(outputs), .out_features = outputs, .in_features = inputs});
   }
   SiteInput input;
-  if (mode.input != Input::kWeight) input.knowledge.push_back(covariance(inputs, /*seed=*/5, device));
+  if (mode.input != Input::kWeight)
+    input.knowledge.push_back(covariance(inputs, /*seed=*/5, device));
   if (mode.input == Input::kBoth) input.task.push_back(covariance(inputs, /*seed=*/6, device));
   solver.solve(site, std::move(input), [&](const std::string& module) {
-    return linalg::normal_numbers(std::stoll(module), inputs, /*seed=*/7, device)
-        .to(at::kBFloat16);
+    return linalg::normal_numbers(std::stoll(module), inputs, /*seed=*/7, device).to(at::kBFloat16);
   });
 }
 

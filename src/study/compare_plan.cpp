@@ -406,8 +406,7 @@ ConfigNode binding_of(const calibrate::CalibrateSettings& settings) {
 ConfigNode binding_of_adapter(const ComparePlan& plan, const std::string& adapter) {
   decompose::DecomposeSettings copy = plan.adapters.at(adapter);
   decompose::settle_inputs(copy);
-  ConfigNode node =
-      map_of({{"decompose", binding_in(decompose::settings_of(copy))}});
+  ConfigNode node = map_of({{"decompose", binding_in(decompose::settings_of(copy))}});
   // Folders of this study by their names: the whole of it may be moved.
   std::vector<std::string> used;
   for (const std::string& path : copy.covariance) used.push_back(fs::path(path).filename());

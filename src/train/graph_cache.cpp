@@ -28,8 +28,7 @@ void copy_tensors(model::Batch& to, const model::Batch& from) {
 
 }  // namespace
 
-void GraphCache::record(const Key& key, Entry& entry, const model::Batch& batch,
-                        const Work& work) {
+void GraphCache::record(const Key& key, Entry& entry, const model::Batch& batch, const Work& work) {
   const c10::DeviceIndex device = batch.ids.device().index();
   if (!side_) {
     side_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device);

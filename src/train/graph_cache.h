@@ -73,7 +73,7 @@ class GraphCache {
 
   std::map<Key, Entry> entries_;
   std::size_t recorded_ = 0;
-  std::deque<Key> waiting_;  // of the entries that wait
+  std::deque<Key> waiting_;                       // of the entries that wait
   std::optional<c10::cuda::CUDAStream> side_;     // the default stream cannot record
   std::optional<c10::cuda::CUDAStream> telling_;  // waits for parts of graphs
   at::cuda::MempoolId_t pool_{};

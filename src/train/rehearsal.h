@@ -22,10 +22,9 @@ struct Rehearsed {
 
 // One step, forward, backward and optimizer, of the fused pass on the first block of the model,
 // with embedding and head, weights of zero and micro-batches of the size that the settings allow;
-// behind it the gradients of smaller batches, of the sizes that `tuning_cache` keeps algorithms for.
-// Reads no other file, and tries no algorithm anew.
-// Changes nothing of the run's: no random generator, no file; its memory is given back. Waits for
-// the device.
+// behind it the gradients of smaller batches, of the sizes that `tuning_cache` keeps algorithms
+// for. Reads no other file, and tries no algorithm anew. Changes nothing of the run's: no random
+// generator, no file; its memory is given back. Waits for the device.
 Rehearsed rehearse(const TrainSettings& settings, const model::ModelDescription& described,
                    at::Device device);
 

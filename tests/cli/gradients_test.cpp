@@ -19,17 +19,16 @@ class OfGradients : public testing::Job {
  protected:
   std::vector<std::string> calibrating(const std::string& out,
                                        const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words = {"calibrate", "--model", base(),    "--data",
-                                      at("task.jsonl"), "--of", "gradients", "--samples",
-                                      "16",        "--threads", "1",     "--out",
-                                      at(out)};
+    std::vector<std::string> words = {
+        "calibrate", "--model", base(),      "--data", at("task.jsonl"), "--of", "gradients",
+        "--samples", "16",      "--threads", "1",      "--out",          at(out)};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
   std::vector<std::string> decomposing(const std::string& out,
                                        const std::vector<std::string>& more) const {
-    std::vector<std::string> words = {"decompose", "--model",   base(), "--rank", "4",
-                                      "--threads", "1",         "--out", at(out)};
+    std::vector<std::string> words = {"decompose", "--model", base(),  "--rank", "4",
+                                      "--threads", "1",       "--out", at(out)};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }

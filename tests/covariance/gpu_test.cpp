@@ -3,6 +3,7 @@
 // Streaming on the GPU against the CPU.
 #include <gtest/gtest.h>
 
+#include "corda/covariance/gradients.h"
 #include "covariance/stream_helpers.h"
 #include "support/temporary_directory.h"
 #include "support/tiny_model.h"
@@ -39,6 +40,44 @@ TEST_P(GpuStream, CovariancesEqualTheCpus) {
       // bf16 activations: 2^-9 each, and the division by the square of the largest.
       EXPECT_LT(relative_difference(bf16[i].covariances.at(site), covariance), 0.05) << site;
     }
+  }
+}
+
+// Autograd over kernels there, over ATen's operations here.
+TEST(GpuGradients, GramsEqualTheCpus) {
+  if (at::getNumGPUs() == 0) GTEST_SKIP() << "this machine has no usable GPU";
+  const corda::testing::TemporaryDirectory scratch;
+  const auto folder = scratch.path() / "model";
+  corda::testing::write_tiny_model(folder, {.hidden = 64, .intermediate = 200, .layers = 3});
+  std::vector<GradientBatch> batches(2);
+  for (int i = 0; i < 6; ++i) {
+    data::Sample sample;
+    for (int t = 0; t < 9 + 4 * i; ++t) {
+      sample.ids.push_back((t * t + 13 * i) % 96);
+      sample.supervised.push_back(t > 3 ? 1 : 0);
+    }
+    GradientBatch& batch = batches[static_cast<std::size_t>(i % 2)];
+    if (i % 4 < 2) batch.parts.emplace_back();
+    data::append(batch.parts.back(), sample);
+    batch.targets += data::targets_of(sample);
+  }
+  core::Reporter silent;
+  const auto grams = [&](at::Device device, at::ScalarType compute) {
+    model::Model model =
+        model::load_model(io::Checkpoint(folder), model::read_model_config(folder),
+                          {.device = device, .weights = at::kFloat, .compute = compute});
+    auto found = gradient_grams(model, batches, silent);
+    for (auto& [site, gram] : found) gram = gram.cpu();
+    return found;
+  };
+  const at::Device gpu(at::kCUDA, 0);
+  const auto expected = grams(at::kCPU, at::kFloat);
+  const auto fp32 = grams(gpu, at::kFloat);
+  const auto bf16 = grams(gpu, at::kBFloat16);
+  ASSERT_EQ(expected.size(), 12U);
+  for (const auto& [site, gram] : expected) {
+    EXPECT_LT(relative_difference(fp32.at(site), gram), 1e-4) << site;
+    EXPECT_LT(relative_difference(bf16.at(site), gram), 0.1) << site;
   }
 }
 

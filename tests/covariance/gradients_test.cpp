@@ -50,10 +50,9 @@ class Gradients : public ::testing::Test {
     for (model::Linear* linear : model_.linear_layers()) {
       if (linear->name != module) continue;
       const data::PackedBatch& packed = of.parts.front();
-      const model::Batch rows =
-          model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
-                            model_.config.vocab_size, at::kCPU, packed.target_rows,
-                            packed.target_ids);
+      const model::Batch rows = model::make_batch(packed.ids, packed.positions, packed.cu_seqlens,
+                                                  model_.config.vocab_size, at::kCPU,
+                                                  packed.target_rows, packed.target_ids);
       linear->weight.set_requires_grad(true);
       (model::loss_sum(model_, rows) / static_cast<double>(of.targets)).backward();
       const at::Tensor found = linear->weight.grad().clone();
@@ -101,8 +100,9 @@ TEST_F(Gradients, LeaveTheModelAsItWas) {
 
 TEST_F(Gradients, ThatAreNotFiniteNameTheirInput) {
   model_.blocks[1].sites[3].front().weight.fill_(std::numeric_limits<float>::infinity());
-  EXPECT_THAT(error_of<core::NumericalError>(
-                  [&] { gradient_grams(model_, {batch({0, 1}, false)}, silent_); }),
+  EXPECT_THAT(error_of<core::NumericalError>([&] {
+                gradient_grams(model_, {batch({0, 1}, false)}, silent_);
+              }),
               ::testing::HasSubstr(": the gradients are not finite"));
 }
 

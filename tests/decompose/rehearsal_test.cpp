@@ -33,8 +33,7 @@ TEST_P(Rehearsal, SolvesLayersByTheModeAndDrawsNoNumber) {
   EXPECT_TRUE(at::equal(at::rand({4}), drawn));
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, Rehearsal,
-                         ::testing::ValuesIn(modes().begin(), modes().end()),
+INSTANTIATE_TEST_SUITE_P(Modes, Rehearsal, ::testing::ValuesIn(modes().begin(), modes().end()),
                          [](const auto& tested) {
                            const Mode& mode = tested.param;
                            return std::string(mode.name.empty() ? mode.method : mode.name);

@@ -219,8 +219,9 @@ TEST(ComparePlan, ACentredCalibrationIsForEvaAndForItsLike) {
 TEST(ComparePlan, ACalibrationOfGradientsIsDualsTaskAlone) {
   std::string yaml = kStudy;
   yaml.replace(yaml.find("samples: 4"), 10, "of: gradients");
-  EXPECT_THAT(error_of<core::ConfigError>([&] { plan_of(settings_from(yaml), {}); }),
-              HasSubstr("the calibration 'facts' has 'of: gradients', which mode dual alone takes"));
+  EXPECT_THAT(
+      error_of<core::ConfigError>([&] { plan_of(settings_from(yaml), {}); }),
+      HasSubstr("the calibration 'facts' has 'of: gradients', which mode dual alone takes"));
   yaml = kStudy;
   yaml.replace(yaml.find("samples: 5"), 10, "of: gradients");
   EXPECT_EQ(plan_of(settings_from(yaml), {}).calibrations.at("task").of, "gradients");

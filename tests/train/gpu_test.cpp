@@ -219,6 +219,27 @@ TEST_P(GpuPass, GraphsChangeNothing) {
   }
 }
 
+// Several kinds of batches in turn: graphs but the first are recorded while another is replayed,
+// and launched later.
+TEST_P(GpuPass, GraphsOfSeveralKindsInTurnChangeNothing) {
+  model::Model recorded = load(at::kBFloat16);
+  model::Model plain = load(at::kBFloat16);
+  const auto graphs = make_low_rank_pass(recorded, {.tokens = 1024, .graphs = Graphs::kAlways});
+  const auto launches = make_low_rank_pass(plain, {.tokens = 1024, .graphs = Graphs::kNever});
+  const std::vector<int> whole = lengths_of(GetParam());
+  const std::vector<std::vector<int>> kinds = {
+      whole, {whole.begin(), whole.end() - 1}, {whole[1]}};
+  for (int step = 0; step < 18; ++step) {
+    const std::vector<int>& lengths = kinds[static_cast<std::size_t>(step % 3)];
+    std::vector<data::PackedBatch> batches;
+    for (int i = 0; i <= step % 2; ++i) batches.push_back(batch_of(lengths, 10 * step + i));
+    const Gradients expected = gradients_of(plain, *launches, batches);
+    const Gradients actual = gradients_of(recorded, *graphs, batches);
+    EXPECT_NEAR(actual.loss, expected.loss, 1e-5 * expected.loss) << step;
+    EXPECT_LT(largest(relative_errors(actual, expected)), 1e-2) << step;
+  }
+}
+
 // Each block is copied by whoever is told of it, in the last of three batches: were it told too
 // early, some of a copy would be of the batch before, which a launch of the same graph did.
 TEST_P(GpuPass, WhatIsToldOfABlockIsComplete) {

@@ -27,8 +27,8 @@ void print(const calibrate::CalibrateSettings& settings, const calibrate::Calibr
     std::printf("%lld %s of %lld samples (%lld tokens) in %.1f s: %s\n",
                 static_cast<long long>(result.sites),
                 settings.of == "gradients" ? "Gram matrices of the gradients" : "covariances",
-                static_cast<long long>(result.samples),
-                static_cast<long long>(result.tokens), result.seconds, settings.out.c_str());
+                static_cast<long long>(result.samples), static_cast<long long>(result.tokens),
+                result.seconds, settings.out.c_str());
   }
 }
 
@@ -36,7 +36,8 @@ void print(const calibrate::CalibrateSettings& settings, const calibrate::Calibr
 
 void add_calibrate(CLI::App& app, CommonFlags& common, Action& action) {
   const auto settings = std::make_shared<calibrate::CalibrateSettings>();
-  add_verb(app, "calibrate", "Collect the input covariance of every linear layer, or its gradients' Gram matrix.",
+  add_verb(app, "calibrate",
+           "Collect the input covariance of every linear layer, or its gradients' Gram matrix.",
            calibrate::settings_of(*settings), action, [settings, &common] {
              ConsoleReporter reporter(common.quiet, !common.prints);
              const auto result = calibrate::calibrate(*settings, reporter, *common.world);

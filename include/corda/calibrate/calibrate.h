@@ -16,14 +16,14 @@
 namespace corda::calibrate {
 
 struct CalibrateSettings : covariance::DrawSettings {
-  std::string model;               // the base's directory
-  std::string assume_family = {};  // a model_type to read the model as; "": its own
-  std::string of = "inputs";       // their covariances; gradients: Gram matrices of the loss's
+  std::string model;                 // the base's directory
+  std::string assume_family = {};    // a model_type to read the model as; "": its own
+  std::string of = "inputs";         // their covariances; gradients: Gram matrices of the loss's
   std::int64_t gradient_batch = 32;  // samples that one gradient is of
-  bool center = false;             // take the mean off the inputs
-  std::string storage = "packed";  // packed: the lower triangle | full
-  std::string device = "auto";     // linalg::device_of
-  std::string out;                 // the covariance directory that is written
+  bool center = false;               // take the mean off the inputs
+  std::string storage = "packed";    // packed: the lower triangle | full
+  std::string device = "auto";       // linalg::device_of
+  std::string out;                   // the covariance directory that is written
 };
 
 // The list behind the flags of `corda calibrate` and settings.resolved.yaml.

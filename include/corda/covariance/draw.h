@@ -10,6 +10,7 @@
 #include "corda/core/reporter.h"
 #include "corda/core/settings.h"
 #include "corda/data/batch.h"
+#include "corda/data/sample_store.h"
 #include "corda/model/config.h"
 
 namespace corda::covariance {
@@ -64,5 +65,11 @@ std::string advice_for_more_tokens(const Draw& draw, const DrawSettings& setting
 Draw draw_samples(const DrawSettings& settings, const std::vector<std::string>& files,
                   const std::string& model, const model::ModelDescription& config,
                   core::Reporter& reporter);
+
+// All samples that training on the files would have, cut at `settings.seq_len` tokens. Throws as
+// `data::load_samples`.
+data::SampleStore training_samples(const DrawSettings& settings,
+                                   const std::vector<std::string>& files, const std::string& model,
+                                   const model::ModelDescription& config, core::Reporter& reporter);
 
 }  // namespace corda::covariance
