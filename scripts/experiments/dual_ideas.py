@@ -295,7 +295,7 @@ def covariances(model, w, samples, device, weights=None, keep=0, tokens=16384):
 
 
 def gradients(model, rows, device, dtype, count, size):
-    """Of the base's linear weights over `count` batches: the mean gradient and the mean of G^T G."""
+    """Of the base's linear weights over `count` batches: the mean gradient, the sum of G^T G divided by its trace, and that trace."""
     w = {name: t.to(dtype) for name, t in model.w.items()}
     for name in model.linears:
         w[name] = w[name].clone().requires_grad_()
@@ -308,7 +308,8 @@ def gradients(model, rows, device, dtype, count, size):
         for name, g in zip(model.linears, torch.autograd.grad(loss, [w[n] for n in model.linears])):
             g = g.float()
             total[name], grams[name] = total[name] + g / count, grams[name] + g.T @ g
-    return total, {n: (g / g.trace().clamp_min(1e-30)).double() for n, g in grams.items()}
+    traces = {n: float(g.trace().clamp_min(1e-30)) for n, g in grams.items()}
+    return total, {n: (g / traces[n]).double() for n, g in grams.items()}, traces
 
 
 def damped(C, share):
@@ -365,8 +366,13 @@ class Knowledge:
         return self.of(text, site) * sum(self.calibrated(name)["trace"][site] for name in names) / len(names)
 
     def task(self, text, name):
-        """'task', 'task.resp', 'task.loss', or 'grad', 'grad0.5': the gradient's Gram matrix with so much of the inputs' mixed in."""
+        """'task', 'task.resp', 'task.loss', or 'grad', 'grad0.5': the gradient's Gram matrix with so much of the inputs' mixed in; 'gsite': that of
+        all layers that share the input, as if they were one."""
         site = site_of(name)
+        if text == "gsite":
+            grams, traces = self.part.task_gram(), self.part.gram_traces
+            total = sum(grams[n] * traces[n] for n in grams if site_of(n) == site)
+            return total / total.trace()
         if not text.startswith("grad"):
             return self.of(text, site)
         t = float(text[4:] or 0)
@@ -838,7 +844,7 @@ class Part:
 
     def task_gram(self):
         if self.gram is None:
-            self.task_gradient, self.gram = gradients(self.model, self.samples["train"].rows, self.device, self.dtype, self.grad_batches, self.batch)
+            self.task_gradient, self.gram, self.gram_traces = gradients(self.model, self.samples["train"].rows, self.device, self.dtype, self.grad_batches, self.batch)
         return self.gram
 
     def base_losses(self):
@@ -896,7 +902,7 @@ class Part:
         self.task_gram()
         norm = lambda g: math.sqrt(sum(float((t * t).sum()) for t in g.values()))
         for name in ("qa", "text"):
-            g, _ = gradients(self.model, self.samples[name].rows, self.device, self.dtype, max(2, self.grad_batches // 3), self.batch)
+            g, _, _ = gradients(self.model, self.samples[name].rows, self.device, self.dtype, max(2, self.grad_batches // 3), self.batch)
             dot = sum(float((g[n] * self.task_gradient[n]).sum()) for n in g)
             out[f"gradient_cosine_{name}"] = round(dot / (norm(g) * norm(self.task_gradient)), 4)
         return out
@@ -1006,6 +1012,8 @@ def folora(K, lr, **o):
 
 def later_nano(K):
     dual = lambda lr, idea, **o: options(**{"lr": lr, "idea": idea, "K": K, **o})
+    for seed in (0, 1, 2):  # the gradient's Gram matrix of an input's layers together
+        yield [*(dual(lr, 10, seed=seed, T="gsite", decay=1.0) for lr in (4e-3, 8e-3)), *(dual(lr, 10, seed=seed, T="gsite", rank=64, decay=d) for lr, d in ((2.5e-3, 1.0), (4e-3, 1.0), (6e-3, 2.0)))]
     for seed in (0, 1, 2):  # dual-grad with decay
         yield [*(dual(lr, 10, seed=seed, T="grad", decay=1.0) for lr in (4e-3, 8e-3)), *(dual(lr, 10, seed=seed, T="grad", rank=64, decay=d) for lr, d in ((2.5e-3, 1.0), (4e-3, 1.0), (6e-3, 2.0))),
                *([dual(8e-3, 10, T="grad")] if seed == 0 else [])]
@@ -1028,6 +1036,10 @@ def later_smol(K):
     other = lambda method, lr, idea=0, **o: options(method=method, lr=lr, idea=idea, K=K, **o)
     # dual-grad with decay, three seeds; ranks by cost with decay, seeds 1 and 2; a loss and modules that were not run.
     grad = lambda seed: [dual(8e-3, 10, seed=seed, T="grad", decay=1.0), dual(4e-3, 10, seed=seed, T="grad", rank=64, decay=1.0)]
+    gsite = lambda seed: [dual(8e-3, 10, seed=seed, T="gsite", decay=1.0), dual(4e-3, 10, seed=seed, T="gsite", rank=64, decay=1.0)]
+    yield [*gsite(0), dual(8e-3, 10, T="gsite", rank=64, decay=1.0)]
+    yield gsite(1)
+    yield gsite(2)
     yield [*grad(0), dual(4e-3, 3, modules="gateup"), dual(4e-3, 8, loss="stm")]
     yield [*grad(1), dual(4e-3, 10, seed=1, T="grad"), dual(8e-3, 7, seed=1, ranks="lcost", decay=1.0)]
     yield [*grad(2), dual(8e-3, 7, seed=2, ranks="lcost", decay=1.0)]
@@ -1046,6 +1058,10 @@ def later_shakespeare(K):
     dual = lambda lr, idea, **o: options(**{"lr": lr, "idea": idea, "K": K, **o})
     grad = lambda lr, **o: dual(lr, 10, T="grad", **o)
     low = {"damping": 1.0}
+    # Where task losses are lowest.
+    yield [dual(1e-3, 12, rank=128, **low), dual(1.5e-3, 12, rank=128, **low), grad(1.5e-3, rank=128, **low), grad(2e-3, rank=64, **low)]
+    yield [dual(1e-3, 9, core=4, rank=64, **low), dual(2e-3, 9, core=4, **low)]
+    yield [dual(4e-3, 10, T="gsite", decay=4.0, **low), dual(2e-3, 10, T="gsite", decay=1.0, **low), dual(2e-3, 10, T="gsite", decay=1.0), dual(4e-3, 12, seed=1, decay=4.0, damping=3.0)]
     # dual-grad with decay, with both dampings.
     yield [grad(lr, decay=1.0, **o) for o in ({}, low) for lr in (2e-3, 4e-3)]
     # The two that are 0.003 of C4's loss apart, with another seed; and dual-grad.
