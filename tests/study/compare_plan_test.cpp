@@ -238,8 +238,8 @@ TEST(ComparePlan, TheShippedStudiesAreUnderstood) {
     runs[name] = plan_of(settings, {}).runs.size();
   }
   EXPECT_THAT(
-      runs, ElementsAre(::testing::Pair("code", 9), ::testing::Pair("gsm8k-small-models", 12),
-                        ::testing::Pair("nano-qa", 57), ::testing::Pair("nano-qa-dual", 15),
+      runs, ElementsAre(::testing::Pair("code", 9), ::testing::Pair("gsm8k-small-models", 14),
+                        ::testing::Pair("nano-qa", 57), ::testing::Pair("nano-qa-dual", 24),
                         ::testing::Pair("paper-code", 5), ::testing::Pair("paper-instructions", 5),
                         ::testing::Pair("paper-math", 5), ::testing::Pair("peft-metamath", 10),
                         ::testing::Pair("shakespeare", 22)));
