@@ -165,15 +165,15 @@ def dual(theme):
             body += [line(left, place, left + wide, place, theme["faint"]), text(left - 6, place + 4, f"{tick:g}", "end", font_size="12")]
         middle = (top + height - bottom) / 2
         body.append(text(left - 34, middle, kept, "middle", font_size="13", transform=f"rotate(-90 {left - 34} {middle:g})"))
-        for name, wanted, decays, task, colour in SERIES:
-            points = [(row["task"], lost(row, base), row) for row in plain_runs(rows, part, wanted, decays, task)]
+        for name, wanted, decays, wants, colour in SERIES:
+            points = [(row["task"], lost(row, base), row) for row in plain_runs(rows, part, wanted, decays, wants)]
             points = [point for point in points if low <= point[0] <= high and least <= point[1] <= most]
             path = " ".join(f"{x(task):.1f},{y(value):.1f}" for task, value, _ in front_of(points))
             dashes = "" if decays else ' stroke-dasharray="3 4"'
             body.append(f'<polyline points="{path}" fill="none" stroke="{theme[colour]}" stroke-width="2"{dashes}/>')
             for task, value, row in points:
                 decay = f", decay {row['options']['decay']:g}" if decays else ""
-                gradient = ", gradient of each layer" if task == "grad" else ""
+                gradient = ", gradient of each layer" if wants == "grad" else ""
                 tip = f"{name.split(',')[0]} {row['lr']:g}{decay}{gradient}: task {task:.3f}, {kept} {value:.3g}"
                 body.append(mark(round(x(task), 1), round(y(value), 1), decays, theme[colour], tip))
     body.append(text(width / 2, height - 42, "loss on the task, nats a token; further left: learnt more", "middle"))
