@@ -121,16 +121,16 @@ PANELS = [
     ("smol", "SmolLM2-135M, GSM8K", "answers, loss gained", lambda row, base: row["answers"] - base["answers"], (0.63, 0.71, 0.02), (0, 3, 0.5)),
     ("shakespeare", "SmolLM2-135M, Shakespeare", "answers, loss gained", lambda row, base: row["answers"] - base["answers"], (3.13, 3.18, 0.01), (0, 4, 1)),
 ]
-# Series: method, whether it decays, colour.
-SERIES = [("LoRA", "lora", False, "lora"), ("LoRA, decay", "lora", True, "lora"), ("PiSSA", "pissa", False, "ipa"), ("dual", "dual", False, "dual"),
-          ("dual, decay", "dual", True, "dual")]
-# What the runs of the picture have in common: rate and decay alone are chosen.
-USUAL = {"seed": 0, "rank": 32, "rows": "unit", "T": "task", "damping": 0.01, "decay_kind": "plain", "modules": "all", "loss": "ce", "replay": 0.0,
+# Series: method, whether it decays, what stands for the task, colour.
+SERIES = [("LoRA", "lora", False, "task", "lora"), ("LoRA, decay", "lora", True, "task", "lora"), ("PiSSA", "pissa", False, "task", "ipa"), ("dual", "dual", False, "task", "dual"),
+          ("dual, decay", "dual", True, "task", "dual"), ("dual, decay, gradient", "dual", True, "grad", "kpa")]
+# What the runs of the picture have in common: rate, decay and what stands for the task are chosen.
+USUAL = {"seed": 0, "rank": 32, "rows": "unit", "damping": 0.01, "decay_kind": "plain", "modules": "all", "loss": "ce", "replay": 0.0,
          "core": 0, "ranks": "same", "stages": 1, "share": 1.0}
 
 
-def plain_runs(rows, part, method_name, decays):
-    usual = {**USUAL, "method": method_name, "K": "qa" if part == "nano" else "qa+text"}
+def plain_runs(rows, part, method_name, decays, task):
+    usual = {**USUAL, "method": method_name, "T": task, "K": "qa" if part == "nano" else "qa+text"}
     own = [row for row in rows if row["part"] == part and "options" in row and "error" not in row and row["scale"] == 1]
     return [row for row in own if all(row["options"].get(key, value) == value for key, value in usual.items()) and (row["options"]["decay"] > 0) == decays]
 
@@ -149,8 +149,8 @@ def dual(theme):
     rows = [json.loads(row) for row in DUAL_RESULTS.read_text(encoding="utf-8").splitlines() if row.strip()]
     width, height, wide, top, bottom = 860, 372, 222, 66, 82
     body = []
-    for place, (name, _, decays, colour) in enumerate(SERIES):
-        body += [mark(50 + 160 * place, 20, decays, theme[colour]), text(64 + 160 * place, 25, name)]
+    for (name, _, decays, _, colour), place in zip(SERIES, (50, 150, 300, 410, 510, 660), strict=True):
+        body += [mark(place, 20, decays, theme[colour]), text(place + 14, 25, name)]
     for panel, (part, headline, kept, lost, (low, high, step), (least, most, rise)) in enumerate(PANELS):
         left = 56 + panel * (wide + 62)
         base = next(row for row in rows if row["part"] == part and row["name"] == "base")
@@ -165,15 +165,16 @@ def dual(theme):
             body += [line(left, place, left + wide, place, theme["faint"]), text(left - 6, place + 4, f"{tick:g}", "end", font_size="12")]
         middle = (top + height - bottom) / 2
         body.append(text(left - 34, middle, kept, "middle", font_size="13", transform=f"rotate(-90 {left - 34} {middle:g})"))
-        for name, wanted, decays, colour in SERIES:
-            points = [(row["task"], lost(row, base), row) for row in plain_runs(rows, part, wanted, decays)]
+        for name, wanted, decays, wants, colour in SERIES:
+            points = [(row["task"], lost(row, base), row) for row in plain_runs(rows, part, wanted, decays, wants)]
             points = [point for point in points if low <= point[0] <= high and least <= point[1] <= most]
             path = " ".join(f"{x(task):.1f},{y(value):.1f}" for task, value, _ in front_of(points))
             dashes = "" if decays else ' stroke-dasharray="3 4"'
             body.append(f'<polyline points="{path}" fill="none" stroke="{theme[colour]}" stroke-width="2"{dashes}/>')
             for task, value, row in points:
                 decay = f", decay {row['options']['decay']:g}" if decays else ""
-                tip = f"{name.split(',')[0]} {row['lr']:g}{decay}: task {task:.3f}, {kept} {value:.3g}"
+                gradient = ", gradient of each layer" if wants == "grad" else ""
+                tip = f"{name.split(',')[0]} {row['lr']:g}{decay}{gradient}: task {task:.3f}, {kept} {value:.3g}"
                 body.append(mark(round(x(task), 1), round(y(value), 1), decays, theme[colour], tip))
     body.append(text(width / 2, height - 42, "loss on the task, nats a token; further left: learnt more", "middle"))
     body.append(text(20, height - 14, "Seed 0, rank 32. Lower: kept more. Lines join the runs that no run of the same kind beats; what is outside is left out.",
