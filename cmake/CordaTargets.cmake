@@ -79,6 +79,8 @@ function(corda_test name)
   target_compile_definitions(${name} PRIVATE CORDA_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
                                              CORDA_BINARY="$<TARGET_FILE:corda>")
   corda_compile_options(${name})
+  # Tests are compiled once and run for seconds: a quarter to a third of their compile time is saved.
+  target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-O1>)
   if(ARG_TORCH)
     corda_use_torch(${name})
   endif()

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "calibrate/gradients.h"
+#include "calibrate/job.h"
 #include "corda/core/background.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
@@ -35,23 +36,6 @@ namespace corda::calibrate {
 using core::concat;
 
 namespace {
-
-// Everything the covariances depend on. A work directory that was made with the same may be taken
-// up.
-core::ConfigNode made_with(CalibrateSettings settings, const std::string& model,
-                           const covariance::Draw& draw, at::Device device, at::ScalarType dtype) {
-  core::ConfigNode result = settings_of(settings).binding();
-  const auto add = [&](const char* name, const std::string& value) {
-    result.entries.emplace_back(name, core::ConfigNode::scalar(value));
-  };
-  add("command", "calibrate 3");
-  add("model", model);
-  add("config.json", model::config_fingerprint(settings.model));
-  add("data", draw.fingerprint());
-  add("device", device.is_cuda() ? "cuda" : "cpu");
-  add("computed in", at::toString(dtype));
-  return result;
-}
 
 void warn_of_few_tokens(const std::vector<model::Site>& sites, const covariance::Draw& draw,
                         const CalibrateSettings& settings, core::Reporter& reporter) {
@@ -203,23 +187,38 @@ std::set<std::string> finished_sites(const std::vector<model::Site>& sites, cons
   return {all.begin(), all.end()};
 }
 
-void write_manifest(const CalibrateSettings& settings, const std::string& fingerprint,
-                    const covariance::Draw& draw, Output& output) {
-  CalibrateSettings copy = settings;
-  const core::SettingsList resolved = settings_of(copy);
-  core::write_settings(output.writer.staging(), resolved);
-  output.writer.finish({.model = fingerprint,
-                        .model_name = settings.model,
-                        .tokens = draw.tokens,
-                        .samples = draw.samples,
-                        .activation_scaling = settings.activation_scaling,
-                        .centered = settings.center,
-                        .settings = resolved.resolved(),
-                        .sites = {}});
-  output.work.remove();
+}  // namespace
+
+core::ConfigNode made_with(CalibrateSettings settings, const std::string& model,
+                           const std::string& data, at::Device device, at::ScalarType dtype) {
+  core::ConfigNode result = settings_of(settings).binding();
+  const auto add = [&](const char* name, const std::string& value) {
+    result.entries.emplace_back(name, core::ConfigNode::scalar(value));
+  };
+  add("command", "calibrate 3");
+  add("model", model);
+  add("config.json", model::config_fingerprint(settings.model));
+  add("data", data);
+  add("device", device.is_cuda() ? "cuda" : "cpu");
+  add("computed in", at::toString(dtype));
+  return result;
 }
 
-}  // namespace
+void finish(const CalibrateSettings& settings, const std::string& model, std::int64_t samples,
+            std::int64_t tokens, io::CovarianceWriter& writer) {
+  CalibrateSettings copy = settings;
+  const core::SettingsList resolved = settings_of(copy);
+  core::write_settings(writer.staging(), resolved);
+  writer.finish({.model = model,
+                 .model_name = settings.model,
+                 .tokens = tokens,
+                 .samples = samples,
+                 .activation_scaling = settings.activation_scaling,
+                 .centered = settings.center,
+                 .of_gradients = settings.of == "gradients",
+                 .settings = resolved.resolved(),
+                 .sites = {}});
+}
 
 CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
                           dist::World& world) {
@@ -252,7 +251,7 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   const auto sites = model::sites_of(config);
   warn_of_few_tokens(sites, draw, settings, reporter);
   const std::string fingerprint = weights.fingerprint();
-  const core::ConfigNode job = made_with(settings, fingerprint, draw, device, dtype);
+  const core::ConfigNode job = made_with(settings, fingerprint, draw.fingerprint(), device, dtype);
   dist::require_same_job(world, job);
   std::unique_ptr<Output> output;
   std::int64_t skipped = 0;
@@ -265,7 +264,10 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   options.center = settings.center;
   collect(weights, config, draw, std::move(options), finished_sites(sites, output.get(), world),
           output ? &output->writer : nullptr, reporter);
-  if (output) write_manifest(settings, fingerprint, draw, *output);
+  if (output) {
+    finish(settings, fingerprint, draw.samples, draw.tokens, output->writer);
+    output->work.remove();
+  }
   world.barrier();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
   return {.samples = draw.samples,

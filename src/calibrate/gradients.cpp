@@ -4,19 +4,27 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
-#include <map>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "calibrate/job.h"
 #include "corda/core/error.h"
 #include "corda/core/file.h"
 #include "corda/core/refuse_changed.h"
+#include "corda/core/room.h"
+#include "corda/core/work_directory.h"
 #include "corda/covariance/draw.h"
+#include "corda/covariance/estimate.h"
 #include "corda/covariance/gradients.h"
 #include "corda/data/load.h"
 #include "corda/io/covariance_store.h"
 #include "corda/kernels/pack_lower.h"
 #include "corda/linalg/device.h"
+#include "corda/linalg/out_of_memory.h"
 #include "corda/linalg/require_memory.h"
 #include "corda/linalg/warm_up.h"
 #include "corda/model/config.h"
@@ -40,39 +48,73 @@ std::vector<GradientBatch> own_batches(std::vector<GradientBatch> all, const dis
   return own;
 }
 
-// The weights in fp32, the gradients of those that are differentiated, and the sums.
-void require_memory(const model::ModelDescription& config, at::Device device) {
-  std::int64_t elements = 0;
-  for (const auto& [name, shape] : model::expected_tensors(config))
-    elements += 2 * c10::multiply_integers(shape);
-  for (const auto& site : model::sites_of(config)) elements += site.in_features * site.in_features;
-  linalg::require_memory(device, "the model in fp32, its gradients and their Gram matrices",
-                         elements * static_cast<std::int64_t>(sizeof(float)),
+// What is there whatever the batch: the weights in fp32, the layers' gradients and, where that is
+// another type, their copies in the compute type, and the sums.
+void require_memory(const model::ModelDescription& config, at::Device device,
+                    at::ScalarType compute) {
+  const auto fp32 = static_cast<std::int64_t>(sizeof(float));
+  std::int64_t bytes = 0;
+  std::set<std::string> weights;
+  for (const auto& site : model::sites_of(config)) {
+    bytes += fp32 * site.in_features * site.in_features;
+    for (const std::string& module : site.modules) weights.insert(module + ".weight");
+  }
+  for (const auto& [name, shape] : model::expected_tensors(config)) {
+    const std::int64_t elements = c10::multiply_integers(shape);
+    bytes += fp32 * elements;
+    if (!weights.contains(name)) continue;
+    bytes += fp32 * elements;
+    if (compute != at::kFloat)
+      bytes += static_cast<std::int64_t>(c10::elementSize(compute)) * elements;
+  }
+  linalg::require_memory(device, "the model in fp32, its gradients and their Gram matrices", bytes,
                          "use a device with more free memory (--device)");
 }
 
-void write(const CalibrateSettings& settings, const std::string& fingerprint, std::int64_t samples,
-           std::int64_t tokens, const model::ModelDescription& config,
-           std::map<std::string, at::Tensor> grams) {
+void require_disk(const CalibrateSettings& settings, const model::ModelDescription& config) {
+  const bool packed = io::covariance_storage_of(settings.storage) == io::CovarianceStorage::kPacked;
+  std::int64_t bytes = 0;
+  for (const auto& site : model::sites_of(config))
+    bytes += covariance::bytes_on_disk(site.in_features, packed);
+  core::require_disk_space(settings.out, bytes, "the Gram matrices of the gradients");
+}
+
+// Activations of a whole batch are kept for the backward, which is known too late to be planned.
+covariance::Grams collect(model::Model& model, const std::vector<GradientBatch>& batches,
+                          core::Reporter& reporter) {
+  try {
+    return covariance::gradient_grams(model, batches, reporter);
+  } catch (const std::exception& error) {
+    const auto out = linalg::out_of_memory(error);
+    if (!out) throw;
+    throw core::ResourceError(
+        core::concat(out->memory,
+                     " does not hold the model with its gradients and a batch's activations; lower "
+                     "--batch-tokens or use a device with more free memory (",
+                     out->detail, ")"));
+  }
+}
+
+void write(const CalibrateSettings& settings, const std::string& fingerprint,
+           const CalibrateResult& result, const model::ModelDescription& config,
+           covariance::Grams grams) {
   const auto storage = io::covariance_storage_of(settings.storage);
   io::CovarianceWriter writer(settings.out, storage);
   for (const auto& site : model::sites_of(config)) {
     const at::Tensor gram = std::exchange(grams.at(site.name), {});
-    writer.add(
-        site.name, site.modules, tokens,
-        storage == io::CovarianceStorage::kPacked ? kernels::pack_lower(gram).cpu() : gram.cpu());
+    const bool packed = storage == io::CovarianceStorage::kPacked;
+    writer.add(site.name, site.modules, result.tokens,
+               (packed ? kernels::pack_lower(gram) : gram).cpu());
   }
-  CalibrateSettings copy = settings;
-  const core::SettingsList resolved = settings_of(copy);
-  core::write_settings(writer.staging(), resolved);
-  writer.finish({.model = fingerprint,
-                 .model_name = settings.model,
-                 .tokens = tokens,
-                 .samples = samples,
-                 .activation_scaling = settings.activation_scaling,
-                 .of_gradients = true,
-                 .settings = resolved.resolved(),
-                 .sites = {}});
+  finish(settings, fingerprint, result.samples, result.tokens, writer);
+}
+
+// Refuses what only covariances of inputs look at. A scaling of none is what is done.
+void refuse_settings_of_inputs(CalibrateSettings settings) {
+  if (settings.activation_scaling == "none") settings.activation_scaling = "auto";
+  core::refuse_changed(settings, settings_of,
+                       {"qa_text", "activation_scaling", "hidden_states", "center"},
+                       "for --of inputs");
 }
 
 }  // namespace
@@ -80,14 +122,15 @@ void write(const CalibrateSettings& settings, const std::string& fingerprint, st
 CalibrateResult calibrate_gradients(CalibrateSettings settings, core::Reporter& reporter,
                                     dist::World& world) {
   const auto begin = std::chrono::steady_clock::now();
-  core::refuse_changed(settings, settings_of,
-                       {"qa_text", "activation_scaling", "hidden_states", "center"},
-                       "for --of inputs");
+  refuse_settings_of_inputs(settings);
   settings.activation_scaling = "none";
   if (settings.date.empty()) settings.date = world.shared(data::today());
   settings.threads = world.threads(settings.threads);
   linalg::set_threads(settings.threads);
-  if (world.is_first()) core::AtomicDirectory(settings.out);  // fails at once where it must
+  if (world.is_first()) {
+    core::AtomicDirectory(settings.out);  // fails at once where the output cannot be written
+    core::refuse_foreign_work(settings.out);
+  }
   const at::Device device = world.device_of(settings.device);
   world.connect();
   const linalg::WarmUp warm_up(device, linalg::WarmUpOf::kProducts);
@@ -105,20 +148,22 @@ CalibrateResult calibrate_gradients(CalibrateSettings settings, core::Reporter& 
   for (const auto& batch : batches)
     for (const auto& part : batch.parts) result.tokens += part.tokens();
   const std::string fingerprint = weights.fingerprint();
-  CalibrateSettings copy = settings;
-  dist::require_same_job(world, settings_of(copy).binding());
-  require_memory(config, device);
+  const at::ScalarType compute = linalg::dtype_of(settings.dtype, device);
+  dist::require_same_job(world,
+                         made_with(settings, fingerprint, samples.fingerprint(), device, compute));
+  require_memory(config, device, compute);
+  if (world.is_first()) require_disk(settings, config);
   batches = own_batches(std::move(batches), world);
-  model::Model model = model::load_model(weights, config,
-                                         {.device = device,
-                                          .weights = at::kFloat,
-                                          .compute = linalg::dtype_of(settings.dtype, device)});
+  model::Model model = model::load_model(
+      weights, config, {.device = device, .weights = at::kFloat, .compute = compute});
   reporter.begin("calibrate", static_cast<std::int64_t>(batches.size()), "gradient");
-  auto grams = covariance::gradient_grams(model, batches, reporter);
+  covariance::Grams grams = collect(model, batches, reporter);
   reporter.end();
   for (const auto& [name, gram] : grams) world.sum_to(gram, 0);
-  if (world.is_first())
-    write(settings, fingerprint, result.samples, result.tokens, config, std::move(grams));
+  if (world.is_first()) {
+    covariance::require_finite(grams);
+    write(settings, fingerprint, result, config, std::move(grams));
+  }
   world.barrier();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
   result.seconds = elapsed.count();

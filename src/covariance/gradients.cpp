@@ -86,11 +86,10 @@ std::vector<GradientBatch> gradient_batches(const data::SampleStore& samples, st
   return batches;
 }
 
-std::map<std::string, at::Tensor> gradient_grams(model::Model& model,
-                                                 const std::vector<GradientBatch>& batches,
-                                                 core::Reporter& reporter) {
+Grams gradient_grams(model::Model& model, const std::vector<GradientBatch>& batches,
+                     core::Reporter& reporter) {
   const std::vector<model::Site> sites = model::sites_of(model.config);
-  std::map<std::string, at::Tensor> grams;
+  Grams grams;
   const auto fp32 = at::TensorOptions().dtype(at::kFloat).device(model.device());
   for (const model::Site& site : sites)
     grams[site.name] = at::zeros({site.in_features, site.in_features}, fp32);
@@ -109,11 +108,17 @@ std::map<std::string, at::Tensor> gradient_grams(model::Model& model,
     }
     reporter.advance(1, "");
   }
-  for (const auto& [name, gram] : grams) {
-    if (!gram.isfinite().all().item<bool>())
-      throw core::NumericalError(core::concat(name, ": the gradients are not finite"));
-  }
   return grams;
+}
+
+void require_finite(const Grams& grams) {
+  for (const auto& [name, gram] : grams) {
+    if (gram.isfinite().all().item<bool>()) continue;
+    throw core::NumericalError(core::concat(
+        name,
+        ": the gradients are not finite; try --dtype fp32, and look at the model's loss on "
+        "the data (corda eval --task perplexity)"));
+  }
 }
 
 }  // namespace corda::covariance

@@ -227,6 +227,7 @@ void check_tokens(const DecomposeSettings& settings, const std::vector<PlannedSi
                                                                        &covariances.task};
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (!read[i]->empty()) {
+      if (read[i]->front().manifest().of_gradients) continue;  // their rank is not that of tokens
       warn_of_few_tokens(
           sites, names[i],
           [&](const PlannedSite& site) { return Covariances::tokens(*read[i], site.name); },
@@ -410,7 +411,9 @@ DecomposeResult decompose(const DecomposeSettings& given, core::Reporter& told,
   if (!settings.data.empty()) world.connect();  // for the sums of covariances
   using enum linalg::WarmUpOf;
   linalg::WarmUp warm_up(device, settings.data.empty() ? kContext : kProducts);
-  warm_up.then([settings, device] { rehearse(settings, device); });
+  warm_up.then([settings, device] {
+    settings.exact ? rehearse(settings, device, /*inputs=*/256) : rehearse(settings, device);
+  });
   const quant::ModelWeights model = quant::open_model(settings.model, reporter);
   check_precise(settings, model);
   const std::string fingerprint = model.fingerprint();

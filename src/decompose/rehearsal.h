@@ -14,8 +14,8 @@ namespace corda::decompose {
 
 // A site of made-up numbers, with a square layer and a wide one of so many inputs, by the settings'
 // mode. By default they are large enough for the fast routes, with the kernels that libraries take
-// for a model's layers, and solved in some milliseconds. Changes nothing of the run's: no random
-// generator, no file. Waits for the device. Throws what the mode throws.
+// for a model's layers; those solve them in some milliseconds. Changes nothing of the run's: no
+// random generator, no file. Waits for the device. Throws what the mode throws.
 void rehearse(const DecomposeSettings& settings, at::Device device, std::int64_t inputs = 1024);
 
 }  // namespace corda::decompose

@@ -49,7 +49,8 @@ Json covariance_facts(const InspectSettings& settings, core::Reporter& reporter)
   Json sites = Json::array();
   for (const auto& [name, site] : manifest.sites) {
     bytes += bytes_of(site);
-    short_of_rank += site.tokens < site.in_features ? 1 : 0;
+    // That of gradients does not come from tokens.
+    short_of_rank += !manifest.of_gradients && site.tokens < site.in_features ? 1 : 0;
     sites.push_back({{"site", name},
                      {"in_features", site.in_features},
                      {"tokens", site.tokens},

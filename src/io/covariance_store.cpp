@@ -31,7 +31,7 @@ namespace {
 
 constexpr std::int64_t kVersion = 1;
 // Programs that do not know of others than covariances of whole inputs would take one for that.
-constexpr std::int64_t kOfOthersVersion = 2;
+constexpr std::int64_t kOtherKindsVersion = 2;
 constexpr const char* kManifest = "manifest.json";
 constexpr std::int64_t kMaxFeatures = std::int64_t{1} << 24;
 
@@ -209,7 +209,7 @@ void CovarianceWriter::finish(CovarianceManifest manifest) {
                {"activation_scaling", manifest.activation_scaling},
                {"settings", to_json(manifest.settings)},
                {"sites", std::move(sites)}};
-  if (manifest.centered || manifest.of_gradients) root["version"] = kOfOthersVersion;
+  if (manifest.centered || manifest.of_gradients) root["version"] = kOtherKindsVersion;
   if (manifest.centered) root["centered"] = true;
   if (manifest.of_gradients) root["of_gradients"] = true;
   if (work_ != directory_.staging()) {
@@ -234,10 +234,10 @@ CovarianceReader::CovarianceReader(const fs::path& directory) : directory_(direc
   const Json root = core::read_json(path);
   const core::Fields fields(root, source);
   if (const std::int64_t version = fields.integer("version");
-      version != kVersion && version != kOfOthersVersion) {
+      version != kVersion && version != kOtherKindsVersion) {
     fields.fail(concat("version ", version,
                        " was written by another corda; this one reads versions ", kVersion, " and ",
-                       kOfOthersVersion));
+                       kOtherKindsVersion));
   }
   manifest_.model = fields.text("model");
   manifest_.model_name = fields.has("model_name") ? fields.text("model_name") : "";

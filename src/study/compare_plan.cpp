@@ -399,7 +399,7 @@ ComparePlan plan_of(const CompareSettings& settings, const ExpandPaths& expand) 
 
 ConfigNode binding_of(const calibrate::CalibrateSettings& settings) {
   calibrate::CalibrateSettings copy = settings;
-  covariance::settle_scaling(copy, copy.center);
+  covariance::settle_scaling(copy, copy.center || copy.of == "gradients");
   return binding_in(calibrate::settings_of(copy));
 }
 

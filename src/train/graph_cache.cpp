@@ -15,8 +15,8 @@ namespace corda::train {
 
 namespace {
 
-// No more graphs than this are recorded: each holds a thousand launches, and the pool grows by what
-// it has no room for yet.
+// No more graphs than this are recorded: each holds a thousand launches, twice in host memory, and
+// the pool grows by what it has no room for yet.
 constexpr std::size_t kMostGraphs = 32;
 
 void copy_tensors(model::Batch& to, const model::Batch& from) {
@@ -70,6 +70,13 @@ void GraphCache::make_ready(Entry& entry) {
   entry.ready = true;
 }
 
+void GraphCache::forget(Entry& entry) {
+  if (entry.graph) --recorded_;
+  entry.graph.reset();
+  entry.result = at::Tensor();
+  entry.parts.clear();
+}
+
 bool GraphCache::prepare(const Key& key, Entry& entry, const model::Batch& batch,
                          const Work& work) {
   if (entry.ready) return true;
@@ -89,6 +96,7 @@ bool GraphCache::prepare(const Key& key, Entry& entry, const model::Batch& batch
     make_ready(entry);
     return true;
   } catch (const std::exception& error) {
+    forget(entry);
     entry.recordable = false;
     if (!linalg::out_of_memory(error)) throw;
     return false;
@@ -113,7 +121,8 @@ void GraphCache::record_beside(const Work& work) {
       record(key, entry, entry.batch, work);
   } catch (const std::exception& error) {
     waiting_.pop_front();
-    if (!linalg::out_of_memory(error)) throw;
+    forget(entry);
+    entry.recordable = linalg::out_of_memory(error).has_value();
   }
 }
 

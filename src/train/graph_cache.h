@@ -32,7 +32,8 @@ namespace corda::train {
 // on the host, and return one tensor. All graphs begin on one stream, from which work may branch
 // off, and share one pool of memory, which holds about one batch's temporaries. For one thread, GPU
 // and stream. Where memory runs out while recording, the work and its key are run as they are from
-// then on; what else `work` throws is thrown.
+// then on; what else `work` throws is thrown, but for what is recorded beside a replay, whose batch
+// has nothing to do with it: that key is run as it is from then on.
 //
 // Work may tell, while it is run, that parts of it are done. What a graph does is known to the host
 // only when all of it has ended, so each such place is an event in the graph: as soon as it is
@@ -68,6 +69,7 @@ class GraphCache {
   bool prepare(const Key& key, Entry& entry, const model::Batch& batch, const Work& work);
   void record(const Key& key, Entry& entry, const model::Batch& batch, const Work& work);
   void make_ready(Entry& entry);
+  void forget(Entry& entry);  // what was recorded
   void record_beside(const Work& work);
   void tell(Entry& entry, const Done& done);
 

@@ -21,6 +21,7 @@
 #include "corda/model/largest_rank.h"
 #include "corda/model/model.h"
 #include "corda/train/optimizer.h"
+#include "core/round_up.h"
 #include "train/batch_shape.h"
 #include "train/choose_pass.h"
 #include "train/low_rank_pass.h"
@@ -84,14 +85,20 @@ std::int64_t tokens_of(const TrainSettings& settings) {
   return filled_up_tokens(std::min(settings.optim.micro_batch_tokens, kMostTokens));
 }
 
-// The sizes of batches, beside the largest, whose products have algorithms that are kept: each has
-// kernels of its own. A run fills its batches, so none is of less than half.
-std::vector<std::int64_t> other_sizes(const TrainSettings& settings, at::Device device) {
+// The sizes of batches, beside the largest, whose products may have algorithms that are kept: each
+// has kernels of its own. A run fills its batches, so none is of less than half; what is kept for a
+// width of the model may be of its gradients.
+std::vector<std::int64_t> other_sizes(const TrainSettings& settings,
+                                      const model::ModelDescription& described, at::Device device) {
+  constexpr std::size_t kMostSizes = 4;
   const std::int64_t largest = tokens_of(settings);
+  std::set<std::int64_t> rows = kernels::rows_kept(settings.tuning_cache, device);
+  for (const auto& [name, shape] : model::expected_tensors(described))
+    for (const std::int64_t width : shape) rows.erase(core::size_class(width));
   std::vector<std::int64_t> sizes;
-  for (const std::int64_t rows : kernels::rows_kept(settings.tuning_cache, device))
-    if (rows >= largest / 2 && rows < largest && rows == filled_up_tokens(rows))
-      sizes.push_back(rows);
+  for (auto size = rows.rbegin(); size != rows.rend() && sizes.size() < kMostSizes; ++size)
+    if (*size >= largest / 2 && *size < largest && *size == filled_up_tokens(*size))
+      sizes.push_back(*size);
   return sizes;
 }
 
@@ -165,7 +172,7 @@ Rehearsed rehearse(const TrainSettings& settings, const model::ModelDescription&
   optimizer.clear_gradients();
   // As many targets as are taken at once: products of their rest would be of no run's size.
   const std::int64_t at_once = kernels::logit_rows(first.vocab_size);
-  for (const std::int64_t size : other_sizes(settings, device)) {
+  for (const std::int64_t size : other_sizes(settings, first, device)) {
     pass->begin_step();
     pass->run(batch_of(size, at_once, first), 1 / targets);
   }

@@ -8,10 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstring>
 
 #include "cli/ranks_job.h"
 #include "corda/core/file.h"
@@ -155,6 +157,39 @@ TEST_F(Ranks, CovariancesAndStartsAreThoseOfOneRank) {
   run_one(training("one", extra + at("start-1") + "\n"));
   expect_success(run_ranks(ranks_of(2, training("two", extra + at("start-3") + "\n"))));
   expect_same_losses("two", "one");
+}
+
+// Two gradients, so that the third rank has none.
+TEST_F(Ranks, GramsOfGradientsAreThoseOfOneRank) {
+  const auto calibrate = [&](const std::string& out, const std::string& data) {
+    return std::vector<std::string>{
+        "calibrate", "--model",   base(),      "--data", at(data),
+        "--of",      "gradients", "--samples", "16",     "--gradient-batch",
+        "8",         "--dtype",   "fp32",      "--out",  at(out)};
+  };
+  run_one(calibrate("one", "task.jsonl"));
+  expect_success(run_ranks(ranks_of(3, calibrate("three", "task.jsonl"))));
+  const auto grams = [&](const std::string& name) {
+    const std::string file = core::read_file(path(name + "/model.layers.1.mlp.input.safetensors"));
+    std::uint64_t header = 0;
+    std::memcpy(&header, file.data(), sizeof(header));
+    std::vector<float> values((file.size() - sizeof(header) - header) / sizeof(float));
+    std::memcpy(values.data(), file.data() + sizeof(header) + header,
+                values.size() * sizeof(float));
+    return values;
+  };
+  const std::vector<float> one = grams("one");
+  const std::vector<float> three = grams("three");
+  ASSERT_EQ(one.size(), three.size());
+  const float largest = *std::max_element(one.begin(), one.end());
+  EXPECT_GT(largest, 0);
+  for (std::size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(one[i], three[i], 1e-5F * largest);
+  EXPECT_EQ(core::read_json(path("one/manifest.json")).at("sites"),
+            core::read_json(path("three/manifest.json")).at("sites"));
+  auto ranks = ranks_of(2, calibrate("no", "task.jsonl"), kImpatient);
+  ranks[1].arguments[4] = at("uneven.jsonl");
+  for (const auto& result : run_ranks(ranks)) EXPECT_EQ(result.exit_code, 2) << result.err;
+  EXPECT_FALSE(fs::exists(path("no")));
 }
 
 TEST_F(Ranks, DecompositionFromDataIsThatOfOneRank) {

@@ -7,7 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "corda/core/error.h"
@@ -101,7 +103,7 @@ TEST_F(Gradients, LeaveTheModelAsItWas) {
 TEST_F(Gradients, ThatAreNotFiniteNameTheirInput) {
   model_.blocks[1].sites[3].front().weight.fill_(std::numeric_limits<float>::infinity());
   EXPECT_THAT(error_of<core::NumericalError>([&] {
-                gradient_grams(model_, {batch({0, 1}, false)}, silent_);
+                require_finite(gradient_grams(model_, {batch({0, 1}, false)}, silent_));
               }),
               ::testing::HasSubstr(": the gradients are not finite"));
 }

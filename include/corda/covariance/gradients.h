@@ -30,13 +30,17 @@ std::vector<GradientBatch> gradient_batches(const data::SampleStore& samples, st
                                             std::int64_t batch_size, std::int64_t part_tokens,
                                             std::uint64_t seed);
 
-// Sum over the batches of G^T G [in, in], fp32 on the model's device, by the names of
-// model::sites_of. G is the gradient of the mean cross-entropy of a batch's targets with respect to
-// the weights of a site's layers, one above the other [sum of out, in], so layers that are stored
-// as one matrix give what they give apart. The linear layers of the blocks must be dense, and are
-// left as they were. Throws NumericalError that names a site whose sum is not finite.
-std::map<std::string, at::Tensor> gradient_grams(model::Model& model,
-                                                 const std::vector<GradientBatch>& batches,
-                                                 core::Reporter& reporter);
+// By the names of model::sites_of.
+using Grams = std::map<std::string, at::Tensor>;
+
+// Sum over the batches of G^T G [in, in], fp32 on the model's device. G is the gradient of the mean
+// cross-entropy of a batch's targets with respect to the weights of a site's layers, one above the
+// other [sum of out, in], so layers that are stored as one matrix give what they give apart. The
+// linear layers of the blocks must be dense, and are left as they were.
+Grams gradient_grams(model::Model& model, const std::vector<GradientBatch>& batches,
+                     core::Reporter& reporter);
+
+// Throws NumericalError that names a site whose sum is not finite.
+void require_finite(const Grams& grams);
 
 }  // namespace corda::covariance

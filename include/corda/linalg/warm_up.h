@@ -20,7 +20,8 @@ enum class WarmUpOf {
 
 // Loads LibTorch's decompositions for GPUs, once. LibTorch does so itself at the first of them, but
 // fails where two threads come to their first ones at the same time. So where a thread beside the
-// main one decomposes, each calls this before. Nothing for a CPU.
+// main one decomposes, as in `corda decompose`, both call this before. The loading is the
+// process's, whatever the device. Nothing for a CPU.
 void load_decompositions(at::Device device);
 
 // While it lives, another thread makes the device's context and has cuBLAS and cuDNN load their
