@@ -199,7 +199,10 @@ TEST(ComparePlan, OnlyCentredInputsAreBound) {
   EXPECT_EQ(bound(", center: false"), bound(""));
   EXPECT_EQ(bound(", of: inputs"), bound(""));
   EXPECT_THAT(bound(""), ::testing::Not(HasSubstr("gradient")));
-  EXPECT_THAT(bound(", of: gradients"), HasSubstr("gradient_batch: 32"));
+  const auto task = plan_of(settings_from(changed("samples: 5", "of: gradients")), {});
+  EXPECT_THAT(core::to_yaml(binding_of(task.calibrations.at("task"))),
+              ::testing::AllOf(HasSubstr("of: gradients"), HasSubstr("gradient_batch: 32"),
+                               HasSubstr("activation_scaling: none")));
 }
 
 // What decompose would refuse after hours is said at once.
