@@ -227,8 +227,7 @@ TEST_P(GpuPass, GraphsOfSeveralKindsInTurnChangeNothing) {
   const auto graphs = make_low_rank_pass(recorded, {.tokens = 1024, .graphs = Graphs::kAlways});
   const auto launches = make_low_rank_pass(plain, {.tokens = 1024, .graphs = Graphs::kNever});
   const std::vector<int> whole = lengths_of(GetParam());
-  const std::vector<std::vector<int>> kinds = {
-      whole, {whole.begin(), whole.end() - 1}, {whole[1]}};
+  const std::vector<std::vector<int>> kinds = {whole, {whole.begin(), whole.end() - 1}, {whole[1]}};
   for (int step = 0; step < 18; ++step) {
     const std::vector<int>& lengths = kinds[static_cast<std::size_t>(step % 3)];
     std::vector<data::PackedBatch> batches;
