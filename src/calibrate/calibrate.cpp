@@ -63,10 +63,6 @@ std::int64_t adopt_finished(const std::vector<model::Site>& sites, std::int64_t 
   return count;
 }
 
-bool is_packed(const CalibrateSettings& settings) {
-  return io::covariance_storage_of(settings.storage) == io::CovarianceStorage::kPacked;
-}
-
 // Writes a block's covariances while the next block is run.
 void write_later(covariance::BlockCovariances block, io::CovarianceWriter& writer,
                  core::Background& background) {
@@ -189,27 +185,31 @@ std::set<std::string> finished_sites(const std::vector<model::Site>& sites, cons
 
 }  // namespace
 
-core::ConfigNode made_with(CalibrateSettings settings, const std::string& model,
-                           const std::string& data, at::Device device, at::ScalarType dtype) {
+bool is_packed(const CalibrateSettings& settings) {
+  return io::covariance_storage_of(settings.storage) == io::CovarianceStorage::kPacked;
+}
+
+core::ConfigNode made_with(const Job& job, const std::string& data) {
+  CalibrateSettings settings = job.settings;
   core::ConfigNode result = settings_of(settings).binding();
   const auto add = [&](const char* name, const std::string& value) {
     result.entries.emplace_back(name, core::ConfigNode::scalar(value));
   };
   add("command", "calibrate 3");
-  add("model", model);
+  add("model", job.fingerprint);
   add("config.json", model::config_fingerprint(settings.model));
   add("data", data);
-  add("device", device.is_cuda() ? "cuda" : "cpu");
-  add("computed in", at::toString(dtype));
+  add("device", job.device.is_cuda() ? "cuda" : "cpu");
+  add("computed in", at::toString(job.dtype));
   return result;
 }
 
-void finish(const CalibrateSettings& settings, const std::string& model, std::int64_t samples,
-            std::int64_t tokens, io::CovarianceWriter& writer) {
-  CalibrateSettings copy = settings;
-  const core::SettingsList resolved = settings_of(copy);
+void finish(const Job& job, std::int64_t samples, std::int64_t tokens,
+            io::CovarianceWriter& writer) {
+  CalibrateSettings settings = job.settings;
+  const core::SettingsList resolved = settings_of(settings);
   core::write_settings(writer.staging(), resolved);
-  writer.finish({.model = model,
+  writer.finish({.model = job.fingerprint,
                  .model_name = settings.model,
                  .tokens = tokens,
                  .samples = samples,
@@ -220,14 +220,59 @@ void finish(const CalibrateSettings& settings, const std::string& model, std::in
                  .sites = {}});
 }
 
+namespace {
+
+// Refuses what is not looked at, and puts what `activation_scaling: auto` means in its place.
+void settle(CalibrateSettings& settings) {
+  if (settings.of == "gradients") {
+    refuse_settings_of_inputs(settings);
+    settings.activation_scaling = "none";
+    return;
+  }
+  core::refuse_changed(settings, settings_of, {"gradient_batch"}, "for --of gradients");
+  covariance::settle_scaling(settings, settings.center);
+}
+
+// Time and memory are left to the caller.
+CalibrateResult calibrate_inputs(const Job& job, core::Reporter& reporter, dist::World& world) {
+  const CalibrateSettings& settings = job.settings;
+  core::Background pinning(/*waiting=*/0);
+  if (world.is_first()) pin_later(job.config, is_packed(settings), job.device, pinning);
+  const auto draw =
+      covariance::draw_samples(settings, settings.data, settings.model, job.config, reporter);
+  const auto sites = model::sites_of(job.config);
+  warn_of_few_tokens(sites, draw, settings, reporter);
+  const core::ConfigNode made = made_with(job, draw.fingerprint());
+  dist::require_same_job(world, made);
+  std::unique_ptr<Output> output;
+  std::int64_t skipped = 0;
+  if (world.is_first()) {
+    output = std::make_unique<Output>(settings, made, reporter);
+    require_disk(settings, sites, output->writer);
+    skipped = adopt_finished(sites, draw.tokens, output->writer, reporter);
+  }
+  covariance::StreamOptions options = covariance::stream_options(settings, job.device, world);
+  options.center = settings.center;
+  collect(job.weights, job.config, draw, std::move(options),
+          finished_sites(sites, output.get(), world), output ? &output->writer : nullptr, reporter);
+  if (output) {
+    finish(job, draw.samples, draw.tokens, output->writer);
+    output->work.remove();
+  }
+  return {.samples = draw.samples,
+          .tokens = draw.tokens,
+          .sites = static_cast<std::int64_t>(sites.size()),
+          .sites_skipped = skipped};
+}
+
+}  // namespace
+
 CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
                           dist::World& world) {
   dist::WatchfulReporter reporter(told, world);
   CalibrateSettings settings = given;
   settings_of(settings).check_values();
-  if (settings.of == "gradients") return calibrate_gradients(settings, reporter, world);
-  core::refuse_changed(settings, settings_of, {"gradient_batch"}, "for --of gradients");
-  covariance::settle_scaling(settings, settings.center);
+  settle(settings);
   if (settings.date.empty()) settings.date = world.shared(data::today());
   const auto begin = std::chrono::steady_clock::now();
   settings.threads = world.threads(settings.threads);
@@ -243,39 +288,20 @@ CalibrateResult calibrate(const CalibrateSettings& given, core::Reporter& told,
   const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
   const model::ModelDescription config =
       model::describe_model(weights, reporter, settings.assume_family);
-  core::Background pinning(/*waiting=*/0);
-  if (world.is_first()) pin_later(config, is_packed(settings), device, pinning);
   settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
-  const auto draw =
-      covariance::draw_samples(settings, settings.data, settings.model, config, reporter);
-  const auto sites = model::sites_of(config);
-  warn_of_few_tokens(sites, draw, settings, reporter);
-  const std::string fingerprint = weights.fingerprint();
-  const core::ConfigNode job = made_with(settings, fingerprint, draw.fingerprint(), device, dtype);
-  dist::require_same_job(world, job);
-  std::unique_ptr<Output> output;
-  std::int64_t skipped = 0;
-  if (world.is_first()) {
-    output = std::make_unique<Output>(settings, job, reporter);
-    require_disk(settings, sites, output->writer);
-    skipped = adopt_finished(sites, draw.tokens, output->writer, reporter);
-  }
-  covariance::StreamOptions options = covariance::stream_options(settings, device, world);
-  options.center = settings.center;
-  collect(weights, config, draw, std::move(options), finished_sites(sites, output.get(), world),
-          output ? &output->writer : nullptr, reporter);
-  if (output) {
-    finish(settings, fingerprint, draw.samples, draw.tokens, output->writer);
-    output->work.remove();
-  }
+  const Job job{.settings = settings,
+                .weights = weights,
+                .config = config,
+                .fingerprint = weights.fingerprint(),
+                .device = device,
+                .dtype = dtype};
+  CalibrateResult result = settings.of == "gradients" ? calibrate_gradients(job, reporter, world)
+                                                      : calibrate_inputs(job, reporter, world);
   world.barrier();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-  return {.samples = draw.samples,
-          .tokens = draw.tokens,
-          .sites = static_cast<std::int64_t>(sites.size()),
-          .sites_skipped = skipped,
-          .seconds = elapsed.count(),
-          .peak_memory_bytes = linalg::peak_memory_bytes(device)};
+  result.seconds = elapsed.count();
+  result.peak_memory_bytes = linalg::peak_memory_bytes(device);
+  return result;
 }
 
 }  // namespace corda::calibrate

@@ -5,32 +5,23 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "calibrate/job.h"
 #include "corda/core/error.h"
-#include "corda/core/file.h"
 #include "corda/core/refuse_changed.h"
 #include "corda/core/room.h"
-#include "corda/core/work_directory.h"
 #include "corda/covariance/draw.h"
 #include "corda/covariance/estimate.h"
 #include "corda/covariance/gradients.h"
-#include "corda/data/load.h"
 #include "corda/io/covariance_store.h"
 #include "corda/kernels/pack_lower.h"
-#include "corda/linalg/device.h"
 #include "corda/linalg/out_of_memory.h"
 #include "corda/linalg/require_memory.h"
-#include "corda/linalg/warm_up.h"
-#include "corda/model/config.h"
 #include "corda/model/model.h"
 #include "corda/model/sites.h"
-#include "corda/quant/model_weights.h"
 
 namespace corda::calibrate {
 
@@ -71,12 +62,11 @@ void require_memory(const model::ModelDescription& config, at::Device device,
                          "use a device with more free memory (--device)");
 }
 
-void require_disk(const CalibrateSettings& settings, const model::ModelDescription& config) {
-  const bool packed = io::covariance_storage_of(settings.storage) == io::CovarianceStorage::kPacked;
+void require_disk(const Job& job) {
   std::int64_t bytes = 0;
-  for (const auto& site : model::sites_of(config))
-    bytes += covariance::bytes_on_disk(site.in_features, packed);
-  core::require_disk_space(settings.out, bytes, "the Gram matrices of the gradients");
+  for (const auto& site : model::sites_of(job.config))
+    bytes += covariance::bytes_on_disk(site.in_features, is_packed(job.settings));
+  core::require_disk_space(job.settings.out, bytes, "the Gram matrices of the gradients");
 }
 
 // Activations of a whole batch are kept for the backward, which is known too late to be planned.
@@ -95,79 +85,51 @@ covariance::Grams collect(model::Model& model, const std::vector<GradientBatch>&
   }
 }
 
-void write(const CalibrateSettings& settings, const std::string& fingerprint,
-           const CalibrateResult& result, const model::ModelDescription& config,
-           covariance::Grams grams) {
-  const auto storage = io::covariance_storage_of(settings.storage);
-  io::CovarianceWriter writer(settings.out, storage);
-  for (const auto& site : model::sites_of(config)) {
+void write(const Job& job, const CalibrateResult& result, covariance::Grams grams) {
+  io::CovarianceWriter writer(job.settings.out, io::covariance_storage_of(job.settings.storage));
+  for (const auto& site : model::sites_of(job.config)) {
     const at::Tensor gram = std::exchange(grams.at(site.name), {});
-    const bool packed = storage == io::CovarianceStorage::kPacked;
     writer.add(site.name, site.modules, result.tokens,
-               (packed ? kernels::pack_lower(gram) : gram).cpu());
+               (is_packed(job.settings) ? kernels::pack_lower(gram) : gram).cpu());
   }
-  finish(settings, fingerprint, result.samples, result.tokens, writer);
+  finish(job, result.samples, result.tokens, writer);
 }
 
-// Refuses what only covariances of inputs look at. A scaling of none is what is done.
+}  // namespace
+
 void refuse_settings_of_inputs(CalibrateSettings settings) {
+  // A scaling of none is what is done.
   if (settings.activation_scaling == "none") settings.activation_scaling = "auto";
   core::refuse_changed(settings, settings_of,
                        {"qa_text", "activation_scaling", "hidden_states", "center"},
                        "for --of inputs");
 }
 
-}  // namespace
-
-CalibrateResult calibrate_gradients(CalibrateSettings settings, core::Reporter& reporter,
-                                    dist::World& world) {
-  const auto begin = std::chrono::steady_clock::now();
-  refuse_settings_of_inputs(settings);
-  settings.activation_scaling = "none";
-  if (settings.date.empty()) settings.date = world.shared(data::today());
-  settings.threads = world.threads(settings.threads);
-  linalg::set_threads(settings.threads);
-  if (world.is_first()) {
-    core::AtomicDirectory(settings.out);  // fails at once where the output cannot be written
-    core::refuse_foreign_work(settings.out);
-  }
-  const at::Device device = world.device_of(settings.device);
-  world.connect();
-  const linalg::WarmUp warm_up(device, linalg::WarmUpOf::kProducts);
-  const quant::ModelWeights weights = quant::open_model(settings.model, reporter);
-  const model::ModelDescription config =
-      model::describe_model(weights, reporter, settings.assume_family);
-  settings.seq_len = model::window_tokens(config, settings.seq_len, reporter);
+CalibrateResult calibrate_gradients(const Job& job, core::Reporter& reporter, dist::World& world) {
+  const CalibrateSettings& settings = job.settings;
   const data::SampleStore samples =
-      covariance::training_samples(settings, settings.data, settings.model, config, reporter);
+      covariance::training_samples(settings, settings.data, settings.model, job.config, reporter);
   std::vector<GradientBatch> batches = covariance::gradient_batches(
       samples, settings.samples, settings.gradient_batch, settings.batch_tokens,
       static_cast<std::uint64_t>(settings.seed));
   CalibrateResult result{.samples = std::min(settings.samples, samples.size()),
-                         .sites = static_cast<std::int64_t>(model::sites_of(config).size())};
+                         .sites = static_cast<std::int64_t>(model::sites_of(job.config).size())};
   for (const auto& batch : batches)
     for (const auto& part : batch.parts) result.tokens += part.tokens();
-  const std::string fingerprint = weights.fingerprint();
-  const at::ScalarType compute = linalg::dtype_of(settings.dtype, device);
-  dist::require_same_job(world,
-                         made_with(settings, fingerprint, samples.fingerprint(), device, compute));
-  require_memory(config, device, compute);
-  if (world.is_first()) require_disk(settings, config);
+  dist::require_same_job(world, made_with(job, samples.fingerprint()));
+  require_memory(job.config, job.device, job.dtype);
+  if (world.is_first()) require_disk(job);
   batches = own_batches(std::move(batches), world);
   model::Model model = model::load_model(
-      weights, config, {.device = device, .weights = at::kFloat, .compute = compute});
+      job.weights, job.config, {.device = job.device, .weights = at::kFloat, .compute = job.dtype});
   reporter.begin("calibrate", static_cast<std::int64_t>(batches.size()), "gradient");
   covariance::Grams grams = collect(model, batches, reporter);
   reporter.end();
   for (const auto& [name, gram] : grams) world.sum_to(gram, 0);
   if (world.is_first()) {
     covariance::require_finite(grams);
-    write(settings, fingerprint, result, config, std::move(grams));
+    write(job, result, std::move(grams));
   }
-  world.barrier();
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-  result.seconds = elapsed.count();
-  result.peak_memory_bytes = linalg::peak_memory_bytes(device);
   return result;
 }
 
